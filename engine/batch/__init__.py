@@ -1,0 +1,1 @@
+"""The stages of the road between the rows and the answers."""

@@ -1,0 +1,51 @@
+"""The errors a user can meet, as one tree.
+
+    LeerooError
+    ├── UsageError            what was asked for cannot be done as asked
+    │   ├── InputError        the input table: missing, unreadable, no such column
+    │   ├── PoolError         the pool file or an expert in it
+    │   ├── RouterError       a router folder, or the data one is trained on
+    │   └── OutputError       the answers cannot be written where they should go
+    ├── ExpertUnavailable     one expert cannot answer at all now; its rows may go to others
+    └── RowsFailed            asked to fail when a row fails, and one did
+
+Every message is one sentence: what was wrong, where, and how to mend it. Foreign exceptions (vLLM,
+DuckDB, openai) are turned into these at the wall where they come in, and nowhere else.
+"""
+
+from __future__ import annotations
+
+
+class LeerooError(Exception):
+    """Base of all errors raised on purpose by this package."""
+
+
+class UsageError(LeerooError):
+    """What was asked for cannot be done as asked; the message says how to mend it."""
+
+
+class InputError(UsageError):
+    """The input table is missing, unreadable, or lacks what was asked of it."""
+
+
+class PoolError(UsageError):
+    """The pool file, or an expert in it, is wrong."""
+
+
+class RouterError(UsageError):
+    """A router folder, or the data one is trained on, is wrong."""
+
+
+class OutputError(UsageError):
+    """The answers cannot be written where they should go."""
+
+
+class ExpertUnavailable(LeerooError):
+    """One expert cannot answer anything now: its engine did not start, or its key was refused.
+
+    Raised by a backend's ``open`` or ``generate``; the rows it had not answered may go to other experts.
+    """
+
+
+class RowsFailed(LeerooError):
+    """Rows failed and ``on_error="fail"`` was asked for."""
