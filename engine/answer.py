@@ -1,0 +1,328 @@
+"""The engine: a table of questions in, the same table with answers and their cost out.
+
+`Engine.answer` is the one road that everything here takes - SQL, command line, jobs. The whole batch is known
+before the first token is generated, so that experts are chosen for all rows at once, equal rows are asked
+once, and every model is loaded once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import duckdb
+import numpy as np
+import platformdirs
+import pyarrow as pa
+
+from leeroo.engine.backends.base import fingerprint, resolve, unavailable
+from leeroo.engine.batch import plan as planning
+from leeroo.engine.batch.assign import assign
+from leeroo.engine.batch.budget import Ledger
+from leeroo.engine.batch.criteria import Criteria
+from leeroo.engine.batch.execute import execute, look_up
+from leeroo.engine.batch.forecast import Forecast, forecast
+from leeroo.engine.batch.job import SETTLED, Job
+from leeroo.engine.batch.price import prices
+from leeroo.engine.batch.progress import ExpertTotals, Listener, Meter, Progress
+from leeroo.engine.batch.prompts import Spool, check_columns, spool
+from leeroo.engine.batch.residency import Engines
+from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.batch.store import Run, Store, release
+from leeroo.engine.batch.write import ANSWERED, ROUTED, beside, check_names
+from leeroo.engine.errors import OutputError, PoolError, RowsFailed, RouterError
+from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
+from leeroo.engine.schema import ANSWERS, ROUTES
+
+__all__ = ["Criteria", "Engine", "ExpertTotals", "Progress", "open_engine"]
+
+_RECORDED = pa.field("recorded_score", pa.float64())
+
+
+class Engine:
+    """A pool of experts with a router and an answer store; loaded models stay loaded until `close`.
+
+    Threads may share an engine: their calls take turns.
+
+    Args:
+        pool: The experts.
+        router: Predicts how well each answers; without one, rows go to the pool's default.
+        store: Folder of the answer store; made when it does not exist.
+        on_progress: Called a few times a second with a `Progress`.
+
+    Raises:
+        OutputError: the store cannot be made or written.
+    """
+
+    def __init__(
+        self, pool: Pool, router: Router | None = None, store: Path | None = None, on_progress: Listener | None = None
+    ) -> None:
+        self.pool = pool
+        self.router = router
+        self.store = Store(store or default_store())
+        self.on_progress = on_progress
+        self._engines = Engines()
+        self._turn = threading.RLock()
+        self._undelivered: list[tuple[Run, Progress]] = []
+
+    def answer(self, reader: pa.RecordBatchReader, criteria: Criteria) -> pa.RecordBatchReader:
+        """Answer every row of a table.
+
+        Everything is generated when this returns; the rows then stream from disk, in the order and number of
+        the input, with the columns of `schema.ANSWERS` after its own (and `recorded_score` when recorded
+        outcomes are replayed). Call `delivered` when they are where they should be: until then a run
+        counts as unfinished, and the next one of the same job goes on where it stopped.
+
+        Raises:
+            InputError: the input lacks what the criteria name.
+            PoolError: no expert that may be asked can run here.
+            OutputError: the store or the disk is full.
+            RowsFailed: rows failed and `criteria.on_error` is "fail"; the answers are in the store.
+        """
+        with self._turn:
+            job = self._start(reader, criteria)
+            try:
+                while job.open.any():
+                    planning.plan(job.scratch.con, assign(job), job.run.run)
+                    job.meter.stage("generate")
+                    look_up(job)
+                    for wave in job.waves:
+                        if not execute(job, wave, self._engines):
+                            break  # the budget and the forecast have parted: choose anew for what is open
+                    look_up(job, twins=True)
+                job.flush()
+                if criteria.on_error == "fail" and job.meter.now.failed:
+                    raise RowsFailed(_failure(job))
+                return self._write(job)
+            except BaseException as error:
+                release(job.run)
+                job.scratch.close()
+                raise _full_disk(error) or error
+
+    def route(self, reader: pa.RecordBatchReader, criteria: Criteria) -> pa.RecordBatchReader:
+        """Choose an expert for every row and generate nothing.
+
+        The columns of `schema.ROUTES` come after the input's own; they are NULL where there is no question
+        and where the budget does not reach.
+
+        Raises:
+            InputError, PoolError, OutputError: as `answer`.
+        """
+        with self._turn:
+            job = self._start(reader, criteria, ROUTES)
+            job.scratch.con.register("chosen", assign(job))
+            job.scratch.con.execute("CREATE TABLE assigned AS SELECT * FROM chosen")
+            job.scratch.con.unregister("chosen")
+            release(job.run)
+            job.meter.stage("write")
+            return beside(job.scratch, job.spool, ROUTED, ROUTES, criteria.prefix, job.scratch.close)
+
+    def scores(self, questions: Sequence[str]) -> list[dict[str, float]]:
+        """The predicted score of every expert of the pool that the router knows, for each question.
+
+        Raises:
+            RouterError: the engine has no router.
+        """
+        if self.router is None:
+            raise RouterError("scores need a router: train one with 'leeroo train' and give it with router=")
+        known = [(i, name) for i, name in enumerate(self.router.experts) if name in self.pool.names]
+        with self._turn:
+            predicted = self.router.predict(questions).scores
+        return [{name: float(row[i]) for i, name in known} for row in predicted]
+
+    def delivered(self) -> None:
+        """The answers given so far are where they should be: their runs are finished."""
+        with self._turn:
+            for run, progress in self._undelivered:
+                self.store.finish(run, progress.cost_usd, progress.list_cost_usd)
+            self._undelivered.clear()
+
+    def close(self) -> None:
+        """Close all loaded models and the store."""
+        with self._turn:
+            self._engines.close()
+            for run, _ in self._undelivered:
+                release(run)
+            self.store.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _start(self, reader: pa.RecordBatchReader, criteria: Criteria, added: pa.Schema = ANSWERS) -> Job:
+        """Read the input, predict for all of it, and take up or begin the run."""
+        check_columns(reader.schema, criteria)
+        check_names(reader.schema, added, criteria.prefix)
+        meter = Meter(self.on_progress)
+        experts, down = self._candidates(criteria, meter)
+        scratch = Scratch(self.store.scratch)
+        try:
+            meter.stage("read")
+            table = spool(reader, criteria, scratch)
+            facts = _facts(scratch, experts)
+            meter.stage("predict", rows=table.rows, duplicates=int(facts.rows.sum()) - table.distinct)
+            router = None if criteria.expert else self.router
+            expected = forecast(scratch, experts, self.pool.default, router, table.distinct, meter)
+            return self._job(criteria, scratch, table, experts, down, facts, expected, meter)
+        except BaseException as error:
+            scratch.close()
+            raise _full_disk(error) or error
+
+    def _job(
+        self,
+        criteria: Criteria,
+        scratch: Scratch,
+        table: Spool,
+        experts: tuple[Expert, ...],
+        down: dict[int, str],
+        facts: _Facts,
+        expected: Forecast,
+        meter: Meter,
+    ) -> Job:
+        order = planning.waves(experts)
+        planning.describe(scratch.con, experts, order)
+        _settled_table(scratch.con)
+        run = self.store.begin(self._name(criteria, table, experts), table.rows)
+        job = Job(
+            criteria=criteria,
+            scratch=scratch,
+            store=self.store,
+            run=run,
+            spool=table,
+            experts=experts,
+            fingerprints=tuple(fingerprint(e) for e in experts),
+            waves=order,
+            usd_per_m=prices(experts),
+            forecast=expected,
+            ledger=Ledger(criteria.max_cost_usd, len(experts)),
+            meter=meter,
+            rows=facts.rows,
+            private=facts.private,
+            pinned=facts.pinned,
+            open=np.ones(table.distinct, bool),
+            down=down,
+        )
+        meter.stage("choose", rows_done=table.rows - int(facts.rows.sum()))
+        blank = np.flatnonzero(facts.blank)
+        if len(blank):
+            job.fail(blank, ["the question is blank"] * len(blank))
+        return job
+
+    def _candidates(self, criteria: Criteria, meter: Meter) -> tuple[tuple[Expert, ...], dict[int, str]]:
+        """The experts that may be asked, and which of them cannot run here, by position, with the reason."""
+        experts = (self.pool[criteria.expert],) if criteria.expert else self.pool.experts
+        down = {i: reason for i, e in enumerate(experts) if (reason := unavailable(e)) is not None}
+        if len(down) == len(experts):
+            raise PoolError("; ".join(f"the expert {experts[i].name!r} cannot run here: {why}" for i, why in down.items()))
+        for i, why in down.items():
+            meter.warn(f"{experts[i].name} cannot run here, others take its rows: {why}")
+        return experts, down
+
+    def _name(self, criteria: Criteria, table: Spool, experts: tuple[Expert, ...]) -> str:
+        """Names the job: the same questions asked in the same way of the same pool and router."""
+        router = self.router.fingerprint if self.router else ""
+        parts = [table.digest, repr(criteria), router, self.pool.default, *(e.model_dump_json() for e in experts)]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def _write(self, job: Job) -> pa.RecordBatchReader:
+        """The answers as a reader; the scratch folder goes when it is exhausted."""
+        job.meter.stage("write")
+        replayed = any(resolve(e) == "replay" for e in job.experts)
+        added = ANSWERS.append(_RECORDED) if replayed else ANSWERS
+
+        def done() -> None:
+            job.scratch.close()
+            job.meter.stage("done")
+            self._undelivered.append((job.run, job.meter.now))
+
+        return beside(job.scratch, job.spool, ANSWERED, added, job.criteria.prefix, done)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is known of each distinct question before anything is predicted; arrays [n]."""
+
+    rows: np.ndarray  # how many rows of the input ask it
+    private: np.ndarray
+    blank: np.ndarray
+    pinned: np.ndarray  # position of the expert it asks for, -1 for none
+
+
+def _facts(scratch: Scratch, experts: tuple[Expert, ...]) -> _Facts:
+    """Read the facts of the distinct questions.
+
+    Raises:
+        PoolError: a row asks for an expert that is not there.
+    """
+    con = scratch.con
+    columns = con.execute("SELECT rows, private, blank FROM questions ORDER BY id").fetchnumpy()
+    pinned = np.full(len(columns["rows"]), -1, np.int32)
+    names = [e.name for e in experts]
+    asked = con.execute("SELECT id, expert FROM questions WHERE expert IS NOT NULL").fetchall()
+    for question, name in asked:
+        if name not in names:
+            raise PoolError(f"no expert is called {name!r}; those that can be asked are: {', '.join(names)}")
+        pinned[question] = names.index(name)
+    return _Facts(
+        np.asarray(columns["rows"]), np.asarray(columns["private"], bool), np.asarray(columns["blank"], bool), pinned
+    )
+
+
+def _settled_table(con: duckdb.DuckDBPyConnection) -> None:
+    con.register("settled_like", SETTLED.empty_table())
+    con.execute("CREATE TABLE settled AS SELECT * FROM settled_like")
+    con.unregister("settled_like")
+
+
+def _failure(job: Job) -> str:
+    """One sentence about the rows that failed."""
+    row, error = job.scratch.con.execute(
+        "SELECT q.first_row, s.error FROM settled s JOIN questions q USING (id) WHERE s.error IS NOT NULL"
+        " ORDER BY q.first_row LIMIT 1"
+    ).fetchall()[0]
+    return f"{job.meter.now.failed} rows failed, the first of them row {row + 1}: {error}"
+
+
+def _full_disk(error: BaseException) -> OutputError | None:
+    """The error to raise instead when the working files found no room."""
+    text = str(error)
+    if isinstance(error, (OSError, duckdb.IOException, duckdb.OutOfMemoryException)):
+        return OutputError(f"no room for the working files beside the answer store: {text.splitlines()[0]}")
+    return None
+
+
+def default_store() -> Path:
+    """Where answers are kept when no store is named: $LEEROO_STORE, or a folder of the user's."""
+    return Path(os.environ.get("LEEROO_STORE") or Path(platformdirs.user_data_dir("leeroo")) / "store")
+
+
+def open_engine(
+    pool: str | Path | None = None,
+    router: str | Path | None = None,
+    store: str | Path | None = None,
+    on_progress: Listener | None = None,
+) -> Engine:
+    """An engine from paths: the embedded local pool with its own router when no pool is named.
+
+    Raises:
+        PoolError: the pool file is wrong.
+        RouterError: the router folder is wrong.
+        OutputError: the store cannot be made or written.
+    """
+    routed = router or (DEFAULT_ROUTER if pool is None else None)
+    return Engine(
+        load_pool(pool or DEFAULT_POOL),
+        Router.load(Path(routed)) if routed else None,
+        Path(store) if store else None,
+        on_progress,
+    )

@@ -1,0 +1,40 @@
+"""What is asked of a run: which columns mean what, and by which measure experts are chosen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from leeroo.engine.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criteria:
+    """What is asked of one run over a table.
+
+    With a budget, the experts of the whole batch are chosen so that the expected score is greatest within
+    it; without one, every row takes the expert with the greatest
+    ``score - cost_weight * usd - latency_weight * seconds``.
+
+    Raises:
+        UsageError: a number that cannot be (negative, NaN), or a budget and a cost weight at once.
+    """
+
+    column: str = "question"
+    private_column: str | None = None  # boolean; rows with true are asked of local experts only
+    ask_column: str | None = None  # a struct of `prompts.ASK`: arguments of the row's own
+    expert: str | None = None  # ask this one for every row
+    max_cost_usd: float | None = None
+    cost_weight: float = 0.0  # score points one dollar is worth
+    latency_weight: float = 0.0  # score points one second is worth
+    prefix: str = ""  # of the names of the columns appended
+    on_error: Literal["null", "fail"] = "null"
+
+    def __post_init__(self) -> None:
+        for name in ("max_cost_usd", "cost_weight", "latency_weight"):
+            value = getattr(self, name)
+            if value is not None and not (value >= 0 and math.isfinite(value)):
+                raise UsageError(f"{name} must be a number of at least 0, not {value}")
+        if self.max_cost_usd is not None and self.cost_weight:
+            raise UsageError("give a budget (max_cost_usd) or a cost_weight, not both: each settles the other")

@@ -1,0 +1,192 @@
+"""Execute: hand the rows of a wave to its engine, and keep every answer the moment it is there."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from leeroo.engine.backends.base import resolve
+from leeroo.engine.batch.job import SETTLED, Job
+from leeroo.engine.batch.plan import Wave, at_most
+from leeroo.engine.batch.price import list_cost
+from leeroo.engine.batch.residency import Engines
+from leeroo.engine.batch.store import STORED
+from leeroo.engine.errors import ExpertUnavailable
+from leeroo.engine.schema import REQUESTS
+
+# Rows handed to a backend at a time: it pulls more when it has room.
+_HAND_OUT_ROWS = 1024
+_LOOK_UP_ROWS = 50_000
+_NO_CHOICES = pa.nulls(_HAND_OUT_ROWS, REQUESTS.field("choices").type)
+_NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
+
+_PENDING = """
+SELECT id, expert, expected, predicted_score, question, prompt, system, max_tokens, temperature, key
+FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)
+WHERE wave = $wave ORDER BY system, prompt, id
+"""
+
+_SETTLE_FOUND = """
+SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens,
+       CASE WHEN f.run = $run AND $own THEN f.list_cost_usd ELSE 0 END AS cost_usd, f.list_cost_usd, f.latency_ms,
+       f.finish_reason, NULL::VARCHAR AS error, f.recorded_score
+FROM found f JOIN wanted w USING (key)
+"""
+
+
+def look_up(job: Job, *, twins: bool = False) -> None:
+    """Settle the planned questions whose answers the store has: all but the twins, or the twins.
+
+    An answer that this run paid for before it was killed counts as paid by it; any other costs nothing.
+    """
+    cursor = job.scratch.cursor()
+    which = "SEMI" if twins else "ANTI"
+    wanted = job.scratch.cursor().execute(
+        f"SELECT id, key, expert, predicted_score FROM plan {which} JOIN twins USING (id) ANTI JOIN settled USING (id)"
+    )
+    for batch in wanted.to_arrow_reader(_LOOK_UP_ROWS):
+        found = job.store.look_up(batch.column("key").unique())
+        if found.num_rows:
+            cursor.register("found", found)
+            cursor.register("wanted", pa.Table.from_batches([batch]))
+            settled = cursor.execute(_SETTLE_FOUND, {"run": job.run.run, "own": not twins}).to_arrow_table()
+            job.ledger.spent += pa.compute.sum(settled.column("cost_usd")).as_py() or 0.0
+            job.settle(settled.cast(SETTLED), stored=True)
+    job.flush()
+
+
+@dataclass
+class _Flight:
+    """Requests handed out and not back yet: what is needed to keep their answers."""
+
+    wave: Wave
+    sent: dict[int, tuple[bytes, int, float | None]] = field(default_factory=dict)  # id: key, expert, score
+    stopped: bool = False  # the rest should be chosen anew
+
+
+def execute(job: Job, wave: Wave, engines: Engines) -> bool:
+    """Generate the answers of one wave and settle its questions.
+
+    Questions that bounce, and all that are left when the engine breaks, stay open for others.
+
+    Returns:
+        Whether to go on with the next wave; if not, what is open should be chosen anew first.
+    """
+    cursor = job.scratch.cursor().execute(_PENDING, {"wave": wave.number})
+    pending = cursor.to_arrow_reader(_HAND_OUT_ROWS)
+    flight = _Flight(wave)
+    requests = _hand_out(job, flight, pending)
+    first = next(requests, None)  # an engine with nothing to do is not loaded
+    if first is None:
+        return not flight.stopped
+    expert = job.experts[wave.experts[0]]
+    try:
+        backend = engines.get(expert)
+        with contextlib.closing(backend.generate(_chain(first, requests))) as completions:
+            for batch in completions:
+                _keep(job, flight, batch)
+    except ExpertUnavailable as error:
+        engines.drop(expert)
+        job.down.update(dict.fromkeys(wave.experts, str(error)))
+        job.ledger.drop_flight()
+        names = ", ".join(job.experts[i].name for i in wave.experts)
+        job.meter.warn(f"{names} cannot answer, its rows go to the next best: {error}")
+    finally:
+        requests.close()
+        job.flush()
+    return not flight.stopped
+
+
+def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    yield first
+    yield from rest
+
+
+def _hand_out(job: Job, flight: _Flight, pending: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Requests in the order of the plan, as the budget permits; empty batches while it waits for answers."""
+    recorded = np.array([resolve(e) == "replay" for e in job.experts])
+    for planned in pending:
+        batch = _unanswered(job, planned)
+        while batch.num_rows:
+            experts = batch.column("expert").to_numpy()
+            most = at_most(batch, job.usd_per_m[experts], recorded[experts])
+            fits = job.ledger.admit(most)
+            if fits:
+                part = batch.slice(0, fits)
+                _send(job, flight, part, most[:fits])
+                yield _requests(part)
+                batch = batch.slice(fits)
+            elif job.ledger.busy:
+                yield _NOTHING
+            else:
+                job.too_dear.add(int(experts[0]))
+                flight.stopped = True
+                return
+            if job.ledger.drifted():
+                flight.stopped = True
+                return
+
+
+def _unanswered(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Without the rows that another process sharing the store has answered since the plan was made."""
+    if not job.store.changed():
+        return batch
+    found = job.store.look_up(batch.column("key")).column("key")
+    # They stay open, and the look-up that follows the wave settles them.
+    return batch.filter(pa.compute.invert(pa.compute.is_in(batch.column("key"), value_set=found.combine_chunks())))
+
+
+def _send(job: Job, flight: _Flight, batch: pa.RecordBatch, most: np.ndarray) -> None:
+    ids = batch.column("id").to_pylist()
+    job.ledger.hand_out(ids, batch.column("expected").to_numpy(), most)
+    columns = (batch.column(name).to_pylist() for name in ("key", "expert", "predicted_score"))
+    flight.sent.update(zip(ids, zip(*columns, strict=True), strict=True))
+
+
+def _requests(batch: pa.RecordBatch) -> pa.RecordBatch:
+    names = [name for name in REQUESTS.names if name != "choices"]
+    columns = [batch.column(name) for name in names]
+    return pa.RecordBatch.from_arrays([*columns, _NO_CHOICES.slice(0, batch.num_rows)], schema=REQUESTS)
+
+
+def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
+    """Price completions, store the answers, settle all but those that bounced."""
+    ids = batch.column("id").to_pylist()
+    sent = [flight.sent.pop(i) for i in ids]
+    experts = np.array([expert for _, expert, _ in sent], dtype=np.int32)
+    failed = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
+    costs = np.where(failed, 0.0, list_cost(batch, job.usd_per_m[experts]))
+    _store(job, batch, sent, costs, ~failed)
+    for i, expert, cost, bad in zip(ids, experts.tolist(), costs.tolist(), failed.tolist(), strict=True):
+        job.ledger.settle(i, expert, None if bad else cost)
+    bounced = batch.column("bounced").to_numpy(zero_copy_only=False)
+    for at in np.flatnonzero(bounced).tolist():
+        job.bounced.setdefault(ids[at], {})[int(experts[at])] = batch.column("error")[at].as_py()
+    own = {
+        "expert": pa.array(experts),
+        "predicted_score": pa.array([score for _, _, score in sent], pa.float64()),
+        "cost_usd": pa.array(costs),
+        "list_cost_usd": pa.array(costs),
+    }
+    columns = [own[f.name] if f.name in own else batch.column(f.name) for f in SETTLED]
+    job.settle(pa.Table.from_arrays(columns, schema=SETTLED).filter(pa.array(~bounced)))
+
+
+def _store(
+    job: Job, batch: pa.RecordBatch, sent: list[tuple[bytes, int, float | None]], costs: np.ndarray, ok: np.ndarray
+) -> None:
+    if not ok.any():
+        return
+    own = {
+        "key": pa.array([key for key, _, _ in sent], pa.binary()),
+        "run": pa.array([job.run.run] * len(sent)),
+        "fingerprint": pa.array([job.fingerprints[expert] for _, expert, _ in sent]),
+        "list_cost_usd": pa.array(costs),
+    }
+    columns = [own[f.name] if f.name in own else batch.column(f.name) for f in STORED]
+    job.store.append(pa.Table.from_arrays(columns, schema=STORED).filter(pa.array(ok)))

@@ -1,0 +1,106 @@
+"""Forecast: the orchestrator's predictions for every distinct question, as scores and dollars of the candidates.
+
+The arrays live in files of the scratch folder, so that a table of any length fits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from leeroo.engine.backends.base import resolve
+from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
+from leeroo.engine.batch.progress import Meter
+from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.orchestrator.predict import Prediction, Router
+from leeroo.engine.pool import Expert
+
+_CHUNK = 8192
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What to expect of every candidate (axis 1) on every distinct question (axis 0), float32 [n, e].
+
+    Where nothing is known of the candidates' quality (`known` is false), the default expert has the score 1
+    and the others 0: it is asked wherever it may be.
+    """
+
+    scores: np.ndarray
+    costs: np.ndarray  # USD for asking once
+    seconds: np.ndarray  # of one answer
+    known: bool
+
+
+def forecast(
+    scratch: Scratch, experts: tuple[Expert, ...], default: str, router: Router | None, n: int, meter: Meter
+) -> Forecast:
+    """Predict score, cost and time of `n` distinct questions for every candidate.
+
+    Candidates that the router has not learned have the score NaN.
+    """
+    known = router if router is not None and set(router.experts) & {e.name for e in experts} else None
+    if router is not None and known is None:
+        meter.warn(
+            f"the router knows none of the experts {', '.join(e.name for e in experts)};"
+            f" all rows go to {default!r}, the pool's default"
+        )
+    for e in experts:
+        if known is not None and e.name not in known.experts:
+            meter.warn(f"the router has not learned the expert {e.name!r}: it is asked only where no other can be")
+    scores, costs, seconds = (
+        np.lib.format.open_memmap(
+            scratch.folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(n, len(experts))
+        )
+        for name in ("scores", "costs", "seconds")
+    )
+    reader = scratch.cursor().execute(
+        "SELECT question, coalesce(strlen(system), 0) AS system, max_tokens FROM questions ORDER BY id"
+    ).to_arrow_reader(_CHUNK)
+    done = 0
+    for batch in reader:
+        part = slice(done, done + batch.num_rows)
+        questions: list[str] = batch.column("question").to_pylist()
+        prediction = known.predict(questions) if known is not None else None
+        for i, expert in enumerate(experts):
+            column = known.experts.index(expert.name) if known and expert.name in known.experts else None
+            tokens = _tokens(batch, expert, prediction, column)
+            costs[part, i] = tokens @ prices((expert,))[0] / 1e6
+            if prediction is None:
+                scores[part, i] = float(expert.name == default)
+            else:
+                scores[part, i] = np.nan if column is None else prediction.scores[:, column]
+            seconds[part, i] = _seconds(tokens[:, 1], expert, prediction, column)
+        done = part.stop
+        meter.stage("predict")
+    return Forecast(scores, costs, seconds, known is not None)
+
+
+def _tokens(batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None, column: int | None) -> np.ndarray:
+    """Expected prompt and completion tokens, float64 [n, 2]."""
+    limit = batch.column("max_tokens").fill_null(expert.max_tokens).to_numpy(zero_copy_only=False)
+    own = batch.column("system").to_numpy(zero_copy_only=False)
+    system = np.where(own > 0, own, len((expert.system or "").encode()))
+    added = (system + len((expert.template or "").encode())) / BYTES_PER_TOKEN
+    if prediction is None or column is None:
+        lengths = pa.compute.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
+        # Nothing is known of how long this expert's answers are: the limit is the cautious guess.
+        return np.stack([lengths / BYTES_PER_TOKEN + added, limit.astype(np.float64)], axis=1)
+    completion = prediction.completion_tokens[:, column].astype(np.float64)
+    if resolve(expert) != "replay":  # a recorded answer is as long as it was
+        completion = np.minimum(completion, limit)
+    return np.stack([prediction.prompt_tokens[:, column] + added, completion], axis=1)
+
+
+def _seconds(
+    completion_tokens: np.ndarray, expert: Expert, prediction: Prediction | None, column: int | None
+) -> np.ndarray:
+    """Expected seconds of one answer [n], 0 where nothing is known."""
+    if prediction is not None and column is not None:
+        learned = prediction.latency_ms[:, column] / 1e3
+        if not np.isnan(learned).any():
+            return np.asarray(learned)
+    speed = expert.engine.get("tokens_per_second")
+    return completion_tokens / float(speed) if speed else np.zeros(len(completion_tokens))

@@ -1,0 +1,126 @@
+"""What one run knows while it is under way: the state that the stages after the forecast share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from leeroo.engine.batch.budget import Ledger
+from leeroo.engine.batch.criteria import Criteria
+from leeroo.engine.batch.forecast import Forecast
+from leeroo.engine.batch.plan import Wave
+from leeroo.engine.batch.price import floats
+from leeroo.engine.batch.progress import ExpertTotals, Meter
+from leeroo.engine.batch.prompts import Spool
+from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.batch.store import Run, Store
+from leeroo.engine.pool import Expert
+
+# What is known of a distinct question once it has its answer or its error. `expert` is the candidate's
+# position, NULL when nobody was asked; costs are in USD for asking once.
+SETTLED = pa.schema(
+    [
+        pa.field("id", pa.int64()),
+        pa.field("expert", pa.int32()),
+        pa.field("predicted_score", pa.float64()),
+        pa.field("answer", pa.string()),
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("completion_tokens", pa.int32()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("latency_ms", pa.float64()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("error", pa.string()),
+        pa.field("recorded_score", pa.float64()),
+    ]
+)
+
+# Settled rows gather in memory up to this many before they go to the scratch database.
+_FLUSH_ROWS = 8192
+
+
+@dataclass
+class Job:
+    """One run. Arrays over distinct questions have length n, over candidates length e."""
+
+    criteria: Criteria
+    scratch: Scratch
+    store: Store
+    run: Run
+    spool: Spool
+    experts: tuple[Expert, ...]
+    fingerprints: tuple[str, ...]
+    waves: list[Wave]
+    usd_per_m: np.ndarray  # [e, 2] prices per million input and output tokens
+    forecast: Forecast
+    ledger: Ledger
+    meter: Meter
+    rows: np.ndarray  # [n] input rows with this question
+    private: np.ndarray  # [n] bool
+    pinned: np.ndarray  # [n] position of the expert the row asks for itself, -1 for none
+    open: np.ndarray  # [n] bool: without answer or error yet
+    down: dict[int, str] = field(default_factory=dict)  # candidates that cannot answer now, and why
+    bounced: dict[int, dict[int, str]] = field(default_factory=dict)  # question: who could not take it, and why
+    too_dear: set[int] = field(default_factory=set)  # candidates whose next answer might pass the budget
+    _buffer: list[pa.Table] = field(default_factory=list)
+
+    def settle(self, table: pa.Table, *, stored: bool = False) -> None:
+        """These questions have their answer or their error (`SETTLED`)."""
+        ids = table.column("id").to_numpy()
+        self.open[ids] = False
+        self._buffer.append(table)
+        if sum(chunk.num_rows for chunk in self._buffer) >= _FLUSH_ROWS:
+            self.flush()
+        self._count(table, self.rows[ids], stored)
+
+    def _count(self, table: pa.Table, rows: np.ndarray, stored: bool) -> None:
+        asked = table.column("expert").fill_null(-1).to_numpy()
+        failed = table.column("error").is_valid().to_numpy()
+        names = ("prompt_tokens", "completion_tokens", "cost_usd", "list_cost_usd")
+        values = {name: np.nan_to_num(floats(table, name)) for name in names}
+        values["list_cost_usd"] = values["list_cost_usd"] * rows
+        for expert in np.unique(asked).tolist():
+            of = asked == expert
+            free = of & (values["cost_usd"] == 0) & ~failed if stored else np.zeros(len(of), bool)
+            self.meter.settle(
+                self.experts[expert].name if expert >= 0 else None,
+                ExpertTotals(
+                    int(rows[of].sum()),
+                    int(values["prompt_tokens"][of].sum()),
+                    int(values["completion_tokens"][of].sum()),
+                    float(values["cost_usd"][of].sum()),
+                    float(values["list_cost_usd"][of].sum()),
+                ),
+                failed=int(rows[of & failed].sum()),
+                stored=int(rows[free].sum()),
+                fresh=not stored,
+            )
+
+    def fail(self, ids: np.ndarray, reasons: list[str], expert: np.ndarray | None = None) -> None:
+        """These questions end with an error and no answer."""
+        n = len(ids)
+        columns = {
+            "id": pa.array(ids, pa.int64()),
+            "expert": pa.array(expert, pa.int32()) if expert is not None else pa.nulls(n, pa.int32()),
+            "cost_usd": pa.array(np.zeros(n)),
+            "list_cost_usd": pa.array(np.zeros(n)),
+            "finish_reason": pa.array(["error"] * n),
+            "error": pa.array(reasons, pa.string()),
+        }
+        self.settle(
+            pa.Table.from_arrays(
+                [columns[f.name] if f.name in columns else pa.nulls(n, f.type) for f in SETTLED], schema=SETTLED
+            )
+        )
+
+    def flush(self) -> None:
+        """Write what gathered to the table `settled` of the scratch database."""
+        if self._buffer:
+            chunk = pa.concat_tables(self._buffer)
+            self._buffer.clear()
+            cursor = self.scratch.cursor()
+            cursor.register("chunk", chunk)
+            cursor.execute("INSERT INTO settled SELECT * FROM chunk")
+            cursor.unregister("chunk")

@@ -1,0 +1,111 @@
+"""Plan: which rows go to which engine, in which order.
+
+Rows of experts that share an engine ride in one wave, ordered by system text and prompt, so that shared
+prefixes lie beside each other and are computed once. Waves run from the cheapest engine to the dearest: what
+the cheap ones cost more or less than expected is made up for by moving rows of the dear ones, which always
+have somewhere cheaper to go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from leeroo.engine.backends.base import engine_key, fingerprint
+from leeroo.engine.pool import Expert
+
+# The key of a stored answer: all that made it. A sampled answer belongs to its run and row alone.
+_PLAN = """
+CREATE OR REPLACE TABLE plan AS
+SELECT *, unhex(sha256(concat_ws('|', fingerprint, max_tokens, temperature,
+                  CASE WHEN temperature > 0 THEN concat(run, '-', id) ELSE '' END,
+                  coalesce(strlen(system), -1), coalesce(system, ''), prompt))) AS key
+FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run, q.question,
+             q.rows, replace(e.template, '{question}', q.question) AS prompt,
+             coalesce(q.system, e.system) AS system, coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
+             coalesce(q.temperature, 0)::DOUBLE AS temperature
+      FROM assigned a JOIN questions q USING (id) JOIN experts e USING (expert))
+"""
+
+# Questions that differ only in what does not reach the expert (private or not, pinned or chosen) are one
+# request; the others read its answer from the store.
+_TWINS = """
+CREATE OR REPLACE TABLE twins AS
+SELECT id, key FROM plan QUALIFY row_number() OVER (PARTITION BY key ORDER BY id) > 1
+"""
+
+ASSIGNED = pa.schema(
+    [
+        pa.field("id", pa.int64()),
+        pa.field("expert", pa.int32()),
+        pa.field("expected", pa.float64()),
+        pa.field("predicted_score", pa.float64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Wave:
+    """The rows of one engine; `experts` are positions in the list of candidates."""
+
+    number: int
+    experts: tuple[int, ...]
+
+
+def waves(experts: tuple[Expert, ...]) -> list[Wave]:
+    """One wave for each engine, from the cheapest to the dearest."""
+    engines: dict[str, list[int]] = {}
+    for position, expert in enumerate(experts):
+        engines.setdefault(engine_key(expert), []).append(position)
+
+    def dearest(group: list[int]) -> float:
+        return max(experts[i].usd_per_m_input + experts[i].usd_per_m_output for i in group)
+
+    groups = sorted(engines.values(), key=dearest)
+    return [Wave(number, tuple(group)) for number, group in enumerate(groups)]
+
+
+def describe(con: duckdb.DuckDBPyConnection, experts: tuple[Expert, ...], order: list[Wave]) -> None:
+    """Make the table `experts` of the scratch database: how each candidate is asked, and in which wave."""
+    wave_of = {position: wave.number for wave in order for position in wave.experts}
+    rows = [
+        (i, e.name, wave_of[i], fingerprint(e), e.template or "{question}", e.system, e.max_tokens)
+        for i, e in enumerate(experts)
+    ]
+    con.execute(
+        "CREATE TABLE experts (expert INTEGER, name VARCHAR, wave INTEGER, fingerprint VARCHAR, template VARCHAR,"
+        " system VARCHAR, max_tokens INTEGER)"
+    )
+    con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def plan(con: duckdb.DuckDBPyConnection, assigned: pa.Table, run: str) -> None:
+    """Make the tables `plan` (one row for each question in `assigned`, with `ASSIGNED`) and `twins`."""
+    con.register("assigned", assigned)
+    con.execute(_PLAN, {"run": run})
+    con.unregister("assigned")
+    con.execute(_TWINS)
+
+
+def at_most(batch: pa.RecordBatch, usd_per_m: np.ndarray, recorded: np.ndarray) -> np.ndarray:
+    """The most that each request can cost in USD, float64 [n], as far as that can be known beforehand.
+
+    Args:
+        batch: Rows of `plan`.
+        usd_per_m: [n, 2] prices of the expert of each.
+        recorded: [n] whether the answer is a recorded one, which keeps to no limit on new tokens; several
+            times the expected cost is held for it.
+    """
+    prompt = pa.compute.binary_length(batch.column("prompt")).to_numpy(zero_copy_only=False)
+    system = pa.compute.binary_length(batch.column("system").fill_null("")).to_numpy(zero_copy_only=False)
+    # Two bytes a token is safely above what tokenizers make of ordinary text; a chat template adds its own.
+    prompt_tokens = (prompt.astype(np.float64) + system) / 2 + 64
+    limit = batch.column("max_tokens").to_numpy(zero_copy_only=False)
+    bound = (prompt_tokens * usd_per_m[:, 0] + limit * usd_per_m[:, 1]) / 1e6
+    expected = batch.column("expected").to_numpy(zero_copy_only=False)
+    held: np.ndarray = np.where(recorded, 4 * expected, np.maximum(bound, expected))
+    return held

@@ -1,0 +1,180 @@
+"""Rows to prompts: read the input once, keep it as it came, and find its distinct questions.
+
+What is asked of the input is checked here. Everything after this stage works on distinct questions: the
+table `questions` of the scratch database, one row each, numbered from 0 in the order of first appearance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from leeroo.engine.batch.criteria import Criteria
+from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.errors import InputError
+
+# Arguments a row may carry of its own; NULL means the expert's default.
+ASK = pa.schema(
+    [
+        pa.field("expert", pa.string()),
+        pa.field("system", pa.string()),
+        pa.field("max_tokens", pa.int32()),
+        pa.field("temperature", pa.float64()),
+    ]
+)
+
+# Free text comes with its length before it, so that no two different askings write the same key. A row sampled
+# at a temperature is its own question: the same words may bring another answer.
+_ROWS = """
+CREATE TABLE rows AS
+SELECT row, CASE WHEN question IS NOT NULL THEN md5_number(concat_ws('|',
+         private, coalesce(max_tokens, -1), coalesce(temperature, 0),
+         CASE WHEN temperature > 0 THEN row ELSE -1 END,
+         coalesce(strlen(expert), -1), coalesce(expert, ''), coalesce(strlen(system), -1), coalesce(system, ''),
+         question)) END AS key, question, private, expert, system, max_tokens, temperature
+FROM (SELECT row, question, coalesce(private, false) AS private, ask.* FROM input)
+"""
+
+_QUESTIONS = r"""
+CREATE TABLE questions AS
+SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
+       regexp_full_match(question, '[\s\p{Z}\p{C}]*') AS blank
+FROM (SELECT key, min(row) AS first_row, count(*) AS rows, any_value(question) AS question,
+             any_value(private) AS private, any_value(expert) AS expert, any_value(system) AS system,
+             any_value(max_tokens) AS max_tokens, any_value(temperature) AS temperature
+      FROM rows WHERE key IS NOT NULL GROUP BY key)
+"""
+
+
+@dataclass(frozen=True)
+class Spool:
+    """The input, kept on disk, and the counts of what is in it."""
+
+    kept: Path  # the input's record batches as they came (Arrow IPC)
+    schema: pa.Schema
+    rows: int
+    distinct: int
+    digest: str  # of every row's question and arguments, in order
+
+
+def spool(reader: pa.RecordBatchReader, criteria: Criteria, scratch: Scratch) -> Spool:
+    """Read the input to its end into the scratch folder and number its distinct questions.
+
+    Raises:
+        InputError: a column is missing or of the wrong type, or the input breaks off.
+    """
+    check_columns(reader.schema, criteria)
+    kept = scratch.folder / "input.arrow"
+    counted = _Count()
+    batches = pa.RecordBatchReader.from_batches(_NARROW, _keep(reader, criteria, kept, counted))
+    con = scratch.con
+    con.register("input", batches)
+    try:
+        con.execute(_ROWS)
+    except duckdb.Error as error:
+        raise InputError(f"the input cannot be read to its end: {first_line(error)}") from error
+    finally:
+        con.unregister("input")
+    con.execute(_QUESTIONS)
+    # The text of every row has done its work; the distinct ones are in `questions`.
+    con.execute("CREATE TABLE row_keys AS SELECT row, key FROM rows")
+    con.execute("DROP TABLE rows")
+    distinct, digest = con.execute(
+        "SELECT (SELECT count(*) FROM questions), (SELECT coalesce(bit_xor(hash(row, key)), 0) FROM row_keys)"
+    ).fetchall()[0]
+    return Spool(kept, reader.schema, counted.rows, int(distinct), f"{counted.rows}-{digest}")
+
+
+_NARROW = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("question", pa.string()),
+        pa.field("private", pa.bool_()),
+        pa.field("ask", pa.struct(list(ASK))),
+    ]
+)
+
+
+class _Count:
+    """How many rows have gone by."""
+
+    rows = 0
+
+
+def _keep(
+    reader: pa.RecordBatchReader, criteria: Criteria, kept: Path, count: _Count
+) -> Iterator[pa.RecordBatch]:
+    """Write every batch to `kept` as it is and pass on only the columns that are asked about."""
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.OSFile(str(kept), "wb") as file, pa.ipc.new_stream(file, reader.schema, options=options) as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            numbers = pa.array(np.arange(count.rows, count.rows + batch.num_rows))
+            count.rows += batch.num_rows
+            yield pa.RecordBatch.from_arrays([numbers, *_asked(batch, criteria)], schema=_NARROW)
+
+
+def _asked(batch: pa.RecordBatch, criteria: Criteria) -> list[pa.Array]:
+    """Question, private and ask of a batch, in the types of `_NARROW`."""
+    n = batch.num_rows
+    question = batch.column(criteria.column).cast(pa.string())
+    private = batch.column(criteria.private_column) if criteria.private_column else pa.nulls(n, pa.bool_())
+    if criteria.ask_column is None:
+        return [question, private, pa.nulls(n, _NARROW.field("ask").type)]
+    given = batch.column(criteria.ask_column)
+    fields = [
+        pa.compute.struct_field(given, field.name).cast(field.type)
+        if given.type.get_field_index(field.name) >= 0
+        else pa.nulls(n, field.type)
+        for field in ASK
+    ]
+    return [question, private, pa.StructArray.from_arrays(fields, fields=list(ASK))]
+
+
+def check_columns(schema: pa.Schema, criteria: Criteria) -> None:
+    """Check that the input has the columns asked for, of types that can be used.
+
+    Raises:
+        InputError: it has not; the message names the columns there are.
+    """
+    there = ", ".join(schema.names) or "none"
+    for name in (criteria.column, criteria.private_column, criteria.ask_column):
+        if name is not None and schema.get_all_field_indices(name) == []:
+            hint = " (choose one with --column)" if name == criteria.column else ""
+            raise InputError(f"the input has no column {name!r}; its columns are: {there}{hint}")
+        if name is not None and len(schema.get_all_field_indices(name)) > 1:
+            raise InputError(f"the input has more than one column {name!r}; rename all but one of them")
+    text = schema.field(criteria.column).type
+    if not is_text(text):
+        raise InputError(
+            f"the column {criteria.column!r} is of type {text}, not text; convert it to strings first"
+            f" (in SQL: CAST({criteria.column} AS VARCHAR)) or choose another of: {there}"
+        )
+    if criteria.private_column and not pa.types.is_boolean(schema.field(criteria.private_column).type):
+        raise InputError(
+            f"the column {criteria.private_column!r} is of type {schema.field(criteria.private_column).type};"
+            " a column that marks private rows holds true and false"
+        )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of this Arrow type are text (a column of nothing but NULL counts)."""
+    if pa.types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_string_view(kind)
+        or pa.types.is_null(kind)
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, for a sentence of our own."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

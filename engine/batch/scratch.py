@@ -1,0 +1,61 @@
+"""Where one run keeps its rows while it works: a DuckDB database and files in a folder of their own.
+
+The folder holds a lock as long as its process lives, so that what a killed process left behind can be
+told from what a living one still needs, and be removed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from pathlib import Path
+
+import duckdb
+from filelock import FileLock, Timeout
+
+from leeroo.engine.errors import OutputError
+
+MEMORY_LIMIT = "1GiB"
+
+
+class Scratch:
+    """A working folder with a DuckDB database that spills to it; removed on `close`.
+
+    Raises:
+        OutputError: the folder cannot be made.
+    """
+
+    def __init__(self, parent: Path) -> None:
+        self.folder = parent / uuid.uuid4().hex
+        try:
+            self.folder.mkdir(parents=True)
+            self._lock = FileLock(self.folder / "lock")
+            self._lock.acquire(blocking=False)
+        except OSError as error:
+            raise OutputError(f"cannot make a working folder in {parent}: {error.strerror or error}") from error
+        self.con = duckdb.connect(str(self.folder / "rows.duckdb"))
+        # Row order is asked for with ORDER BY where it matters; keeping it elsewhere only costs memory.
+        self.con.execute(f"SET memory_limit = '{MEMORY_LIMIT}'; SET preserve_insertion_order = false")
+        self.con.execute("SET temp_directory = $folder", {"folder": str(self.folder / "spill")})
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A second connection to the same database, to read one result while another is written."""
+        return self.con.cursor()
+
+    def close(self) -> None:
+        """Remove the folder and all in it."""
+        self.con.close()
+        self._lock.release()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def sweep(parent: Path) -> None:
+    """Remove the working folders of processes that are gone."""
+    for folder in parent.glob("*/"):
+        lock = FileLock(folder / "lock")
+        try:
+            lock.acquire(blocking=False)
+        except (Timeout, OSError):
+            continue
+        lock.release()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,192 @@
+"""The answer store: every answer is kept here before anyone sees it, so that none is paid for twice.
+
+One SQLite file in write-ahead mode, which survives kill -9 at any moment and is shared by any number of
+processes. Answers are only ever added, under a key made of everything that made the answer.
+
+It also knows the runs. A run that did not come to its end is taken up again by the next run of the same job,
+which then counts what the killed one paid as its own: a job costs what it costs, however often it was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from filelock import FileLock, Timeout
+
+from leeroo.engine.batch.scratch import sweep
+from leeroo.engine.errors import OutputError, UsageError
+
+VERSION = 1
+
+STORED = pa.schema(
+    [
+        pa.field("key", pa.binary(), nullable=False),
+        pa.field("run", pa.string()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("answer", pa.string()),
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("completion_tokens", pa.int32()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("latency_ms", pa.float64()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("recorded_score", pa.float64()),
+    ]
+)
+_COLUMNS = ", ".join(STORED.names)
+
+_TABLES = f"""
+CREATE TABLE IF NOT EXISTS answers (
+    key BLOB NOT NULL, run TEXT, fingerprint TEXT, answer TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
+    list_cost_usd REAL, latency_ms REAL, finish_reason TEXT, recorded_score REAL, created REAL);
+CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
+CREATE TABLE IF NOT EXISTS runs (
+    run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL);
+PRAGMA user_version = {VERSION};
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a job; `resumed` when it goes on where a killed one left off."""
+
+    run: str
+    resumed: bool
+    lock: FileLock | None
+
+
+class Store:
+    """The answers and runs in one folder.
+
+    Raises:
+        OutputError: the folder cannot be made or written, or the disk is full.
+        UsageError: what is there is not a store, or one of a newer version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.scratch = folder / "scratch"
+        with self._wall():
+            self.scratch.mkdir(parents=True, exist_ok=True)
+            (folder / "runs").mkdir(exist_ok=True)
+            # One Engine is used by several threads, one at a time.
+            self._db = sqlite3.connect(folder / "answers.sqlite", timeout=60, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA temp_store = MEMORY")
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > VERSION:
+                raise UsageError(f"the store {folder} was written by a newer leeroo; upgrade, or give another --store")
+            if version < VERSION:
+                self._db.executescript(_TABLES)
+            self._db.execute("CREATE TEMP TABLE wanted (key BLOB PRIMARY KEY) WITHOUT ROWID")
+            self._db.commit()
+        sweep(self.scratch)
+        self._seen = -1
+
+    def look_up(self, keys: pa.Array) -> pa.Table:
+        """The stored answers of these keys (binary, distinct), as a table with `STORED`, in any order."""
+        with self._wall():
+            self._seen = self._version()
+            if self._db.execute("SELECT 1 FROM answers LIMIT 1").fetchone() is None:
+                return STORED.empty_table()
+            self._db.execute("DELETE FROM wanted")
+            self._db.executemany("INSERT INTO wanted VALUES (?)", zip(keys.to_pylist(), strict=True))
+            found = self._db.execute(
+                f"SELECT {', '.join('a.' + name for name in STORED.names)} FROM wanted JOIN answers a USING (key)"
+            ).fetchall()
+            self._db.commit()
+        columns = list(zip(*found, strict=True)) if found else [[] for _ in STORED]
+        return pa.Table.from_arrays(
+            [pa.array(column, field.type) for column, field in zip(columns, STORED, strict=True)], schema=STORED
+        )
+
+    def changed(self) -> bool:
+        """Whether another process has added answers since the last look-up."""
+        with self._wall():
+            return self._version() != self._seen
+
+    def _version(self) -> int:
+        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+
+    def append(self, answers: pa.Table) -> None:
+        """Keep answers (`STORED`) for good; one whose key is there already is left as it is."""
+        now = time.time()
+        rows = zip(*(answers.column(name).to_pylist() for name in STORED.names), strict=True)
+        places = ", ".join("?" * len(STORED))
+        with self._wall(), self._db:
+            self._db.executemany(
+                f"INSERT OR IGNORE INTO answers ({_COLUMNS}, created) VALUES ({places}, {now!r})", rows
+            )
+
+    def ms_per_token(self, fingerprints: Sequence[str]) -> list[float | None]:
+        """Measured milliseconds per completion token of experts, None where nothing was measured."""
+        query = "SELECT sum(latency_ms) / nullif(sum(completion_tokens), 0) FROM answers WHERE fingerprint = ?"
+        with self._wall():
+            return [self._db.execute(query, (fingerprint,)).fetchone()[0] for fingerprint in fingerprints]
+
+    def begin(self, job: str, rows: int) -> Run:
+        """Start a run of a job, or take up the one that was killed.
+
+        Args:
+            job: Names what is asked of which rows; the same command on the same input has the same job.
+            rows: How many rows the input has.
+        """
+        with self._wall():
+            lock: FileLock | None = FileLock(self.folder / "runs" / f"{job}.lock")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                lock = None  # the same job is running in another process, or thread
+            query = "SELECT run FROM runs WHERE job = ? AND finished IS NULL ORDER BY started LIMIT 1"
+            killed = lock and self._db.execute(query, (job,)).fetchone()
+            if killed:
+                return Run(killed[0], True, lock)
+            run = uuid.uuid4().hex
+            # A run beside another of the same job can't be told from it when killed, so it is not taken up.
+            owned = job if lock else None
+            with self._db:
+                self._db.execute(
+                    "INSERT INTO runs (run, job, started, rows) VALUES (?, ?, ?, ?)", (run, owned, time.time(), rows)
+                )
+            return Run(run, False, lock)
+
+    def finish(self, run: Run, cost_usd: float, list_cost_usd: float) -> None:
+        """The answers of a run are where they should be: the next run of its job is a new one."""
+        with self._wall(), self._db:
+            self._db.execute(
+                "UPDATE runs SET finished = ?, cost_usd = ?, list_cost_usd = ? WHERE run = ?",
+                (time.time(), cost_usd, list_cost_usd, run.run),
+            )
+        release(run)
+
+    def close(self) -> None:
+        """Close the database file."""
+        self._db.close()
+
+    @contextlib.contextmanager
+    def _wall(self) -> Iterator[None]:
+        """Turn what SQLite and the disk say into errors of ours."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise OutputError(
+                f"the answer store in {self.folder} cannot be used ({error}); answers kept so far are safe:"
+                " make room or permit writing there, or give another --store"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise UsageError(f"{self.folder / 'answers.sqlite'} is not an answer store ({error})") from error
+        except OSError as error:
+            raise OutputError(f"the answer store {self.folder} cannot be made: {error.strerror or error}") from error
+
+
+def release(run: Run) -> None:
+    """Let go of a run without finishing it: the next run of its job takes it up."""
+    if run.lock is not None:
+        run.lock.release()

@@ -1,0 +1,135 @@
+"""Rows become distinct questions, and the input is checked before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from leeroo.engine.batch.criteria import Criteria
+from leeroo.engine.batch.prompts import ASK, spool
+from leeroo.engine.batch.scratch import Scratch, sweep
+from leeroo.engine.errors import InputError, UsageError
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Scratch]:
+    """A working folder."""
+    scratch = Scratch(tmp_path)
+    yield scratch
+    scratch.close()
+
+
+def _distinct(scratch: Scratch) -> list[tuple[str, int, int]]:
+    return scratch.con.execute("SELECT question, rows, first_row FROM questions ORDER BY id").fetchall()
+
+
+def test_equal_questions_are_one(scratch: Scratch) -> None:
+    """Distinct questions are numbered by first appearance and count their rows; NULL asks nothing."""
+    table = pa.table({"question": ["b", "a", None, "b", "a", "b"]})
+    found = spool(table.to_reader(), Criteria(), scratch)
+    assert (found.rows, found.distinct) == (6, 2)
+    assert _distinct(scratch) == [("b", 3, 0), ("a", 2, 1)]
+
+
+def test_private_and_public_askings_differ(scratch: Scratch) -> None:
+    """A private row is not answered by what a public one of the same words may be asked of."""
+    table = pa.table({"question": ["a", "a", "a"], "secret": [True, False, None]})
+    assert spool(table.to_reader(), Criteria(private_column="secret"), scratch).distinct == 2
+
+
+def test_arguments_of_a_row_make_another_question(scratch: Scratch) -> None:
+    """The same words under another system text, limit or expert are another question."""
+    asks = [
+        {"system": "x"},
+        {"system": "x"},
+        {"system": "y"},
+        {"max_tokens": 5},
+        {"expert": "x"},
+        None,
+        {"system": None},
+    ]
+    table = pa.table({"question": ["a"] * 7, "ask": pa.array(asks, pa.struct(list(ASK)))})
+    assert spool(table.to_reader(), Criteria(ask_column="ask"), scratch).distinct == 5
+
+
+def test_sampled_rows_are_their_own(scratch: Scratch) -> None:
+    """At a temperature above 0 equal rows are sampled one by one; at 0 they are one."""
+    asks = pa.array([{"temperature": 0.7}] * 3 + [{"temperature": 0.0}] * 3, pa.struct([("temperature", pa.float64())]))
+    table = pa.table({"question": ["a"] * 6, "ask": asks})
+    assert spool(table.to_reader(), Criteria(ask_column="ask"), scratch).distinct == 4
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_text_of_any_kind_is_read(scratch: Scratch, kind: pa.DataType) -> None:
+    """Large strings, string views and dictionaries hold questions as well."""
+    table = pa.table({"question": pa.array(["a", "b", "a"]).cast(kind)})
+    assert spool(table.to_reader(), Criteria(), scratch).distinct == 2
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\n", "\u2003\u00a0", "\u200b", "\x00"])
+def test_blank_text_is_marked(scratch: Scratch, text: str) -> None:
+    """Empty text, and text of nothing but white space or control characters, is blank."""
+    spool(pa.table({"question": [text, "no"]}).to_reader(), Criteria(), scratch)
+    assert scratch.con.execute("SELECT blank FROM questions ORDER BY id").fetchall() == [(True,), (False,)]
+
+
+@pytest.mark.parametrize("text", ["NUL \x00 inside", "שלום, מה שלומך?", "👩‍👩‍👧 emoji", "x" * 1_000_000])
+def test_odd_text_goes_through_unharmed(scratch: Scratch, text: str) -> None:
+    """NUL bytes, right-to-left text, emoji and very long text are questions like any other."""
+    spool(pa.table({"question": [text]}).to_reader(), Criteria(), scratch)
+    assert scratch.con.execute("SELECT question, blank FROM questions").fetchall() == [(text, False)]
+
+
+def test_a_missing_column_is_named_with_those_there_are(scratch: Scratch) -> None:
+    """The message names the column asked for, the columns there are, and the option that chooses."""
+    with pytest.raises(InputError, match=r"no column 'question'; its columns are: prompt, id \(choose one with --column\)"):
+        spool(pa.table({"prompt": ["a"], "id": [1]}).to_reader(), Criteria(), scratch)
+
+
+def test_a_column_of_numbers_is_refused(scratch: Scratch) -> None:
+    """A question column that is no text is refused with its type."""
+    with pytest.raises(InputError, match="'question' is of type int64, not text"):
+        spool(pa.table({"question": [1]}).to_reader(), Criteria(), scratch)
+
+
+def test_a_private_column_holds_true_and_false(scratch: Scratch) -> None:
+    """Anything but booleans would leak rows by a misreading."""
+    with pytest.raises(InputError, match="'p' is of type string"):
+        spool(pa.table({"question": ["a"], "p": ["no"]}).to_reader(), Criteria(private_column="p"), scratch)
+
+
+def test_an_input_that_breaks_off_is_one_line(scratch: Scratch) -> None:
+    """An error of the reader in the middle comes out as one sentence."""
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pydict({"question": ["a"]})
+        raise OSError("the cable was cut")
+
+    reader = pa.RecordBatchReader.from_batches(pa.schema([("question", pa.string())]), broken())
+    with pytest.raises(InputError, match="cannot be read to its end: .*the cable was cut"):
+        spool(reader, Criteria(), scratch)
+
+
+def test_impossible_numbers_are_refused() -> None:
+    """A negative or infinite budget, and a budget beside a cost weight, are refused by name."""
+    for bad in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="max_cost_usd must be a number"):
+            Criteria(max_cost_usd=bad)
+    with pytest.raises(UsageError, match="not both"):
+        Criteria(max_cost_usd=1, cost_weight=1)
+
+
+def test_working_folders_of_the_dead_are_swept(tmp_path: Path) -> None:
+    """A folder whose process is gone is removed, one in use stays."""
+    living = Scratch(tmp_path)
+    dead = tmp_path / "dead"
+    dead.mkdir()
+    (dead / "rows.duckdb").touch()
+    sweep(tmp_path)
+    assert living.folder.exists()
+    assert not dead.exists()
+    living.close()
+    assert not living.folder.exists()

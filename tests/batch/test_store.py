@@ -1,0 +1,114 @@
+"""The store keeps answers for good, for every process that opens it."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from leeroo.engine.batch.store import STORED, Store, release
+from leeroo.engine.errors import OutputError, UsageError
+
+
+def _rows(*names: str, answer: str = "yes") -> pa.Table:
+    return pa.Table.from_pylist(
+        [
+            {
+                "key": hashlib.sha256(name.encode()).digest(),
+                "run": "r",
+                "fingerprint": "f",
+                "answer": answer,
+                "prompt_tokens": 7,
+                "completion_tokens": 4,
+                "list_cost_usd": 0.5,
+                "latency_ms": 20.0,
+                "finish_reason": "stop",
+            }
+            for name in names
+        ],
+        schema=STORED,
+    )
+
+
+def test_kept_answers_are_found_again(tmp_path: Path) -> None:
+    """What was appended comes back whole, and only what was asked for."""
+    store = Store(tmp_path)
+    store.append(_rows("a", "b"))
+    found = store.look_up(_rows("b", "c").column("key"))
+    assert found.to_pylist() == _rows("b").to_pylist()
+
+
+def test_the_first_answer_stays(tmp_path: Path) -> None:
+    """A second answer for the same key changes nothing: the store is append-only."""
+    store = Store(tmp_path)
+    store.append(_rows("a"))
+    store.append(_rows("a", answer="no"))
+    assert store.look_up(_rows("a").column("key")).column("answer").to_pylist() == ["yes"]
+
+
+def test_another_process_sees_answers_at_once(tmp_path: Path) -> None:
+    """Two processes share a store: the one notices what the other has added."""
+    store = Store(tmp_path)
+    store.look_up(_rows("a").column("key"))
+    assert not store.changed()
+    code = f"from leeroo.engine.batch.store import *; import pathlib; s = Store(pathlib.Path({str(tmp_path)!r}))\n"
+    code += (
+        "s.append(pa.Table.from_pylist([{'key': b'k', 'answer': 'from afar', 'finish_reason': 'stop'}], schema=STORED))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert store.changed()
+    assert store.look_up(pa.array([b"k"])).column("answer").to_pylist() == ["from afar"]
+
+
+def test_a_run_that_did_not_finish_is_taken_up(tmp_path: Path) -> None:
+    """The next run of the same job goes on with it; a finished one is history."""
+    store = Store(tmp_path)
+    first = store.begin("job", 3)
+    release(first)
+    again = store.begin("job", 3)
+    assert (again.run, again.resumed) == (first.run, True)
+    store.finish(again, 1.0, 1.0)
+    assert store.begin("job", 3).run != first.run
+
+
+def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
+    """The same job started twice at once makes two runs."""
+    store = Store(tmp_path)
+    first, second = store.begin("job", 3), Store(tmp_path).begin("job", 3)
+    assert first.run != second.run
+    assert not second.resumed
+
+
+def test_speed_is_remembered(tmp_path: Path) -> None:
+    """Milliseconds per completion token are measured from what was answered."""
+    store = Store(tmp_path)
+    store.append(_rows("a", "b"))
+    assert store.ms_per_token(["f", "unknown"]) == [5.0, None]
+
+
+def test_what_is_no_store_is_named(tmp_path: Path) -> None:
+    """A file that is no database is refused by name, not overwritten."""
+    (tmp_path / "answers.sqlite").write_text("these are my holiday notes, not a database" * 30)
+    with pytest.raises(UsageError, match="answers.sqlite is not an answer store"):
+        Store(tmp_path)
+
+
+def test_a_newer_store_is_refused(tmp_path: Path) -> None:
+    """A store of a later version is not touched."""
+    Store(tmp_path).close()
+    with sqlite3.connect(tmp_path / "answers.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(UsageError, match="newer leeroo"):
+        Store(tmp_path)
+
+
+def test_a_place_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    """A store inside a file is one clear line."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="answer store"):
+        Store(tmp_path / "file" / "store")

@@ -1,0 +1,123 @@
+"""What the tests of several rooms share: a small data folder, a replay pool over it, and where real data lies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from leeroo.engine.answer import Engine
+from leeroo.engine.pool import load_pool
+from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+QUESTIONS = 40
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of recorded outcomes of real models."""
+    folder = Path(os.environ.get("LEEROO_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    assert folder.is_dir(), f"recorded outcomes are needed in {folder}; name another folder in LEEROO_DATA"
+    return folder
+
+
+@pytest.fixture
+def data_folder(tmp_path: Path) -> Path:
+    """Recorded outcomes of two experts on 40 questions: 'large' is right on all, 'small' on the even ones."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    ids = [f"q-{i:03}" for i in range(QUESTIONS)]
+    pq.write_table(
+        pa.Table.from_pylist(
+            [
+                {
+                    "query_id": q,
+                    "dataset": "toy",
+                    "split": "test",
+                    "question": f"What is {i} plus {i}?",
+                    "answer": str(2 * i),
+                    "prompt": f"What is {i} plus {i}?",
+                }
+                for i, q in enumerate(ids)
+            ],
+            schema=QUERIES,
+        ),
+        folder / "queries.parquet",
+    )
+    pq.write_table(
+        pa.Table.from_pylist(
+            [
+                {
+                    "query_id": q,
+                    "expert": expert,
+                    "score": float(expert == "large" or i % 2 == 0),
+                    "response": f"{expert} says {2 * i}",
+                    "prompt_tokens": 10,
+                    "completion_tokens": 5,
+                }
+                for i, q in enumerate(ids)
+                for expert in ("large", "small")
+            ],
+            schema=OUTCOMES,
+        ),
+        folder / "outcomes.parquet",
+    )
+    pq.write_table(
+        pa.Table.from_pylist(
+            [
+                {"expert": e, "model": e, "license_open": True, "usd_per_m_input": p, "usd_per_m_output": p}
+                for e, p in (("large", 100.0), ("small", 10.0))
+            ],
+            schema=EXPERTS,
+        ),
+        folder / "experts.parquet",
+    )
+    return folder
+
+
+@pytest.fixture
+def pool_file(tmp_path: Path, data_folder: Path) -> Path:
+    """A pool that replays `data_folder`: 'large' costs 1,500 and 'small' 150 millionths of a dollar a question."""
+    path = tmp_path / "pool.toml"
+    path.write_text(
+        f"""
+default = "large"
+[[expert]]
+name = "large"
+model = "{data_folder}"
+backend = "replay"
+usd_per_m_input = 100
+usd_per_m_output = 100
+[[expert]]
+name = "small"
+model = "{data_folder}"
+backend = "replay"
+usd_per_m_input = 10
+usd_per_m_output = 10
+"""
+    )
+    return path
+
+
+@pytest.fixture
+def engine(pool_file: Path, tmp_path: Path) -> Iterator[Engine]:
+    """An engine over `pool_file` without a router, with a store of its own."""
+    with Engine(load_pool(pool_file), store=tmp_path / "store") as engine:
+        yield engine
+
+
+@pytest.fixture
+def questions() -> Callable[..., pa.RecordBatchReader]:
+    """Make a reader with an `id` and a `question` column out of questions."""
+
+    def make(*texts: str | None) -> pa.RecordBatchReader:
+        table = pa.table({"id": list(range(len(texts))), "question": pa.array(texts, pa.string())})
+        return table.to_reader()
+
+    return make
