@@ -7,10 +7,11 @@ once, and every model is loaded once.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -30,12 +31,12 @@ from leeroo.engine.batch.forecast import Forecast, forecast
 from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.price import prices
 from leeroo.engine.batch.progress import ExpertTotals, Listener, Meter, Progress
-from leeroo.engine.batch.prompts import Spool, check_columns, spool
+from leeroo.engine.batch.prompts import Spool, check_columns, first_line, spool
 from leeroo.engine.batch.residency import Engines
 from leeroo.engine.batch.scratch import Scratch
 from leeroo.engine.batch.store import Run, Store, release
 from leeroo.engine.batch.write import ANSWERED, ROUTED, beside, check_names
-from leeroo.engine.errors import OutputError, PoolError, RowsFailed, RouterError
+from leeroo.engine.errors import OutputError, PoolError, RouterError, RowsFailed
 from leeroo.engine.orchestrator.predict import Router
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
@@ -58,10 +59,15 @@ class Engine:
 
     Raises:
         OutputError: the store cannot be made or written.
+
     """
 
     def __init__(
-        self, pool: Pool, router: Router | None = None, store: Path | None = None, on_progress: Listener | None = None
+        self,
+        pool: Pool,
+        router: Router | None = None,
+        store: Path | None = None,
+        on_progress: Listener | None = None,
     ) -> None:
         self.pool = pool
         self.router = router
@@ -84,14 +90,16 @@ class Engine:
             PoolError: no expert that may be asked can run here.
             OutputError: the store or the disk is full.
             RowsFailed: rows failed and `criteria.on_error` is "fail"; the answers are in the store.
+
         """
         with self._turn:
             job = self._start(reader, criteria)
-            try:
+            with _given_up(job.scratch, job.run):
                 while job.open.any():
                     planning.plan(job.scratch.con, assign(job), job.run.run)
                     job.meter.stage("generate")
                     look_up(job)
+                    job.recount()
                     for wave in job.waves:
                         if not execute(job, wave, self._engines):
                             break  # the budget and the forecast have parted: choose anew for what is open
@@ -100,10 +108,6 @@ class Engine:
                 if criteria.on_error == "fail" and job.meter.now.failed:
                     raise RowsFailed(_failure(job))
                 return self._write(job)
-            except BaseException as error:
-                release(job.run)
-                job.scratch.close()
-                raise _full_disk(error) or error
 
     def route(self, reader: pa.RecordBatchReader, criteria: Criteria) -> pa.RecordBatchReader:
         """Choose an expert for every row and generate nothing.
@@ -113,6 +117,7 @@ class Engine:
 
         Raises:
             InputError, PoolError, OutputError: as `answer`.
+
         """
         with self._turn:
             job = self._start(reader, criteria, ROUTES)
@@ -128,6 +133,7 @@ class Engine:
 
         Raises:
             RouterError: the engine has no router.
+
         """
         if self.router is None:
             raise RouterError("scores need a router: train one with 'leeroo train' and give it with router=")
@@ -166,7 +172,7 @@ class Engine:
         meter = Meter(self.on_progress)
         experts, down = self._candidates(criteria, meter)
         scratch = Scratch(self.store.scratch)
-        try:
+        with _given_up(scratch):
             meter.stage("read")
             table = spool(reader, criteria, scratch)
             facts = _facts(scratch, experts)
@@ -174,9 +180,6 @@ class Engine:
             router = None if criteria.expert else self.router
             expected = forecast(scratch, experts, self.pool.default, router, table.distinct, meter)
             return self._job(criteria, scratch, table, experts, down, facts, expected, meter)
-        except BaseException as error:
-            scratch.close()
-            raise _full_disk(error) or error
 
     def _job(
         self,
@@ -223,7 +226,9 @@ class Engine:
         experts = (self.pool[criteria.expert],) if criteria.expert else self.pool.experts
         down = {i: reason for i, e in enumerate(experts) if (reason := unavailable(e)) is not None}
         if len(down) == len(experts):
-            raise PoolError("; ".join(f"the expert {experts[i].name!r} cannot run here: {why}" for i, why in down.items()))
+            raise PoolError(
+                "; ".join(f"the expert {experts[i].name!r} cannot run here: {why}" for i, why in down.items())
+            )
         for i, why in down.items():
             meter.warn(f"{experts[i].name} cannot run here, others take its rows: {why}")
         return experts, down
@@ -231,7 +236,13 @@ class Engine:
     def _name(self, criteria: Criteria, table: Spool, experts: tuple[Expert, ...]) -> str:
         """Names the job: the same questions asked in the same way of the same pool and router."""
         router = self.router.fingerprint if self.router else ""
-        parts = [table.digest, repr(criteria), router, self.pool.default, *(e.model_dump_json() for e in experts)]
+        parts = [
+            table.digest,
+            repr(criteria),
+            router,
+            self.pool.default,
+            *(e.model_dump_json() for e in experts),
+        ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _write(self, job: Job) -> pa.RecordBatchReader:
@@ -263,6 +274,7 @@ def _facts(scratch: Scratch, experts: tuple[Expert, ...]) -> _Facts:
 
     Raises:
         PoolError: a row asks for an expert that is not there.
+
     """
     con = scratch.con
     columns = con.execute("SELECT rows, private, blank FROM questions ORDER BY id").fetchnumpy()
@@ -274,7 +286,10 @@ def _facts(scratch: Scratch, experts: tuple[Expert, ...]) -> _Facts:
             raise PoolError(f"no expert is called {name!r}; those that can be asked are: {', '.join(names)}")
         pinned[question] = names.index(name)
     return _Facts(
-        np.asarray(columns["rows"]), np.asarray(columns["private"], bool), np.asarray(columns["blank"], bool), pinned
+        np.asarray(columns["rows"]),
+        np.asarray(columns["private"], bool),
+        np.asarray(columns["blank"], bool),
+        pinned,
     )
 
 
@@ -293,12 +308,22 @@ def _failure(job: Job) -> str:
     return f"{job.meter.now.failed} rows failed, the first of them row {row + 1}: {error}"
 
 
-def _full_disk(error: BaseException) -> OutputError | None:
-    """The error to raise instead when the working files found no room."""
-    text = str(error)
-    if isinstance(error, (OSError, duckdb.IOException, duckdb.OutOfMemoryException)):
-        return OutputError(f"no room for the working files beside the answer store: {text.splitlines()[0]}")
-    return None
+@contextlib.contextmanager
+def _given_up(scratch: Scratch, run: Run | None = None) -> Iterator[None]:
+    """When what is inside fails: remove the working files, and leave the run to the next of its job.
+
+    Raises:
+        OutputError: the working files found no room.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if run is not None:
+            release(run)
+        scratch.close()
+        if isinstance(error, (OSError, duckdb.IOException, duckdb.OutOfMemoryException)):
+            raise OutputError(f"no room for the working files beside the answer store: {first_line(error)}") from error
+        raise
 
 
 def default_store() -> Path:
@@ -318,6 +343,7 @@ def open_engine(
         PoolError: the pool file is wrong.
         RouterError: the router folder is wrong.
         OutputError: the store cannot be made or written.
+
     """
     routed = router or (DEFAULT_ROUTER if pool is None else None)
     return Engine(

@@ -30,6 +30,7 @@ class Backend(Protocol):
         Raises:
             ExpertUnavailable: nothing more can be answered by this model; rows not yet yielded are not
                 answered.
+
         """
         ...
 

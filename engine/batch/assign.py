@@ -15,6 +15,7 @@ def assign(job: Job) -> pa.Table:
 
     Returns:
         A table with `plan.ASSIGNED`, one row for each question that has an expert now.
+
     """
     allowed = _allowed(job, np.flatnonzero(job.open))
     stranded = ~allowed.any(axis=1)

@@ -19,6 +19,7 @@ class Criteria:
 
     Raises:
         UsageError: a number that cannot be (negative, NaN), or a budget and a cost weight at once.
+
     """
 
     column: str = "question"

@@ -76,6 +76,7 @@ def execute(job: Job, wave: Wave, engines: Engines) -> bool:
 
     Returns:
         Whether to go on with the next wave; if not, what is open should be chosen anew first.
+
     """
     cursor = job.scratch.cursor().execute(_PENDING, {"wave": wave.number})
     pending = cursor.to_arrow_reader(_HAND_OUT_ROWS)
@@ -178,7 +179,11 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
 
 
 def _store(
-    job: Job, batch: pa.RecordBatch, sent: list[tuple[bytes, int, float | None]], costs: np.ndarray, ok: np.ndarray
+    job: Job,
+    batch: pa.RecordBatch,
+    sent: list[tuple[bytes, int, float | None]],
+    costs: np.ndarray,
+    ok: np.ndarray,
 ) -> None:
     if not ok.any():
         return

@@ -51,14 +51,14 @@ def forecast(
         if known is not None and e.name not in known.experts:
             meter.warn(f"the router has not learned the expert {e.name!r}: it is asked only where no other can be")
     scores, costs, seconds = (
-        np.lib.format.open_memmap(
-            scratch.folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(n, len(experts))
-        )
+        np.lib.format.open_memmap(scratch.folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(n, len(experts)))
         for name in ("scores", "costs", "seconds")
     )
-    reader = scratch.cursor().execute(
-        "SELECT question, coalesce(strlen(system), 0) AS system, max_tokens FROM questions ORDER BY id"
-    ).to_arrow_reader(_CHUNK)
+    reader = (
+        scratch.cursor()
+        .execute("SELECT question, coalesce(strlen(system), 0) AS system, max_tokens FROM questions ORDER BY id")
+        .to_arrow_reader(_CHUNK)
+    )
     done = 0
     for batch in reader:
         part = slice(done, done + batch.num_rows)

@@ -98,6 +98,15 @@ class Job:
                 fresh=not stored,
             )
 
+    def recount(self) -> None:
+        """Set the spend to what this run has really paid.
+
+        A killed attempt may have chosen anew near the end of its budget and paid for answers that the
+        choice for the whole batch does not use.
+        """
+        if self.run.resumed:
+            self.ledger.spent = max(self.ledger.spent, self.store.paid(self.run))
+
     def fail(self, ids: np.ndarray, reasons: list[str], expert: np.ndarray | None = None) -> None:
         """These questions end with an error and no answer."""
         n = len(ids)
@@ -111,7 +120,8 @@ class Job:
         }
         self.settle(
             pa.Table.from_arrays(
-                [columns[f.name] if f.name in columns else pa.nulls(n, f.type) for f in SETTLED], schema=SETTLED
+                [columns[f.name] if f.name in columns else pa.nulls(n, f.type) for f in SETTLED],
+                schema=SETTLED,
             )
         )
 

@@ -99,6 +99,7 @@ def at_most(batch: pa.RecordBatch, usd_per_m: np.ndarray, recorded: np.ndarray) 
         usd_per_m: [n, 2] prices of the expert of each.
         recorded: [n] whether the answer is a recorded one, which keeps to no limit on new tokens; several
             times the expected cost is held for it.
+
     """
     prompt = pa.compute.binary_length(batch.column("prompt")).to_numpy(zero_copy_only=False)
     system = pa.compute.binary_length(batch.column("system").fill_null("")).to_numpy(zero_copy_only=False)

@@ -17,6 +17,7 @@ def list_cost(completions: pa.RecordBatch, usd_per_m: np.ndarray) -> np.ndarray:
     Args:
         completions: With the columns of `schema.COMPLETIONS`.
         usd_per_m: [n, 2] USD per million input and output tokens of the expert that answered.
+
     """
     tokens = np.stack([floats(completions, "prompt_tokens"), floats(completions, "completion_tokens")], axis=1)
     by_tokens = (np.nan_to_num(tokens) * usd_per_m).sum(axis=1) / 1e6

@@ -65,7 +65,9 @@ class Meter:
             self.now = replace(self.now, warnings=(*self.now.warnings, warning))
             self._tell()
 
-    def settle(self, expert: str | None, did: ExpertTotals, *, failed: int = 0, stored: int = 0, fresh: bool = False) -> None:
+    def settle(
+        self, expert: str | None, did: ExpertTotals, *, failed: int = 0, stored: int = 0, fresh: bool = False
+    ) -> None:
         """Rows got their answer or their error.
 
         Args:
@@ -74,6 +76,7 @@ class Meter:
             failed: How many of them failed.
             stored: How many had their answer from the store.
             fresh: Whether the tokens were generated just now.
+
         """
         now = self.now
         experts = dict(now.experts)

@@ -68,6 +68,7 @@ def spool(reader: pa.RecordBatchReader, criteria: Criteria, scratch: Scratch) ->
 
     Raises:
         InputError: a column is missing or of the wrong type, or the input breaks off.
+
     """
     check_columns(reader.schema, criteria)
     kept = scratch.folder / "input.arrow"
@@ -107,12 +108,13 @@ class _Count:
     rows = 0
 
 
-def _keep(
-    reader: pa.RecordBatchReader, criteria: Criteria, kept: Path, count: _Count
-) -> Iterator[pa.RecordBatch]:
+def _keep(reader: pa.RecordBatchReader, criteria: Criteria, kept: Path, count: _Count) -> Iterator[pa.RecordBatch]:
     """Write every batch to `kept` as it is and pass on only the columns that are asked about."""
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with pa.OSFile(str(kept), "wb") as file, pa.ipc.new_stream(file, reader.schema, options=options) as writer:
+    with (
+        pa.OSFile(str(kept), "wb") as file,
+        pa.ipc.new_stream(file, reader.schema, options=options) as writer,
+    ):
         for batch in reader:
             writer.write_batch(batch)
             numbers = pa.array(np.arange(count.rows, count.rows + batch.num_rows))
@@ -142,6 +144,7 @@ def check_columns(schema: pa.Schema, criteria: Criteria) -> None:
 
     Raises:
         InputError: it has not; the message names the columns there are.
+
     """
     there = ", ".join(schema.names) or "none"
     for name in (criteria.column, criteria.private_column, criteria.ask_column):

@@ -23,6 +23,7 @@ class Engines:
 
         Raises:
             ExpertUnavailable: it does not start.
+
         """
         key = engine_key(expert)
         if key not in self._loaded:

@@ -23,6 +23,7 @@ class Scratch:
 
     Raises:
         OutputError: the folder cannot be made.
+
     """
 
     def __init__(self, parent: Path) -> None:

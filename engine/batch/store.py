@@ -67,6 +67,7 @@ class Store:
     Raises:
         OutputError: the folder cannot be made or written, or the disk is full.
         UsageError: what is there is not a store, or one of a newer version.
+
     """
 
     def __init__(self, folder: Path) -> None:
@@ -104,7 +105,8 @@ class Store:
             self._db.commit()
         columns = list(zip(*found, strict=True)) if found else [[] for _ in STORED]
         return pa.Table.from_arrays(
-            [pa.array(column, field.type) for column, field in zip(columns, STORED, strict=True)], schema=STORED
+            [pa.array(column, field.type) for column, field in zip(columns, STORED, strict=True)],
+            schema=STORED,
         )
 
     def changed(self) -> bool:
@@ -131,12 +133,19 @@ class Store:
         with self._wall():
             return [self._db.execute(query, (fingerprint,)).fetchone()[0] for fingerprint in fingerprints]
 
+    def paid(self, run: Run) -> float:
+        """List cost in USD of all answers a run has paid for, those it no longer uses included."""
+        with self._wall():
+            query = "SELECT coalesce(sum(list_cost_usd), 0) FROM answers WHERE run = ?"
+            return float(self._db.execute(query, (run.run,)).fetchone()[0])
+
     def begin(self, job: str, rows: int) -> Run:
         """Start a run of a job, or take up the one that was killed.
 
         Args:
             job: Names what is asked of which rows; the same command on the same input has the same job.
             rows: How many rows the input has.
+
         """
         with self._wall():
             lock: FileLock | None = FileLock(self.folder / "runs" / f"{job}.lock")
@@ -153,7 +162,8 @@ class Store:
             owned = job if lock else None
             with self._db:
                 self._db.execute(
-                    "INSERT INTO runs (run, job, started, rows) VALUES (?, ?, ?, ?)", (run, owned, time.time(), rows)
+                    "INSERT INTO runs (run, job, started, rows) VALUES (?, ?, ?, ?)",
+                    (run, owned, time.time(), rows),
                 )
             return Run(run, False, lock)
 

@@ -35,6 +35,7 @@ def beside(
     Args:
         prefix: Goes before the names of the added columns.
         done: Called when the last batch was taken, or the reader given up.
+
     """
     names = [prefix + name for name in added.names]
     schema = pa.schema([*spool.schema, *(f.with_name(n) for f, n in zip(added, names, strict=True))])
@@ -46,6 +47,7 @@ def check_names(schema: pa.Schema, added: pa.Schema, prefix: str) -> None:
 
     Raises:
         InputError: they would.
+
     """
     there = {name.casefold() for name in schema.names}
     clash = [prefix + name for name in added.names if (prefix + name).casefold() in there]

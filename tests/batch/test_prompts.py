@@ -85,7 +85,9 @@ def test_odd_text_goes_through_unharmed(scratch: Scratch, text: str) -> None:
 
 def test_a_missing_column_is_named_with_those_there_are(scratch: Scratch) -> None:
     """The message names the column asked for, the columns there are, and the option that chooses."""
-    with pytest.raises(InputError, match=r"no column 'question'; its columns are: prompt, id \(choose one with --column\)"):
+    with pytest.raises(
+        InputError, match=r"no column 'question'; its columns are: prompt, id \(choose one with --column\)"
+    ):
         spool(pa.table({"prompt": ["a"], "id": [1]}).to_reader(), Criteria(), scratch)
 
 

@@ -57,9 +57,7 @@ def test_another_process_sees_answers_at_once(tmp_path: Path) -> None:
     store.look_up(_rows("a").column("key"))
     assert not store.changed()
     code = f"from leeroo.engine.batch.store import *; import pathlib; s = Store(pathlib.Path({str(tmp_path)!r}))\n"
-    code += (
-        "s.append(pa.Table.from_pylist([{'key': b'k', 'answer': 'from afar', 'finish_reason': 'stop'}], schema=STORED))"
-    )
+    code += "s.append(pa.Table.from_pylist([{'key': b'k', 'answer': 'from afar'}], schema=STORED))"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert store.changed()
     assert store.look_up(pa.array([b"k"])).column("answer").to_pylist() == ["from afar"]
