@@ -1,0 +1,181 @@
+"""Pool files: which experts exist, what they cost, where they may run.
+
+An expert is a model plus how it is asked: prompt template, limits, price, place. Two experts may share a model.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from leeroo.engine.errors import PoolError
+from leeroo.engine.prices import cheapest
+
+# The embedded local pool, shipped with the package.
+DEFAULT_POOL = Path(__file__).parents[1] / "local" / "pool.toml"
+DEFAULT_ROUTER = DEFAULT_POOL.parent / "router"
+
+
+class Expert(BaseModel):
+    """One expert of a pool, as written in the file, with the price filled in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+-]*$")
+    model: str = Field(min_length=1)
+    backend: Literal["auto", "vllm", "transformers", "openai", "replay"] = "auto"
+    usd_per_m_input: float = Field(ge=0, allow_inf_nan=False)
+    usd_per_m_output: float = Field(ge=0, allow_inf_nan=False)
+    price_source: str | None = None  # whose list price and of which date; None when the file gives the price
+    location: Literal["local", "remote"] = "local"
+    max_tokens: int = Field(default=256, gt=0)
+    system: str | None = None
+    template: str | None = None
+    tags: tuple[str, ...] = ()
+    memory_gib: float | None = Field(default=None, gt=0)
+    api_key_env: str | None = None
+    base_url: str | None = None
+    engine: dict[str, Any] = {}
+
+    @field_validator("template")
+    @classmethod
+    def _has_one_place(cls, template: str | None) -> str | None:
+        if template is not None and template.count("{question}") != 1:
+            raise ValueError("must contain {question} exactly once")
+        return template
+
+    @model_validator(mode="before")
+    @classmethod
+    def _place(cls, given: dict[str, Any]) -> dict[str, Any]:
+        remote = given.get("backend") == "openai"
+        return {"location": "remote" if remote else "local", **given}
+
+
+class Pool(BaseModel):
+    """The experts of a pool file, in its order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    default: str
+    experts: tuple[Expert, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all experts, in the order of the file."""
+        return tuple(e.name for e in self.experts)
+
+    def __getitem__(self, name: str) -> Expert:
+        """The expert of this name.
+
+        Raises:
+            PoolError: there is none.
+        """
+        for expert in self.experts:
+            if expert.name == name:
+                return expert
+        raise PoolError(f"no expert is called {name!r}; the pool has: {', '.join(self.names)}")
+
+
+def load_pool(path: str | Path) -> Pool:
+    """Read and check a pool file; paths in it are relative to its folder.
+
+    Raises:
+        PoolError: it cannot be read, or something in it is wrong; one line that says what and where.
+    """
+    path = Path(path)
+    raw = _read(path)
+    unknown = set(raw) - {"default", "expert"}
+    if unknown:
+        raise PoolError(f"{path}: unknown key {_quoted(unknown)}; a pool file holds 'default' and [[expert]] tables")
+    entries = raw.get("expert")
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+        raise PoolError(f"{path}: no experts; add at least one [[expert]] table with a name and a model")
+    experts = tuple(_expert(path, i, entry) for i, entry in enumerate(entries))
+    names = [e.name for e in experts]
+    for name in names:
+        if names.count(name) > 1:
+            raise PoolError(f"{path}: two experts are called {name!r}; rename one of them")
+    default = raw.get("default", names[0])
+    if default not in names:
+        raise PoolError(f"{path}: default = {default!r} names no expert; the pool has: {', '.join(names)}")
+    return Pool(default=default, experts=experts)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PoolError(f"cannot read the pool file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PoolError(f"{path} is not valid TOML: {error}") from error
+
+
+def _expert(path: Path, position: int, entry: dict[str, Any]) -> Expert:
+    name = entry.get("name", f"number {position + 1}")
+    where = f"{path}: expert {name!r}" if "name" in entry else f"{path}: expert {name}"
+    if "model" not in entry:
+        raise PoolError(f"{where}: 'model' is missing; give a hub id, a local folder or a GGUF file")
+    if "price_source" in entry:
+        raise PoolError(f"{where}: 'price_source' is not set by hand; leave it out")
+    entry = {**entry, "model": _located(path, where, entry)}
+    try:
+        return Expert.model_validate(_priced(where, entry))
+    except ValidationError as error:
+        raise PoolError(f"{where}: {_sentence(error)}") from error
+
+
+def _located(path: Path, where: str, entry: dict[str, Any]) -> Any:
+    """The model, made absolute when it is a path; it has to exist then."""
+    model = entry["model"]
+    if not isinstance(model, str) or entry.get("backend") == "openai":
+        return model
+    there = path.parent / Path(model).expanduser()
+    if there.exists():
+        return str(there.resolve())
+    is_path = model.startswith((".", "/", "~")) or model.endswith(".gguf") or model.count("/") > 1
+    if is_path or entry.get("backend") == "replay":
+        raise PoolError(f"{where}: the model {model!r} does not exist (looked for {there})")
+    return model
+
+
+def _priced(where: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """With the list price filled in where the file leaves both prices out."""
+    given = [key for key in ("usd_per_m_input", "usd_per_m_output") if key in entry]
+    if len(given) == 1:
+        raise PoolError(f"{where}: {given[0]} stands alone; give both prices per million tokens, or neither")
+    if given or not isinstance(entry["model"], str):
+        return entry
+    price = cheapest(entry["model"])
+    if price is None:
+        raise PoolError(
+            f"{where}: no provider lists a price for {entry['model']!r};"
+            " give usd_per_m_input and usd_per_m_output (0 if it costs nothing)"
+        )
+    return {
+        **entry,
+        "usd_per_m_input": price.usd_per_m_input,
+        "usd_per_m_output": price.usd_per_m_output,
+        "price_source": price.source,
+    }
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first complaint of pydantic, as a sentence that says how to mend it."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"{key!r} is missing"
+    if first["type"] == "extra_forbidden":
+        keys = [name for name in Expert.model_fields if name != "price_source"]
+        close = difflib.get_close_matches(key, keys, 1)
+        return f"unknown key {key!r}; " + (f"did you mean {close[0]!r}?" if close else f"keys are: {', '.join(keys)}")
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+
+
+def _quoted(names: set[str]) -> str:
+    return ", ".join(repr(name) for name in sorted(names))
