@@ -47,7 +47,9 @@ class ReplayBackend:
     def __init__(self, expert: Expert) -> None:
         unknown = set(expert.engine) - _OPTIONS
         if unknown:
-            raise PoolError(f"expert {expert.name!r}: unknown engine option {min(unknown)!r}; replay has tokens_per_second")
+            raise PoolError(
+                f"expert {expert.name!r}: unknown engine option {min(unknown)!r}; replay has tokens_per_second"
+            )
         self._expert = expert
         self._speed = float(expert.engine["tokens_per_second"]) if "tokens_per_second" in expert.engine else None
         try:
@@ -123,7 +125,9 @@ def _read(folder: Path, expert: str) -> pa.Table:
     con = duckdb.connect()
     outcomes = str(folder / "outcomes.parquet")
     there = {row[0] for row in con.execute("DESCRIBE FROM read_parquet($f)", {"f": outcomes}).fetchall()}
-    columns = {name: f"o.{name}" if name in there else "NULL" for name in ("prompt_tokens", "completion_tokens", "cost_usd")}
+    columns = {
+        name: f"o.{name}" if name in there else "NULL" for name in ("prompt_tokens", "completion_tokens", "cost_usd")
+    }
     texts = [f"o.{name}" for name in ("response", "prediction") if name in there]
     parameters = {"queries": str(folder / "queries.parquet"), "outcomes": outcomes, "expert": expert}
     responses = ""

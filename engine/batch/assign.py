@@ -25,7 +25,8 @@ def assign(job: Job) -> pa.Table:
     ids, allowed = ids[~stranded], allowed[~stranded]
     expert = choose_experts(job, ids, allowed)
     left_out = expert < 0
-    if left_out.any():
+    # As long as others are asked, what they turn out to cost may leave room after all.
+    if len(ids) and left_out.all():
         job.fail(ids[left_out], [_out_of_budget(job)] * int(left_out.sum()))
     ids, expert = ids[~left_out], expert[~left_out]
     expected = _costs(job, ids)[np.arange(len(ids)), expert].astype(np.float64)

@@ -14,8 +14,8 @@ import numpy as np
 # How far the forecast may run over the budget, as a share of what is still to be handed out: what is left can
 # still make up for it. Towards the end of a run the share of nothing is nothing.
 _TOLERANCE = 0.1
-# An expert's predictions are corrected once this many of its answers are known.
-_ENOUGH = 30
+# Predictions of an expert's cost are trusted as much as this many of its answers.
+_TRUST = 5
 
 
 class Ledger:
@@ -65,10 +65,14 @@ class Ledger:
         self._held = self._held - at_most if self._in_flight else 0.0
         self._flying = self._flying - expected if self._in_flight else 0.0
         if actual is not None:
-            self.spent += actual
-            self._expected[expert] += expected
-            self._actual[expert] += actual
-            self._answers[expert] += 1
+            self.observe(np.array([expert]), np.array([expected]), np.array([actual]))
+
+    def observe(self, experts: np.ndarray, expected: np.ndarray, actual: np.ndarray) -> None:
+        """Answers of these experts were paid for: what was expected and what they cost [n]."""
+        self.spent += float(actual.sum())
+        np.add.at(self._expected, experts, expected)
+        np.add.at(self._actual, experts, actual)
+        np.add.at(self._answers, experts, 1)
 
     def drop_flight(self) -> None:
         """What was in flight is not coming back."""
@@ -80,6 +84,8 @@ class Ledger:
         return self.spent + self._flying + self._waiting > self.budget + _TOLERANCE * max(self._waiting, 0.0)
 
     def correction(self) -> np.ndarray:
-        """Actual over expected cost of each expert so far, float64 [e]; 1 where too little is known."""
-        known = (self._answers >= _ENOUGH) & (self._expected > 0)
-        return np.where(known, self._actual / np.where(known, self._expected, 1.0), 1.0)
+        """Actual over expected cost of each expert so far, float64 [e], drawn towards 1 while little is known."""
+        known = self._expected > 0
+        mean = np.where(known, self._expected / np.maximum(self._answers, 1), 1.0)
+        ratio: np.ndarray = (self._actual + _TRUST * mean) / (self._expected + _TRUST * mean)
+        return np.where(known, ratio, 1.0)

@@ -32,7 +32,7 @@ WHERE wave = $wave ORDER BY system, prompt, id
 """
 
 _SETTLE_FOUND = """
-SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens,
+SELECT w.id, w.expert, w.expected, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens,
        CASE WHEN f.run = $run AND $own THEN f.list_cost_usd ELSE 0 END AS cost_usd, f.list_cost_usd, f.latency_ms,
        f.finish_reason, NULL::VARCHAR AS error, f.recorded_score
 FROM found f JOIN wanted w USING (key)
@@ -47,7 +47,7 @@ def look_up(job: Job, *, twins: bool = False) -> None:
     cursor = job.scratch.cursor()
     which = "SEMI" if twins else "ANTI"
     wanted = job.scratch.cursor().execute(
-        f"SELECT id, key, expert, predicted_score FROM plan {which} JOIN twins USING (id) ANTI JOIN settled USING (id)"
+        f"SELECT id, key, expert, expected, predicted_score FROM plan {which} JOIN twins USING (id) ANTI JOIN settled USING (id)"
     )
     for batch in wanted.to_arrow_reader(_LOOK_UP_ROWS):
         found = job.store.look_up(batch.column("key").unique())
@@ -55,8 +55,9 @@ def look_up(job: Job, *, twins: bool = False) -> None:
             cursor.register("found", found)
             cursor.register("wanted", pa.Table.from_batches([batch]))
             settled = cursor.execute(_SETTLE_FOUND, {"run": job.run.run, "own": not twins}).to_arrow_table()
-            job.ledger.spent += pa.compute.sum(settled.column("cost_usd")).as_py() or 0.0
-            job.settle(settled.cast(SETTLED), stored=True)
+            paid = settled.filter(pa.compute.field("cost_usd") > 0)
+            job.ledger.observe(*(paid.column(name).to_numpy() for name in ("expert", "expected", "cost_usd")))
+            job.settle(settled.select(SETTLED.names).cast(SETTLED), stored=True)
     job.flush()
 
 

@@ -28,7 +28,7 @@ FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprin
              q.rows, replace(e.template, '{question}', q.question) AS prompt,
              coalesce(q.system, e.system) AS system, coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
              coalesce(q.temperature, 0)::DOUBLE AS temperature
-      FROM assigned a JOIN questions q USING (id) JOIN experts e USING (expert))
+      FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
 """
 
 # Questions that differ only in what does not reach the expert (private or not, pinned or chosen) are one

@@ -41,7 +41,7 @@ def test_a_forecast_beyond_the_budget_is_drift() -> None:
         if ledger.drifted():
             break
     assert 0.1 < ledger.spent < 0.5
-    assert ledger.correction()[0] == 1.0 or abs(ledger.correction()[0] - 1.5) < 1e-9
+    assert 1.0 < ledger.correction()[0] < 1.5
 
 
 def test_a_forecast_within_the_budget_is_none() -> None:
@@ -54,11 +54,15 @@ def test_a_forecast_within_the_budget_is_none() -> None:
         assert not ledger.drifted() or i == 99
 
 
-def test_corrections_need_evidence() -> None:
-    """An expert's costs are corrected by the ratio seen, once enough of its answers are known."""
+def test_corrections_grow_with_evidence() -> None:
+    """An expert's costs are corrected towards the ratio seen; of another nothing is known."""
     ledger = Ledger(None, 2)
-    for i in range(40):
+    seen = []
+    for i in range(200):
         ledger.hand_out([i], np.array([1.0]), np.array([1.0]))
         ledger.settle(i, 1, 2.0)
+        seen.append(float(ledger.correction()[1]))
         assert ledger.correction()[0] == 1.0
-    assert ledger.correction()[1] == 2.0
+    assert seen == sorted(seen)
+    assert seen[0] < 1.2
+    assert seen[-1] > 1.95
