@@ -45,7 +45,8 @@ def make_tables(folder: Path, rows: int, distinct: int) -> None:
         TO '{folder}/data/queries.parquet';
         COPY (SELECT query_id, 'recorded' AS expert, 1.0::DOUBLE AS score,
                      'It was opened in ' || (1700 + i % 300) AS response, NULL::VARCHAR AS prediction,
-                     14::INTEGER AS prompt_tokens, 8::INTEGER AS completion_tokens, NULL::DOUBLE AS cost_usd FROM asked)
+                     14::INTEGER AS prompt_tokens, 8::INTEGER AS completion_tokens,
+                     NULL::DOUBLE AS cost_usd FROM asked)
         TO '{folder}/data/outcomes.parquet';
         COPY (SELECT 'recorded' AS expert, 'recorded' AS model, NULL::DOUBLE AS params_b, true AS license_open,
                      0.2 AS usd_per_m_input, 0.2 AS usd_per_m_output, NULL::VARCHAR AS note)

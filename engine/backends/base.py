@@ -11,7 +11,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -28,7 +28,7 @@ _MATTERS = ("dtype", "quantization", "revision", "tokenizer", "chat_template", "
 class Backend(Protocol):
     """One loaded model (or one connection to a remote one), shared by every expert that asks it."""
 
-    def generate(self, requests: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests.
 
         Args:

@@ -8,13 +8,13 @@ several queries share a question (with different choices), the whole prompt tell
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
@@ -56,12 +56,12 @@ class ReplayBackend:
             table = _read(Path(expert.model), expert.name)
         except duckdb.Error as error:
             raise ExpertUnavailable(f"cannot replay {expert.model}: {str(error).splitlines()[0]}") from error
-        if not pa.compute.any(table.column("recorded")).as_py():
+        if not pc.any(table.column("recorded")).as_py():
             raise ExpertUnavailable(f"{expert.model} has no outcomes of an expert called {expert.name!r}")
         self._by_question, self._by_prompt = _index(table)
         self._recorded = table.drop_columns(["question", "prompt"])
 
-    def generate(self, requests: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer from the record; in the order asked."""
         for batch in requests:
             step = _SLOW_ROWS if self._speed else max(batch.num_rows, 1)
@@ -80,7 +80,7 @@ class ReplayBackend:
         answered = known & found.column("recorded").to_numpy()
         mask = pa.array(~answered)
         columns = {
-            name: pa.compute.if_else(mask, None, found.column(name).combine_chunks())
+            name: pc.if_else(mask, None, found.column(name).combine_chunks())
             for name in found.column_names
             if name != "recorded"
         }
@@ -89,7 +89,7 @@ class ReplayBackend:
             [None if ok else self._why(place) for ok, place in zip(answered.tolist(), places.tolist(), strict=True)],
             pa.string(),
         )
-        columns["finish_reason"] = pa.compute.if_else(mask, "error", "stop")
+        columns["finish_reason"] = pc.if_else(mask, "error", "stop")
         columns["latency_ms"] = self._take_time(columns["completion_tokens"])
         columns["bounced"] = pa.array(np.zeros(len(places), bool))
         return pa.RecordBatch.from_arrays(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 
 from leeroo.engine.backends.base import resolve
 from leeroo.engine.batch.job import SETTLED, Job
@@ -47,7 +47,8 @@ def look_up(job: Job, *, twins: bool = False) -> None:
     cursor = job.scratch.cursor()
     which = "SEMI" if twins else "ANTI"
     wanted = job.scratch.cursor().execute(
-        f"SELECT id, key, expert, expected, predicted_score FROM plan {which} JOIN twins USING (id) ANTI JOIN settled USING (id)"
+        "SELECT id, key, expert, expected, predicted_score"
+        f" FROM plan {which} JOIN twins USING (id) ANTI JOIN settled USING (id)"
     )
     for batch in wanted.to_arrow_reader(_LOOK_UP_ROWS):
         found = job.store.look_up(batch.column("key").unique())
@@ -55,7 +56,7 @@ def look_up(job: Job, *, twins: bool = False) -> None:
             cursor.register("found", found)
             cursor.register("wanted", pa.Table.from_batches([batch]))
             settled = cursor.execute(_SETTLE_FOUND, {"run": job.run.run, "own": not twins}).to_arrow_table()
-            paid = settled.filter(pa.compute.field("cost_usd") > 0)
+            paid = settled.filter(pc.field("cost_usd") > 0)
             job.ledger.observe(*(paid.column(name).to_numpy() for name in ("expert", "expected", "cost_usd")))
             job.settle(settled.select(SETTLED.names).cast(SETTLED), stored=True)
     job.flush()
@@ -109,7 +110,7 @@ def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa
     yield from rest
 
 
-def _hand_out(job: Job, flight: _Flight, pending: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _hand_out(job: Job, flight: _Flight, pending: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
     """Requests in the order of the plan, as the budget permits; empty batches while it waits for answers."""
     recorded = np.array([resolve(e) == "replay" for e in job.experts])
     for planned in pending:
@@ -140,7 +141,7 @@ def _unanswered(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
         return batch
     found = job.store.look_up(batch.column("key")).column("key")
     # They stay open, and the look-up that follows the wave settles them.
-    return batch.filter(pa.compute.invert(pa.compute.is_in(batch.column("key"), value_set=found.combine_chunks())))
+    return batch.filter(pc.invert(pc.is_in(batch.column("key"), value_set=found.combine_chunks())))
 
 
 def _send(job: Job, flight: _Flight, batch: pa.RecordBatch, most: np.ndarray) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from leeroo.engine.backends.base import resolve
 from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
@@ -78,6 +79,12 @@ def forecast(
     return Forecast(scores, costs, seconds, known is not None)
 
 
+def _on_disk(scratch: Scratch, name: str, shape: tuple[int, int]) -> np.ndarray:
+    if 0 in shape:  # there is nothing to map
+        return np.zeros(shape, np.float32)
+    return np.memmap(scratch.folder / name, mode="w+", dtype=np.float32, shape=shape)
+
+
 def _tokens(batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None, column: int | None) -> np.ndarray:
     """Expected prompt and completion tokens, float64 [n, 2]."""
     limit = batch.column("max_tokens").fill_null(expert.max_tokens).to_numpy(zero_copy_only=False)
@@ -85,7 +92,7 @@ def _tokens(batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None
     system = np.where(own > 0, own, len((expert.system or "").encode()))
     added = (system + len((expert.template or "").encode())) / BYTES_PER_TOKEN
     if prediction is None or column is None:
-        lengths = pa.compute.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
+        lengths = pc.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
         # Nothing is known of how long this expert's answers are: the limit is the cautious guess.
         return np.stack([lengths / BYTES_PER_TOKEN + added, limit.astype(np.float64)], axis=1)
     completion = prediction.completion_tokens[:, column].astype(np.float64)

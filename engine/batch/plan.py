@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 
 from leeroo.engine.backends.base import engine_key, fingerprint
 from leeroo.engine.pool import Expert
@@ -101,8 +101,8 @@ def at_most(batch: pa.RecordBatch, usd_per_m: np.ndarray, recorded: np.ndarray) 
             times the expected cost is held for it.
 
     """
-    prompt = pa.compute.binary_length(batch.column("prompt")).to_numpy(zero_copy_only=False)
-    system = pa.compute.binary_length(batch.column("system").fill_null("")).to_numpy(zero_copy_only=False)
+    prompt = pc.binary_length(batch.column("prompt")).to_numpy(zero_copy_only=False)
+    system = pc.binary_length(batch.column("system").fill_null("")).to_numpy(zero_copy_only=False)
     # Two bytes a token is safely above what tokenizers make of ordinary text; a chat template adds its own.
     prompt_tokens = (prompt.astype(np.float64) + system) / 2 + 64
     limit = batch.column("max_tokens").to_numpy(zero_copy_only=False)

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 
 from leeroo.engine.batch.criteria import Criteria
 from leeroo.engine.batch.scratch import Scratch
@@ -131,7 +131,7 @@ def _asked(batch: pa.RecordBatch, criteria: Criteria) -> list[pa.Array]:
         return [question, private, pa.nulls(n, _NARROW.field("ask").type)]
     given = batch.column(criteria.ask_column)
     fields = [
-        pa.compute.struct_field(given, field.name).cast(field.type)
+        pc.struct_field(given, field.name).cast(field.type)
         if given.type.get_field_index(field.name) >= 0
         else pa.nulls(n, field.type)
         for field in ASK
@@ -170,12 +170,7 @@ def is_text(kind: pa.DataType) -> bool:
     """Whether values of this Arrow type are text (a column of nothing but NULL counts)."""
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
-    return (
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or pa.types.is_string_view(kind)
-        or pa.types.is_null(kind)
-    )
+    return kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null())
 
 
 def first_line(error: BaseException) -> str:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from leeroo.engine.batch.scratch import sweep
 from leeroo.engine.errors import OutputError, UsageError
@@ -58,7 +58,7 @@ class Run:
 
     run: str
     resumed: bool
-    lock: FileLock | None
+    lock: BaseFileLock | None
 
 
 class Store:
@@ -103,7 +103,7 @@ class Store:
                 f"SELECT {', '.join('a.' + name for name in STORED.names)} FROM wanted JOIN answers a USING (key)"
             ).fetchall()
             self._db.commit()
-        columns = list(zip(*found, strict=True)) if found else [[] for _ in STORED]
+        columns = list(zip(*found, strict=True)) or [()] * len(STORED)
         return pa.Table.from_arrays(
             [pa.array(column, field.type) for column, field in zip(columns, STORED, strict=True)],
             schema=STORED,
@@ -148,11 +148,7 @@ class Store:
 
         """
         with self._wall():
-            lock: FileLock | None = FileLock(self.folder / "runs" / f"{job}.lock")
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                lock = None  # the same job is running in another process, or thread
+            lock = _try_lock(self.folder / "runs" / f"{job}.lock")
             query = "SELECT run FROM runs WHERE job = ? AND finished IS NULL ORDER BY started LIMIT 1"
             killed = lock and self._db.execute(query, (job,)).fetchone()
             if killed:
@@ -194,6 +190,16 @@ class Store:
             raise UsageError(f"{self.folder / 'answers.sqlite'} is not an answer store ({error})") from error
         except OSError as error:
             raise OutputError(f"the answer store {self.folder} cannot be made: {error.strerror or error}") from error
+
+
+def _try_lock(path: Path) -> BaseFileLock | None:
+    """The lock, or None when another process, or thread, has it."""
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return None
+    return lock
 
 
 def release(run: Run) -> None:
