@@ -1,0 +1,151 @@
+"""What each row could be given: the worth and the cost of every expert, a block of rows at a time.
+
+Knows nothing of budgets. Large tables are never copied whole: a block is turned into float64 when it
+is looked at, and forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from leeroo.engine.errors import UsageError
+
+Floats = npt.NDArray[np.floating]
+Float64s = npt.NDArray[np.float64]
+Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+# Stands for "cannot be had". Finite, so that a price of zero times it is not NaN.
+_BARRED = 1e150
+# Numbers in a block: three such blocks in float64 stay within a core's second-level cache.
+_BLOCK = 1 << 16
+
+
+@dataclass
+class Picks:
+    """One option for each row: its column, what it is worth, and what it costs; arrays [n]."""
+
+    option: Int32s
+    worth: Float64s
+    cost: Float64s
+
+    @classmethod
+    def empty(cls, n: int) -> Picks:
+        """Room for the picks of n rows."""
+        return cls(np.empty(n, np.int32), np.empty(n), np.empty(n))
+
+    @classmethod
+    def of(cls, option: Int64s, worth: Float64s, cost: Float64s) -> Picks:
+        """The picked column of each row of a block [m, options]."""
+        row = np.arange(len(option))
+        return cls(option.astype(np.int32), worth[row, option], cost[row, option])
+
+    def put(self, at: slice | Int64s, other: Picks) -> None:
+        """Overwrite the rows `at` with the picks of `other`."""
+        self.option[at], self.worth[at], self.cost[at] = other.option, other.worth, other.cost
+
+    def at(self, rows: Int64s | Bools) -> Picks:
+        """Copy of the picks of some rows."""
+        return Picks(self.option[rows], self.worth[rows], self.cost[rows])
+
+
+# From worth and cost [m, options] to columns [m], as many as the rule picks for each row.
+Rule = Callable[[Float64s, Float64s], tuple[Int64s, ...]]
+
+
+@dataclass(frozen=True)
+class Market:
+    """Options of n rows: e experts, and in column e to be left out.
+
+    `scores` and `costs` are [n, e]; `rows` [n] is how many input rows share each question; `allowed` is
+    [n, e] or [e]. A score or cost that is not finite bars that expert for that row. To be left out is
+    an option of every row when `may_skip`, else only of rows that no expert may take.
+    """
+
+    scores: Floats
+    costs: Floats
+    rows: npt.NDArray[np.generic] | None
+    latency_s: Floats | None
+    allowed: Bools | None
+    cost_weight: float
+    latency_weight: float
+    may_skip: bool = False
+
+    @property
+    def n(self) -> int:
+        """How many rows there are."""
+        return int(self.scores.shape[0])
+
+    def block(self, at: slice | Int64s) -> tuple[Float64s, Float64s]:
+        """Worth and cost of the rows `at`, both [m, e + 1]."""
+        cost = self._with_skip(self.costs[at], 0.0)
+        if (cost < 0).any():
+            raise UsageError(f"costs must not be negative, but one is {np.nanmin(cost)} USD")
+        worth = self._with_skip(self.scores[at], 0.0)
+        if self.rows is not None:
+            worth *= np.asarray(self.rows[at], np.float64)[:, None]
+        if self.cost_weight:
+            worth -= self.cost_weight * cost
+        if self.latency_weight and self.latency_s is not None:
+            worth[:, :-1] -= self.latency_weight * np.asarray(self.latency_s[at], np.float64)
+        barred = ~(np.isfinite(worth) & np.isfinite(cost))
+        if self.allowed is not None:
+            barred[:, :-1] |= ~(self.allowed if self.allowed.ndim == 1 else self.allowed[at])
+        if not self.may_skip:
+            barred[:, -1] = ~barred[:, :-1].all(axis=1)
+        worth[barred] = -np.inf
+        cost[barred] = _BARRED
+        return worth, cost
+
+    def blocks(self, among: Int64s | None = None) -> Iterator[tuple[slice, Float64s, Float64s]]:
+        """All rows, or those `among`, a block at a time: where in that list, worth and cost."""
+        n = self.n if among is None else len(among)
+        step = max(1, _BLOCK // (self.scores.shape[1] + 1))
+        for start in range(0, max(n, 1), step):  # at least one block, so that no rows have picks too
+            part = slice(start, min(start + step, n))
+            yield part, *self.block(part if among is None else among[part])
+
+    def sweep(self, rule: Rule, among: Int64s | None = None) -> list[Picks]:
+        """Apply a rule to all rows, or to the rows `among`; one `Picks` for each of its columns."""
+        picks: list[Picks] = []
+        for part, worth, cost in self.blocks(among):
+            options = rule(worth, cost)
+            picks = picks or [Picks.empty(self.n if among is None else len(among)) for _ in options]
+            for option, picked in zip(options, picks, strict=True):
+                picked.put(part, Picks.of(option, worth, cost))
+        return picks
+
+    def _with_skip(self, values: Floats, skip: float) -> Float64s:
+        wide = np.empty((values.shape[0], values.shape[1] + 1))
+        wide[:, :-1] = values
+        wide[:, -1] = skip
+        return wide
+
+
+def best_and_cheapest(worth: Float64s, cost: Float64s) -> tuple[Int64s, Int64s]:
+    """The two ends: most worth (the cheapest of equals), and least cost (the worthiest of equals)."""
+    least = cost == cost.min(axis=1, keepdims=True)
+    return bargain(0.0)(worth, cost)[0], np.where(least, worth, -np.inf).argmax(axis=1)
+
+
+def bargain(price: float) -> Rule:
+    """Rule: most worth left after paying `price` for each dollar; of equals the cheapest, and the dearest."""
+
+    def rule(worth: Float64s, cost: Float64s) -> tuple[Int64s, Int64s]:
+        left = worth - price * cost if price else worth
+        thrifty = left.argmax(axis=1)
+        equal = left == left[np.arange(len(left)), thrifty][:, None]
+        tied = np.flatnonzero(np.count_nonzero(equal, axis=1) > 1)
+        if not len(tied):
+            return thrifty, thrifty
+        lavish = thrifty.copy()
+        thrifty[tied] = np.where(equal[tied], cost[tied], np.inf).argmin(axis=1)
+        lavish[tied] = np.where(equal[tied], cost[tied], -np.inf).argmax(axis=1)
+        return thrifty, lavish
+
+    return rule
