@@ -1,0 +1,40 @@
+"""Leeroo: an embedded batch inference engine with a SQL face.
+
+    import leeroo
+
+    answers = leeroo.answer(frame, max_cost_usd=1.0)        # Polars, pandas, Arrow, DuckDB relations
+    con = leeroo.connect("my.duckdb")                        # DuckDB with leeroo_answer() and its kin
+    con.sql("SELECT leeroo_answer(question) FROM questions")
+
+Names are imported when they are first used: `import leeroo` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leeroo.engine.answer import Criteria, Engine, open_engine
+    from leeroo.engine.errors import LeerooError
+    from leeroo.frames import answer
+    from leeroo.udfs.register import connect, register
+
+__version__ = "0.1.0"
+__all__ = ["Criteria", "Engine", "LeerooError", "__version__", "answer", "connect", "open_engine", "register"]
+
+_HOMES = {
+    "Criteria": "leeroo.engine.answer",
+    "Engine": "leeroo.engine.answer",
+    "LeerooError": "leeroo.engine.errors",
+    "answer": "leeroo.frames",
+    "connect": "leeroo.udfs.register",
+    "open_engine": "leeroo.engine.answer",
+    "register": "leeroo.udfs.register",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'leeroo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -78,6 +78,9 @@ class Job:
     def _count(self, table: pa.Table, rows: np.ndarray, stored: bool) -> None:
         asked = table.column("expert").fill_null(-1).to_numpy()
         failed = table.column("error").is_valid().to_numpy()
+        if failed.any():
+            errors = table.column("error").filter(pa.array(failed)).to_pylist()
+            self.meter.fail(zip(errors, rows[failed].tolist(), strict=True))
         names = ("prompt_tokens", "completion_tokens", "cost_usd", "list_cost_usd")
         values = {name: np.nan_to_num(floats(table, name)) for name in names}
         values["list_cost_usd"] = values["list_cost_usd"] * rows
@@ -93,7 +96,6 @@ class Job:
                     float(values["cost_usd"][of].sum()),
                     float(values["list_cost_usd"][of].sum()),
                 ),
-                failed=int(rows[of & failed].sum()),
                 stored=int(rows[free].sum()),
                 fresh=not stored,
             )

@@ -1,0 +1,281 @@
+"""The `leeroo` command: a thin caller of the engine, with words for people."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from leeroo.engine.errors import LeerooError, RowsFailed
+
+if TYPE_CHECKING:
+    from leeroo.engine.answer import Engine
+    from leeroo.terminal import Display
+
+EXIT_DONE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="leeroo",
+    help="Answer a table of questions, each with the model that answers it best for its cost.",
+    epilog="Start here:  leeroo run questions.parquet --out answers.parquet",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+_POOL = "Who answers"
+_MONEY = "Money and time"
+_ROWS = "Rows"
+
+Input = Annotated[
+    str,
+    typer.Argument(metavar="INPUT", help="Parquet, CSV or JSONL, a glob of them in quotes, or - for JSONL on stdin."),
+]
+Out = Annotated[
+    Path, typer.Option("--out", help="Where the table goes: .parquet, .csv, .jsonl, or a folder of Parquet parts.")
+]
+Column = Annotated[str, typer.Option("--column", help="The column with the questions.", rich_help_panel=_ROWS)]
+PoolFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--pool", help="Pool file (TOML) with the experts; the embedded local pool without.", rich_help_panel=_POOL
+    ),
+]
+RouterDir = Annotated[
+    Path | None,
+    typer.Option("--router", help="Folder of a trained router (see leeroo train).", rich_help_panel=_POOL),
+]
+StoreDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", help="Folder of the answer store: what stands there is not paid for again.", rich_help_panel=_ROWS
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option("--max-cost-usd", help="Spend at most this on the whole table.", rich_help_panel=_MONEY),
+]
+CostWeight = Annotated[
+    float | None,
+    typer.Option(
+        "--cost-weight", help="Score points that one dollar is worth; instead of a budget.", rich_help_panel=_MONEY
+    ),
+]
+LatencyWeight = Annotated[
+    float, typer.Option("--latency-weight", help="Score points that one second is worth.", rich_help_panel=_MONEY)
+]
+Private = Annotated[
+    str | None,
+    typer.Option("--private-column", help="Rows with true here never leave local experts.", rich_help_panel=_POOL),
+]
+Pinned = Annotated[str | None, typer.Option("--expert", help="Ask this expert for every row.", rich_help_panel=_POOL)]
+Prefix = Annotated[
+    str, typer.Option("--prefix", help="Goes before the names of the added columns.", rich_help_panel=_ROWS)
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Only the first N rows.", rich_help_panel=_ROWS)]
+ProgressBar = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+
+
+@app.command(epilog="Example:  leeroo run tickets.csv --column text --out answers.parquet --max-cost-usd 2.50")
+def run(
+    source: Input,
+    out: Out,
+    column: Column = "question",
+    pool: PoolFile = None,
+    router: RouterDir = None,
+    max_cost_usd: Budget = None,
+    cost_weight: CostWeight = None,
+    latency_weight: LatencyWeight = 0.0,
+    private_column: Private = None,
+    expert: Pinned = None,
+    store: StoreDir = None,
+    on_error: Annotated[
+        Literal["null", "fail"],
+        typer.Option(
+            "--on-error", help="A row that fails is NULL with its error, or fails the run.", rich_help_panel=_ROWS
+        ),
+    ] = "null",
+    limit: Limit = None,
+    prefix: Prefix = "",
+    progress: ProgressBar = True,
+) -> None:
+    """Answer every row of a table; writes the table with answers and costs.
+
+    Killed or interrupted, the same command goes on where it stopped and pays for nothing twice.
+    """
+    from leeroo.engine.answer import Criteria
+    from leeroo.engine.tables import check_output, open_input, write_table
+    from leeroo.terminal import summary
+
+    criteria = Criteria(
+        column=column,
+        private_column=private_column,
+        expert=expert,
+        max_cost_usd=max_cost_usd,
+        cost_weight=cost_weight or 0.0,
+        latency_weight=latency_weight,
+        prefix=prefix,
+        on_error=on_error,
+    )
+    check_output(out)
+    with _engine(pool, router, store, progress) as (engine, display):
+        rows = engine.answer(open_input(source, limit), criteria)
+        write_table(rows, out)
+        engine.delivered()
+        display.close()
+        summary(display.last, out, max_cost_usd)
+        if display.last.failed:
+            raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+@app.command(epilog="Example:  leeroo route questions.parquet --out routes.parquet --max-cost-usd 1")
+def route(
+    source: Input,
+    out: Out,
+    column: Column = "question",
+    pool: PoolFile = None,
+    router: RouterDir = None,
+    max_cost_usd: Budget = None,
+    cost_weight: CostWeight = None,
+    latency_weight: LatencyWeight = 0.0,
+    private_column: Private = None,
+    store: StoreDir = None,
+    limit: Limit = None,
+    prefix: Prefix = "",
+    progress: ProgressBar = True,
+) -> None:
+    """Choose an expert for every row and generate nothing; costs nothing."""
+    from leeroo.engine.answer import Criteria
+    from leeroo.engine.tables import check_output, open_input, write_table
+
+    criteria = Criteria(
+        column=column,
+        private_column=private_column,
+        max_cost_usd=max_cost_usd,
+        cost_weight=cost_weight or 0.0,
+        latency_weight=latency_weight,
+        prefix=prefix,
+    )
+    check_output(out)
+    with _engine(pool, router, store, progress) as (engine, display):
+        rows = write_table(engine.route(open_input(source, limit), criteria), out)
+        display.close()
+        display.say(f"{rows:,} rows routed: {out}")
+
+
+@app.command(epilog="""Example:  leeroo sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """)
+def sql(
+    statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="SQL of DuckDB; - reads it from stdin.")],
+    db: Annotated[Path | None, typer.Option("--db", help="DuckDB database file; in memory without.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the result to a file instead of printing it.")
+    ] = None,
+    pool: PoolFile = None,
+    router: RouterDir = None,
+    max_cost_usd: Budget = None,
+    cost_weight: CostWeight = None,
+    latency_weight: LatencyWeight = 0.0,
+    store: StoreDir = None,
+) -> None:
+    """Run SQL with the functions leeroo_answer, leeroo, leeroo_route and leeroo_scores.
+
+    All questions of a statement are answered as one batch.
+    """
+    from leeroo.engine.tables import check_output, write_table
+    from leeroo.terminal import print_relation
+    from leeroo.udfs.register import connect
+
+    if out is not None:
+        check_output(out)
+    text = sys.stdin.read() if statement == "-" else statement
+    with connect(
+        str(db) if db else ":memory:",
+        pool=pool,
+        router=router,
+        store=store,
+        max_cost_usd=max_cost_usd,
+        cost_weight=cost_weight or 0.0,
+        latency_weight=latency_weight,
+    ) as con:
+        result = con.sql(text)
+        if out is not None and result is not None:
+            rows = write_table(result.to_arrow_reader(), out)
+            typer.echo(f"{rows:,} rows written: {out}", err=True)
+        elif result is not None:
+            print_relation(result)
+
+
+@app.command(epilog="Example:  leeroo train --data outcomes/ --out router/")
+def train(
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", help="Folder with queries, outcomes and experts as Parquet; give it again for more."),
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the new router.")],
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Sentence encoder: a hub id or a folder; MiniLM without.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+) -> None:
+    """Train a router on recorded outcomes: how well each expert answered which question."""
+    from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
+    from leeroo.engine.orchestrator.learn import train as learn
+
+    learned = learn(data, encoder or DEFAULT_ENCODER, seed, lambda line: typer.echo(line, err=True))
+    learned.save(out)
+    typer.echo(f"router for {len(learned.experts)} experts: {out}", err=True)
+
+
+@app.command(epilog="Example:  leeroo experts --pool pool.toml")
+def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
+    """List the experts of a pool: prices, whose they are, and whether each can run here."""
+    from leeroo.engine.pool import DEFAULT_POOL, load_pool
+    from leeroo.terminal import print_experts, rows_of_experts
+
+    listed = rows_of_experts(load_pool(pool or DEFAULT_POOL))
+    if as_json:
+        print(json.dumps({"experts": listed}))
+    else:
+        print_experts(listed)
+
+
+@contextlib.contextmanager
+def _engine(
+    pool: Path | None, router: Path | None, store: Path | None, progress: bool
+) -> Iterator[tuple[Engine, Display]]:
+    """An engine that shows its progress."""
+    from leeroo.engine.answer import open_engine
+    from leeroo.terminal import Display
+
+    display = Display(bar=progress)
+    try:
+        with open_engine(pool, router, store, display.show) as engine:
+            yield engine, display
+    finally:
+        display.close()
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command line; errors of ours are one line on standard error."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app(standalone_mode=True)
+    except KeyboardInterrupt:
+        print("leeroo: interrupted; everything answered so far is kept, the same command goes on.", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
+    except LeerooError as error:
+        print(f"leeroo: {error}", file=sys.stderr)
+        sys.exit(EXIT_ROWS_FAILED if isinstance(error, RowsFailed) else EXIT_USAGE)

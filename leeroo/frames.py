@@ -1,0 +1,57 @@
+"""Answers for data frames, in Python."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from leeroo.engine.answer import Criteria, Progress, open_engine
+from leeroo.engine.tables import from_frame, like_frame
+
+
+def answer(
+    frame: Any,
+    *,
+    column: str = "question",
+    pool: str | Path | None = None,
+    router: str | Path | None = None,
+    store: str | Path | None = None,
+    expert: str | None = None,
+    private_column: str | None = None,
+    max_cost_usd: float | None = None,
+    cost_weight: float = 0.0,
+    latency_weight: float = 0.0,
+    prefix: str = "",
+    on_error: Literal["null", "fail"] = "null",
+    on_progress: Any = None,
+) -> Any:
+    """Answer every row of a table; the options are those of `leeroo run`.
+
+    Args:
+        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of questions.
+        on_progress: Called a few times a second with a `Progress`.
+
+    Returns:
+        The same kind of table, with the columns of `schema.ANSWERS` after its own; rows keep their order.
+
+    Raises:
+        UsageError: an option, the pool, the router or the table is wrong.
+        RowsFailed: rows failed and `on_error` is "fail".
+    """
+    criteria = Criteria(
+        column=column,
+        private_column=private_column,
+        expert=expert,
+        max_cost_usd=max_cost_usd,
+        cost_weight=cost_weight,
+        latency_weight=latency_weight,
+        prefix=prefix,
+        on_error=on_error,
+    )
+    with open_engine(pool, router, store, on_progress) as engine:
+        answered = like_frame(engine.answer(from_frame(frame), criteria), frame)
+        engine.delivered()
+        return answered
+
+
+__all__ = ["Progress", "answer"]

@@ -1,0 +1,172 @@
+"""What people see on a terminal: the progress bar, the summary of a run, tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from rich.console import Console
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from leeroo.engine.answer import Progress
+from leeroo.engine.backends.base import resolve, unavailable
+from leeroo.engine.pool import Pool
+
+_STAGES = {
+    "read": "reading",
+    "predict": "predicting",
+    "choose": "choosing",
+    "generate": "answering",
+    "write": "writing",
+    "done": "done",
+}
+
+
+class Display:
+    """Shows the progress of a run on standard error; silent but for warnings where that is no terminal."""
+
+    def __init__(self, *, bar: bool) -> None:
+        self.last = Progress()
+        self._console = Console(stderr=True)
+        self._bar = _bar(self._console) if bar and self._console.is_terminal else None
+        self._task = self._bar.add_task("starting", total=None, facts="") if self._bar else None
+        self._warned = 0
+        if self._bar:
+            self._bar.start()
+
+    def show(self, progress: Progress) -> None:
+        """Take a snapshot of the engine."""
+        for warning in progress.warnings[self._warned :]:
+            self.say(f"warning: {warning}")
+        self._warned = len(progress.warnings)
+        self.last = progress
+        if self._bar and self._task is not None:
+            self._bar.update(
+                self._task,
+                description=_STAGES[progress.stage],
+                total=progress.rows or None,
+                completed=progress.rows_done,
+                facts=_facts(progress),
+            )
+
+    def say(self, line: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar:
+            self._bar.stop()
+
+
+def _bar(console: Console) -> Bar:
+    return Bar(
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[facts]}"),
+        console=console,
+        transient=True,
+    )
+
+
+def _facts(progress: Progress) -> str:
+    left = "" if progress.seconds_left is None else f", {_seconds(progress.seconds_left)} left"
+    return (
+        f"{progress.rows_done:,}/{progress.rows:,} rows, {progress.tokens_per_s:,.0f} tokens/s,"
+        f" ${progress.cost_usd:.6g}{left}"
+    )
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:
+    """Print what a run did: rows, experts, spend, and where the table is."""
+    console = Console(stderr=True)
+    table = Table(
+        "expert", "rows", "tokens in", "tokens out", "cost USD", box=None, header_style="bold", pad_edge=False
+    )
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, did in sorted(progress.experts.items(), key=lambda item: -item[1].rows):
+        table.add_row(
+            name, f"{did.rows:,}", f"{did.prompt_tokens:,}", f"{did.completion_tokens:,}", f"{did.cost_usd:.6f}"
+        )
+    if progress.experts:
+        console.print(table)
+    for line in _summary_lines(progress, out, budget_usd):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> list[str]:
+    notes = [
+        f"{count:,} {what}"
+        for count, what in (
+            (progress.from_store, "from the store"),
+            (progress.duplicates, "asked before"),
+            (progress.failed, "failed"),
+        )
+        if count
+    ]
+    within = "" if budget_usd is None else f" of ${budget_usd:g}"
+    lines = [f"{progress.rows:,} rows" + (f" ({', '.join(notes)})" if notes else "")]
+    lines += [f"{count:,} x {error}" for error, count in progress.errors.items()]
+    lines += [
+        f"spent ${progress.cost_usd:.6f}{within}; the list cost of all rows is ${progress.list_cost_usd:.6f}",
+        f"{progress.seconds:.1f} s: {out}",
+    ]
+    return lines
+
+
+def rows_of_experts(pool: Pool) -> list[dict[str, Any]]:
+    """What `leeroo experts` tells of each expert."""
+    return [
+        {
+            "expert": e.name,
+            "default": e.name == pool.default,
+            "model": e.model,
+            "backend": resolve(e),
+            "location": e.location,
+            "usd_per_m_input": e.usd_per_m_input,
+            "usd_per_m_output": e.usd_per_m_output,
+            "price_source": e.price_source or "pool file",
+            "unavailable": unavailable(e),
+        }
+        for e in pool.experts
+    ]
+
+
+def print_experts(experts: list[dict[str, Any]]) -> None:
+    """Print the experts as a table, and below it why some of them cannot run here."""
+    console = Console()
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("expert", "model", "backend", "USD/M in", "out", "price from", "place", "runs here"):
+        table.add_column(name, overflow="fold", justify="right" if name in ("USD/M in", "out") else "left")
+    for e in experts:
+        table.add_row(
+            e["expert"] + (" *" if e["default"] else ""),
+            e["model"],
+            e["backend"],
+            f"{e['usd_per_m_input']:g}",
+            f"{e['usd_per_m_output']:g}",
+            e["price_source"],
+            e["location"],
+            "no" if e["unavailable"] else "yes",
+        )
+    console.print(table)
+    console.print("* the pool's default", highlight=False)
+    for e in experts:
+        if e["unavailable"]:
+            console.print(f"{e['expert']}: {e['unavailable']}", markup=False, highlight=False, soft_wrap=True)
+
+
+def print_relation(relation: duckdb.DuckDBPyRelation) -> None:
+    """Print a result as DuckDB's own shell would, as wide as the terminal."""
+    relation.show(max_width=Console().width, max_rows=40)
