@@ -26,7 +26,7 @@ from leeroo.engine.batch import plan as planning
 from leeroo.engine.batch.assign import assign
 from leeroo.engine.batch.budget import Ledger
 from leeroo.engine.batch.criteria import Criteria
-from leeroo.engine.batch.execute import execute, look_up
+from leeroo.engine.batch.execute import execute, look_up, take_up
 from leeroo.engine.batch.forecast import Forecast, forecast
 from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.price import prices
@@ -98,8 +98,8 @@ class Engine:
                 while job.open.any():
                     planning.plan(job.scratch.con, assign(job), job.run.run)
                     job.meter.stage("generate")
+                    take_up(job)
                     look_up(job)
-                    job.recount()
                     for wave in job.waves:
                         if not execute(job, wave, self._engines):
                             break  # the budget and the forecast have parted: choose anew for what is open

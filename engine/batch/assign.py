@@ -30,7 +30,6 @@ def assign(job: Job) -> pa.Table:
         job.fail(ids[left_out], [_out_of_budget(job)] * int(left_out.sum()))
     ids, expert = ids[~left_out], expert[~left_out]
     expected = _costs(job, ids)[np.arange(len(ids)), expert].astype(np.float64)
-    job.ledger.plan(float(expected.sum()))
     scores = job.forecast.scores[ids, expert].astype(np.float64)
     predicted = pa.array(scores, pa.float64(), from_pandas=True) if job.forecast.known else None
     return pa.Table.from_arrays(

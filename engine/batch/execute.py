@@ -26,40 +26,66 @@ _NO_CHOICES = pa.nulls(_HAND_OUT_ROWS, REQUESTS.field("choices").type)
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
 _PENDING = """
-SELECT id, expert, expected, predicted_score, question, prompt, system, max_tokens, temperature, key
+SELECT id, expert, expected, predicted_score, asked, question, prompt, system, max_tokens, temperature, key
 FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)
 WHERE wave = $wave ORDER BY system, prompt, id
 """
 
 _SETTLE_FOUND = """
-SELECT w.id, w.expert, w.expected, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens,
-       CASE WHEN f.run = $run AND $own THEN f.list_cost_usd ELSE 0 END AS cost_usd, f.list_cost_usd, f.latency_ms,
-       f.finish_reason, NULL::VARCHAR AS error, f.recorded_score
+SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens, 0.0::DOUBLE AS cost_usd,
+       f.list_cost_usd, f.latency_ms, f.finish_reason, NULL::VARCHAR AS error, f.recorded_score
 FROM found f JOIN wanted w USING (key)
 """
 
+_SETTLE_OWN = """
+SELECT q.id, e.expert, NULL::DOUBLE AS predicted_score, o.answer, o.prompt_tokens, o.completion_tokens,
+       o.list_cost_usd AS cost_usd, o.list_cost_usd, o.latency_ms, o.finish_reason, NULL::VARCHAR AS error,
+       o.recorded_score
+FROM own o JOIN questions q ON q.key::VARCHAR = o.asked JOIN experts e ON e.name = o.expert
+QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY e.expert) = 1
+"""
+
+
+def take_up(job: Job) -> None:
+    """Settle what this run has paid for before it was killed, by whichever expert the run had chosen then.
+
+    The choice for the whole batch was made first, as if nothing had happened: where the costs keep to the forecast,
+    what is left goes where it would have gone.
+    """
+    if not job.run.resumed or job.taken_up:
+        return
+    job.taken_up = True
+    cursor = job.scratch.cursor()
+    cursor.register("own", job.store.of_run(job.run))
+    own = cursor.execute(_SETTLE_OWN).to_arrow_table().cast(SETTLED)
+    ids, experts = own.column("id").to_numpy(), own.column("expert").to_numpy()
+    job.ledger.observe(experts, job.forecast.costs[ids, experts], own.column("cost_usd").to_numpy())
+    if job.forecast.known:
+        scores = pa.array(job.forecast.scores[ids, experts].astype(np.float64), from_pandas=True)
+        own = own.set_column(SETTLED.get_field_index("predicted_score"), SETTLED.field("predicted_score"), scores)
+    job.settle(own, stored=True)
+    job.flush()
+
 
 def look_up(job: Job, *, twins: bool = False) -> None:
-    """Settle the planned questions whose answers the store has: all but the twins, or the twins.
-
-    An answer that this run paid for before it was killed counts as paid by it; any other costs nothing.
-    """
+    """Settle the planned questions whose answers the store has, at no cost: all but the twins, or the twins."""
     cursor = job.scratch.cursor()
     which = "SEMI" if twins else "ANTI"
     wanted = job.scratch.cursor().execute(
-        "SELECT id, key, expert, expected, predicted_score"
-        f" FROM plan {which} JOIN twins USING (id) ANTI JOIN settled USING (id)"
+        f"SELECT id, key, expert, predicted_score FROM plan {which} JOIN twins USING (id) ANTI JOIN settled USING (id)"
     )
     for batch in wanted.to_arrow_reader(_LOOK_UP_ROWS):
         found = job.store.look_up(batch.column("key").unique())
         if found.num_rows:
             cursor.register("found", found)
             cursor.register("wanted", pa.Table.from_batches([batch]))
-            settled = cursor.execute(_SETTLE_FOUND, {"run": job.run.run, "own": not twins}).to_arrow_table()
-            paid = settled.filter(pc.field("cost_usd") > 0)
-            job.ledger.observe(*(paid.column(name).to_numpy() for name in ("expert", "expected", "cost_usd")))
-            job.settle(settled.select(SETTLED.names).cast(SETTLED), stored=True)
+            job.settle(cursor.execute(_SETTLE_FOUND).to_arrow_table().cast(SETTLED), stored=True)
     job.flush()
+    left = "SELECT coalesce(sum(expected), 0) FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)"
+    job.ledger.plan(float(cursor.execute(left).fetchall()[0][0]))
+
+
+Sent = tuple[bytes, str, int, float | None]  # key, asked, expert, predicted score
 
 
 @dataclass
@@ -67,7 +93,7 @@ class _Flight:
     """Requests handed out and not back yet: what is needed to keep their answers."""
 
     wave: Wave
-    sent: dict[int, tuple[bytes, int, float | None]] = field(default_factory=dict)  # id: key, expert, score
+    sent: dict[int, Sent] = field(default_factory=dict)  # by id
     stopped: bool = False  # the rest should be chosen anew
 
 
@@ -147,7 +173,7 @@ def _unanswered(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
 def _send(job: Job, flight: _Flight, batch: pa.RecordBatch, most: np.ndarray) -> None:
     ids = batch.column("id").to_pylist()
     job.ledger.hand_out(ids, batch.column("expected").to_numpy(), most)
-    columns = (batch.column(name).to_pylist() for name in ("key", "expert", "predicted_score"))
+    columns = (batch.column(name).to_pylist() for name in ("key", "asked", "expert", "predicted_score"))
     flight.sent.update(zip(ids, zip(*columns, strict=True), strict=True))
 
 
@@ -161,7 +187,7 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
     """Price completions, store the answers, settle all but those that bounced."""
     ids = batch.column("id").to_pylist()
     sent = [flight.sent.pop(i) for i in ids]
-    experts = np.array([expert for _, expert, _ in sent], dtype=np.int32)
+    experts = np.array([expert for _, _, expert, _ in sent], dtype=np.int32)
     failed = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
     costs = np.where(failed, 0.0, list_cost(batch, job.usd_per_m[experts]))
     _store(job, batch, sent, costs, ~failed)
@@ -172,7 +198,7 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
         job.bounced.setdefault(ids[at], {})[int(experts[at])] = batch.column("error")[at].as_py()
     own = {
         "expert": pa.array(experts),
-        "predicted_score": pa.array([score for _, _, score in sent], pa.float64()),
+        "predicted_score": pa.array([score for *_, score in sent], pa.float64()),
         "cost_usd": pa.array(costs),
         "list_cost_usd": pa.array(costs),
     }
@@ -180,19 +206,16 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
     job.settle(pa.Table.from_arrays(columns, schema=SETTLED).filter(pa.array(~bounced)))
 
 
-def _store(
-    job: Job,
-    batch: pa.RecordBatch,
-    sent: list[tuple[bytes, int, float | None]],
-    costs: np.ndarray,
-    ok: np.ndarray,
-) -> None:
+def _store(job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, ok: np.ndarray) -> None:
     if not ok.any():
         return
+    keys, asked, experts, _ = zip(*sent, strict=True)
     own = {
-        "key": pa.array([key for key, _, _ in sent], pa.binary()),
+        "key": pa.array(keys, pa.binary()),
         "run": pa.array([job.run.run] * len(sent)),
-        "fingerprint": pa.array([job.fingerprints[expert] for _, expert, _ in sent]),
+        "asked": pa.array(asked, pa.string()),
+        "expert": pa.array([job.experts[i].name for i in experts]),
+        "fingerprint": pa.array([job.fingerprints[i] for i in experts]),
         "list_cost_usd": pa.array(costs),
     }
     columns = [own[f.name] if f.name in own else batch.column(f.name) for f in STORED]

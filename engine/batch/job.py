@@ -64,6 +64,7 @@ class Job:
     down: dict[int, str] = field(default_factory=dict)  # candidates that cannot answer now, and why
     bounced: dict[int, dict[int, str]] = field(default_factory=dict)  # question: who could not take it, and why
     too_dear: set[int] = field(default_factory=set)  # candidates whose next answer might pass the budget
+    taken_up: bool = False  # what a killed attempt had paid for is settled
     _buffer: list[pa.Table] = field(default_factory=list)
 
     def settle(self, table: pa.Table, *, stored: bool = False) -> None:
@@ -99,15 +100,6 @@ class Job:
                 stored=int(rows[free].sum()),
                 fresh=not stored,
             )
-
-    def recount(self) -> None:
-        """Set the spend to what this run has really paid.
-
-        A killed attempt may have chosen anew near the end of its budget and paid for answers that the
-        choice for the whole batch does not use.
-        """
-        if self.run.resumed:
-            self.ledger.spent = max(self.ledger.spent, self.store.paid(self.run))
 
     def fail(self, ids: np.ndarray, reasons: list[str], expert: np.ndarray | None = None) -> None:
         """These questions end with an error and no answer."""

@@ -29,6 +29,8 @@ STORED = pa.schema(
     [
         pa.field("key", pa.binary(), nullable=False),
         pa.field("run", pa.string()),
+        pa.field("asked", pa.string()),  # names the question in its run, whoever was asked
+        pa.field("expert", pa.string()),
         pa.field("fingerprint", pa.string()),
         pa.field("answer", pa.string()),
         pa.field("prompt_tokens", pa.int32()),
@@ -43,8 +45,8 @@ _COLUMNS = ", ".join(STORED.names)
 
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS answers (
-    key BLOB NOT NULL, run TEXT, fingerprint TEXT, answer TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,
-    list_cost_usd REAL, latency_ms REAL, finish_reason TEXT, recorded_score REAL, created REAL);
+    key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
+    prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL, finish_reason TEXT, recorded_score REAL, created REAL);
 CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL);
@@ -99,15 +101,15 @@ class Store:
                 return STORED.empty_table()
             self._db.execute("DELETE FROM wanted")
             self._db.executemany("INSERT INTO wanted VALUES (?)", zip(keys.to_pylist(), strict=True))
-            found = self._db.execute(
-                f"SELECT {', '.join('a.' + name for name in STORED.names)} FROM wanted JOIN answers a USING (key)"
-            ).fetchall()
+            columns = ", ".join("a." + name for name in STORED.names)
+            found = self._db.execute(f"SELECT {columns} FROM wanted JOIN answers a USING (key)").fetchall()
             self._db.commit()
-        columns = list(zip(*found, strict=True)) or [()] * len(STORED)
-        return pa.Table.from_arrays(
-            [pa.array(column, field.type) for column, field in zip(columns, STORED, strict=True)],
-            schema=STORED,
-        )
+        return _table(found)
+
+    def of_run(self, run: Run) -> pa.Table:
+        """All answers that a run has paid for so far, as a table with `STORED`."""
+        with self._wall():
+            return _table(self._db.execute(f"SELECT {_COLUMNS} FROM answers WHERE run = ?", (run.run,)).fetchall())
 
     def changed(self) -> bool:
         """Whether another process has added answers since the last look-up."""
@@ -132,12 +134,6 @@ class Store:
         query = "SELECT sum(latency_ms) / nullif(sum(completion_tokens), 0) FROM answers WHERE fingerprint = ?"
         with self._wall():
             return [self._db.execute(query, (fingerprint,)).fetchone()[0] for fingerprint in fingerprints]
-
-    def paid(self, run: Run) -> float:
-        """List cost in USD of all answers a run has paid for, those it no longer uses included."""
-        with self._wall():
-            query = "SELECT coalesce(sum(list_cost_usd), 0) FROM answers WHERE run = ?"
-            return float(self._db.execute(query, (run.run,)).fetchone()[0])
 
     def begin(self, job: str, rows: int) -> Run:
         """Start a run of a job, or take up the one that was killed.
@@ -190,6 +186,13 @@ class Store:
             raise UsageError(f"{self.folder / 'answers.sqlite'} is not an answer store ({error})") from error
         except OSError as error:
             raise OutputError(f"the answer store {self.folder} cannot be made: {error.strerror or error}") from error
+
+
+def _table(rows: list[tuple[object, ...]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(STORED)
+    return pa.Table.from_arrays(
+        [pa.array(column, field.type) for column, field in zip(columns, STORED, strict=True)], schema=STORED
+    )
 
 
 def _try_lock(path: Path) -> BaseFileLock | None:
