@@ -272,10 +272,12 @@ def main() -> None:
     """Run the command line; errors of ours are one line on standard error."""
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        app(standalone_mode=True)
-    except KeyboardInterrupt:
-        print("leeroo: interrupted; everything answered so far is kept, the same command goes on.", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        app()
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:
+            line = "leeroo: interrupted; everything answered so far is kept, the same command goes on."
+            print(line, file=sys.stderr)
+        raise
     except LeerooError as error:
         print(f"leeroo: {error}", file=sys.stderr)
         sys.exit(EXIT_ROWS_FAILED if isinstance(error, RowsFailed) else EXIT_USAGE)

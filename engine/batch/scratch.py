@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 import duckdb
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from leeroo.engine.errors import OutputError
 
@@ -29,9 +29,11 @@ class Scratch:
     def __init__(self, parent: Path) -> None:
         self.folder = parent / uuid.uuid4().hex
         try:
-            self.folder.mkdir(parents=True)
-            self._lock = FileLock(self.folder / "lock")
+            # Locked before it is there: at no moment does it look like a folder that nobody needs.
+            parent.mkdir(parents=True, exist_ok=True)
+            self._lock = FileLock(_lock_of(self.folder))
             self._lock.acquire(blocking=False)
+            self.folder.mkdir()
         except OSError as error:
             raise OutputError(f"cannot make a working folder in {parent}: {error.strerror or error}") from error
         self.con = duckdb.connect(str(self.folder / "rows.duckdb"))
@@ -46,17 +48,26 @@ class Scratch:
     def close(self) -> None:
         """Remove the folder and all in it."""
         self.con.close()
-        self._lock.release()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder, self._lock)
 
 
 def sweep(parent: Path) -> None:
     """Remove the working folders of processes that are gone."""
     for folder in parent.glob("*/"):
-        lock = FileLock(folder / "lock")
+        lock = FileLock(_lock_of(folder))
         try:
             lock.acquire(blocking=False)
         except (Timeout, OSError):
             continue
-        lock.release()
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder, lock)
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".lock")
+
+
+def _remove(folder: Path, lock: BaseFileLock) -> None:
+    """Remove a folder whose lock is held, and the lock last."""
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.release()
+    _lock_of(folder).unlink(missing_ok=True)
