@@ -1,0 +1,1 @@
+"""DuckDB functions that answer questions."""

@@ -1,0 +1,81 @@
+"""What the functions ask of the engine: questions with their arguments in, one value for each out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.backends.base import resolve
+from leeroo.engine.batch.prompts import ASK
+from leeroo.engine.pool import Pool
+from leeroo.engine.schema import ANSWERS, ROUTES
+
+
+class Arguments(NamedTuple):
+    """What a call may say beside its question; None leaves it to the expert that is chosen."""
+
+    expert: str | None = None
+    system: str | None = None
+    max_tokens: int | None = None
+    temperature: float | None = None  # above 0
+
+
+class Group(NamedTuple):
+    """All but the question that a value depends on."""
+
+    arguments: Arguments
+    criteria: Criteria
+
+    @property
+    def sampled(self) -> bool:
+        """Whether every row wants a value of its own, however often its question is asked."""
+        return self.arguments.temperature is not None
+
+
+Asked = Sequence[tuple[Group, str]]
+Ask = Callable[[Engine, Asked, Criteria], pa.ChunkedArray]
+
+ROUTE = pa.struct(list(ROUTES))
+SCORES = pa.map_(pa.string(), pa.float64())
+
+
+def answer_type(pool: Pool) -> pa.StructType:
+    """The struct that `leeroo` returns: the answers columns, as the engine appends them for this pool."""
+    replayed = any(resolve(expert) == "replay" for expert in pool.experts)
+    return pa.struct([*ANSWERS, *([pa.field("recorded_score", pa.float64())] if replayed else [])])
+
+
+def answers(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
+    """Have all answered as one batch: structs of `answer_type`."""
+    values = _structs(engine.answer(_table(asked), replace(criteria, ask_column="ask")), answer_type(engine.pool))
+    # They are in the store and known to the connection: the run has nothing left to lose.
+    engine.delivered()
+    return values
+
+
+def routes(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
+    """Have an expert chosen for all as one batch: structs of `ROUTE`; nothing is generated."""
+    return _structs(engine.route(_table(asked), replace(criteria, ask_column="ask")), ROUTE)
+
+
+def scores(engine: Engine, asked: Asked, _criteria: Criteria) -> pa.ChunkedArray:
+    """The predicted score of every expert for each: maps of `SCORES`."""
+    rows = engine.scores([question for _, question in asked])
+    return pa.chunked_array([pa.array([list(row.items()) for row in rows], SCORES)])
+
+
+def _table(asked: Asked) -> pa.RecordBatchReader:
+    arguments = pa.array([group.arguments._asdict() for group, _ in asked], pa.struct(list(ASK)))
+    questions = pa.array([question for _, question in asked], pa.string())
+    return pa.table({"question": questions, "ask": arguments}).to_reader()
+
+
+def _structs(reader: pa.RecordBatchReader, kind: pa.StructType) -> pa.ChunkedArray:
+    parts = [
+        pa.StructArray.from_arrays([batch.column(field.name) for field in kind], fields=list(kind)) for batch in reader
+    ]
+    return pa.chunked_array(parts, kind)

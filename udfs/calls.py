@@ -1,0 +1,200 @@
+"""The calls of one connection's functions: look up what is known, collect or ask what is not.
+
+DuckDB calls functions from several threads at once and hands them 2,048 rows at most. All that these calls
+share is here, behind one lock; nothing here touches the user's connection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.udfs.ask import ROUTE, SCORES, Ask, Group, answer_type, answers, routes, scores
+from leeroo.udfs.memo import KEPT_ROWS, Memo
+
+
+@dataclass
+class Function:
+    """One function: how it is asked, what is known of it, and what was collected and not asked yet."""
+
+    ask: Ask
+    memo: Memo
+    wanted: dict[Group, Counter[str]] = field(default_factory=dict)  # how many values of each question
+
+    def want(self, group: Group, questions: list[str]) -> None:
+        """Remember to ask these; equal questions want one value between them unless they are sampled."""
+        if group.sampled:
+            self.wanted.setdefault(group, Counter()).update(questions)
+        else:
+            self.wanted.setdefault(group, Counter()).update(set(questions) - self.wanted[group].keys())
+
+
+class Calls:
+    """What the functions of one registration share.
+
+    Args:
+        engine: Answers.
+        options: The criteria where no variable of SQL says otherwise.
+        announced: Whether someone says when a statement begins (`begin`). If not, one is taken to begin
+            when the planner is at work again after rows were looked up.
+
+    """
+
+    def __init__(self, engine: Engine, options: Criteria, *, announced: bool) -> None:
+        self.engine = engine
+        self.answers = Function(answers, Memo(answer_type(engine.pool)))
+        self.routes = Function(routes, Memo(ROUTE))
+        self.scores = Function(scores, Memo(SCORES))
+        self.met = False  # the planner met a call of ours while this was `collecting`
+        self.raised: BaseException | None = None  # what a function raised last, before DuckDB made it its own
+        self.lock = threading.RLock()  # hold it from looking up to taking the values
+        self._functions = (self.answers, self.routes, self.scores)
+        self._options = options
+        self._announced = announced
+        self._collector: int | None = None  # the thread whose plans collect
+        self._spent = 0.0  # USD paid in this statement
+        self._paid_from = 0  # answers from this row on were paid for in this statement
+        self._looked_up = False
+
+    def begin(self) -> None:
+        """A statement begins: its budget is whole, and what failed in another may be asked again."""
+        with self.lock:
+            self.routes.memo.forget()  # a choice is made for the whole statement
+            for function in self._functions:
+                function.wanted.clear()
+                function.memo.forget_failures()
+                function.memo.forget_samples()
+                if len(function.memo.rows) > KEPT_ROWS:
+                    function.memo.forget()
+            self._spent = 0.0
+            self._paid_from = len(self.answers.memo.rows)
+            self._looked_up = False
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """What this thread plans in here collects what is not known, and takes it for NULL.
+
+        It is the plan that collects, not the connection: a statement that another thread runs on the same
+        connection meanwhile gets its answers.
+        """
+        self._collector, self.met = threading.get_ident(), False
+        try:
+            yield
+        finally:
+            self._collector = None
+
+    def plan(self) -> bool:
+        """The planner meets a call.
+
+        Returns:
+            Whether what is planned shall collect.
+
+        """
+        with self.lock:
+            if not self._announced and self._looked_up:
+                self.begin()
+            for function in self._functions:
+                function.memo.redraw()
+            collects = self._collector == threading.get_ident()
+            self.met = self.met or collects
+            return collects
+
+    def criteria(self, max_cost_usd: float | None, cost_weight: float | None, latency_weight: float | None) -> Criteria:
+        """The options, but for what the variables of SQL say; either of budget and cost weight replaces the other.
+
+        Raises:
+            UsageError: a variable has a value that cannot be.
+
+        """
+        criteria = self._options
+        if max_cost_usd is not None or cost_weight is not None:
+            criteria = replace(criteria, max_cost_usd=max_cost_usd, cost_weight=cost_weight or 0.0)
+        return criteria if latency_weight is None else replace(criteria, latency_weight=latency_weight)
+
+    def look_up(self, function: Function, group: Group, questions: list[str], *, collect: bool) -> np.ndarray:
+        """The rows of the function's memo with the values for these questions, int64 [n]; equal ones only if sampled.
+
+        Args:
+            collect: Remember what is not known and leave it at -1; otherwise ask for it now.
+
+        """
+        with self.lock:
+            self._looked_up = self._looked_up or len(questions) > 1
+            rows = function.memo.find(group, questions)
+            unknown = np.flatnonzero(rows < 0)
+            if len(unknown):
+                missing = [questions[i] for i in unknown.tolist()]
+                if collect:
+                    function.want(group, missing)
+                else:
+                    self._ask(function, [(group, question) for question in missing])
+                    rows[unknown] = function.memo.find(group, missing)
+            return rows
+
+    def values(self, function: Function, rows: np.ndarray) -> pa.Array:
+        """The values of these rows, NULL for -1. What was paid for in another statement costs nothing in this one."""
+        with self.lock:
+            values = function.memo.rows.take(rows)
+            if function is self.answers:
+                values = _free(values, rows < self._paid_from)
+            if not self._announced:
+                # Nobody says when a statement is over, and the next one should ask again what failed.
+                function.memo.forget_failures()
+            return values
+
+    def ask_collected(self) -> bool:
+        """Ask for all that was collected, each function as one batch.
+
+        Returns:
+            Whether there was anything.
+
+        """
+        with self.lock:
+            collected = [function for function in self._functions if function.wanted]
+            for function in collected:
+                wanted = [(g, question) for g, counts in function.wanted.items() for question in counts.elements()]
+                function.wanted.clear()
+                self._ask(function, wanted)
+            return bool(collected)
+
+    def _ask(self, function: Function, wanted: Sequence[tuple[Group, str]]) -> None:
+        for criteria in dict.fromkeys(group.criteria for group, _ in wanted):
+            # Threads collect in any order; the engine sees one.
+            asked = sorted(((g, q) for g, q in wanted if g.criteria == criteria), key=_order)
+            values = function.ask(self.engine, asked, self._what_is_left(criteria))
+            failed = [False] * len(asked)
+            if function is self.answers:
+                failed = _field(values, "error").is_valid().to_pylist()
+                self._spent += pc.sum(_field(values, "cost_usd")).as_py() or 0.0
+            function.memo.learn(asked, values, failed)
+
+    def _what_is_left(self, criteria: Criteria) -> Criteria:
+        if criteria.max_cost_usd is None:
+            return criteria
+        return replace(criteria, max_cost_usd=max(0.0, criteria.max_cost_usd - self._spent))
+
+
+def _order(asked: tuple[Group, str]) -> tuple[str, str]:
+    return repr(asked[0].arguments), asked[1]
+
+
+def _field(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    return pc.struct_field(values, name)
+
+
+def _free(answers: pa.StructArray, paid_before: np.ndarray) -> pa.StructArray:
+    """The same answers, with the cost 0 where they were paid for before."""
+    if not paid_before.any():
+        return answers
+    columns = dict(zip(answers.type.names, answers.flatten(), strict=True))
+    paid = pc.and_(pa.array(paid_before), answers.is_valid())
+    columns["cost_usd"] = pc.if_else(paid, 0.0, columns["cost_usd"])
+    return pa.StructArray.from_arrays(list(columns.values()), fields=list(answers.type), mask=answers.is_null())

@@ -1,0 +1,96 @@
+"""A DuckDB connection with the functions of this package, that batches whole statements."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from types import TracebackType
+from typing import Any
+
+import duckdb
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.udfs.registration import Registration
+from leeroo.udfs.statement import statements
+
+
+class Connection:
+    """A `duckdb.DuckDBPyConnection` whose `sql` and `execute` answer all questions of a statement as one batch.
+
+    Everything else is that connection's own: `fetchall`, `df`, `register`, ... What goes round `sql` and
+    `execute` (`executemany`, relations built with methods) is answered vector by vector.
+
+    Args:
+        con: Its own; closed with it.
+        engine: Shared with its cursors, and closed with it if `owner`.
+
+    """
+
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, engine: Engine, criteria: Criteria, *, owner: bool = True
+    ) -> None:
+        self._con = con
+        self._engine = engine
+        self._criteria = criteria
+        self._owner = owner
+        self._turn = threading.RLock()  # threads that share a connection run their statements one after another
+        self._registration = Registration(con, engine, criteria, announced=True)
+        # Variables named as tables are looked for in the frame that calls DuckDB, which is one of ours.
+        con.execute("SET python_scan_all_frames = true")
+
+    def execute(self, query: str | duckdb.Statement, parameters: object = None) -> Connection:
+        """Run one or more statements; fetch the result of the last from this connection."""
+        with self._turn:
+            _todo = statements(self._con, self._registration.calls, query, parameters)
+            del query, parameters  # DuckDB would take these for tables of their names
+            for _statement in _todo:
+                _statement.execute()
+        return self
+
+    def sql(
+        self, query: str | duckdb.Statement, *, alias: str = "", params: object = None
+    ) -> duckdb.DuckDBPyRelation | None:
+        """Run one or more statements; the last becomes a relation if it has rows to show.
+
+        Its answers are known when this returns; the relation itself is evaluated when it is used.
+        """
+        with self._turn:
+            *_todo, _last = statements(self._con, self._registration.calls, query, params)
+            _alias = alias
+            del query, params, alias
+            for _statement in _todo:
+                _statement.execute()
+            return _last.relation(_alias)
+
+    query = sql
+
+    def cursor(self) -> Connection:
+        """Another connection to the same database, with the same engine."""
+        return Connection(self._con.cursor(), self._engine, self._criteria, owner=False)
+
+    duplicate = cursor
+
+    def close(self) -> None:
+        """Close the connection and, unless this is a cursor, all loaded models."""
+        with self._turn:
+            self._registration.close()
+            self._con.close()
+            if self._owner:
+                self._engine.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __getattr__(self, name: str) -> Any:
+        own = getattr(self._con, name)
+        return functools.partial(self._delegate, own) if callable(own) else own
+
+    def _delegate(self, own: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the connection; where it returns itself, so does this."""
+        _result = own(*args, **kwargs)
+        return self if _result is self._con else _result

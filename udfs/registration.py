@@ -1,0 +1,40 @@
+"""The functions and macros of this package on one DuckDB connection."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+import weakref
+from importlib.resources import files
+
+import duckdb
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.udfs.calls import Calls
+from leeroo.udfs.functions import create
+
+_MACROS = ("calls", "answers", "routes")  # leeroo/sql/*.sql, in this order
+
+
+class Registration:
+    """The functions on one connection until `close`; nothing is written to a database file.
+
+    Args:
+        announced: As in `Calls`.
+
+    """
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, engine: Engine, criteria: Criteria, *, announced: bool) -> None:
+        self.calls = Calls(engine, criteria, announced=announced)
+        self._con = weakref.ref(con)
+        own = uuid.uuid4().hex
+        self._functions = create(con, self.calls, own)
+        for name in _MACROS:
+            con.execute(files("leeroo.sql").joinpath(f"{name}.sql").read_text("utf-8").replace("{id}", own))
+
+    def close(self) -> None:
+        """Take the functions away; the macros stay on the connection, and name functions that are not there."""
+        con = self._con()
+        while con is not None and self._functions:
+            with contextlib.suppress(duckdb.Error):  # the connection is closed, and they are gone with it
+                con.remove_function(self._functions.pop())

@@ -1,0 +1,52 @@
+"""Values that come in portions and are read back by number, in Arrow all the way."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+# Text of one Arrow array holds two gigabytes at most.
+_MERGED_BYTES = 2**30
+
+
+class Rows:
+    """A growing list of values of one Arrow type, numbered from 0 in the order they were appended."""
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self.kind = kind
+        self._null: pa.Array = pa.nulls(1, kind)
+        self.clear()
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def append(self, values: pa.Array) -> None:
+        """Add values at the end."""
+        self._parts += [values] if len(values) else []
+        # Parts of like size are merged, so that there are few of them and no value is copied often.
+        while len(self._parts) > 1 and _worth_merging(*self._parts[-2:]):
+            self._parts[-2:] = [pa.concat_arrays(self._parts[-2:])]
+        self._starts = np.cumsum([0, *map(len, self._parts)])
+
+    def take(self, numbers: np.ndarray) -> pa.Array:
+        """The values of these numbers, int64 [n]; NULL for a negative number."""
+        part = np.searchsorted(self._starts, numbers, side="right") - 1
+        there = np.unique(part).tolist()
+        if len(there) == 1 and there[0] >= 0:  # as good as always
+            return self._parts[there[0]].take(pa.array(numbers - self._starts[there[0]]))
+        pieces = [self._null]
+        source = np.zeros(len(numbers), np.int64)  # of each number, its place in the pieces laid end to end
+        for p in (p for p in there if p >= 0):
+            at = np.flatnonzero(part == p)
+            source[at] = np.arange(len(at)) + sum(map(len, pieces))
+            pieces.append(self._parts[p].take(pa.array(numbers[at] - self._starts[p])))
+        return pa.concat_arrays(pieces).take(pa.array(source))
+
+    def clear(self) -> None:
+        """Forget all; numbering begins again at 0."""
+        self._parts: list[pa.Array] = []
+        self._starts = np.zeros(1, np.int64)
+
+
+def _worth_merging(before: pa.Array, last: pa.Array) -> bool:
+    return len(before) <= 2 * len(last) and before.nbytes + last.nbytes <= _MERGED_BYTES
