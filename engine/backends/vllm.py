@@ -1,0 +1,233 @@
+"""vLLM: offline batch generation, on CUDA and on CPU (versions 0.26 to 0.33).
+
+The whole stream of a wave goes through one engine with continuous batching and prefix caching: as rows finish,
+others take their place, and finished ones are handed on a few times a second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import os
+import time
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from leeroo.engine import weights
+from leeroo.engine.backends.completions import Request, completed, failed, requests_of, too_long
+from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.pool import Expert
+
+# How long finished rows may wait to be handed on together.
+_YIELD_S = 0.5
+# Read by vLLM when it is imported; what the user has set stays.
+_ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
+
+
+@dataclasses.dataclass
+class _Asked:
+    """A request in the engine: with choices of several tokens each, one for every choice."""
+
+    request: Request
+    prompt_tokens: int
+    started: float
+    choice_tokens: list[list[int]]
+    logprobs: dict[int, float] = dataclasses.field(default_factory=dict)  # by choice
+
+
+class VLLMBackend:
+    """One vLLM engine, in a process of its own.
+
+    Raises:
+        ExpertUnavailable: it does not start.
+        PoolError: an unknown engine option, or no such model.
+    """
+
+    def __init__(self, expert: Expert) -> None:
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        from vllm import EngineArgs
+
+        known = {field.name for field in dataclasses.fields(EngineArgs)}
+        for name in expert.engine:
+            if name not in known:
+                raise PoolError(f"expert {expert.name!r}: vLLM has no engine option {name!r}")
+        folder = weights.locate(expert.model)
+        self._llm = _start(expert, {**_defaults(), **expert.engine, "model": str(folder)})
+        self._engine = self._llm.llm_engine
+        self._tokenizer = self._llm.get_tokenizer()
+        config = self._engine.vllm_config
+        self._context = int(config.model_config.max_model_len)
+        # As many again as run at once: the engine never waits for the next.
+        self._window = 2 * int(config.scheduler_config.max_num_seqs)
+        self._number = 0
+
+    def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+        """Answer a stream of requests, kept full as long as there are any."""
+        flying: dict[str, _Asked] = {}
+        done: list[dict[str, Any]] = []
+        handed = time.monotonic()
+        more = True
+        try:
+            while more or flying or done:
+                while more and len(flying) < self._window:
+                    batch = next(requests, None)
+                    more = batch is not None
+                    if batch is None or batch.num_rows == 0:
+                        break  # at the end, or nothing to hand out until something is back
+                    done += self._add(requests_of(batch), flying)
+                if flying:
+                    done += self._step(flying)
+                if done and (not flying or time.monotonic() - handed > _YIELD_S):
+                    yield completed(done)
+                    done, handed = [], time.monotonic()
+        finally:
+            if flying:
+                self._engine.abort_request(list(flying))
+
+    def close(self) -> None:
+        """End the engine's process and free what it held."""
+        if self._llm is None:
+            return
+        self._engine.engine_core.shutdown()
+        self._llm = self._engine = self._tokenizer = None
+        gc.collect()
+
+    def _add(self, requests: list[Request], flying: dict[str, _Asked]) -> list[dict[str, Any]]:
+        """Give requests to the engine; returns the completions of those it cannot take."""
+        refused = []
+        for request, ids in zip(requests, self._tokenize(requests), strict=True):
+            if len(ids) >= self._context:
+                refused.append(too_long(request, len(ids), self._context))
+                continue
+            asked = _Asked(request, len(ids), time.perf_counter(), self._choices(request))
+            try:
+                for prompt, params in self._prompts(asked, ids):
+                    self._number += 1
+                    name = str(self._number)
+                    self._engine.add_request(name, {"prompt_token_ids": prompt}, params)
+                    flying[name] = asked
+            except ValueError as error:
+                refused.append(failed(request, str(error).splitlines()[0]))
+        return refused
+
+    def _tokenize(self, requests: list[Request]) -> list[list[int]]:
+        if self._tokenizer.chat_template is None:
+            texts = ["\n\n".join(m["content"] for m in r.messages) for r in requests]
+            return list(self._tokenizer(texts)["input_ids"])
+        texts = [
+            self._tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True)
+            for r in requests
+        ]
+        return list(self._tokenizer(texts, add_special_tokens=False)["input_ids"])
+
+    def _choices(self, request: Request) -> list[list[int]]:
+        """The tokens of each choice."""
+        return [self._tokenizer(choice, add_special_tokens=False)["input_ids"] for choice in request.choices or []]
+
+    def _prompts(self, asked: _Asked, ids: list[int]) -> Iterator[tuple[list[int], Any]]:
+        """What the engine is asked for one request: tokens and sampling parameters."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        final = {"output_kind": RequestOutputKind.FINAL_ONLY}
+        request, choices = asked.request, asked.choice_tokens
+        if not choices:
+            room = min(request.max_tokens, self._context - len(ids))
+            yield ids, SamplingParams(temperature=request.temperature, max_tokens=room, **final)
+        elif _single(choices):
+            allowed = [tokens[0] for tokens in choices]
+            yield ids, SamplingParams(
+                temperature=0, max_tokens=1, allowed_token_ids=allowed, logprobs=len(allowed), **final
+            )
+        else:
+            for tokens in choices:
+                yield ids + tokens, SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0, **final)
+
+    def _step(self, flying: dict[str, _Asked]) -> list[dict[str, Any]]:
+        try:
+            outputs = self._engine.step()
+        except (RuntimeError, OSError) as error:
+            raise ExpertUnavailable(f"the vLLM engine broke: {_cause(error)}") from error
+        finished = []
+        for output in outputs:
+            if output.finished:
+                # The engine may add to the name it was given.
+                name = output.request_id if output.request_id in flying else output.request_id.split("-")[0]
+                row = _completion(flying.pop(name), output)
+                finished += [row] if row is not None else []
+        return finished
+
+
+def _start(expert: Expert, options: dict[str, Any]) -> Any:
+    from vllm import LLM
+
+    try:
+        return LLM(**options)
+    except (RuntimeError, ValueError, OSError, ImportError, AssertionError) as error:
+        raise ExpertUnavailable(f"vLLM does not start {expert.model}: {_cause(error)}") from error
+
+
+def _defaults() -> dict[str, Any]:
+    """Options that are ours where the pool file gives none."""
+    from vllm.platforms import current_platform
+
+    # Choices are told apart by the probabilities among them, not among all tokens.
+    common = {"enable_prefix_caching": True, "disable_log_stats": True, "logprobs_mode": "processed_logprobs"}
+    if current_platform.is_cpu():
+        # Compilation takes minutes and gains nothing there; bfloat16 is slower without matrix units for it.
+        return {**common, "enforce_eager": True, "dtype": "float32"}
+    return common
+
+
+def _single(choices: list[list[int]]) -> bool:
+    """Whether each choice is one token, and another one than the others."""
+    return all(len(tokens) == 1 for tokens in choices) and len({tokens[0] for tokens in choices}) == len(choices) <= 20
+
+
+def _completion(asked: _Asked, output: Any) -> dict[str, Any] | None:
+    """The completion of a finished request, None while other choices of it are in the engine."""
+    request, made = asked.request, output.outputs[0]
+    row: dict[str, Any] = {
+        "id": request.id,
+        "prompt_tokens": asked.prompt_tokens,
+        "completion_tokens": len(made.token_ids),
+        "finish_reason": "length" if made.finish_reason == "length" else "stop",
+        "latency_ms": (time.perf_counter() - asked.started) * 1e3,
+    }
+    if request.choices is None:
+        return {**row, "answer": made.text.strip()}
+    scores = _choice_logprobs(asked, output)
+    if scores is None:
+        return None
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return {
+        **row,
+        "answer": request.choices[best],
+        "completion_tokens": len(asked.choice_tokens[best]),
+        "finish_reason": "stop",
+        "choice_logprobs": scores,
+    }
+
+
+def _choice_logprobs(asked: _Asked, output: Any) -> list[float] | None:
+    """The log probability of each choice, None until all are known."""
+    choices = asked.choice_tokens
+    if _single(choices):
+        first = output.outputs[0].logprobs[0]
+        return [float(first[tokens[0]].logprob) if tokens[0] in first else float("-inf") for tokens in choices]
+    tokens = output.prompt_token_ids[asked.prompt_tokens :]
+    told = output.prompt_logprobs[asked.prompt_tokens :]
+    score = sum(float(at[token].logprob) for at, token in zip(told, tokens, strict=True))
+    for choice in (i for i, own in enumerate(choices) if own == list(tokens)):
+        asked.logprobs[choice] = score
+    return [asked.logprobs[i] for i in range(len(choices))] if len(asked.logprobs) == len(choices) else None
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of the error at the root of this one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
