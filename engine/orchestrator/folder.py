@@ -1,0 +1,149 @@
+"""A router on disk: `router.json` for people and checks, `heads.npz` for the numbers. Nothing in it is executed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from leeroo.engine.errors import OutputError, RouterError
+from leeroo.engine.orchestrator.heads import Float32s, Heads
+from leeroo.engine.orchestrator.summary import Summary
+
+FORMAT = 1
+_CARD, _HEADS = "router.json", "heads.npz"
+_LIBRARIES = ("leeroo", "numpy", "torch", "transformers", "sentence-transformers")
+_ARRAYS = {*Heads.__dataclass_fields__, "probe"}
+
+
+class Card(BaseModel):
+    """What `router.json` holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    fingerprint: str
+    encoder: str
+    experts: list[str]
+    training: Summary
+    libraries: dict[str, str]
+
+
+def fingerprint(encoder: str, experts: Sequence[str], arrays: dict[str, Float32s]) -> str:
+    """SHA-256, in hex, of all that decides a router's predictions."""
+    digest = hashlib.sha256(json.dumps([FORMAT, encoder, list(experts)]).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def save(path: Path, encoder: str, experts: Sequence[str], arrays: dict[str, Float32s], training: Summary) -> None:
+    """Write a router folder beside its place, then move it there.
+
+    Raises:
+        OutputError: it cannot be written there, or something that is not a router is in the way.
+    """
+    if path.exists() and not (path / _CARD).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputError(f"{path} exists and is not a router: name another folder for the new one")
+    card = Card(
+        format=FORMAT,
+        fingerprint=fingerprint(encoder, experts, arrays),
+        encoder=encoder,
+        experts=list(experts),
+        training=training,
+        libraries=_libraries(),
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as beside:
+            fresh, old = Path(beside) / "fresh", Path(beside) / "old"
+            fresh.mkdir()
+            (fresh / _CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
+            np.savez(fresh / _HEADS, **arrays)  # type: ignore[arg-type]  # its stub takes a name for a flag
+            _swap(fresh, path, old)
+    except OSError as error:
+        raise OutputError(f"the router cannot be written to {path}: {error.strerror or error}") from error
+
+
+def _swap(fresh: Path, path: Path, old: Path) -> None:
+    """Put `fresh` in the place of `path`, whose former content goes to `old`; on failure all is as before."""
+    if path.exists():
+        path.rename(old)
+    try:
+        fresh.rename(path)
+    except OSError:
+        if old.exists():
+            old.rename(path)
+        raise
+
+
+def load(path: Path) -> tuple[Card, dict[str, Float32s]]:
+    """Read a router folder and check that it is whole.
+
+    Raises:
+        RouterError: it is absent, not a router's, damaged, or of another version.
+    """
+    if not path.exists():
+        raise RouterError(f"there is no router at {path}: train one with leeroo train --data DIR --out {path}")
+    if not (path / _CARD).is_file():
+        raise RouterError(f"{path} is not a router folder: it has no {_CARD}")
+    card = _read_card(path)
+    arrays = _read_arrays(path)
+    if fingerprint(card.encoder, card.experts, arrays) != card.fingerprint:
+        raise _damaged(path, f"{_HEADS} and {_CARD} do not belong together")
+    return card, arrays
+
+
+def _read_card(path: Path) -> Card:
+    try:
+        raw = json.loads((path / _CARD).read_text(encoding="utf-8"))
+        found = raw["format"] if isinstance(raw, dict) else None
+        if isinstance(found, int) and found != FORMAT:
+            age = "a newer leeroo: update this one" if found > FORMAT else "an older leeroo: train it again"
+            raise RouterError(f"the router {path} has format {found}, not {FORMAT}; it was made by {age}")
+        return Card.model_validate(raw)
+    except (OSError, ValueError, KeyError, ValidationError) as error:
+        raise _damaged(path, f"{_CARD} cannot be read") from error
+
+
+def _read_arrays(path: Path) -> dict[str, Float32s]:
+    try:
+        with np.load(path / _HEADS, allow_pickle=False) as stored:
+            arrays = {name: np.asarray(stored[name]) for name in stored.files}
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        RuntimeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise _damaged(path, f"{_HEADS} cannot be read") from error
+    if arrays.keys() != _ARRAYS:
+        raise _damaged(path, f"{_HEADS} does not hold what it should")
+    return arrays
+
+
+def _damaged(path: Path, reason: str) -> RouterError:
+    return RouterError(f"the router {path} is damaged ({reason}): train it again or copy it anew")
+
+
+def _libraries() -> dict[str, str]:
+    found = {}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,84 @@
+"""Heads: the learned numbers, from a text's vector and length to what each expert would make of it.
+
+Plain NumPy; knows neither how they were learned nor where they are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+Float32s = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What to expect of e experts on n questions; each float32 [n, e].
+
+    Attributes:
+        scores: Expected score, in (0, 1): the probability of success where scores are 0 or 1.
+        prompt_tokens: Expected tokens of the question itself.
+        completion_tokens: Expected tokens of the answer; NaN where nobody's were ever recorded.
+        latency_ms: Expected time of the answer; NaN where the expert's was never recorded.
+    """
+
+    scores: Float32s
+    prompt_tokens: Float32s
+    completion_tokens: Float32s
+    latency_ms: Float32s
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Linear heads on vectors of d dimensions for e experts; every array is float32.
+
+    Attributes:
+        score_weight, score_bias: [d, e] and [e], calibrated log-odds of success.
+        length_weight, length_bias: [d, e] and [e], completion tokens, or their logarithm.
+        length_log: [e], 1 where it is the logarithm.
+        length_scale: [e], factor that makes the mean right after exponentiation.
+        length_low, length_high: [e], least and most completion tokens ever seen.
+        prompt_line: [2, e], prompt tokens for none and for each further UTF-8 byte of the question.
+        latency_line: [2, e], milliseconds for none and for each further completion token.
+    """
+
+    score_weight: Float32s
+    score_bias: Float32s
+    length_weight: Float32s
+    length_bias: Float32s
+    length_log: Float32s
+    length_scale: Float32s
+    length_low: Float32s
+    length_high: Float32s
+    prompt_line: Float32s
+    latency_line: Float32s
+
+    def arrays(self) -> dict[str, Float32s]:
+        """All the numbers, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def predict(self, vectors: Float32s, text_bytes: npt.NDArray[np.int64]) -> Prediction:
+        """What to expect of texts with these vectors [n, d] and lengths in bytes [n]."""
+        completion = self.lengths(vectors)
+        prompt = self.prompt_line[0] + self.prompt_line[1] * text_bytes[:, None]
+        latency = self.latency_line[0] + self.latency_line[1] * completion
+        return Prediction(
+            scores=sigmoid(vectors @ self.score_weight + self.score_bias),
+            prompt_tokens=np.maximum(prompt, 1).astype(np.float32),
+            completion_tokens=completion,
+            latency_ms=latency.astype(np.float32),
+        )
+
+    def lengths(self, vectors: Float32s) -> Float32s:
+        """Expected completion tokens [n, e]."""
+        linear = vectors @ self.length_weight + self.length_bias
+        tokens = np.where(self.length_log > 0, np.exp(np.minimum(linear, 30)), linear) * self.length_scale
+        return np.clip(tokens, self.length_low, self.length_high).astype(np.float32)
+
+
+def sigmoid(logit: Float32s) -> Float32s:
+    """1 / (1 + exp(-logit)), without overflow."""
+    probability: Float32s = (0.5 * (1 + np.tanh(0.5 * logit))).astype(np.float32)
+    return probability

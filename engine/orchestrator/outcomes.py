@@ -1,0 +1,180 @@
+"""Outcomes: what experts made of questions, read from data folders and checked.
+
+A data folder holds `queries.parquet` and `outcomes.parquet` with the columns of `schema.QUERIES` and
+`schema.OUTCOMES`; of the optional ones what is absent counts as not recorded, and `latency_ms` may be there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from leeroo.engine.errors import RouterError
+from leeroo.engine.orchestrator.heads import Float32s
+
+LEAST_QUESTIONS = 10
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What e experts made of n distinct questions; arrays float32 [n, e], NaN where nothing is recorded.
+
+    A question that stands in several folders, or several times, is here once, with the means of its outcomes.
+
+    Attributes:
+        questions, prompts: The bare question, and the text as shown to the experts (often the same).
+        experts: Sorted by name.
+        scores: In [0, 1].
+        prompt_tokens: Of the prompts.
+        completion_tokens: Of the answers.
+        latency_ms: Of the answers.
+    """
+
+    questions: list[str]
+    prompts: list[str]
+    experts: tuple[str, ...]
+    scores: Float32s
+    prompt_tokens: Float32s
+    completion_tokens: Float32s
+    latency_ms: Float32s
+
+
+def read_outcomes(folders: Sequence[Path], split: str = "train") -> Outcomes:
+    """Read one split of data folders, together.
+
+    Raises:
+        RouterError: a folder, file or column is missing or wrong; an outcome is of an unknown query, has a score
+            outside [0, 1] or is there twice; or there are fewer than ten questions with outcomes in the split.
+    """
+    if not folders:
+        raise RouterError("no data folder was given: name one that holds queries.parquet and outcomes.parquet")
+    with duckdb.connect() as con:
+        for i, folder in enumerate(folders):
+            _open(con, i, folder)
+            _check(con, i, folder)
+        con.execute(_JOINED.format(folders=_union(len(folders))), {"split": split})
+        con.execute(_CELLS)
+        found = con.sql("SELECT count(DISTINCT item) FROM cells").fetchone()
+        if found is None or found[0] < LEAST_QUESTIONS:
+            where = ", ".join(map(str, folders))
+            raise RouterError(
+                f"{where}: {found[0] if found else 0} questions with outcomes in the split {split!r}; "
+                f"at least {LEAST_QUESTIONS} are needed"
+            )
+        return _collect(con)
+
+
+# Column, its type, and whether it must be there.
+_COLUMNS: dict[str, list[tuple[str, str, bool]]] = {
+    "queries": [
+        ("query_id", "VARCHAR", True),
+        ("split", "VARCHAR", True),
+        ("question", "VARCHAR", True),
+        ("prompt", "VARCHAR", False),
+    ],
+    "outcomes": [
+        ("query_id", "VARCHAR", True),
+        ("expert", "VARCHAR", True),
+        ("score", "DOUBLE", True),
+        ("prompt_tokens", "DOUBLE", False),
+        ("completion_tokens", "DOUBLE", False),
+        ("latency_ms", "DOUBLE", False),
+    ],
+}
+
+# What must not be, and what is said about it when it is.
+_WRONG = [
+    ("SELECT count(*) FROM queries{i} WHERE query_id IS NULL OR question IS NULL",
+     "{n} rows of {queries} have no query_id or no question"),
+    ("SELECT count(*) FROM (SELECT 1 FROM queries{i} GROUP BY query_id HAVING count(*) > 1)",
+     "{n} query_ids occur more than once in {queries}"),
+    ("SELECT count(*) FROM outcomes{i} WHERE query_id IS NULL OR expert IS NULL",
+     "{n} rows of {outcomes} have no query_id or no expert"),
+    ("SELECT count(*) FROM outcomes{i} ANTI JOIN queries{i} USING (query_id)",
+     "{n} outcomes in {outcomes} are of queries that are not in queries.parquet"),
+    ("SELECT count(*) FROM outcomes{i} WHERE (score BETWEEN 0 AND 1) IS NOT TRUE",
+     "{n} scores in {outcomes} are not between 0 and 1"),
+    ("SELECT count(*) FROM (SELECT 1 FROM outcomes{i} GROUP BY query_id, expert HAVING count(*) > 1)",
+     "{n} pairs of query and expert occur more than once in {outcomes}"),
+]  # fmt: skip
+
+# Every outcome of the split with its question.
+_JOINED = """
+CREATE TABLE joined AS
+    SELECT question, coalesce(prompt, question) AS prompt, expert, score, prompt_tokens, completion_tokens, latency_ms
+    FROM ({folders}) WHERE split = $split
+"""
+
+# The same question in several folders becomes one item.
+_CELLS = """
+CREATE TABLE items AS
+    SELECT row_number() OVER (ORDER BY question, prompt) - 1 AS item, question, prompt
+    FROM (SELECT DISTINCT question, prompt FROM joined);
+CREATE TABLE names AS
+    SELECT row_number() OVER (ORDER BY expert) - 1 AS slot, expert FROM (SELECT DISTINCT expert FROM joined);
+CREATE TABLE cells AS
+    SELECT item, slot, avg(score) AS score, coalesce(avg(prompt_tokens), 'nan') AS prompt_tokens,
+           coalesce(avg(completion_tokens), 'nan') AS completion_tokens, coalesce(avg(latency_ms), 'nan') AS latency_ms
+    FROM joined JOIN items USING (question, prompt) JOIN names USING (expert) GROUP BY item, slot;
+"""
+
+
+def _open(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
+    """Make the tables `queries{i}` and `outcomes{i}` of a data folder."""
+    if not folder.is_dir():
+        raise RouterError(f"there is no data folder {folder}")
+    for name, columns in _COLUMNS.items():
+        file = folder / f"{name}.parquet"
+        if not file.is_file():
+            raise RouterError(f"the data folder {folder} has no {file.name}")
+        try:
+            there = con.read_parquet(str(file)).columns
+            for column, _, needed in columns:
+                if needed and column not in there:
+                    raise RouterError(f"{file} has no column {column!r}; it has {', '.join(there)}")
+            taken = ", ".join(
+                f"CAST({column if column in there else 'NULL'} AS {kind}) AS {column}" for column, kind, _ in columns
+            )
+            con.execute(f"CREATE TABLE {name}{i} AS SELECT {taken} FROM read_parquet($file)", {"file": str(file)})
+        except duckdb.Error as error:
+            reason = str(error).split("\n")[0]
+            raise RouterError(f"{file} cannot be read as a data folder's {name}: {reason}") from error
+
+
+def _check(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
+    files = {name: folder / f"{name}.parquet" for name in _COLUMNS}
+    for query, message in _WRONG:
+        found = con.sql(query.format(i=i)).fetchone()
+        if found is not None and found[0]:
+            raise RouterError(message.format(n=found[0], **files))
+
+
+def _union(folders: int) -> str:
+    joins = (f"SELECT * FROM queries{i} JOIN outcomes{i} USING (query_id)" for i in range(folders))
+    return " UNION ALL BY NAME ".join(joins)
+
+
+def _collect(con: duckdb.DuckDBPyConnection) -> Outcomes:
+    texts = con.sql("SELECT question, prompt FROM items ORDER BY item").fetchall()
+    experts = tuple(name for (name,) in con.sql("SELECT expert FROM names ORDER BY slot").fetchall())
+    cells = con.sql("FROM cells").fetchnumpy()
+    at = (cells["item"], cells["slot"])
+
+    def table(column: str) -> Float32s:
+        values = np.full((len(texts), len(experts)), np.nan, np.float32)
+        values[at] = cells[column]
+        return values
+
+    return Outcomes(
+        questions=[question for question, _ in texts],
+        prompts=[prompt for _, prompt in texts],
+        experts=experts,
+        scores=table("score"),
+        prompt_tokens=table("prompt_tokens"),
+        completion_tokens=table("completion_tokens"),
+        latency_ms=table("latency_ms"),
+    )
