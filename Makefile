@@ -24,8 +24,9 @@ endif
 demo: $(VENV)/.runtime
 	@rm -rf demo && mkdir demo
 	$(BIN)/leeroo experts
-	$(BIN)/leeroo run examples/questions.parquet --out demo/answers.parquet --store demo/store
-	@$(BIN)/leeroo sql "SELECT id, question, answer, expert, cost_usd FROM 'demo/answers.parquet'" --store demo/store
+	$(BIN)/leeroo run examples/questions.parquet --out demo/answers.parquet --store demo/store --max-cost-usd 0.0001
+	@$(BIN)/leeroo sql --store demo/store "SELECT left(question, 32) AS question, left(answer, 24) AS answer, \
+		replace(expert, 'smollm2-', '') AS expert, cost_usd FROM 'demo/answers.parquet'"
 
 test: $(VENV)/.development
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --cov --cov-report=term

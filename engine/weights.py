@@ -101,7 +101,9 @@ def _converted(gguf: Path) -> Path:
 def _convert(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     where = {"gguf_file": gguf.name}
     try:
         loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **where)

@@ -147,15 +147,14 @@ def print_experts(experts: list[dict[str, Any]]) -> None:
     """Print the experts as a table, and below it why some of them cannot run here."""
     console = Console()
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("expert", "model", "backend", "USD/M in", "out", "price from", "place", "runs here"):
-        table.add_column(name, overflow="fold", justify="right" if name in ("USD/M in", "out") else "left")
+    for name in ("expert", "model", "backend", "USD per M in / out", "price from", "place", "runs"):
+        table.add_column(name, overflow="fold", no_wrap=name in ("expert", "backend", "place", "runs"))
     for e in experts:
         table.add_row(
             e["expert"] + (" *" if e["default"] else ""),
             e["model"],
             e["backend"],
-            f"{e['usd_per_m_input']:g}",
-            f"{e['usd_per_m_output']:g}",
+            f"{e['usd_per_m_input']:g} / {e['usd_per_m_output']:g}",
             e["price_source"],
             e["location"],
             "no" if e["unavailable"] else "yes",

@@ -137,13 +137,14 @@ class Statement:
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """What one of our functions raised comes out as it was, not wrapped in an error of DuckDB's."""
+        """What one of our functions raised, and Ctrl-C, come out as they were, not wrapped in an error of DuckDB's."""
         self._calls.raised = None
         try:
             yield
-        except duckdb.Error:
-            if isinstance(self._calls.raised, (LeerooError, KeyboardInterrupt)):
-                raise self._calls.raised from None
+        except (duckdb.Error, RuntimeError) as error:
+            for own in (self._calls.raised, error.__cause__):
+                if isinstance(own, (LeerooError, KeyboardInterrupt)):
+                    raise own from None
             raise
 
 

@@ -51,7 +51,9 @@ class TransformersBackend:
 
     def _load(self, expert: Expert, options: dict[str, Any]) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
 
+        logging.disable_progress_bar()
         folder = weights.locate(expert.model)
         # bfloat16 is slower than float32 on a CPU without matrix units for it.
         dtype = options.get("dtype") or ("float32" if self._device == "cpu" else "auto")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -95,8 +95,9 @@ def _dimension(model: SentenceTransformer) -> int:
 
 def _lengths(model: SentenceTransformer, texts: Sequence[str]) -> npt.NDArray[np.int64]:
     """Tokens of each text, or a guess where the tokenizer is of a kind that does not say."""
-    if texts and callable(model.tokenizer):
-        tokens = model.tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]
+    tokenizer: Any = model.tokenizer
+    if texts and callable(tokenizer):
+        tokens = tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]
         return np.array([max(1, len(ids)) for ids in tokens])
     return np.array([min(MAX_TOKENS, 1 + len(text) // 4) for text in texts], np.int64)
 
