@@ -25,8 +25,8 @@ demo: $(VENV)/.runtime
 	@rm -rf demo && mkdir demo
 	$(BIN)/leeroo experts
 	$(BIN)/leeroo run examples/questions.parquet --out demo/answers.parquet --store demo/store --max-cost-usd 0.0001
-	@$(BIN)/leeroo sql --store demo/store "SELECT left(question, 32) AS question, left(answer, 24) AS answer, \
-		replace(expert, 'smollm2-', '') AS expert, cost_usd FROM 'demo/answers.parquet'"
+	@$(BIN)/leeroo sql --store demo/store "SELECT left(question, 28) AS question, left(answer, 22) AS answer, \
+		replace(expert, 'smollm2-', '') AS expert, round(cost_usd * 1e6, 2) AS millionths FROM 'demo/answers.parquet'"
 
 test: $(VENV)/.development
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --cov --cov-report=term

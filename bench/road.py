@@ -41,7 +41,8 @@ def make_tables(folder: Path, rows: int, distinct: int) -> None:
             'In which year was the bridge number ' || i || ' of the river opened?' AS question
             FROM range({distinct}) t(i);
         COPY (SELECT query_id, 'bench' AS dataset, 'test' AS split, NULL::VARCHAR AS subject,
-                     NULL::VARCHAR AS category, question, NULL::VARCHAR[] AS choices, NULL::VARCHAR AS answer, question AS prompt FROM asked)
+                     NULL::VARCHAR AS category, question, NULL::VARCHAR[] AS choices,
+                     NULL::VARCHAR AS answer, question AS prompt FROM asked)
         TO '{folder}/data/queries.parquet';
         COPY (SELECT query_id, 'recorded' AS expert, 1.0::DOUBLE AS score,
                      'It was opened in ' || (1700 + i % 300) AS response, NULL::VARCHAR AS prediction,
