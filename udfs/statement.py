@@ -144,6 +144,8 @@ class Statement:
         except (duckdb.Error, RuntimeError) as error:
             for own in (self._calls.raised, error.__cause__):
                 if isinstance(own, (LeerooError, KeyboardInterrupt)):
+                    # After Ctrl-C DuckDB's other threads work on, and the next statement would wait for them.
+                    self._con.interrupt()
                     raise own from None
             raise
 
