@@ -55,8 +55,8 @@ def open_input(source: str | Path, limit: int | None = None) -> pa.RecordBatchRe
         held = _copy(sys.stdin.buffer)
         paths, reader, shown = [held.name], "read_json", "standard input"
     else:
-        paths, reader, shown = _paths(name), _READERS.get(Path(name).suffix.lower()), name
-        if reader is None:
+        paths, reader, shown = _paths(name), _READERS.get(Path(name).suffix.lower(), ""), name
+        if not reader:
             raise InputError(f"{name}: cannot tell what kind of file this is; name it {', '.join(_READERS)}")
     mended = [_mended(path) for path in paths] if reader == "read_json" else []
     files = [copy.name if copy else path for copy, path in zip(mended, paths, strict=True)] if mended else paths

@@ -51,10 +51,7 @@ def forecast(
     for e in experts:
         if known is not None and e.name not in known.experts:
             meter.warn(f"the router has not learned the expert {e.name!r}: it is asked only where no other can be")
-    scores, costs, seconds = (
-        np.lib.format.open_memmap(scratch.folder / f"{name}.npy", mode="w+", dtype=np.float32, shape=(n, len(experts)))
-        for name in ("scores", "costs", "seconds")
-    )
+    scores, costs, seconds = (_on_disk(scratch, name, (n, len(experts))) for name in ("scores", "costs", "seconds"))
     reader = (
         scratch.cursor()
         .execute("SELECT question, coalesce(strlen(system), 0) AS system, max_tokens FROM questions ORDER BY id")

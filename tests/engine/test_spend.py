@@ -18,7 +18,7 @@ SMALL = 15 * 10 / 1e6
 
 
 def _spent(out: pa.Table) -> float:
-    return sum(out.column("cost_usd").to_pylist())
+    return float(sum(out.column("cost_usd").to_pylist()))
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.002, 0.004, 0.01, 0.02, 0.04, 0.06, 0.1])
