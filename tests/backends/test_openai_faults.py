@@ -154,7 +154,7 @@ def test_an_empty_batch_means_wait(backend: OpenAIBackend) -> None:
         yield _batch("two")
 
     for batch in backend.generate(requests()):
-        seen.append(batch.num_rows)
+        seen += [batch.num_rows]
     assert seen == [1, 1]
 
 

@@ -1,0 +1,108 @@
+"""The embedded backend: a batch gives each row what it would get alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from leeroo.engine.backends.base import open_backend
+from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.pool import Expert
+from leeroo.engine.schema import COMPLETIONS
+
+Requests = Callable[..., pa.RecordBatch]
+PROMPTS = (
+    "What is the capital of France?",
+    "Hi",
+    "Name a colour. " * 20 + "Only one.",
+    "Count from one to three.",
+    "What is 2 plus 2? Answer with the number.",
+)
+
+
+@pytest.fixture(scope="module")
+def backend(smollm2: Expert) -> Iterator[Any]:
+    """The real model, loaded once."""
+    backend = open_backend(smollm2.model_copy(update={"backend": "transformers"}))
+    yield backend
+    backend.close()
+
+
+def _rows(backend: Any, *batches: pa.RecordBatch) -> dict[int, dict[str, Any]]:
+    done = list(backend.generate(iter(batches)))
+    assert all(batch.schema.equals(COMPLETIONS) for batch in done)
+    return {row["id"]: row for batch in done for row in batch.to_pylist()}
+
+
+def test_it_answers_sensibly(backend: Any, requests: Requests) -> None:
+    """The weights that the package ships, converted, are the model: it knows the capital of France."""
+    row = _rows(backend, requests(PROMPTS[0]))[0]
+    assert "Paris" in row["answer"]
+    assert row["error"] is None
+    assert 0 < row["completion_tokens"] <= 12
+    assert row["prompt_tokens"] > 10
+
+
+def test_a_batch_of_different_lengths_changes_no_answer(backend: Any, requests: Requests) -> None:
+    """Padding, sorting and leaving the batch when done are not seen in any row's text or tokens."""
+    together = _rows(backend, requests(*PROMPTS))
+    for i, prompt in enumerate(PROMPTS):
+        alone = _rows(backend, requests(prompt))[0]
+        for name in ("answer", "prompt_tokens", "completion_tokens", "finish_reason"):
+            assert alone[name] == together[i][name], (prompt, name)
+
+
+def test_limits_hold_row_by_row(backend: Any, requests: Requests) -> None:
+    """A row's own limit ends its answer with 'length'; a later batch with another limit rides along."""
+    first = requests("Tell me a long story about a dragon.", max_tokens=5)
+    second = pa.RecordBatch.from_pylist([{**first.to_pylist()[0], "id": 7, "max_tokens": 9}], schema=first.schema)
+    rows = _rows(backend, first, second)
+    assert [(rows[i]["completion_tokens"], rows[i]["finish_reason"]) for i in (0, 7)] == [(5, "length"), (9, "length")]
+    assert rows[7]["answer"].startswith(rows[0]["answer"])
+
+
+def test_a_prompt_over_the_context_bounces_alone(smollm2: Expert, requests: Requests) -> None:
+    """It has its error and may go elsewhere; its neighbour is answered."""
+    short = smollm2.model_copy(update={"backend": "transformers", "engine": {"max_model_len": 64}})
+    backend = open_backend(short)
+    rows = _rows(backend, requests("word " * 200, "Hi"))
+    backend.close()
+    assert rows[0]["bounced"]
+    assert "the context of this expert holds 64" in rows[0]["error"]
+    assert rows[1]["answer"]
+
+
+def test_a_choice_is_one_of_the_choices(backend: Any, requests: Requests) -> None:
+    """The likeliest choice is the answer, with a log probability for each, however many tokens they have."""
+    row = _rows(backend, requests("What is the capital of France?", choices=["Rome", "Paris", "the city of Oslo"]))[0]
+    assert row["answer"] == "Paris"
+    assert max(range(3), key=row["choice_logprobs"].__getitem__) == 1
+    assert all(score < 0 for score in row["choice_logprobs"])
+
+
+def test_a_temperature_samples(backend: Any, requests: Requests) -> None:
+    """At a high temperature eight askings of one question do not all agree; at 0 they do."""
+    asked = ["Tell me any random word."] * 8
+    hot = _rows(backend, requests(*asked, temperature=1.5))
+    cold = _rows(backend, requests(*asked))
+    assert len({row["answer"] for row in hot.values()}) > 1
+    assert len({row["answer"] for row in cold.values()}) == 1
+
+
+def test_a_folder_that_is_no_model_does_not_start(tmp_path: Path, smollm2: Expert) -> None:
+    """One line with the cause, as an expert that is unavailable."""
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ExpertUnavailable, match="does not load") as raised:
+        open_backend(smollm2.model_copy(update={"backend": "transformers", "model": str(tmp_path)}))
+    assert "\n" not in str(raised.value)
+
+
+def test_unknown_options_are_refused_by_name(smollm2: Expert) -> None:
+    """A misspelt engine option is a configuration error."""
+    wrong = smollm2.model_copy(update={"backend": "transformers", "engine": {"dtyp": "float32"}})
+    with pytest.raises(PoolError, match="no engine option 'dtyp'"):
+        open_backend(wrong)

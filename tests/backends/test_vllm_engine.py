@@ -1,0 +1,93 @@
+"""A real vLLM engine, on whatever this machine has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from leeroo.engine.backends.base import open_backend, unavailable
+from leeroo.engine.errors import PoolError
+from leeroo.engine.pool import Expert
+from leeroo.engine.schema import COMPLETIONS
+
+pytestmark = pytest.mark.vllm
+
+Requests = Callable[..., pa.RecordBatch]
+
+
+@pytest.fixture(scope="module")
+def backend(smollm2: Expert) -> Iterator[Any]:
+    """One engine for all tests here: it takes most of a minute to start on a CPU."""
+    expert = smollm2.model_copy(update={"backend": "vllm", "engine": {"max_model_len": 512, "max_num_seqs": 16}})
+    assert unavailable(expert) is None
+    backend = open_backend(expert)
+    yield backend
+    backend.close()
+
+
+def _rows(backend: Any, *batches: pa.RecordBatch) -> dict[int, dict[str, Any]]:
+    done = list(backend.generate(iter(batches)))
+    assert all(batch.schema.equals(COMPLETIONS) for batch in done)
+    return {row["id"]: row for batch in done for row in batch.to_pylist()}
+
+
+def test_a_stream_longer_than_the_engine_is_answered_whole(backend: Any, requests: Requests) -> None:
+    """More requests than run at once all come back, each once, with tokens and time."""
+    rows = _rows(backend, requests(*(f"What is {i} plus 1?" for i in range(60)), max_tokens=4))
+    assert sorted(rows) == list(range(60))
+    assert all(row["answer"] and row["completion_tokens"] <= 4 and row["latency_ms"] > 0 for row in rows.values())
+
+
+def test_it_answers_as_transformers_does(backend: Any, smollm2: Expert, requests: Requests) -> None:
+    """Same weights, same template, temperature 0: the same text, tokens and finish reason from both backends."""
+    batch = requests("What is the capital of France?", "Count from one to three.", system="Answer briefly.")
+    other = open_backend(smollm2.model_copy(update={"backend": "transformers"}))
+    theirs = _rows(other, batch)
+    other.close()
+    for i, row in _rows(backend, batch).items():
+        for name in ("answer", "prompt_tokens", "completion_tokens", "finish_reason"):
+            assert row[name] == theirs[i][name]
+
+
+def test_rows_have_their_own_limits(backend: Any, requests: Requests) -> None:
+    """Sampling parameters are per row."""
+    first = requests("Tell me a long story about a dragon.", max_tokens=5)
+    second = pa.RecordBatch.from_pylist([{**first.to_pylist()[0], "id": 7, "max_tokens": 9}], schema=first.schema)
+    rows = _rows(backend, first, second)
+    assert [(rows[i]["completion_tokens"], rows[i]["finish_reason"]) for i in (0, 7)] == [(5, "length"), (9, "length")]
+
+
+def test_a_choice_is_one_of_the_choices(backend: Any, requests: Requests) -> None:
+    """Choices of one token are read off one step, longer ones are scored: with log probabilities either way."""
+    question = "Which letter comes first in the alphabet? Answer with the letter."
+    letters = _rows(backend, requests(question, choices=["B", "A", "Z"]))[0]
+    words = _rows(backend, requests("What is the capital of France?", choices=["Rome", "Paris", "the city of Oslo"]))[0]
+    assert letters["answer"] in ("A", "B", "Z")
+    assert len(letters["choice_logprobs"]) == 3
+    assert words["answer"] == "Paris"
+
+
+def test_a_prompt_over_the_context_bounces_alone(backend: Any, requests: Requests) -> None:
+    """It has its error and may go elsewhere; its neighbour is answered."""
+    rows = _rows(backend, requests("word " * 900, "Hi"))
+    assert rows[0]["bounced"]
+    assert "holds 512" in rows[0]["error"]
+    assert rows[1]["answer"]
+
+
+def test_stopping_early_leaves_the_engine_usable(backend: Any, requests: Requests) -> None:
+    """A caller that goes away in the middle takes its requests along; the next one is served."""
+    stream = backend.generate(iter([requests(*(f"Story number {i}" for i in range(40)), max_tokens=30)]))
+    next(stream)
+    stream.close()
+    assert "Paris" in _rows(backend, requests("What is the capital of France?"))[0]["answer"]
+
+
+def test_unknown_options_are_refused_by_name(smollm2: Expert) -> None:
+    """A misspelt engine option is a configuration error, told before anything is loaded."""
+    wrong = smollm2.model_copy(update={"backend": "vllm", "engine": {"max_model_length": 5}})
+    with pytest.raises(PoolError, match="no engine option 'max_model_length'"):
+        open_backend(wrong)

@@ -1,0 +1,83 @@
+"""A small data folder in which what a question is about decides who can answer it, and a router learned from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from leeroo.engine.orchestrator.learn import train
+from leeroo.engine.orchestrator.predict import Router
+
+Rows = list[dict[str, Any]]
+
+_SUMS = ["What is {} plus {}?", "Compute {} times {}.", "Divide {} by {}.", "Which is greater, {} or {}?"]
+_PLACES = ["France", "Peru", "Kenya", "Japan", "Norway", "Egypt", "Chile", "India", "Spain", "Cuba"]
+_FACTS = ["the capital of", "the king in 1700 of", "a famous poet from", "the longest river in", "the religion of"]
+
+
+class Topics:
+    """Questions on two topics, and what three experts make of them."""
+
+    def sums(self, n: int) -> list[str]:
+        """Questions of arithmetic."""
+        return [_SUMS[i % 4].format(17 * i % 101, 31 * i % 89) for i in range(n)]
+
+    def facts(self, n: int) -> list[str]:
+        """Questions of geography and history."""
+        return [f"Name {_FACTS[i % 5]} {_PLACES[i // 5 % 10]}, as known in {1800 + i}." for i in range(n)]
+
+    def recorded(self, questions: Sequence[str], split: str = "train") -> tuple[Rows, Rows]:
+        """Queries and outcomes: 'counter' can do sums, 'reader' knows facts, one in ten goes wrong; 'oracle' never.
+
+        'counter' writes 5 tokens on sums and 50 on facts; 'reader' was not timed and its tokens not counted.
+        """
+        queries: Rows = []
+        outcomes: Rows = []
+        for i, question in enumerate(questions):
+            name, is_sum = f"{split}-{i:04}", not question.startswith("Name")
+            queries.append({"query_id": name, "split": split, "question": question, "prompt": f"Q: {question}"})
+            slip, spent = i % 10 == 0, 5 if is_sum else 50
+            of_each = [
+                ("counter", is_sum != slip, spent, 100.0 + 2 * spent),
+                ("reader", is_sum == slip, None, None),
+                ("oracle", True, 20, None),
+            ]
+            for expert, right, completion, latency in of_each:
+                outcome = {"query_id": name, "expert": expert, "score": float(right), "latency_ms": latency}
+                tokens = {"prompt_tokens": len(f"Q: {question}") // 3, "completion_tokens": completion}
+                outcomes.append(outcome | tokens)
+        return queries, outcomes
+
+    def write(self, folder: Path, queries: Rows, outcomes: Rows) -> Path:
+        """A data folder of these rows."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, rows in (("queries", queries), ("outcomes", outcomes)):
+            columns = dict.fromkeys(key for row in rows for key in row)
+            table = pa.table({column: [row.get(column) for row in rows] for column in columns})
+            pq.write_table(table, folder / f"{name}.parquet")
+        return folder
+
+
+@pytest.fixture(scope="session")
+def topics() -> Topics:
+    """Questions on two topics, and what three experts make of them."""
+    return Topics()
+
+
+@pytest.fixture(scope="session")
+def topics_folder(topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """160 training questions on two topics, and 40 test questions whose outcomes must not be learned from."""
+    queries, outcomes = topics.recorded(topics.sums(80) + topics.facts(80))
+    held_out, wrong = topics.recorded(["Name " + q for q in topics.sums(120)[80:]], split="test")
+    return topics.write(tmp_path_factory.mktemp("topics"), queries + held_out, outcomes + wrong)
+
+
+@pytest.fixture(scope="session")
+def router(topics_folder: Path) -> Router:
+    """A router learned from the two topics, with the real encoder."""
+    return train([topics_folder])

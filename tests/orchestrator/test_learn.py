@@ -1,0 +1,135 @@
+"""Learning a router from recorded outcomes, with the real encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from leeroo.engine.orchestrator.learn import train
+from leeroo.engine.orchestrator.predict import Router
+
+if TYPE_CHECKING:
+    from tests.orchestrator.conftest import Topics
+
+NEW_SUMS = ["What is 418 plus 233?", "Compute 12 times 88."]
+NEW_FACTS = ["Name the capital of Brazil, as known in 1850.", "Name a famous poet from Poland, as known in 1911."]
+
+
+def column(router: Router, expert: str) -> int:
+    """Where an expert stands in the predictions."""
+    return router.experts.index(expert)
+
+
+def test_each_expert_is_trusted_with_what_it_knows(router: Router) -> None:
+    """On unseen questions the expert that was right on their topic is expected to be right."""
+    scores = router.predict(NEW_SUMS + NEW_FACTS).scores
+    counter, reader = scores[:, column(router, "counter")], scores[:, column(router, "reader")]
+    assert (counter[:2] > 0.75).all()
+    assert (counter[2:] < 0.25).all()
+    assert (reader[:2] < 0.25).all()
+    assert (reader[2:] > 0.75).all()
+
+
+def test_questions_are_known_with_and_without_their_prompt(router: Router) -> None:
+    """The bare question and the prompt around it are predicted alike."""
+    bare, prompt = (router.predict([form.format(NEW_SUMS[0])]).scores for form in ("{}", "Q: {}"))
+    assert np.abs(bare - prompt).max() < 0.15
+
+
+def test_an_expert_that_never_fails_has_its_shrunk_mean(router: Router) -> None:
+    """With one class only there is nothing to learn: the rate is (right + 1) / (asked + 2) for every question."""
+    oracle = router.predict(NEW_SUMS + NEW_FACTS).scores[:, column(router, "oracle")]
+    assert oracle == pytest.approx(np.full(4, 161 / 162), abs=1e-5)
+    assert not router.summary.experts["oracle"].learned
+
+
+def test_answers_are_as_long_as_they_were(router: Router) -> None:
+    """Completion tokens follow the topic, and an expert without records writes as much as the others on average."""
+    tokens = router.predict(NEW_SUMS + NEW_FACTS).completion_tokens
+    counter, reader = tokens[:, column(router, "counter")], tokens[:, column(router, "reader")]
+    assert (counter[:2] < 15).all()
+    assert (counter[2:] > 40).all()
+    assert reader[:2] == pytest.approx((counter[:2] + 20) / 2, abs=4)
+    assert (tokens >= 5).all()
+    assert (tokens <= 50).all()
+
+
+def test_questions_cost_tokens_by_their_length(router: Router) -> None:
+    """Prompt tokens grow with the question as they did in the records."""
+    short, long = router.predict(["x" * 60, "x" * 600]).prompt_tokens[:, 0]
+    assert short == pytest.approx(20, abs=2)
+    assert long == pytest.approx(200, abs=12)
+
+
+def test_time_is_learned_where_it_was_recorded(router: Router) -> None:
+    """Latency follows the expected tokens; of an expert that was not timed it is unknown."""
+    prediction = router.predict(NEW_FACTS)
+    expected = 100 + 2 * prediction.completion_tokens[:, column(router, "counter")]
+    assert prediction.latency_ms[:, column(router, "counter")] == pytest.approx(expected, rel=0.01)
+    assert np.isnan(prediction.latency_ms[:, column(router, "reader")]).all()
+
+
+def test_the_test_split_is_not_learned_from(router: Router) -> None:
+    """Only the rows of the training split count."""
+    assert router.summary.questions == 160
+    assert router.summary.outcomes == 480
+    assert router.summary.experts["counter"].mean_score == pytest.approx(0.5)
+
+
+def test_a_prediction_does_not_depend_on_its_batch(router: Router, topics: Topics) -> None:
+    """A question alone and among thousands has the same prediction."""
+    alone = router.predict(NEW_FACTS[:1])
+    among = router.predict([*topics.sums(1100), *NEW_FACTS[:1], *topics.facts(1100)])
+    assert len(among.scores) == 2201
+    for one, many in ((alone.scores, among.scores), (alone.completion_tokens, among.completion_tokens)):
+        assert np.abs(one[0] / many[1100] - 1).max() < 1e-4
+    assert router.predict([]).scores.shape == (0, 3)
+
+
+def test_the_same_data_and_seed_give_the_same_router(topics_folder: Path, router: Router) -> None:
+    """Learning again gives the same router, bit for bit; another seed holds out other questions."""
+    assert train([topics_folder]).fingerprint == router.fingerprint
+    assert train([topics_folder], seed=1).summary.log_loss != router.summary.log_loss
+
+
+def test_progress_is_told(topics_folder: Path) -> None:
+    """What is being done is told in lines: reading, encoding, learning, and how good it is."""
+    lines: list[str] = []
+    train([topics_folder], on_progress=lines.append)
+    story = "\n".join(lines)
+    for part in ("160 training questions with outcomes of 3 experts", "encoding: 0 of 320", "fold 5 of 5", "log loss"):
+        assert part in story
+
+
+def test_folders_are_learned_together(tmp_path: Path, topics: Topics) -> None:
+    """Experts of several folders end up in one router, each learned from the questions it was asked."""
+    queries, outcomes = topics.recorded(topics.sums(40) + topics.facts(40))
+    for name in ("counter", "reader"):
+        topics.write(tmp_path / name, queries, [o for o in outcomes if o["expert"] == name])
+    both = train([tmp_path / "counter", tmp_path / "reader"])
+    assert both.experts == ("counter", "reader")
+    assert both.summary.questions == 80
+    scores = both.predict(NEW_SUMS + NEW_FACTS).scores
+    assert (scores[:2, 0] > scores[:2, 1]).all()
+    assert (scores[2:, 0] < scores[2:, 1]).all()
+
+
+def test_missing_outcomes_are_normal(tmp_path: Path, topics: Topics) -> None:
+    """An expert that saw few of the questions is learned from those, with the others' help."""
+    queries, outcomes = topics.recorded(topics.sums(60) + topics.facts(60))
+    few = [o for i, o in enumerate(outcomes) if o["expert"] != "reader" or i // 3 % 3 == 0]
+    router = train([topics.write(tmp_path, queries, few)])
+    assert router.summary.experts["reader"].outcomes == 40
+    scores = router.predict(NEW_SUMS + NEW_FACTS).scores[:, router.experts.index("reader")]
+    assert scores[:2].max() < scores[2:].min()
+
+
+def test_fractional_scores_are_expected_as_such(tmp_path: Path, topics: Topics) -> None:
+    """Where an expert is right seven times out of ten on every question, 0.7 is predicted."""
+    queries, outcomes = topics.recorded(topics.sums(40) + topics.facts(40))
+    outcomes = [{**o, "score": 0.7} for o in outcomes if o["expert"] == "oracle"]
+    scores = train([topics.write(tmp_path, queries, outcomes)]).predict(NEW_SUMS).scores
+    assert scores == pytest.approx(np.full((2, 1), 0.7), abs=0.02)

@@ -1,0 +1,116 @@
+"""Learning tokens and time from records whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from leeroo.engine.orchestrator.heads import Float32s, Heads
+from leeroo.engine.orchestrator.lengths import Lengths, learn_latency_lines, learn_lengths, learn_prompt_lines
+
+N = 3000
+
+
+def predicted(lengths: Lengths, vectors: Float32s) -> Float32s:
+    """Completion tokens by the learned heads."""
+    nothing, lines = np.zeros_like(lengths.weight), np.zeros((2, len(lengths.bias)), np.float32)
+    return Heads(
+        score_weight=nothing,
+        score_bias=nothing[0],
+        length_weight=lengths.weight,
+        length_bias=lengths.bias,
+        length_log=lengths.log,
+        length_scale=lengths.scale,
+        length_low=lengths.low,
+        length_high=lengths.high,
+        prompt_line=lines,
+        latency_line=lines,
+    ).lengths(vectors)
+
+
+def unit_vectors(seed: int = 0) -> Float32s:
+    """Random directions."""
+    vectors = np.random.default_rng(seed).normal(size=(N, 8)).astype(np.float32)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+def learn(vectors: Float32s, tokens: Float32s) -> Lengths:
+    """What is tested here."""
+    return learn_lengths(
+        vectors, tokens.astype(np.float32), np.ones(len(vectors), np.float32), np.arange(len(vectors)) % 5
+    )
+
+
+def test_lengths_are_right_on_average() -> None:
+    """Whether lengths vary by factors or by amounts, the mean of unseen ones is predicted without bias."""
+    rng, vectors = np.random.default_rng(1), unit_vectors()
+    by_factors = np.exp(4 + 2 * vectors[:, 0] + rng.normal(size=N) * 0.7)
+    by_amounts = 200 + 100 * vectors[:, 1] + rng.normal(size=N) * 10
+    tokens = np.stack([by_factors, by_amounts], axis=1).astype(np.float32)
+    half = np.arange(N) < N // 2
+    lengths = learn(vectors[half], tokens[half])
+    guess = predicted(lengths, vectors[~half])
+    assert lengths.log.tolist() == [1, 0]
+    assert guess.mean(axis=0) == pytest.approx(tokens[~half].mean(axis=0), rel=0.06)
+    assert np.corrcoef(guess[:, 1], tokens[~half, 1])[0, 1] > 0.9
+    assert np.corrcoef(guess[:, 0], tokens[~half, 0])[0, 1] > 0.4
+
+
+def test_lengths_stay_within_what_was_seen() -> None:
+    """No prediction is below the least or above the greatest length recorded."""
+    vectors = unit_vectors()
+    tokens = np.clip(np.exp(3 + 6 * vectors[:, :1]), 2, 400)
+    guess = predicted(learn(vectors, tokens), unit_vectors(seed=5) * 3)
+    assert guess.min() >= 2
+    assert guess.max() <= 400
+
+
+def test_answers_of_one_length_are_expected_so() -> None:
+    """Where every answer has the same number of tokens, that number is predicted."""
+    vectors = unit_vectors()
+    assert predicted(learn(vectors, np.full((N, 1), 7)), vectors) == pytest.approx(np.full((N, 1), 7.0))
+
+
+def test_an_expert_without_records_writes_as_much_as_the_others() -> None:
+    """It is given the mean of the others' lengths on each question; with no records at all, lengths are unknown."""
+    vectors = unit_vectors()
+    tokens = np.stack([100 + 50 * vectors[:, 0], 300 + 50 * vectors[:, 0], np.full(N, np.nan)], axis=1)
+    guess = predicted(learn(vectors, tokens), vectors)
+    assert guess[:, 2] == pytest.approx((guess[:, 0] + guess[:, 1]) / 2, abs=1)
+    assert np.isnan(predicted(learn(vectors, np.full((N, 2), np.nan)), vectors)).all()
+
+
+def test_few_records_are_enough_for_a_mean() -> None:
+    """An expert with two recorded answers is expected to write between the two."""
+    vectors, tokens = unit_vectors(), np.full((N, 2), 50.0)
+    tokens[:, 1] = np.nan
+    tokens[:2, 1] = [10, 30]
+    guess = predicted(learn(vectors, tokens), vectors)
+    assert guess[:, 1].min() >= 10
+    assert guess[:, 1].max() <= 30
+
+
+def test_prompt_tokens_follow_the_bytes() -> None:
+    """An offset and a slope are found again; without records the others' count, or four bytes to a token."""
+    text_bytes = np.arange(50, 550)
+    tokens = np.stack([5 + text_bytes / 4, np.full(500, np.nan)], axis=1).astype(np.float32)
+    assert learn_prompt_lines(text_bytes, tokens) == pytest.approx(np.array([[5, 5], [0.25, 0.25]]), abs=1e-3)
+    assert learn_prompt_lines(text_bytes, tokens[:, 1:]).ravel().tolist() == [0, 0.25]
+
+
+def test_no_line_ever_predicts_less_than_nothing() -> None:
+    """Neither offset nor slope is negative, whatever the records look like."""
+    text_bytes = np.arange(100, 200)
+    falling = np.linspace(50, 10, 100, dtype=np.float32)[:, None]
+    steep = np.maximum(text_bytes[:, None] * 2.0 - 190, 1).astype(np.float32)
+    assert learn_prompt_lines(text_bytes, falling).ravel() == pytest.approx([30, 0])
+    assert (learn_prompt_lines(text_bytes, steep) >= 0).all()
+
+
+def test_time_follows_the_tokens() -> None:
+    """Latency is a start and so much for each token; unknown for an expert that was never timed."""
+    tokens = np.tile(np.arange(10, 110, dtype=np.float32)[:, None], (1, 2))
+    latency = np.stack([200 + 30 * tokens[:, 0], np.full(100, np.nan)], axis=1).astype(np.float32)
+    start, each = learn_latency_lines(tokens, latency)
+    assert [start[0], each[0]] == pytest.approx([200, 30], rel=1e-3)
+    assert np.isnan([start[1], each[1]]).all()

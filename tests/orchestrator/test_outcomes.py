@@ -1,0 +1,175 @@
+"""Reading recorded outcomes: what is taken from data folders, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from leeroo.engine.errors import RouterError
+from leeroo.engine.orchestrator.outcomes import read_outcomes
+
+if TYPE_CHECKING:
+    from tests.orchestrator.conftest import Rows, Topics
+
+
+def rows(n: int = 12, first: int = 0, split: str = "train") -> tuple[Rows, Rows]:
+    """Queries with one outcome each of expert 'a'."""
+    queries = [{"query_id": f"q{i}", "split": split, "question": f"question {i}"} for i in range(first, first + n)]
+    return queries, [{"query_id": q["query_id"], "expert": "a", "score": 0.5} for q in queries]
+
+
+def test_what_is_recorded_is_read(topics: Topics, tmp_path: Path) -> None:
+    """Scores and tokens stand in the row of their question and the column of their expert; the rest is NaN."""
+    queries, outcomes = rows()
+    outcomes.append({"query_id": "q3", "expert": "b", "score": 1.0, "completion_tokens": 7})
+    read = read_outcomes([topics.write(tmp_path, queries, outcomes)])
+    assert read.experts == ("a", "b")
+    at = read.questions.index("question 3")
+    assert read.scores[at].tolist() == [0.5, 1.0]
+    assert read.completion_tokens[at, 1] == 7
+    assert np.isfinite(read.scores[:, 1]).sum() == 1
+    assert np.isfinite(read.completion_tokens).sum() == 1
+    assert np.isnan(read.latency_ms).all()
+    assert read.prompts == read.questions
+
+
+def test_a_question_in_two_folders_is_read_once(topics: Topics, tmp_path: Path) -> None:
+    """The same question under other names, in another folder, is one row with the mean of its scores."""
+    queries, outcomes = rows()
+    topics.write(tmp_path / "one", queries, outcomes)
+    renamed = [{**q, "query_id": "other-" + q["query_id"]} for q in queries]
+    perfect = [{"query_id": q["query_id"], "expert": e, "score": 1.0} for q in renamed for e in "ab"]
+    topics.write(tmp_path / "two", renamed, perfect)
+    read = read_outcomes([tmp_path / "one", tmp_path / "two"])
+    assert len(read.questions) == 12
+    assert read.scores.tolist() == [[0.75, 1.0]] * 12
+
+
+def test_folders_may_use_the_same_names(topics: Topics, tmp_path: Path) -> None:
+    """A query_id means something in its own folder only."""
+    topics.write(tmp_path / "one", *rows())
+    queries, outcomes = rows()
+    topics.write(tmp_path / "two", [{**q, "question": "other " + q["question"]} for q in queries], outcomes)
+    assert len(read_outcomes([tmp_path / "one", tmp_path / "two"]).questions) == 24
+
+
+def test_splits_are_kept_apart(topics: Topics, tmp_path: Path) -> None:
+    """Only the rows of the split asked for are read."""
+    train, test = rows(12), rows(15, first=12, split="test")
+    folder = topics.write(tmp_path, train[0] + test[0], train[1] + test[1])
+    assert len(read_outcomes([folder]).questions) == 12
+    assert len(read_outcomes([folder], split="test").questions) == 15
+
+
+def unknown_queries(queries: Rows, outcomes: Rows) -> None:
+    """Three outcomes of queries that are not there."""
+    outcomes += [{"query_id": f"x{i}", "expert": "a", "score": 1.0} for i in range(3)]
+
+
+def score_of_two(queries: Rows, outcomes: Rows) -> None:
+    """A score above 1."""
+    outcomes[4]["score"] = 2.0
+
+
+def score_is_nan(queries: Rows, outcomes: Rows) -> None:
+    """A score that is no number."""
+    outcomes[4]["score"] = float("nan")
+
+
+def no_score(queries: Rows, outcomes: Rows) -> None:
+    """A score that is missing."""
+    outcomes[4]["score"] = None
+
+
+def the_same_twice(queries: Rows, outcomes: Rows) -> None:
+    """Two outcomes that are there twice."""
+    outcomes += outcomes[:2]
+
+
+def a_query_twice(queries: Rows, outcomes: Rows) -> None:
+    """A query that is there twice."""
+    queries.append(queries[0])
+
+
+def no_question(queries: Rows, outcomes: Rows) -> None:
+    """A query without a question."""
+    queries[0]["question"] = None
+
+
+def no_expert(queries: Rows, outcomes: Rows) -> None:
+    """An outcome without an expert."""
+    outcomes[0]["expert"] = None
+
+
+def only_nine(queries: Rows, outcomes: Rows) -> None:
+    """Outcomes of nine questions."""
+    del outcomes[9:]
+
+
+def nothing_to_train_on(queries: Rows, outcomes: Rows) -> None:
+    """Test questions only."""
+    for query in queries:
+        query["split"] = "test"
+
+
+def no_such_column(queries: Rows, outcomes: Rows) -> None:
+    """Scores under another name."""
+    for outcome in outcomes:
+        outcome["points"] = outcome.pop("score")
+
+
+def scores_in_words(queries: Rows, outcomes: Rows) -> None:
+    """Scores that are not numbers."""
+    for outcome in outcomes:
+        outcome["score"] = "good"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (unknown_queries, "3 outcomes in {outcomes} are of queries that are not in queries.parquet"),
+        (score_of_two, "1 scores in {outcomes} are not between 0 and 1"),
+        (score_is_nan, "1 scores in {outcomes} are not between 0 and 1"),
+        (no_score, "1 scores in {outcomes} are not between 0 and 1"),
+        (the_same_twice, "2 pairs of query and expert occur more than once in {outcomes}"),
+        (a_query_twice, "1 query_ids occur more than once in {queries}"),
+        (no_question, "1 rows of {queries} have no query_id or no question"),
+        (no_expert, "1 rows of {outcomes} have no query_id or no expert"),
+        (only_nine, "{folder}: 9 questions with outcomes in the split 'train'; at least 10 are needed"),
+        (nothing_to_train_on, "{folder}: 0 questions with outcomes in the split 'train'; at least 10 are needed"),
+        (no_such_column, "{outcomes} has no column 'score'; it has query_id, expert, points"),
+        (scores_in_words, "{outcomes} cannot be read as a data folder's outcomes: Conversion Error"),
+    ],
+)
+def test_wrong_outcomes_are_refused(
+    topics: Topics, tmp_path: Path, spoil: Callable[[Rows, Rows], None], message: str
+) -> None:
+    """What cannot be right is refused in one line that says how much of it is where."""
+    queries, outcomes = rows()
+    spoil(queries, outcomes)
+    topics.write(tmp_path, queries, outcomes)
+    with pytest.raises(RouterError) as error:
+        read_outcomes([tmp_path])
+    files = {name: tmp_path / f"{name}.parquet" for name in ("queries", "outcomes")}
+    assert str(error.value).startswith(message.format(folder=tmp_path, **files))
+    assert "\n" not in str(error.value)
+
+
+def test_missing_folders_and_files_are_named(topics: Topics, tmp_path: Path) -> None:
+    """No folder, no file in it, and a file that is not Parquet are each one line that names it."""
+    with pytest.raises(RouterError, match="no data folder was given"):
+        read_outcomes([])
+    with pytest.raises(RouterError, match="there is no data folder .*nowhere"):
+        read_outcomes([tmp_path / "nowhere"])
+    topics.write(tmp_path, *rows())
+    (tmp_path / "outcomes.parquet").unlink()
+    with pytest.raises(RouterError, match=r"has no outcomes\.parquet"):
+        read_outcomes([tmp_path])
+    (tmp_path / "outcomes.parquet").write_text("query_id,expert,score\n")
+    with pytest.raises(RouterError, match=r"outcomes\.parquet cannot be read") as error:
+        read_outcomes([tmp_path])
+    assert "\n" not in str(error.value)

@@ -1,0 +1,111 @@
+"""On recorded outcomes of nine real models: what is learned from some MMLU questions holds on others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from leeroo.engine.orchestrator.calibration import calibration_error
+from leeroo.engine.orchestrator.choose import choose
+from leeroo.engine.orchestrator.learn import train
+from leeroo.engine.orchestrator.outcomes import read_outcomes
+from leeroo.engine.orchestrator.predict import Prediction
+
+QUESTIONS = 600
+Array = npt.NDArray[np.float64]
+
+
+@dataclass
+class Held:
+    """Questions not learned from: predictions, and what was recorded; [n, e]."""
+
+    experts: tuple[str, ...]
+    prediction: Prediction
+    prices: Array  # USD per million tokens [2, e]: of the prompt, of the completion
+    scores: Array
+    recorded_costs: Array
+
+    @property
+    def expected_costs(self) -> Array:
+        """USD by the predicted tokens."""
+        return priced(self.prediction.prompt_tokens, self.prediction.completion_tokens, self.prices)
+
+
+def priced(prompt: npt.NDArray[np.float32], completion: npt.NDArray[np.float32], prices: Array) -> Array:
+    """USD of so many tokens."""
+    return np.asarray(prompt * prices[0] + completion * prices[1]) / 1e6
+
+
+@pytest.fixture(scope="module")
+def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
+    """600 questions of each split of mmlu9: one to learn from, one to try it on."""
+    source, folder = shared_data / "mmlu9", tmp_path_factory.mktemp("mmlu9")
+    duckdb.sql(
+        f"CREATE TABLE some AS FROM '{source}/queries.parquet' "
+        f"QUALIFY row_number() OVER (PARTITION BY split ORDER BY hash(query_id)) <= {QUESTIONS}"
+    )
+    duckdb.sql("FROM some").write_parquet(str(folder / "queries.parquet"))
+    outcomes = duckdb.sql(f"FROM '{source}/outcomes.parquet' SEMI JOIN some USING (query_id)")
+    outcomes.write_parquet(str(folder / "outcomes.parquet"))
+    duckdb.sql("DROP TABLE some")
+    router, test = train([folder]), read_outcomes([folder], split="test")
+    listed = {
+        name: prices
+        for name, *prices in duckdb.sql(
+            f"SELECT expert, usd_per_m_input, usd_per_m_output FROM '{source}/experts.parquet'"
+        ).fetchall()
+    }
+    prices = np.array([listed[name] for name in router.experts]).T
+    assert router.experts == test.experts
+    return Held(
+        experts=router.experts,
+        prediction=router.predict(test.prompts),
+        prices=prices,
+        scores=test.scores.astype(np.float64),
+        recorded_costs=priced(test.prompt_tokens, test.completion_tokens, prices),
+    )
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
+def test_choosing_beats_a_random_mix_of_the_cheapest_and_the_dearest(held: Held, share: float) -> None:
+    """At a share of GPT-4's cost the choice is right on at least 1.5 points more than a mix that costs the same."""
+    gpt4 = held.experts.index("gpt-4-1106-preview")
+    total, accuracy = held.recorded_costs.sum(axis=0), held.scores.mean(axis=0)
+    cheap = min(range(len(total)), key=lambda j: (total[j], -accuracy[j]))
+    chosen = choose(held.prediction.scores, held.expected_costs, budget_usd=share * float(total[gpt4])).expert
+    row = np.arange(len(chosen))
+    assert (chosen >= 0).all()
+    spent = held.recorded_costs[row, chosen].sum()
+    assert spent <= 1.05 * share * total[gpt4]
+    part = (spent - total[cheap]) / (total[gpt4] - total[cheap])
+    mixed = accuracy[cheap] + part * (accuracy[gpt4] - accuracy[cheap])
+    assert held.scores[row, chosen].mean() >= mixed + 0.015
+
+
+def test_probabilities_are_right_on_average(held: Held) -> None:
+    """Predicted success is calibrated, and its mean is near the recorded accuracy."""
+    weights = np.ones(len(held.scores))
+    errors = [
+        calibration_error(held.prediction.scores[:, j], held.scores[:, j], weights) for j in range(len(held.experts))
+    ]
+    assert np.mean(errors) <= 0.06
+    assert held.prediction.scores.mean(axis=0) == pytest.approx(held.scores.mean(axis=0), abs=0.06)
+
+
+def test_better_experts_are_expected_to_be_better(held: Held) -> None:
+    """What is right more often is expected to be, expert by expert and question by question."""
+    expected = held.prediction.scores
+    assert np.corrcoef(expected.mean(axis=0), held.scores.mean(axis=0))[0, 1] > 0.9
+    for j in range(len(held.experts)):
+        right, wrong = expected[held.scores[:, j] == 1, j], expected[held.scores[:, j] == 0, j]
+        assert right.mean() > wrong.mean() + 0.02
+
+
+def test_expected_costs_are_right_on_average(held: Held) -> None:
+    """What the experts are expected to cost in all is within a tenth of what they did cost."""
+    assert held.expected_costs.sum(axis=0) == pytest.approx(held.recorded_costs.sum(axis=0), rel=0.1)

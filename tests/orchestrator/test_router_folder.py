@@ -1,0 +1,159 @@
+"""A router on disk: saved whole, loaded as it was, and refused when it is anything else."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from contextlib import suppress
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leeroo.engine.errors import OutputError, RouterError
+from leeroo.engine.orchestrator.predict import Router
+
+QUESTIONS = ["What is 4 plus 9?", "Name a poet from Peru."]
+
+
+@pytest.fixture
+def saved(router: Router, tmp_path: Path) -> Path:
+    """A router folder."""
+    router.save(tmp_path / "router")
+    return tmp_path / "router"
+
+
+def refusal(path: Path) -> str:
+    """What loading says."""
+    with pytest.raises(RouterError) as error:
+        Router.load(path)
+    assert "\n" not in str(error.value)
+    assert str(path) in str(error.value)
+    return str(error.value)
+
+
+def change_card(folder: Path, **changes: object) -> None:
+    """Rewrite entries of a router's card."""
+    card = json.loads((folder / "router.json").read_text())
+    (folder / "router.json").write_text(json.dumps({**card, **changes}))
+
+
+def test_a_loaded_router_predicts_the_same(router: Router, saved: Path) -> None:
+    """Saving and loading changes nothing: experts, fingerprint, summary and every prediction."""
+    loaded = Router.load(saved)
+    assert (loaded.experts, loaded.fingerprint, loaded.summary) == (router.experts, router.fingerprint, router.summary)
+    before, after = router.predict(QUESTIONS), loaded.predict(QUESTIONS)
+    for field in fields(before):
+        assert np.array_equal(getattr(before, field.name), getattr(after, field.name), equal_nan=True)
+
+
+def test_the_card_says_what_the_router_is(saved: Path) -> None:
+    """People can read its format, its encoder, its experts, how good it is and what made it."""
+    card = json.loads((saved / "router.json").read_text())
+    assert card["format"] == 1
+    assert card["encoder"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert card["experts"] == ["counter", "oracle", "reader"]
+    assert card["training"]["questions"] == 160
+    assert 0 < card["training"]["log_loss"] < 0.5
+    assert card["libraries"]["numpy"] == np.__version__
+
+
+def test_what_decides_predictions_decides_the_fingerprint(router: Router) -> None:
+    """A router with another number in a head, another encoder or other experts has another fingerprint."""
+    heads = replace(router.heads, score_bias=router.heads.score_bias + 1e-6)
+    others = [replace(router, heads=heads), replace(router, encoder="x"), replace(router, experts=("a", "b", "c"))]
+    assert len({router.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_a_router_is_replaced_whole(router: Router, saved: Path) -> None:
+    """Saving over a router leaves the new one there, and nothing beside it."""
+    replace(router, experts=("a", "b", "c")).save(saved)
+    assert Router.load(saved).experts == ("a", "b", "c")
+    assert [path.name for path in saved.parent.iterdir()] == ["router"]
+
+
+def test_other_peoples_folders_are_left_alone(router: Router, tmp_path: Path) -> None:
+    """A folder with something else in it is not overwritten; an empty one, or none, is used."""
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("...")
+    with pytest.raises(OutputError, match="is not a router"):
+        router.save(tmp_path / "thesis")
+    assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["chapter.tex"]
+    (tmp_path / "empty").mkdir()
+    router.save(tmp_path / "empty")
+    router.save(tmp_path / "not" / "yet" / "there")
+    assert Router.load(tmp_path / "not" / "yet" / "there").experts == Router.load(tmp_path / "empty").experts
+
+
+def test_where_nothing_can_be_written_says_so(router: Router) -> None:
+    """A place that cannot be written to is one clear line."""
+    with pytest.raises(OutputError, match="the router cannot be written to /proc/router"):
+        router.save("/proc/router")
+
+
+def test_absent_and_foreign_folders_are_refused(tmp_path: Path) -> None:
+    """No folder at all, and a folder of something else, are told apart."""
+    assert "there is no router at" in refusal(tmp_path / "nowhere")
+    assert "has no router.json" in refusal(tmp_path)
+    (tmp_path / "file").write_text("hello")
+    assert "is not a router folder" in refusal(tmp_path / "file")
+
+
+def test_other_versions_are_refused(saved: Path) -> None:
+    """A router of a newer or older format is not guessed at."""
+    change_card(saved, format=2)
+    assert "newer leeroo" in refusal(saved)
+    change_card(saved, format=0)
+    assert "train it again" in refusal(saved)
+
+
+def test_any_damage_is_noticed(router: Router, saved: Path) -> None:
+    """A router with a missing, cut or garbled file is called damaged, and is never loaded as another."""
+    whole = {name: (saved / name).read_bytes() for name in ("router.json", "heads.npz")}
+    rng = np.random.default_rng(0)
+    for name, content in whole.items():
+        garbled = bytearray(content)
+        garbled[len(content) // 2] ^= 0xFF
+        for spoilt in (b"", content[: len(content) // 2], b"hello" * 100, bytes(garbled)):
+            (saved / name).write_bytes(spoilt)
+            assert "is damaged" in refusal(saved)
+        (saved / name).write_bytes(content)
+    for at in rng.integers(0, len(whole["heads.npz"]), 300):
+        garbled = bytearray(whole["heads.npz"])
+        garbled[at] ^= 1 << int(rng.integers(8))
+        (saved / "heads.npz").write_bytes(garbled)
+        with suppress(RouterError):  # some bytes of an archive mean nothing
+            assert Router.load(saved).fingerprint == router.fingerprint
+    (saved / "heads.npz").unlink()
+    assert "is damaged" in refusal(saved)
+
+
+def test_heads_of_another_router_are_refused(router: Router, saved: Path, tmp_path: Path) -> None:
+    """Two halves of two routers do not make one."""
+    other = replace(router, heads=replace(router.heads, score_bias=router.heads.score_bias + 1))
+    other.save(tmp_path / "other")
+    shutil.copy(tmp_path / "other" / "heads.npz", saved / "heads.npz")
+    assert "do not belong together" in refusal(saved)
+    change_card(saved, experts=["a"])
+    assert "is damaged" in refusal(saved)
+
+
+def test_nothing_in_a_router_is_executed(saved: Path, tmp_path: Path) -> None:
+    """Numbers that would have to be unpickled are refused, not run."""
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+            return (Path.touch, (tmp_path / "sprung",))  # type: ignore[return-value]
+
+    with np.load(saved / "heads.npz") as arrays:
+        np.savez(saved / "heads.npz", **{**arrays, "probe": np.array([Trap()], object)})  # type: ignore[arg-type]
+    assert "is damaged" in refusal(saved)
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_another_encoder_under_the_same_name_is_noticed(router: Router) -> None:
+    """When the encoder is no longer the one it was trained with, predictions are refused rather than wrong."""
+    turned = replace(router, probe=router.probe[::-1].copy())
+    with pytest.raises(RouterError, match="is not the one this router was trained with"):
+        turned.predict(QUESTIONS)

@@ -1,0 +1,111 @@
+"""Pool files: what is right is read whole, what is wrong is one line that says what, where and how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from leeroo.engine.backends.base import engine_key, fingerprint, unavailable
+from leeroo.engine.errors import PoolError
+from leeroo.engine.pool import DEFAULT_POOL, load_pool
+from leeroo.engine.prices import cheapest
+
+PRICED = "usd_per_m_input = 1\nusd_per_m_output = 2\n"
+
+
+def _pool(folder: Path, text: str) -> Path:
+    path = folder / "pool.toml"
+    path.write_text(text)
+    return path
+
+
+def _expert(name: str, more: str = "", model: str = "some/model") -> str:
+    return f'[[expert]]\nname = "{name}"\nmodel = "{model}"\n{more}'
+
+
+def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
+    """The first expert is the default; limits, place and backend have theirs."""
+    pool = load_pool(_pool(tmp_path, _expert("a", PRICED) + _expert("b", PRICED + 'backend = "openai"\n')))
+    a, b = pool.experts
+    assert (pool.default, pool.names) == ("a", ("a", "b"))
+    assert (a.backend, a.location, a.max_tokens, a.template) == ("auto", "local", 256, None)
+    assert b.location == "remote"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "no experts; add at least one"),
+        ("default = [", "is not valid TOML"),
+        ("budget = 3\n" + _expert("a", PRICED), "unknown key 'budget'"),
+        (_expert("a", PRICED + "max_token = 5\n"), "expert 'a': unknown key 'max_token'; did you mean 'max_tokens'?"),
+        (_expert("a", PRICED) * 2, "two experts are called 'a'"),
+        ('default = "z"\n' + _expert("a", PRICED), "default = 'z' names no expert; the pool has: a"),
+        ('[[expert]]\nname = "a"\n' + PRICED, "expert 'a': 'model' is missing"),
+        (_expert("a", PRICED, model="./nowhere"), "the model './nowhere' does not exist"),
+        (_expert("a", PRICED, model="weights.gguf"), "the model 'weights.gguf' does not exist"),
+        (_expert("a", PRICED + 'backend = "replay"\n', model="data"), "the model 'data' does not exist"),
+        (_expert("a", "usd_per_m_input = 1\n"), "usd_per_m_input stands alone"),
+        (_expert("a", model="nobody/knows-this-1b"), "no provider lists a price for 'nobody/knows-this-1b'"),
+        (_expert("a", "usd_per_m_input = -1\nusd_per_m_output = 1\n"), "usd_per_m_input = -1: input should be greater"),
+        (_expert("a", PRICED + 'backend = "llama"\n'), "backend = 'llama'"),
+        (_expert("a", PRICED + 'template = "no place"\n'), "must contain {question} exactly once"),
+    ],
+)
+def test_what_is_wrong_is_one_line(tmp_path: Path, text: str, says: str) -> None:
+    """Each mistake names the file, and the expert and the key where there is one."""
+    path = _pool(tmp_path, text)
+    with pytest.raises(PoolError) as raised:
+        load_pool(path)
+    assert says in str(raised.value)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_pool_file_is_named(tmp_path: Path) -> None:
+    """No such file."""
+    with pytest.raises(PoolError, match="cannot read the pool file .*nowhere.toml"):
+        load_pool(tmp_path / "nowhere.toml")
+
+
+def test_prices_left_out_are_the_cheapest_providers(tmp_path: Path) -> None:
+    """The list price is the lowest of all providers, and says whose it is and of when."""
+    mixtral = "mistralai/Mixtral-8x7B-Instruct-v0.1"
+    expert = load_pool(_pool(tmp_path, _expert("a", model=mixtral))).experts[0]
+    price = cheapest(mixtral)
+    assert price is not None
+    assert (expert.usd_per_m_input, expert.usd_per_m_output) == (price.usd_per_m_input, price.usd_per_m_output)
+    assert 0 < expert.usd_per_m_input <= 0.7
+    assert "genai-prices" in (expert.price_source or "")
+    assert " of 20" in (expert.price_source or "")
+
+
+def test_no_provider_is_cheaper_than_the_cheapest() -> None:
+    """The minimum is over every provider that lists the model."""
+    from genai_prices.data_snapshot import get_snapshot
+
+    price = cheapest("gpt-4o")
+    assert price is not None
+    openai = next(p for p in get_snapshot().providers if p.id == "openai")
+    listed = next(m for m in openai.models if m.id == "gpt-4o").prices
+    assert not isinstance(listed, list)
+    assert price.usd_per_m_input <= float(str(listed.input_mtok))
+
+
+def test_experts_of_one_model_share_an_engine_and_not_their_answers() -> None:
+    """The two experts of the local pool load one engine; what each is asked tells their answers apart."""
+    direct, reason = load_pool(DEFAULT_POOL).experts
+    assert engine_key(direct) == engine_key(reason)
+    assert fingerprint(direct) != fingerprint(reason)
+    dearer = direct.model_copy(update={"usd_per_m_input": 5.0, "name": "other"})
+    assert fingerprint(dearer) == fingerprint(direct)
+
+
+def test_a_model_that_is_not_here_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub model that is not on this machine, where the hub may not be asked, cannot run."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    direct = load_pool(DEFAULT_POOL).experts[0]
+    assert unavailable(direct) is None
+    absent = direct.model_copy(update={"model": "someone/absent-7b"})
+    assert "is not on this machine" in (unavailable(absent) or "")
