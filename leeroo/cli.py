@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from leeroo.engine.errors import LeerooError, RowsFailed
+from leeroo.engine.errors import LeerooError, RowsFailed, UsageError
 
 if TYPE_CHECKING:
     from leeroo.engine.answer import Engine
@@ -190,6 +190,8 @@ def sql(
 
     All questions of a statement are answered as one batch.
     """
+    import duckdb
+
     from leeroo.engine.tables import check_output, write_table
     from leeroo.terminal import print_relation
     from leeroo.udfs.register import connect
@@ -206,12 +208,15 @@ def sql(
         cost_weight=cost_weight or 0.0,
         latency_weight=latency_weight,
     ) as con:
-        result = con.sql(text)
-        if out is not None and result is not None:
-            rows = write_table(result.to_arrow_reader(), out)
-            typer.echo(f"{rows:,} rows written: {out}", err=True)
-        elif result is not None:
-            print_relation(result)
+        try:
+            result = con.sql(text)
+            if out is not None and result is not None:
+                rows = write_table(result.to_arrow_reader(), out)
+                typer.echo(f"{rows:,} rows written: {out}", err=True)
+            elif result is not None:
+                print_relation(result)
+        except duckdb.Error as error:
+            raise UsageError(str(error).strip().splitlines()[0]) from error
 
 
 @app.command(epilog="Example:  leeroo train --data outcomes/ --out router/")
