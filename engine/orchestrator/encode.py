@@ -95,8 +95,8 @@ def _dimension(model: SentenceTransformer) -> int:
 
 def _lengths(model: SentenceTransformer, texts: Sequence[str]) -> npt.NDArray[np.int64]:
     """Tokens of each text, or a guess where the tokenizer is of a kind that does not say."""
-    tokenizer: Any = model.tokenizer
-    if texts and callable(tokenizer):
+    if texts and callable(model.tokenizer):
+        tokenizer: Any = model.tokenizer
         tokens = tokenizer(texts, truncation=True, max_length=MAX_TOKENS)["input_ids"]
         return np.array([max(1, len(ids)) for ids in tokens])
     return np.array([min(MAX_TOKENS, 1 + len(text) // 4) for text in texts], np.int64)

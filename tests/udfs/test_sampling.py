@@ -41,10 +41,13 @@ def test_a_sample_is_evaluated_once(con: Connection, did: DidSince) -> None:
 
 def test_samples_may_be_asked_about(con: Connection, did: DidSince) -> None:
     """Calls on sampled answers are asked in the next round, with the samples that the statement ends up with."""
-    rows = con.execute("""SELECT leeroo_answer(next(leeroo_answer('What is 1 plus 1?', temperature := 1)))
-                          FROM range(3)""").fetchall()
-    assert rows == [("large says 4",)] * 3
-    assert did() == (2, 4)
+    rows = con.execute("""
+        SELECT leeroo_answer(replace(leeroo_answer('What is 1 plus 1?', temperature := 1), 'large says', 'never recorded'),
+                             expert := 'small') IS NULL,
+               leeroo_answer(replace(leeroo_answer('What is 1 plus 1?', temperature := 1), 'large says 2', question))
+        FROM t WHERE id < 3 ORDER BY id""").fetchall()
+    assert rows == [(True, f"large says {2 * i}") for i in range(3)]
+    assert did() == (2, 6 + 3)
 
 
 def test_a_temperature_of_zero_or_null_is_none(con: Connection, did: DidSince) -> None:
