@@ -2,8 +2,8 @@
 
     python bench/replay_pool.py ../shared/data/mmlu_pro out/ [--limit 1000]
 
-Makes out/pool.toml, with every expert of the folder at its list price, and out/questions.parquet: the test queries whose
-full responses were recorded where the folder has such, else the first ones, with subject, category and answer.
+Makes out/pool.toml, with every expert of the folder at its list price, and out/questions.parquet: the test queries
+whose full responses were recorded where the folder has such, else the first ones, with subject, category and answer.
 """
 
 from __future__ import annotations

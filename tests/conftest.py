@@ -168,7 +168,7 @@ class ApiServer(ThreadingHTTPServer):
 
 class _Answering(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: ApiServer
+    server: ApiServer  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def do_POST(self) -> None:
         """Answer one chat completion."""

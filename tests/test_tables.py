@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pandas as pd
@@ -105,7 +106,7 @@ def test_frames_of_every_kind_are_answered_in_kind(pool_file: Path, tmp_path: Pa
     """Polars, pandas, Arrow and DuckDB relations go in and come out, columns and order kept."""
     asked = pa.table({"n": [3, 1], "question": ["What is 3 plus 3?", "What is 1 plus 1?"]})
     expected = ["large says 6", "large says 2"]
-    options = {"pool": pool_file, "store": tmp_path / "store"}
+    options: dict[str, Any] = {"pool": pool_file, "store": tmp_path / "store"}
     polars = leeroo.answer(pl.from_arrow(asked), **options)
     assert isinstance(polars, pl.DataFrame)
     assert polars["answer"].to_list() == expected

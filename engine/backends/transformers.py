@@ -39,7 +39,7 @@ class TransformersBackend:
                     f"expert {expert.name!r}: transformers has no engine option {name!r}; it has {', '.join(_OPTIONS)}"
                 )
         options = expert.engine
-        self._device = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._device: str = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
         self._batch_rows = int(options.get("batch_size", 64 if self._device == "cpu" else 256))
         self._load(expert, options)
         config = self._model.config.get_text_config()
@@ -60,8 +60,8 @@ class TransformersBackend:
         extra = {"attn_implementation": options["attn_implementation"]} if "attn_implementation" in options else {}
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **extra)
-            self._model: Any = model.to(self._device).eval()
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **extra)
+            self._model = model.to(self._device).eval()
         except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
             why = str(error).strip().splitlines() or [type(error).__name__]
             raise ExpertUnavailable(f"{expert.model} does not load: {why[0]}") from error

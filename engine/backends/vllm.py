@@ -55,9 +55,9 @@ class VLLMBackend:
             if name not in known:
                 raise PoolError(f"expert {expert.name!r}: vLLM has no engine option {name!r}")
         folder = weights.locate(expert.model)
-        self._llm = _start(expert, {**_defaults(), **expert.engine, "model": str(folder)})
-        self._engine = self._llm.llm_engine
-        self._tokenizer = self._llm.get_tokenizer()
+        self._llm: Any = _start(expert, {**_defaults(), **expert.engine, "model": str(folder)})
+        self._engine: Any = self._llm.llm_engine
+        self._tokenizer: Any = self._llm.get_tokenizer()
         config = self._engine.vllm_config
         self._context = int(config.model_config.max_model_len)
         # As many again as run at once: the engine never waits for the next.
@@ -132,7 +132,7 @@ class VLLMBackend:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        final = {"output_kind": RequestOutputKind.FINAL_ONLY}
+        final: dict[str, Any] = {"output_kind": RequestOutputKind.FINAL_ONLY}
         request, choices = asked.request, asked.choice_tokens
         if not choices:
             room = min(request.max_tokens, self._context - len(ids))

@@ -24,8 +24,8 @@ CREATE OR REPLACE TABLE plan AS
 SELECT *, unhex(sha256(concat_ws('|', fingerprint, max_tokens, temperature,
                   CASE WHEN temperature > 0 THEN concat(run, '-', id) ELSE '' END,
                   coalesce(strlen(system), -1), coalesce(system, ''), prompt))) AS key
-FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run, q.key::VARCHAR AS asked, q.question,
-             q.rows, replace(e.template, '{question}', q.question) AS prompt,
+FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run,
+             q.key::VARCHAR AS asked, q.question, q.rows, replace(e.template, '{question}', q.question) AS prompt,
              coalesce(q.system, e.system) AS system, coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
              coalesce(q.temperature, 0)::DOUBLE AS temperature
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)

@@ -46,7 +46,8 @@ _COLUMNS = ", ".join(STORED.names)
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS answers (
     key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
-    prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL, finish_reason TEXT, recorded_score REAL, created REAL);
+    prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL,
+    finish_reason TEXT, recorded_score REAL, created REAL);
 CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL);

@@ -17,7 +17,7 @@ Requests = Callable[..., pa.RecordBatch]
 @pytest.fixture(scope="session")
 def smollm2() -> Expert:
     """SmolLM2-135M-Instruct, whose weights a package ships."""
-    prices = {"usd_per_m_input": 1.0, "usd_per_m_output": 1.0}
+    prices: dict[str, Any] = {"usd_per_m_input": 1.0, "usd_per_m_output": 1.0}
     return Expert(name="smollm2", model="HuggingFaceTB/SmolLM2-135M-Instruct", **prices)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import open_backend, unavailable
+from leeroo.engine.backends.base import Backend, open_backend, unavailable
 from leeroo.engine.backends.openai import OpenAIBackend
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
@@ -18,7 +18,7 @@ from leeroo.engine.schema import COMPLETIONS, REQUESTS
 
 def _expert(url: str, **options: Any) -> Expert:
     engine = {"max_retries": 2, "timeout": 1.0, **options}
-    prices = {"usd_per_m_input": 1.0, "usd_per_m_output": 2.0}
+    prices: dict[str, Any] = {"usd_per_m_input": 1.0, "usd_per_m_output": 2.0}
     return Expert(name="api", model="m", backend="openai", base_url=url, engine=engine, **prices)
 
 
@@ -39,7 +39,7 @@ def backend(api: Any) -> Iterator[OpenAIBackend]:
     backend.close()
 
 
-def _answers(backend: OpenAIBackend, *prompts: str) -> list[dict[str, Any]]:
+def _answers(backend: Backend, *prompts: str) -> list[dict[str, Any]]:
     rows = [row for batch in backend.generate(iter([_batch(*prompts)])) for row in batch.to_pylist()]
     return sorted(rows, key=lambda row: row["id"])
 
@@ -58,7 +58,7 @@ def test_many_are_asked_at_once_but_no_more_than_allowed(api: Any) -> None:
     """Requests overlap up to the concurrency, and each is asked once."""
     api.delay_s = 0.02
     backend = open_backend(_expert(api.url, concurrency=4))
-    rows = _answers(backend, *(f"q{i}" for i in range(40)))  # type: ignore[arg-type]
+    rows = _answers(backend, *(f"q{i}" for i in range(40)))
     backend.close()
     assert len(rows) == 40
     assert api.most_at_once == 4
@@ -118,7 +118,7 @@ def test_an_api_that_only_fails_is_given_up(api: Any) -> None:
     api.faults, api.repeat = {"q": [500]}, True
     backend = open_backend(_expert(api.url, max_retries=0))
     with pytest.raises(ExpertUnavailable, match="8 requests in a row failed, the last one so: 500"):
-        _answers(backend, *(f"q{i}" for i in range(200)))  # type: ignore[arg-type]
+        _answers(backend, *(f"q{i}" for i in range(200)))
     backend.close()
     assert sum(api.asked.values()) < 60
 
@@ -127,7 +127,7 @@ def test_nobody_listening_is_given_up() -> None:
     """A server that is not there ends the expert with a line that says so."""
     backend = open_backend(_expert("http://127.0.0.1:9/v1", max_retries=0))
     with pytest.raises(ExpertUnavailable, match="cannot be reached"):
-        _answers(backend, *(f"q{i}" for i in range(20)))  # type: ignore[arg-type]
+        _answers(backend, *(f"q{i}" for i in range(20)))
     backend.close()
 
 
