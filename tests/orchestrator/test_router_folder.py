@@ -147,7 +147,7 @@ def test_nothing_in_a_router_is_executed(saved: Path, tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "sprung",))  # type: ignore[return-value]
 
     with np.load(saved / "heads.npz") as arrays:
-        np.savez(saved / "heads.npz", **{**arrays, "probe": np.array([Trap()], object)})  # type: ignore[arg-type]
+        np.savez(saved / "heads.npz", **{**arrays, "probe": np.array([Trap()], object)})
     assert "is damaged" in refusal(saved)
     assert not (tmp_path / "sprung").exists()
 

@@ -100,6 +100,7 @@ def test_the_budget_holds_across_vectors(only_large: Path, store: Path) -> None:
     register(con, pool=only_large, store=store, max_cost_usd=BUDGET)
     con.execute(TABLE)
     union = " UNION ALL ".join(f"SELECT leeroo(question) AS a FROM t WHERE i % 4 = {part}" for part in range(4))
+    cost = answered = 0
     for _ in range(2):
         cost, answered = con.execute(f"SELECT sum(a.cost_usd), count(a.answer) FROM ({union})").fetchall()[0]
         assert cost <= BUDGET

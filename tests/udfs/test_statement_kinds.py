@@ -6,11 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from leeroo.udfs.connection import Connection
 
 DidSince = Callable[[], Any]
+
+
+def _rows(relation: duckdb.DuckDBPyRelation | None) -> list[Any]:
+    assert relation is not None
+    return relation.fetchall()
+
 
 # For each kind of statement: itself, its result, how many rounds of questions it takes, how many questions.
 SELECTS = {
@@ -148,7 +155,7 @@ def test_a_select_is_one_batch_a_round(con: Connection, did: DidSince, kind: str
     statement, result, rounds, questions = SELECTS[kind]
     assert con.execute(statement).fetchall() == result
     assert did() == (rounds, questions)
-    assert con.sql(statement).fetchall() == result
+    assert _rows(con.sql(statement)) == result
     assert did() == (0, 0)
 
 
@@ -229,7 +236,7 @@ def test_several_statements_are_planned_one_after_another(con: Connection, did: 
               SELECT count(*), max(said) FROM b"""
     assert con.execute(text).fetchall() == [(3, "large says 8")]
     assert did() == (2, 4)
-    assert con.sql("DROP TABLE a; SELECT leeroo_answer('What is 9 plus 9?')").fetchall() == [("large says 18",)]
+    assert _rows(con.sql("DROP TABLE a; SELECT leeroo_answer('What is 9 plus 9?')")) == [("large says 18",)]
     assert did() == (1, 1)
 
 
@@ -241,7 +248,7 @@ def test_parameters(con: Connection, did: DidSince, parameters: Any) -> None:
     right = [("large says 2",), ("large says 4",)]
     assert con.execute(statement, parameters).fetchall() == right
     assert did() == (1, 2)
-    assert con.sql(f"SELECT 1; {statement}", params=parameters).fetchall() == right
+    assert _rows(con.sql(f"SELECT 1; {statement}", params=parameters)) == right
 
 
 def test_parameters_of_a_copy(con: Connection, did: DidSince, tmp_path: Path) -> None:
@@ -256,7 +263,7 @@ def test_prepared_statements_and_pivots_are_answered_as_they_run(con: Connection
     con.execute("PREPARE ask AS SELECT leeroo_answer(question) FROM t WHERE id = $1")
     assert con.execute("EXECUTE ask(3)").fetchall() == [("large says 6",)]
     pivot = "PIVOT (FROM t WHERE id < 2) ON leeroo_answer(question) USING count(*) GROUP BY id ORDER BY id"
-    assert con.sql(pivot).fetchall() == [(0, 1, 0), (1, 0, 1)]
+    assert _rows(con.sql(pivot)) == [(0, 1, 0), (1, 0, 1)]
     con.execute("SET VARIABLE said = (SELECT leeroo_answer(question) FROM t WHERE id = 4)")
     assert con.execute("SELECT getvariable('said')").fetchall() == [("large says 8",)]
     rows = con.execute("SELECT list_transform([question], lambda q: leeroo_answer(q)) FROM t WHERE id = 5").fetchall()
