@@ -17,14 +17,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.errors import UsageError
 from leeroo.udfs.ask import ROUTE, SCORES, Ask, Group, answer_type, answers, routes, scores
 from leeroo.udfs.memo import KEPT_ROWS, Memo
+
+
+@contextmanager
+def naming(function: str) -> Iterator[None]:
+    """Errors of ours raised in here say which function was called."""
+    try:
+        yield
+    except UsageError as error:
+        raise type(error)(f"{function}: {error}") from None
 
 
 @dataclass
 class Function:
     """One function: how it is asked, what is known of it, and what was collected and not asked yet."""
 
+    name: str  # the public one, for messages
     ask: Ask
     memo: Memo
     wanted: dict[Group, Counter[str]] = field(default_factory=dict)  # how many values of each question
@@ -50,9 +61,9 @@ class Calls:
 
     def __init__(self, engine: Engine, options: Criteria, *, announced: bool) -> None:
         self.engine = engine
-        self.answers = Function(answers, Memo(answer_type(engine.pool)))
-        self.routes = Function(routes, Memo(ROUTE))
-        self.scores = Function(scores, Memo(SCORES))
+        self.answers = Function("leeroo_answer", answers, Memo(answer_type(engine.pool)))
+        self.routes = Function("leeroo_route", routes, Memo(ROUTE))
+        self.scores = Function("leeroo_scores", scores, Memo(SCORES))
         self.met = False  # the planner met a call of ours while this was `collecting`
         self.raised: BaseException | None = None  # what a function raised last, before DuckDB made it its own
         self.lock = threading.RLock()  # hold it from looking up to taking the values
@@ -169,7 +180,8 @@ class Calls:
         for criteria in dict.fromkeys(group.criteria for group, _ in wanted):
             # Threads collect in any order; the engine sees one.
             asked = sorted(((g, q) for g, q in wanted if g.criteria == criteria), key=_order)
-            values = function.ask(self.engine, asked, self._what_is_left(criteria))
+            with naming(function.name):
+                values = function.ask(self.engine, asked, self._what_is_left(criteria))
             failed = [False] * len(asked)
             if function is self.answers:
                 failed = _field(values, "error").is_valid().to_pylist()

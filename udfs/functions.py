@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature
 
 import duckdb
@@ -19,7 +18,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from leeroo.engine.errors import PoolError, UsageError
 from leeroo.udfs.ask import Arguments, Group
-from leeroo.udfs.calls import Calls, Function
+from leeroo.udfs.calls import Calls, Function, naming
 
 _PLAN = pa.struct(
     [
@@ -93,7 +92,7 @@ def _plan(calls: Calls, function: pa.Array, *variables: pa.Array) -> pa.Array:
     """
     name, (max_cost_usd, cost_weight, latency_weight) = function[0].as_py(), (v[0].as_py() for v in variables)
     collect = len(function) == 1 and calls.plan()
-    with _naming(name):
+    with naming(name):
         calls.criteria(max_cost_usd, cost_weight, latency_weight)
     return pa.array([(name, collect, max_cost_usd, cost_weight, latency_weight)] * len(function), _PLAN)
 
@@ -103,7 +102,7 @@ def _vector(calls: Calls, function: Function, questions: pa.Array, *rest: pa.Arr
     *arguments, plan = rest
     name, collect, *variables = plan[0].as_py().values()
     codes, distinct = _distinct(arguments, len(questions))
-    with _naming(name):
+    with naming(name):
         for given in distinct:
             _check(given, calls.engine.pool.names)
     criteria = calls.criteria(*variables)
@@ -153,15 +152,6 @@ def _check(given: Arguments, experts: tuple[str, ...]) -> None:
         raise UsageError(f"max_tokens must be from 1 to {_MOST_TOKENS}, not {given.max_tokens}")
     if given.temperature is not None and not (given.temperature > 0 and math.isfinite(given.temperature)):
         raise UsageError(f"temperature must be a number of at least 0, not {given.temperature:g}")
-
-
-@contextmanager
-def _naming(function: str) -> Iterator[None]:
-    """Errors of ours raised in here say which function was called."""
-    try:
-        yield
-    except UsageError as error:
-        raise type(error)(f"{function}: {error}") from None
 
 
 def _sql(kind: pa.DataType) -> str:
