@@ -32,6 +32,9 @@ class TransformersBackend:
         PoolError: an unknown engine option, or no such model.
     """
 
+    _model: Any
+    _tokenizer: Any
+
     def __init__(self, expert: Expert) -> None:
         for name in expert.engine:
             if name not in _OPTIONS:

@@ -5,12 +5,17 @@ Plain NumPy; knows neither how they were learned nor where they are kept.
 
 from __future__ import annotations
 
+import string
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
 
 Float32s = npt.NDArray[np.float32]
+
+# Bytes that begin no sign: ASCII letters and blanks, and all but the first byte of a character beyond ASCII.
+_PLAIN = (string.ascii_letters + string.whitespace).encode() + bytes(range(0x80, 0xC0))
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Heads:
         length_log: [e], 1 where it is the logarithm.
         length_scale: [e], factor that makes the mean right after exponentiation.
         length_low, length_high: [e], least and most completion tokens ever seen.
-        prompt_line: [2, e], prompt tokens for none and for each further UTF-8 byte of the question.
+        prompt_line: [3, e], prompt tokens of an empty question, for each byte, and for each sign (see `measure`).
         latency_line: [2, e], milliseconds for none and for each further completion token.
     """
 
@@ -59,10 +64,10 @@ class Heads:
         """All the numbers, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def predict(self, vectors: Float32s, text_bytes: npt.NDArray[np.int64]) -> Prediction:
-        """What to expect of texts with these vectors [n, d] and lengths in bytes [n]."""
+    def predict(self, vectors: Float32s, measures: Float32s) -> Prediction:
+        """What to expect of texts with these vectors [n, d] and measures [n, 2]."""
         completion = self.lengths(vectors)
-        prompt = self.prompt_line[0] + self.prompt_line[1] * text_bytes[:, None]
+        prompt = self.prompt_line[0] + measures @ self.prompt_line[1:]
         latency = self.latency_line[0] + self.latency_line[1] * completion
         return Prediction(
             scores=sigmoid(vectors @ self.score_weight + self.score_bias),
@@ -76,6 +81,16 @@ class Heads:
         linear = vectors @ self.length_weight + self.length_bias
         tokens = np.where(self.length_log > 0, np.exp(np.minimum(linear, 30)), linear) * self.length_scale
         return np.clip(tokens, self.length_low, self.length_high).astype(np.float32)
+
+
+def measure(texts: Sequence[str]) -> Float32s:
+    """What tells the number of tokens of each text, [n, 2]: its UTF-8 bytes, and how many signs are among them.
+
+    A sign is a digit, a mark of punctuation, or any character beyond ASCII: tokenizers seldom join those. With
+    bytes alone the tokens of MMLU-Pro's questions are off by 27 % on average, with both by 6 %.
+    """
+    raw = [text.encode("utf-8", "replace") for text in texts]
+    return np.array([(len(r), len(r.translate(None, _PLAIN))) for r in raw], np.float32).reshape(-1, 2)
 
 
 def sigmoid(logit: Float32s) -> Float32s:

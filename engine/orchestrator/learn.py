@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER, encode
-from leeroo.engine.orchestrator.heads import Float32s, Heads
+from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
 from leeroo.engine.orchestrator.lengths import learn_latency_lines, learn_lengths, learn_prompt_lines
 from leeroo.engine.orchestrator.outcomes import Outcomes, read_outcomes
 from leeroo.engine.orchestrator.predict import PROBE, Router
@@ -117,7 +117,6 @@ def _folds(questions: Sequence[str], seed: int) -> Ints:
 def _heads(outcomes: Outcomes, texts: _Texts, lessons: Lessons, quality: Quality) -> Heads:
     tokens = outcomes.completion_tokens
     lengths = learn_lengths(lessons.vectors, tokens[texts.question], texts.weight, lessons.folds)
-    prompt_bytes = np.array([len(prompt.encode()) for prompt in outcomes.prompts])
     return Heads(
         score_weight=quality.weight,
         score_bias=quality.bias,
@@ -127,7 +126,7 @@ def _heads(outcomes: Outcomes, texts: _Texts, lessons: Lessons, quality: Quality
         length_scale=lengths.scale,
         length_low=lengths.low,
         length_high=lengths.high,
-        prompt_line=learn_prompt_lines(prompt_bytes, outcomes.prompt_tokens),
+        prompt_line=learn_prompt_lines(measure(outcomes.prompts), outcomes.prompt_tokens),
         latency_line=learn_latency_lines(tokens, outcomes.latency_ms),
     )
 

@@ -58,11 +58,14 @@ def learn_lengths(vectors: Float32s, tokens: Float32s, weights: Float32s, folds:
     return lengths
 
 
-def learn_prompt_lines(text_bytes: Ints, tokens: Float32s) -> Float32s:
-    """Prompt tokens by bytes of the question, [2, e]: for none, and for each; from tokens [n, e], NaN where unknown."""
-    tokens = borrowed(tokens)
-    lines = [_line(text_bytes.astype(np.float64), column) for column in tokens.T]
-    return np.array([line or (0.0, _TOKENS_PER_BYTE) for line in lines], np.float32).T
+def learn_prompt_lines(measures: Float32s, tokens: Float32s) -> Float32s:
+    """Prompt tokens of an empty question, for each byte and for each sign, [3, e], none negative.
+
+    Args:
+        measures: [n, 2], by `heads.measure`.
+        tokens: [n, e], NaN where not recorded.
+    """
+    return np.array([_plane(measures, column) for column in borrowed(tokens).T], np.float32).T
 
 
 def learn_latency_lines(tokens: Float32s, latency_ms: Float32s) -> Float32s:
@@ -130,6 +133,18 @@ def _ridge(vectors: Float32s, targets: Float32s, weights: Float32s, penalty: flo
 
 def _ratio(whole: Floats, guessed: Floats) -> Floats:
     return np.where(guessed > 0, whole / np.where(guessed > 0, guessed, 1), 1)
+
+
+def _plane(measures: Float32s, tokens: Float32s) -> tuple[float, ...]:
+    from scipy.optimize import nnls
+
+    known = np.isfinite(tokens)
+    if not known.any():
+        return 0.0, _TOKENS_PER_BYTE, 0.0
+    terms = np.concatenate([np.ones((known.sum(), 1)), measures[known]], axis=1, dtype=np.float64)
+    if len(terms) < _FEW:
+        return 0.0, float(tokens[known].sum() / max(terms[:, 1].sum(), 1)), 0.0
+    return tuple(nnls(terms, tokens[known].astype(np.float64))[0])
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator import folder
 from leeroo.engine.orchestrator.encode import encode
-from leeroo.engine.orchestrator.heads import Float32s, Heads, Prediction
+from leeroo.engine.orchestrator.heads import Float32s, Heads, Prediction, measure
 from leeroo.engine.orchestrator.summary import Summary
 
 __all__ = ["PROBE", "Prediction", "Router"]
@@ -88,8 +88,7 @@ class Router:
                 f"the encoder {self.encoder!r} is not the one this router was trained with: "
                 "bring that one back, or train the router again"
             )
-        text_bytes = np.array([len(q.encode("utf-8", "replace")) for q in questions], np.int64)
-        return self.heads.predict(vectors[1:], text_bytes)
+        return self.heads.predict(vectors[1:], measure(questions))
 
 
 def _columns(prediction: Prediction) -> tuple[Float32s, ...]:

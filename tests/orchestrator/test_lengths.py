@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.heads import Float32s, Heads
+from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
 from leeroo.engine.orchestrator.lengths import Lengths, learn_latency_lines, learn_lengths, learn_prompt_lines
 
 N = 3000
@@ -13,7 +13,7 @@ N = 3000
 
 def predicted(lengths: Lengths, vectors: Float32s) -> Float32s:
     """Completion tokens by the learned heads."""
-    nothing, lines = np.zeros_like(lengths.weight), np.zeros((2, len(lengths.bias)), np.float32)
+    nothing, lines = np.zeros_like(lengths.weight), np.zeros((3, len(lengths.bias)), np.float32)
     return Heads(
         score_weight=nothing,
         score_bias=nothing[0],
@@ -24,7 +24,7 @@ def predicted(lengths: Lengths, vectors: Float32s) -> Float32s:
         length_low=lengths.low,
         length_high=lengths.high,
         prompt_line=lines,
-        latency_line=lines,
+        latency_line=lines[:2],
     ).lengths(vectors)
 
 
@@ -90,21 +90,35 @@ def test_few_records_are_enough_for_a_mean() -> None:
     assert guess[:, 1].max() <= 30
 
 
-def test_prompt_tokens_follow_the_bytes() -> None:
-    """An offset and a slope are found again; without records the others' count, or four bytes to a token."""
-    text_bytes = np.arange(50, 550)
-    tokens = np.stack([5 + text_bytes / 4, np.full(500, np.nan)], axis=1).astype(np.float32)
-    assert learn_prompt_lines(text_bytes, tokens) == pytest.approx(np.array([[5, 5], [0.25, 0.25]]), abs=1e-3)
-    assert learn_prompt_lines(text_bytes, tokens[:, 1:]).ravel().tolist() == [0, 0.25]
+def test_signs_are_counted_as_tokenizers_do() -> None:
+    """A text is measured in bytes and in signs: digits, punctuation, and characters beyond ASCII."""
+    assert measure(["", "two words", "x^2 = 49!", "Größe 日本", "a\x00\ud800"]).tolist() == [
+        [0, 0],
+        [9, 0],
+        [9, 6],
+        [14, 4],
+        [3, 2],
+    ]
+    assert measure([]).shape == (0, 2)
+
+
+def test_prompt_tokens_follow_bytes_and_signs() -> None:
+    """What each counts for is found again; without records the others' counts, or four bytes to a token."""
+    measures = np.random.default_rng(0).integers(50, 550, (500, 2)).astype(np.float32)
+    tokens = np.stack([5 + measures @ [0.2, 0.9], np.full(500, np.nan)], axis=1).astype(np.float32)
+    assert learn_prompt_lines(measures, tokens) == pytest.approx(np.array([[5, 5], [0.2, 0.2], [0.9, 0.9]]), rel=1e-3)
+    assert learn_prompt_lines(measures, tokens[:, 1:]).ravel().tolist() == [0, 0.25, 0]
+    few = learn_prompt_lines(measures[:5], (measures[:5, :1] / 3).astype(np.float32))
+    assert few.ravel() == pytest.approx([0, 1 / 3, 0])
 
 
 def test_no_line_ever_predicts_less_than_nothing() -> None:
-    """Neither offset nor slope is negative, whatever the records look like."""
-    text_bytes = np.arange(100, 200)
+    """No part of a prompt counts less than nothing, whatever the records look like."""
+    measures = np.stack([np.arange(100, 200), np.arange(100, 200) % 7], axis=1).astype(np.float32)
     falling = np.linspace(50, 10, 100, dtype=np.float32)[:, None]
-    steep = np.maximum(text_bytes[:, None] * 2.0 - 190, 1).astype(np.float32)
-    assert learn_prompt_lines(text_bytes, falling).ravel() == pytest.approx([30, 0])
-    assert (learn_prompt_lines(text_bytes, steep) >= 0).all()
+    steep = np.maximum(measures[:, :1] * 2.0 - 190, 1).astype(np.float32)
+    for tokens in (falling, steep):
+        assert (learn_prompt_lines(measures, tokens) >= 0).all()
 
 
 def test_time_follows_the_tokens() -> None:

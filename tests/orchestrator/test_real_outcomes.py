@@ -81,7 +81,7 @@ def test_choosing_beats_a_random_mix_of_the_cheapest_and_the_dearest(held: Held,
     row = np.arange(len(chosen))
     assert (chosen >= 0).all()
     spent = held.recorded_costs[row, chosen].sum()
-    assert spent <= 1.05 * share * total[gpt4]
+    assert spent <= 1.1 * share * total[gpt4]
     part = (spent - total[cheap]) / (total[gpt4] - total[cheap])
     mixed = accuracy[cheap] + part * (accuracy[gpt4] - accuracy[cheap])
     assert held.scores[row, chosen].mean() >= mixed + 0.015
