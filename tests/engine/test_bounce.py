@@ -1,0 +1,45 @@
+"""A question too long for one expert goes to another; too long for all, it fails alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.pool import load_pool
+
+Ask = Callable[..., pa.RecordBatchReader]
+
+
+def _pool(folder: Path, *contexts: int) -> Path:
+    """A pool of the real small model, once for each context length; the first is the cheapest and the default."""
+    path = folder / "pool.toml"
+    path.write_text(
+        "".join(
+            f'[[expert]]\nname = "holds-{context}"\nmodel = "HuggingFaceTB/SmolLM2-135M-Instruct"\n'
+            f'backend = "transformers"\nusd_per_m_input = {i + 1}\nusd_per_m_output = {i + 1}\nmax_tokens = 4\n'
+            f"[expert.engine]\nmax_model_len = {context}\n"
+            for i, context in enumerate(contexts)
+        )
+    )
+    return path
+
+
+def test_an_expert_with_a_longer_context_takes_it(tmp_path: Path, questions: Ask) -> None:
+    """The long question is answered by the roomier expert, the short one where it was."""
+    with Engine(load_pool(_pool(tmp_path, 64, 512)), store=tmp_path / "store") as engine:
+        rows = engine.answer(questions("word " * 200, "Hi"), Criteria()).read_all().to_pylist()
+    assert [row["expert"] for row in rows] == ["holds-512", "holds-64"]
+    assert all(row["error"] is None and row["completion_tokens"] > 0 for row in rows)
+    assert rows[0]["prompt_tokens"] > 200
+
+
+def test_too_long_for_all_it_fails_alone(tmp_path: Path, questions: Ask) -> None:
+    """The row's error says how long it is and what the expert holds; the other row is answered."""
+    with Engine(load_pool(_pool(tmp_path, 48, 64)), store=tmp_path / "store") as engine:
+        rows = engine.answer(questions("word " * 200, "Hi"), Criteria()).read_all().to_pylist()
+    assert "the context of this expert holds 64; shorten it" in rows[0]["error"]
+    assert (rows[0]["answer"], rows[0]["cost_usd"]) == (None, 0)
+    assert rows[1]["answer"]
