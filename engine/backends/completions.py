@@ -24,8 +24,8 @@ class Request:
     choices: list[str] | None
 
     @property
-    def messages(self) -> list[dict[str, str]]:
-        """The request as a chat."""
+    def messages(self) -> list[Any]:
+        """The request as a chat: dicts of role and content."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return [*system, {"role": "user", "content": self.prompt}]
 

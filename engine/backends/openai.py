@@ -132,7 +132,7 @@ def _openai(expert: Expert) -> Ask:
     async def ask(request: Request) -> Any:
         return await client.chat.completions.create(
             model=expert.model,
-            messages=request.messages,  # type: ignore[arg-type]
+            messages=request.messages,
             max_tokens=request.max_tokens,
             temperature=request.temperature,
             extra_body=options.get("extra_body"),
