@@ -1,7 +1,6 @@
 # make demo   sets all up and answers examples/questions.parquet with the embedded local pool
 # make test   sets all up and runs every test
 # make lint   ruff, mypy, pyright, import-linter
-# make bench  the measurements behind every number in the docs
 
 PYTHON ?= python3
 VENV   ?= .venv
