@@ -156,7 +156,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("limit", [3000, 20_000, 700_000])
+@pytest.mark.parametrize("limit", [3000, 20_000, 100_000, 300_000, 700_000])
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, pool: list[str], limit: int) -> None:
     """Wherever the room ends - working files, store, output - it is one line, and the table appears whole or not."""
     questions = [f"What is {i % 40} plus {i % 40}? " for i in range(60_000)]

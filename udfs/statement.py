@@ -142,12 +142,12 @@ class Statement:
         try:
             yield
         except (duckdb.Error, RuntimeError) as error:
-            for own in (self._calls.raised, error.__cause__):
-                if isinstance(own, (LeerooError, KeyboardInterrupt)):
-                    # After Ctrl-C DuckDB's other threads work on, and the next statement would wait for them.
-                    self._con.interrupt()
-                    raise own from None
-            raise
+            own = KeyboardInterrupt() if str(error) == "Query interrupted" else self._calls.raised
+            if not isinstance(own, (LeerooError, KeyboardInterrupt)):
+                raise
+            # After Ctrl-C DuckDB's other threads work on, and the next statement would wait for them.
+            self._con.interrupt()
+            raise own from None
 
 
 def _rehearsal(text: str, kind: StatementType | None) -> str | None:

@@ -79,7 +79,7 @@ def spool(reader: pa.RecordBatchReader, criteria: Criteria, scratch: Scratch) ->
     try:
         con.execute(_ROWS)
     except duckdb.Error as error:
-        raise InputError(f"the input cannot be read to its end: {first_line(error)}") from error
+        raise counted.broke or InputError(f"the input cannot be read to its end: {first_line(error)}") from error
     finally:
         con.unregister("input")
     con.execute(_QUESTIONS)
@@ -103,23 +103,36 @@ _NARROW = pa.schema(
 
 
 class _Count:
-    """How many rows have gone by."""
+    """How many rows have gone by, and what broke: DuckDB passes on an error of its source as text only."""
 
     rows = 0
+    broke: Exception | None = None
 
 
 def _keep(reader: pa.RecordBatchReader, criteria: Criteria, kept: Path, count: _Count) -> Iterator[pa.RecordBatch]:
     """Write every batch to `kept` as it is and pass on only the columns that are asked about."""
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with (
-        pa.OSFile(str(kept), "wb") as file,
-        pa.ipc.new_stream(file, reader.schema, options=options) as writer,
-    ):
-        for batch in reader:
-            writer.write_batch(batch)
-            numbers = pa.array(np.arange(count.rows, count.rows + batch.num_rows))
-            count.rows += batch.num_rows
-            yield pa.RecordBatch.from_arrays([numbers, *_asked(batch, criteria)], schema=_NARROW)
+    try:
+        with (
+            pa.OSFile(str(kept), "wb") as file,
+            pa.ipc.new_stream(file, reader.schema, options=options) as writer,
+        ):
+            for batch in _read(reader):
+                writer.write_batch(batch)
+                numbers = pa.array(np.arange(count.rows, count.rows + batch.num_rows))
+                count.rows += batch.num_rows
+                yield pa.RecordBatch.from_arrays([numbers, *_asked(batch, criteria)], schema=_NARROW)
+    except (InputError, OSError) as error:
+        count.broke = error
+        raise
+
+
+def _read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """The batches of the input; whatever breaks it off is an `InputError`, unlike a full disk of ours."""
+    try:
+        yield from reader
+    except (OSError, pa.ArrowException, duckdb.Error) as error:
+        raise InputError(f"the input cannot be read to its end: {first_line(error)}") from error
 
 
 def _asked(batch: pa.RecordBatch, criteria: Criteria) -> list[pa.Array]:
