@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,14 @@ from leeroo.udfs.register import connect
 
 DidSince = Callable[[], Any]
 TABLES = "CREATE TABLE t AS SELECT 'What is ' || i || ' plus ' || i || '?' AS question FROM range(40) r(i)"
+
+
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Ctrl-C is heard even where the tests were started in the background, which makes programs deaf to it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("begin", ["BEGIN", "method"])
@@ -91,6 +99,7 @@ def test_only_statements_with_calls_are_rehearsed(con: Connection) -> None:
     assert con.execute("SELECT nextval('numbers')").fetchone() == (81,)
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_in_a_rehearsal(con: Connection) -> None:
     """An interrupt ends the statement as KeyboardInterrupt, and no transaction is left open."""
     con.execute("CREATE TABLE said (n BIGINT)")
@@ -104,6 +113,7 @@ def test_ctrl_c_in_a_rehearsal(con: Connection) -> None:
     assert con.execute("SELECT count(*) FROM said").fetchone() == (0,)
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_while_answering(pool_file: Path, store: Path, did: DidSince) -> None:
     """An interrupt while the engine is at work passes on; what was answered is kept and not asked again."""
     pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 500\n")  # of 'small'
