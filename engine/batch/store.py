@@ -79,20 +79,26 @@ class Store:
         with self._wall():
             self.scratch.mkdir(parents=True, exist_ok=True)
             (folder / "runs").mkdir(exist_ok=True)
-            # One Engine is used by several threads, one at a time.
-            self._db = sqlite3.connect(folder / "answers.sqlite", timeout=60, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute("PRAGMA temp_store = MEMORY")
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
-                raise UsageError(f"the store {folder} was written by a newer leeroo; upgrade, or give another --store")
-            if version < VERSION:
-                self._db.executescript(_TABLES)
-            self._db.execute("CREATE TEMP TABLE wanted (key BLOB PRIMARY KEY) WITHOUT ROWID")
-            self._db.commit()
+            # Going over to write-ahead mode does not wait for others who do the same, so they take turns.
+            with FileLock(folder / "opening.lock"):
+                self._db = self._open()
         sweep(self.scratch)
         self._seen = -1
+
+    def _open(self) -> sqlite3.Connection:
+        # One Engine is used by several threads, one at a time.
+        db = sqlite3.connect(self.folder / "answers.sqlite", timeout=60, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA temp_store = MEMORY")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise UsageError(f"the store {self.folder} was written by a newer leeroo; upgrade, or give another --store")
+        if version < VERSION:
+            db.executescript(_TABLES)
+        db.execute("CREATE TEMP TABLE wanted (key BLOB PRIMARY KEY) WITHOUT ROWID")
+        db.commit()
+        return db
 
     def look_up(self, keys: pa.Array) -> pa.Table:
         """The stored answers of these keys (binary, distinct), as a table with `STORED`, in any order."""

@@ -110,3 +110,27 @@ def test_a_place_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="answer store"):
         Store(tmp_path / "file" / "store")
+
+
+def test_many_processes_make_one_store_at_once(tmp_path: Path) -> None:
+    """Processes that start at the same moment on a folder that is not there yet all get the store."""
+    # Each makes fifty stores, and the file names below make all of them meet at every one.
+    opener = (
+        "import sys, time\n"
+        "from pathlib import Path\n"
+        "from leeroo.engine.batch.store import Store\n"
+        "here, name, others = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])\n"
+        "for i in range(50):\n"
+        "    (here / f'{i}-{name}').touch()\n"
+        "    while len(list(here.glob(f'{i}-*'))) < others: time.sleep(0)\n"
+        "    Store(here / f'store{i}').close()\n"
+    )
+    runs = [
+        subprocess.Popen([sys.executable, "-c", opener, str(tmp_path), str(i), "4"], stderr=subprocess.PIPE, text=True)
+        for i in range(4)
+    ]
+    try:
+        assert [run.communicate(timeout=60)[1] for run in runs] == [""] * 4
+    finally:
+        for run in runs:
+            run.kill()
