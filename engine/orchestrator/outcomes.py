@@ -1,7 +1,8 @@
 """Outcomes: what experts made of questions, read from data folders and checked.
 
 A data folder holds `queries.parquet` and `outcomes.parquet` with the columns of `schema.QUERIES` and
-`schema.OUTCOMES`; of the optional ones what is absent counts as not recorded, and `latency_ms` may be there.
+`schema.OUTCOMES`; of the optional ones what is absent counts as not recorded, and `latency_ms` may be there. Its
+`experts.parquet` says what tokens cost.
 """
 
 from __future__ import annotations
@@ -27,20 +28,30 @@ class Outcomes:
 
     Attributes:
         questions, prompts: The bare question, and the text as shown to the experts (often the same).
+        subjects, categories: What the question is about, as the folder names it; None where it does not.
         experts: Sorted by name.
         scores: In [0, 1].
         prompt_tokens: Of the prompts.
         completion_tokens: Of the answers.
         latency_ms: Of the answers.
+        cost_usd: Of the calls, where the folder records it; `costs` gives those that follow from tokens too.
     """
 
     questions: list[str]
     prompts: list[str]
+    subjects: list[str | None]
+    categories: list[str | None]
     experts: tuple[str, ...]
     scores: Float32s
     prompt_tokens: Float32s
     completion_tokens: Float32s
     latency_ms: Float32s
+    cost_usd: Float32s
+
+    def costs(self, prices: Float32s) -> Float32s:
+        """USD of every call [n, e]: as recorded, else tokens times prices [2, e] in USD per million tokens."""
+        by_tokens = (self.prompt_tokens * prices[0] + self.completion_tokens * prices[1]) / 1e6
+        return np.where(np.isfinite(self.cost_usd), self.cost_usd, by_tokens).astype(np.float32)
 
 
 def read_outcomes(folders: Sequence[Path], split: str = "train") -> Outcomes:
@@ -68,6 +79,33 @@ def read_outcomes(folders: Sequence[Path], split: str = "train") -> Outcomes:
         return _collect(con)
 
 
+def read_prices(folders: Sequence[Path], experts: Sequence[str]) -> Float32s:
+    """List prices out of `experts.parquet` of data folders, USD per million tokens, [2, e]: input, and output.
+
+    A folder without that file names no prices; of an expert in several folders the first names them. NaN where none
+    does.
+
+    Raises:
+        RouterError: a file is there but cannot be read, lacks a column, or has a price below 0.
+    """
+    prices = np.full((2, len(experts)), np.nan, np.float32)
+    for folder in reversed(folders):
+        file = folder / "experts.parquet"
+        if not file.is_file():
+            continue
+        try:
+            listed = duckdb.read_parquet(str(file)).select("expert, usd_per_m_input, usd_per_m_output").fetchall()
+        except duckdb.Error as error:
+            reason = str(error).split("\n")[0]
+            raise RouterError(f"{file} cannot be read as a data folder's experts: {reason}") from error
+        for name, *pair in listed:
+            if name in experts and None not in pair:
+                if min(pair) < 0:
+                    raise RouterError(f"{file} gives {name!r} a price below 0")
+                prices[:, experts.index(name)] = pair
+    return prices
+
+
 # Column, its type, and whether it must be there.
 _COLUMNS: dict[str, list[tuple[str, str, bool]]] = {
     "queries": [
@@ -75,6 +113,8 @@ _COLUMNS: dict[str, list[tuple[str, str, bool]]] = {
         ("split", "VARCHAR", True),
         ("question", "VARCHAR", True),
         ("prompt", "VARCHAR", False),
+        ("subject", "VARCHAR", False),
+        ("category", "VARCHAR", False),
     ],
     "outcomes": [
         ("query_id", "VARCHAR", True),
@@ -83,6 +123,7 @@ _COLUMNS: dict[str, list[tuple[str, str, bool]]] = {
         ("prompt_tokens", "DOUBLE", False),
         ("completion_tokens", "DOUBLE", False),
         ("latency_ms", "DOUBLE", False),
+        ("cost_usd", "DOUBLE", False),
     ],
 }
 
@@ -105,20 +146,23 @@ _WRONG = [
 # Every outcome of the split with its question.
 _JOINED = """
 CREATE TABLE joined AS
-    SELECT question, coalesce(prompt, question) AS prompt, expert, score, prompt_tokens, completion_tokens, latency_ms
+    SELECT question, coalesce(prompt, question) AS prompt, subject, category, expert, score, prompt_tokens,
+           completion_tokens, latency_ms, cost_usd
     FROM ({folders}) WHERE split = $split
 """
 
 # The same question in several folders becomes one item.
 _CELLS = """
 CREATE TABLE items AS
-    SELECT row_number() OVER (ORDER BY question, prompt) - 1 AS item, question, prompt
-    FROM (SELECT DISTINCT question, prompt FROM joined);
+    SELECT row_number() OVER (ORDER BY question, prompt) - 1 AS item, question, prompt,
+           min(subject) AS subject, min(category) AS category
+    FROM joined GROUP BY question, prompt;
 CREATE TABLE names AS
     SELECT row_number() OVER (ORDER BY expert) - 1 AS slot, expert FROM (SELECT DISTINCT expert FROM joined);
 CREATE TABLE cells AS
     SELECT item, slot, avg(score) AS score, coalesce(avg(prompt_tokens), 'nan') AS prompt_tokens,
-           coalesce(avg(completion_tokens), 'nan') AS completion_tokens, coalesce(avg(latency_ms), 'nan') AS latency_ms
+           coalesce(avg(completion_tokens), 'nan') AS completion_tokens, coalesce(avg(latency_ms), 'nan') AS latency_ms,
+           coalesce(avg(cost_usd), 'nan') AS cost_usd
     FROM joined JOIN items USING (question, prompt) JOIN names USING (expert) GROUP BY item, slot;
 """
 
@@ -159,7 +203,7 @@ def _union(folders: int) -> str:
 
 
 def _collect(con: duckdb.DuckDBPyConnection) -> Outcomes:
-    texts = con.sql("SELECT question, prompt FROM items ORDER BY item").fetchall()
+    texts = con.sql("SELECT question, prompt, subject, category FROM items ORDER BY item").fetchall()
     experts = tuple(name for (name,) in con.sql("SELECT expert FROM names ORDER BY slot").fetchall())
     cells = con.sql("FROM cells").fetchnumpy()
     at = (cells["item"], cells["slot"])
@@ -170,11 +214,14 @@ def _collect(con: duckdb.DuckDBPyConnection) -> Outcomes:
         return values
 
     return Outcomes(
-        questions=[question for question, _ in texts],
-        prompts=[prompt for _, prompt in texts],
+        questions=[question for question, _, _, _ in texts],
+        prompts=[prompt for _, prompt, _, _ in texts],
+        subjects=[subject for _, _, subject, _ in texts],
+        categories=[category for _, _, _, category in texts],
         experts=experts,
         scores=table("score"),
         prompt_tokens=table("prompt_tokens"),
         completion_tokens=table("completion_tokens"),
         latency_ms=table("latency_ms"),
+        cost_usd=table("cost_usd"),
     )
