@@ -47,6 +47,25 @@ def missing(model: str) -> str | None:
     return None
 
 
+def cache() -> Path:
+    """The folder for what can be made again: LEEROO_CACHE, or the user's cache folder."""
+    return Path(os.environ.get("LEEROO_CACHE") or platformdirs.user_cache_dir("leeroo"))
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256, in hex, of the names, sizes and times of the files in a folder.
+
+    Reading gigabytes of weights to tell whether they are the same would cost more than most of what is kept under
+    this name. Files that were copied without their times count as others, and what was kept of them is made again.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            stat = file.stat()
+            digest.update(f"{file.relative_to(folder)} {stat.st_size} {stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
 def _on_disk(model: str) -> Path | None:
     """The folder or GGUF file of a model, where no hub is needed."""
     path = Path(model).expanduser()
@@ -85,7 +104,7 @@ def _converted(gguf: Path) -> Path:
     """The folder in the cache with this GGUF file's weights as safetensors, made now if it is not there."""
     stat = gguf.stat()
     name = hashlib.sha256(f"{gguf.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
-    home = Path(os.environ.get("LEEROO_CACHE") or platformdirs.user_cache_dir("leeroo")) / "gguf"
+    home = cache() / "gguf"
     folder = home / f"{gguf.stem}-{name}"
     home.mkdir(parents=True, exist_ok=True)
     # Two processes may want it at once: the second waits and finds it done.
