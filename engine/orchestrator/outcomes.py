@@ -55,7 +55,7 @@ class Outcomes:
 
 
 def read_outcomes(folders: Sequence[Path], split: str = "train") -> Outcomes:
-    """Read one split of data folders, together.
+    """Read one split of data folders, together; with the split 'all' every row.
 
     Raises:
         RouterError: a folder, file or column is missing or wrong; an outcome is of an unknown query, has a score
@@ -148,7 +148,7 @@ _JOINED = """
 CREATE TABLE joined AS
     SELECT question, coalesce(prompt, question) AS prompt, subject, category, expert, score, prompt_tokens,
            completion_tokens, latency_ms, cost_usd
-    FROM ({folders}) WHERE split = $split
+    FROM ({folders}) WHERE $split IN (split, 'all')
 """
 
 # The same question in several folders becomes one item.
