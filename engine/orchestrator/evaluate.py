@@ -84,7 +84,10 @@ class Evaluation:
 
     def as_json(self) -> dict[str, Any]:
         """What `leeroo evaluate --json` prints."""
-        frontiers = {name: points and [asdict(point) for point in points] for name, points in self.baselines.items()}
+        frontiers = {
+            name: None if points is None else [asdict(point) for point in points]
+            for name, points in self.baselines.items()
+        }
         best_single = {"expert": self.best, **asdict(self.experts[self.best])}
         unknown = dict.fromkeys(PairMeasures.__dataclass_fields__)
         return {
@@ -207,9 +210,10 @@ def _complete(of_all: Recorded, names: Sequence[str], notes: list[str]) -> Recor
             "outcomes.parquet"
         )
     if test.guessed.any():
-        who = ", ".join(name for name, guessed in zip(names, test.guessed.any(axis=0), strict=True) if guessed)
+        who = ", ".join(names[j] for j in np.unique(np.nonzero(test.guessed)[1]))
         notes.append(
-            f"{test.guessed.sum():,} outcomes have no recorded tokens and are counted with the other experts' mean ({who})"
+            f"{test.guessed.sum():,} outcomes have no recorded tokens; the mean of the other experts on the question "
+            f"stands in (for {who})"
         )
     return test
 

@@ -1,8 +1,8 @@
 """Frontier: what whole-batch choices made from predictions come to, by the recorded outcomes.
 
-Plain NumPy over tables [n questions, e experts], so any predictor can be measured. Recorded scores and costs must all be
-known; of predictions NaN bars an expert for a question, as in `choose`. Costs are USD a question, and of points USD per
-1,000 questions. A question that a budget leaves without an answer costs nothing and scores 0.
+Plain NumPy over tables [n questions, e experts], so any predictor can be measured. Recorded scores and costs must all
+be known; of predictions NaN bars an expert for a question, as in `choose`. Costs are USD a question, and of points USD
+per 1,000 questions. A question that a budget leaves without an answer costs nothing and scores 0.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _BUDGETS, _BEYOND = 60, 1.2
 # RouteLLM measures at every tenth of the calls.
 _TENTHS = np.linspace(0, 1, 11)
 _RESAMPLES = 1000
+_BINS = 10
 
 
 @dataclass(frozen=True)
@@ -158,8 +159,8 @@ def oracle(scores: Floats, costs: Floats) -> Point:
 def hull(points: Sequence[Point]) -> tuple[Float64s, Float64s]:
     """Corners of the non-decreasing convex hull: costs and accuracies, both ascending.
 
-    Every point on it can be had on average, by throwing a coin for each question between two points; no answer at all is
-    a point too, at no cost (Hu et al. 2024, RouterBench, arXiv 2403.12031).
+    Every point on it can be had on average, by throwing a coin for each question between two points; no answer at all
+    is a point too, at no cost (Hu et al. 2024, RouterBench, arXiv 2403.12031).
     """
     corners: list[tuple[float, float]] = []
     for cost, accuracy in sorted([(0.0, 0.0), *((p.cost_usd_per_1k, p.accuracy) for p in points)]):
@@ -175,7 +176,11 @@ def hull(points: Sequence[Point]) -> tuple[Float64s, Float64s]:
 
 
 def random_mix(experts: Sequence[Point], budgets: Sequence[float] | Float64s) -> list[Budgeted]:
-    """RouterBench's zero router: the best mix of the single experts, by recorded costs and scores, that chance can make."""
+    """RouterBench's zero router: the convex hull of the single experts, by their recorded costs and scores.
+
+    That is the best that a coin can do which knows the experts but not the questions: at each budget it mixes two of
+    them, or the cheapest with no answer.
+    """
     costs, accuracies = hull(experts)
     return [
         Budgeted(min(float(budget), float(costs[-1])), float(np.interp(budget, costs, accuracies)), float(budget))
@@ -222,6 +227,18 @@ def expected_calibration_error(scores_pred: Floats, scores: Floats) -> float:
         if rows.any()
     ]
     return float(np.mean(of_experts))
+
+
+def reliability(scores_pred: Floats, scores: Floats) -> tuple[Float64s, Float64s, Int64s]:
+    """Mean predicted and mean recorded score, and how many there are, in ten bins of equal width; both scores are [n].
+
+    Bins without predictions are left out.
+    """
+    bins = np.minimum((scores_pred * _BINS).astype(np.int64), _BINS - 1)
+    count = np.bincount(bins, minlength=_BINS)
+    there = count > 0
+    expected, recorded = (np.bincount(bins, values, _BINS)[there] / count[there] for values in (scores_pred, scores))
+    return expected, recorded, count[there]
 
 
 def _first_reached(recovered: Float64s, wanted: float) -> float:

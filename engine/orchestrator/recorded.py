@@ -35,8 +35,14 @@ class Recorded:
 
     def at(self, rows: Int64s) -> Recorded:
         """Some of the questions."""
-        texts = ([of_all[row] for row in rows] for of_all in (self.prompts, self.subjects, self.categories))
-        return Recorded(*texts, self.scores[rows], self.costs[rows], self.guessed[rows])  # type: ignore[arg-type]
+        return Recorded(
+            prompts=[self.prompts[row] for row in rows],
+            subjects=[self.subjects[row] for row in rows],
+            categories=[self.categories[row] for row in rows],
+            scores=self.scores[rows],
+            costs=self.costs[rows],
+            guessed=self.guessed[rows],
+        )
 
 
 def recorded(outcomes: Outcomes, experts: Sequence[str], prices: Float32s) -> Recorded:
@@ -82,7 +88,7 @@ def prices_of(data: Sequence[Path], experts: Sequence[str]) -> Float32s:
 def _columns(outcomes: Outcomes, experts: Sequence[str]) -> Outcomes:
     def of(table: Float32s) -> Float32s:
         nothing = np.full((len(table), 1), np.nan, np.float32)
-        wide = np.concatenate([table, nothing], axis=1)
+        wide: Float32s = np.concatenate([table, nothing], axis=1)
         return wide[:, [outcomes.experts.index(e) if e in outcomes.experts else -1 for e in experts]]
 
     return replace(
