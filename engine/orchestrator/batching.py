@@ -1,8 +1,10 @@
-"""Batching: how much of a text a model reads, and which texts it reads together. Knows nothing of models."""
+"""Batching: how much of a text a model reads, which texts it reads together, and on which cores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +19,10 @@ Passes = Iterator[tuple[Ints, list[Float32s]]]
 MAX_TOKENS = 256
 # Far more characters than that many tokens hold, so that a text of megabytes is not tokenised whole.
 MAX_CHARACTERS = 32 * MAX_TOKENS
+# More threads than this would wait for each other's Python.
+_MOST_WORKERS = 8
+
+Made = TypeVar("Made")
 
 
 def batches(lengths: Ints, batch_tokens: int) -> list[Ints]:
@@ -32,3 +38,27 @@ def batches(lengths: Ints, batch_tokens: int) -> list[Ints]:
         filled.append(order[:size])
         order = order[size:]
     return filled
+
+
+def in_parallel(run: Callable[[Ints], Made], filled: Sequence[Ints], *, on_cpu: bool) -> Iterator[tuple[Ints, Made]]:
+    """What `run` makes of each batch, in order; on a CPU several batches at once, each on its own core.
+
+    One batch on all cores has them wait for each other after every operation. Where cores are shared with other
+    work that is slow: beside two busy processes on two cores it was 20 MMLU questions per second against 48 (MiniLM),
+    on a quiet machine 105 against 107.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    workers = min(threads, _MOST_WORKERS, len(filled)) if on_cpu else 1
+    if workers < 2:
+        yield from ((batch, run(batch)) for batch in filled)
+        return
+    try:
+        with ThreadPoolExecutor(
+            workers, "encode", initializer=torch.set_num_threads, initargs=(threads // workers,)
+        ) as pool:
+            yield from zip(filled, pool.map(run, filled), strict=True)
+    finally:
+        # What a thread sets is also what threads that start later take.
+        torch.set_num_threads(threads)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,13 +18,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from leeroo.engine.errors import PoolError, RouterError
-from leeroo.engine.orchestrator.batching import MAX_CHARACTERS, MAX_TOKENS, Float32s, Passes, batches
+from leeroo.engine.orchestrator.batching import MAX_CHARACTERS, MAX_TOKENS, Float32s, Ints, Passes, batches, in_parallel
 from leeroo.engine.weights import fingerprint, locate
 
 # Ends every text, so that the state of the last token is about the answer.
 _SUFFIX = "\nAnswer:"
 # Tokens in a batch. On a CPU, what a layer works on should stay in the cache; on a GPU, fill it.
-_BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
+_BATCH_TOKENS = {"cpu": 512, "cuda": 32768}
 # Layers that validation has to choose from.
 _CANDIDATES = 7
 _ADAPTER = "adapter_config.json"
@@ -91,16 +92,19 @@ def passes(name: str, folder: Path, made_of: str, points: Sequence[Point], texts
     import torch
 
     loaded = _truncated(name, folder, made_of, max(point.layer for point in points))
-    ids = token_ids(loaded.tokenizer, texts)
     device = loaded.model.device
+    ids = token_ids(loaded.tokenizer, texts)
     lengths = np.array([len(row) for row in ids])
-    for batch in batches(lengths, _BATCH_TOKENS.get(device.type, 2048)):
-        padded = torch.zeros((len(batch), int(lengths[batch].max())), dtype=torch.long)
-        for row, text in enumerate(batch):
-            padded[row, : lengths[text]] = torch.tensor(ids[text])
-        with torch.inference_mode():
-            states = _pooled(loaded, points, padded.to(device), torch.from_numpy(lengths[batch]).to(device))
-        yield batch, states
+    with _watching(loaded, points) as states_of:
+
+        def run(batch: Ints) -> list[Float32s]:
+            padded = torch.zeros((len(batch), int(lengths[batch].max())), dtype=torch.long)
+            for row, text in enumerate(batch):
+                padded[row, : lengths[text]] = torch.tensor(ids[text])
+            return states_of(padded.to(device), torch.from_numpy(lengths[batch]).to(device))
+
+        filled = batches(lengths, _BATCH_TOKENS.get(device.type, 512))
+        yield from in_parallel(run, filled, on_cpu=device.type == "cpu")
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
@@ -154,34 +158,46 @@ def _truncated(name: str, folder: Path, made_of: str, depth: int) -> Loaded:  # 
     return loaded
 
 
-def _pooled(loaded: Loaded, points: Sequence[Point], ids: Any, lengths: Any) -> list[Float32s]:
-    """The states at each point, taken while they pass by, so that those of one layer at most are in memory."""
+@contextlib.contextmanager
+def _watching(loaded: Loaded, points: Sequence[Point]) -> Iterator[Callable[[Any, Any], list[Float32s]]]:
+    """A function from tokens [b, t] and their number [b] to the states at each point.
+
+    States are pooled while they pass by, so that no more than those of one layer are in memory. Threads may call it
+    at the same time.
+    """
     import torch
 
-    states: dict[Point, Any] = {}
+    now = threading.local()
 
     def take(layer: int, hidden: Any) -> None:
-        # In float32, in which a long sum of bfloat16 loses nothing.
+        last = now.lengths - 1
         if Point(layer, "mean") in points:
-            inside = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
+            inside = torch.arange(hidden.shape[1], device=hidden.device) <= last[:, None]
+            # In float32, because a long sum in bfloat16 loses too much.
             summed = torch.einsum("btd,bt->bd", hidden.float(), inside.float())
-            states[Point(layer, "mean")] = summed / lengths[:, None]
+            now.states[Point(layer, "mean")] = summed / now.lengths[:, None]
         if Point(layer, "last") in points:
-            states[Point(layer, "last")] = hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1].float()
+            now.states[Point(layer, "last")] = hidden[torch.arange(len(last), device=hidden.device), last].float()
 
-    hooks = [
-        loaded.layers[layer - 1].register_forward_hook(
-            lambda _module, _args, output, layer=layer: take(layer, output[0] if isinstance(output, tuple) else output)
-        )
-        for layer in {point.layer for point in points} - {loaded.depth}
-    ]
+    def states_of(ids: Any, lengths: Any) -> list[Float32s]:
+        now.lengths, now.states = lengths, {}
+        with torch.inference_mode():
+            # No mask: a causal model's tokens do not see the padding on their right, and kernels without are faster.
+            take(loaded.depth, loaded.model(input_ids=ids, use_cache=False).last_hidden_state)
+        return [now.states[point].cpu().numpy() for point in points]
+
+    def watch(layer: int) -> Any:
+        def passing(_module: Any, _args: Any, output: Any) -> None:
+            take(layer, output[0] if isinstance(output, tuple) else output)
+
+        return loaded.layers[layer - 1].register_forward_hook(passing)
+
+    hooks = [watch(layer) for layer in {point.layer for point in points} - {loaded.depth}]
     try:
-        # No mask: a causal model's tokens do not see the padding on their right, and kernels without one are faster.
-        take(loaded.depth, loaded.model(input_ids=ids, use_cache=False).last_hidden_state)
+        yield states_of
     finally:
         for hook in hooks:
             hook.remove()
-    return [states[point].cpu().numpy() for point in points]
 
 
 def _base(adapter: Path) -> Path:
@@ -194,13 +210,14 @@ def _base(adapter: Path) -> Path:
 
 @contextlib.contextmanager
 def _reading(name: str, folder: Path) -> Iterator[None]:
-    """Turn what the libraries say of a model's files into one line, and keep their progress bars away."""
+    """Turn what the libraries say of a model's files into one line; no progress bars, no remark on the unused head."""
     try:
         from transformers.utils import logging
     except ImportError as error:
         raise RouterError(f"the encoder {name!r} needs transformers: pip install 'leeroo[local]'") from error
-    had_bar = logging.is_progress_bar_enabled()
+    had_bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()
     try:
         yield
     except (RouterError, PoolError):
@@ -209,5 +226,6 @@ def _reading(name: str, folder: Path) -> Iterator[None]:
         reason = str(error).strip().split("\n")[0]
         raise RouterError(f"the encoder {name!r} cannot be loaded from {folder}: {reason}") from error
     finally:
+        logging.set_verbosity(verbosity)
         if had_bar:
             logging.enable_progress_bar()

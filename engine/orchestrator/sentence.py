@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.batching import MAX_CHARACTERS, MAX_TOKENS, Ints, Passes, batches
+from leeroo.engine.orchestrator.batching import MAX_CHARACTERS, MAX_TOKENS, Float32s, Ints, Passes, batches, in_parallel
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -32,15 +33,17 @@ def passes(name: str, folder: Path, made_of: str, texts: Sequence[str]) -> Passe
         RouterError: it cannot be loaded.
     """
     model = load(name, folder, made_of)
+    device = model.device.type
     beginnings = [text[:MAX_CHARACTERS] for text in texts]
-    for batch in batches(_lengths(model, beginnings), _BATCH_TOKENS.get(model.device.type, 1024)):
-        vectors = model.encode(
-            [beginnings[i] for i in batch],
-            batch_size=len(batch),
-            show_progress_bar=False,
-            normalize_embeddings=True,
-        )
-        yield batch, [vectors.astype(np.float32, copy=False)]
+
+    def run(batch: Ints) -> Float32s:
+        some = [beginnings[i] for i in batch]
+        made = model.encode(some, batch_size=len(some), show_progress_bar=False, normalize_embeddings=True)
+        return np.asarray(made, np.float32)
+
+    filled = batches(_lengths(model, beginnings), _BATCH_TOKENS.get(device, 1024))
+    for batch, vectors in in_parallel(run, filled, on_cpu=device == "cpu"):
+        yield batch, [vectors]
 
 
 @lru_cache(maxsize=2)
@@ -66,7 +69,24 @@ def load(name: str, folder: Path, made_of: str) -> SentenceTransformer:  # noqa:
         if had_bar:
             logging.enable_progress_bar()
     model.max_seq_length = min(model.max_seq_length or MAX_TOKENS, MAX_TOKENS)
+    _take_turns(model)
     return model
+
+
+def _take_turns(model: Any) -> None:
+    """Let one thread at a time tokenise: tokenizers refuse to work for a second one while their settings change."""
+    turn = threading.RLock()
+    for name in ("preprocess", "tokenize"):
+        if tokenise := getattr(model, name, None):
+            setattr(model, name, _one_by_one(tokenise, turn))
+
+
+def _one_by_one(function: Callable[..., Any], turn: threading.RLock) -> Callable[..., Any]:
+    def in_turn(*args: Any, **kwargs: Any) -> Any:
+        with turn:
+            return function(*args, **kwargs)
+
+    return in_turn
 
 
 def _lengths(model: SentenceTransformer, texts: Sequence[str]) -> Ints:

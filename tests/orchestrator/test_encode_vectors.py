@@ -1,0 +1,186 @@
+"""Vectors on disk: a text is encoded once, whatever happens to the process or the file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from leeroo.engine.errors import RouterError
+from leeroo.engine.orchestrator import hidden, vectors
+from leeroo.engine.orchestrator.encode import encode, encode_all
+
+TEXTS = [f"Question number {i}, and what about it?" for i in range(60)]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of its own."""
+    monkeypatch.setenv("LEEROO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LEEROO_VECTORS_GIB", "4")
+    return tmp_path / "cache"
+
+
+def counted(texts: list[str], *specs: str) -> tuple[dict[str, np.ndarray], int]:
+    """The vectors, and how many texts had to be encoded for them."""
+    told = [(0, 0)]
+    return encode_all(texts, specs, lambda done, total: told.append((done, total))), told[-1][0]
+
+
+def test_a_text_is_encoded_once(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on disk is not made again, nor is the model loaded for it."""
+    specs = [f"{tiny_llama}@3-mean", f"{tiny_llama}@7-last"]
+    first, made = counted(TEXTS[:40], *specs)
+    assert made == 40
+    both, made = counted(TEXTS, *specs)
+    assert made == 20
+    monkeypatch.setattr(hidden, "_truncated", None)
+    again, made = counted(TEXTS[::-1], *specs)
+    assert made == 0
+    for spec in specs:
+        assert (both[spec][:40] == first[spec]).all()
+        assert (again[spec][::-1] == both[spec]).all()
+
+
+def test_only_what_is_missing_is_made(tiny_llama: Path) -> None:
+    """Another layer of the same texts is made without the layer that is there, and both are right."""
+    low, high = f"{tiny_llama}@2-mean", f"{tiny_llama}@8-mean"
+    alone, _ = counted(TEXTS, high)
+    both, made = counted(TEXTS, high, low)
+    assert made == len(TEXTS)
+    assert (both[high] == alone[high]).all()
+    assert np.abs(both[low] - both[high]).max() > 0.01
+
+
+def test_static_vectors_are_not_kept(tiny_bert: Path, home: Path) -> None:
+    """A static encoder is faster than the disk."""
+    assert counted(TEXTS, f"static:{tiny_bert}")[1] == len(TEXTS)
+    assert not (home / "vectors.sqlite").exists()
+
+
+def test_another_model_under_the_same_name_has_its_own(tiny_llama: Path, tmp_path: Path) -> None:
+    """Vectors of a model whose files have changed are not used, and the changed model is the one that runs."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_llama, folder)
+    before, _ = counted(TEXTS, f"{folder}@3-mean")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.no_grad():
+        model.model.layers[0].mlp.up_proj.weight.mul_(30)
+    model.save_pretrained(folder)
+    after, made = counted(TEXTS, f"{folder}@3-mean")
+    assert made == len(TEXTS)
+    assert np.abs(before[f"{folder}@3-mean"] - after[f"{folder}@3-mean"]).max() > 1e-3
+
+
+def test_a_killed_process_loses_only_seconds(tiny_llama: Path, home: Path) -> None:
+    """After kill -9 in the middle, what was made a few seconds before is there."""
+    script = f"""
+import os, signal
+from leeroo.engine.orchestrator import encode
+encode._KEEP_EVERY_S = encode._TELL_EVERY_S = 0
+texts = [f"Question number {{i}}, and what about it?" for i in range(60)]
+encode.encode(texts, "{tiny_llama}@8-mean", lambda done, total: done >= 30 and os.kill(os.getpid(), signal.SIGKILL))
+"""
+    killed = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    made = counted(TEXTS, f"{tiny_llama}@8-mean")[1]
+    assert 0 < made <= 30
+
+
+def test_a_damaged_file_is_no_error(tiny_llama: Path, home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Garbage in its place is said once, in one line that names the file, and texts are encoded all the same."""
+    home.mkdir()
+    (home / "vectors.sqlite").write_bytes(b"this is no database" * 1000)
+    first = encode(TEXTS, f"{tiny_llama}@3-mean")
+    assert np.isfinite(first).all()
+    assert (first == encode(TEXTS, f"{tiny_llama}@3-mean")).all()
+    assert len(caplog.messages) == 1
+    assert str(home / "vectors.sqlite") in caplog.messages[0]
+    assert "\n" not in caplog.messages[0]
+
+
+def test_a_place_that_cannot_be_written_is_no_error(
+    tiny_llama: Path, home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cache folder that cannot be made is said once."""
+    home.write_text("a file is in the way")
+    assert np.isfinite(encode(TEXTS[:3], f"{tiny_llama}@3-mean")).all()
+    assert np.isfinite(encode(TEXTS, f"{tiny_llama}@3-mean")).all()
+    assert len(caplog.messages) == 1
+
+
+def test_a_damaged_vector_is_made_again(tiny_llama: Path, home: Path) -> None:
+    """A vector with a wrong byte, or cut short, is not used but replaced."""
+    spec = f"{tiny_llama}@3-mean"
+    right, _ = counted(TEXTS, spec)
+    with sqlite3.connect(home / "vectors.sqlite") as db:
+        db.execute("UPDATE vectors SET vector = zeroblob(length(vector)) WHERE rowid = 5")
+        db.execute("UPDATE vectors SET vector = substr(vector, 1, 7) WHERE rowid = 1")
+    db.close()
+    mended, made = counted(TEXTS, spec)
+    assert made == 2
+    assert np.abs(mended[spec] - right[spec]).max() < 1e-5
+    assert counted(TEXTS, spec)[1] == 0
+
+
+def test_the_oldest_are_dropped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file stays below its limit; the newest vectors are there, the oldest are not."""
+    monkeypatch.setenv("LEEROO_VECTORS_GIB", str(1 / 1024))
+    vector = np.ones(256, np.float32)
+    keys = [i.to_bytes(32, "big") for i in range(4000)]
+    for start in range(0, len(keys), 100):
+        vectors.keep([(key, vector) for key in keys[start : start + 100]])
+    found, _ = vectors.look_up(keys)
+    assert len(keys) / 8 < len(found) < len(keys) / 3
+    assert (found == np.arange(len(keys) - len(found), len(keys))).all()
+    assert (home / "vectors.sqlite").stat().st_size < 2 * 2**20
+
+
+def test_no_vectors_are_kept_when_none_are_wanted(
+    tiny_llama: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a limit of 0 there is no file; a limit that is no number is one line."""
+    monkeypatch.setenv("LEEROO_VECTORS_GIB", "0")
+    encode(TEXTS[:2], f"{tiny_llama}@3-mean")
+    assert not home.exists()
+    monkeypatch.setenv("LEEROO_VECTORS_GIB", "much")
+    with pytest.raises(RouterError, match="LEEROO_VECTORS_GIB"):
+        encode(TEXTS[:2], f"{tiny_llama}@3-mean")
+
+
+def test_processes_may_write_at_once(home: Path) -> None:
+    """Four processes that add vectors to a file that is not there yet lose none of them."""
+    script = """
+import sys, numpy as np
+from leeroo.engine.orchestrator import vectors
+for i in range(50):
+    vectors.keep([(f"{sys.argv[1]} {i} {j}".encode(), np.full(64, i, np.float32)) for j in range(10)])
+"""
+    running = [subprocess.Popen([sys.executable, "-c", script, str(i)], stderr=subprocess.PIPE) for i in range(4)]
+    for process in running:
+        assert process.communicate(timeout=120)[1] == b""
+    found, _ = vectors.look_up([f"{p} {i} {j}".encode() for p in range(4) for i in range(50) for j in range(10)])
+    assert len(found) == 2000
+
+
+def test_looking_up_is_fast() -> None:
+    """12,000 vectors are found in well under two seconds."""
+    keys = [os.urandom(32) for _ in range(12_000)]
+    vectors.keep(zip(keys, np.random.default_rng(0).random((12_000, 384), np.float32), strict=True))
+    start = time.perf_counter()
+    found, of_found = vectors.look_up(keys)
+    assert time.perf_counter() - start < 1.5
+    assert len(found) == 12_000
+    assert of_found is not None
+    assert of_found.shape == (12_000, 384)
