@@ -13,7 +13,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from leeroo import cli_orchestrator
 from leeroo.engine.errors import LeerooError, RowsFailed, UsageError
+from leeroo.options import (
+    ROWS,
+    AsJson,
+    Budget,
+    Column,
+    CostWeight,
+    Input,
+    LatencyWeight,
+    Limit,
+    Out,
+    Pinned,
+    PoolFile,
+    Prefix,
+    Private,
+    ProgressBar,
+    RouterDir,
+    StoreDir,
+)
 
 if TYPE_CHECKING:
     from leeroo.engine.answer import Engine
@@ -31,60 +50,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
-_POOL = "Who answers"
-_MONEY = "Money and time"
-_ROWS = "Rows"
-
-Input = Annotated[
-    str,
-    typer.Argument(metavar="INPUT", help="Parquet, CSV or JSONL, a glob of them in quotes, or - for JSONL on stdin."),
-]
-Out = Annotated[
-    Path, typer.Option("--out", help="Where the table goes: .parquet, .csv, .jsonl, or a folder of Parquet parts.")
-]
-Column = Annotated[str, typer.Option("--column", help="The column with the questions.", rich_help_panel=_ROWS)]
-PoolFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--pool", help="Pool file (TOML) with the experts; the embedded local pool without.", rich_help_panel=_POOL
-    ),
-]
-RouterDir = Annotated[
-    Path | None,
-    typer.Option("--router", help="Folder of a trained router (see leeroo train).", rich_help_panel=_POOL),
-]
-StoreDir = Annotated[
-    Path | None,
-    typer.Option(
-        "--store", help="Folder of the answer store: what stands there is not paid for again.", rich_help_panel=_ROWS
-    ),
-]
-Budget = Annotated[
-    float | None,
-    typer.Option("--max-cost-usd", help="Spend at most this on the whole table.", rich_help_panel=_MONEY),
-]
-CostWeight = Annotated[
-    float | None,
-    typer.Option(
-        "--cost-weight", help="Score points that one dollar is worth; instead of a budget.", rich_help_panel=_MONEY
-    ),
-]
-LatencyWeight = Annotated[
-    float, typer.Option("--latency-weight", help="Score points that one second is worth.", rich_help_panel=_MONEY)
-]
-Private = Annotated[
-    str | None,
-    typer.Option("--private-column", help="Rows with true here never leave local experts.", rich_help_panel=_POOL),
-]
-Pinned = Annotated[str | None, typer.Option("--expert", help="Ask this expert for every row.", rich_help_panel=_POOL)]
-Prefix = Annotated[
-    str, typer.Option("--prefix", help="Goes before the names of the added columns.", rich_help_panel=_ROWS)
-]
-Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Only the first N rows.", rich_help_panel=_ROWS)]
-ProgressBar = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
-
-
 @app.command(epilog="Example:  leeroo run tickets.csv --column text --out answers.parquet --max-cost-usd 2.50")
 def run(
     source: Input,
@@ -101,7 +66,7 @@ def run(
     on_error: Annotated[
         Literal["null", "fail"],
         typer.Option(
-            "--on-error", help="A row that fails is NULL with its error, or fails the run.", rich_help_panel=_ROWS
+            "--on-error", help="A row that fails is NULL with its error, or fails the run.", rich_help_panel=ROWS
         ),
     ] = "null",
     limit: Limit = None,
@@ -219,27 +184,6 @@ def sql(
             raise UsageError(str(error).strip().splitlines()[0]) from error
 
 
-@app.command(epilog="Example:  leeroo train --data outcomes/ --out router/")
-def train(
-    data: Annotated[
-        list[Path],
-        typer.Option("--data", help="Folder with queries, outcomes and experts as Parquet; give it again for more."),
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Folder of the new router.")],
-    encoder: Annotated[
-        str | None, typer.Option("--encoder", help="Sentence encoder: a hub id or a folder; MiniLM without.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
-) -> None:
-    """Train a router on recorded outcomes: how well each expert answered which question."""
-    from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
-    from leeroo.engine.orchestrator.learn import train as learn
-
-    learned = learn(data, encoder or DEFAULT_ENCODER, seed, lambda line: typer.echo(line, err=True))
-    learned.save(out)
-    typer.echo(f"router for {len(learned.experts)} experts: {out}", err=True)
-
-
 @app.command(epilog="Example:  leeroo experts --pool pool.toml")
 def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
     """List the experts of a pool: prices, whose they are, and whether each can run here."""
@@ -251,6 +195,9 @@ def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
         print(json.dumps({"experts": listed}))
     else:
         print_experts(listed)
+
+
+cli_orchestrator.add_to(app)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,61 @@
+"""The options that several commands share, each with the same words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+POOL = "Who answers"
+MONEY = "Money and time"
+ROWS = "Rows"
+
+Input = Annotated[
+    str,
+    typer.Argument(metavar="INPUT", help="Parquet, CSV or JSONL, a glob of them in quotes, or - for JSONL on stdin."),
+]
+Out = Annotated[
+    Path, typer.Option("--out", help="Where the table goes: .parquet, .csv, .jsonl, or a folder of Parquet parts.")
+]
+Column = Annotated[str, typer.Option("--column", help="The column with the questions.", rich_help_panel=ROWS)]
+PoolFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--pool", help="Pool file (TOML) with the experts; the embedded local pool without.", rich_help_panel=POOL
+    ),
+]
+RouterDir = Annotated[
+    Path | None,
+    typer.Option("--router", help="Folder of a trained router (see leeroo train).", rich_help_panel=POOL),
+]
+StoreDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", help="Folder of the answer store: what stands there is not paid for again.", rich_help_panel=ROWS
+    ),
+]
+Budget = Annotated[
+    float | None,
+    typer.Option("--max-cost-usd", help="Spend at most this on the whole table.", rich_help_panel=MONEY),
+]
+CostWeight = Annotated[
+    float | None,
+    typer.Option(
+        "--cost-weight", help="Score points that one dollar is worth; instead of a budget.", rich_help_panel=MONEY
+    ),
+]
+LatencyWeight = Annotated[
+    float, typer.Option("--latency-weight", help="Score points that one second is worth.", rich_help_panel=MONEY)
+]
+Private = Annotated[
+    str | None,
+    typer.Option("--private-column", help="Rows with true here never leave local experts.", rich_help_panel=POOL),
+]
+Pinned = Annotated[str | None, typer.Option("--expert", help="Ask this expert for every row.", rich_help_panel=POOL)]
+Prefix = Annotated[
+    str, typer.Option("--prefix", help="Goes before the names of the added columns.", rich_help_panel=ROWS)
+]
+Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Only the first N rows.", rich_help_panel=ROWS)]
+ProgressBar = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
