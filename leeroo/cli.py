@@ -50,6 +50,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+
 @app.command(epilog="Example:  leeroo run tickets.csv --column text --out answers.parquet --max-cost-usd 2.50")
 def run(
     source: Input,
