@@ -69,7 +69,7 @@ def read_outcomes(folders: Sequence[Path], split: str = "train") -> Outcomes:
             _check(con, i, folder)
         con.execute(_JOINED.format(folders=_union(len(folders))), {"split": split})
         con.execute(_CELLS)
-        found = con.sql("SELECT count(DISTINCT item) FROM cells").fetchone()
+        found = con.execute("SELECT count(DISTINCT item) FROM cells").fetchone()
         if found is None or found[0] < LEAST_QUESTIONS:
             where = ", ".join(map(str, folders))
             raise RouterError(
@@ -192,7 +192,7 @@ def _open(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
 def _check(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
     files = {name: folder / f"{name}.parquet" for name in _COLUMNS}
     for query, message in _WRONG:
-        found = con.sql(query.format(i=i)).fetchone()
+        found = con.execute(query.format(i=i)).fetchone()
         if found is not None and found[0]:
             raise RouterError(message.format(n=found[0], **files))
 
@@ -205,7 +205,7 @@ def _union(folders: int) -> str:
 def _collect(con: duckdb.DuckDBPyConnection) -> Outcomes:
     texts = con.sql("SELECT question, prompt, subject, category FROM items ORDER BY item").fetchall()
     experts = tuple(name for (name,) in con.sql("SELECT expert FROM names ORDER BY slot").fetchall())
-    cells = con.sql("FROM cells").fetchnumpy()
+    cells = con.execute("FROM cells").fetchnumpy()
     at = (cells["item"], cells["slot"])
 
     def table(column: str) -> Float32s:
