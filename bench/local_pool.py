@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.orchestrator.choose import choose
+from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.learn import train
 from leeroo.engine.orchestrator.predict import Router
 from leeroo.engine.pool import load_pool
@@ -153,7 +154,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="answer all questions anew")
     if parser.parse_args().record:
         record()
-    router = train([DATA], on_progress=print)
+    router = train([DATA], [DEFAULT_ENCODER], on_progress=print)
     router.save(ROUTER)
     report(router)
 

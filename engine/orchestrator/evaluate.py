@@ -141,7 +141,7 @@ def evaluate(
     prices = prices_of(data, names)
     test = _complete(recorded(outcomes, names, prices), names, notes)
     say(f"predicting {len(names)} experts on {len(test.prompts):,} questions")
-    scores_pred, costs_pred = _predicted(router, test.prompts, names, prices, notes)
+    scores_pred, costs_pred = _predicted(router, test, names, prices, notes)
     points = dict(zip(names, singles(test.scores, test.costs), strict=True))
     best = max(names, key=lambda name: (points[name].accuracy, -points[name].cost_usd_per_1k))
     cheapest = min(names, key=lambda name: (points[name].cost_usd_per_1k, -points[name].accuracy))
@@ -219,10 +219,10 @@ def _complete(of_all: Recorded, names: Sequence[str], notes: list[str]) -> Recor
 
 
 def _predicted(
-    router: Router, prompts: list[str], names: Sequence[str], prices: Float32s, notes: list[str]
+    router: Router, test: Recorded, names: Sequence[str], prices: Float32s, notes: list[str]
 ) -> tuple[Float64s, Float64s]:
     """Expected scores and USD, [n, e]."""
-    prediction = router.predict(prompts)
+    prediction = router.predict(test.prompts, list(zip(test.subjects, test.categories, strict=True)))
     columns = [router.experts.index(name) for name in names]
     scores, prompt, completion = (
         table[:, columns].astype(np.float64)
@@ -251,9 +251,10 @@ def _baselines(
     say(f"learning the baselines from {len(train.prompts):,} questions")
     values = np.concatenate([train.scores, train.costs], axis=1)
     by_subject = subject_means(values, train.subjects, train.categories, test.subjects, test.categories)
-    vectors = encode(train.prompts, router.encoder)
+    encoder = router.encoders[0]
+    vectors = encode(train.prompts, encoder)
     k = best_neighbours(train.scores, vectors)
-    nearest = neighbour_means(values, vectors, encode(test.prompts, router.encoder), k)
+    nearest = neighbour_means(values, vectors, encode(test.prompts, encoder), k)
     e = len(names)
     return {"subject_mean": (by_subject[:, :e], by_subject[:, e:]), "knn": (nearest[:, :e], nearest[:, e:])}
 

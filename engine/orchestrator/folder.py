@@ -1,4 +1,4 @@
-"""A router on disk: `router.json` for people and checks, `heads.npz` for the numbers. Nothing in it is executed."""
+"""A router on disk: `router.json` for people and checks, `numbers.npz` for the numbers. Nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -7,47 +7,54 @@ import io
 import json
 import tempfile
 import zipfile
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leeroo.engine.errors import OutputError, RouterError
-from leeroo.engine.orchestrator.heads import Float32s, Heads
+from leeroo.engine.orchestrator.features import Features
+from leeroo.engine.orchestrator.heads import Heads
 from leeroo.engine.orchestrator.summary import Summary
 
-FORMAT = 1
-_CARD, _HEADS = "router.json", "heads.npz"
+FORMAT = 2
+_CARD, _FILE = "router.json", "numbers.npz"
 _LIBRARIES = ("leeroo", "numpy", "torch", "transformers", "sentence-transformers")
-_ARRAYS = {*Heads.__dataclass_fields__, "probe"}
+_NUMBERS = {*Heads.__dataclass_fields__, *Features.__dataclass_fields__, "probe"}
+
+Names = dict[str, list[str]]
+Numbers = dict[str, npt.NDArray[Any]]
 
 
 class Card(BaseModel):
-    """What `router.json` holds; `heads_sha256` is of the other file, so that a damaged one is not even opened."""
+    """What `router.json` holds; `numbers_sha256` is of the other file, so that a damaged one is not even opened."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int
     fingerprint: str
-    heads_sha256: str
-    encoder: str
+    numbers_sha256: str
+    encoders: list[str]
     experts: list[str]
+    subjects: list[str]
+    categories: list[str]
     training: Summary
     libraries: dict[str, str]
 
 
-def fingerprint(encoder: str, experts: Sequence[str], arrays: dict[str, Float32s]) -> str:
+def fingerprint(names: Names, numbers: Numbers) -> str:
     """SHA-256, in hex, of all that decides a router's predictions."""
-    digest = hashlib.sha256(json.dumps([FORMAT, encoder, list(experts)]).encode())
-    for name, array in sorted(arrays.items()):
+    digest = hashlib.sha256(json.dumps([FORMAT, names], sort_keys=True).encode())
+    for name, array in sorted(numbers.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
 
-def save(path: Path, encoder: str, experts: Sequence[str], arrays: dict[str, Float32s], training: Summary) -> None:
+def save(path: Path, names: Names, numbers: Numbers, training: Summary) -> None:
     """Write a router folder beside its place, then move it there.
 
     Raises:
@@ -55,14 +62,13 @@ def save(path: Path, encoder: str, experts: Sequence[str], arrays: dict[str, Flo
     """
     if path.exists() and not (path / _CARD).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise OutputError(f"{path} exists and is not a router: name another folder for the new one")
-    heads = io.BytesIO()
-    np.savez(heads, **arrays)  # type: ignore[arg-type]  # its stub takes a name for a flag
+    packed = io.BytesIO()
+    np.savez(packed, **numbers)  # type: ignore[arg-type]  # its stub takes a name for a flag
     card = Card(
         format=FORMAT,
-        fingerprint=fingerprint(encoder, experts, arrays),
-        heads_sha256=hashlib.sha256(heads.getvalue()).hexdigest(),
-        encoder=encoder,
-        experts=list(experts),
+        fingerprint=fingerprint(names, numbers),
+        numbers_sha256=hashlib.sha256(packed.getvalue()).hexdigest(),
+        **names,
         training=training,
         libraries=_libraries(),
     )
@@ -72,7 +78,7 @@ def save(path: Path, encoder: str, experts: Sequence[str], arrays: dict[str, Flo
             fresh, old = Path(beside) / "fresh", Path(beside) / "old"
             fresh.mkdir()
             (fresh / _CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            (fresh / _HEADS).write_bytes(heads.getvalue())
+            (fresh / _FILE).write_bytes(packed.getvalue())
             _swap(fresh, path, old)
     except OSError as error:
         raise OutputError(f"the router cannot be written to {path}: {error.strerror or error}") from error
@@ -90,7 +96,7 @@ def _swap(fresh: Path, path: Path, old: Path) -> None:
         raise
 
 
-def load(path: Path) -> tuple[Card, dict[str, Float32s]]:
+def load(path: Path) -> tuple[Card, Numbers]:
     """Read a router folder and check that it is whole.
 
     Raises:
@@ -101,10 +107,11 @@ def load(path: Path) -> tuple[Card, dict[str, Float32s]]:
     if not (path / _CARD).is_file():
         raise RouterError(f"{path} is not a router folder: it has no {_CARD}")
     card = _read_card(path)
-    arrays = _read_arrays(path, card)
-    if fingerprint(card.encoder, card.experts, arrays) != card.fingerprint:
-        raise _damaged(path, f"{_HEADS} and {_CARD} do not belong together")
-    return card, arrays
+    numbers = _read_numbers(path, card)
+    names: Names = {name: getattr(card, name) for name in ("encoders", "experts", "subjects", "categories")}
+    if fingerprint(names, numbers) != card.fingerprint:
+        raise _damaged(path, f"{_FILE} and {_CARD} do not belong together")
+    return card, numbers
 
 
 def _read_card(path: Path) -> Card:
@@ -119,18 +126,18 @@ def _read_card(path: Path) -> Card:
         raise _damaged(path, f"{_CARD} cannot be read") from error
 
 
-def _read_arrays(path: Path, card: Card) -> dict[str, Float32s]:
+def _read_numbers(path: Path, card: Card) -> Numbers:
     try:
-        heads = (path / _HEADS).read_bytes()
-        if hashlib.sha256(heads).hexdigest() != card.heads_sha256:
-            raise _damaged(path, f"{_HEADS} and {_CARD} do not belong together")
-        with np.load(io.BytesIO(heads), allow_pickle=False) as stored:
-            arrays = {name: np.asarray(stored[name]) for name in stored.files}
+        packed = (path / _FILE).read_bytes()
+        if hashlib.sha256(packed).hexdigest() != card.numbers_sha256:
+            raise _damaged(path, f"{_FILE} and {_CARD} do not belong together")
+        with np.load(io.BytesIO(packed), allow_pickle=False) as stored:
+            numbers = {name: np.asarray(stored[name]) for name in stored.files}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise _damaged(path, f"{_HEADS} cannot be read") from error
-    if arrays.keys() != _ARRAYS:
-        raise _damaged(path, f"{_HEADS} does not hold what it should")
-    return arrays
+        raise _damaged(path, f"{_FILE} cannot be read") from error
+    if numbers.keys() != _NUMBERS:
+        raise _damaged(path, f"{_FILE} does not hold what it should")
+    return numbers
 
 
 def _damaged(path: Path, reason: str) -> RouterError:

@@ -1,4 +1,4 @@
-"""Heads: the learned numbers, from a text's vector and length to what each expert would make of it.
+"""Heads: the learned numbers, from a question's features and length to what each expert would make of it.
 
 Plain NumPy; knows neither how they were learned nor where they are kept.
 """
@@ -37,11 +37,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Heads:
-    """Linear heads on vectors of d dimensions for e experts; every array is float32.
+    """Linear heads on k features for e experts; every array is float32.
 
     Attributes:
-        score_weight, score_bias: [d, e] and [e], calibrated log-odds of success.
-        length_weight, length_bias: [d, e] and [e], completion tokens, or their logarithm.
+        score_weight, score_bias: [k, e] and [e], calibrated log-odds of success.
+        context_weight, context_bias: Likewise, on features that know the question's context; [0, e] if none is known.
+        length_weight, length_bias: [k, e] and [e], completion tokens, or their logarithm.
         length_log: [e], 1 where it is the logarithm.
         length_scale: [e], factor that makes the mean right after exponentiation.
         length_low, length_high: [e], least and most completion tokens ever seen.
@@ -51,6 +52,8 @@ class Heads:
 
     score_weight: Float32s
     score_bias: Float32s
+    context_weight: Float32s
+    context_bias: Float32s
     length_weight: Float32s
     length_bias: Float32s
     length_log: Float32s
@@ -64,21 +67,29 @@ class Heads:
         """All the numbers, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def predict(self, vectors: Float32s, measures: Float32s) -> Prediction:
-        """What to expect of texts with these vectors [n, d] and measures [n, 2]."""
-        completion = self.lengths(vectors)
+    def predict(self, features: Float32s, measures: Float32s) -> Prediction:
+        """What to expect of questions with these features [n, k] and measures [n, 2], whatever their context."""
+        completion = self.lengths(features)
         prompt = self.prompt_line[0] + measures @ self.prompt_line[1:]
         latency = self.latency_line[0] + self.latency_line[1] * completion
         return Prediction(
-            scores=sigmoid(vectors @ self.score_weight + self.score_bias),
+            scores=sigmoid(self.log_odds(features)),
             prompt_tokens=np.maximum(prompt, 1).astype(np.float32),
             completion_tokens=completion,
             latency_ms=latency.astype(np.float32),
         )
 
-    def lengths(self, vectors: Float32s) -> Float32s:
+    def log_odds(self, features: Float32s) -> Float32s:
+        """Calibrated log-odds of success [n, e], whatever the context."""
+        return np.asarray(features @ self.score_weight + self.score_bias)
+
+    def scores_in_context(self, features: Float32s) -> Float32s:
+        """Expected scores [n, e] by features [n, k] that know the context."""
+        return sigmoid(features @ self.context_weight + self.context_bias)
+
+    def lengths(self, features: Float32s) -> Float32s:
         """Expected completion tokens [n, e]."""
-        linear = vectors @ self.length_weight + self.length_bias
+        linear = features @ self.length_weight + self.length_bias
         tokens = np.where(self.length_log > 0, np.exp(np.minimum(linear, 30)), linear) * self.length_scale
         return np.clip(tokens, self.length_low, self.length_high).astype(np.float32)
 

@@ -7,127 +7,187 @@ RouterBench's (Hu et al. 2024, arXiv 2403.12031).
 
 from __future__ import annotations
 
-import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER, encode
+from leeroo.engine.orchestrator.contexts import Contexts, fit_contexts
+from leeroo.engine.orchestrator.encode import DEFAULT_ENCODERS, candidates, encode, encode_all
+from leeroo.engine.orchestrator.features import Features, fit_features
 from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
 from leeroo.engine.orchestrator.lengths import learn_latency_lines, learn_lengths, learn_prompt_lines
 from leeroo.engine.orchestrator.outcomes import Outcomes, read_outcomes
 from leeroo.engine.orchestrator.predict import PROBE, Router
-from leeroo.engine.orchestrator.quality import Lessons, Quality, learn_quality
+from leeroo.engine.orchestrator.quality import Quality, learn_quality
+from leeroo.engine.orchestrator.ridge import Ints
 from leeroo.engine.orchestrator.summary import Summary
+from leeroo.engine.orchestrator.surface import surface
 
-_FOLDS = 5
-# Texts encoded between two progress lines.
-_CHUNK = 1024
+Say = Callable[[str], None]
 
-Ints = npt.NDArray[np.int64]
+# Of so many questions whose bare form is another text than their prompt, one is also learned in that form.
+_BARE = 4
+# Questions on which the layers of a causal model are compared.
+_COMPARED = 1500
+_TELL_EVERY_S = 5.0
 
 
 def train(
     data: Sequence[Path],
-    encoder: str = DEFAULT_ENCODER,
+    encoders: Sequence[str] = DEFAULT_ENCODERS,
     seed: int = 0,
-    on_progress: Callable[[str], None] | None = None,
+    on_progress: Say | None = None,
 ) -> Router:
     """Learn a router from the rows with `split = 'train'` of data folders, taken together.
 
-    Each expert is learned from the questions that it has outcomes for. A question whose prompt is another
-    text (with the options of a multiple choice, say) is learned in both forms, as users ask in both.
+    Each expert is learned from the questions that it has outcomes for, with the others' help. Questions are learned as
+    their prompts; where the bare question is another text (without the options of a multiple choice, say), some of them
+    also in that form, as users ask in both.
 
     Args:
         data: Data folders.
-        encoder: Sentence encoder, a hub id or a folder.
-        seed: Decides which questions are held out together in the cross-validation.
+        encoders: As `encode` describes them; of a causal model without a layer, validation chooses one.
+        seed: Of everything random.
         on_progress: Is told, in lines for people, what is being done.
 
     Raises:
-        RouterError: the data is not as `read_outcomes` wants it, or the encoder cannot be loaded.
-        PoolError: the encoder is nowhere to be found.
+        RouterError: the data is not as `read_outcomes` wants it, or an encoder cannot be loaded.
+        PoolError: an encoder is nowhere to be found.
     """
-    say = on_progress or _silence
+    say = on_progress or (lambda _: None)
     say(f"reading {', '.join(map(str, data))}")
     outcomes = read_outcomes([Path(folder) for folder in data])
-    say(f"{len(outcomes.questions)} training questions with outcomes of {len(outcomes.experts)} experts")
-    texts = _texts(outcomes)
-    vectors = _encode(texts.distinct, encoder, say)
-    lessons = _lessons(outcomes, texts, vectors, seed)
-    quality = learn_quality(lessons, say)
-    say("learning lengths")
-    heads = _heads(outcomes, texts, lessons, quality)
+    say(f"{len(outcomes.questions):,} training questions with outcomes of {len(outcomes.experts)} experts")
+    lessons = _lessons(outcomes, seed)
+    pinned = _pinned(encoders, lessons, seed, say)
+    blocks = _blocks(lessons.texts, pinned, say)
+    contexts = fit_contexts(outcomes.contexts)
+    features = fit_features(blocks, contexts.numbers(lessons.contexts), seed)
+    seen = np.concatenate(blocks, axis=1)
+    say(f"learning {len(outcomes.experts)} experts from {len(lessons.texts):,} texts")
+    quality, heads = _learn(features, seen, contexts, outcomes, lessons, say)
     summary = _summary(outcomes, quality, seed)
     say(f"held-out log loss {summary.log_loss:.4f}, calibration error {summary.ece:.4f}")
-    return Router(encoder, outcomes.experts, heads, encode([PROBE], encoder)[0], summary)
-
-
-def _silence(_: str) -> None:
-    """Tell nobody."""
+    probe = np.concatenate([encode([PROBE], encoder)[0] for encoder in pinned])
+    return Router(pinned, outcomes.experts, contexts, features, heads, probe, summary)
 
 
 @dataclass(frozen=True)
-class _Texts:
-    """The forms in which questions are learned: for each, whose it is, which text, and its weight; [n]."""
+class Lessons:
+    """The texts to learn from, [n].
 
-    distinct: list[str]
+    Attributes:
+        texts: Prompts, and some bare questions.
+        question: Which row of the outcomes each is a form of.
+        groups: Number of the bare question; what is held out together.
+        scores: [n, e].
+        contexts: (subject, category) of each.
+    """
+
+    texts: list[str]
     question: Ints
-    text: Ints
-    weight: Float32s
+    groups: Ints
+    scores: Float32s
+    contexts: list[tuple[str | None, str | None]]
 
 
-def _texts(outcomes: Outcomes) -> _Texts:
-    forms = [list(dict.fromkeys(pair)) for pair in zip(outcomes.questions, outcomes.prompts, strict=True)]
-    number = {text: i for i, text in enumerate(dict.fromkeys(text for form in forms for text in form))}
-    rows = [(i, number[text], 1 / len(form)) for i, form in enumerate(forms) for text in form]
-    question, text, weight = zip(*rows, strict=True)
-    return _Texts(list(number), np.array(question), np.array(text), np.array(weight, np.float32))
-
-
-def _encode(texts: list[str], encoder: str, say: Callable[[str], None]) -> Float32s:
-    parts = []
-    for start in range(0, len(texts), _CHUNK):
-        say(f"encoding: {start} of {len(texts)} texts")
-        parts.append(encode(texts[start : start + _CHUNK], encoder))
-    return np.concatenate(parts)
-
-
-def _lessons(outcomes: Outcomes, texts: _Texts, vectors: Float32s, seed: int) -> Lessons:
-    scores = outcomes.scores[texts.question]
-    known = np.isfinite(scores)
+def _lessons(outcomes: Outcomes, seed: int) -> Lessons:
+    n = len(outcomes.prompts)
+    differ = [row for row in range(n) if outcomes.questions[row] != outcomes.prompts[row]]
+    bare = np.random.default_rng(seed).permutation(differ)[: len(differ) // _BARE].astype(np.int64)
+    question = np.concatenate([np.arange(n), np.sort(bare)])
+    number: dict[str, int] = {}
+    groups = np.array([number.setdefault(text, len(number)) for text in outcomes.questions])
+    contexts = outcomes.contexts
     return Lessons(
-        vectors=vectors[texts.text],
-        scores=np.where(known, scores, 0).astype(np.float32),
-        weights=(known * texts.weight[:, None]).astype(np.float32),
-        folds=_folds(outcomes.questions, seed)[texts.question],
+        texts=outcomes.prompts + [outcomes.questions[row] for row in question[n:]],
+        question=question,
+        groups=groups[question],
+        scores=outcomes.scores[question],
+        contexts=[contexts[row] for row in question],
     )
 
 
-def _folds(questions: Sequence[str], seed: int) -> Ints:
-    """Folds of like size; the same question is always in the same, whatever stands beside it in its prompts."""
-    order = sorted(set(questions), key=lambda q: hashlib.sha256(f"{seed} {q}".encode()).digest())
-    fold = {question: i % _FOLDS for i, question in enumerate(order)}
-    return np.array([fold[question] for question in questions])
+def _pinned(encoders: Sequence[str], lessons: Lessons, seed: int, say: Say) -> tuple[str, ...]:
+    """The encoders, those of several layers at the one that predicts best on some of the questions.
+
+    Each question is held out in turn; those that most experts were asked are taken.
+    """
+    pinned = []
+    for encoder in encoders:
+        points = candidates(encoder)
+        if len(points) > 1:
+            order = np.random.default_rng(seed).permutation(len(lessons.texts))
+            known = np.isfinite(lessons.scores[order]).sum(axis=1)
+            some = np.sort(order[np.argsort(-known, kind="stable")[:_COMPARED]])
+            say(f"choosing one of {len(points)} layers and poolings of {encoder} on {len(some):,} texts")
+            vectors = encode_all([lessons.texts[i] for i in some], points, _teller(say))
+            losses = {point: _loss(vectors[point], lessons, some, seed) for point in points}
+            points = [min(points, key=losses.__getitem__)]
+            say(f"{points[0]}: held-out log loss {losses[points[0]]:.4f}")
+        pinned += points
+    return tuple(pinned)
 
 
-def _heads(outcomes: Outcomes, texts: _Texts, lessons: Lessons, quality: Quality) -> Heads:
-    tokens = outcomes.completion_tokens
-    lengths = learn_lengths(lessons.vectors, tokens[texts.question], texts.weight, lessons.folds)
-    return Heads(
-        score_weight=quality.weight,
+def _loss(vectors: Float32s, lessons: Lessons, some: Ints, seed: int) -> float:
+    nothing = np.zeros((len(some), 0), np.int64)
+    features = fit_features([vectors], nothing, seed)
+    turned = features.likeness(vectors) @ features.whitening()
+    return learn_quality(turned, lessons.scores[some], lessons.groups[some]).log_loss
+
+
+def _blocks(texts: list[str], encoders: Sequence[str], say: Say) -> list[Float32s]:
+    vectors = encode_all(texts, encoders, _teller(say))
+    return [*(vectors[encoder] for encoder in encoders), surface(texts)]
+
+
+def _teller(say: Say) -> Callable[[int, int], None]:
+    """Tells how far an encoder is, and how long it will take."""
+    begun, told = time.monotonic(), -_TELL_EVERY_S
+
+    def tell(done: int, total: int) -> None:
+        nonlocal told
+        now = time.monotonic()
+        if now - told >= _TELL_EVERY_S or done == total:
+            told = now
+            speed = done / max(now - begun, 1e-3)
+            say(f"encoding: {done:,} of {total:,} texts, {speed:,.0f} a second, {(total - done) / speed:,.0f} s left")
+
+    return tell
+
+
+def _learn(
+    features: Features, seen: Float32s, contexts: Contexts, outcomes: Outcomes, lessons: Lessons, say: Say
+) -> tuple[Quality, Heads]:
+    whitening = features.whitening()
+    turned = features.likeness(seen) @ whitening
+    counted = len(outcomes.prompts)
+    quality = learn_quality(turned, lessons.scores, lessons.groups, counted=counted)
+    say("learning lengths")
+    lengths = learn_lengths(turned, outcomes.completion_tokens[lessons.question], lessons.groups)
+    in_context, context_whitening = Quality.of_nothing(len(outcomes.experts)), np.zeros((0, 0), np.float32)
+    if contexts:
+        say(f"learning in the context of {contexts}")
+        numbers = contexts.numbers(lessons.contexts)
+        context_whitening = features.whitening(in_context=True)
+        turned = features.likeness(seen, numbers) @ context_whitening
+        in_context = learn_quality(turned, lessons.scores, lessons.groups, counted=counted)
+    return quality, Heads(
+        score_weight=whitening @ quality.weight,
         score_bias=quality.bias,
-        length_weight=lengths.weight,
+        context_weight=context_whitening @ in_context.weight,
+        context_bias=in_context.bias,
+        length_weight=whitening @ lengths.weight,
         length_bias=lengths.bias,
         length_log=lengths.log,
         length_scale=lengths.scale,
         length_low=lengths.low,
         length_high=lengths.high,
         prompt_line=learn_prompt_lines(measure(outcomes.prompts), outcomes.prompt_tokens),
-        latency_line=learn_latency_lines(tokens, outcomes.latency_ms),
+        latency_line=learn_latency_lines(outcomes.completion_tokens, outcomes.latency_ms),
     )
 
 
@@ -136,7 +196,7 @@ def _summary(outcomes: Outcomes, quality: Quality, seed: int) -> Summary:
         questions=len(outcomes.questions),
         outcomes=int(np.isfinite(outcomes.scores).sum()),
         seed=seed,
-        log_loss=float(np.mean([s.log_loss for s in quality.summaries])),
+        log_loss=quality.log_loss,
         ece=float(np.mean([s.ece for s in quality.summaries])),
         experts=dict(zip(outcomes.experts, quality.summaries, strict=True)),
     )

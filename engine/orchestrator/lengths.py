@@ -8,12 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from leeroo.engine.orchestrator.heads import Float32s
+from leeroo.engine.orchestrator.ridge import PENALTIES, Ints, Spectrum, spectrum
 
 Floats = npt.NDArray[np.floating]
-Ints = npt.NDArray[np.int64]
 
-# Ridge penalties on vectors of unit length; the last is as good as predicting the mean.
-_PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0, 1e6)
 # English text has about four bytes to a token; said of questions when no tokens were recorded.
 _TOKENS_PER_BYTE = 0.25
 # Below this many points a line gets no offset of its own.
@@ -32,29 +30,28 @@ class Lengths:
     high: Float32s
 
 
-def learn_lengths(vectors: Float32s, tokens: Float32s, weights: Float32s, folds: Ints) -> Lengths:
+def learn_lengths(features: Float32s, tokens: Float32s, groups: Ints) -> Lengths:
     """Fit a ridge regression of the completion tokens, or of their logarithm, for each expert.
 
-    Of the two, and of the penalties, those of least squared error in tokens on held-out folds are taken. A
-    factor makes the predictions right on average; for the logarithm it undoes the bias of going back
-    (Duan, "Smearing estimate", 1983). Predictions stay within the lengths that were seen. An expert without
-    recorded tokens is taken to write as much as the others do on average.
+    Of the two, and of the penalties, those of least squared error in tokens are taken, each question held out in turn.
+    A factor makes the predictions right on average; for the logarithm it undoes the bias of going back (Duan, "Smearing
+    estimate", 1983). Predictions stay within the lengths that were seen. An expert without recorded tokens is taken to
+    write as much as the others do on average.
 
     Args:
-        vectors: [n, d].
+        features: [n, k].
         tokens: [n, e], NaN where not recorded.
-        weights: [n], how much each text counts.
-        folds: [n], texts of one question in the same.
+        groups: [n], rows of the same question have the same number.
     """
     tokens = borrowed(tokens)
     known = np.isfinite(tokens)
-    d, e = vectors.shape[1], tokens.shape[1]
-    weight, log = np.zeros((d, e), np.float32), np.zeros(e, np.float32)
+    k, e = features.shape[1], tokens.shape[1]
+    weight, log = np.zeros((k, e), np.float32), np.zeros(e, np.float32)
     lengths = Lengths(weight, np.full(e, np.nan, np.float32), log, *np.full((3, e), np.nan, np.float32))
     for columns in _alike(known):
         rows = known[:, columns[0]]
         if rows.any():
-            _learn(lengths, columns, vectors[rows], tokens[rows][:, columns], weights[rows], folds[rows])
+            _learn(lengths, columns, spectrum(features[rows], groups[rows]), tokens[rows][:, columns])
     return lengths
 
 
@@ -90,45 +87,24 @@ def _alike(known: npt.NDArray[np.bool_]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _learn(
-    into: Lengths, columns: list[int], vectors: Float32s, tokens: Float32s, weights: Float32s, folds: Ints
-) -> None:
+def _learn(into: Lengths, columns: list[int], of: Spectrum, tokens: Float32s) -> None:
     """Fit the heads of `columns`, all tokens [n, columns] known."""
     logs = np.log(np.maximum(tokens, 1))
     both = np.concatenate([tokens, logs], axis=1)
-    low, high = tokens.min(axis=0), tokens.max(axis=0)
-    choices = []  # of each penalty: error and scale [2, columns], first of the tokens, then of their logarithms
-    for penalty in _PENALTIES:
-        held_out = np.empty_like(both)
-        for fold in np.unique(folds):
-            out = folds == fold
-            coefficients, offsets = _ridge(vectors[~out], both[~out], weights[~out], penalty)
-            held_out[out] = vectors[out] @ coefficients + offsets
-        linear, log = np.split(held_out, 2, axis=1)
-        guesses = [np.clip(guess, low, high) for guess in (linear, np.exp(np.minimum(log, 30)))]
-        scales = [_ratio(weights @ tokens, weights @ guess) for guess in guesses]
-        errors = [weights @ np.square(guess * scale - tokens) for guess, scale in zip(guesses, scales, strict=True)]
-        choices.append((np.stack(errors), np.stack(scales)))
-    errors_, scales_ = (np.stack(part) for part in zip(*choices, strict=True))  # [penalties, 2, columns]
-    best = errors_.reshape(-1, len(columns)).argmin(axis=0)
-    for choice in np.unique(best):
-        penalty, form = divmod(int(choice), 2)
-        coefficients, offsets = _ridge(vectors, both, weights, _PENALTIES[penalty])
-        for k in np.flatnonzero(best == choice):
-            j, source = columns[k], k + form * len(columns)
-            into.weight[:, j], into.bias[j] = coefficients[:, source], offsets[source]
-            into.log[j], into.scale[j] = form, scales_[penalty, form, k]
-            into.low[j], into.high[j] = low[k], high[k]
-
-
-def _ridge(vectors: Float32s, targets: Float32s, weights: Float32s, penalty: float) -> tuple[Float32s, Float32s]:
-    """Coefficients [d, t] and offsets [t] for targets [n, t]; zeros when there is nothing to learn from."""
-    from sklearn.linear_model import Ridge
-
-    if not len(vectors):
-        return np.zeros((vectors.shape[1], targets.shape[1]), np.float32), np.zeros(targets.shape[1], np.float32)
-    fitted = Ridge(alpha=penalty).fit(vectors, targets, sample_weight=weights)
-    return fitted.coef_.T, fitted.intercept_
+    means, low, high = both.mean(axis=0), tokens.min(axis=0), tokens.max(axis=0)
+    least = np.full(len(columns), np.inf)
+    for penalty in PENALTIES:
+        fit = of.fit(both - means, penalty)
+        linear, log = np.split(fit.held_out + means, 2, axis=1)
+        for form, guess in enumerate((linear, np.exp(np.minimum(log, 30)))):
+            guess = np.clip(guess, low, high)
+            scale = _ratio(tokens.sum(axis=0), guess.sum(axis=0))
+            error = np.square(guess * scale - tokens).mean(axis=0)
+            for i in np.flatnonzero(error < least):
+                j, source = columns[i], i + form * len(columns)
+                least[i] = error[i]
+                into.weight[:, j], into.bias[j] = fit.coefficients[:, source], means[source]
+                into.log[j], into.scale[j], into.low[j], into.high[j] = form, scale[i], low[i], high[i]
 
 
 def _ratio(whole: Floats, guessed: Floats) -> Floats:

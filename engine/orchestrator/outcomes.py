@@ -48,6 +48,11 @@ class Outcomes:
     latency_ms: Float32s
     cost_usd: Float32s
 
+    @property
+    def contexts(self) -> list[tuple[str | None, str | None]]:
+        """Subject and category of each question."""
+        return list(zip(self.subjects, self.categories, strict=True))
+
     def costs(self, prices: Float32s) -> Float32s:
         """USD of every call [n, e]: as recorded, else tokens times prices [2, e] in USD per million tokens."""
         by_tokens = (self.prompt_tokens * prices[0] + self.completion_tokens * prices[1]) / 1e6
@@ -69,11 +74,11 @@ def read_outcomes(folders: Sequence[Path], split: str = "train") -> Outcomes:
             _check(con, i, folder)
         con.execute(_JOINED.format(folders=_union(len(folders))), {"split": split})
         con.execute(_CELLS)
-        found = con.execute("SELECT count(DISTINCT item) FROM cells").fetchone()
-        if found is None or found[0] < LEAST_QUESTIONS:
+        [(found,)] = con.sql("SELECT count(DISTINCT item) FROM cells").fetchall()
+        if found < LEAST_QUESTIONS:
             where = ", ".join(map(str, folders))
             raise RouterError(
-                f"{where}: {found[0] if found else 0} questions with outcomes in the split {split!r}; "
+                f"{where}: {found} questions with outcomes in the split {split!r}; "
                 f"at least {LEAST_QUESTIONS} are needed"
             )
         return _collect(con)
@@ -192,9 +197,9 @@ def _open(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
 def _check(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
     files = {name: folder / f"{name}.parquet" for name in _COLUMNS}
     for query, message in _WRONG:
-        found = con.execute(query.format(i=i)).fetchone()
-        if found is not None and found[0]:
-            raise RouterError(message.format(n=found[0], **files))
+        [(found,)] = con.sql(query.format(i=i)).fetchall()
+        if found:
+            raise RouterError(message.format(n=found, **files))
 
 
 def _union(folders: int) -> str:
@@ -205,12 +210,12 @@ def _union(folders: int) -> str:
 def _collect(con: duckdb.DuckDBPyConnection) -> Outcomes:
     texts = con.sql("SELECT question, prompt, subject, category FROM items ORDER BY item").fetchall()
     experts = tuple(name for (name,) in con.sql("SELECT expert FROM names ORDER BY slot").fetchall())
-    cells = con.execute("FROM cells").fetchnumpy()
-    at = (cells["item"], cells["slot"])
+    cells = con.sql("FROM cells").to_arrow_table()
+    at = (cells["item"].to_numpy(), cells["slot"].to_numpy())
 
     def table(column: str) -> Float32s:
         values = np.full((len(texts), len(experts)), np.nan, np.float32)
-        values[at] = cells[column]
+        values[at] = cells[column].to_numpy()
         return values
 
     return Outcomes(

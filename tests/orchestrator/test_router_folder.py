@@ -49,10 +49,10 @@ def test_a_loaded_router_predicts_the_same(router: Router, saved: Path) -> None:
 
 
 def test_the_card_says_what_the_router_is(saved: Path) -> None:
-    """People can read its format, its encoder, its experts, how good it is and what made it."""
+    """People can read its format, its encoders, its experts, how good it is and what made it."""
     card = json.loads((saved / "router.json").read_text())
-    assert card["format"] == 1
-    assert card["encoder"] == "sentence-transformers/all-MiniLM-L6-v2"
+    assert card["format"] == 2
+    assert card["encoders"] == ["sentence-transformers/all-MiniLM-L6-v2"]
     assert card["experts"] == ["counter", "oracle", "reader"]
     assert card["training"]["questions"] == 160
     assert 0 < card["training"]["log_loss"] < 0.5
@@ -62,7 +62,7 @@ def test_the_card_says_what_the_router_is(saved: Path) -> None:
 def test_what_decides_predictions_decides_the_fingerprint(router: Router) -> None:
     """A router with another number in a head, another encoder or other experts has another fingerprint."""
     heads = replace(router.heads, score_bias=router.heads.score_bias + 1e-6)
-    others = [replace(router, heads=heads), replace(router, encoder="x"), replace(router, experts=("a", "b", "c"))]
+    others = [replace(router, heads=heads), replace(router, encoders=("x",)), replace(router, experts=("a", "b", "c"))]
     assert len({router.fingerprint, *(other.fingerprint for other in others)}) == 4
 
 
@@ -102,15 +102,15 @@ def test_absent_and_foreign_folders_are_refused(tmp_path: Path) -> None:
 
 def test_other_versions_are_refused(saved: Path) -> None:
     """A router of a newer or older format is not guessed at."""
-    change_card(saved, format=2)
+    change_card(saved, format=3)
     assert "newer leeroo" in refusal(saved)
-    change_card(saved, format=0)
+    change_card(saved, format=1)
     assert "train it again" in refusal(saved)
 
 
 def test_any_damage_is_noticed(router: Router, saved: Path) -> None:
     """A router with a missing, cut or garbled file is called damaged, and is never loaded as another."""
-    whole = {name: (saved / name).read_bytes() for name in ("router.json", "heads.npz")}
+    whole = {name: (saved / name).read_bytes() for name in ("router.json", "numbers.npz")}
     rng = np.random.default_rng(0)
     for name, content in whole.items():
         garbled = bytearray(content)
@@ -119,21 +119,21 @@ def test_any_damage_is_noticed(router: Router, saved: Path) -> None:
             (saved / name).write_bytes(spoilt)
             assert "is damaged" in refusal(saved)
         (saved / name).write_bytes(content)
-    for at in rng.integers(0, len(whole["heads.npz"]), 300):
-        garbled = bytearray(whole["heads.npz"])
+    for at in rng.integers(0, len(whole["numbers.npz"]), 300):
+        garbled = bytearray(whole["numbers.npz"])
         garbled[at] ^= 1 << int(rng.integers(8))
-        (saved / "heads.npz").write_bytes(garbled)
+        (saved / "numbers.npz").write_bytes(garbled)
         with suppress(RouterError):  # some bytes of an archive mean nothing
             assert Router.load(saved).fingerprint == router.fingerprint
-    (saved / "heads.npz").unlink()
+    (saved / "numbers.npz").unlink()
     assert "is damaged" in refusal(saved)
 
 
-def test_heads_of_another_router_are_refused(router: Router, saved: Path, tmp_path: Path) -> None:
+def test_numbers_of_another_router_are_refused(router: Router, saved: Path, tmp_path: Path) -> None:
     """Two halves of two routers do not make one."""
     other = replace(router, heads=replace(router.heads, score_bias=router.heads.score_bias + 1))
     other.save(tmp_path / "other")
-    shutil.copy(tmp_path / "other" / "heads.npz", saved / "heads.npz")
+    shutil.copy(tmp_path / "other" / "numbers.npz", saved / "numbers.npz")
     assert "do not belong together" in refusal(saved)
     change_card(saved, experts=["a"])
     assert "is damaged" in refusal(saved)
@@ -146,8 +146,8 @@ def test_nothing_in_a_router_is_executed(saved: Path, tmp_path: Path) -> None:
         def __reduce__(self) -> tuple[object, tuple[str, ...]]:
             return (Path.touch, (tmp_path / "sprung",))  # type: ignore[return-value]
 
-    with np.load(saved / "heads.npz") as arrays:
-        np.savez(saved / "heads.npz", **{**arrays, "probe": np.array([Trap()], object)})
+    with np.load(saved / "numbers.npz") as arrays:
+        np.savez(saved / "numbers.npz", **{**arrays, "probe": np.array([Trap()], object)})
     assert "is damaged" in refusal(saved)
     assert not (tmp_path / "sprung").exists()
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import RouterError
+from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.learn import train
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.register import connect, register
@@ -27,7 +28,7 @@ def router(data_folder: Path, tmp_path: Path) -> Path:
     at = queries.schema.get_field_index("split")
     trained = queries.set_column(at, queries.schema.field(at), pa.array(["train"] * len(queries)))
     pq.write_table(trained, data_folder / "queries.parquet")
-    train([data_folder]).save(tmp_path / "router")
+    train([data_folder], [DEFAULT_ENCODER]).save(tmp_path / "router")
     return tmp_path / "router"
 
 

@@ -1,0 +1,101 @@
+"""Features: from what is seen of a question to what the heads are linear in.
+
+What is seen are blocks of numbers: the vectors of one or several encoders, and the question's surface. Each number
+is standardised, and each block counts alike, whatever its width. The features proper are the question's likeness to
+some of the training questions, its landmarks, under a Gaussian kernel: heads that are linear in them are a kernel
+machine (Williams & Seeger, "Using the Nystroem method to speed up kernel machines", 2001).
+
+A context - the subject a question belongs to, its category - moves a question away from the landmarks of another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from leeroo.engine.orchestrator.heads import Float32s
+from leeroo.engine.orchestrator.ridge import Ints
+
+# Landmarks: with twice as many the held-out loss falls by a thousandth, and learning takes four times as long.
+_LANDMARKS = 1500
+# A number counts as no farther than so many standard deviations from its mean: what is unlike all that was learned
+# should not be unlike it because of one number.
+_FARTHEST = 3.0
+# Of the Gaussian, in units of the root mean squared distance between two questions.
+_WIDTH = 1.0
+# Rows of the kernel made at once.
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Features:
+    """How features are made; arrays float32 but for the contexts.
+
+    Attributes:
+        mean, scale: [d], what is subtracted from each number seen, and what it is then multiplied by.
+        weight: [d], what a standardised number counts in its block.
+        landmarks: [m, d], standardised and weighted.
+        contexts: int64 [m, c], the number of each landmark's context of each kind.
+        width: [2], standard deviation of the Gaussian without contexts, and with them.
+    """
+
+    mean: Float32s
+    scale: Float32s
+    weight: Float32s
+    landmarks: Float32s
+    contexts: Ints
+    width: Float32s
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """All the numbers, by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def likeness(self, seen: Float32s, contexts: Ints | None = None) -> Float32s:
+        """To each landmark, [n, m], of questions by what is seen of them [n, d], and by contexts [n, c] if given."""
+        likeness = np.empty((len(seen), len(self.landmarks)), np.float32)
+        for start in range(0, len(seen), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            standard = np.clip((seen[part] - self.mean) * self.scale, -_FARTHEST, _FARTHEST) * self.weight
+            likeness[part] = self._kernel(standard, None if contexts is None else contexts[part])
+        return likeness
+
+    def whitening(self, *, in_context: bool = False) -> Float32s:
+        """What likeness is multiplied by, [m, k], so that products of the features are the kernel's values again."""
+        gram = self._kernel(self.landmarks, self.contexts if in_context else None)
+        values, vectors = np.linalg.eigh(gram.astype(np.float64))
+        kept = values > 1e-6 * values[-1]
+        return np.asarray(vectors[:, kept] / np.sqrt(values[kept]), np.float32)
+
+    def _kernel(self, standard: Float32s, contexts: Ints | None) -> Float32s:
+        norms = np.square(self.landmarks).sum(axis=1)
+        distance = np.square(standard).sum(axis=1)[:, None] + norms - 2 * (standard @ self.landmarks.T)
+        if contexts is not None:
+            for ours, theirs in zip(contexts.T, self.contexts.T, strict=True):
+                distance += 2 * (ours[:, None] != theirs)  # as far as two questions are in a block, on average
+        width = self.width[0 if contexts is None else 1]
+        return np.asarray(np.exp(np.maximum(distance, 0) / (-2 * width**2)), np.float32)
+
+
+def fit_features(blocks: Sequence[Float32s], contexts: Ints, seed: int) -> Features:
+    """Standardise blocks [n, d_i] and choose landmarks among the questions.
+
+    Args:
+        blocks: What is seen of n questions.
+        contexts: [n, c], the number of each question's context of each kind.
+        seed: Decides the landmarks.
+    """
+    seen = np.concatenate(blocks, axis=1)
+    mean, spread = seen.mean(axis=0, dtype=np.float64), seen.std(axis=0, dtype=np.float64)
+    varies = spread > 1e-6 * np.maximum(np.abs(mean), 1)
+    scale = np.where(varies, 1 / np.where(varies, spread, 1), 0).astype(np.float32)
+    weight = np.concatenate([np.full(block.shape[1], block.shape[1] ** -0.5, np.float32) for block in blocks])
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(seen))[:_LANDMARKS])
+    standard = np.clip((seen[chosen] - mean.astype(np.float32)) * scale, -_FARTHEST, _FARTHEST) * weight
+    # Two independent draws of a standardised block are 2 apart, squared.
+    distances = np.sqrt([2 * len(blocks), 2 * (len(blocks) + contexts.shape[1])])
+    return Features(
+        mean.astype(np.float32), scale, weight, standard, contexts[chosen], (_WIDTH * distances).astype(np.float32)
+    )
