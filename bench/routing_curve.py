@@ -1,0 +1,118 @@
+"""Learning curves: what more training questions, and better encoders, bring; and what the next doubling would."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from bench.routing_data import DATA, ROUTERS, Task
+from bench.routing_rivals import ours
+from bench.routing_table import make, table
+from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
+from leeroo.engine.orchestrator.frontier import Estimate, estimate
+from leeroo.engine.orchestrator.learn import train
+from leeroo.engine.orchestrator.market import Float64s
+from leeroo.engine.orchestrator.predict import Router
+
+# Training questions as parts of all, and how many separate such parts are learned from and averaged.
+_PARTS = {8: 2, 4: 2, 2: 2, 1: 1}
+
+
+@dataclass(frozen=True)
+class Grown:
+    """Routers of the same encoders, learned from ever more questions.
+
+    Attributes:
+        columns: What was measured.
+        values: [parts, n, columns], of each test question; the mean over the questions is the measure.
+    """
+
+    columns: list[str]
+    values: Float64s
+
+
+def encoders(router: Router) -> dict[str, tuple[str, ...]]:
+    """Those to compare: each by itself, and all that the router has; the layers are those it has chosen."""
+    hidden = [encoder for encoder in router.encoders if encoder != DEFAULT_ENCODER]
+    alone = {"static": ("static",), "MiniLM": (DEFAULT_ENCODER,), **{name.split("/")[-1]: (name,) for name in hidden}}
+    return {**alone, "all of the router's": router.encoders}
+
+
+def grow(name: str, with_encoders: Sequence[str], tasks: Sequence[Task]) -> Grown:
+    """Learn from parts of the questions of one router, and measure each on all its settings."""
+    columns = [
+        *(f"{task.setting.key} at {goal.share:.2g}" for task in tasks for goal in task.setting.goals),
+        *(f"{task.setting.key} log loss" for task in tasks),
+    ]
+    values = []
+    for part, draws in _PARTS.items():
+        drawn = []
+        for draw in range(draws):
+            with some(name, part, draw) as folders:
+                drawn.append(_measured(train(folders, with_encoders), tasks))
+        values.append(np.mean(drawn, axis=0))
+    return Grown(columns, np.array(values))
+
+
+def report(title: str, grown: Grown) -> str:
+    """Rows of ever more questions, then what another doubling would change by the line through them."""
+    rows = [[title, *grown.columns]]
+    percent = np.array([1 if "loss" in column else 100 for column in grown.columns])
+    digits = [4 if "loss" in column else 1 for column in grown.columns]
+    for part, measures in zip(_PARTS, grown.values.mean(axis=1) * percent, strict=True):
+        rows.append([f"1/{part}", *(f"{value:.{d}f}" for value, d in zip(measures, digits, strict=True))])
+    slopes = [doubling(grown.values[:, :, i] * percent[i]) for i in range(len(grown.columns))]
+    cells = (f"{s.value:+.{d}f} [{s.low:.{d}f}, {s.high:.{d}f}]" for s, d in zip(slopes, digits, strict=True))
+    rows.append(["with each doubling", *cells])
+    return table(rows)
+
+
+def doubling(values: Float64s) -> Estimate:
+    """Slope over the logarithm to base 2 of the number of questions, of values [parts, n].
+
+    The interval is over test questions; how the training questions were drawn is not in it.
+    """
+    size = -np.log2(list(_PARTS))
+    weight = (size - size.mean()) / np.square(size - size.mean()).sum()
+    slope = weight @ values
+    return estimate(lambda rows: float(slope[rows].mean()), values.shape[1])
+
+
+@contextmanager
+def some(name: str, part: int, draw: int) -> Iterator[list[Path]]:
+    """Data folders with one `part`-th of the training questions of a router; other draws have other questions.
+
+    A question that stands in several folders is in all of them or in none.
+    """
+    taken = f"md5_number_lower('curve' || right(query_id, 12)) % {part} = {draw}"
+    with tempfile.TemporaryDirectory() as place:
+        folders = []
+        for folder in ROUTERS[name]:
+            to = Path(place) / folder
+            to.mkdir()
+            for table_name in ("queries", "outcomes"):
+                duckdb.execute(
+                    f"COPY (FROM read_parquet($source) WHERE {taken} ORDER BY ALL) TO '{to}/{table_name}.parquet'",
+                    {"source": str(DATA / folder / f"{table_name}.parquet")},
+                )
+            shutil.copy(DATA / folder / "experts.parquet", to)
+            folders.append(to)
+        yield folders
+
+
+def _measured(router: Router, tasks: Sequence[Task]) -> Float64s:
+    """Values [n, columns] of each test question, see `grow`; the tasks have the same questions."""
+    scores, losses = [], []
+    for task in tasks:
+        predicted = ours(router, task, in_context=True)
+        scores += [make(predicted, task, goal.share).scores for goal in task.setting.goals]
+        p = np.clip(predicted.scores, 1e-7, 1 - 1e-7)
+        losses.append(-(task.test.scores * np.log(p) + (1 - task.test.scores) * np.log1p(-p)).mean(axis=1))
+    return np.stack([*scores, *losses], axis=1)

@@ -1,0 +1,48 @@
+"""Pictures of cost against accuracy: our router, simple baselines and the best of the peers."""
+
+from __future__ import annotations
+
+from bench.routing_data import Task
+from bench.routing_rivals import SIMPLE, Predicted
+from bench.routing_table import OURS, Rivals
+from leeroo.engine.jobs.plot import plot_frontier
+from leeroo.engine.orchestrator.frontier import (
+    Budgeted,
+    accuracy_at,
+    aiq,
+    budgets_usd_per_1k,
+    measure_frontier,
+    oracle,
+    random_mix,
+)
+
+_PEERS = 4
+
+
+def picture(task: Task, rivals: Rivals) -> str:
+    """SVG. Of each kind of peer the variant, and of the kinds the four, that do best over all budgets on average."""
+    test, mine = task.test, rivals.ours[OURS]
+    budgets = budgets_usd_per_1k(test.costs)
+    experts = list(task.points.values())
+
+    def frontier(predicted: Predicted) -> list[Budgeted]:
+        return measure_frontier(predicted.scores, predicted.costs, test.scores, test.costs, budgets)
+
+    of_peers = {name: frontier(predicted) for name, predicted in rivals.peers.items()}
+    kinds: dict[str, list[Budgeted]] = {}
+    for name in sorted(of_peers, key=lambda name: -aiq(of_peers[name], experts)):
+        kinds.setdefault(name.removesuffix("-best").removesuffix("-cheapest").replace("-", " ", 1), of_peers[name])
+    others = {
+        "random mix": random_mix(experts, budgets),
+        SIMPLE: frontier(rivals.baselines[SIMPLE]),
+        **dict(list(kinds.items())[:_PEERS]),
+    }
+    shown = [
+        measure_frontier(mine.scores, mine.costs, test.scores, test.costs, [task.budget(g.share)])[0]
+        for g in task.setting.goals
+    ]
+    bars = [
+        (point.cost_usd_per_1k, accuracy_at(mine.scores, mine.costs, test.scores, test.costs, point.budget_usd_per_1k))
+        for point in shown
+    ]
+    return plot_frontier(task.points, frontier(mine), others, oracle(test.scores, test.costs), bars)
