@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from bench.routing_data import Task
 from bench.routing_rivals import SIMPLE, Predicted
 from bench.routing_table import OURS, Rivals
@@ -16,11 +18,13 @@ from leeroo.engine.orchestrator.frontier import (
     random_mix,
 )
 
-_PEERS = 4
+_PEERS = 3
+# What sets variants of a peer apart: how its training's ties went, how many neighbours, which questions.
+_VARIANT = re.compile(r"-best|-cheapest|(?<=knn)50|-all")
 
 
 def picture(task: Task, rivals: Rivals) -> str:
-    """SVG. Of each kind of peer the variant, and of the kinds the four, that do best over all budgets on average."""
+    """SVG. Of each kind of peer the variant, and of the kinds the three, that do best over all budgets on average."""
     test, mine = task.test, rivals.ours[OURS]
     budgets = budgets_usd_per_1k(test.costs)
     experts = list(task.points.values())
@@ -31,7 +35,7 @@ def picture(task: Task, rivals: Rivals) -> str:
     of_peers = {name: frontier(predicted) for name, predicted in rivals.peers.items()}
     kinds: dict[str, list[Budgeted]] = {}
     for name in sorted(of_peers, key=lambda name: -aiq(of_peers[name], experts)):
-        kinds.setdefault(name.removesuffix("-best").removesuffix("-cheapest").replace("-", " ", 1), of_peers[name])
+        kinds.setdefault(_VARIANT.sub("", name).replace("-", " "), of_peers[name])
     others = {
         "random mix": random_mix(experts, budgets),
         SIMPLE: frontier(rivals.baselines[SIMPLE]),
