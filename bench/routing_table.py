@@ -67,9 +67,9 @@ def make(predicted: Predicted, task: Task, share: float | None, told: float = 1)
 
 
 def make_spending(predicted: Predicted, task: Task, share: float | None) -> Made:
-    """The choice that is told of just so large a budget that what it spends comes up to the true one.
+    """The choice that is told of just so large a budget that what it spends comes up to the true one, not beyond it.
 
-    No user could do that, for it takes the recorded costs; it sets whoever knows only mean costs level with the rest.
+    No user could do that, for it takes the recorded costs; but it sets level those who expect too low a cost.
     """
     if share is None:
         return make(predicted, task, share)
@@ -105,9 +105,9 @@ def budgets(task: Task, rivals: Rivals) -> str:
         interval = name in rivals.ours
         rows.append([name, *(f"{_accuracy(cell.scores, interval)} ({100 * cell.spent:.0f} %)" for cell in cells)])
         if name == BLIND:
-            level = {one: [make_spending(p, task, share) for share in shares] for one, p in rivals.others().items()}
-            rows += _differences(made[OURS], made, rivals, "")
-            rows += _differences(made[OURS], level, rivals, ", spending alike")
+            level = {one: [make_spending(p, task, share) for share in shares] for one, p in rivals.all().items()}
+            rows += _differences(made, rivals, "")
+            rows += _differences(level, rivals, ", spending alike")
     mixed = random_mix(list(task.points.values()), [task.budget(goal.share) for goal in task.setting.goals])
     rows.insert(
         len(rows) - len(rivals.peers), ["random mix of experts", *(f"{100 * p.accuracy:.1f}" for p in mixed), ""]
@@ -155,16 +155,16 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([head, "|---" * len(rows[0]) + "|", *rest]) + "\n"
 
 
-def _differences(mine: list[Made], made: dict[str, list[Made]], rivals: Rivals, how: str) -> list[list[str]]:
+def _differences(made: dict[str, list[Made]], rivals: Rivals, how: str) -> list[list[str]]:
     """Ours less the best peer, which is taken anew at each budget with these very questions in its favour."""
     rows = []
     for who, others in (("best peer", list(rivals.peers)), (SIMPLE, [SIMPLE])):
         if not others:
             continue
         cells = [f"{OURS} less {who}{how}"]
-        for i, cell in enumerate(mine):
+        for i, mine in enumerate(made[OURS]):
             other = max(others, key=lambda name: made[name][i].scores.mean())
-            gained = cell.scores - made[other][i].scores
+            gained = mine.scores - made[other][i].scores
             gap = _interval(estimate(_mean(gained), len(gained)), 100, 1, sign=True)
             cells.append(f"{gap} ({other})" if len(others) > 1 else gap)
         rows.append(cells)
