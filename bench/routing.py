@@ -12,7 +12,7 @@ environment (see bench/peers.py) those that are absent are made first. Peers pre
 cost in training stands in; what they say of an expert - the probability that it is the one to choose, a win rate -
 is taken for a score. Between two experts that is the same as moving a threshold over their win rate, which is how
 RouteLLM and the hybrid are used. "No budget" is what a peer chooses by itself: its highest score. Mean costs overspend
-where the dear experts get the long questions; "spending alike" compares what all make of it when they spend just the budget.
+where the dear experts get the long questions; "spending alike" compares with everybody spending just the budget.
 
 Intervals are 95 % bootstrap intervals over the test questions. Prints Markdown.
 """
