@@ -30,10 +30,12 @@ class Grown:
     """Routers of the same encoders, learned from ever more questions.
 
     Attributes:
+        questions: As many as there are to learn from in all.
         columns: What was measured.
         values: [parts, n, columns], of each test question; the mean over the questions is the measure.
     """
 
+    questions: int
     columns: list[str]
     values: Float64s
 
@@ -58,7 +60,7 @@ def grow(name: str, with_encoders: Sequence[str], tasks: Sequence[Task]) -> Grow
             with some(name, part, draw) as folders:
                 drawn.append(_measured(train(folders, with_encoders), tasks))
         values.append(np.mean(drawn, axis=0))
-    return Grown(columns, np.array(values))
+    return Grown(len(tasks[0].train.prompts), columns, np.array(values))
 
 
 def report(title: str, grown: Grown) -> str:
@@ -67,10 +69,15 @@ def report(title: str, grown: Grown) -> str:
     percent = np.array([1 if "loss" in column else 100 for column in grown.columns])
     digits = [4 if "loss" in column else 1 for column in grown.columns]
     for part, measures in zip(_PARTS, grown.values.mean(axis=1) * percent, strict=True):
-        rows.append([f"1/{part}", *(f"{value:.{d}f}" for value, d in zip(measures, digits, strict=True))])
+        rows.append(
+            [
+                f"{grown.questions // part:,} questions",
+                *(f"{value:.{d}f}" for value, d in zip(measures, digits, strict=True)),
+            ]
+        )
     slopes = [doubling(grown.values[:, :, i] * percent[i]) for i in range(len(grown.columns))]
     cells = (f"{s.value:+.{d}f} [{s.low:.{d}f}, {s.high:.{d}f}]" for s, d in zip(slopes, digits, strict=True))
-    rows.append(["with each doubling", *cells])
+    rows.append(["each doubling", *cells])
     return table(rows)
 
 
