@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.findings import BASELINES
+from leeroo.engine.jobs.labels import place_labels
+from leeroo.engine.orchestrator.evaluate import Evaluation
 from leeroo.engine.orchestrator.frontier import Budgeted, Estimate, Point, reliability
 from leeroo.engine.orchestrator.market import Float64s
 
@@ -21,22 +24,35 @@ if TYPE_CHECKING:
 _OURS, _ORACLE, _EXPERT = "#0072B2", "#D55E00", "#333333"
 _OTHERS = ("#999999", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
 # Text stays text, and the same evaluation gives the same file.
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "leeroo",
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-# A label is tried at these distances from its point, in points of the page, and directions.
-_DISTANCES = (5, 10, 16, 24, 34, 46, 60, 80, 100)
-_DIRECTIONS = np.linspace(0, 2 * np.pi, 16, endpoint=False)
-# Points as near as this are a crowd; labels farther than that have a line to their point.
-_CROWD, _LEADER = 60, 10
+# A label farther from its point than so many pixels has a line to it.
+_LEADER = 8
 # An expert's bin with fewer questions shows chance more than calibration.
 _FEW = 20
 
-Box = tuple[float, float, float, float]
+
+def plot_evaluation(evaluation: Evaluation) -> str:
+    """The frontier of an evaluation beside its baselines, with intervals where the budget is a part of the best's cost.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    return plot_frontier(
+        evaluation.experts,
+        evaluation.frontier,
+        {BASELINES[name]: points for name, points in evaluation.baselines.items() if points is not None},
+        evaluation.oracle,
+        [
+            (evaluation.at(evaluation.frontier, share).cost_usd_per_1k, accuracy)
+            for share, accuracy in evaluation.shares.items()
+        ],
+    )
 
 
 def plot_frontier(
@@ -44,9 +60,11 @@ def plot_frontier(
     ours: Sequence[Budgeted],
     others: Mapping[str, Sequence[Point]],
     oracle: Point,
-    intervals: Iterable[tuple[float, Estimate]] = (),
+    intervals: Sequence[tuple[float, Estimate]] = (),
 ) -> str:
     """Cost against accuracy: every expert a labelled point, our frontier, other ways of choosing, and the oracle.
+
+    The picture is one SVG element, without scripts and without anything from elsewhere.
 
     Args:
         experts: By name.
@@ -60,9 +78,9 @@ def plot_frontier(
     """
     with _styled():
         figure, axes = _axes(9.5, 6.2)
+        axes.plot(*_xy(ours), color=_OURS, linewidth=2.4, label="this router", zorder=3)
         for (name, curve), colour in zip(others.items(), _OTHERS * len(others), strict=False):
             axes.plot(*_xy(curve), color=colour, linewidth=1.4, linestyle="--", label=name)
-        axes.plot(*_xy(ours), color=_OURS, linewidth=2.4, label="this router", zorder=3)
         for cost, accuracy in intervals:
             spread = [[accuracy.value - accuracy.low], [accuracy.high - accuracy.value]]
             axes.errorbar(cost, accuracy.value, yerr=spread, color=_OURS, marker="o", markersize=4, capsize=2, zorder=3)
@@ -73,12 +91,17 @@ def plot_frontier(
         axes.set_ylabel("accuracy")
         axes.grid(color="#eeeeee", zorder=0)
         figure.legend(loc="outside lower center", ncols=len(others) + 3, frameon=False)
-        _label(figure, axes, {**experts, "oracle": oracle}, [ours, *others.values()])
-        return _svg(figure)
+        upright = [(cost, accuracy.low, accuracy.high) for cost, accuracy in intervals]
+        upright.append((oracle.cost_usd_per_1k, oracle.accuracy - 0.01, oracle.accuracy + 0.01))
+        bars = [[Point(cost, low), Point(cost, high)] for cost, low, high in upright]
+        _label(figure, axes, experts, [ours, *others.values(), *bars])
+        return _svg(figure, "frontier")
 
 
 def plot_reliability(scores_pred: Float64s, scores: Float64s) -> str:
     """Predicted against recorded scores [n, e] in ten bins: all experts together, and each as a thin line.
+
+    Where a prediction is NaN it is left out.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -86,17 +109,31 @@ def plot_reliability(scores_pred: Float64s, scores: Float64s) -> str:
     with _styled():
         figure, axes = _axes(5.2, 5.0)
         axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, linestyle="--", label="right on average")
-        for j in range(scores.shape[1]):
-            expected, recorded, count = reliability(scores_pred[:, j], scores[:, j])
+        known = np.isfinite(scores_pred)
+        for j, rows in enumerate(known.T):
+            expected, recorded, count = reliability(scores_pred[rows, j], scores[rows, j])
             told = count >= _FEW
-            axes.plot(expected[told], recorded[told], color="#cccccc", linewidth=0.8, label=None if j else "each expert")
-        expected, recorded, count = reliability(scores_pred.ravel(), scores.ravel())
+            label = None if j else "each expert"
+            axes.plot(expected[told], recorded[told], color="#cccccc", linewidth=0.8, label=label)
+        expected, recorded, count = reliability(scores_pred[known], scores[known])
         axes.plot(expected, recorded, color=_OURS, linewidth=2, zorder=3, label="all experts")
-        axes.scatter(expected, recorded, s=200 * count / count.max() + 5, color=_OURS, alpha=0.6, zorder=3, linewidths=0)
+        axes.scatter(
+            expected, recorded, s=200 * count / count.max() + 5, color=_OURS, alpha=0.6, zorder=3, linewidths=0
+        )
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted score", ylabel="recorded score", aspect="equal")
         axes.grid(color="#eeeeee", zorder=0)
         axes.legend(loc="upper left", frameon=False)
-        return _svg(figure)
+        return _svg(figure, "reliability")
+
+
+def check_plotting() -> None:
+    """Check that plots can be made, before anything is spent on what they show.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    with _styled():
+        pass
 
 
 def _styled() -> Any:
@@ -117,11 +154,12 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _svg(figure: Figure) -> str:
+def _svg(figure: Figure, name: str) -> str:
+    """The picture as one element, whose ids do not meet those of another picture on the same page."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None})
+    figure.savefig(text, format="svg", metadata=dict.fromkeys(["Date", "Creator", "Format", "Type"]))
     svg = text.getvalue()
-    return svg[svg.index("<svg") :]
+    return re.sub(r'((?:\bid|href)="#?|url\(#)', rf"\1{name}-", svg[svg.index("<svg") :])
 
 
 def _xy(points: Iterable[Point]) -> Float64s:
@@ -136,55 +174,34 @@ def _limits(axes: Axes, points: Sequence[Point], curves: Sequence[Point]) -> Non
     low, high = costs.min(), max(costs.max(), *(point.cost_usd_per_1k for point in curves))
     if low > 0:
         axes.set_xscale("log")
-        axes.set_xlim(low / 1.25, high * 1.5)
+        axes.set_xlim(low / 1.25, high * 2.1)
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.set_xlim(-0.05 * high, 1.15 * high)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda usd, _: f"${usd:g}"))
-    room = 0.06 * float(np.ptp(accuracies)) + 0.01
+    room = 0.08 * float(np.ptp(accuracies)) + 0.01
     axes.set_ylim(max(0, accuracies.min() - room), min(1.02, accuracies.max() + room))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
 
 
 def _label(figure: Figure, axes: Axes, points: Mapping[str, Point], curves: Sequence[Sequence[Point]]) -> None:
-    """Write the names beside their points: where no other name or point, and hardly a curve, is in the way."""
+    """Write the names beside their points, with lines to those that are farther off."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # all stays where it was measured
-    frame = axes.get_window_extent()
-    at = {name: axes.transData.transform((p.cost_usd_per_1k, p.accuracy)) for name, p in points.items()}
+    at = axes.transData.transform(_xy(points.values()).T)
+    notes = [  # a name with two $ is no formula
+        axes.annotate(name, tuple(xy), textcoords="offset points", xytext=(0, 0), fontsize=7.5, parse_math=False)
+        for name, xy in zip(points, _xy(points.values()).T, strict=True)
+    ]
+    sizes = np.array([note.get_window_extent().size for note in notes])
     crossed = np.concatenate([_every_few_pixels(axes.transData.transform(_xy(curve).T)) for curve in curves])
-    taken: list[Box] = [(x - 4, y - 4, x + 4, y + 4) for x, y in at.values()]
-
-    def crowd(name: str) -> int:
-        return sum(np.hypot(*(at[name] - other)) < _CROWD for other in at.values())
-
-    for name in sorted(at, key=crowd):  # the crowded ones last: they have a long way in any case
-        where = points[name].cost_usd_per_1k, points[name].accuracy
-        note = axes.annotate(name, where, (0, 0), textcoords="offset points", va="bottom", fontsize=7.5, color=_EXPERT)
-        size = note.get_window_extent()
-        box, distance = _free(at[name], size.width, size.height, frame.extents, taken, crossed)
-        taken.append(box)
-        note.set_position((box[0] - at[name][0], box[1] - at[name][1]))
-        if distance > _LEADER:
-            ends = axes.transData.inverted().transform([at[name], np.clip(at[name], box[:2], box[2:])])
-            axes.plot(*ends.T, color="#aaaaaa", linewidth=0.6, zorder=2)
-
-
-def _free(
-    at: Float64s, width: float, height: float, frame: Sequence[float], taken: Sequence[Box], crossed: Float64s
-) -> tuple[Box, float]:
-    """The best place for a label of that size, and how far it is from its point; all in pixels."""
-    places: list[tuple[float, Box, float]] = []
-    for distance, angle in product(_DISTANCES, _DIRECTIONS):
-        x = at[0] + distance * np.cos(angle) - width * (1 - np.cos(angle)) / 2
-        y = at[1] + distance * np.sin(angle) - height * (1 - np.sin(angle)) / 2
-        box = (x, y, x + width, y + height)
-        outside = x < frame[0] or y < frame[1] or box[2] > frame[2] or box[3] > frame[3]
-        hidden = sum(_overlap(box, other) for other in taken)
-        places.append((distance + 1000 * outside + 200 * hidden + 5 * _inside(crossed, box), box, distance))
-    _, box, distance = min(places)
-    return box, distance
+    corners, ends = place_labels(at, sizes, np.array(axes.get_window_extent().extents), crossed)
+    for note, point, corner, end in zip(notes, at, corners, ends, strict=True):
+        note.set(position=corner - point, va="bottom", color=_EXPERT)
+        if np.hypot(*(end - point)) > _LEADER:
+            line = axes.transData.inverted().transform([point, end])
+            axes.plot(*line.T, color="#aaaaaa", linewidth=0.6, zorder=2)
 
 
 def _every_few_pixels(corners: Float64s) -> Float64s:
@@ -192,12 +209,3 @@ def _every_few_pixels(corners: Float64s) -> Float64s:
     gone = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))])
     at = np.arange(0, gone[-1], 4)
     return np.stack([np.interp(at, gone, axis) for axis in corners.T], axis=1)
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _inside(points: Float64s, box: Box) -> int:
-    x, y = points.T
-    return int(((box[0] < x) & (x < box[2]) & (box[1] < y) & (y < box[3])).sum())
