@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from leeroo import cli_universe
+from leeroo.engine.errors import UsageError
+from leeroo.options import AsJson
 
 Data = Annotated[
     list[Path],
@@ -18,6 +21,7 @@ Data = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Put the commands on an app, in the order in which people need them."""
     app.command(epilog="Example:  leeroo train --data outcomes/ --out router/")(train)
+    app.command(epilog="Example:  leeroo evaluate --router router/ --data outcomes/ --report evaluation.html")(evaluate)
     cli_universe.add_to(app)
 
 
@@ -42,3 +46,90 @@ def train(
     learned = learn(data, encoder or DEFAULT_ENCODERS, seed, lambda line: typer.echo(line, err=True))
     learned.save(out)
     typer.echo(f"router for {len(learned.experts)} experts: {out}", err=True)
+
+
+def evaluate(
+    router: Annotated[Path, typer.Option("--router", help="Folder of a trained router (see leeroo train).")],
+    data: Data,
+    split: Annotated[
+        Literal["test", "train", "all"], typer.Option("--split", help="Which of the recorded questions are measured.")
+    ] = "test",
+    experts: Annotated[
+        str | None,
+        typer.Option("--experts", metavar="A,B,C", help="Measure only these; all that router and data share without."),
+    ] = None,
+    pair: Annotated[
+        str | None,
+        typer.Option("--pair", metavar="WEAK,STRONG", help="For APGR and CPT; the cheapest and the best without."),
+    ] = None,
+    as_json: AsJson = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="F.svg", help="Draw cost against accuracy into this file.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="F.html", help="Write all of it as a page into this file.")
+    ] = None,
+) -> None:
+    """Measure a router on recorded outcomes: what its choices come to under budgets, beside simpler ways.
+
+    Costs nothing: no expert is asked.
+    """
+    from leeroo.engine.orchestrator.evaluate import evaluate as measure
+    from leeroo.engine.orchestrator.predict import Router
+
+    _check_files(plot, report)
+    found = measure(
+        Router.load(router),
+        data,
+        split,
+        None if experts is None else _names("--experts", experts),
+        None if pair is None else _pair(pair),
+        lambda line: typer.echo(line, err=True),
+    )
+    if plot is not None:
+        from leeroo.engine.jobs.files import write_file
+        from leeroo.engine.jobs.plot import plot_evaluation
+
+        write_file(plot_evaluation(found), plot)
+        typer.echo(f"picture: {plot}", err=True)
+    if report is not None:
+        from leeroo.engine.jobs.files import write_file
+        from leeroo.engine.jobs.report import report as page
+
+        write_file(page(found, str(router), [str(folder) for folder in data], split), report)
+        typer.echo(f"report: {report}", err=True)
+    if as_json:
+        for note in found.notes:
+            typer.echo(f"note: {note}", err=True)
+        print(json.dumps(found.as_json(), allow_nan=False))
+    else:
+        from leeroo.terminal_evaluation import print_evaluation
+
+        print_evaluation(found)
+
+
+def _names(option: str, listed: str) -> list[str]:
+    names = [name.strip() for name in listed.split(",")]
+    if not all(names):
+        raise UsageError(f"{option} takes names of experts with commas between, but was given {listed!r}")
+    return names
+
+
+def _pair(listed: str) -> tuple[str, str]:
+    match _names("--pair", listed):
+        case [weak, strong] if weak != strong:
+            return weak, strong
+    raise UsageError(f"--pair takes a weak and a strong expert with a comma between, but was given {listed!r}")
+
+
+def _check_files(plot: Path | None, report: Path | None) -> None:
+    """Refuse what could not be written, before anything is measured."""
+    if plot is None and report is None:
+        return
+    from leeroo.engine.jobs.files import check_file
+    from leeroo.engine.jobs.plot import check_plotting
+
+    check_plotting()
+    for out, suffix in ((plot, ".svg"), (report, ".html")):
+        if out is not None:
+            check_file(out, suffix)

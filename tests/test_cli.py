@@ -13,7 +13,7 @@ import pytest
 
 import leeroo
 
-COMMANDS = ("run", "route", "sql", "train", "select-experts", "gaps", "experts")
+COMMANDS = ("run", "route", "sql", "train", "evaluate", "select-experts", "gaps", "experts")
 
 
 def _leeroo(*arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
