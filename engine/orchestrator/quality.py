@@ -9,6 +9,7 @@ experts learned before are not learned again. All of it stays linear in the feat
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -125,12 +126,12 @@ def _learn(features: Float32s, scores: Float32s, groups: Ints, before: list[_Lin
     earlier = np.concatenate([line.held_out for line in before], axis=1)
     kin, bias = np.zeros((earlier.shape[1], t), np.float32), scores[rows].mean(axis=0)
     if earlier.shape[1]:
-        fitted = RidgeCV(_KIN_PENALTIES).fit(earlier[rows], scores[rows])
+        fitted: Any = RidgeCV(_KIN_PENALTIES).fit(earlier[rows], scores[rows])
         kin = fitted.coef_.reshape(t, -1).T.astype(np.float32)
         bias = np.asarray(fitted.intercept_, np.float32).reshape(-1)
-    expected = earlier @ kin + bias
+    expected = np.asarray(earlier @ kin + bias, np.float32)
     fit = principal_ridge(spectrum(features[rows], groups[rows]), scores[rows] - expected[rows])
-    held_out = expected + features @ fit.coefficients
+    held_out = np.asarray(expected + features @ fit.coefficients, np.float32)
     held_out[rows] = expected[rows] + fit.held_out
     weight = np.concatenate([line.weight for line in before], axis=1) @ kin + fit.coefficients
     kinship = np.concatenate([line.kinship for line in before], axis=1) @ kin

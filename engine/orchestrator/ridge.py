@@ -52,7 +52,7 @@ class Spectrum:
         for rows in self.together:
             hat = (self.turned[rows] / denominators) @ self.turned[rows].swapaxes(1, 2)
             left[rows] = np.linalg.solve(np.eye(rows.shape[1]) - hat, residual[rows])
-        return Fit(self.vectors @ coefficients, (targets - left).astype(np.float32))
+        return Fit(np.asarray(self.vectors @ coefficients, np.float32), np.asarray(targets - left, np.float32))
 
 
 def spectrum(features: Float32s, groups: Ints) -> Spectrum:
