@@ -210,7 +210,7 @@ def _complete(of_all: Recorded, names: Sequence[str], notes: list[str]) -> Recor
             "outcomes.parquet"
         )
     if test.guessed.any():
-        who = ", ".join(name for name, any_ in zip(names, test.guessed.any(axis=0), strict=True) if any_)
+        who = ", ".join(names[int(j)] for j in np.unique(np.nonzero(test.guessed)[1]))
         notes.append(
             f"{test.guessed.sum():,} outcomes have no recorded tokens; the mean of the other experts on the question "
             f"stands in (for {who})"

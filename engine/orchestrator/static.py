@@ -58,6 +58,7 @@ def passes(name: str, folder: Path, made_of: str, texts: Sequence[str]) -> Passe
 def _load(name: str, folder: Path, made_of: str) -> StaticModel:
     try:
         from model2vec import StaticModel
+        from safetensors import SafetensorError
     except ImportError as error:
         raise RouterError(f"the encoder 'static:{name}' needs model2vec: pip install 'leeroo[static]'") from error
     home = cache() / "static"
@@ -72,7 +73,7 @@ def _load(name: str, folder: Path, made_of: str) -> StaticModel:
                 _distill(name, folder, made_of).save_pretrained(making)
                 making.rename(kept)
         return StaticModel.from_pretrained(kept)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise RouterError(
             f"the static encoder in {kept} cannot be made or read ({error}): remove that folder"
         ) from error
