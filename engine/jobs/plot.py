@@ -33,6 +33,8 @@ _STYLE: dict[Any, Any] = {
 }
 # A label farther from its point than so many pixels has a line to it.
 _LEADER = 8
+# More entries side by side would be wider than the picture.
+_LEGEND_COLUMNS = 4
 # An expert's bin with fewer questions shows chance more than calibration.
 _FEW = 20
 
@@ -90,7 +92,7 @@ def plot_frontier(
         axes.set_xlabel("USD per 1,000 questions")
         axes.set_ylabel("accuracy")
         axes.grid(color="#eeeeee", zorder=0)
-        figure.legend(loc="outside lower center", ncols=len(others) + 3, frameon=False)
+        figure.legend(loc="outside lower center", ncols=min(len(others) + 3, _LEGEND_COLUMNS), frameon=False)
         upright = [(cost, accuracy.low, accuracy.high) for cost, accuracy in intervals]
         upright.append((oracle.cost_usd_per_1k, oracle.accuracy - 0.01, oracle.accuracy + 0.01))
         bars = [[Point(cost, low), Point(cost, high)] for cost, low, high in upright]
