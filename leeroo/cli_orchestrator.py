@@ -37,13 +37,29 @@ def train(
             "MiniLM and SmolLM2-135M without.",
         ),
     ] = None,
+    router: Annotated[
+        Path | None,
+        typer.Option(
+            "--router", help="Take over this router as it is, and learn only the experts that it does not know."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
 ) -> None:
     """Train a router on recorded outcomes: how well each expert answered which question."""
     from leeroo.engine.orchestrator.encode import DEFAULT_ENCODERS
+    from leeroo.engine.orchestrator.learn import extend
     from leeroo.engine.orchestrator.learn import train as learn
+    from leeroo.engine.orchestrator.predict import Router
 
-    learned = learn(data, encoder or DEFAULT_ENCODERS, seed, lambda line: typer.echo(line, err=True))
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    if router is None:
+        learned = learn(data, encoder or DEFAULT_ENCODERS, seed, say)
+    elif encoder:
+        raise UsageError("--encoder has no place beside --router: new experts are learned with the router's encoders")
+    else:
+        learned = extend(Router.load(router), data, seed, say)
     learned.save(out)
     typer.echo(f"router for {len(learned.experts)} experts: {out}", err=True)
 

@@ -47,16 +47,9 @@ def choose_experts(job: Job, ids: np.ndarray, allowed: np.ndarray) -> np.ndarray
     """The chosen candidate of each of these questions, int32 [len(ids)], -1 where the budget does not reach."""
     if len(ids) == 0:
         return np.zeros(0, np.int32)
-    scores = _whole(job.forecast.scores, ids)
-    unknown = np.isnan(scores) if job.forecast.known else np.zeros((1, 1), bool)
-    if unknown.any():
-        # An expert that the router has not learned is asked only where no other can be.
-        only_unknown = ~(allowed & ~unknown).any(axis=1, keepdims=True)
-        allowed = allowed & (~unknown | only_unknown)
-        scores = np.nan_to_num(scores)
     criteria = job.criteria
     choice = choose(
-        scores,
+        _whole(job.forecast.scores, ids),
         _costs(job, ids),
         rows=job.rows[ids],
         latency_s=_whole(job.forecast.seconds, ids) if criteria.latency_weight else None,

@@ -15,6 +15,7 @@ from leeroo.engine.backends.base import resolve
 from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
 from leeroo.engine.batch.progress import Meter
 from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.orchestrator.kin import nearest_kin
 from leeroo.engine.orchestrator.predict import Prediction, Router
 from leeroo.engine.pool import Expert
 
@@ -40,7 +41,7 @@ def forecast(
 ) -> Forecast:
     """Predict score, cost and time of `n` distinct questions for every candidate.
 
-    Candidates that the router has not learned have the score NaN.
+    A candidate that the router has not learned is expected to do as its nearest kin among those that it has.
     """
     known = router if router is not None and set(router.experts) & {e.name for e in experts} else None
     if router is not None and known is None:
@@ -48,9 +49,7 @@ def forecast(
             f"the router knows none of the experts {', '.join(e.name for e in experts)};"
             f" all rows go to {default!r}, the pool's default"
         )
-    for e in experts:
-        if known is not None and e.name not in known.experts:
-            meter.warn(f"the router has not learned the expert {e.name!r}: it is asked only where no other can be")
+    columns = _columns(experts, known, meter)
     scores, costs, seconds = (_on_disk(scratch, name, (n, len(experts))) for name in ("scores", "costs", "seconds"))
     reader = (
         scratch.cursor()
@@ -63,17 +62,34 @@ def forecast(
         questions: list[str] = batch.column("question").to_pylist()
         prediction = known.predict(questions) if known is not None else None
         for i, expert in enumerate(experts):
-            column = known.experts.index(expert.name) if known and expert.name in known.experts else None
+            column = columns[i]
             tokens = _tokens(batch, expert, prediction, column)
             costs[part, i] = tokens @ prices((expert,))[0] / 1e6
-            if prediction is None:
+            if prediction is None or column is None:
                 scores[part, i] = float(expert.name == default)
             else:
-                scores[part, i] = np.nan if column is None else prediction.scores[:, column]
+                scores[part, i] = prediction.scores[:, column]
             seconds[part, i] = _seconds(tokens[:, 1], expert, prediction, column)
         done = part.stop
         meter.stage("predict")
     return Forecast(scores, costs, seconds, known is not None)
+
+
+def _columns(experts: tuple[Expert, ...], router: Router | None, meter: Meter) -> list[int | None]:
+    """Where each candidate, or its kin, stands in the router's predictions; None without a router."""
+    if router is None:
+        return [None] * len(experts)
+    learned = [e for e in experts if e.name in router.experts]
+    columns: list[int | None] = []
+    for e in experts:
+        kin = e if e in learned else nearest_kin(e, learned)
+        columns.append(router.experts.index(kin.name))
+        if kin is not e:
+            meter.warn(
+                f"the router has not learned the expert {e.name!r}: it is expected to do as {kin.name!r} does, its "
+                "nearest kin by family, size and tags; add its outcomes with leeroo train --router"
+            )
+    return columns
 
 
 def _on_disk(scratch: Scratch, name: str, shape: tuple[int, int]) -> np.ndarray:

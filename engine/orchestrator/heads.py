@@ -67,6 +67,11 @@ class Heads:
         """All the numbers, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def beside(self, other: Heads) -> Heads:
+        """The heads of these experts and, after them, of others, on the same features."""
+        pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
+        return Heads(*(np.concatenate(pair, axis=-1) for pair in pairs))
+
     def predict(self, features: Float32s, measures: Float32s) -> Prediction:
         """What to expect of questions with these features [n, k] and measures [n, 2], whatever their context."""
         completion = self.lengths(features)
@@ -83,9 +88,9 @@ class Heads:
         """Calibrated log-odds of success [n, e], whatever the context."""
         return np.asarray(features @ self.score_weight + self.score_bias)
 
-    def scores_in_context(self, features: Float32s) -> Float32s:
-        """Expected scores [n, e] by features [n, k] that know the context."""
-        return sigmoid(features @ self.context_weight + self.context_bias)
+    def log_odds_in_context(self, features: Float32s) -> Float32s:
+        """Calibrated log-odds of success [n, e] by features [n, k] that know the context."""
+        return np.asarray(features @ self.context_weight + self.context_bias)
 
     def lengths(self, features: Float32s) -> Float32s:
         """Expected completion tokens [n, e]."""

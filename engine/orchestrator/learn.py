@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.contexts import Contexts, fit_contexts
 from leeroo.engine.orchestrator.encode import DEFAULT_ENCODERS, candidates, encode, encode_all
 from leeroo.engine.orchestrator.features import Features, fit_features
 from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
 from leeroo.engine.orchestrator.lengths import learn_latency_lines, learn_lengths, learn_prompt_lines
-from leeroo.engine.orchestrator.outcomes import Outcomes, read_outcomes
+from leeroo.engine.orchestrator.outcomes import LEAST_QUESTIONS, Outcomes, read_outcomes
 from leeroo.engine.orchestrator.predict import PROBE, Router
 from leeroo.engine.orchestrator.quality import Quality, learn_quality
 from leeroo.engine.orchestrator.ridge import Ints
@@ -66,13 +67,47 @@ def train(
     blocks = _blocks(lessons.texts, pinned, say)
     contexts = fit_contexts(outcomes.contexts)
     features = fit_features(blocks, contexts.numbers(lessons.contexts), seed)
-    seen = np.concatenate(blocks, axis=1)
     say(f"learning {len(outcomes.experts)} experts from {len(lessons.texts):,} texts")
-    quality, heads = _learn(features, seen, contexts, outcomes, lessons, say)
+    quality, heads = _learn(features, np.concatenate(blocks, axis=1), contexts, outcomes, lessons, None, say)
     summary = _summary(outcomes, quality, seed)
     say(f"held-out log loss {summary.log_loss:.4f}, calibration error {summary.ece:.4f}")
     probe = np.concatenate([encode([PROBE], encoder)[0] for encoder in pinned])
     return Router(pinned, outcomes.experts, contexts, features, heads, probe, summary)
+
+
+def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say | None = None) -> Router:
+    """Add the experts of data folders that a router does not know; what it says of the others stays as it is.
+
+    What the router expects of the known experts on a question tells most of what to expect of a new one, so a few
+    hundred outcomes are enough, on questions that it has seen before or not. As `train` otherwise.
+
+    Raises:
+        RouterError: the data is not as `read_outcomes` wants it, has no expert that is new, or has fewer than ten
+            questions with outcomes of new ones; or an encoder is not the one that the router was trained with.
+        PoolError: an encoder is nowhere to be found.
+    """
+    say = on_progress or (lambda _: None)
+    folders = ", ".join(map(str, data))
+    say(f"reading {folders}")
+    found = read_outcomes([Path(folder) for folder in data])
+    new = [name for name in found.experts if name not in router.experts]
+    if not new:
+        raise RouterError(f"the router already knows all experts of {folders}: {', '.join(found.experts)}")
+    outcomes = found.only(new)
+    if len(outcomes.prompts) < LEAST_QUESTIONS:
+        raise RouterError(
+            f"{folders}: {len(outcomes.prompts)} training questions with outcomes of {', '.join(new)}; at least "
+            f"{LEAST_QUESTIONS} are needed"
+        )
+    say(f"learning {', '.join(new)} from {len(outcomes.prompts):,} questions")
+    lessons = _lessons(outcomes, seed)
+    seen = router.see(lessons.texts)
+    quality, heads = _learn(router.features, seen, router.contexts, outcomes, lessons, router.heads, say)
+    known, added = router.summary, _summary(outcomes, quality, seed)
+    say(f"held-out log loss {added.log_loss:.4f}, calibration error {added.ece:.4f}")
+    summary = Summary.of({**known.experts, **added.experts}, max(known.questions, added.questions), known.seed)
+    experts = (*router.experts, *new)
+    return replace(router, experts=experts, heads=router.heads.beside(heads), summary=summary)
 
 
 @dataclass(frozen=True)
@@ -160,26 +195,37 @@ def _teller(say: Say) -> Callable[[int, int], None]:
 
 
 def _learn(
-    features: Features, seen: Float32s, contexts: Contexts, outcomes: Outcomes, lessons: Lessons, say: Say
+    features: Features,
+    seen: Float32s,
+    contexts: Contexts,
+    outcomes: Outcomes,
+    lessons: Lessons,
+    before: Heads | None,
+    say: Say,
 ) -> tuple[Quality, Heads]:
-    whitening = features.whitening()
-    turned = features.likeness(seen) @ whitening
+    """Heads of the outcomes' experts, with the help of those of other experts that were learned before."""
     counted = len(outcomes.prompts)
-    quality = learn_quality(turned, lessons.scores, lessons.groups, counted=counted)
+    likeness, whitening = features.likeness(seen), features.whitening()
+    turned = likeness @ whitening
+    base = before.log_odds(likeness) if before else None
+    quality = learn_quality(turned, lessons.scores, lessons.groups, base, counted)
     say("learning lengths")
     lengths = learn_lengths(turned, outcomes.completion_tokens[lessons.question], lessons.groups)
-    in_context, context_whitening = Quality.of_nothing(len(outcomes.experts)), np.zeros((0, 0), np.float32)
+    score_weight, score_bias = _onto(quality, whitening, (before.score_weight, before.score_bias) if before else None)
+    context_weight, context_bias = np.zeros((0, len(outcomes.experts)), np.float32), np.zeros_like(score_bias)
     if contexts:
         say(f"learning in the context of {contexts}")
-        numbers = contexts.numbers(lessons.contexts)
-        context_whitening = features.whitening(in_context=True)
-        turned = features.likeness(seen, numbers) @ context_whitening
-        in_context = learn_quality(turned, lessons.scores, lessons.groups, counted=counted)
+        likeness = features.likeness(seen, contexts.numbers(lessons.contexts))
+        whitening_in_context = features.whitening(in_context=True)
+        base = before.log_odds_in_context(likeness) if before else None
+        in_context = learn_quality(likeness @ whitening_in_context, lessons.scores, lessons.groups, base, counted)
+        of_before = (before.context_weight, before.context_bias) if before else None
+        context_weight, context_bias = _onto(in_context, whitening_in_context, of_before)
     return quality, Heads(
-        score_weight=whitening @ quality.weight,
-        score_bias=quality.bias,
-        context_weight=context_whitening @ in_context.weight,
-        context_bias=in_context.bias,
+        score_weight=score_weight,
+        score_bias=score_bias,
+        context_weight=context_weight,
+        context_bias=context_bias,
         length_weight=whitening @ lengths.weight,
         length_bias=lengths.bias,
         length_log=lengths.log,
@@ -191,12 +237,15 @@ def _learn(
     )
 
 
+def _onto(quality: Quality, whitening: Float32s, before: tuple[Float32s, Float32s] | None) -> tuple[Float32s, Float32s]:
+    """Weight and bias on likeness, with what is taken over from the heads before put into them."""
+    weight, bias = whitening @ quality.weight, quality.bias
+    if before:
+        weight, bias = weight + before[0] @ quality.kinship, bias + before[1] @ quality.kinship
+    return np.asarray(weight, np.float32), np.asarray(bias, np.float32)
+
+
 def _summary(outcomes: Outcomes, quality: Quality, seed: int) -> Summary:
-    return Summary(
-        questions=len(outcomes.questions),
-        outcomes=int(np.isfinite(outcomes.scores).sum()),
-        seed=seed,
-        log_loss=quality.log_loss,
-        ece=float(np.mean([s.ece for s in quality.summaries])),
-        experts=dict(zip(outcomes.experts, quality.summaries, strict=True)),
+    return Summary.of(
+        dict(zip(outcomes.experts, quality.summaries, strict=True)), questions=len(outcomes.questions), seed=seed
     )

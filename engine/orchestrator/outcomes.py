@@ -53,6 +53,23 @@ class Outcomes:
         """Subject and category of each question."""
         return list(zip(self.subjects, self.categories, strict=True))
 
+    def only(self, experts: Sequence[str]) -> Outcomes:
+        """Of these experts, and of the questions that at least one of them has an outcome on."""
+        columns = [self.experts.index(name) for name in experts]
+        rows = np.flatnonzero(np.isfinite(self.scores[:, columns]).any(axis=1))
+        return Outcomes(
+            questions=[self.questions[row] for row in rows],
+            prompts=[self.prompts[row] for row in rows],
+            subjects=[self.subjects[row] for row in rows],
+            categories=[self.categories[row] for row in rows],
+            experts=tuple(experts),
+            scores=self.scores[rows][:, columns],
+            prompt_tokens=self.prompt_tokens[rows][:, columns],
+            completion_tokens=self.completion_tokens[rows][:, columns],
+            latency_ms=self.latency_ms[rows][:, columns],
+            cost_usd=self.cost_usd[rows][:, columns],
+        )
+
     def costs(self, prices: Float32s) -> Float32s:
         """USD of every call [n, e]: as recorded, else tokens times prices [2, e] in USD per million tokens."""
         by_tokens = (self.prompt_tokens * prices[0] + self.completion_tokens * prices[1]) / 1e6

@@ -14,7 +14,7 @@ from leeroo.engine.orchestrator import folder
 from leeroo.engine.orchestrator.contexts import Context, Contexts
 from leeroo.engine.orchestrator.encode import encode_all
 from leeroo.engine.orchestrator.features import Features
-from leeroo.engine.orchestrator.heads import Float32s, Heads, Prediction, measure
+from leeroo.engine.orchestrator.heads import Float32s, Heads, Prediction, measure, sigmoid
 from leeroo.engine.orchestrator.summary import Summary
 from leeroo.engine.orchestrator.surface import surface
 
@@ -111,12 +111,6 @@ class Router:
         ]
         return Prediction(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Prediction)))
 
-    def log_odds(self, questions: Sequence[str]) -> Float32s:
-        """Log-odds of success [n, e], whatever the context. Raises as `predict`."""
-        return np.concatenate(
-            [self.heads.log_odds(self.features.likeness(self.see(questions[part]))) for part in _parts(len(questions))]
-        )
-
     def see(self, questions: Sequence[str]) -> Float32s:
         """What the features are made of, [n, d]. Raises as `predict`."""
         vectors = encode_all([PROBE, *questions], self.encoders)
@@ -139,7 +133,7 @@ class Router:
         numbers = self.contexts.numbers(contexts)
         known = numbers[:, 0] >= 0
         scores = prediction.scores.copy()
-        scores[known] = self.heads.scores_in_context(self.features.likeness(seen[known], numbers[known]))
+        scores[known] = sigmoid(self.heads.log_odds_in_context(self.features.likeness(seen[known], numbers[known])))
         return replace(prediction, scores=scores)
 
 

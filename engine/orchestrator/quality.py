@@ -43,12 +43,6 @@ class Quality:
     bias: Float32s
     summaries: list[ExpertSummary]
 
-    @classmethod
-    def of_nothing(cls, experts: int) -> Quality:
-        """Heads on no features at all."""
-        nothing = np.zeros((0, experts), np.float32)
-        return cls(nothing, nothing, np.zeros(experts, np.float32), [])
-
     @property
     def log_loss(self) -> float:
         """Mean of the experts' cross-validated log losses."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import fmean
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -45,3 +47,15 @@ class Summary(BaseModel):
     log_loss: float
     ece: float
     experts: dict[str, ExpertSummary]
+
+    @classmethod
+    def of(cls, experts: dict[str, ExpertSummary], questions: int, seed: int) -> Summary:
+        """Put together what is said of the experts."""
+        return cls(
+            questions=questions,
+            outcomes=sum(expert.outcomes for expert in experts.values()),
+            seed=seed,
+            log_loss=fmean(expert.log_loss for expert in experts.values()),
+            ece=fmean(expert.ece for expert in experts.values()),
+            experts=experts,
+        )

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
+from leeroo.engine.orchestrator.learn import extend
 from leeroo.engine.orchestrator.learn import train as learn
 from leeroo.engine.orchestrator.predict import Router
 
@@ -144,3 +146,43 @@ def test_fractional_scores_are_expected_as_such(tmp_path: Path, topics: Topics) 
     outcomes = [{**o, "score": 0.7} for o in outcomes if o["expert"] == "oracle"]
     scores = train(topics.write(tmp_path, queries, outcomes)).predict(NEW_SUMS).scores
     assert scores == pytest.approx(np.full((2, 1), 0.7), abs=0.02)
+
+
+def test_a_new_expert_is_added_and_the_others_stay(tmp_path: Path, topics: Topics, router: Router) -> None:
+    """Forty outcomes of a newcomer teach what it knows; predictions for the experts before are the same, bit by bit."""
+    queries, outcomes = topics.recorded(topics.sums(20) + topics.facts(20))
+    of_newcomer = [{**o, "expert": "newcomer"} for o in outcomes if o["expert"] == "reader"]
+    grown = extend(router, [topics.write(tmp_path, queries, [*outcomes, *of_newcomer])])
+    assert grown.experts == (*router.experts, "newcomer")
+    before, after = router.predict(NEW_SUMS + NEW_FACTS), grown.predict(NEW_SUMS + NEW_FACTS)
+    assert np.array_equal(before.scores, after.scores[:, :3])
+    assert np.array_equal(before.completion_tokens, after.completion_tokens[:, :3])
+    assert after.scores[:2, 3].max() < 0.5 < after.scores[2:, 3].min()
+    assert grown.summary.experts["newcomer"].outcomes == 40
+    grown.save(tmp_path / "grown")
+    assert Router.load(tmp_path / "grown").fingerprint == grown.fingerprint != router.fingerprint
+
+
+def test_nobody_new_is_said(topics_folder: Path, router: Router, tmp_path: Path, topics: Topics) -> None:
+    """Where all experts are known already, or a new one has too few outcomes, one line says so."""
+    with pytest.raises(RouterError, match="the router already knows all experts of"):
+        extend(router, [topics_folder])
+    queries, outcomes = topics.recorded(topics.sums(20))
+    few = [{**o, "expert": "newcomer"} for o in outcomes if o["expert"] == "reader"][:9]
+    with pytest.raises(RouterError, match="9 training questions with outcomes of newcomer; at least 10 are needed"):
+        extend(router, [topics.write(tmp_path, queries, outcomes + few)])
+
+
+def test_a_subject_tells_more_than_the_text(tmp_path: Path, topics: Topics) -> None:
+    """Where only the subject decides who is right, it is used when it is told, and known; otherwise it is not missed."""
+    questions = topics.facts(80)
+    queries, outcomes = topics.recorded(questions)
+    for i, query in enumerate(queries):
+        query["subject"], query["category"] = ("old", "new")[i % 2], "time"
+    told = [{**o, "score": float(int(o["query_id"][-4:]) % 2 == (o["expert"] == "reader"))} for o in outcomes]
+    router = train(topics.write(tmp_path, queries, told))
+    reader = column(router, "reader")
+    in_context = router.predict(questions[:2] * 2, [("new", "time")] * 2 + [("old", "time")] * 2).scores[:, reader]
+    assert in_context[:2].min() > in_context[2:].max() + 0.2
+    untold = router.predict(questions[:2]).scores
+    assert np.array_equal(router.predict(questions[:2], [("unheard of", "time"), (None, None)]).scores, untold)
