@@ -115,12 +115,12 @@ def run_peers(python: Path, setting: Setting, experts: tuple[str, ...], file: Pa
 
 def curves(tasks: list[Task], routers: dict[str, Router]) -> None:
     """Learning curves of every encoder, on the settings that have budgets."""
-    for name, router in routers.items():
+    for name in routers:
         mine = [task for task in tasks if task.setting.router == name and task.setting.goals]
         if not mine:
             continue
         print(f"### Learning curves of {name}\n")
-        for title, encoders in routing_curve.encoders(router).items():
+        for title, encoders in routing_curve.ENCODERS.items():
             try:
                 print(routing_curve.report(title, routing_curve.grow(name, encoders, mine)), flush=True)
             except LeerooError as error:  # the static encoder needs packages of its own

@@ -24,6 +24,15 @@ from leeroo.engine.orchestrator.predict import Router
 # Training questions as parts of all, and how many separate such parts are learned from and averaged.
 _PARTS = {8: 2, 4: 2, 2: 2, 1: 1}
 
+# The layer is the one that `leeroo train` chooses on these data.
+_SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct@17-mean"
+ENCODERS: dict[str, tuple[str, ...]] = {
+    "static": ("static",),
+    "MiniLM": (DEFAULT_ENCODER,),
+    "SmolLM2-135M, layer 17": (_SMOLLM2,),
+    "MiniLM and SmolLM2-135M": (DEFAULT_ENCODER, _SMOLLM2),
+}
+
 
 @dataclass(frozen=True)
 class Grown:
@@ -38,13 +47,6 @@ class Grown:
     questions: int
     columns: list[str]
     values: Float64s
-
-
-def encoders(router: Router) -> dict[str, tuple[str, ...]]:
-    """Those to compare: each by itself, and all that the router has; the layers are those it has chosen."""
-    hidden = [encoder for encoder in router.encoders if encoder != DEFAULT_ENCODER]
-    alone = {"static": ("static",), "MiniLM": (DEFAULT_ENCODER,), **{name.split("/")[-1]: (name,) for name in hidden}}
-    return {**alone, "all of the router's": router.encoders}
 
 
 def grow(name: str, with_encoders: Sequence[str], tasks: Sequence[Task]) -> Grown:

@@ -34,7 +34,7 @@ def train(
             "--encoder",
             help="What reads the questions: a sentence encoder or a causal language model (hub id or folder, or "
             "MODEL@LAYER-mean), or 'static' for tables of millions; give it again for several. "
-            "MiniLM and SmolLM2-135M without.",
+            "MiniLM without.",
         ),
     ] = None,
     router: Annotated[
@@ -46,7 +46,7 @@ def train(
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
 ) -> None:
     """Train a router on recorded outcomes: how well each expert answered which question."""
-    from leeroo.engine.orchestrator.encode import DEFAULT_ENCODERS
+    from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
     from leeroo.engine.orchestrator.learn import extend
     from leeroo.engine.orchestrator.learn import train as learn
     from leeroo.engine.orchestrator.predict import Router
@@ -55,7 +55,7 @@ def train(
         typer.echo(line, err=True)
 
     if router is None:
-        learned = learn(data, encoder or DEFAULT_ENCODERS, seed, say)
+        learned = learn(data, encoder or [DEFAULT_ENCODER], seed, say)
     elif encoder:
         raise UsageError("--encoder has no place beside --router: new experts are learned with the router's encoders")
     else:

@@ -31,12 +31,9 @@ from leeroo.engine.orchestrator import hidden, sentence, static, vectors
 from leeroo.engine.orchestrator.batching import MAX_TOKENS, Float32s, Ints, Passes
 from leeroo.engine.weights import cache, fingerprint, locate
 
-__all__ = ["DEFAULT_ENCODER", "DEFAULT_ENCODERS", "MAX_TOKENS", "candidates", "encode", "encode_all"]
+__all__ = ["DEFAULT_ENCODER", "MAX_TOKENS", "candidates", "encode", "encode_all"]
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
-# What a router reads questions with unless told otherwise: a sentence encoder sees the topic, a language model more of
-# how hard a question is.
-DEFAULT_ENCODERS = (DEFAULT_ENCODER, "HuggingFaceTB/SmolLM2-135M-Instruct")
 
 Progress = Callable[[int, int], None]
 

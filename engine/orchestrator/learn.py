@@ -16,7 +16,7 @@ import numpy as np
 
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.contexts import Contexts, fit_contexts
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODERS, candidates, encode, encode_all
+from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER, candidates, encode, encode_all
 from leeroo.engine.orchestrator.features import Features, fit_features
 from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
 from leeroo.engine.orchestrator.lengths import learn_latency_lines, learn_lengths, learn_prompt_lines
@@ -38,7 +38,7 @@ _TELL_EVERY_S = 5.0
 
 def train(
     data: Sequence[Path],
-    encoders: Sequence[str] = DEFAULT_ENCODERS,
+    encoders: Sequence[str] = (DEFAULT_ENCODER,),
     seed: int = 0,
     on_progress: Say | None = None,
 ) -> Router:
