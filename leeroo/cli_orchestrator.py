@@ -37,6 +37,13 @@ def train(
             "MiniLM without.",
         ),
     ] = None,
+    finetune: Annotated[
+        Literal["none", "lora"],
+        typer.Option(
+            "--finetune",
+            help="'lora': the causal language model of --encoder learns too, which takes a GPU or patience.",
+        ),
+    ] = "none",
     router: Annotated[
         Path | None,
         typer.Option(
@@ -55,9 +62,9 @@ def train(
         typer.echo(line, err=True)
 
     if router is None:
-        learned = learn(data, encoder or [DEFAULT_ENCODER], seed, say)
-    elif encoder:
-        raise UsageError("--encoder has no place beside --router: new experts are learned with the router's encoders")
+        learned = learn(data, encoder or [DEFAULT_ENCODER], finetune, seed, say)
+    elif encoder or finetune != "none":
+        raise UsageError("--encoder and --finetune have no place beside --router: its encoders learn the new experts")
     else:
         learned = extend(Router.load(router), data, seed, say)
     learned.save(out)

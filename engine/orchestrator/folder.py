@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tempfile
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
@@ -21,7 +22,9 @@ from leeroo.engine.orchestrator.heads import Heads
 from leeroo.engine.orchestrator.summary import Summary
 
 FORMAT = 2
+ADAPTER = "adapter"
 _CARD, _FILE = "router.json", "numbers.npz"
+_NAMES = ("encoders", "experts", "subjects", "categories", "adapter")
 _LIBRARIES = ("leeroo", "numpy", "torch", "transformers", "sentence-transformers")
 _NUMBERS = {*Heads.__dataclass_fields__, *Features.__dataclass_fields__, "probe"}
 
@@ -41,6 +44,7 @@ class Card(BaseModel):
     experts: list[str]
     subjects: list[str]
     categories: list[str]
+    adapter: list[str]
     training: Summary
     libraries: dict[str, str]
 
@@ -54,8 +58,8 @@ def fingerprint(names: Names, numbers: Numbers) -> str:
     return digest.hexdigest()
 
 
-def save(path: Path, names: Names, numbers: Numbers, training: Summary) -> None:
-    """Write a router folder beside its place, then move it there.
+def save(path: Path, names: Names, numbers: Numbers, training: Summary, adapter: Path | None) -> None:
+    """Write a router folder beside its place, with a copy of its adapter if it has one, then move it there.
 
     Raises:
         OutputError: it cannot be written there, or something that is not a router is in the way.
@@ -79,6 +83,8 @@ def save(path: Path, names: Names, numbers: Numbers, training: Summary) -> None:
             fresh.mkdir()
             (fresh / _CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
             (fresh / _FILE).write_bytes(packed.getvalue())
+            if adapter is not None:
+                shutil.copytree(adapter, fresh / ADAPTER)
             _swap(fresh, path, old)
     except OSError as error:
         raise OutputError(f"the router cannot be written to {path}: {error.strerror or error}") from error
@@ -108,7 +114,9 @@ def load(path: Path) -> tuple[Card, Numbers]:
         raise RouterError(f"{path} is not a router folder: it has no {_CARD}")
     card = _read_card(path)
     numbers = _read_numbers(path, card)
-    names: Names = {name: getattr(card, name) for name in ("encoders", "experts", "subjects", "categories")}
+    names: Names = {name: getattr(card, name) for name in _NAMES}
+    if card.adapter and not (path / ADAPTER).is_dir():
+        raise _damaged(path, f"it has no folder {ADAPTER}")
     if fingerprint(names, numbers) != card.fingerprint:
         raise _damaged(path, f"{_FILE} and {_CARD} do not belong together")
     return card, numbers

@@ -42,7 +42,7 @@ class Heads:
     Attributes:
         score_weight, score_bias: [k, e] and [e], calibrated log-odds of success.
         context_weight, context_bias: Likewise, on features that know the question's context; [0, e] if none is known.
-        length_weight, length_bias: [k, e] and [e], completion tokens, or their logarithm.
+        length_weight, length_bias: [m, e] and [e], completion tokens, or their logarithm, on the first m features.
         length_log: [e], 1 where it is the logarithm.
         length_scale: [e], factor that makes the mean right after exponentiation.
         length_low, length_high: [e], least and most completion tokens ever seen.
@@ -94,7 +94,7 @@ class Heads:
 
     def lengths(self, features: Float32s) -> Float32s:
         """Expected completion tokens [n, e]."""
-        linear = features @ self.length_weight + self.length_bias
+        linear = features[:, : len(self.length_weight)] @ self.length_weight + self.length_bias
         tokens = np.where(self.length_log > 0, np.exp(np.minimum(linear, 30)), linear) * self.length_scale
         return np.clip(tokens, self.length_low, self.length_high).astype(np.float32)
 

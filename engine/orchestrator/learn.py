@@ -11,17 +11,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from leeroo.engine.errors import RouterError
+from leeroo.engine.orchestrator.blend import blend
 from leeroo.engine.orchestrator.contexts import Contexts, fit_contexts
 from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER, candidates, encode, encode_all
 from leeroo.engine.orchestrator.features import Features, fit_features
 from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
 from leeroo.engine.orchestrator.lengths import learn_latency_lines, learn_lengths, learn_prompt_lines
 from leeroo.engine.orchestrator.outcomes import LEAST_QUESTIONS, Outcomes, read_outcomes
-from leeroo.engine.orchestrator.predict import PROBE, Router
+from leeroo.engine.orchestrator.predict import PROBE, Router, Seen
 from leeroo.engine.orchestrator.quality import Quality, learn_quality
 from leeroo.engine.orchestrator.ridge import Ints
 from leeroo.engine.orchestrator.summary import Summary
@@ -39,6 +41,7 @@ _TELL_EVERY_S = 5.0
 def train(
     data: Sequence[Path],
     encoders: Sequence[str] = (DEFAULT_ENCODER,),
+    finetune: Literal["none", "lora"] = "none",
     seed: int = 0,
     on_progress: Say | None = None,
 ) -> Router:
@@ -51,6 +54,7 @@ def train(
     Args:
         data: Data folders.
         encoders: As `encode` describes them; of a causal model without a layer, validation chooses one.
+        finetune: With 'lora' the first causal model among the encoders also learns from the outcomes, see `finetune`.
         seed: Of everything random.
         on_progress: Is told, in lines for people, what is being done.
 
@@ -59,6 +63,12 @@ def train(
         PoolError: an encoder is nowhere to be found.
     """
     say = on_progress or (lambda _: None)
+    tunable = [encoder for encoder in encoders if finetune == "lora" and len(candidates(encoder)) > 1]
+    if finetune == "lora" and not tunable:
+        raise RouterError(
+            f"none of the encoders {', '.join(encoders)} can be fine-tuned: name a causal language model, without a "
+            "layer"
+        )
     say(f"reading {', '.join(map(str, data))}")
     outcomes = read_outcomes([Path(folder) for folder in data])
     say(f"{len(outcomes.questions):,} training questions with outcomes of {len(outcomes.experts)} experts")
@@ -68,11 +78,16 @@ def train(
     contexts = fit_contexts(outcomes.contexts)
     features = fit_features(blocks, contexts.numbers(lessons.contexts), seed)
     say(f"learning {len(outcomes.experts)} experts from {len(lessons.texts):,} texts")
-    quality, heads = _learn(features, np.concatenate(blocks, axis=1), contexts, outcomes, lessons, None, say)
+    seen = Seen(np.concatenate(blocks, axis=1), np.zeros((len(lessons.texts), 0), np.float32))
+    quality, in_context, heads = _learn(features, seen, contexts, outcomes, lessons, None, say)
     summary = _summary(outcomes, quality, seed)
     say(f"held-out log loss {summary.log_loss:.4f}, calibration error {summary.ece:.4f}")
     probe = np.concatenate([encode([PROBE], encoder)[0] for encoder in pinned])
-    return Router(pinned, outcomes.experts, contexts, features, heads, probe, summary)
+    router = Router(pinned, None, outcomes.experts, contexts, features, heads, probe, summary)
+    if not tunable:
+        return router
+    held_out = (quality.held_out, in_context.held_out)
+    return blend(router, tunable[0], lessons.texts, lessons.scores, lessons.groups, held_out, seed, say)
 
 
 def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say | None = None) -> Router:
@@ -102,7 +117,7 @@ def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say
     say(f"learning {', '.join(new)} from {len(outcomes.prompts):,} questions")
     lessons = _lessons(outcomes, seed)
     seen = router.see(lessons.texts)
-    quality, heads = _learn(router.features, seen, router.contexts, outcomes, lessons, router.heads, say)
+    quality, _, heads = _learn(router.features, seen, router.contexts, outcomes, lessons, router.heads, say)
     known, added = router.summary, _summary(outcomes, quality, seed)
     say(f"held-out log loss {added.log_loss:.4f}, calibration error {added.ece:.4f}")
     summary = Summary.of({**known.experts, **added.experts}, max(known.questions, added.questions), known.seed)
@@ -196,52 +211,60 @@ def _teller(say: Say) -> Callable[[int, int], None]:
 
 def _learn(
     features: Features,
-    seen: Float32s,
+    seen: Seen,
     contexts: Contexts,
     outcomes: Outcomes,
     lessons: Lessons,
     before: Heads | None,
     say: Say,
-) -> tuple[Quality, Heads]:
-    """Heads of the outcomes' experts, with the help of those of other experts that were learned before."""
+) -> tuple[Quality, Quality, Heads]:
+    """Heads of the outcomes' experts, with the help of those of other experts that were learned before.
+
+    Also what was learned without contexts, and with them; twice the same where there are none.
+    """
     counted = len(outcomes.prompts)
-    likeness, whitening = features.likeness(seen), features.whitening()
+    likeness, whitening = features.likeness(seen.blocks), features.whitening()
     turned = likeness @ whitening
-    base = before.log_odds(likeness) if before else None
-    quality = learn_quality(turned, lessons.scores, lessons.groups, base, counted)
+    base = before.log_odds(np.concatenate([likeness, seen.tuned], axis=1)) if before else None
+    quality = in_context = learn_quality(turned, lessons.scores, lessons.groups, base, counted)
     say("learning lengths")
     lengths = learn_lengths(turned, outcomes.completion_tokens[lessons.question], lessons.groups)
     score_weight, score_bias = _onto(quality, whitening, (before.score_weight, before.score_bias) if before else None)
     context_weight, context_bias = np.zeros((0, len(outcomes.experts)), np.float32), np.zeros_like(score_bias)
     if contexts:
         say(f"learning in the context of {contexts}")
-        likeness = features.likeness(seen, contexts.numbers(lessons.contexts))
+        likeness = features.likeness(seen.blocks, contexts.numbers(lessons.contexts))
         whitening_in_context = features.whitening(in_context=True)
-        base = before.log_odds_in_context(likeness) if before else None
+        base = before.log_odds_in_context(np.concatenate([likeness, seen.tuned], axis=1)) if before else None
         in_context = learn_quality(likeness @ whitening_in_context, lessons.scores, lessons.groups, base, counted)
         of_before = (before.context_weight, before.context_bias) if before else None
         context_weight, context_bias = _onto(in_context, whitening_in_context, of_before)
-    return quality, Heads(
-        score_weight=score_weight,
-        score_bias=score_bias,
-        context_weight=context_weight,
-        context_bias=context_bias,
-        length_weight=whitening @ lengths.weight,
-        length_bias=lengths.bias,
-        length_log=lengths.log,
-        length_scale=lengths.scale,
-        length_low=lengths.low,
-        length_high=lengths.high,
-        prompt_line=learn_prompt_lines(measure(outcomes.prompts), outcomes.prompt_tokens),
-        latency_line=learn_latency_lines(outcomes.completion_tokens, outcomes.latency_ms),
+    return (
+        quality,
+        in_context,
+        Heads(
+            score_weight=score_weight,
+            score_bias=score_bias,
+            context_weight=context_weight,
+            context_bias=context_bias,
+            length_weight=whitening @ lengths.weight,
+            length_bias=lengths.bias,
+            length_log=lengths.log,
+            length_scale=lengths.scale,
+            length_low=lengths.low,
+            length_high=lengths.high,
+            prompt_line=learn_prompt_lines(measure(outcomes.prompts), outcomes.prompt_tokens),
+            latency_line=learn_latency_lines(outcomes.completion_tokens, outcomes.latency_ms),
+        ),
     )
 
 
 def _onto(quality: Quality, whitening: Float32s, before: tuple[Float32s, Float32s] | None) -> tuple[Float32s, Float32s]:
     """Weight and bias on likeness, with what is taken over from the heads before put into them."""
     weight, bias = whitening @ quality.weight, quality.bias
-    if before:
-        weight, bias = weight + before[0] @ quality.kinship, bias + before[1] @ quality.kinship
+    if before:  # which may be on the states of a fine-tuned model too
+        wide = np.pad(weight, ((0, len(before[0]) - len(weight)), (0, 0)))
+        weight, bias = wide + before[0] @ quality.kinship, bias + before[1] @ quality.kinship
     return np.asarray(weight, np.float32), np.asarray(bias, np.float32)
 
 

@@ -6,15 +6,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator import folder
+from leeroo.engine.orchestrator.adapter import Adapter
 from leeroo.engine.orchestrator.contexts import Context, Contexts
 from leeroo.engine.orchestrator.encode import encode_all
 from leeroo.engine.orchestrator.features import Features
 from leeroo.engine.orchestrator.heads import Float32s, Heads, Prediction, measure, sigmoid
+from leeroo.engine.orchestrator.ridge import Ints
 from leeroo.engine.orchestrator.summary import Summary
 from leeroo.engine.orchestrator.surface import surface
 
@@ -26,21 +29,30 @@ _SAME_ENCODER = 0.99
 _CHUNK = 2048
 
 
+class Seen(NamedTuple):
+    """Of n questions: the blocks [n, d] that likeness is made of, and the states [n, t] of a fine-tuned model."""
+
+    blocks: Float32s
+    tuned: Float32s
+
+
 @dataclass(frozen=True)
 class Router:
     """A trained orchestrator: encoders, the features made of what they see, and heads for each of its experts.
 
     Attributes:
         encoders: As `encode` describes them, layers pinned.
+        adapter: A fine-tuned model, whose states are features as they are; None without one.
         experts: Names of the experts, in the order of the predictions' columns.
         contexts: Subjects and categories that it knows.
         features: Made of the encoders' vectors and the question's surface.
         heads: What was learned.
-        probe: [d], the vectors of `PROBE` when it was learned, one encoder's after another's.
+        probe: [d], the vectors of `PROBE` when it was learned, one encoder's after another's, the adapter's last.
         summary: On what it was learned, and how well it does there.
     """
 
     encoders: tuple[str, ...]
+    adapter: Adapter | None
     experts: tuple[str, ...]
     contexts: Contexts
     features: Features
@@ -58,6 +70,7 @@ class Router:
         card, numbers = folder.load(Path(path))
         return cls(
             encoders=tuple(card.encoders),
+            adapter=Adapter(Path(path) / folder.ADAPTER, card.adapter[0]) if card.adapter else None,
             experts=tuple(card.experts),
             contexts=Contexts(tuple(card.subjects), tuple(card.categories)),
             features=Features(**{field.name: numbers[field.name] for field in fields(Features)}),
@@ -72,7 +85,8 @@ class Router:
         Raises:
             OutputError: it cannot be written there, or something that is not a router is in the way.
         """
-        folder.save(Path(path), self._names, self._numbers, self.summary)
+        adapter = self.adapter.folder if self.adapter else None
+        folder.save(Path(path), self._names, self._numbers, self.summary, adapter)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -86,6 +100,7 @@ class Router:
             "experts": list(self.experts),
             "subjects": list(self.contexts.subjects),
             "categories": list(self.contexts.categories),
+            "adapter": self.adapter.names if self.adapter else [],
         }
 
     @property
@@ -111,30 +126,35 @@ class Router:
         ]
         return Prediction(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Prediction)))
 
-    def see(self, questions: Sequence[str]) -> Float32s:
-        """What the features are made of, [n, d]. Raises as `predict`."""
-        vectors = encode_all([PROBE, *questions], self.encoders)
-        blocks = [vectors[encoder] for encoder in self.encoders]
-        ends = np.cumsum([block.shape[1] for block in blocks])
-        probes = np.split(self.probe, ends[:-1])
-        for encoder, block, probe in zip(self.encoders, blocks, probes, strict=True):
+    def see(self, questions: Sequence[str]) -> Seen:
+        """What is to be seen of questions, before features are made of it. Raises as `predict`."""
+        encoders = (*self.encoders, *([self.adapter.encoder] if self.adapter else []))
+        vectors = encode_all([PROBE, *questions], encoders)
+        blocks = [vectors[encoder] for encoder in encoders]
+        probes = np.split(self.probe, np.cumsum([block.shape[1] for block in blocks])[:-1])
+        for encoder, block, probe in zip(encoders, blocks, probes, strict=True):
             if block.shape[1] != len(probe) or _cosine(block[0], probe) < _SAME_ENCODER:
                 raise RouterError(
                     f"the encoder {encoder!r} is not the one this router was trained with: "
                     "bring that one back, or train the router again"
                 )
-        return np.concatenate([*(block[1:] for block in blocks), surface(questions)], axis=1)
+        tuned = blocks.pop()[1:] if self.adapter else np.zeros((len(questions), 0), np.float32)
+        return Seen(np.concatenate([*(block[1:] for block in blocks), surface(questions)], axis=1), tuned)
 
     def _predict(self, questions: Sequence[str], contexts: Sequence[Context] | None) -> Prediction:
         seen = self.see(questions)
-        prediction = self.heads.predict(self.features.likeness(seen), measure(questions))
+        prediction = self.heads.predict(self._features(seen), measure(questions))
         if contexts is None or not self.contexts:
             return prediction
         numbers = self.contexts.numbers(contexts)
         known = numbers[:, 0] >= 0
         scores = prediction.scores.copy()
-        scores[known] = sigmoid(self.heads.log_odds_in_context(self.features.likeness(seen[known], numbers[known])))
+        features = self._features(Seen(seen.blocks[known], seen.tuned[known]), numbers[known])
+        scores[known] = sigmoid(self.heads.log_odds_in_context(features))
         return replace(prediction, scores=scores)
+
+    def _features(self, seen: Seen, contexts: Ints | None = None) -> Float32s:
+        return np.concatenate([self.features.likeness(seen.blocks, contexts), seen.tuned], axis=1)
 
 
 def _parts(n: int) -> Iterator[slice]:

@@ -35,12 +35,14 @@ class Quality:
         weight: [k, e], on features.
         kinship: [b, e], on the log-odds of b experts learned before.
         bias: [e].
+        held_out: [n, e], log-odds of the rows learned from, by fits that have not seen their questions.
         summaries: Of each expert.
     """
 
     weight: Float32s
     kinship: Float32s
     bias: Float32s
+    held_out: Float32s
     summaries: list[ExpertSummary]
 
     @property
@@ -86,6 +88,7 @@ def learn_quality(
     base = np.zeros((n, 0), np.float32) if base is None else base
     b = base.shape[1]
     weight, kinship, bias = np.zeros((k, e), np.float32), np.zeros((b, e), np.float32), np.zeros(e, np.float32)
+    held_out = np.zeros((n, e), np.float32)
     summaries: dict[int, ExpertSummary] = {}
     before = [_Line(np.zeros((k, b), np.float32), np.eye(b, dtype=np.float32), np.zeros(b, np.float32), base)]
     for columns in _alike(scores, known):
@@ -96,9 +99,11 @@ def learn_quality(
             slope, offset, summaries[j] = _calibrate(line.held_out[rows, i], scores[rows, j])
             weight[:, j], kinship[:, j] = slope * line.weight[:, i], slope * line.kinship[:, i]
             bias[j] = slope * line.bias[i] + offset
+            held_out[:, j] = slope * line.held_out[:, i] + offset
     for j in set(range(e)) - set(summaries):
-        slope, bias[j], summaries[j] = _calibrate(None, scores[known[:, j] & counts, j])
-    return Quality(weight, kinship, bias, [summaries[j] for j in range(e)])
+        _, bias[j], summaries[j] = _calibrate(None, scores[known[:, j] & counts, j])
+        held_out[:, j] = bias[j]
+    return Quality(weight, kinship, bias, held_out, [summaries[j] for j in range(e)])
 
 
 def _alike(scores: Float32s, known: npt.NDArray[np.bool_]) -> list[list[int]]:

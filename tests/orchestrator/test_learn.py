@@ -23,7 +23,7 @@ NEW_FACTS = ["Name the capital of Brazil, as known in 1850.", "Name a famous poe
 
 def train(*folders: Path, seed: int = 0) -> Router:
     """Learn with the real sentence encoder alone."""
-    return learn(folders, [DEFAULT_ENCODER], seed)
+    return learn(folders, [DEFAULT_ENCODER], seed=seed)
 
 
 def column(router: Router, expert: str) -> int:
