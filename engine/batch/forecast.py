@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from leeroo.engine.backends.base import resolve
 from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
 from leeroo.engine.batch.progress import Meter
+from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.batch.scratch import Scratch
 from leeroo.engine.orchestrator.kin import nearest_kin
 from leeroo.engine.orchestrator.predict import Prediction, Router
@@ -53,14 +54,18 @@ def forecast(
     scores, costs, seconds = (_on_disk(scratch, name, (n, len(experts))) for name in ("scores", "costs", "seconds"))
     reader = (
         scratch.cursor()
-        .execute("SELECT question, coalesce(strlen(system), 0) AS system, max_tokens FROM questions ORDER BY id")
+        .execute(
+            "SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens"
+            " FROM questions ORDER BY id"
+        )
         .to_arrow_reader(_CHUNK)
     )
     done = 0
     for batch in reader:
         part = slice(done, done + batch.num_rows)
         questions: list[str] = batch.column("question").to_pylist()
-        prediction = known.predict(questions) if known is not None else None
+        contexts = list(zip(*(batch.column(name).to_pylist() for name in CONTEXT), strict=True))
+        prediction = known.predict(questions, contexts) if known is not None else None
         for i, expert in enumerate(experts):
             column = columns[i]
             tokens = _tokens(batch, expert, prediction, column)

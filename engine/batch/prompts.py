@@ -29,6 +29,9 @@ ASK = pa.schema(
     ]
 )
 
+# Columns of the input that a router which has learned from such may use, see `Router.predict`.
+CONTEXT = ("subject", "category")
+
 # Free text comes with its length before it, so that no two different askings write the same key. A row sampled
 # at a temperature is its own question: the same words may bring another answer.
 _ROWS = """
@@ -37,8 +40,8 @@ SELECT row, CASE WHEN question IS NOT NULL THEN md5_number(concat_ws('|',
          private, coalesce(max_tokens, -1), coalesce(temperature, 0),
          CASE WHEN temperature > 0 THEN row ELSE -1 END,
          coalesce(strlen(expert), -1), coalesce(expert, ''), coalesce(strlen(system), -1), coalesce(system, ''),
-         question)) END AS key, question, private, expert, system, max_tokens, temperature
-FROM (SELECT row, question, coalesce(private, false) AS private, ask.* FROM input)
+         question)) END AS key, question, subject, category, private, expert, system, max_tokens, temperature
+FROM (SELECT row, question, subject, category, coalesce(private, false) AS private, ask.* FROM input)
 """
 
 _QUESTIONS = r"""
@@ -46,6 +49,7 @@ CREATE TABLE questions AS
 SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
        regexp_full_match(question, '[\s\p{Z}\p{C}]*') AS blank
 FROM (SELECT key, min(row) AS first_row, count(*) AS rows, any_value(question) AS question,
+             arg_min(subject, row) AS subject, arg_min(category, row) AS category,
              any_value(private) AS private, any_value(expert) AS expert, any_value(system) AS system,
              any_value(max_tokens) AS max_tokens, any_value(temperature) AS temperature
       FROM rows WHERE key IS NOT NULL GROUP BY key)
@@ -84,10 +88,10 @@ def spool(reader: pa.RecordBatchReader, criteria: Criteria, scratch: Scratch) ->
         con.unregister("input")
     con.execute(_QUESTIONS)
     # The text of every row has done its work; the distinct ones are in `questions`.
-    con.execute("CREATE TABLE row_keys AS SELECT row, key FROM rows")
+    con.execute("CREATE TABLE row_keys AS SELECT row, key, hash(subject, category) AS context FROM rows")
     con.execute("DROP TABLE rows")
     distinct, digest = con.execute(
-        "SELECT (SELECT count(*) FROM questions), (SELECT coalesce(bit_xor(hash(row, key)), 0) FROM row_keys)"
+        "SELECT (SELECT count(*) FROM questions), (SELECT coalesce(bit_xor(hash(row, key, context)), 0) FROM row_keys)"
     ).fetchall()[0]
     return Spool(kept, reader.schema, counted.rows, int(distinct), f"{counted.rows}-{digest}")
 
@@ -96,6 +100,8 @@ _NARROW = pa.schema(
     [
         pa.field("row", pa.int64()),
         pa.field("question", pa.string()),
+        pa.field("subject", pa.string()),
+        pa.field("category", pa.string()),
         pa.field("private", pa.bool_()),
         pa.field("ask", pa.struct(list(ASK))),
     ]
@@ -136,12 +142,13 @@ def _read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
 
 
 def _asked(batch: pa.RecordBatch, criteria: Criteria) -> list[pa.Array]:
-    """Question, private and ask of a batch, in the types of `_NARROW`."""
+    """Question, context, private and ask of a batch, in the types of `_NARROW`."""
     n = batch.num_rows
     question = batch.column(criteria.column).cast(pa.string())
+    context = [_text_or_null(batch, name) for name in CONTEXT]
     private = batch.column(criteria.private_column) if criteria.private_column else pa.nulls(n, pa.bool_())
     if criteria.ask_column is None:
-        return [question, private, pa.nulls(n, _NARROW.field("ask").type)]
+        return [question, *context, private, pa.nulls(n, _NARROW.field("ask").type)]
     given = batch.column(criteria.ask_column)
     fields = [
         pc.struct_field(given, field.name).cast(field.type)
@@ -149,7 +156,15 @@ def _asked(batch: pa.RecordBatch, criteria: Criteria) -> list[pa.Array]:
         else pa.nulls(n, field.type)
         for field in ASK
     ]
-    return [question, private, pa.StructArray.from_arrays(fields, fields=list(ASK))]
+    return [question, *context, private, pa.StructArray.from_arrays(fields, fields=list(ASK))]
+
+
+def _text_or_null(batch: pa.RecordBatch, name: str) -> pa.Array:
+    """A column that may be there, as text; what is no text, or there twice, counts as absent."""
+    at = batch.schema.get_all_field_indices(name)
+    if len(at) == 1 and is_text(batch.schema.field(at[0]).type):
+        return batch.column(at[0]).cast(pa.string())
+    return pa.nulls(batch.num_rows, pa.string())
 
 
 def check_columns(schema: pa.Schema, criteria: Criteria) -> None:

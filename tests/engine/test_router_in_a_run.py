@@ -1,0 +1,78 @@
+"""What a router makes of a run: the subject that a table tells, and experts that it has not learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.orchestrator.learn import train
+from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.pool import load_pool
+
+N = 60
+QUESTIONS = [f"What is item {i} of the list?" for i in range(N)]
+SUBJECTS = [("botany", "zoology")[i // 2 % 2] for i in range(N)]
+
+
+@pytest.fixture(scope="module")
+def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
+    """'gardener' is right on botany and 'keeper' on zoology, and nothing in the words tells which is which."""
+    folder = tmp_path_factory.mktemp("subjects")
+    ids = [f"q-{i}" for i in range(N)]
+    columns = {"query_id": ids, "split": ["train"] * N, "question": QUESTIONS, "subject": SUBJECTS}
+    pq.write_table(pa.table({**columns, "category": ["life"] * N}), folder / "queries.parquet")
+    rows = [
+        {"query_id": q, "expert": expert, "score": float(subject == knows), "completion_tokens": 5}
+        for q, subject in zip(ids, SUBJECTS, strict=True)
+        for expert, knows in (("gardener-7b", "botany"), ("keeper-7b", "zoology"))
+    ]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "outcomes.parquet")
+    return train([folder])
+
+
+@pytest.fixture
+def engine(router: Router, tmp_path: Path, data_folder: Path) -> Iterator[Engine]:
+    """An engine over the two, and a third expert that was never recorded."""
+    pool = tmp_path / "pool.toml"
+    pool.write_text(
+        "".join(
+            f'[[expert]]\nname = "{name}"\nmodel = "{data_folder}"\nbackend = "replay"\n'
+            f"usd_per_m_input = {usd}\nusd_per_m_output = {usd}\n"
+            for name, usd in (("gardener-7b", 2), ("keeper-7b", 2), ("keeper-8b", 1))
+        )
+    )
+    with Engine(load_pool(pool), router, tmp_path / "store") as engine:
+        yield engine
+
+
+def routed(engine: Engine, **columns: list[str | None]) -> list[str]:
+    """The experts chosen for the first four questions."""
+    table = pa.table({"question": QUESTIONS[:4], **columns})
+    return list(engine.route(table.to_reader(), Criteria()).read_all().column("expert").to_pylist())
+
+
+def test_the_subject_decides_where_it_is_told(engine: Engine) -> None:
+    """Columns `subject` and `category` of the input are used, and a question without one is still routed."""
+    chosen = routed(engine, subject=["botany", "zoology", "botany", None], category=["life"] * 4)
+    assert [name.split("-")[0] for name in chosen[:3]] == ["gardener", "keeper", "gardener"]
+    assert all(routed(engine, subject=["Re: your invoice", None, "x", "y"]))
+
+
+def test_a_stranger_does_as_its_nearest_kin(engine: Engine) -> None:
+    """An expert without any outcome is expected to do as the kin of its name and size, and this is said."""
+    said: list[str] = []
+    engine.on_progress = lambda progress: said.extend(progress.warnings)
+    chosen = routed(engine, subject=["zoology"] * 4, category=["life"] * 4)
+    assert any("'keeper-8b': it is expected to do as 'keeper-7b' does, its nearest kin" in line for line in said)
+    assert set(chosen) <= {"keeper-7b", "keeper-8b"}
+    table = pa.table({"question": QUESTIONS[:4], "subject": ["zoology"] * 4, "category": ["life"] * 4})
+    scores = {}
+    for name in ("keeper-7b", "keeper-8b"):
+        one = engine.route(table.to_reader(), Criteria(cost_weight=0 if name == "keeper-7b" else 1e6))
+        scores[name] = one.read_all().column("predicted_score").to_pylist()
+    assert scores["keeper-7b"] == pytest.approx(scores["keeper-8b"])
