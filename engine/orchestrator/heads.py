@@ -45,7 +45,7 @@ class Heads:
         length_weight, length_bias: [m, e] and [e], completion tokens, or their logarithm, on the first m features.
         length_log: [e], 1 where it is the logarithm.
         length_scale: [e], factor that makes the mean right after exponentiation.
-        length_low, length_high: [e], least and most completion tokens ever seen.
+        length_low, length_high: [e], bounds of the completion tokens to expect.
         prompt_line: [3, e], prompt tokens of an empty question, for each byte, and for each sign (see `measure`).
         latency_line: [2, e], milliseconds for none and for each further completion token.
     """
