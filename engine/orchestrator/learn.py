@@ -81,6 +81,7 @@ def train(
     seen = Seen(np.concatenate(blocks, axis=1), np.zeros((len(lessons.texts), 0), np.float32))
     quality, in_context, heads = _learn(features, seen, contexts, outcomes, lessons, None, say)
     summary = _summary(outcomes, quality, seed)
+    _tell_unlearned(summary, say)
     say(f"held-out log loss {summary.log_loss:.4f}, calibration error {summary.ece:.4f}")
     probe = np.concatenate([encode([PROBE], encoder)[0] for encoder in pinned])
     router = Router(pinned, None, outcomes.experts, contexts, features, heads, probe, summary)
@@ -119,6 +120,7 @@ def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say
     seen = router.see(lessons.texts)
     quality, _, heads = _learn(router.features, seen, router.contexts, outcomes, lessons, router.heads, say)
     known, added = router.summary, _summary(outcomes, quality, seed)
+    _tell_unlearned(added, say)
     say(f"held-out log loss {added.log_loss:.4f}, calibration error {added.ece:.4f}")
     summary = Summary.of({**known.experts, **added.experts}, max(known.questions, added.questions), known.seed)
     experts = (*router.experts, *new)
@@ -266,6 +268,15 @@ def _onto(quality: Quality, whitening: Float32s, before: tuple[Float32s, Float32
         wide = np.pad(weight, ((0, len(before[0]) - len(weight)), (0, 0)))
         weight, bias = wide + before[0] @ quality.kinship, bias + before[1] @ quality.kinship
     return np.asarray(weight, np.float32), np.asarray(bias, np.float32)
+
+
+def _tell_unlearned(summary: Summary, say: Say) -> None:
+    for name, expert in summary.experts.items():
+        if not expert.learned:
+            say(
+                f"{name}: {expert.outcomes:,} outcomes do not show which questions it can answer; its mean score of "
+                f"{expert.mean_score:.2f} is expected of all"
+            )
 
 
 def _summary(outcomes: Outcomes, quality: Quality, seed: int) -> Summary:

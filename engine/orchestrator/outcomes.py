@@ -149,20 +149,24 @@ _COLUMNS: dict[str, list[tuple[str, str, bool]]] = {
     ],
 }
 
-# What must not be, and what is said about it when it is.
+# What must not be: how many such rows there are and the first of them, and what is said about it.
 _WRONG = [
-    ("SELECT count(*) FROM queries{i} WHERE query_id IS NULL OR question IS NULL",
-     "{n} rows of {queries} have no query_id or no question"),
-    ("SELECT count(*) FROM (SELECT 1 FROM queries{i} GROUP BY query_id HAVING count(*) > 1)",
-     "{n} query_ids occur more than once in {queries}"),
-    ("SELECT count(*) FROM outcomes{i} WHERE query_id IS NULL OR expert IS NULL",
-     "{n} rows of {outcomes} have no query_id or no expert"),
-    ("SELECT count(*) FROM outcomes{i} ANTI JOIN queries{i} USING (query_id)",
-     "{n} outcomes in {outcomes} are of queries that are not in queries.parquet"),
-    ("SELECT count(*) FROM outcomes{i} WHERE (score BETWEEN 0 AND 1) IS NOT TRUE",
-     "{n} scores in {outcomes} are not between 0 and 1"),
-    ("SELECT count(*) FROM (SELECT 1 FROM outcomes{i} GROUP BY query_id, expert HAVING count(*) > 1)",
-     "{n} pairs of query and expert occur more than once in {outcomes}"),
+    ("SELECT count(*), min(coalesce(query_id, question)) FROM queries{i} WHERE query_id IS NULL OR question IS NULL",
+     "{n} rows of {queries} have no query_id or no question ({first}): leave them out"),
+    ("SELECT count(*), min(query_id) FROM (SELECT query_id FROM queries{i} GROUP BY ALL HAVING count(*) > 1)",
+     "{n} query_ids occur more than once in {queries} ({first}): keep one row of each"),
+    ("SELECT count(*), min(coalesce(query_id, expert)) FROM outcomes{i} WHERE query_id IS NULL OR expert IS NULL",
+     "{n} rows of {outcomes} have no query_id or no expert ({first}): leave them out"),
+    ("SELECT count(*), min(query_id) FROM outcomes{i} ANTI JOIN queries{i} USING (query_id)",
+     "{n} outcomes in {outcomes} are of queries that are not in queries.parquet ({first}): add those, or leave the "
+     "outcomes out"),
+    ("SELECT count(*), arg_min(score || ' of ' || expert || ' on ' || query_id, query_id)"
+     " FROM (SELECT * REPLACE (coalesce(score::VARCHAR, 'none') AS score) FROM outcomes{i}"
+     " WHERE (score BETWEEN 0 AND 1) IS NOT TRUE)",
+     "{n} scores in {outcomes} are not between 0 and 1 ({first}): scale them to that range, or leave them out"),
+    ("SELECT count(*), min(query_id || ' and ' || expert)"
+     " FROM (SELECT query_id, expert FROM outcomes{i} GROUP BY ALL HAVING count(*) > 1)",
+     "{n} pairs of query and expert occur more than once in {outcomes} ({first}): keep one row of each"),
 ]  # fmt: skip
 
 # Every outcome of the split with its question.
@@ -214,9 +218,9 @@ def _open(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
 def _check(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
     files = {name: folder / f"{name}.parquet" for name in _COLUMNS}
     for query, message in _WRONG:
-        [(found,)] = con.sql(query.format(i=i)).fetchall()
+        [(found, first)] = con.sql(query.format(i=i)).fetchall()
         if found:
-            raise RouterError(message.format(n=found, **files))
+            raise RouterError(message.format(n=found, first=f"the first: {first}", **files))
 
 
 def _union(folders: int) -> str:

@@ -131,14 +131,20 @@ def scores_in_words(queries: Rows, outcomes: Rows) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (unknown_queries, "3 outcomes in {outcomes} are of queries that are not in queries.parquet"),
-        (score_of_two, "1 scores in {outcomes} are not between 0 and 1"),
-        (score_is_nan, "1 scores in {outcomes} are not between 0 and 1"),
-        (no_score, "1 scores in {outcomes} are not between 0 and 1"),
-        (the_same_twice, "2 pairs of query and expert occur more than once in {outcomes}"),
-        (a_query_twice, "1 query_ids occur more than once in {queries}"),
-        (no_question, "1 rows of {queries} have no query_id or no question"),
-        (no_expert, "1 rows of {outcomes} have no query_id or no expert"),
+        (
+            unknown_queries,
+            "3 outcomes in {outcomes} are of queries that are not in queries.parquet (the first: x0): add those",
+        ),
+        (score_of_two, "1 scores in {outcomes} are not between 0 and 1 (the first: 2.0 of a on q4): scale"),
+        (score_is_nan, "1 scores in {outcomes} are not between 0 and 1 (the first: nan of a on q4)"),
+        (no_score, "1 scores in {outcomes} are not between 0 and 1 (the first: none of a on q4)"),
+        (
+            the_same_twice,
+            "2 pairs of query and expert occur more than once in {outcomes} (the first: q0 and a): keep one",
+        ),
+        (a_query_twice, "1 query_ids occur more than once in {queries} (the first: q0): keep one"),
+        (no_question, "1 rows of {queries} have no query_id or no question (the first: q0): leave"),
+        (no_expert, "1 rows of {outcomes} have no query_id or no expert (the first: q0): leave"),
         (only_nine, "{folder}: 9 questions with outcomes in the split 'train'; at least 10 are needed"),
         (nothing_to_train_on, "{folder}: 0 questions with outcomes in the split 'train'; at least 10 are needed"),
         (no_such_column, "{outcomes} has no column 'score'; it has query_id, expert, points"),
