@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
-_OURS, _ORACLE, _EXPERT = "#0072B2", "#D55E00", "#333333"
-_OTHERS = ("#999999", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
+OURS, ORACLE, EXPERT = "#0072B2", "#D55E00", "#333333"
+OTHERS = ("#999999", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
 # Text stays text, and the same evaluation gives the same file.
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -78,16 +78,16 @@ def plot_frontier(
     Raises:
         UsageError: matplotlib is not installed.
     """
-    with _styled():
-        figure, axes = _axes(9.5, 6.2)
-        axes.plot(*_xy(ours), color=_OURS, linewidth=2.4, label="this router", zorder=3)
-        for (name, curve), colour in zip(others.items(), _OTHERS * len(others), strict=False):
+    with styled():
+        figure, axes = new_axes(9.5, 6.2)
+        axes.plot(*_xy(ours), color=OURS, linewidth=2.4, label="this router", zorder=3)
+        for (name, curve), colour in zip(others.items(), OTHERS * len(others), strict=False):
             axes.plot(*_xy(curve), color=colour, linewidth=1.4, linestyle="--", label=name)
         for cost, accuracy in intervals:
             spread = [[accuracy.value - accuracy.low], [accuracy.high - accuracy.value]]
-            axes.errorbar(cost, accuracy.value, yerr=spread, color=_OURS, marker="o", markersize=4, capsize=2, zorder=3)
-        axes.plot(*_xy(experts.values()), "o", color=_EXPERT, markersize=4.5, zorder=4, label="single experts")
-        axes.plot(*_xy([oracle]), "*", color=_ORACLE, markersize=13, zorder=4, label="oracle")
+            axes.errorbar(cost, accuracy.value, yerr=spread, color=OURS, marker="o", markersize=4, capsize=2, zorder=3)
+        axes.plot(*_xy(experts.values()), "o", color=EXPERT, markersize=4.5, zorder=4, label="single experts")
+        axes.plot(*_xy([oracle]), "*", color=ORACLE, markersize=13, zorder=4, label="oracle")
         _limits(axes, [*experts.values(), oracle], [*ours, *(point for curve in others.values() for point in curve)])
         axes.set_xlabel("USD per 1,000 questions")
         axes.set_ylabel("accuracy")
@@ -97,7 +97,7 @@ def plot_frontier(
         upright.append((oracle.cost_usd_per_1k, oracle.accuracy - 0.01, oracle.accuracy + 0.01))
         bars = [[Point(cost, low), Point(cost, high)] for cost, low, high in upright]
         _label(figure, axes, experts, [ours, *others.values(), *bars])
-        return _svg(figure, "frontier")
+        return as_svg(figure, "frontier")
 
 
 def plot_reliability(scores_pred: Float64s, scores: Float64s) -> str:
@@ -108,8 +108,8 @@ def plot_reliability(scores_pred: Float64s, scores: Float64s) -> str:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    with _styled():
-        figure, axes = _axes(5.2, 5.0)
+    with styled():
+        figure, axes = new_axes(5.2, 5.0)
         axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, linestyle="--", label="right on average")
         known = np.isfinite(scores_pred)
         for j, rows in enumerate(known.T):
@@ -118,14 +118,12 @@ def plot_reliability(scores_pred: Float64s, scores: Float64s) -> str:
             label = None if j else "each expert"
             axes.plot(expected[told], recorded[told], color="#cccccc", linewidth=0.8, label=label)
         expected, recorded, count = reliability(scores_pred[known], scores[known])
-        axes.plot(expected, recorded, color=_OURS, linewidth=2, zorder=3, label="all experts")
-        axes.scatter(
-            expected, recorded, s=200 * count / count.max() + 5, color=_OURS, alpha=0.6, zorder=3, linewidths=0
-        )
+        axes.plot(expected, recorded, color=OURS, linewidth=2, zorder=3, label="all experts")
+        axes.scatter(expected, recorded, s=200 * count / count.max() + 5, color=OURS, alpha=0.6, zorder=3, linewidths=0)
         axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted score", ylabel="recorded score", aspect="equal")
         axes.grid(color="#eeeeee", zorder=0)
         axes.legend(loc="upper left", frameon=False)
-        return _svg(figure, "reliability")
+        return as_svg(figure, "reliability")
 
 
 def check_plotting() -> None:
@@ -134,11 +132,12 @@ def check_plotting() -> None:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    with _styled():
+    with styled():
         pass
 
 
-def _styled() -> Any:
+def styled() -> Any:
+    """The look of all pictures, while entered. Raises UsageError where Matplotlib is not installed."""
     try:
         import matplotlib as mpl
     except ImportError as error:
@@ -146,7 +145,7 @@ def _styled() -> Any:
     return mpl.rc_context(_STYLE)
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Axes]:
+def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure of that size in inches, in which a pixel is a point of the page."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -156,7 +155,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _svg(figure: Figure, name: str) -> str:
+def as_svg(figure: Figure, name: str) -> str:
     """The picture as one element, whose ids do not meet those of another picture on the same page."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(["Date", "Creator", "Format", "Type"]))
@@ -200,7 +199,7 @@ def _label(figure: Figure, axes: Axes, points: Mapping[str, Point], curves: Sequ
     crossed = np.concatenate([_every_few_pixels(axes.transData.transform(_xy(curve).T)) for curve in curves])
     corners, ends = place_labels(at, sizes, np.array(axes.get_window_extent().extents), crossed)
     for note, point, corner, end in zip(notes, at, corners, ends, strict=True):
-        note.set(position=corner - point, va="bottom", color=_EXPERT)
+        note.set(position=corner - point, va="bottom", color=EXPERT)
         if np.hypot(*(end - point)) > _LEADER:
             line = axes.transData.inverted().transform([point, end])
             axes.plot(*line.T, color="#aaaaaa", linewidth=0.6, zorder=2)

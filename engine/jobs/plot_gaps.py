@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leeroo.engine.jobs.plot import _EXPERT, _ORACLE, _OTHERS, _OURS, _axes, _styled, _svg
+from leeroo.engine.jobs.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, new_axes, styled
 from leeroo.engine.orchestrator.gaps import Gaps, Standing, Topic
 from leeroo.engine.orchestrator.universe import Universe
 
@@ -29,26 +29,26 @@ def plot_universe(universe: Universe) -> str:
     """
     pools = [*universe.curve, universe.all]
     names = [f"{step.k}   {step.expert}" for step in universe.curve] + [f"all {universe.all.k}"]
-    with _styled():
-        figure, axes = _axes(8.5, _AROUND + _ROW * len(pools))
+    with styled():
+        figure, axes = new_axes(8.5, _AROUND + _ROW * len(pools))
         row = np.arange(len(pools))
         for label, mark, size, colour, values in (
-            ("oracle", "*", 11, _ORACLE, [pool.oracle_accuracy for pool in pools]),
-            ("oracle, on questions not chosen by", "o", 5, _OURS, [pool.held_out_accuracy for pool in pools]),
-            ("choosing by subject", "s", 5, _OTHERS[2], [pool.by_subject_accuracy for pool in pools]),
+            ("oracle", "*", 11, ORACLE, [pool.oracle_accuracy for pool in pools]),
+            ("oracle, on questions not chosen by", "o", 5, OURS, [pool.held_out_accuracy for pool in pools]),
+            ("choosing by subject", "s", 5, OTHERS[2], [pool.by_subject_accuracy for pool in pools]),
         ):
             known = [value for value in values if value is not None]
             if known:
                 axes.plot(known, row, mark, markersize=size, color=colour, label=label, zorder=3, clip_on=False)
         best = universe.best_single
-        axes.axvline(best.accuracy, color=_EXPERT, linewidth=0.9, linestyle="--", label=f"{best.expert} alone")
+        axes.axvline(best.accuracy, color=EXPERT, linewidth=0.9, linestyle="--", label=f"{best.expert} alone")
         axes.axhline(len(pools) - 1.5, color="#bbbbbb", linewidth=0.8)
         _rows(axes, names)
         axes.set_xlabel("accuracy")
         if universe.all.cost_usd_per_1k is not None:
             _right(axes, "USD per 1,000, oracle", [f"{pool.cost_usd_per_1k:,.3g}" for pool in pools])
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        return _svg(figure, "universe")
+        return as_svg(figure, "universe")
 
 
 def plot_gaps(gaps: Gaps) -> str:
@@ -68,8 +68,8 @@ def plot_gaps(gaps: Gaps) -> str:
     ]
     sections = [(title, topics) for title, topics in sections if topics]
     topics = [topic for _, of_section in sections for topic in of_section]
-    with _styled():
-        figure, axes = _axes(10.5, _AROUND + _ROW * (len(topics) + len(sections)))
+    with styled():
+        figure, axes = new_axes(10.5, _AROUND + _ROW * (len(topics) + len(sections)))
         names, gains, row = list[str](), list[str](), 0
         for title, of_section in sections:
             names.append(title)
@@ -83,19 +83,19 @@ def plot_gaps(gaps: Gaps) -> str:
         _rows(axes, names)
         for label, gain in zip(axes.get_yticklabels(), gains, strict=True):
             if not gain:
-                label.set(weight="bold", color=_EXPERT)
+                label.set(weight="bold", color=EXPERT)
         axes.set(xlim=(0, 1), xlabel="accuracy, with its 95 % interval")
         _right(axes, "to gain", gains)
         _legend(axes, gaps, topics)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
-        return _svg(figure, "gaps")
+        return as_svg(figure, "gaps")
 
 
 def _topic(axes: Axes, row: int, topic: Topic) -> None:
     shown = (
-        [(topic.best_other, _OURS, _OFFSET), (topic.dearest, _ORACLE, -_OFFSET)]
+        [(topic.best_other, OURS, _OFFSET), (topic.dearest, ORACLE, -_OFFSET)]
         if topic.best_other and topic.dearest
-        else [(topic.best, _OURS, 0.0)]
+        else [(topic.best, OURS, 0.0)]
     )
     for standing, colour, offset in shown:
         if standing:
@@ -109,9 +109,9 @@ def _standing(axes: Axes, at: float, standing: Standing, colour: str) -> None:
 
 def _legend(axes: Axes, gaps: Gaps, topics: Sequence[Topic]) -> None:
     both = any(topic.best_other and topic.dearest for topic in topics)
-    axes.plot([], [], "o", color=_OURS, markersize=4.5, label="best of the others" if both else "best expert")
+    axes.plot([], [], "o", color=OURS, markersize=4.5, label="best of the others" if both else "best expert")
     if both:
-        axes.plot([], [], "o", color=_ORACLE, markersize=4.5, label=f"{gaps.dearest}, the dearest")
+        axes.plot([], [], "o", color=ORACLE, markersize=4.5, label=f"{gaps.dearest}, the dearest")
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:

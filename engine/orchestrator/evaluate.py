@@ -267,6 +267,8 @@ def _pair(
             raise UsageError(f"the pair's {name!r} is not among the experts measured: {', '.join(names)}")
     i, j = names.index(weak), names.index(strong)
     measures = pair_measures(scores_pred[:, j] - scores_pred[:, i], scores[:, i], scores[:, j])
-    if measures is None:
+    if weak == strong:
+        notes.append("no APGR and CPT: they are of two experts, a weak one and a strong one")
+    elif measures is None:
         notes.append(f"no APGR and CPT: on these questions {strong} is no better than {weak}")
     return Pair(weak, strong, measures)

@@ -147,6 +147,8 @@ def test_a_pair_without_a_gap_has_no_measures(router: Router, data: Path) -> Non
         "cpt80": None,
     }
     assert "no APGR and CPT: on these questions counter is no better than oracle" in found.notes
+    alone = evaluate(router, [data], experts=["counter"])
+    assert "no APGR and CPT: they are of two experts, a weak one and a strong one" in alone.notes
 
 
 def test_questions_learned_from_are_no_fair_test(router: Router, data: Path) -> None:
