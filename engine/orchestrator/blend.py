@@ -19,6 +19,7 @@ from leeroo.engine.orchestrator.calibration import log_loss
 from leeroo.engine.orchestrator.encode import encode
 from leeroo.engine.orchestrator.finetune import Tuned, finetune, held_apart
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
+from leeroo.engine.orchestrator.market import Bools
 from leeroo.engine.orchestrator.predict import PROBE, Router
 from leeroo.engine.orchestrator.ridge import Ints
 
@@ -59,8 +60,8 @@ def blend(
     states = encode([text for text, apart in zip(texts, unseen, strict=True) if apart], tuned.adapter.encoder)
     log_odds = states @ tuned.weight + tuned.bias
     own, in_context = (_shares(part[unseen], log_odds, scores[unseen]) for part in held_out)
-    before, after = (_loss(mix, held_out[0][unseen], log_odds, scores[unseen]) for mix in (_alone(scores), own))
-    say(f"on {unseen.sum():,} texts that it has not seen: log loss {after:.4f} with it, {before:.4f} without")
+    without, with_it = _losses(held_out[0][unseen], log_odds, scores[unseen], groups[unseen] % 2 == 0)
+    say(f"on {unseen.sum():,} texts that it has not seen: log loss {with_it:.4f} with it, {without:.4f} without")
     heads = router.heads
     score_weight, score_bias = _put_beside(heads.score_weight, heads.score_bias, tuned, own)
     context_weight, context_bias = heads.context_weight, heads.context_bias
@@ -104,10 +105,16 @@ def _alone(scores: Float32s) -> Float32s:
     return np.repeat(np.array([[1], [0], [0]], np.float32), scores.shape[1], axis=1)
 
 
-def _loss(shares: Float32s, own: Float32s, tuned: Float32s, scores: Float32s) -> float:
-    predicted = sigmoid((own * shares[0] + tuned * shares[1] + shares[2]).astype(np.float32))
+def _losses(own: Float32s, tuned: Float32s, scores: Float32s, half: Bools) -> tuple[float, float]:
+    """Of the router alone, and of both with shares learned from the other half of the rows [n]."""
+    both = own.copy()
+    for learned in (half, ~half):
+        shares = _shares(own[learned], tuned[learned], scores[learned])
+        both[~learned] = own[~learned] * shares[0] + tuned[~learned] * shares[1] + shares[2]
     known = np.isfinite(scores)
-    return log_loss(predicted[known], scores[known], np.ones(known.sum()))
+    ones = np.ones(known.sum())
+    without, with_it = (log_loss(sigmoid(log_odds[known]), scores[known], ones) for log_odds in (own, both))
+    return without, with_it
 
 
 def _put_beside(weight: Float32s, bias: Float32s, tuned: Tuned, shares: Float32s) -> tuple[Float32s, Float32s]:
