@@ -34,7 +34,7 @@ def measure(backend: str) -> dict[str, object]:
         return {"backend": backend, "cannot run": why}
     questions = pq.read_table(HOME / "questions.parquet").column("question").to_pylist()
     requests = [
-        Request(i * len(experts) + k, question, question, e.system, e.max_tokens, 0.0, None)
+        Request(i * len(experts) + k, question, question, e.system, e.max_tokens, 0.0)
         for i, question in enumerate(questions)
         for k, e in enumerate(experts)
     ]

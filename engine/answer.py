@@ -27,6 +27,7 @@ from leeroo.engine.batch.assign import assign
 from leeroo.engine.batch.budget import Ledger
 from leeroo.engine.batch.criteria import Criteria
 from leeroo.engine.batch.execute import execute, look_up, take_up
+from leeroo.engine.batch.explain import Estimate, estimate
 from leeroo.engine.batch.forecast import Forecast, forecast
 from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.price import prices
@@ -41,9 +42,10 @@ from leeroo.engine.orchestrator.predict import Router
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
 
-__all__ = ["Criteria", "Engine", "ExpertTotals", "Progress", "open_engine"]
+__all__ = ["Criteria", "Engine", "Estimate", "ExpertTotals", "Progress", "open_engine"]
 
 _RECORDED = pa.field("recorded_score", pa.float64())
+_CONFIDENCE = pa.field("confidence", pa.float64())
 
 
 class Engine:
@@ -81,9 +83,10 @@ class Engine:
         """Answer every row of a table.
 
         Everything is generated when this returns; the rows then stream from disk, in the order and number of
-        the input, with the columns of `schema.ANSWERS` after its own (and `recorded_score` when recorded
-        outcomes are replayed). Call `delivered` when they are where they should be: until then a run
-        counts as unfinished, and the next one of the same job goes on where it stopped.
+        the input, with the columns of `schema.ANSWERS` after its own; `recorded_score` comes too when recorded
+        outcomes are replayed, and `confidence` when rows carry arguments of their own, which may be choices. Call
+        `delivered` when they are where they should be: until then a run counts as unfinished, and the next one of
+        the same job goes on where it stopped.
 
         Raises:
             InputError: the input lacks what the criteria name.
@@ -128,6 +131,21 @@ class Engine:
             job.meter.stage("write")
             return beside(job.scratch, job.spool, ROUTED, ROUTES, criteria.prefix, job.scratch.close)
 
+    def explain(self, reader: pa.RecordBatchReader, criteria: Criteria) -> Estimate:
+        """Tell what answering every row would take, and generate nothing.
+
+        Raises:
+            InputError, PoolError, OutputError: as `answer`.
+
+        """
+        with self._turn:
+            job = self._start(reader, criteria, explained=True)
+            with _given_up(job.scratch):
+                planning.plan(job.scratch.con, assign(job), job.run.run)
+                told = estimate(job, self._engines)
+            job.scratch.close()
+            return told
+
     def scores(self, questions: Sequence[str]) -> list[dict[str, float]]:
         """The predicted score of every expert of the pool that the router knows, for each question.
 
@@ -165,8 +183,15 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _start(self, reader: pa.RecordBatchReader, criteria: Criteria, added: pa.Schema = ANSWERS) -> Job:
-        """Read the input, predict for all of it, and take up or begin the run."""
+    def _start(
+        self,
+        reader: pa.RecordBatchReader,
+        criteria: Criteria,
+        added: pa.Schema = ANSWERS,
+        *,
+        explained: bool = False,
+    ) -> Job:
+        """Read the input, predict for all of it, and take up or begin the run, unless it is only to be explained."""
         check_columns(reader.schema, criteria)
         check_names(reader.schema, added, criteria.prefix)
         meter = Meter(self.on_progress)
@@ -178,8 +203,12 @@ class Engine:
             facts = _facts(scratch, experts)
             meter.stage("predict", rows=table.rows, duplicates=int(facts.rows.sum()) - table.distinct)
             router = None if criteria.expert else self.router
-            expected = forecast(scratch, experts, self.pool.default, router, table.distinct, meter)
-            return self._job(criteria, scratch, table, experts, down, facts, expected, meter)
+            expected = forecast(
+                scratch, experts, self.pool.default, router, table.distinct, meter, keep_tokens=explained
+            )
+            name = self._name(criteria, table, experts)
+            run = Run("", resumed=False, lock=None) if explained else self.store.begin(name, table.rows)
+            return self._job(criteria, scratch, table, experts, down, facts, expected, meter, run)
 
     def _job(
         self,
@@ -191,11 +220,11 @@ class Engine:
         facts: _Facts,
         expected: Forecast,
         meter: Meter,
+        run: Run,
     ) -> Job:
         order = planning.waves(experts)
         planning.describe(scratch.con, experts, order)
         _settled_table(scratch.con)
-        run = self.store.begin(self._name(criteria, table, experts), table.rows)
         job = Job(
             criteria=criteria,
             scratch=scratch,
@@ -249,7 +278,8 @@ class Engine:
         """The answers as a reader; the scratch folder goes when it is exhausted."""
         job.meter.stage("write")
         replayed = any(resolve(e) == "replay" for e in job.experts)
-        added = ANSWERS.append(_RECORDED) if replayed else ANSWERS
+        chosen = job.criteria.ask_column is not None
+        added = pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *([_CONFIDENCE] if chosen else [])])
 
         def done() -> None:
             job.scratch.close()

@@ -83,6 +83,8 @@ REQUESTS = pa.schema(
         pa.field("temperature", pa.float64(), nullable=False),
         # When given, the answer is one of these, and `choice_logprobs` comes back.
         pa.field("choices", pa.list_(pa.string())),
+        # When given, the answer is JSON that is valid under this JSON schema.
+        pa.field("json_schema", pa.string()),
     ]
 )
 
@@ -100,7 +102,10 @@ COMPLETIONS = pa.schema(
         pa.field("error", pa.string()),
         # True when another expert may well answer this row (the prompt is longer than this one's context).
         pa.field("bounced", pa.bool_(), nullable=False),
+        # Of each choice, among the choices; NULL where the model does not tell.
         pa.field("choice_logprobs", pa.list_(pa.float64())),
+        # How many prompt tokens were computed for an earlier request that began alike.
+        pa.field("cached_tokens", pa.int32()),
         pa.field("recorded_score", pa.float64()),
     ]
 )

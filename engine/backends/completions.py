@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
+from leeroo.engine.backends.choices import likeliest
 from leeroo.engine.schema import COMPLETIONS
 
 
@@ -21,7 +23,8 @@ class Request:
     system: str | None
     max_tokens: int
     temperature: float
-    choices: list[str] | None
+    choices: list[str] | None = None
+    json_schema: str | None = None
 
     @property
     def messages(self) -> list[Any]:
@@ -38,6 +41,32 @@ def requests_of(batch: pa.RecordBatch) -> list[Request]:
 def completed(rows: Iterable[dict[str, Any]]) -> pa.RecordBatch:
     """A batch of completions; what a row leaves out is NULL, and it did not bounce."""
     return pa.RecordBatch.from_pylist([{"bounced": False, **row} for row in rows], schema=COMPLETIONS)
+
+
+def chose(request: Request, scores: list[float], tokens: list[tuple[int, ...]]) -> dict[str, Any]:
+    """What a completion says of a choice.
+
+    Args:
+        request: With choices.
+        scores: The log probability of each choice.
+        tokens: Of each choice.
+
+    """
+    best = likeliest(scores)
+    return {
+        "id": request.id,
+        "answer": (request.choices or [])[best],
+        "completion_tokens": len(tokens[best]),
+        "finish_reason": "stop",
+        "choice_logprobs": scores,
+    }
+
+
+def named(answer: str, choices: list[str]) -> str | None:
+    """The choice that free text names: what it begins with, as a word of its own; the longest where several fit."""
+    said = answer.strip().casefold()
+    fits = [choice for choice in choices if re.match(re.escape(choice.strip().casefold()) + r"(?!\w)", said)]
+    return max(fits, key=len) if fits else None
 
 
 def failed(request: Request, error: str, *, bounced: bool = False) -> dict[str, Any]:

@@ -8,6 +8,8 @@ the moment it is there, because it was paid for.
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import os
 import threading
 import time
@@ -18,14 +20,16 @@ from typing import Any
 import openai
 import pyarrow as pa
 from openai.types.chat import ChatCompletion
+from openai.types.chat.chat_completion import ChoiceLogprobs
 
-from leeroo.engine.backends.completions import Request, completed, failed, requests_of
+from leeroo.engine.backends.completions import Request, completed, failed, named, requests_of
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 
 _OPTIONS = ("concurrency", "max_retries", "timeout", "provider", "extra_body")
 # So many rows in a row failing after all their retries, and the rest would fare no better.
 _GIVE_UP_AFTER = 8
+_TOP_LOGPROBS = 20  # the most that OpenAI tells
 _FINISH = {"stop": "stop", "length": "length"}
 
 
@@ -129,16 +133,37 @@ def _openai(expert: Expert) -> Ask:
         timeout=float(options.get("timeout", 120)),
     )
 
+    refused: set[str] = set()  # parameters that this server or model does not take
+
     async def ask(request: Request) -> Any:
-        return await client.chat.completions.create(
-            model=expert.model,
-            messages=request.messages,
-            max_tokens=request.max_tokens,
-            temperature=request.temperature,
-            extra_body=options.get("extra_body"),
-        )
+        form = {name: value for name, value in _form(request).items() if name not in refused}
+        try:
+            return await client.chat.completions.create(
+                model=expert.model,
+                messages=request.messages,
+                max_tokens=request.max_tokens,
+                temperature=request.temperature,
+                extra_body=options.get("extra_body"),
+                **form,
+            )
+        except openai.BadRequestError as error:
+            blamed = {name for name in form if name in str(error)}
+            if not blamed:
+                raise
+            refused.update(blamed)
+            return await ask(request)
 
     return ask
+
+
+def _form(request: Request) -> dict[str, Any]:
+    """What the API is told of the form of an answer; the system text says it too, as not every server takes this."""
+    if request.choices is not None:
+        return {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
+    if request.json_schema is not None:
+        form = {"name": "answer", "schema": json.loads(request.json_schema)}
+        return {"response_format": {"type": "json_schema", "json_schema": form}}
+    return {}
 
 
 def _any_llm(expert: Expert) -> Ask:
@@ -173,13 +198,14 @@ def _completion(request: Request, reply: Any, latency_ms: float) -> dict[str, An
     if answer is None or reason is None:
         return failed(request, f"the API gave no answer (finish reason {reply.choices[0].finish_reason!r})")
     if request.choices is not None:
-        chosen = _chosen(answer, request.choices)
+        chosen = named(answer, request.choices)
         if chosen is None:
             return failed(request, f"the answer {answer[:80]!r} is none of the choices")
         answer = chosen
     usage = reply.usage
     return {
         "id": request.id,
+        "choice_logprobs": _choice_logprobs(request.choices, reply.choices[0].logprobs) if request.choices else None,
         "answer": answer.strip(),
         # Some servers count nothing; four bytes a token is then the estimate.
         "prompt_tokens": usage.prompt_tokens if usage else _estimate(request.prompt + (request.system or "")),
@@ -189,11 +215,20 @@ def _completion(request: Request, reply: Any, latency_ms: float) -> dict[str, An
     }
 
 
-def _chosen(answer: str, choices: list[str]) -> str | None:
-    """The choice that an answer names: the whole of it, or how it begins; the longest where several fit."""
-    said = answer.strip().casefold()
-    fits = [choice for choice in choices if said.startswith(choice.casefold())]
-    return max(fits, key=len) if fits else None
+def _choice_logprobs(choices: list[str], told: ChoiceLogprobs | None) -> list[float] | None:
+    """The log probability of each choice, by its first token; None where that does not tell them apart."""
+    if told is None or not told.content:
+        return None
+    chances = [0.0] * len(choices)
+    for candidate in told.content[0].top_logprobs:
+        begins = candidate.token.strip().casefold()
+        fits = [i for i, choice in enumerate(choices) if begins and choice.casefold().startswith(begins)]
+        if len(fits) > 1:
+            return None
+        for i in fits:
+            chances[i] += math.exp(candidate.logprob)
+    whole = sum(chances)
+    return [math.log(chance / whole) if chance else -math.inf for chance in chances] if whole else None
 
 
 def _estimate(text: str) -> int:

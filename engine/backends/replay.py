@@ -10,12 +10,14 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from leeroo.engine.backends.completions import named
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS
@@ -28,6 +30,7 @@ _UNKNOWN, _AMBIGUOUS = -1, -2
 
 _RECORDED = """
 SELECT q.question, q.prompt, o.query_id IS NOT NULL AS recorded, {response} AS answer,
+       {prediction}::VARCHAR AS prediction,
        {prompt_tokens}::INTEGER AS prompt_tokens, {completion_tokens}::INTEGER AS completion_tokens,
        {cost_usd}::DOUBLE AS list_cost_usd, o.score::DOUBLE AS recorded_score
 FROM read_parquet($queries) q
@@ -89,6 +92,11 @@ class ReplayBackend:
             [None if ok else self._why(place) for ok, place in zip(answered.tolist(), places.tolist(), strict=True)],
             pa.string(),
         )
+        if batch.column("choices").null_count < batch.num_rows:
+            columns["answer"], columns["error"] = _to_choices(
+                batch.column("choices").to_pylist(), columns, columns["prediction"].to_pylist()
+            )
+            mask = columns["error"].is_valid()
         columns["finish_reason"] = pc.if_else(mask, "error", "stop")
         columns["latency_ms"] = self._take_time(columns["completion_tokens"])
         columns["bounced"] = pa.array(np.zeros(len(places), bool))
@@ -120,13 +128,31 @@ class ReplayBackend:
         return pa.array(seconds * 1e3)
 
 
+def _to_choices(
+    choices: list[list[str] | None], columns: dict[str, Any], predictions: list[str | None]
+) -> tuple[pa.Array, pa.Array]:
+    """The recorded answers as choices where there are some, and the errors of those that name none.
+
+    A recorded prediction is what was read out of the response; without either, there is no answer and no error.
+    """
+    answers, errors = columns["answer"].to_pylist(), columns["error"].to_pylist()
+    for i, among in enumerate(choices):
+        said = [text for text in (predictions[i], answers[i]) if text is not None]
+        if among is not None and said:
+            answers[i] = next((choice for text in said if (choice := named(text, among)) is not None), None)
+            if answers[i] is None:
+                errors[i] = f"the recorded answer {said[0][:80]!r} is none of the choices"
+    return pa.array(answers, pa.string()), pa.array(errors, pa.string())
+
+
 def _read(folder: Path, expert: str) -> pa.Table:
     """The record of one expert: a row for each query, `recorded` false where there is no outcome."""
     con = duckdb.connect()
     outcomes = str(folder / "outcomes.parquet")
     there = {row[0] for row in con.execute("DESCRIBE FROM read_parquet($f)", {"f": outcomes}).fetchall()}
     columns = {
-        name: f"o.{name}" if name in there else "NULL" for name in ("prompt_tokens", "completion_tokens", "cost_usd")
+        name: f"o.{name}" if name in there else "NULL"
+        for name in ("prediction", "prompt_tokens", "completion_tokens", "cost_usd")
     }
     texts = [f"o.{name}" for name in ("response", "prediction") if name in there]
     parameters = {"queries": str(folder / "queries.parquet"), "outcomes": outcomes, "expert": expert}

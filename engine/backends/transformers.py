@@ -6,15 +6,18 @@ batches with a KV cache; a row that has finished leaves its batch.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Generator, Iterator
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeVar
 
 import pyarrow as pa
 import torch
 
 from leeroo.engine import weights
-from leeroo.engine.backends.completions import Request, completed, failed, requests_of, too_long
+from leeroo.engine.backends.choices import Fork, forks, logprobs
+from leeroo.engine.backends.completions import Request, chose, completed, failed, requests_of, too_long
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 
@@ -22,6 +25,32 @@ _OPTIONS = ("dtype", "device", "batch_size", "max_model_len", "attn_implementati
 _BUFFER_ROWS = 1024
 # Of a batch: prompts and what may be generated together, which bounds the KV cache.
 _BATCH_TOKENS = 16_384
+
+
+class _Writing(NamedTuple):
+    request: Request
+    ids: list[int]  # the tokens of its prompt
+
+
+@dataclass
+class _Choosing:
+    """A request with choices, while its forks are looked at."""
+
+    prompt_tokens: int
+    texts: list[tuple[int, ...]]  # the tokens of each choice
+    forks: int
+    started: float
+    told: dict[tuple[int, ...], dict[int, float]] = field(default_factory=dict)
+
+
+class _Look(NamedTuple):
+    request: Request
+    ids: list[int]  # the prompt, and what the choices have in common up to the fork
+    fork: Fork
+    asked: _Choosing
+
+
+Row = TypeVar("Row", _Writing, _Look)
 
 
 class TransformersBackend:
@@ -34,6 +63,7 @@ class TransformersBackend:
 
     _model: Any
     _tokenizer: Any
+    _vocabulary: Any = None  # as grammars see it, once one was needed
 
     def __init__(self, expert: Expert) -> None:
         for name in expert.engine:
@@ -49,8 +79,9 @@ class TransformersBackend:
         longest = getattr(config, "max_position_embeddings", None) or 2**31
         self._context = int(min(longest, options.get("max_model_len") or longest))
         ends = self._model.generation_config.eos_token_id
-        ends = ends if isinstance(ends, list) else [ends]
-        self._ends = torch.tensor([e for e in {*ends, self._tokenizer.eos_token_id} if e is not None] or [-1])
+        ends = [self._tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])]
+        self._ends = [end for end in dict.fromkeys(ends) if end is not None]
+        self._end = self._ends[0] if self._ends else -1
 
     def _load(self, expert: Expert, options: dict[str, Any]) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -89,18 +120,29 @@ class TransformersBackend:
     def _answer(self, requests: list[Request]) -> Generator[pa.RecordBatch]:
         if not requests:
             return
-        prompts = self._tokenize(requests)
-        fits = []
-        over = []
-        for request, ids in zip(requests, prompts, strict=True):
-            if len(ids) >= self._context:
-                over.append(too_long(request, len(ids), self._context))
+        refused: list[dict[str, Any]] = []
+        written: list[_Writing] = []
+        chosen: list[_Look] = []
+        for request, ids in zip(requests, self._tokenize(requests), strict=True):
+            looks = self._looks(request, ids) if request.choices else []
+            longest = max([len(ids), *(len(look.ids) for look in looks)])
+            if longest >= self._context:
+                refused.append(too_long(request, longest, self._context))
+            elif (why := self._cannot_keep_to(request.json_schema)) is not None:
+                refused.append(failed(request, why))
+            elif looks:
+                chosen += looks
             else:
-                fits.append((request, ids))
-        if over:
-            yield completed(over)
-        for batch in self._batches(fits):
-            yield completed(self._run(batch))
+                written.append(_Writing(request, ids))
+        if refused:
+            yield completed(refused)
+        # Rows of like limits and lengths together, longest first: what will not fit shows at once.
+        written.sort(key=lambda row: (row.request.max_tokens, len(row.ids)), reverse=True)
+        for rows in self._portions(written, lambda row: len(row.ids) + row.request.max_tokens):
+            yield completed(self._halving(self._decode, rows))
+        chosen.sort(key=lambda look: len(look.ids), reverse=True)
+        for looks in self._portions(chosen, lambda look: len(look.ids)):
+            yield completed(self._halving(self._choose, looks))
 
     def _tokenize(self, requests: list[Request]) -> list[list[int]]:
         if self._tokenizer.chat_template is None:
@@ -112,34 +154,31 @@ class TransformersBackend:
         ]
         return list(self._tokenizer(texts, add_special_tokens=False)["input_ids"])
 
-    def _batches(self, rows: list[tuple[Request, list[int]]]) -> Iterator[list[tuple[Request, list[int]]]]:
-        """Rows of like limits and lengths together, longest first: what will not fit shows at once."""
-        rows = sorted(rows, key=lambda row: (row[0].choices is not None, row[0].max_tokens, len(row[1])), reverse=True)
-        batch: list[tuple[Request, list[int]]] = []
+    def _portions(self, rows: list[Row], width: Callable[[Row], int]) -> Iterator[list[Row]]:
+        """As many rows, in order, as may be computed together, padded to the widest."""
+        portion: list[Row] = []
+        widest = 0
         for row in rows:
-            width = max(len(r[1]) + r[0].max_tokens for r in [*batch[:1], row])
-            other = batch and (batch[0][0].choices is None) != (row[0].choices is None)
-            if batch and (other or len(batch) == self._batch_rows or width * (len(batch) + 1) > _BATCH_TOKENS):
-                yield batch
-                batch = []
-            batch.append(row)
-        if batch:
-            yield batch
+            widest = max(widest, width(row))
+            if portion and (len(portion) == self._batch_rows or widest * (len(portion) + 1) > _BATCH_TOKENS):
+                yield portion
+                portion, widest = [], width(row)
+            portion.append(row)
+        if portion:
+            yield portion
 
-    def _run(self, batch: list[tuple[Request, list[int]]]) -> list[dict[str, Any]]:
-        """Completions of one batch; when memory runs out, of its halves."""
+    def _halving(self, compute: Callable[[list[Row]], list[dict[str, Any]]], rows: list[Row]) -> list[dict[str, Any]]:
+        """Completions of these rows; when memory runs out, of their halves."""
         try:
-            if batch[0][0].choices is not None:
-                return [self._choose(request, ids) for request, ids in batch]
-            return self._decode(batch)
+            return compute(rows)
         except torch.OutOfMemoryError:
-            if len(batch) == 1:
-                return [failed(batch[0][0], "the device's memory does not suffice for this row; shorten it")]
-        half = len(batch) // 2
-        return self._run(batch[:half]) + self._run(batch[half:])
+            if len(rows) == 1:
+                return [failed(rows[0].request, "the device's memory does not suffice for this row; shorten it")]
+        half = len(rows) // 2
+        return self._halving(compute, rows[:half]) + self._halving(compute, rows[half:])
 
     @torch.inference_mode()
-    def _decode(self, batch: list[tuple[Request, list[int]]]) -> list[dict[str, Any]]:
+    def _decode(self, batch: list[_Writing]) -> list[dict[str, Any]]:
         from transformers import DynamicCache
 
         started = time.perf_counter()
@@ -151,7 +190,8 @@ class TransformersBackend:
         tokens, mask = self._padded([ids for _, ids in batch])  # [b, t] both
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         temperature = torch.tensor([r.temperature for r, _ in batch], device=self._device)
-        ends = set(self._ends.tolist())
+        ends = set(self._ends)
+        grammars = {i: self._grammar(r.json_schema) for i, (r, _) in enumerate(batch) if r.json_schema is not None}
         while rows:
             out = self._model(
                 input_ids=tokens,
@@ -161,9 +201,15 @@ class TransformersBackend:
                 use_cache=True,
                 logits_to_keep=1,
             )
-            picked = _pick(out.logits[:, -1].float(), temperature)  # [b]
+            logits = out.logits[:, -1].float()  # [b, v]
+            for at, row in enumerate(rows):
+                if row in grammars:
+                    _keep_to(grammars[row], logits[at])
+            picked = _pick(logits, temperature)  # [b]
             stay = []
             for at, (row, token) in enumerate(zip(rows, picked.tolist(), strict=True)):
+                if row in grammars:
+                    grammars[row].consume_token(token)
                 if token not in ends:
                     written[row].append(token)
                 if token in ends or len(written[row]) == room[row]:
@@ -182,9 +228,29 @@ class TransformersBackend:
             positions = positions[:, -1:] + 1
         return [done[row] for row in range(len(batch))]
 
-    def _done(
-        self, row: tuple[Request, list[int]], written: list[int], ended: bool, reason: str, started: float
-    ) -> dict[str, Any]:
+    def _grammar(self, json_schema: str) -> Any:
+        """What keeps an answer to a JSON schema, token by token.
+
+        Raises:
+            ValueError: the schema asks for something that cannot be kept to.
+
+        """
+        import llguidance.hf
+
+        if self._vocabulary is None:
+            size = self._model.get_output_embeddings().weight.shape[0]
+            self._vocabulary = llguidance.hf.from_tokenizer(self._tokenizer, size, self._ends)
+        return _grammar(self._vocabulary, json_schema).deep_copy()
+
+    def _cannot_keep_to(self, json_schema: str | None) -> str | None:
+        try:
+            if json_schema is not None:
+                self._grammar(json_schema)
+        except ValueError as error:
+            return f"this expert cannot keep to the JSON schema: {error}"
+        return None
+
+    def _done(self, row: _Writing, written: list[int], ended: bool, reason: str, started: float) -> dict[str, Any]:
         request, prompt = row
         return {
             "id": request.id,
@@ -196,31 +262,33 @@ class TransformersBackend:
             "finish_reason": reason,
         }
 
+    def _looks(self, request: Request, prompt: list[int]) -> list[_Look]:
+        """Every place where the choices part, as what the model is shown there."""
+        texts = [tuple(self._tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices or []]
+        parted = forks(texts, self._end)
+        asked = _Choosing(len(prompt), texts, len(parted), time.perf_counter())
+        return [_Look(request, [*prompt, *fork.prefix], fork, asked) for fork in parted]
+
     @torch.inference_mode()
-    def _choose(self, request: Request, prompt: list[int]) -> dict[str, Any]:
-        """The choice that the model finds likeliest as its answer, by the log probability of all its tokens."""
-        started = time.perf_counter()
-        choices = request.choices or []
-        texts = [self._tokenizer(choice, add_special_tokens=False)["input_ids"] for choice in choices]
-        longest = max(map(len, texts))
-        tokens, mask = self._padded([prompt + text for text in texts])
+    def _choose(self, looks: list[_Look]) -> list[dict[str, Any]]:
+        """Look; the completions of the requests whose last fork was among these."""
+        tokens, mask = self._padded([look.ids for look in looks])
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        logits = self._model(
-            input_ids=tokens, attention_mask=mask, position_ids=positions, logits_to_keep=longest + 1
-        ).logits  # [c, longest + 1, v]
-        logprobs = logits[:, :-1].float().log_softmax(-1).gather(-1, tokens[:, -longest:, None])[..., 0]
-        # Padding is on the left, so a choice's own tokens are the last ones of its row.
-        scores = [float(row[longest - len(text) :].sum()) for row, text in zip(logprobs, texts, strict=True)]
-        best = max(range(len(choices)), key=scores.__getitem__)
-        return {
-            "id": request.id,
-            "answer": choices[best],
-            "prompt_tokens": len(prompt),
-            "completion_tokens": len(texts[best]),
-            "latency_ms": (time.perf_counter() - started) * 1e3,
-            "finish_reason": "stop",
-            "choice_logprobs": scores,
-        }
+        out = self._model(input_ids=tokens, attention_mask=mask, position_ids=positions, logits_to_keep=1)
+        done = []
+        for look, logits in zip(looks, out.logits[:, -1].float(), strict=True):
+            asked, branches = look.asked, look.fork.branches
+            among = logits[torch.tensor(branches, device=logits.device)].log_softmax(-1).tolist()
+            asked.told[look.fork.prefix] = dict(zip(branches, among, strict=True))
+            if len(asked.told) == asked.forks:
+                done.append(
+                    {
+                        **chose(look.request, logprobs(asked.texts, self._end, asked.told), asked.texts),
+                        "prompt_tokens": asked.prompt_tokens,
+                        "latency_ms": (time.perf_counter() - asked.started) * 1e3,
+                    }
+                )
+        return done
 
     def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and attention mask [b, t], padded on the left so that all rows end together."""
@@ -231,6 +299,27 @@ class TransformersBackend:
             tokens[i, width - len(ids) :] = torch.tensor(ids)
             mask[i, width - len(ids) :] = 1
         return tokens.to(self._device), mask.to(self._device)
+
+
+@functools.lru_cache(maxsize=64)
+def _grammar(vocabulary: Any, json_schema: str) -> Any:
+    import llguidance
+
+    # Free choice of white space lets a small model write line breaks up to its limit.
+    grammar = llguidance.LLMatcher.grammar_from_json_schema(json_schema, overrides={"whitespace_flexible": False})
+    matcher = llguidance.LLMatcher(vocabulary, grammar)
+    if matcher.is_error():
+        raise ValueError(matcher.get_error().strip().splitlines()[0])
+    return matcher
+
+
+def _keep_to(grammar: Any, logits: torch.Tensor) -> None:
+    """Leave only the tokens that may come next, in place; logits are [v]."""
+    import llguidance.torch as llg
+
+    mask = llg.allocate_token_bitmask(1, logits.shape[-1])
+    llg.fill_next_token_bitmask(grammar, mask, 0)
+    llg.apply_token_bitmask_inplace(logits[None], mask.to(logits.device))
 
 
 def _pick(logits: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:

@@ -16,25 +16,29 @@ from typing import Any
 import pyarrow as pa
 
 from leeroo.engine import weights
-from leeroo.engine.backends.completions import Request, completed, failed, requests_of, too_long
+from leeroo.engine.backends.choices import Fork, forks, logprobs
+from leeroo.engine.backends.completions import Request, chose, completed, failed, requests_of, too_long
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 
 # How long finished rows may wait to be handed on together.
 _YIELD_S = 0.5
+# How many choices may part in one place.
+_MOST_CHOICES = 1000
 # Read by vLLM when it is imported; what the user has set stays.
 _ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
 
 
 @dataclasses.dataclass
 class _Asked:
-    """A request in the engine: with choices of several tokens each, one for every choice."""
+    """A request in the engine; one with choices is there once for each of their forks."""
 
     request: Request
     prompt_tokens: int
     started: float
-    choice_tokens: list[list[int]]
-    logprobs: dict[int, float] = dataclasses.field(default_factory=dict)  # by choice
+    texts: list[tuple[int, ...]]  # the tokens of each choice
+    forks: list[Fork]
+    told: dict[tuple[int, ...], dict[int, float]] = dataclasses.field(default_factory=dict)
 
 
 class VLLMBackend:
@@ -62,6 +66,7 @@ class VLLMBackend:
         self._context = int(config.model_config.max_model_len)
         # As many again as run at once: the engine never waits for the next.
         self._window = 2 * int(config.scheduler_config.max_num_seqs)
+        self._end = int(self._tokenizer.eos_token_id) if self._tokenizer.eos_token_id is not None else -1
         self._number = 0
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
@@ -99,10 +104,12 @@ class VLLMBackend:
         """Give requests to the engine; returns the completions of those it cannot take."""
         refused = []
         for request, ids in zip(requests, self._tokenize(requests), strict=True):
-            if len(ids) >= self._context:
-                refused.append(too_long(request, len(ids), self._context))
+            texts = [tuple(self._tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices or []]
+            asked = _Asked(request, len(ids), time.perf_counter(), texts, forks(texts, self._end) if texts else [])
+            longest = len(ids) + max([0, *(len(fork.prefix) for fork in asked.forks)])
+            if longest >= self._context:
+                refused.append(too_long(request, longest, self._context))
                 continue
-            asked = _Asked(request, len(ids), time.perf_counter(), self._choices(request))
             try:
                 for prompt, params in self._prompts(asked, ids):
                     self._number += 1
@@ -123,29 +130,25 @@ class VLLMBackend:
         ]
         return list(self._tokenizer(texts, add_special_tokens=False)["input_ids"])
 
-    def _choices(self, request: Request) -> list[list[int]]:
-        """The tokens of each choice."""
-        return [self._tokenizer(choice, add_special_tokens=False)["input_ids"] for choice in request.choices or []]
-
     def _prompts(self, asked: _Asked, ids: list[int]) -> Iterator[tuple[list[int], Any]]:
         """What the engine is asked for one request: tokens and sampling parameters."""
         from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
         final: dict[str, Any] = {"output_kind": RequestOutputKind.FINAL_ONLY}
-        request, choices = asked.request, asked.choice_tokens
-        if not choices:
-            room = min(request.max_tokens, self._context - len(ids))
-            yield ids, SamplingParams(temperature=request.temperature, max_tokens=room, **final)
-        elif _single(choices):
-            allowed = [tokens[0] for tokens in choices]
+        request = asked.request
+        for prefix, branches in asked.forks:
             yield (
-                ids,
-                SamplingParams(temperature=0, max_tokens=1, allowed_token_ids=allowed, logprobs=len(allowed), **final),
+                [*ids, *prefix],
+                SamplingParams(
+                    temperature=0, max_tokens=1, allowed_token_ids=list(branches), logprobs=len(branches), **final
+                ),
             )
-        else:
-            for tokens in choices:
-                yield ids + tokens, SamplingParams(temperature=0, max_tokens=1, prompt_logprobs=0, **final)
+        if not asked.forks:
+            room = min(request.max_tokens, self._context - len(ids))
+            if request.json_schema is not None:
+                final["structured_outputs"] = StructuredOutputsParams(json=request.json_schema)
+            yield ids, SamplingParams(temperature=request.temperature, max_tokens=room, **final)
 
     def _step(self, flying: dict[str, _Asked]) -> list[dict[str, Any]]:
         try:
@@ -157,7 +160,7 @@ class VLLMBackend:
             if output.finished:
                 # The engine may add to the name it was given.
                 name = output.request_id if output.request_id in flying else output.request_id.split("-")[0]
-                row = _completion(flying.pop(name), output)
+                row = _completion(flying.pop(name), output, self._end)
                 finished += [row] if row is not None else []
         return finished
 
@@ -176,55 +179,36 @@ def _defaults() -> dict[str, Any]:
     from vllm.platforms import current_platform
 
     # Choices are told apart by the probabilities among them, not among all tokens.
-    common = {"enable_prefix_caching": True, "disable_log_stats": True, "logprobs_mode": "processed_logprobs"}
+    common = {
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
+        "logprobs_mode": "processed_logprobs",
+        "max_logprobs": _MOST_CHOICES,
+    }
     if current_platform.is_cpu():
         # Compilation takes minutes and gains nothing there; bfloat16 is slower without matrix units for it.
         return {**common, "enforce_eager": True, "dtype": "float32"}
     return common
 
 
-def _single(choices: list[list[int]]) -> bool:
-    """Whether each choice is one token, and another one than the others."""
-    return all(len(tokens) == 1 for tokens in choices) and len({tokens[0] for tokens in choices}) == len(choices) <= 20
-
-
-def _completion(asked: _Asked, output: Any) -> dict[str, Any] | None:
-    """The completion of a finished request, None while other choices of it are in the engine."""
+def _completion(asked: _Asked, output: Any, end: int) -> dict[str, Any] | None:
+    """The completion of a finished request, None while other forks of its choices are in the engine."""
     request, made = asked.request, output.outputs[0]
     row: dict[str, Any] = {
         "id": request.id,
         "prompt_tokens": asked.prompt_tokens,
-        "completion_tokens": len(made.token_ids),
-        "finish_reason": "length" if made.finish_reason == "length" else "stop",
         "latency_ms": (time.perf_counter() - asked.started) * 1e3,
+        "cached_tokens": output.num_cached_tokens,
     }
-    if request.choices is None:
-        return {**row, "answer": made.text.strip()}
-    scores = _choice_logprobs(asked, output)
-    if scores is None:
+    if not asked.forks:
+        reason = "length" if made.finish_reason == "length" else "stop"
+        tokens = len(made.token_ids)
+        return {**row, "answer": made.text.strip(), "completion_tokens": tokens, "finish_reason": reason}
+    prefix = tuple(output.prompt_token_ids[asked.prompt_tokens :])
+    asked.told[prefix] = {token: float(known.logprob) for token, known in made.logprobs[0].items()}
+    if len(asked.told) < len(asked.forks):
         return None
-    best = max(range(len(scores)), key=scores.__getitem__)
-    return {
-        **row,
-        "answer": request.choices[best],
-        "completion_tokens": len(asked.choice_tokens[best]),
-        "finish_reason": "stop",
-        "choice_logprobs": scores,
-    }
-
-
-def _choice_logprobs(asked: _Asked, output: Any) -> list[float] | None:
-    """The log probability of each choice, None until all are known."""
-    choices = asked.choice_tokens
-    if _single(choices):
-        first = output.outputs[0].logprobs[0]
-        return [float(first[tokens[0]].logprob) if tokens[0] in first else float("-inf") for tokens in choices]
-    tokens = output.prompt_token_ids[asked.prompt_tokens :]
-    told = output.prompt_logprobs[asked.prompt_tokens :]
-    score = sum(float(at[token].logprob) for at, token in zip(told, tokens, strict=True))
-    for choice in (i for i, own in enumerate(choices) if own == list(tokens)):
-        asked.logprobs[choice] = score
-    return [asked.logprobs[i] for i in range(len(choices))] if len(asked.logprobs) == len(choices) else None
+    return {**row, **chose(request, logprobs(asked.texts, end, asked.told), asked.texts)}
 
 
 def _cause(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 
@@ -10,37 +11,38 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.base import resolve
+from leeroo.engine.backends.base import engine_key, resolve
+from leeroo.engine.backends.choices import confidence
 from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.plan import Wave, at_most
 from leeroo.engine.batch.price import list_cost
 from leeroo.engine.batch.residency import Engines
-from leeroo.engine.batch.store import STORED
+from leeroo.engine.batch.store import STORED, WaveTime
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.schema import REQUESTS
 
 # Rows handed to a backend at a time: it pulls more when it has room.
 _HAND_OUT_ROWS = 1024
 _LOOK_UP_ROWS = 50_000
-_NO_CHOICES = pa.nulls(_HAND_OUT_ROWS, REQUESTS.field("choices").type)
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
 _PENDING = """
-SELECT id, expert, expected, predicted_score, asked, question, prompt, system, max_tokens, temperature, key
+SELECT id, expert, expected, predicted_score, asked, question, prompt, system, max_tokens, temperature, choices,
+       json_schema, key
 FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)
 WHERE wave = $wave ORDER BY system, prompt, id
 """
 
 _SETTLE_FOUND = """
 SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens, 0.0::DOUBLE AS cost_usd,
-       f.list_cost_usd, f.latency_ms, f.finish_reason, NULL::VARCHAR AS error, f.recorded_score
+       f.list_cost_usd, f.latency_ms, f.finish_reason, NULL::VARCHAR AS error, f.recorded_score, f.confidence
 FROM found f JOIN wanted w USING (key)
 """
 
 _SETTLE_OWN = """
 SELECT q.id, e.expert, NULL::DOUBLE AS predicted_score, o.answer, o.prompt_tokens, o.completion_tokens,
        o.list_cost_usd AS cost_usd, o.list_cost_usd, o.latency_ms, o.finish_reason, NULL::VARCHAR AS error,
-       o.recorded_score
+       o.recorded_score, o.confidence
 FROM own o JOIN questions q ON q.key::VARCHAR = o.asked JOIN experts e ON e.name = o.expert
 QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY e.expert) = 1
 """
@@ -95,6 +97,8 @@ class _Flight:
     wave: Wave
     sent: dict[int, Sent] = field(default_factory=dict)  # by id
     stopped: bool = False  # the rest should be chosen anew
+    back: int = 0  # how many have come back
+    tokens: dict[str, int] = field(default_factory=lambda: {"prompt_tokens": 0, "completion_tokens": 0})  # of those
 
 
 def execute(job: Job, wave: Wave, engines: Engines) -> bool:
@@ -114,11 +118,18 @@ def execute(job: Job, wave: Wave, engines: Engines) -> bool:
     if first is None:
         return not flight.stopped
     expert = job.experts[wave.experts[0]]
+    began, was_loaded = time.monotonic(), engines.loaded(expert)
     try:
         backend = engines.get(expert)
+        loaded = time.monotonic()
         with contextlib.closing(backend.generate(_chain(first, requests))) as completions:
             for batch in completions:
                 _keep(job, flight, batch)
+        load_s = None if was_loaded else loaded - began
+        generate_s = time.monotonic() - loaded
+        job.store.measured(
+            WaveTime(engine_key(expert), flight.back, load_s=load_s, generate_s=generate_s, **flight.tokens)
+        )
     except ExpertUnavailable as error:
         engines.drop(expert)
         job.down.update(dict.fromkeys(wave.experts, str(error)))
@@ -178,19 +189,21 @@ def _send(job: Job, flight: _Flight, batch: pa.RecordBatch, most: np.ndarray) ->
 
 
 def _requests(batch: pa.RecordBatch) -> pa.RecordBatch:
-    names = [name for name in REQUESTS.names if name != "choices"]
-    columns = [batch.column(name) for name in names]
-    return pa.RecordBatch.from_arrays([*columns, _NO_CHOICES.slice(0, batch.num_rows)], schema=REQUESTS)
+    return pa.RecordBatch.from_arrays([batch.column(name) for name in REQUESTS.names], schema=REQUESTS)
 
 
 def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
     """Price completions, store the answers, settle all but those that bounced."""
     ids = batch.column("id").to_pylist()
     sent = [flight.sent.pop(i) for i in ids]
+    flight.back += len(ids)
+    for name in flight.tokens:
+        flight.tokens[name] += pc.sum(batch.column(name)).as_py() or 0
     experts = np.array([expert for _, _, expert, _ in sent], dtype=np.int32)
     failed = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
     costs = np.where(failed, 0.0, list_cost(batch, job.usd_per_m[experts]))
-    _store(job, batch, sent, costs, ~failed)
+    sure = pa.array([told and confidence(told) for told in batch.column("choice_logprobs").to_pylist()], pa.float64())
+    _store(job, batch, sent, costs, ~failed, sure)
     for i, expert, cost, bad in zip(ids, experts.tolist(), costs.tolist(), failed.tolist(), strict=True):
         job.ledger.settle(i, expert, None if bad else cost)
     bounced = batch.column("bounced").to_numpy(zero_copy_only=False)
@@ -201,12 +214,15 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
         "predicted_score": pa.array([score for *_, score in sent], pa.float64()),
         "cost_usd": pa.array(costs),
         "list_cost_usd": pa.array(costs),
+        "confidence": sure,
     }
     columns = [own[f.name] if f.name in own else batch.column(f.name) for f in SETTLED]
     job.settle(pa.Table.from_arrays(columns, schema=SETTLED).filter(pa.array(~bounced)))
 
 
-def _store(job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, ok: np.ndarray) -> None:
+def _store(
+    job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, ok: np.ndarray, sure: pa.Array
+) -> None:
     if not ok.any():
         return
     keys, asked, experts, _ = zip(*sent, strict=True)
@@ -217,6 +233,7 @@ def _store(job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray,
         "expert": pa.array([job.experts[i].name for i in experts]),
         "fingerprint": pa.array([job.fingerprints[i] for i in experts]),
         "list_cost_usd": pa.array(costs),
+        "confidence": sure,
     }
     columns = [own[f.name] if f.name in own else batch.column(f.name) for f in STORED]
     job.store.append(pa.Table.from_arrays(columns, schema=STORED).filter(pa.array(ok)))

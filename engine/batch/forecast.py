@@ -35,10 +35,18 @@ class Forecast:
     costs: np.ndarray  # USD for asking once
     seconds: np.ndarray  # of one answer
     known: bool
+    tokens: np.ndarray | None = None  # [n, e, 2] of prompt and completion, kept where somebody wants to see them
 
 
 def forecast(
-    scratch: Scratch, experts: tuple[Expert, ...], default: str, router: Router | None, n: int, meter: Meter
+    scratch: Scratch,
+    experts: tuple[Expert, ...],
+    default: str,
+    router: Router | None,
+    n: int,
+    meter: Meter,
+    *,
+    keep_tokens: bool = False,
 ) -> Forecast:
     """Predict score, cost and time of `n` distinct questions for every candidate.
 
@@ -52,11 +60,13 @@ def forecast(
         )
     columns = _columns(experts, known, meter)
     scores, costs, seconds = (_on_disk(scratch, name, (n, len(experts))) for name in ("scores", "costs", "seconds"))
+    kept = _on_disk(scratch, "tokens", (n, len(experts), 2)) if keep_tokens else None
     reader = (
         scratch.cursor()
         .execute(
-            "SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens"
-            " FROM questions ORDER BY id"
+            "SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens,"
+            " coalesce(strlen(form), 0) + greatest(coalesce(strlen(laid_out), 0) - strlen(question), 0) AS form,"
+            " list_max([strlen(choice) for choice in choices]) AS choice FROM questions ORDER BY id"
         )
         .to_arrow_reader(_CHUNK)
     )
@@ -70,6 +80,8 @@ def forecast(
             column = columns[i]
             tokens = _tokens(batch, expert, prediction, column)
             costs[part, i] = tokens @ prices((expert,))[0] / 1e6
+            if kept is not None:
+                kept[part, i] = tokens
             if prediction is None or column is None:
                 scores[part, i] = float(expert.name == default)
             else:
@@ -77,7 +89,7 @@ def forecast(
             seconds[part, i] = _seconds(tokens[:, 1], expert, prediction, column)
         done = part.stop
         meter.stage("predict")
-    return Forecast(scores, costs, seconds, known is not None)
+    return Forecast(scores, costs, seconds, known is not None, kept)
 
 
 def _columns(experts: tuple[Expert, ...], router: Router | None, meter: Meter) -> list[int | None]:
@@ -97,7 +109,7 @@ def _columns(experts: tuple[Expert, ...], router: Router | None, meter: Meter) -
     return columns
 
 
-def _on_disk(scratch: Scratch, name: str, shape: tuple[int, int]) -> np.ndarray:
+def _on_disk(scratch: Scratch, name: str, shape: tuple[int, ...]) -> np.ndarray:
     if 0 in shape:  # there is nothing to map
         return np.zeros(shape, np.float32)
     return np.memmap(scratch.folder / name, mode="w+", dtype=np.float32, shape=shape)
@@ -106,8 +118,11 @@ def _on_disk(scratch: Scratch, name: str, shape: tuple[int, int]) -> np.ndarray:
 def _tokens(batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None, column: int | None) -> np.ndarray:
     """Expected prompt and completion tokens, float64 [n, 2]."""
     limit = batch.column("max_tokens").fill_null(expert.max_tokens).to_numpy(zero_copy_only=False)
+    # An answer that is one of some choices is as long as they are.
+    choice = batch.column("choice").fill_null(0).to_numpy(zero_copy_only=False)
+    limit = np.where(choice > 0, np.minimum(limit, np.ceil(choice / BYTES_PER_TOKEN)), limit)
     own = batch.column("system").to_numpy(zero_copy_only=False)
-    system = np.where(own > 0, own, len((expert.system or "").encode()))
+    system = np.where(own > 0, own, len((expert.system or "").encode())) + batch.column("form").to_numpy()
     added = (system + len((expert.template or "").encode())) / BYTES_PER_TOKEN
     if prediction is None or column is None:
         lengths = pc.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)

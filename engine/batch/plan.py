@@ -18,16 +18,19 @@ import pyarrow.compute as pc
 from leeroo.engine.backends.base import engine_key, fingerprint
 from leeroo.engine.pool import Expert
 
-# The key of a stored answer: all that made it. A sampled answer belongs to its run and row alone.
+# The key of a stored answer: all that made it, but for the layout of fields, which depends on the other rows. A sampled
+# answer belongs to its run and row alone.
 _PLAN = """
 CREATE OR REPLACE TABLE plan AS
 SELECT *, unhex(sha256(concat_ws('|', fingerprint, max_tokens, temperature,
                   CASE WHEN temperature > 0 THEN concat(run, '-', id) ELSE '' END,
-                  coalesce(strlen(system), -1), coalesce(system, ''), prompt))) AS key
+                  coalesce(strlen(system), -1), coalesce(system, ''), plain, to_json(choices), json_schema))) AS key
 FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run,
-             q.key::VARCHAR AS asked, q.question, q.rows, replace(e.template, '{question}', q.question) AS prompt,
-             coalesce(q.system, e.system) AS system, coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
-             coalesce(q.temperature, 0)::DOUBLE AS temperature
+             q.key::VARCHAR AS asked, q.question, q.rows, replace(e.template, '{question}', q.question) AS plain,
+             CASE WHEN q.laid_out IS NULL THEN plain ELSE replace(e.template, '{question}', q.laid_out) END AS prompt,
+             nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '') AS system,
+             coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
+             coalesce(q.temperature, 0)::DOUBLE AS temperature, q.choices, q.json_schema
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
 """
 

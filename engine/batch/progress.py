@@ -78,6 +78,10 @@ class Meter:
             if error in self._errors or len(self._errors) < _ERRORS_KNOWN:
                 self._errors[error] += rows
 
+    def failures(self) -> tuple[str, ...]:
+        """The most frequent errors, each with its rows, in words."""
+        return tuple(f"{rows:,} x {error}" for error, rows in self._errors.most_common(_ERRORS_TOLD))
+
     def settle(self, expert: str | None, did: ExpertTotals, *, stored: int = 0, fresh: bool = False) -> None:
         """Rows got their answer or their error.
 

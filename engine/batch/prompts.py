@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leeroo.engine.batch.criteria import Criteria
+from leeroo.engine.batch.layout import lay_out
 from leeroo.engine.batch.scratch import Scratch
 from leeroo.engine.errors import InputError
 
@@ -26,6 +27,12 @@ ASK = pa.schema(
         pa.field("system", pa.string()),
         pa.field("max_tokens", pa.int32()),
         pa.field("temperature", pa.float64()),
+        # The answer is one of these, or JSON that is valid under this schema (text).
+        pa.field("choices", pa.list_(pa.string())),
+        pa.field("json_schema", pa.string()),
+        # What the question was made of: text with {names} in it, and a JSON object that has them; see `layout`.
+        pa.field("task", pa.string()),
+        pa.field("fields", pa.string()),
     ]
 )
 
@@ -40,18 +47,28 @@ SELECT row, CASE WHEN question IS NOT NULL THEN md5_number(concat_ws('|',
          private, coalesce(max_tokens, -1), coalesce(temperature, 0),
          CASE WHEN temperature > 0 THEN row ELSE -1 END,
          coalesce(strlen(expert), -1), coalesce(expert, ''), coalesce(strlen(system), -1), coalesce(system, ''),
-         question)) END AS key, question, subject, category, private, expert, system, max_tokens, temperature
+         coalesce(strlen(json_schema), -1), coalesce(json_schema, ''), coalesce(to_json(choices)::VARCHAR, '-'),
+         question)) END AS key, question, subject, category, private, expert, system, max_tokens, temperature,
+       choices, json_schema, task, fields
 FROM (SELECT row, question, subject, category, coalesce(private, false) AS private, ask.* FROM input)
 """
 
 _QUESTIONS = r"""
 CREATE TABLE questions AS
 SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
-       regexp_full_match(question, '[\s\p{Z}\p{C}]*') AS blank
+       regexp_full_match(question, '[\s\p{Z}\p{C}]*') AS blank,
+       CASE WHEN choices IS NOT NULL
+            THEN 'Answer with exactly one of these, and nothing else: ' || array_to_string(choices, ', ')
+            WHEN json_schema IS NOT NULL
+            THEN 'Answer with JSON that is valid under this JSON schema, and nothing else: ' || json_schema
+       END AS form,
+       NULL::VARCHAR AS laid_out
 FROM (SELECT key, min(row) AS first_row, count(*) AS rows, any_value(question) AS question,
              arg_min(subject, row) AS subject, arg_min(category, row) AS category,
              any_value(private) AS private, any_value(expert) AS expert, any_value(system) AS system,
-             any_value(max_tokens) AS max_tokens, any_value(temperature) AS temperature
+             any_value(max_tokens) AS max_tokens, any_value(temperature) AS temperature,
+             any_value(choices) AS choices, any_value(json_schema) AS json_schema,
+             arg_min(task, row) AS task, arg_min(fields, row) AS fields
       FROM rows WHERE key IS NOT NULL GROUP BY key)
 """
 
@@ -87,6 +104,7 @@ def spool(reader: pa.RecordBatchReader, criteria: Criteria, scratch: Scratch) ->
     finally:
         con.unregister("input")
     con.execute(_QUESTIONS)
+    lay_out(con)
     # The text of every row has done its work; the distinct ones are in `questions`.
     con.execute("CREATE TABLE row_keys AS SELECT row, key, hash(subject, category) AS context FROM rows")
     con.execute("DROP TABLE rows")

@@ -32,6 +32,10 @@ class Engines:
         self._loaded.move_to_end(key)
         return self._loaded[key][1]
 
+    def loaded(self, expert: Expert) -> bool:
+        """Whether the engine of this expert is loaded."""
+        return engine_key(expert) in self._loaded
+
     def drop(self, expert: Expert) -> None:
         """Close the engine of this expert, if it is loaded: it is broken, or room is needed."""
         _, backend = self._loaded.pop(engine_key(expert), (expert, None))

@@ -13,7 +13,7 @@ import contextlib
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from leeroo.engine.batch.scratch import sweep
 from leeroo.engine.errors import OutputError, UsageError
 
-VERSION = 1
+VERSION = 2
 
 STORED = pa.schema(
     [
@@ -39,6 +39,7 @@ STORED = pa.schema(
         pa.field("latency_ms", pa.float64()),
         pa.field("finish_reason", pa.string()),
         pa.field("recorded_score", pa.float64()),
+        pa.field("confidence", pa.float64()),
     ]
 )
 _COLUMNS = ", ".join(STORED.names)
@@ -47,12 +48,32 @@ _TABLES = f"""
 CREATE TABLE IF NOT EXISTS answers (
     key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL,
-    finish_reason TEXT, recorded_score REAL, created REAL);
+    finish_reason TEXT, recorded_score REAL, confidence REAL, created REAL);
 CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL);
+CREATE TABLE IF NOT EXISTS waves (
+    engine TEXT, ended REAL, requests INTEGER, prompt_tokens INTEGER, completion_tokens INTEGER, load_s REAL,
+    generate_s REAL);
+CREATE INDEX IF NOT EXISTS waves_by_engine ON waves (engine);
 PRAGMA user_version = {VERSION};
 """
+
+
+# The speed of an engine is that of its latest waves.
+_WAVES_COUNTED = 20
+
+
+@dataclass(frozen=True)
+class WaveTime:
+    """What an engine did in one wave."""
+
+    engine: str  # `backends.base.engine_key`
+    requests: int
+    prompt_tokens: int
+    completion_tokens: int
+    load_s: float | None  # None when it was loaded already
+    generate_s: float
 
 
 @dataclass(frozen=True)
@@ -94,6 +115,8 @@ class Store:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise UsageError(f"the store {self.folder} was written by a newer leeroo; upgrade, or give another --store")
+        if version == 1:
+            db.execute("ALTER TABLE answers ADD COLUMN confidence REAL")
         if version < VERSION:
             db.executescript(_TABLES)
         db.execute("CREATE TEMP TABLE wanted (key BLOB PRIMARY KEY) WITHOUT ROWID")
@@ -136,11 +159,31 @@ class Store:
                 f"INSERT OR IGNORE INTO answers ({_COLUMNS}, created) VALUES ({places}, {now!r})", rows
             )
 
-    def ms_per_token(self, fingerprints: Sequence[str]) -> list[float | None]:
-        """Measured milliseconds per completion token of experts, None where nothing was measured."""
-        query = "SELECT sum(latency_ms) / nullif(sum(completion_tokens), 0) FROM answers WHERE fingerprint = ?"
+    def measured(self, wave: WaveTime) -> None:
+        """Remember what an engine did in a wave, and how long it took."""
+        with self._wall(), self._db:
+            self._db.execute(
+                "INSERT INTO waves VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    wave.engine,
+                    time.time(),
+                    wave.requests,
+                    wave.prompt_tokens,
+                    wave.completion_tokens,
+                    wave.load_s,
+                    wave.generate_s,
+                ),
+            )
+
+    def speed(self, engine: str) -> tuple[float | None, float | None]:
+        """Tokens per second (read and written) of an engine and the seconds it takes to load; None if not measured."""
+        query = (
+            "SELECT sum(prompt_tokens + completion_tokens) / nullif(sum(generate_s), 0), avg(load_s)"
+            f" FROM (SELECT * FROM waves WHERE engine = ? ORDER BY ended DESC LIMIT {_WAVES_COUNTED})"
+        )
         with self._wall():
-            return [self._db.execute(query, (fingerprint,)).fetchone()[0] for fingerprint in fingerprints]
+            tokens_per_s, load_s = self._db.execute(query, (engine,)).fetchone()
+        return tokens_per_s, load_s
 
     def begin(self, job: str, rows: int) -> Run:
         """Start a run of a job, or take up the one that was killed.

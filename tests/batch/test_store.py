@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.batch.store import STORED, Store, release
+from leeroo.engine.batch.store import STORED, Store, WaveTime, release
 from leeroo.engine.errors import OutputError, UsageError
 
 
@@ -83,10 +83,24 @@ def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_speed_is_remembered(tmp_path: Path) -> None:
-    """Milliseconds per completion token are measured from what was answered."""
+    """Tokens per second are those of all waves of an engine, loading time the mean of those that loaded it."""
     store = Store(tmp_path)
-    store.append(_rows("a", "b"))
-    assert store.ms_per_token(["f", "unknown"]) == [5.0, None]
+    store.measured(WaveTime("e", 2, prompt_tokens=60, completion_tokens=40, load_s=3.0, generate_s=1.0))
+    store.measured(WaveTime("e", 2, prompt_tokens=100, completion_tokens=0, load_s=None, generate_s=3.0))
+    assert Store(tmp_path).speed("e") == (50.0, 3.0)
+    assert store.speed("unknown") == (None, None)
+
+
+def test_a_store_of_the_first_version_goes_on(tmp_path: Path) -> None:
+    """Its answers are found as they are; what is kept since is absent in them."""
+    Store(tmp_path).close()
+    db = sqlite3.connect(tmp_path / "answers.sqlite")
+    db.executescript("ALTER TABLE answers DROP COLUMN confidence; DROP TABLE waves; PRAGMA user_version = 1")
+    db.execute("INSERT INTO answers (key, answer) VALUES (x'61', 'old')")
+    db.commit()
+    db.close()
+    found = Store(tmp_path).look_up(pa.array([b"a"], pa.binary())).to_pylist()
+    assert [(row["answer"], row["confidence"]) for row in found] == [("old", None)]
 
 
 def test_what_is_no_store_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,223 @@
+"""Explain: what answering a table would take, as a plan for people; nothing is generated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from leeroo.engine.backends.base import engine_key, resolve
+from leeroo.engine.batch.job import Job
+from leeroo.engine.batch.plan import at_most
+from leeroo.engine.batch.residency import Engines
+from leeroo.engine.pool import Expert
+
+_CHUNK = 50_000
+
+_PLANNED = """
+SELECT p.id, p.expert, p.expected, p.rows, p.key, p.prompt, p.system, p.max_tokens, t.id IS NOT NULL AS twin
+FROM plan p LEFT JOIN twins t USING (id)
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one expert is expected to do; rows and prompts are those that have no answer yet."""
+
+    expert: str
+    model: str
+    backend: str
+    wave: int  # from 1, in the order in which engines are visited
+    rows: int  # of the input
+    prompts: int  # different ones: what is generated and paid for
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    least_usd: float  # if every answer were one token
+    most_usd: float  # if every answer were as long as it may be
+    seconds: float | None  # None where nothing was measured yet
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What answering a table would take."""
+
+    rows: int  # with a question
+    prompts: int  # different ones
+    stored_rows: int
+    stored: int  # different prompts that were answered before
+    over_budget: int  # rows that the budget does not reach
+    budget_usd: float | None
+    parts: tuple[Part, ...]
+    errors: tuple[str, ...]  # of rows that nobody can answer
+    warnings: tuple[str, ...]
+
+    @property
+    def cost_usd(self) -> float:
+        """Expected."""
+        return sum(part.cost_usd for part in self.parts)
+
+    @property
+    def least_usd(self) -> float:
+        """If every answer were one token."""
+        return sum(part.least_usd for part in self.parts)
+
+    @property
+    def most_usd(self) -> float:
+        """If every answer were as long as it may be; no more than the budget."""
+        most = sum(part.most_usd for part in self.parts)
+        return most if self.budget_usd is None else min(most, self.budget_usd)
+
+    @property
+    def seconds(self) -> float | None:
+        """None where the speed of an expert was not measured yet."""
+        known = [part.seconds for part in self.parts if part.seconds is not None]
+        return sum(known) if len(known) == len(self.parts) else None
+
+    @property
+    def waves(self) -> int:
+        """How many engines are visited."""
+        return len({part.wave for part in self.parts})
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+
+def estimate(job: Job, engines: Engines) -> Estimate:
+    """What the plan of a job comes to. The forecast must have kept its tokens."""
+    sums = np.zeros((len(job.experts), 7))  # by expert: what `_measure` gives
+    stored = stored_rows = 0
+    for batch in job.scratch.cursor().execute(_PLANNED).to_arrow_reader(_CHUNK):
+        known = job.store.look_up(batch.column("key").unique()).column("key").combine_chunks()
+        there = pc.is_in(batch.column("key"), value_set=known).to_numpy(zero_copy_only=False)
+        stored += int(there.sum())
+        stored_rows += int(batch.column("rows").to_numpy()[there].sum())
+        np.add.at(sums, batch.column("expert").to_numpy()[~there], _measure(job, batch)[~there])
+    asked = np.flatnonzero(sums[:, 0]).tolist()
+    visited = [wave for wave in job.waves if set(wave.experts) & set(asked)]
+    parts = [
+        _part(job, engines, i, number, sums[i])
+        for number, wave in enumerate(visited, 1)
+        for i in wave.experts
+        if i in asked
+    ]
+    unplanned = job.open.copy()
+    unplanned[job.scratch.con.execute("SELECT id FROM plan").fetchnumpy()["id"]] = False
+    return Estimate(
+        rows=int(job.rows.sum()),
+        prompts=len(job.rows),
+        stored_rows=stored_rows,
+        stored=stored,
+        over_budget=int(job.rows[unplanned].sum()),
+        budget_usd=job.criteria.max_cost_usd,
+        parts=tuple(parts),
+        errors=job.meter.failures(),
+        warnings=job.meter.now.warnings,
+    )
+
+
+def _measure(job: Job, batch: pa.RecordBatch) -> np.ndarray:
+    """Of each planned question: rows, prompts, tokens in and out, and USD expected, at least and at most [n, 7]."""
+    ids, experts = batch.column("id").to_numpy(), batch.column("expert").to_numpy()
+    assert job.forecast.tokens is not None
+    tokens = job.forecast.tokens[ids, experts].astype(np.float64)
+    prices = job.usd_per_m[experts] / 1e6
+    recorded = np.array([resolve(e) == "replay" for e in job.experts])[experts]
+    expected = batch.column("expected").to_numpy()
+    least = np.minimum(tokens[:, 0] * prices[:, 0] + prices[:, 1], expected)
+    most = at_most(batch, job.usd_per_m[experts], recorded)
+    # Questions that are one request are asked once.
+    once = ~batch.column("twin").to_numpy(zero_copy_only=False)
+    facts = np.column_stack([np.ones(len(ids)), tokens, expected, least, most])
+    return np.column_stack([batch.column("rows").to_numpy(), facts * once[:, None]])
+
+
+def _part(job: Job, engines: Engines, position: int, wave: int, sums: np.ndarray) -> Part:
+    expert = job.experts[position]
+    rows, prompts, prompt_tokens, completion_tokens, expected, least, most = sums.tolist()
+    return Part(
+        expert=expert.name,
+        model=expert.model,
+        backend=resolve(expert),
+        wave=wave,
+        rows=int(rows),
+        prompts=int(prompts),
+        prompt_tokens=round(prompt_tokens),
+        completion_tokens=round(completion_tokens),
+        cost_usd=expected,
+        least_usd=least,
+        most_usd=most,
+        seconds=_seconds(job, engines, expert, prompt_tokens + completion_tokens, completion_tokens),
+    )
+
+
+def _seconds(job: Job, engines: Engines, expert: Expert, tokens: float, completion_tokens: float) -> float | None:
+    if resolve(expert) == "replay":
+        speed = expert.engine.get("tokens_per_second")
+        return completion_tokens / float(speed) if speed else 0.0
+    tokens_per_s, load_s = job.store.speed(engine_key(expert))
+    if tokens_per_s is None:
+        return None
+    return tokens / tokens_per_s + (0.0 if engines.loaded(expert) else load_s or 0.0)
+
+
+def _lines(plan: Estimate) -> Iterator[str]:
+    """The plan as lines of text."""
+    stored = f", {plan.stored:,} of them answered before" if plan.stored else ""
+    yield f"ANSWER {_rows(plan.rows)}, {plan.prompts:,} distinct prompts{stored}"
+    money = f"${plan.cost_usd:.6f} expected, ${plan.least_usd:.6f} to ${plan.most_usd:.6f} possible"
+    budget = "" if plan.budget_usd is None else f"; budget ${plan.budget_usd:g}"
+    yield f"  Cost: {money}{budget}"
+    waves = "no engine is needed" if not plan.parts else f"{plan.waves} engine{'s' * (plan.waves > 1)} in turn"
+    yield f"  Time: {_time(plan.seconds)} ({waves})"
+    if plan.parts:
+        yield from _table(plan.parts)
+    if plan.over_budget:
+        yield f"  {_rows(plan.over_budget)} beyond the budget: answered only if the others cost less than expected"
+    yield from (f"  Not answered: {error}" for error in plan.errors)
+    yield from (f"  Note: {warning}" for warning in plan.warnings)
+
+
+def _table(parts: tuple[Part, ...]) -> Iterator[str]:
+    table = [("wave", "expert", "backend", "rows", "prompts", "tokens in", "tokens out", "cost USD", "at most", "time")]
+    table += [
+        (
+            str(part.wave),
+            part.expert,
+            part.backend,
+            f"{part.rows:,}",
+            f"{part.prompts:,}",
+            f"{part.prompt_tokens:,}",
+            f"{part.completion_tokens:,}",
+            f"{part.cost_usd:.6f}",
+            f"{part.most_usd:.6f}",
+            _time(part.seconds),
+        )
+        for part in parts
+    ]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = [
+            cell.ljust(width) if at in (1, 2) else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        yield "    " + "  ".join(cells).rstrip()
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row" + "s" * (count != 1)
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "not measured yet"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
