@@ -188,10 +188,12 @@ def sql(
 @app.command(epilog="Example:  leeroo experts --pool pool.toml")
 def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
     """List the experts of a pool: prices, whose they are, and whether each can run here."""
+    from leeroo.engine.backends.base import facts
     from leeroo.engine.pool import DEFAULT_POOL, load_pool
-    from leeroo.terminal import print_experts, rows_of_experts
+    from leeroo.terminal import print_experts
 
-    listed = rows_of_experts(load_pool(pool or DEFAULT_POOL))
+    named = load_pool(pool or DEFAULT_POOL)
+    listed = [facts(expert, named) for expert in named.experts]
     if as_json:
         print(json.dumps({"experts": listed}))
     else:

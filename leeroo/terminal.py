@@ -12,8 +12,6 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from leeroo.engine.answer import Progress
-from leeroo.engine.backends.base import resolve, unavailable
-from leeroo.engine.pool import Pool
 
 _STAGES = {
     "read": "reading",
@@ -123,24 +121,6 @@ def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> l
         f"{progress.seconds:.1f} s: {out}",
     ]
     return lines
-
-
-def rows_of_experts(pool: Pool) -> list[dict[str, Any]]:
-    """What `leeroo experts` tells of each expert."""
-    return [
-        {
-            "expert": e.name,
-            "default": e.name == pool.default,
-            "model": e.model,
-            "backend": resolve(e),
-            "location": e.location,
-            "usd_per_m_input": e.usd_per_m_input,
-            "usd_per_m_output": e.usd_per_m_output,
-            "price_source": e.price_source or "pool file",
-            "unavailable": unavailable(e),
-        }
-        for e in pool.experts
-    ]
 
 
 def print_experts(experts: list[dict[str, Any]]) -> None:

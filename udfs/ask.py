@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.backends.base import resolve
+from leeroo.engine.batch.layout import filled
 from leeroo.engine.batch.prompts import ASK
 from leeroo.engine.pool import Pool
 from leeroo.engine.schema import ANSWERS, ROUTES
@@ -22,6 +24,9 @@ class Arguments(NamedTuple):
     system: str | None = None
     max_tokens: int | None = None
     temperature: float | None = None  # above 0
+    choices: tuple[str, ...] | None = None  # the answer is one of these
+    json_schema: str | None = None  # the answer is JSON that is valid under this
+    task: str | None = None  # the question is a JSON object, whose fields this text names
 
 
 class Group(NamedTuple):
@@ -49,9 +54,14 @@ def answer_type(pool: Pool) -> pa.StructType:
     return pa.struct([*ANSWERS, *([pa.field("recorded_score", pa.float64())] if replayed else [])])
 
 
+def known_type(pool: Pool) -> pa.StructType:
+    """What is kept of an answer: `answer_type`, and the confidence of a choice."""
+    return pa.struct([*answer_type(pool), pa.field("confidence", pa.float64())])
+
+
 def answers(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
-    """Have all answered as one batch: structs of `answer_type`."""
-    values = _structs(engine.answer(_table(asked), replace(criteria, ask_column="ask")), answer_type(engine.pool))
+    """Have all answered as one batch: structs of `known_type`."""
+    values = _structs(engine.answer(_table(asked), replace(criteria, ask_column="ask")), known_type(engine.pool))
     # They are in the store and known to the connection: the run has nothing left to lose.
     engine.delivered()
     return values
@@ -64,14 +74,27 @@ def routes(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
 
 def scores(engine: Engine, asked: Asked, _criteria: Criteria) -> pa.ChunkedArray:
     """The predicted score of every expert for each: maps of `SCORES`."""
-    rows = engine.scores([question for _, question in asked])
+    rows = engine.scores([_question(group, question) for group, question in asked])
     return pa.chunked_array([pa.array([list(row.items()) for row in rows], SCORES)])
 
 
+def explain(engine: Engine, asked: Asked, criteria: Criteria) -> Estimate:
+    """What having all answered as one batch would take."""
+    return engine.explain(_table(asked), replace(criteria, ask_column="ask"))
+
+
 def _table(asked: Asked) -> pa.RecordBatchReader:
-    arguments = pa.array([group.arguments._asdict() for group, _ in asked], pa.struct(list(ASK)))
-    questions = pa.array([question for _, question in asked], pa.string())
-    return pa.table({"question": questions, "ask": arguments}).to_reader()
+    arguments = [
+        {**group.arguments._asdict(), "fields": None if group.arguments.task is None else question}
+        for group, question in asked
+    ]
+    questions = pa.array([_question(group, question) for group, question in asked], pa.string())
+    return pa.table({"question": questions, "ask": pa.array(arguments, pa.struct(list(ASK)))}).to_reader()
+
+
+def _question(group: Group, question: str) -> str:
+    task = group.arguments.task
+    return question if task is None else filled(task, json.loads(question))
 
 
 def _structs(reader: pa.RecordBatchReader, kind: pa.StructType) -> pa.ChunkedArray:

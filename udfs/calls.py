@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import UsageError
-from leeroo.udfs.ask import ROUTE, SCORES, Ask, Group, answer_type, answers, routes, scores
+from leeroo.udfs.ask import ROUTE, SCORES, Ask, Group, answers, known_type, routes, scores
 from leeroo.udfs.memo import KEPT_ROWS, Memo
 
 
@@ -35,9 +35,9 @@ def naming(function: str) -> Iterator[None]:
 class Function:
     """One function: how it is asked, what is known of it, and what was collected and not asked yet."""
 
-    name: str  # the public one, for messages
     ask: Ask
     memo: Memo
+    names: dict[str, None] = field(default_factory=dict)  # as people call it in this statement
     wanted: dict[Group, Counter[str]] = field(default_factory=dict)  # how many values of each question
 
     def want(self, group: Group, questions: list[str]) -> None:
@@ -61,9 +61,9 @@ class Calls:
 
     def __init__(self, engine: Engine, options: Criteria, *, announced: bool) -> None:
         self.engine = engine
-        self.answers = Function("leeroo_answer", answers, Memo(answer_type(engine.pool)))
-        self.routes = Function("leeroo_route", routes, Memo(ROUTE))
-        self.scores = Function("leeroo_scores", scores, Memo(SCORES))
+        self.answers = Function(answers, Memo(known_type(engine.pool)))
+        self.routes = Function(routes, Memo(ROUTE))
+        self.scores = Function(scores, Memo(SCORES))
         self.met = False  # the planner met a call of ours while this was `collecting`
         self.raised: BaseException | None = None  # what a function raised last, before DuckDB made it its own
         self.lock = threading.RLock()  # hold it from looking up to taking the values
@@ -80,6 +80,7 @@ class Calls:
         with self.lock:
             self.routes.memo.forget()  # a choice is made for the whole statement
             for function in self._functions:
+                function.names.clear()
                 function.wanted.clear()
                 function.memo.forget_failures()
                 function.memo.forget_samples()
@@ -102,8 +103,8 @@ class Calls:
         finally:
             self._collector = None
 
-    def plan(self) -> bool:
-        """The planner meets a call.
+    def plan(self, name: str) -> bool:
+        """The planner meets a call of the public function of this name.
 
         Returns:
             Whether what is planned shall collect.
@@ -114,6 +115,8 @@ class Calls:
                 self.begin()
             for function in self._functions:
                 function.memo.redraw()
+            own = {"leeroo_route": self.routes, "leeroo_scores": self.scores}.get(name, self.answers)
+            own.names[name] = None
             collects = self._collector == threading.get_ident()
             self.met = self.met or collects
             return collects
@@ -180,7 +183,7 @@ class Calls:
         for criteria in dict.fromkeys(group.criteria for group, _ in wanted):
             # Threads collect in any order; the engine sees one.
             asked = sorted(((g, q) for g, q in wanted if g.criteria == criteria), key=_order)
-            with naming(function.name):
+            with naming(", ".join(function.names) or "leeroo"):
                 values = function.ask(self.engine, asked, self._what_is_left(criteria))
             failed = [False] * len(asked)
             if function is self.answers:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from inspect import Parameter, Signature
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -17,8 +18,10 @@ import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from leeroo.engine.errors import PoolError, UsageError
-from leeroo.udfs.ask import Arguments, Group
+from leeroo.udfs import forms
+from leeroo.udfs.ask import Arguments, Group, answer_type
 from leeroo.udfs.calls import Calls, Function, naming
+from leeroo.udfs.tables import TABLES
 
 _PLAN = pa.struct(
     [
@@ -29,12 +32,22 @@ _PLAN = pa.struct(
         pa.field("latency_weight", pa.float64()),
     ]
 )
-_TEXT, _NUMBER = pa.string(), pa.float64()
-_ARGUMENTS = [_TEXT, _TEXT, pa.int64(), _NUMBER]  # of `Arguments`
-_SQL = {_TEXT: "VARCHAR", _NUMBER: "DOUBLE", pa.int64(): "BIGINT", pa.int32(): "INTEGER", pa.bool_(): "BOOLEAN"}
+_TEXT, _NUMBER, _COUNT, _TEXTS = pa.string(), pa.float64(), pa.int64(), pa.list_(pa.string())
+_SQL = {_TEXT: "VARCHAR", _NUMBER: "DOUBLE", _COUNT: "BIGINT", pa.int32(): "INTEGER", pa.bool_(): "BOOLEAN"}
+_SQL |= {pa.date32(): "DATE"}
 _MOST_TOKENS = 2**31 - 1
 
 Vector = Callable[..., pa.Array]
+
+
+class _Raw(NamedTuple):
+    """A function as DuckDB calls it."""
+
+    vector: Vector
+    takes: list[pa.DataType]
+    gives: pa.DataType
+    # With side effects it is neither folded nor moved, and called once for each row and place it stands in.
+    side_effects: bool = False
 
 
 def create(con: duckdb.DuckDBPyConnection, calls: Calls, own: str) -> list[str]:
@@ -46,26 +59,49 @@ def create(con: duckdb.DuckDBPyConnection, calls: Calls, own: str) -> list[str]:
         Their names.
 
     """
-    asked = functools.partial(_vector, calls)
-    functions: list[tuple[str, Vector, list[pa.DataType], pa.DataType]] = [
-        ("plan", functools.partial(_plan, calls), [_TEXT, _NUMBER, _NUMBER, _NUMBER], _PLAN),
-        ("answers", functools.partial(asked, calls.answers), [_TEXT, *_ARGUMENTS, _PLAN], calls.answers.memo.rows.kind),
-        ("samples", functools.partial(asked, calls.answers), [_TEXT, *_ARGUMENTS, _PLAN], calls.answers.memo.rows.kind),
-        ("routes", functools.partial(asked, calls.routes), [_TEXT, _PLAN], calls.routes.memo.rows.kind),
-        ("scores", functools.partial(asked, calls.scores), [_TEXT, _PLAN], calls.scores.memo.rows.kind),
-    ]
-    for name, vector, given, kind in functions:
+    for name, raw in _functions(calls).items():
         con.create_function(
             f"_leeroo_{name}_{own}",
-            _remembering(calls, vector, len(given)),
-            [_sql(each) for each in given],
-            _sql(kind),
+            _remembering(calls, raw.vector, len(raw.takes)),
+            [_sql(each) for each in raw.takes],
+            _sql(raw.gives),
             type=PythonUDFType.ARROW,
             null_handling=FunctionNullHandling.SPECIAL,
-            # With side effects it is neither folded nor moved, and called once for each row and place it stands in.
-            side_effects=name == "samples",
+            side_effects=raw.side_effects,
         )
-    return [f"_leeroo_{name}_{own}" for name, *_ in functions]
+    return [f"_leeroo_{name}_{own}" for name in _functions(calls)]
+
+
+def _functions(calls: Calls) -> dict[str, _Raw]:
+    def asking(
+        ask: forms.Ask, read: forms.Read, *takes: pa.DataType, gives: pa.DataType, sampled: bool = False
+    ) -> _Raw:
+        vector = functools.partial(_vector, calls, calls.answers, ask, read)
+        return _Raw(vector, [*takes, _PLAN], gives, sampled)
+
+    def looking(function: Function) -> _Raw:
+        vector = functools.partial(_vector, calls, function, forms.plain, forms.as_known)
+        return _Raw(vector, [_TEXT, _PLAN], function.memo.rows.kind)
+
+    question = (_TEXT, _TEXT, _TEXT, _TEXT, _COUNT, _NUMBER)
+    answer = answer_type(calls.engine.pool)
+    return {
+        "plan": _Raw(functools.partial(_plan, calls), [_TEXT, _NUMBER, _NUMBER, _NUMBER], _PLAN),
+        "answers": asking(forms.asked, forms.whole, *question, gives=answer),
+        "samples": asking(forms.asked, forms.whole, *question, gives=answer, sampled=True),
+        "choices": asking(forms.choices, forms.chosen, _TEXT, _TEXTS, _TEXT, _TEXT, gives=forms.CHOICE),
+        "labels": asking(forms.labels, forms.text, _TEXT, _TEXTS, _TEXT, _TEXT, gives=_TEXT),
+        "extracts": asking(forms.extracts, forms.extracted, _TEXT, _TEXT, _TEXT, _TEXT, _COUNT, gives=_TEXT),
+        "routes": looking(calls.routes),
+        "scores": looking(calls.scores),
+        **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},
+    }
+
+
+def _table(rows: Callable[[], list[dict[str, Any]]], kind: pa.StructType) -> _Raw:
+    """A list of the rows of a table as they are now, for the table macros."""
+    listed = pa.list_(kind)
+    return _Raw(lambda ones: pa.array([rows()] * len(ones), listed), [pa.int32()], listed, side_effects=True)
 
 
 def _remembering(calls: Calls, vector: Vector, arguments: int) -> Vector:
@@ -91,29 +127,31 @@ def _plan(calls: Calls, function: pa.Array, *variables: pa.Array) -> pa.Array:
     or its optimizer is off), the executor does, with more than one row as a rule, and nothing is collected.
     """
     name, (max_cost_usd, cost_weight, latency_weight) = function[0].as_py(), (v[0].as_py() for v in variables)
-    collect = len(function) == 1 and calls.plan()
+    collect = len(function) == 1 and calls.plan(name)
     with naming(name):
         calls.criteria(max_cost_usd, cost_weight, latency_weight)
     return pa.array([(name, collect, max_cost_usd, cost_weight, latency_weight)] * len(function), _PLAN)
 
 
-def _vector(calls: Calls, function: Function, questions: pa.Array, *rest: pa.Array) -> pa.Array:
-    """The values of a function for up to 2,048 rows; NULL where the question is."""
-    *arguments, plan = rest
+def _vector(calls: Calls, function: Function, ask: forms.Ask, read: forms.Read, *columns: pa.Array) -> pa.Array:
+    """The values of a function for up to 2,048 rows; NULL where nothing is asked."""
+    *given, plan = columns
     name, collect, *variables = plan[0].as_py().values()
-    codes, distinct = _distinct(arguments, len(questions))
     with naming(name):
-        for given in distinct:
-            _check(given, calls.engine.pool.names)
+        wanted = ask(given)
+        for arguments in wanted.arguments:
+            _check(arguments, calls.engine.pool.names)
     criteria = calls.criteria(*variables)
-    rows = np.full(len(questions), -1, np.int64)
-    there = questions.is_valid().to_numpy(zero_copy_only=False)
+    rows = np.full(len(plan), -1, np.int64)
+    there = wanted.questions.is_valid().to_numpy(zero_copy_only=False)
     with calls.lock:
-        for code, given in enumerate(distinct):
-            at = np.flatnonzero(there & (codes == code))
+        for code, arguments in enumerate(wanted.arguments):
+            at = np.flatnonzero(there & (wanted.codes == code))
             if len(at):
-                rows[at] = _rows(calls, function, Group(given, criteria), questions.take(pa.array(at)), collect)
-        return calls.values(function, rows)
+                questions = wanted.questions.take(pa.array(at))
+                rows[at] = _rows(calls, function, Group(arguments, criteria), questions, collect)
+        known = calls.values(function, rows)
+    return read(known, given)
 
 
 def _rows(calls: Calls, function: Function, group: Group, questions: pa.Array, collect: bool) -> np.ndarray:
@@ -123,18 +161,6 @@ def _rows(calls: Calls, function: Function, group: Group, questions: pa.Array, c
     rows = calls.look_up(function, group, encoded.dictionary.to_pylist(), collect=collect)
     taken: np.ndarray = rows[encoded.indices.to_numpy()]
     return taken
-
-
-def _distinct(arguments: Sequence[pa.Array], n: int) -> tuple[np.ndarray, list[Arguments]]:
-    """The different arguments of n rows, and for each row which of them it has, int [n]."""
-    if all(column.null_count == n for column in arguments):
-        return np.zeros(n, np.int64), [Arguments()]
-    numbers: dict[tuple[object, ...], int] = {}
-    given = zip(*(column.to_pylist() for column in arguments), strict=True)
-    codes = np.array([numbers.setdefault(row, len(numbers)) for row in given], np.int64)
-    # The temperature 0 is what an expert has without one.
-    distinct = [Arguments(e, s, m, t or None) for e, s, m, t in numbers]  # type: ignore[arg-type]
-    return codes, distinct
 
 
 @functools.lru_cache(maxsize=1024)
@@ -156,8 +182,12 @@ def _check(given: Arguments, experts: tuple[str, ...]) -> None:
 
 def _sql(kind: pa.DataType) -> str:
     """The name of an Arrow type in SQL, of those that the functions take and give."""
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMPTZ"
     if pa.types.is_struct(kind):
         return "STRUCT(" + ", ".join(f'"{field.name}" {_sql(field.type)}' for field in kind) + ")"
+    if pa.types.is_list(kind):
+        return f"{_sql(kind.value_type)}[]"
     if pa.types.is_map(kind):
         return f"MAP({_sql(kind.key_type)}, {_sql(kind.item_type)})"
     return _SQL[kind]

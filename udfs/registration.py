@@ -13,7 +13,7 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.udfs.calls import Calls
 from leeroo.udfs.functions import create
 
-_MACROS = ("calls", "answers", "routes")  # leeroo/sql/*.sql, in this order
+_MACROS = ("calls", "answers", "forms", "routes", "tables")  # leeroo/sql/*.sql, in this order
 
 
 class Registration:

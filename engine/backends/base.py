@@ -13,13 +13,13 @@ import json
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from leeroo.engine import weights
-from leeroo.engine.pool import Expert
+from leeroo.engine.pool import Expert, Pool
 
 # Engine options that change what is answered; the others only change how fast.
 _MATTERS = ("dtype", "quantization", "revision", "tokenizer", "chat_template", "hf_overrides", "provider")
@@ -98,6 +98,21 @@ def unavailable(expert: Expert) -> str | None:
         return _no_api(expert)
     missing = _no_vllm() if kind == "vllm" else _no_module("transformers", "local")
     return missing or weights.missing(expert.model)
+
+
+def facts(expert: Expert, pool: Pool) -> dict[str, Any]:
+    """What people are told of an expert of a pool: price, place, and whether it can run here."""
+    return {
+        "expert": expert.name,
+        "default": expert.name == pool.default,
+        "model": expert.model,
+        "backend": resolve(expert),
+        "location": expert.location,
+        "usd_per_m_input": expert.usd_per_m_input,
+        "usd_per_m_output": expert.usd_per_m_output,
+        "price_source": expert.price_source or "pool file",
+        "unavailable": unavailable(expert),
+    }
 
 
 def engine_key(expert: Expert) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -315,11 +316,13 @@ def _grammar(vocabulary: Any, json_schema: str) -> Any:
 
 def _keep_to(grammar: Any, logits: torch.Tensor) -> None:
     """Leave only the tokens that may come next, in place; logits are [v]."""
-    import llguidance.torch as llg
+    import llguidance.numpy as llg
 
     mask = llg.allocate_token_bitmask(1, logits.shape[-1])
     llg.fill_next_token_bitmask(grammar, mask, 0)
-    llg.apply_token_bitmask_inplace(logits[None], mask.to(logits.device))
+    # Its own way of applying a mask to tensors is compiled when first used, which takes seconds.
+    allowed = np.unpackbits(mask[0].view(np.uint8), bitorder="little")[: logits.shape[-1]].astype(bool)
+    logits.masked_fill_(torch.from_numpy(~allowed).to(logits.device), -torch.inf)
 
 
 def _pick(logits: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from filelock import BaseFileLock, FileLock, Timeout
@@ -217,6 +218,30 @@ class Store:
                 (time.time(), cost_usd, list_cost_usd, run.run),
             )
         release(run)
+
+    def runs(self) -> list[dict[str, Any]]:
+        """All runs, the earliest first; times are seconds of the epoch, `finished` None while there is work left."""
+        return self._rows(
+            "SELECT run, started, finished, rows, coalesce(cost_usd, paid) AS cost_usd,"
+            " coalesce(list_cost_usd, paid) AS list_cost_usd FROM (SELECT *, CASE WHEN finished IS NULL THEN"
+            " (SELECT coalesce(sum(list_cost_usd), 0.0) FROM answers a WHERE a.run = r.run) END AS paid FROM runs r)"
+            " ORDER BY started"
+        )
+
+    def spend(self) -> list[dict[str, Any]]:
+        """What was paid by day (UTC, as text) and expert, the earliest first."""
+        return self._rows(
+            "SELECT date(created, 'unixepoch') AS day, expert, count(*) AS answers,"
+            " sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,"
+            " sum(list_cost_usd) AS cost_usd FROM answers"
+            " GROUP BY day, expert ORDER BY day, expert"
+        )
+
+    def _rows(self, query: str) -> list[dict[str, Any]]:
+        with self._wall():
+            cursor = self._db.execute(query)
+            columns = [column[0] for column in cursor.description]
+            return [dict(zip(columns, row, strict=True)) for row in cursor]
 
     def close(self) -> None:
         """Close the database file."""
