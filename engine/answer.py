@@ -8,6 +8,7 @@ once, and every model is loaded once.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import os
 import threading
@@ -37,7 +38,7 @@ from leeroo.engine.batch.residency import Engines
 from leeroo.engine.batch.scratch import Scratch
 from leeroo.engine.batch.store import Run, Store, release
 from leeroo.engine.batch.write import ANSWERED, ROUTED, beside, check_names
-from leeroo.engine.errors import OutputError, PoolError, RouterError, RowsFailed
+from leeroo.engine.errors import Interrupted, OutputError, PoolError, RouterError, RowsFailed
 from leeroo.engine.orchestrator.predict import Router
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
@@ -77,6 +78,8 @@ class Engine:
         self.on_progress = on_progress
         self._engines = Engines()
         self._turn = threading.RLock()
+        self._gate = threading.Lock()
+        self._inside: set[int] = set()  # threads that are being answered, or wait for their turn
         self._undelivered: list[tuple[Run, Progress]] = []
 
     def answer(self, reader: pa.RecordBatchReader, criteria: Criteria) -> pa.RecordBatchReader:
@@ -95,7 +98,7 @@ class Engine:
             RowsFailed: rows failed and `criteria.on_error` is "fail"; the answers are in the store.
 
         """
-        with self._turn:
+        with self._my_turn():
             job = self._start(reader, criteria)
             with _given_up(job.scratch, job.run):
                 while job.open.any():
@@ -122,7 +125,7 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._turn:
+        with self._my_turn():
             job = self._start(reader, criteria, ROUTES)
             job.scratch.con.register("chosen", assign(job))
             job.scratch.con.execute("CREATE TABLE assigned AS SELECT * FROM chosen")
@@ -138,7 +141,7 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._turn:
+        with self._my_turn():
             job = self._start(reader, criteria, explained=True)
             with _given_up(job.scratch):
                 planning.plan(job.scratch.con, assign(job), job.run.run)
@@ -159,6 +162,34 @@ class Engine:
         with self._turn:
             predicted = self.router.predict(questions).scores
         return [{name: float(row[i]) for i, name in known} for row in predicted]
+
+    def interrupt(self, thread: int) -> None:
+        """Stop what is being answered in another thread: `Interrupted` is raised there, as Ctrl-C is in the first one.
+
+        It comes between two steps of Python. What was answered is in the store. Without effect where nothing is
+        being answered.
+
+        Args:
+            thread: Its `threading.get_ident()`.
+
+        """
+        with self._gate:
+            if thread in self._inside:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Interrupted))
+
+    @contextlib.contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        """Take turns with other threads, and may be interrupted."""
+        me = threading.get_ident()
+        outermost = me not in self._inside
+        self._inside.add(me)
+        try:
+            with self._turn:
+                yield
+        finally:
+            if outermost:
+                with self._gate:
+                    self._inside.discard(me)
 
     def delivered(self) -> None:
         """The answers given so far are where they should be: their runs are finished."""

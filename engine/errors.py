@@ -9,6 +9,9 @@
     ├── ExpertUnavailable     one expert cannot answer at all now; its rows may go to others
     └── RowsFailed            asked to fail when a row fails, and one did
 
+    KeyboardInterrupt
+    └── Interrupted           another thread asked to stop
+
 Every message is one sentence: what was wrong, where, and how to mend it. Foreign exceptions (vLLM,
 DuckDB, openai) are turned into these at the wall where they come in, and nowhere else.
 """
@@ -45,6 +48,10 @@ class ExpertUnavailable(LeerooError):
 
     Raised by a backend's ``open`` or ``generate``; the rows it had not answered may go to other experts.
     """
+
+
+class Interrupted(KeyboardInterrupt):
+    """Another thread asked to stop (`Engine.interrupt`); what was answered is kept."""
 
 
 class RowsFailed(LeerooError):

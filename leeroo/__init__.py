@@ -18,10 +18,21 @@ if TYPE_CHECKING:
     from leeroo.engine.answer import Criteria, Engine, open_engine
     from leeroo.engine.errors import LeerooError
     from leeroo.frames import answer
-    from leeroo.udfs.register import connect, register
+    from leeroo.udfs.register import connect, explain, register, sql
 
 __version__ = "0.1.0"
-__all__ = ["Criteria", "Engine", "LeerooError", "__version__", "answer", "connect", "open_engine", "register"]
+__all__ = [
+    "Criteria",
+    "Engine",
+    "LeerooError",
+    "__version__",
+    "answer",
+    "connect",
+    "explain",
+    "open_engine",
+    "register",
+    "sql",
+]
 
 _HOMES = {
     "Criteria": "leeroo.engine.answer",
@@ -29,8 +40,10 @@ _HOMES = {
     "LeerooError": "leeroo.engine.errors",
     "answer": "leeroo.frames",
     "connect": "leeroo.udfs.register",
+    "explain": "leeroo.udfs.register",
     "open_engine": "leeroo.engine.answer",
     "register": "leeroo.udfs.register",
+    "sql": "leeroo.udfs.register",
 }
 
 

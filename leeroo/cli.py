@@ -21,6 +21,7 @@ from leeroo.options import (
     Budget,
     Column,
     CostWeight,
+    Database,
     Input,
     LatencyWeight,
     Limit,
@@ -37,6 +38,7 @@ from leeroo.options import (
 if TYPE_CHECKING:
     from leeroo.engine.answer import Engine
     from leeroo.terminal import Display
+    from leeroo.udfs.connection import Connection
 
 EXIT_DONE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -141,7 +143,7 @@ def route(
 @app.command(epilog="""Example:  leeroo sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """)
 def sql(
     statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="SQL of DuckDB; - reads it from stdin.")],
-    db: Annotated[Path | None, typer.Option("--db", help="DuckDB database file; in memory without.")] = None,
+    db: Database = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Write the result to a file instead of printing it.")
     ] = None,
@@ -151,38 +153,73 @@ def sql(
     cost_weight: CostWeight = None,
     latency_weight: LatencyWeight = 0.0,
     store: StoreDir = None,
+    progress: ProgressBar = True,
 ) -> None:
-    """Run SQL with the functions leeroo_answer, leeroo, leeroo_route and leeroo_scores.
+    """Run SQL with leeroo_answer and its kin (see the documentation); prints the rows of the last statement.
 
     All questions of a statement are answered as one batch.
     """
-    import duckdb
-
     from leeroo.engine.tables import check_output, write_table
     from leeroo.terminal import print_relation
-    from leeroo.udfs.register import connect
 
     if out is not None:
         check_output(out)
     text = sys.stdin.read() if statement == "-" else statement
-    with connect(
-        str(db) if db else ":memory:",
-        pool=pool,
-        router=router,
-        store=store,
-        max_cost_usd=max_cost_usd,
-        cost_weight=cost_weight or 0.0,
-        latency_weight=latency_weight,
-    ) as con:
-        try:
-            result = con.sql(text)
-            if out is not None and result is not None:
-                rows = write_table(result.to_arrow_reader(), out)
-                typer.echo(f"{rows:,} rows written: {out}", err=True)
-            elif result is not None:
-                print_relation(result)
-        except duckdb.Error as error:
-            raise UsageError(str(error).strip().splitlines()[0]) from error
+    options = (db, pool, router, store, max_cost_usd, cost_weight, latency_weight)
+    with _database(*options, progress=progress) as (con, display), _one_line():
+        result = con.sql(text)
+        display.close()
+        if out is not None and result is not None:
+            rows = write_table(result.to_arrow_reader(), out)
+            typer.echo(f"{rows:,} rows written: {out}", err=True)
+        elif result is not None:
+            print_relation(result)
+
+
+@app.command(epilog="""Example:  leeroo explain "SELECT leeroo_answer(question) FROM 'questions.parquet'" """)
+def explain(
+    what: Annotated[
+        str, typer.Argument(metavar="STATEMENT|INPUT", help="SQL of DuckDB, or a table as leeroo run takes it.")
+    ],
+    db: Database = None,
+    column: Column = "question",
+    pool: PoolFile = None,
+    router: RouterDir = None,
+    max_cost_usd: Budget = None,
+    cost_weight: CostWeight = None,
+    latency_weight: LatencyWeight = 0.0,
+    private_column: Private = None,
+    store: StoreDir = None,
+    limit: Limit = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell what a statement or a run would take: rows, experts, tokens, cost, time. Generates nothing.
+
+    What has white space in it and is no file is a statement.
+    """
+    from leeroo.engine.answer import Criteria
+    from leeroo.engine.tables import open_input
+
+    if len(what.split()) > 1 and not Path(what).exists():
+        with _database(db, pool, router, store, max_cost_usd, cost_weight, latency_weight) as (con, _), _one_line():
+            plan = con.explain(what)
+            estimates = list(plan.estimates)
+            text = str(plan)
+    else:
+        criteria = Criteria(
+            column=column,
+            private_column=private_column,
+            max_cost_usd=max_cost_usd,
+            cost_weight=cost_weight or 0.0,
+            latency_weight=latency_weight,
+        )
+        with _engine(pool, router, store, progress=False) as (engine, _):
+            estimate = engine.explain(open_input(what, limit), criteria)
+        estimates, text = [(what, estimate)], f"{what}: {estimate}"
+    if as_json:
+        print(json.dumps({"estimates": [{"of": name, **each.as_dict()} for name, each in estimates]}))
+    else:
+        print(text)
 
 
 @app.command(epilog="Example:  leeroo experts --pool pool.toml")
@@ -217,6 +254,50 @@ def _engine(
             yield engine, display
     finally:
         display.close()
+
+
+@contextlib.contextmanager
+def _database(
+    db: Path | None,
+    pool: Path | None,
+    router: Path | None,
+    store: Path | None,
+    max_cost_usd: float | None,
+    cost_weight: float | None,
+    latency_weight: float,
+    *,
+    progress: bool = False,
+) -> Iterator[tuple[Connection, Display]]:
+    """A connection to a database, that shows the progress of what it answers."""
+    from leeroo.terminal import Display
+    from leeroo.udfs.register import connect
+
+    display = Display(bar=progress)
+    try:
+        with connect(
+            str(db) if db else ":memory:",
+            pool=pool,
+            router=router,
+            store=store,
+            max_cost_usd=max_cost_usd,
+            cost_weight=cost_weight or 0.0,
+            latency_weight=latency_weight,
+            on_progress=display.show,
+        ) as con:
+            yield con, display
+    finally:
+        display.close()
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """What DuckDB says of a statement is an error of the user's, in one line."""
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        raise UsageError(str(error).strip().splitlines()[0]) from error
 
 
 def _terminated(_signal: int, _frame: FrameType | None) -> None:

@@ -15,6 +15,7 @@ Input = Annotated[
     str,
     typer.Argument(metavar="INPUT", help="Parquet, CSV or JSONL, a glob of them in quotes, or - for JSONL on stdin."),
 ]
+Database = Annotated[Path | None, typer.Option("--db", help="DuckDB database file; in memory without.")]
 Out = Annotated[
     Path, typer.Option("--out", help="Where the table goes: .parquet, .csv, .jsonl, or a folder of Parquet parts.")
 ]

@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.errors import UsageError
-from leeroo.udfs.ask import ROUTE, SCORES, Ask, Group, answers, known_type, routes, scores
+from leeroo.udfs.ask import ROUTE, SCORES, Ask, Group, answers, explain, known_type, routes, scores
 from leeroo.udfs.memo import KEPT_ROWS, Memo
 
 
@@ -47,6 +47,12 @@ class Function:
         else:
             self.wanted.setdefault(group, Counter()).update(set(questions) - self.wanted[group].keys())
 
+    def take_wanted(self) -> list[tuple[Group, str]]:
+        """What was to be remembered, which is then forgotten."""
+        wanted = [(group, question) for group, counts in self.wanted.items() for question in counts.elements()]
+        self.wanted.clear()
+        return wanted
+
 
 class Calls:
     """What the functions of one registration share.
@@ -74,6 +80,8 @@ class Calls:
         self._spent = 0.0  # USD paid in this statement
         self._paid_from = 0  # answers from this row on were paid for in this statement
         self._looked_up = False
+        self._asking = False  # the engine is at work for this connection
+        self._asker = 0  # in this thread
 
     def begin(self) -> None:
         """A statement begins: its budget is whole, and what failed in another may be asked again."""
@@ -89,6 +97,16 @@ class Calls:
             self._spent = 0.0
             self._paid_from = len(self.answers.memo.rows)
             self._looked_up = False
+
+    @contextmanager
+    def announced(self) -> Iterator[None]:
+        """A statement begins, and is over at the end of this."""
+        before, self._announced = self._announced, True
+        self.begin()
+        try:
+            yield
+        finally:
+            self._announced = before
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -164,6 +182,19 @@ class Calls:
                 function.memo.forget_failures()
             return values
 
+    def estimates(self) -> list[tuple[str, Estimate]]:
+        """What it would take to have the answers that were collected, by the names of the functions; forgets them."""
+        with self.lock:
+            wanted = self.answers.take_wanted()
+            names = ", ".join(self.answers.names)
+            with naming(names):
+                return [(names, explain(self.engine, asked, criteria)) for criteria, asked in _by_criteria(wanted)]
+
+    def interrupt(self) -> None:
+        """Stop the engine, from another thread, if it is at work for this connection."""
+        if self._asking:
+            self.engine.interrupt(self._asker)
+
     def ask_collected(self) -> bool:
         """Ask for all that was collected, each function as one batch.
 
@@ -174,16 +205,12 @@ class Calls:
         with self.lock:
             collected = [function for function in self._functions if function.wanted]
             for function in collected:
-                wanted = [(g, question) for g, counts in function.wanted.items() for question in counts.elements()]
-                function.wanted.clear()
-                self._ask(function, wanted)
+                self._ask(function, function.take_wanted())
             return bool(collected)
 
     def _ask(self, function: Function, wanted: Sequence[tuple[Group, str]]) -> None:
-        for criteria in dict.fromkeys(group.criteria for group, _ in wanted):
-            # Threads collect in any order; the engine sees one.
-            asked = sorted(((g, q) for g, q in wanted if g.criteria == criteria), key=_order)
-            with naming(", ".join(function.names) or "leeroo"):
+        for criteria, asked in _by_criteria(wanted):
+            with naming(", ".join(function.names) or "leeroo"), self._at_work():
                 values = function.ask(self.engine, asked, self._what_is_left(criteria))
             failed = [False] * len(asked)
             if function is self.answers:
@@ -191,10 +218,24 @@ class Calls:
                 self._spent += pc.sum(_field(values, "cost_usd")).as_py() or 0.0
             function.memo.learn(asked, values, failed)
 
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        self._asker, self._asking = threading.get_ident(), True
+        try:
+            yield
+        finally:
+            self._asking = False
+
     def _what_is_left(self, criteria: Criteria) -> Criteria:
         if criteria.max_cost_usd is None:
             return criteria
         return replace(criteria, max_cost_usd=max(0.0, criteria.max_cost_usd - self._spent))
+
+
+def _by_criteria(wanted: Sequence[tuple[Group, str]]) -> Iterator[tuple[Criteria, list[tuple[Group, str]]]]:
+    """What is asked under each of the criteria; threads collect in any order, and the engine sees one."""
+    for criteria in dict.fromkeys(group.criteria for group, _ in wanted):
+        yield criteria, sorted(((g, q) for g, q in wanted if g.criteria == criteria), key=_order)
 
 
 def _order(asked: tuple[Group, str]) -> tuple[str, str]:

@@ -11,7 +11,7 @@ import duckdb
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.udfs.registration import Registration
-from leeroo.udfs.statement import statements
+from leeroo.udfs.statement import Explanation, statements
 
 
 class Connection:
@@ -41,7 +41,7 @@ class Connection:
     def execute(self, query: str | duckdb.Statement, parameters: object = None) -> Connection:
         """Run one or more statements; fetch the result of the last from this connection."""
         with self._turn:
-            _todo = statements(self._con, self._registration.calls, query, parameters)
+            _todo = statements(self._con, self._registration, query, parameters)
             del query, parameters  # DuckDB would take these for tables of their names
             for _statement in _todo:
                 _statement.execute()
@@ -55,7 +55,7 @@ class Connection:
         Its answers are known when this returns; the relation itself is evaluated when it is used.
         """
         with self._turn:
-            *_todo, _last = statements(self._con, self._registration.calls, query, params)
+            *_todo, _last = statements(self._con, self._registration, query, params)
             _alias = alias
             del query, params, alias
             for _statement in _todo:
@@ -63,6 +63,24 @@ class Connection:
             return _last.relation(_alias)
 
     query = sql
+
+    def explain(self, query: str | duckdb.Statement, parameters: object = None) -> Explanation:
+        """Tell what the questions of a statement would take: rows, experts, tokens, cost and time.
+
+        Nothing is generated and nothing is changed. Of several statements, only the last is looked at.
+        """
+        with self._turn:
+            *_, _last = statements(self._con, self._registration, query, parameters)
+            del query, parameters
+            return _last.explain()
+
+    def interrupt(self) -> None:
+        """Stop the statement that another thread runs on this connection; what was answered is kept.
+
+        There it raises `duckdb.InterruptException`.
+        """
+        self._registration.interrupt()
+        self._con.interrupt()
 
     def cursor(self) -> Connection:
         """Another connection to the same database, with the same engine."""

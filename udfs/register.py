@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.batch.progress import Listener
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.registration import Registration
+from leeroo.udfs.statement import Explanation, statements
 
 # What is registered on a connection now, so that registering again replaces it.
 _REGISTERED: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Registration] = weakref.WeakKeyDictionary()
@@ -108,6 +110,63 @@ def register(
         before.close()
     _REGISTERED[con] = registration
     return registration
+
+
+def sql(
+    con: duckdb.DuckDBPyConnection | Connection, query: str | duckdb.Statement, parameters: object = None
+) -> duckdb.DuckDBPyRelation | None:
+    """Run one or more statements on a connection of your own, all questions of each answered as one batch.
+
+    Args:
+        con: With the functions from `register`; without, those of the embedded local pool are registered now.
+        query: The statements.
+        parameters: Of the last statement.
+
+    Returns:
+        The rows of the last statement as a relation, None if it has none to show. It has run when this returns.
+
+    Raises:
+        duckdb.Error: what DuckDB says of the statement.
+        UsageError: a call of ours is wrong.
+
+    """
+    if isinstance(con, Connection):
+        return con.sql(query, params=parameters)
+    _registered, _con = _registration(con), con
+    *_todo, _last = statements(con, _registered, query, parameters)
+    del con, query, parameters  # DuckDB would take these for tables of their names
+    with _scanning(_con):
+        for _statement in _todo:
+            _statement.execute()
+        return _last.relation("", run=True)
+
+
+def explain(
+    con: duckdb.DuckDBPyConnection | Connection, query: str | duckdb.Statement, parameters: object = None
+) -> Explanation:
+    """Tell what the questions of a statement would take, and generate nothing; print the result. As `sql`."""
+    if isinstance(con, Connection):
+        return con.explain(query, parameters)
+    _registered, _con = _registration(con), con
+    *_, _last = statements(con, _registered, query, parameters)
+    del con, query, parameters
+    with _scanning(_con):
+        return _last.explain()
+
+
+def _registration(con: duckdb.DuckDBPyConnection) -> Registration:
+    return _REGISTERED.get(con) or register(con)
+
+
+@contextlib.contextmanager
+def _scanning(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Variables named as tables are looked for in all frames, not only in that which calls DuckDB: it is ours."""
+    _before = con.execute("SELECT current_setting('python_scan_all_frames')").fetchall()[0][0]
+    con.execute("SET python_scan_all_frames = true")
+    try:
+        yield
+    finally:
+        con.execute(f"SET python_scan_all_frames = {_before}")
 
 
 def _opened(

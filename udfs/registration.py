@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import uuid
 import weakref
 from importlib.resources import files
@@ -13,7 +14,7 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.udfs.calls import Calls
 from leeroo.udfs.functions import create
 
-_MACROS = ("calls", "answers", "forms", "routes", "tables")  # leeroo/sql/*.sql, in this order
+_FILES = ("calls", "answers", "forms", "routes", "tables")  # leeroo/sql/*.sql, in this order
 
 
 class Registration:
@@ -27,10 +28,18 @@ class Registration:
     def __init__(self, con: duckdb.DuckDBPyConnection, engine: Engine, criteria: Criteria, *, announced: bool) -> None:
         self.calls = Calls(engine, criteria, announced=announced)
         self._con = weakref.ref(con)
-        own = uuid.uuid4().hex
-        self._functions = create(con, self.calls, own)
-        for name in _MACROS:
-            con.execute(files("leeroo.sql").joinpath(f"{name}.sql").read_text("utf-8").replace("{id}", own))
+        self._own = uuid.uuid4().hex
+        self._functions = create(con, self.calls, self._own)
+        self.define(con)
+
+    def define(self, con: duckdb.DuckDBPyConnection) -> None:
+        """Define the public functions on a connection to the same database, calling into this registration."""
+        for text in _macros():
+            con.execute(text.replace("{id}", self._own))
+
+    def interrupt(self) -> None:
+        """Stop what is being answered for this connection, from another thread; what was answered is kept."""
+        self.calls.interrupt()
 
     def close(self) -> None:
         """Take the functions away; the macros stay on the connection, and name functions that are not there."""
@@ -38,3 +47,8 @@ class Registration:
         while con is not None and self._functions:
             with contextlib.suppress(duckdb.Error):  # the connection is closed, and they are gone with it
                 con.remove_function(self._functions.pop())
+
+
+@functools.cache
+def _macros() -> tuple[str, ...]:
+    return tuple(files("leeroo").joinpath("sql", f"{name}.sql").read_text("utf-8") for name in _FILES)

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import duckdb
 from duckdb import StatementType, token_type
 
-from leeroo.engine.errors import LeerooError
-from leeroo.udfs.calls import Calls
+from leeroo.engine.answer import Estimate
+from leeroo.engine.errors import Interrupted, LeerooError
+from leeroo.udfs.registration import Registration
 
 # Calls nested deeper than this, and statements that differ each time they run, end by being answered in place.
 PASSES = 8
@@ -32,7 +34,10 @@ _REHEARSED = {
 
 
 def statements(
-    con: duckdb.DuckDBPyConnection, calls: Calls, query: str | duckdb.Statement, parameters: object = None
+    con: duckdb.DuckDBPyConnection,
+    registration: Registration,
+    query: str | duckdb.Statement,
+    parameters: object = None,
 ) -> list[Statement]:
     """The statements of a text, in order; parameters are those of the last.
 
@@ -43,21 +48,38 @@ def statements(
     parts = con.extract_statements(query if isinstance(query, str) else query.query)
     if not parts or not all(part.query.strip() for part in parts):
         # There is nothing in it, or DuckDB makes it into several statements of its own that have no text (PIVOT).
-        return [Statement(con, calls, query, parameters, None)]
+        return [Statement(con, registration, query, parameters, None)]
     *before, last = parts
     return [
-        *(Statement(con, calls, part.query, None, part.type) for part in before),
-        Statement(con, calls, last.query, parameters, last.type),
+        *(Statement(con, registration, part.query, None, part.type) for part in before),
+        Statement(con, registration, last.query, parameters, last.type),
     ]
 
 
-class Statement:
-    """One statement on a connection whose functions are `calls`.
+@dataclass(frozen=True)
+class Explanation:
+    """What the calls of a statement would take; `estimates` by the names of the functions."""
 
-    Some are not rehearsed but answered vector by vector as they run: those in a transaction of the user's
-    (a rehearsal that fails would break it, and no part of it can be rolled back), EXECUTE of a statement
-    prepared in SQL, settings, and PIVOT. What a transaction does not hold happens in every rehearsal:
-    `nextval` takes another number. COPY writes no file in one.
+    estimates: tuple[tuple[str, Estimate], ...]
+
+    def __str__(self) -> str:
+        """As lines of text."""
+        if not self.estimates:
+            return "Nothing to generate: the statement asks nothing, or all of it is known here."
+        return "\n".join([*(f"{names}: {estimate}" for names, estimate in self.estimates), _NOT_FORESEEN])
+
+
+_NOT_FORESEEN = "Questions that depend on these answers are not known before, and not counted."
+
+
+class Statement:
+    """One statement on a connection that has the functions of `registration`.
+
+    In a transaction of the user's a rehearsal that fails would break it, and no part of it can be rolled back. There
+    it is held on another connection to the same database, which does not see what the transaction has changed, nor
+    temporary tables: questions from those are answered vector by vector as the statement runs. So are all questions
+    of settings, and of PIVOT. What a transaction does not hold happens in every rehearsal: `nextval` takes another
+    number. COPY writes no file in one.
 
     DuckDB takes the names of tables it does not know for variables of its callers: those here are in `self`.
     """
@@ -65,52 +87,82 @@ class Statement:
     def __init__(
         self,
         con: duckdb.DuckDBPyConnection,
-        calls: Calls,
+        registration: Registration,
         text: str | duckdb.Statement,
         parameters: object,
         kind: StatementType | None,
     ) -> None:
         self._con = con
-        self._calls = calls
+        self._registration = registration
+        self._calls = registration.calls
         self._text = text
         self._parameters = parameters
         self._rehearsal = _rehearsal(text, kind) if isinstance(text, str) else None
+        self._rehearsed_with = parameters
+        if kind == StatementType.EXECUTE and isinstance(text, str):
+            self._rehearsal, self._rehearsed_with = _prepared(con, text, parameters)
         # The planner works out constants, a call with constant arguments among them: to show a plan costs nothing.
         only_planned = kind == StatementType.EXPLAIN and isinstance(text, str) and "analyze" not in text.casefold()
-        self._how = calls.collecting if only_planned else contextlib.nullcontext
+        self._how = self._calls.collecting if only_planned else contextlib.nullcontext
 
     def execute(self) -> None:
         """Run it; its result is the connection's."""
-        self._rehearse()
-        with self._how(), self._telling():
-            self._con.execute(self._text, self._parameters)
+        with self._calls.announced():
+            self._rehearse()
+            with self._how(), self._telling():
+                self._con.execute(self._text, self._parameters)
 
-    def relation(self, alias: str) -> duckdb.DuckDBPyRelation | None:
-        """Make a relation of it, with the answers known; run it now if it has no rows to show."""
-        self._rehearse()
-        with self._how(), self._telling():
-            return self._con.sql(self._text, alias=alias, params=self._parameters)
+    def relation(self, alias: str, *, run: bool = False) -> duckdb.DuckDBPyRelation | None:
+        """Make a relation of it, with the answers known; it is run now if it has no rows to show, or with `run`."""
+        with self._calls.announced():
+            self._rehearse()
+            with self._how(), self._telling():
+                _made = self._con.sql(self._text, alias=alias, params=self._parameters)
+                return _run(_made) if run and _made is not None else _made
+
+    def explain(self) -> Explanation:
+        """Tell what its questions would take, and generate nothing."""
+        with self._calls.announced():
+            if self._rehearsal is not None and self._calls_ours():
+                with self._stage() as _stage:
+                    self._collect(_stage)
+            elif self._rehearsal is not None:
+                self._con.execute(f"EXPLAIN {self._text}", self._parameters).fetchall()  # says what is wrong, if it is
+            with self._telling():
+                return Explanation(tuple(self._calls.estimates()))
 
     def _rehearse(self) -> None:
         """Have everything asked that the statement will ask, as far as that can be seen beforehand."""
-        self._calls.begin()
-        if self._rehearsal is None or not self._calls_ours() or self._in_transaction():
+        if self._rehearsal is None or not self._calls_ours():
             return
-        for _ in range(PASSES):
-            self._collect()
-            if not self._calls.ask_collected():
-                return
+        with self._stage() as _stage:
+            for _ in range(PASSES):
+                self._collect(_stage)
+                with self._telling():
+                    if not self._calls.ask_collected():
+                        return
 
     def _calls_ours(self) -> bool:
         """Whether the planner meets a call of ours, be it in a view or macro."""
         try:
             with self._calls.collecting(), self._telling():
-                self._con.execute(f"EXPLAIN {self._text}", self._parameters).fetchall()
+                self._con.execute(f"EXPLAIN {self._rehearsal}", self._rehearsed_with).fetchall()
         except duckdb.InterruptException:
             raise
         except duckdb.Error:
             return False  # the statement itself says what is wrong, in the words of the user
         return self._calls.met
+
+    @contextlib.contextmanager
+    def _stage(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The connection to rehearse on: the user's own, or one beside it while a transaction is open there."""
+        if not self._in_transaction():
+            yield self._con
+            return
+        with self._con.cursor() as beside:
+            self._registration.define(beside)
+            _like(beside, self._con)
+            yield beside
 
     def _in_transaction(self) -> bool:
         """Whether the user has begun a transaction; outside of one, every statement has a number of its own."""
@@ -120,20 +172,20 @@ class Statement:
             return True
 
     def _transaction(self) -> object:
-        return self._con.execute("SELECT txid_current()").fetchone()
+        return self._con.execute("SELECT txid_current()").fetchall()
 
-    def _collect(self) -> None:
+    def _collect(self, stage: duckdb.DuckDBPyConnection) -> None:
         """Run it once for its questions; EXPLAIN ANALYZE runs it whole and makes no result of it."""
-        self._con.begin()
+        stage.begin()
         try:
             with self._calls.collecting(), self._telling():
-                self._con.execute(f"EXPLAIN ANALYZE {self._rehearsal}", self._parameters).fetchall()
+                stage.execute(f"EXPLAIN ANALYZE {self._rehearsal}", self._rehearsed_with).fetchall()
         except duckdb.InterruptException:
             raise
         except duckdb.Error:
             pass  # NULL in the place of an answer breaks some sound statements: later passes get further
         finally:
-            self._con.rollback()
+            stage.rollback()
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -141,13 +193,37 @@ class Statement:
         self._calls.raised = None
         try:
             yield
+        except Interrupted:
+            raise duckdb.InterruptException("INTERRUPT Error: Interrupted!") from None
         except (duckdb.Error, RuntimeError) as error:
             own = KeyboardInterrupt() if str(error) == "Query interrupted" else self._calls.raised
             if not isinstance(own, (LeerooError, KeyboardInterrupt)):
                 raise
             # After Ctrl-C DuckDB's other threads work on, and the next statement would wait for them.
+            self._calls.interrupt()
             self._con.interrupt()
+            if isinstance(own, Interrupted):
+                raise duckdb.InterruptException("INTERRUPT Error: Interrupted!") from None
             raise own from None
+
+
+def _run(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """The relation with its rows at hand; DuckDB 2 has another name for it."""
+    materialize = getattr(relation, "materialize", None) if int(duckdb.__version__.split(".")[0]) >= 2 else None
+    done: duckdb.DuckDBPyRelation = materialize() if materialize is not None else relation.execute()
+    return done
+
+
+def _like(beside: duckdb.DuckDBPyConnection, con: duckdb.DuckDBPyConnection) -> None:
+    """Give a new connection what statements of another may rely on: its search path and its variables."""
+    beside.execute("SET python_scan_all_frames = true")
+    path, schema = con.execute("SELECT current_setting('search_path'), current_schema()").fetchall()[0]
+    beside.execute("SET search_path = ?", [path or schema])
+    for name, value, kind in con.execute("SELECT name, value, type FROM duckdb_variables()").fetchall():
+        quoted = name.replace('"', '""')
+        # Values are told as text; those that can't be read back, a rehearsal does without.
+        with contextlib.suppress(duckdb.Error):
+            beside.execute(f'SET VARIABLE "{quoted}" = (SELECT ?::{kind})', [value])
 
 
 def _rehearsal(text: str, kind: StatementType | None) -> str | None:
@@ -162,3 +238,18 @@ def _rehearsal(text: str, kind: StatementType | None) -> str | None:
         if depth == 0 and token == token_type.keyword and code[start : start + 2].upper() == b"TO":
             return f"FROM {code[begin:start].decode()}"
     return None
+
+
+def _prepared(con: duckdb.DuckDBPyConnection, text: str, parameters: object) -> tuple[str | None, object]:
+    """The statement that an EXECUTE runs, and its parameters: what was planned before learns no more questions."""
+    name, _, rest = text.rstrip("; \n").split(None, 1)[1].partition("(")
+    try:
+        prepared = con.execute(
+            "SELECT statement FROM duckdb_prepared_statements() WHERE name = ?", [name.strip().strip('"')]
+        ).fetchall()
+        given = con.execute(f"SELECT {rest.rstrip()[:-1]}", parameters).fetchall()[0] if rest else None
+    except duckdb.Error:
+        return None, None  # the statement itself says what is wrong
+    if not prepared or con.extract_statements(prepared[0][0])[0].type not in _REHEARSED:
+        return None, None
+    return prepared[0][0], list(given) if given else None

@@ -29,6 +29,7 @@ from leeroo.engine.pool import Expert
 _OPTIONS = ("concurrency", "max_retries", "timeout", "provider", "extra_body")
 # So many rows in a row failing after all their retries, and the rest would fare no better.
 _GIVE_UP_AFTER = 8
+_WAIT_S = 0.5
 _TOP_LOGPROBS = 20  # the most that OpenAI tells
 _FINISH = {"stop": "stop", "length": "length"}
 
@@ -72,8 +73,10 @@ class OpenAIBackend:
                 while waiting and len(flying) < self._concurrency:
                     flying.add(asyncio.run_coroutine_threadsafe(self._complete(waiting.pop(0)), self._loop))
                 if flying:
-                    done, flying = wait(flying, return_when=FIRST_COMPLETED)
-                    yield completed(self._settled(future) for future in done)
+                    # Not for ever: between two waits an interrupt is heard.
+                    done, flying = wait(flying, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
+                    if done:
+                        yield completed(self._settled(future) for future in done)
         finally:
             for future in flying:
                 future.cancel()

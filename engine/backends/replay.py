@@ -25,6 +25,7 @@ from leeroo.engine.schema import COMPLETIONS
 _OPTIONS = {"tokens_per_second"}
 # With a speed to keep, answers come a few at a time, as they would from a real engine.
 _SLOW_ROWS = 32
+_NAP_S = 0.1
 
 _UNKNOWN, _AMBIGUOUS = -1, -2
 
@@ -124,8 +125,15 @@ class ReplayBackend:
         if self._speed is None:
             return pa.nulls(len(tokens), pa.float64())
         seconds = tokens.fill_null(0).to_numpy(zero_copy_only=False) / self._speed
-        time.sleep(float(seconds.sum()))
+        _sleep(float(seconds.sum()))
         return pa.array(seconds * 1e3)
+
+
+def _sleep(seconds: float) -> None:
+    """Sleep in naps: between them an interrupt is heard."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, _NAP_S))
 
 
 def _to_choices(

@@ -24,6 +24,8 @@ from leeroo.engine.pool import Expert
 
 _OPTIONS = ("dtype", "device", "batch_size", "max_model_len", "attn_implementation", "revision")
 _BUFFER_ROWS = 1024
+# How long finished rows may wait to be handed on together.
+_YIELD_S = 0.5
 # Of a batch: prompts and what may be generated together, which bounds the KV cache.
 _BATCH_TOKENS = 16_384
 
@@ -140,10 +142,10 @@ class TransformersBackend:
         # Rows of like limits and lengths together, longest first: what will not fit shows at once.
         written.sort(key=lambda row: (row.request.max_tokens, len(row.ids)), reverse=True)
         for rows in self._portions(written, lambda row: len(row.ids) + row.request.max_tokens):
-            yield completed(self._halving(self._decode, rows))
+            yield from _now_and_then(self._halving(self._decode, rows))
         chosen.sort(key=lambda look: len(look.ids), reverse=True)
         for looks in self._portions(chosen, lambda look: len(look.ids)):
-            yield completed(self._halving(self._choose, looks))
+            yield from _now_and_then(self._halving(self._choose, looks))
 
     def _tokenize(self, requests: list[Request]) -> list[list[int]]:
         if self._tokenizer.chat_template is None:
@@ -168,24 +170,35 @@ class TransformersBackend:
         if portion:
             yield portion
 
-    def _halving(self, compute: Callable[[list[Row]], list[dict[str, Any]]], rows: list[Row]) -> list[dict[str, Any]]:
-        """Completions of these rows; when memory runs out, of their halves."""
+    def _halving(
+        self, compute: Callable[[list[Row]], Iterator[dict[str, Any]]], rows: list[Row]
+    ) -> Iterator[dict[str, Any]]:
+        """Completions of these rows; when memory runs out, of the halves of those that are left."""
+        done = set()
         try:
-            return compute(rows)
+            for row in compute(rows):
+                done.add(row["id"])
+                yield row
         except torch.OutOfMemoryError:
             if len(rows) == 1:
-                return [failed(rows[0].request, "the device's memory does not suffice for this row; shorten it")]
-        half = len(rows) // 2
-        return self._halving(compute, rows[:half]) + self._halving(compute, rows[half:])
+                yield failed(rows[0].request, "the device's memory does not suffice for this row; shorten it")
+                return
+        else:
+            return
+        left = [row for row in rows if row.request.id not in done]
+        half = (len(left) + 1) // 2
+        for part in (left[:half], left[half:]):
+            if part:
+                yield from self._halving(compute, part)
 
     @torch.inference_mode()
-    def _decode(self, batch: list[_Writing]) -> list[dict[str, Any]]:
+    def _decode(self, batch: list[_Writing]) -> Iterator[dict[str, Any]]:
+        """Generate; each completion as soon as its row has ended."""
         from transformers import DynamicCache
 
         started = time.perf_counter()
         room = [min(r.max_tokens, self._context - len(ids)) for r, ids in batch]
         written: list[list[int]] = [[] for _ in batch]
-        done: dict[int, dict[str, Any]] = {}
         rows = list(range(len(batch)))  # of the batch, those still decoding
         cache = DynamicCache(config=self._model.config)
         tokens, mask = self._padded([ids for _, ids in batch])  # [b, t] both
@@ -215,7 +228,7 @@ class TransformersBackend:
                     written[row].append(token)
                 if token in ends or len(written[row]) == room[row]:
                     reason = "stop" if token in ends else "length"
-                    done[row] = self._done(batch[row], written[row], token in ends, reason, started)
+                    yield self._done(batch[row], written[row], token in ends, reason, started)
                 else:
                     stay.append(at)
             if len(stay) < len(rows):
@@ -227,7 +240,6 @@ class TransformersBackend:
             tokens = picked[:, None]
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             positions = positions[:, -1:] + 1
-        return [done[row] for row in range(len(batch))]
 
     def _grammar(self, json_schema: str) -> Any:
         """What keeps an answer to a JSON schema, token by token.
@@ -271,25 +283,21 @@ class TransformersBackend:
         return [_Look(request, [*prompt, *fork.prefix], fork, asked) for fork in parted]
 
     @torch.inference_mode()
-    def _choose(self, looks: list[_Look]) -> list[dict[str, Any]]:
+    def _choose(self, looks: list[_Look]) -> Iterator[dict[str, Any]]:
         """Look; the completions of the requests whose last fork was among these."""
         tokens, mask = self._padded([look.ids for look in looks])
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         out = self._model(input_ids=tokens, attention_mask=mask, position_ids=positions, logits_to_keep=1)
-        done = []
         for look, logits in zip(looks, out.logits[:, -1].float(), strict=True):
             asked, branches = look.asked, look.fork.branches
             among = logits[torch.tensor(branches, device=logits.device)].log_softmax(-1).tolist()
             asked.told[look.fork.prefix] = dict(zip(branches, among, strict=True))
             if len(asked.told) == asked.forks:
-                done.append(
-                    {
-                        **chose(look.request, logprobs(asked.texts, self._end, asked.told), asked.texts),
-                        "prompt_tokens": asked.prompt_tokens,
-                        "latency_ms": (time.perf_counter() - asked.started) * 1e3,
-                    }
-                )
-        return done
+                yield {
+                    **chose(look.request, logprobs(asked.texts, self._end, asked.told), asked.texts),
+                    "prompt_tokens": asked.prompt_tokens,
+                    "latency_ms": (time.perf_counter() - asked.started) * 1e3,
+                }
 
     def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Token ids and attention mask [b, t], padded on the left so that all rows end together."""
@@ -300,6 +308,19 @@ class TransformersBackend:
             tokens[i, width - len(ids) :] = torch.tensor(ids)
             mask[i, width - len(ids) :] = 1
         return tokens.to(self._device), mask.to(self._device)
+
+
+def _now_and_then(rows: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
+    """Completions in batches, handed on a few times a second: what was handed on is kept, whatever comes."""
+    gathered: list[dict[str, Any]] = []
+    handed = time.monotonic()
+    for row in rows:
+        gathered.append(row)
+        if time.monotonic() - handed > _YIELD_S:
+            yield completed(gathered)
+            gathered, handed = [], time.monotonic()
+    if gathered:
+        yield completed(gathered)
 
 
 @functools.lru_cache(maxsize=64)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -79,8 +80,13 @@ class Estimate:
 
     @property
     def waves(self) -> int:
-        """How many engines are visited."""
+        """How many engines are visited, one after the other."""
         return len({part.wave for part in self.parts})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan for JSON, with its sums."""
+        sums = {name: getattr(self, name) for name in ("cost_usd", "least_usd", "most_usd", "seconds", "waves")}
+        return {**asdict(self), **sums}
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -98,12 +104,11 @@ def estimate(job: Job, engines: Engines) -> Estimate:
         np.add.at(sums, batch.column("expert").to_numpy()[~there], _measure(job, batch)[~there])
     asked = np.flatnonzero(sums[:, 0]).tolist()
     visited = [wave for wave in job.waves if set(wave.experts) & set(asked)]
-    parts = [
-        _part(job, engines, i, number, sums[i])
-        for number, wave in enumerate(visited, 1)
-        for i in wave.experts
-        if i in asked
-    ]
+    parts = []
+    for number, wave in enumerate(visited, 1):
+        own = [i for i in wave.experts if i in asked]
+        # One engine answers for all of them: it is loaded once, for the first.
+        parts += [_part(job, engines, i, number, sums[i], load=i == own[0]) for i in own]
     unplanned = job.open.copy()
     unplanned[job.scratch.con.execute("SELECT id FROM plan").fetchnumpy()["id"]] = False
     return Estimate(
@@ -135,7 +140,7 @@ def _measure(job: Job, batch: pa.RecordBatch) -> np.ndarray:
     return np.column_stack([batch.column("rows").to_numpy(), facts * once[:, None]])
 
 
-def _part(job: Job, engines: Engines, position: int, wave: int, sums: np.ndarray) -> Part:
+def _part(job: Job, engines: Engines, position: int, wave: int, sums: np.ndarray, *, load: bool) -> Part:
     expert = job.experts[position]
     rows, prompts, prompt_tokens, completion_tokens, expected, least, most = sums.tolist()
     return Part(
@@ -150,29 +155,27 @@ def _part(job: Job, engines: Engines, position: int, wave: int, sums: np.ndarray
         cost_usd=expected,
         least_usd=least,
         most_usd=most,
-        seconds=_seconds(job, engines, expert, prompt_tokens + completion_tokens, completion_tokens),
+        seconds=_seconds(job, expert, prompt_tokens, completion_tokens, load=load and not engines.loaded(expert)),
     )
 
 
-def _seconds(job: Job, engines: Engines, expert: Expert, tokens: float, completion_tokens: float) -> float | None:
+def _seconds(job: Job, expert: Expert, prompt_tokens: float, completion_tokens: float, *, load: bool) -> float | None:
     if resolve(expert) == "replay":
         speed = expert.engine.get("tokens_per_second")
         return completion_tokens / float(speed) if speed else 0.0
     tokens_per_s, load_s = job.store.speed(engine_key(expert))
     if tokens_per_s is None:
         return None
-    return tokens / tokens_per_s + (0.0 if engines.loaded(expert) else load_s or 0.0)
+    return (prompt_tokens + completion_tokens) / tokens_per_s + (load_s or 0.0) * load
 
 
 def _lines(plan: Estimate) -> Iterator[str]:
     """The plan as lines of text."""
     stored = f", {plan.stored:,} of them answered before" if plan.stored else ""
-    yield f"ANSWER {_rows(plan.rows)}, {plan.prompts:,} distinct prompts{stored}"
-    money = f"${plan.cost_usd:.6f} expected, ${plan.least_usd:.6f} to ${plan.most_usd:.6f} possible"
-    budget = "" if plan.budget_usd is None else f"; budget ${plan.budget_usd:g}"
-    yield f"  Cost: {money}{budget}"
-    waves = "no engine is needed" if not plan.parts else f"{plan.waves} engine{'s' * (plan.waves > 1)} in turn"
-    yield f"  Time: {_time(plan.seconds)} ({waves})"
+    yield f"{_rows(plan.rows)}, {plan.prompts:,} distinct prompts{stored}"
+    budget = "" if plan.budget_usd is None else f"; the budget is ${plan.budget_usd:g}"
+    yield f"  Cost: ${plan.cost_usd:.6f} expected, between ${plan.least_usd:.6f} and ${plan.most_usd:.6f}{budget}"
+    yield f"  Time: {_time(plan.seconds)}, {plan.waves} wave{'s' * (plan.waves != 1)}"
     if plan.parts:
         yield from _table(plan.parts)
     if plan.over_budget:

@@ -1,1 +1,0 @@
-"""SQL text that ships with the package."""
