@@ -38,6 +38,7 @@ class Function:
     ask: Ask
     memo: Memo
     names: dict[str, None] = field(default_factory=dict)  # as people call it in this statement
+    calls: int = 0  # how often it was called while collecting
     wanted: dict[Group, Counter[str]] = field(default_factory=dict)  # how many values of each question
 
     def want(self, group: Group, questions: list[str]) -> None:
@@ -89,6 +90,7 @@ class Calls:
             self.routes.memo.forget()  # a choice is made for the whole statement
             for function in self._functions:
                 function.names.clear()
+                function.calls = 0
                 function.wanted.clear()
                 function.memo.forget_failures()
                 function.memo.forget_samples()
@@ -188,7 +190,10 @@ class Calls:
             wanted = self.answers.take_wanted()
             names = ", ".join(self.answers.names)
             with naming(names):
-                return [(names, explain(self.engine, asked, criteria)) for criteria, asked in _by_criteria(wanted)]
+                told = [explain(self.engine, asked, criteria) for criteria, asked in _by_criteria(wanted)]
+        # Rows have one group of criteria as good as always; of more, nobody counts the calls.
+        called = [replace(e, rows=max(e.rows, self.answers.calls)) for e in told] if len(told) == 1 else told
+        return [(names, estimate) for estimate in called]
 
     def interrupt(self) -> None:
         """Stop the engine, from another thread, if it is at work for this connection."""

@@ -145,6 +145,8 @@ def _vector(calls: Calls, function: Function, ask: forms.Ask, read: forms.Read, 
     rows = np.full(len(plan), -1, np.int64)
     there = wanted.questions.is_valid().to_numpy(zero_copy_only=False)
     with calls.lock:
+        if collect and len(plan) > 1:  # the planner works out a constant several times
+            function.calls += int(there.sum())
         for code, arguments in enumerate(wanted.arguments):
             at = np.flatnonzero(there & (wanted.codes == code))
             if len(at):

@@ -69,7 +69,7 @@ class Explanation:
         return "\n".join([*(f"{names}: {estimate}" for names, estimate in self.estimates), _NOT_FORESEEN])
 
 
-_NOT_FORESEEN = "Questions that depend on these answers are not known before, and not counted."
+_NOT_FORESEEN = "Not counted: questions that depend on these answers."
 
 
 class Statement:
@@ -100,7 +100,7 @@ class Statement:
         self._rehearsal = _rehearsal(text, kind) if isinstance(text, str) else None
         self._rehearsed_with = parameters
         if kind == StatementType.EXECUTE and isinstance(text, str):
-            self._rehearsal, self._rehearsed_with = _prepared(con, text, parameters)
+            self._rehearsal, self._rehearsed_with = _prepared(con, text)
         # The planner works out constants, a call with constant arguments among them: to show a plan costs nothing.
         only_planned = kind == StatementType.EXPLAIN and isinstance(text, str) and "analyze" not in text.casefold()
         self._how = self._calls.collecting if only_planned else contextlib.nullcontext
@@ -240,14 +240,14 @@ def _rehearsal(text: str, kind: StatementType | None) -> str | None:
     return None
 
 
-def _prepared(con: duckdb.DuckDBPyConnection, text: str, parameters: object) -> tuple[str | None, object]:
+def _prepared(con: duckdb.DuckDBPyConnection, text: str) -> tuple[str | None, object]:
     """The statement that an EXECUTE runs, and its parameters: what was planned before learns no more questions."""
     name, _, rest = text.rstrip("; \n").split(None, 1)[1].partition("(")
     try:
         prepared = con.execute(
             "SELECT statement FROM duckdb_prepared_statements() WHERE name = ?", [name.strip().strip('"')]
         ).fetchall()
-        given = con.execute(f"SELECT {rest.rstrip()[:-1]}", parameters).fetchall()[0] if rest else None
+        given = con.execute(f"SELECT {rest.rstrip()[:-1]}").fetchall()[0] if rest else None
     except duckdb.Error:
         return None, None  # the statement itself says what is wrong
     if not prepared or con.extract_statements(prepared[0][0])[0].type not in _REHEARSED:

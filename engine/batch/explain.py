@@ -26,13 +26,12 @@ FROM plan p LEFT JOIN twins t USING (id)
 
 @dataclass(frozen=True)
 class Part:
-    """What one expert is expected to do; rows and prompts are those that have no answer yet."""
+    """What one expert is expected to do for the prompts that have no answer yet."""
 
     expert: str
     model: str
     backend: str
     wave: int  # from 1, in the order in which engines are visited
-    rows: int  # of the input
     prompts: int  # different ones: what is generated and paid for
     prompt_tokens: int
     completion_tokens: int
@@ -46,7 +45,7 @@ class Part:
 class Estimate:
     """What answering a table would take."""
 
-    rows: int  # with a question
+    rows: int  # with a question; of a statement, how often it calls
     prompts: int  # different ones
     stored_rows: int
     stored: int  # different prompts that were answered before
@@ -94,7 +93,7 @@ class Estimate:
 
 def estimate(job: Job, engines: Engines) -> Estimate:
     """What the plan of a job comes to. The forecast must have kept its tokens."""
-    sums = np.zeros((len(job.experts), 7))  # by expert: what `_measure` gives
+    sums = np.zeros((len(job.experts), 6))  # by expert: what `_measure` gives
     stored = stored_rows = 0
     for batch in job.scratch.cursor().execute(_PLANNED).to_arrow_reader(_CHUNK):
         known = job.store.look_up(batch.column("key").unique()).column("key").combine_chunks()
@@ -125,7 +124,7 @@ def estimate(job: Job, engines: Engines) -> Estimate:
 
 
 def _measure(job: Job, batch: pa.RecordBatch) -> np.ndarray:
-    """Of each planned question: rows, prompts, tokens in and out, and USD expected, at least and at most [n, 7]."""
+    """Of each planned question: prompts, tokens in and out, and USD expected, at least and at most [n, 6]."""
     ids, experts = batch.column("id").to_numpy(), batch.column("expert").to_numpy()
     assert job.forecast.tokens is not None
     tokens = job.forecast.tokens[ids, experts].astype(np.float64)
@@ -137,24 +136,24 @@ def _measure(job: Job, batch: pa.RecordBatch) -> np.ndarray:
     # Questions that are one request are asked once.
     once = ~batch.column("twin").to_numpy(zero_copy_only=False)
     facts = np.column_stack([np.ones(len(ids)), tokens, expected, least, most])
-    return np.column_stack([batch.column("rows").to_numpy(), facts * once[:, None]])
+    measured: np.ndarray = facts * once[:, None]
+    return measured
 
 
 def _part(job: Job, engines: Engines, position: int, wave: int, sums: np.ndarray, *, load: bool) -> Part:
     expert = job.experts[position]
-    rows, prompts, prompt_tokens, completion_tokens, expected, least, most = sums.tolist()
+    prompts, prompt_tokens, completion_tokens, expected, least, most = sums.tolist()
     return Part(
         expert=expert.name,
         model=expert.model,
         backend=resolve(expert),
         wave=wave,
-        rows=int(rows),
         prompts=int(prompts),
         prompt_tokens=round(prompt_tokens),
         completion_tokens=round(completion_tokens),
         cost_usd=expected,
         least_usd=least,
-        most_usd=most,
+        most_usd=min(most, job.ledger.budget),
         seconds=_seconds(job, expert, prompt_tokens, completion_tokens, load=load and not engines.loaded(expert)),
     )
 
@@ -185,13 +184,12 @@ def _lines(plan: Estimate) -> Iterator[str]:
 
 
 def _table(parts: tuple[Part, ...]) -> Iterator[str]:
-    table = [("wave", "expert", "backend", "rows", "prompts", "tokens in", "tokens out", "cost USD", "at most", "time")]
+    table = [("wave", "expert", "backend", "prompts", "tokens in", "tokens out", "cost USD", "at most", "time")]
     table += [
         (
             str(part.wave),
             part.expert,
             part.backend,
-            f"{part.rows:,}",
             f"{part.prompts:,}",
             f"{part.prompt_tokens:,}",
             f"{part.completion_tokens:,}",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -81,7 +83,45 @@ def test_a_choice_is_one_of_the_choices(backend: Any, requests: Requests) -> Non
     row = _rows(backend, requests("What is the capital of France?", choices=["Rome", "Paris", "the city of Oslo"]))[0]
     assert row["answer"] == "Paris"
     assert max(range(3), key=row["choice_logprobs"].__getitem__) == 1
-    assert all(score < 0 for score in row["choice_logprobs"])
+    assert sum(map(math.exp, row["choice_logprobs"])) == pytest.approx(1)
+
+
+def test_choices_alone_and_in_a_batch_are_alike(backend: Any, requests: Requests) -> None:
+    """Padding and neighbours change no probability; a choice that begins another is told from it."""
+    places = ["New York", "New York City", "Paris"]
+    prompts = ("Where is the Louvre?", "Where is the Statue of Liberty? Name the city. " * 5)
+    together = _rows(backend, requests(*prompts, choices=places))
+    for i, prompt in enumerate(prompts):
+        alone = _rows(backend, requests(prompt, choices=places))[0]
+        assert alone["choice_logprobs"] == pytest.approx(together[i]["choice_logprobs"], abs=1e-3)
+    assert together[0]["answer"] == "Paris"
+    assert together[1]["answer"].startswith("New York")
+
+
+def test_json_keeps_to_its_schema(backend: Any, requests: Requests) -> None:
+    """What is written is valid under the schema; a schema that cannot be kept to is that row's error alone."""
+    schema = {
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}},
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    }
+    good = requests("John Smith is 42 years old.", json_schema=json.dumps(schema), max_tokens=40)
+    rows = [*good.to_pylist(), {**good.to_pylist()[0], "id": 1, "json_schema": '{"type": "wrong"}'}]
+    done = _rows(backend, pa.RecordBatch.from_pylist([*rows, {**rows[0], "id": 2, "json_schema": None}], good.schema))
+    read = json.loads(done[0]["answer"])
+    assert set(read) == {"name", "age"}
+    assert isinstance(read["age"], int)
+    assert "cannot keep to the JSON schema" in done[1]["error"]
+    assert done[2]["error"] is None
+
+
+def test_rows_come_back_as_they_end(backend: Any, requests: Requests) -> None:
+    """Of rows that are decoded together, those that end early are handed on early, to be kept."""
+    first = requests("Tell me a long story about a dragon.", max_tokens=120)
+    rows = [{**first.to_pylist()[0], "id": i, "max_tokens": 1 + 119 * i} for i in range(2)]
+    batches = list(backend.generate(iter([pa.RecordBatch.from_pylist(rows, schema=first.schema)])))
+    assert [batch.column("id").to_pylist() for batch in batches] == [[0], [1]]
 
 
 def test_a_temperature_samples(backend: Any, requests: Requests) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -66,8 +68,34 @@ def test_a_choice_is_one_of_the_choices(backend: Any, requests: Requests) -> Non
     letters = _rows(backend, requests(question, choices=["B", "A", "Z"]))[0]
     words = _rows(backend, requests("What is the capital of France?", choices=["Rome", "Paris", "the city of Oslo"]))[0]
     assert letters["answer"] in ("A", "B", "Z")
-    assert len(letters["choice_logprobs"]) == 3
     assert words["answer"] == "Paris"
+    for row in (letters, words):
+        assert sum(map(math.exp, row["choice_logprobs"])) == pytest.approx(1, abs=1e-3)
+
+
+def test_choices_are_as_likely_as_for_transformers(backend: Any, smollm2: Expert, requests: Requests) -> None:
+    """The same tree, the same model, the same probabilities; a choice may begin another."""
+    batch = requests("Where is the Louvre?", "Name a big city.", choices=["New York", "New York City", "Paris"])
+    other = open_backend(smollm2.model_copy(update={"backend": "transformers"}))
+    theirs = _rows(other, batch)
+    other.close()
+    for i, row in _rows(backend, batch).items():
+        assert row["choice_logprobs"] == pytest.approx(theirs[i]["choice_logprobs"], abs=0.02)
+        assert row["answer"] == theirs[i]["answer"]
+
+
+def test_json_keeps_to_its_schema(backend: Any, requests: Requests) -> None:
+    """Structured output of the engine."""
+    schema = '{"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}'
+    row = _rows(backend, requests("John Smith is 42 years old.", json_schema=schema, max_tokens=30))[0]
+    assert isinstance(json.loads(row["answer"])["age"], int)
+
+
+def test_shared_beginnings_are_computed_once(backend: Any, requests: Requests) -> None:
+    """Tokens of a prefix that another request had are told as cached."""
+    shared = "Here is a list of words: " + ", ".join(f"word{i}" for i in range(60)) + ". "
+    _rows(backend, requests(shared + "Which is first?"))
+    assert _rows(backend, requests(shared + "Which is last?"))[0]["cached_tokens"] > 100
 
 
 def test_a_prompt_over_the_context_bounces_alone(backend: Any, requests: Requests) -> None:

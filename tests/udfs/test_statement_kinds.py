@@ -258,10 +258,20 @@ def test_parameters_of_a_copy(con: Connection, did: DidSince, tmp_path: Path) ->
     assert con.execute(f"FROM '{tmp_path / 'a.parquet'}'").fetchall() == [("large says 2",)]
 
 
-def test_prepared_statements_and_pivots_are_answered_as_they_run(con: Connection) -> None:
+def test_statements_prepared_in_sql(con: Connection, did: DidSince) -> None:
+    """EXECUTE is one batch, whatever its parameters; a wrong one is told in DuckDB's words."""
+    con.execute("PREPARE ask AS SELECT leeroo_answer(question) FROM t WHERE id >= $1 AND id < $2 ORDER BY id")
+    assert con.execute("EXECUTE ask(3, 2 + 3);").fetchall() == [("large says 6",), ("large says 8",)]
+    assert did() == (1, 2)
+    con.execute('PREPARE "two words" AS SELECT leeroo_answer(question) FROM t WHERE id = 9')
+    assert con.execute('EXECUTE "two words"').fetchall() == [("large says 18",)]
+    assert did() == (1, 1)
+    with pytest.raises(duckdb.Error, match="nobody"):
+        con.execute("EXECUTE nobody(1)")
+
+
+def test_pivots_and_settings_are_answered_as_they_run(con: Connection) -> None:
     """What cannot be rehearsed is right all the same."""
-    con.execute("PREPARE ask AS SELECT leeroo_answer(question) FROM t WHERE id = $1")
-    assert con.execute("EXECUTE ask(3)").fetchall() == [("large says 6",)]
     pivot = "PIVOT (FROM t WHERE id < 2) ON leeroo_answer(question) USING count(*) GROUP BY id ORDER BY id"
     assert _rows(con.sql(pivot)) == [(0, 1, 0), (1, 0, 1)]
     con.execute("SET VARIABLE said = (SELECT leeroo_answer(question) FROM t WHERE id = 4)")

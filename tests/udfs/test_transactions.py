@@ -39,6 +39,41 @@ def test_a_transaction_of_the_user_is_left_alone(con: Connection, did: DidSince,
     assert did().generated == 3
 
 
+def test_in_a_transaction_what_was_there_before_is_one_batch(con: Connection, did: DidSince) -> None:
+    """A statement over tables as they were before the transaction is rehearsed beside it, whole."""
+    con.execute(
+        "CREATE TABLE many AS SELECT 'What is ' || i % 40 || ' plus ' || i % 40 || '?' AS q FROM range(5000) r(i)"
+    )
+    con.execute("CREATE TABLE said (a VARCHAR); SET VARIABLE least = 1; CREATE SCHEMA s; SET search_path = 's,main'")
+    con.execute(
+        "BEGIN; INSERT INTO said SELECT leeroo_answer(q || '') FROM many WHERE length(q) > getvariable('least')"
+    )
+    assert did() == (1, 40)
+    con.execute("UPDATE said SET a = leeroo_answer('What is 1 plus 1?', expert := 'small')")
+    assert con.execute("SELECT DISTINCT a FROM said").fetchall() == [("small says 2",)]
+    con.rollback()
+    assert con.execute("SELECT count(*) FROM said").fetchall() == [(0,)]
+
+
+def test_in_a_transaction_what_it_made_is_answered_as_it_runs(con: Connection, did: DidSince) -> None:
+    """Rows and temporary tables that only the transaction sees are right too, and a failing rehearsal breaks nothing."""
+    con.execute(
+        "CREATE TEMP TABLE mine AS FROM t WHERE id < 2; BEGIN; INSERT INTO t VALUES (40, 0, 'What is 3 plus 3?')"
+    )
+    assert con.execute("SELECT count(leeroo_answer(question)) FROM t").fetchall() == [(41,)]
+    assert con.execute("SELECT leeroo_answer(next(leeroo_answer(question))) FROM mine").fetchall() == [
+        ("large says 0",),
+        ("large says 4",),
+    ]
+    broken = (
+        "SELECT CASE WHEN leeroo_answer(question, expert := 'small') IS NULL THEN error('x') END FROM t WHERE id < 9"
+    )
+    assert con.execute(broken).fetchall() == [(None,)] * 9
+    con.commit()
+    assert con.execute("SELECT count(*) FROM t").fetchall() == [(41,)]
+    assert did().generated == 40 + 9
+
+
 def test_rolling_back_undoes_the_statement_and_keeps_the_answers(con: Connection, did: DidSince) -> None:
     """What was paid for is kept, whatever becomes of the transaction."""
     con.execute("BEGIN; CREATE TABLE said AS SELECT leeroo_answer(question) AS a FROM t")

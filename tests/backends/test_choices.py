@@ -1,0 +1,53 @@
+"""How likely choices are: forks of a tree of tokens."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leeroo.engine.backends.choices import confidence, forks, likeliest, logprobs
+
+END = 0
+texts = st.lists(st.lists(st.integers(1, 3), max_size=4).map(tuple), min_size=1, max_size=6, unique=True)
+
+
+def test_choices_that_begin_differently_fork_once() -> None:
+    """Letters take one look, at the end of the prompt."""
+    assert forks([(7,), (8, 9), (5,)], END) == [((), (7, 8, 5))]
+
+
+def test_a_choice_that_begins_another_forks_at_its_end() -> None:
+    """'New York' and 'New York City' part where one ends and the other goes on."""
+    assert forks([(1, 2), (1, 2, 3)], END) == [((1, 2), (END, 3))]
+
+
+@given(texts)
+def test_probabilities_add_up_to_one(choices: list[tuple[int, ...]]) -> None:
+    """Whatever the tree: with even chances at every fork, a choice has the product of its forks."""
+    parted = forks(choices, END)
+    told = {fork.prefix: {token: -math.log(len(fork.branches)) for token in fork.branches} for fork in parted}
+    scores = logprobs(choices, END, told)
+    assert math.fsum(map(math.exp, scores)) == pytest.approx(1)
+    assert confidence(scores) == pytest.approx(math.exp(scores[likeliest(scores)]))
+
+
+@given(texts)
+def test_every_two_choices_part_somewhere(choices: list[tuple[int, ...]]) -> None:
+    """No two different choices go the same way at all forks."""
+    for one, other in itertools.combinations(choices, 2):
+        assert any(
+            (*one, END)[: len(p)] == p == (*other, END)[: len(p)] and (*one, END)[len(p)] != (*other, END)[len(p)]
+            for p, _ in forks(choices, END)
+            if len(p) <= min(len(one), len(other))
+        )
+
+
+def test_confidence_is_among_the_choices() -> None:
+    """It is 1 over the sum, whatever the scale; impossible choices count nothing."""
+    assert confidence([-1.0, -1.0]) == pytest.approx(0.5)
+    assert confidence([-3.0, -math.inf]) == 1.0
+    assert confidence([-math.inf, -math.inf]) == 0.0

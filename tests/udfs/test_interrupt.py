@@ -1,0 +1,133 @@
+"""con.interrupt() from another thread, and Ctrl-C, stop within two seconds and keep what was answered."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+import leeroo
+from leeroo.udfs.connection import Connection
+
+DidSince = Callable[[], Any]
+STATEMENT = "SELECT leeroo_answer('Count from ' || i || ' on.', max_tokens := 200) FROM range(400) r(i)"
+POOLS = {
+    "replay": """
+[[expert]]
+name = "large"
+model = "{data}"
+backend = "replay"
+usd_per_m_input = 1
+usd_per_m_output = 1
+[expert.engine]
+tokens_per_second = 2
+""",
+    "transformers": """
+[[expert]]
+name = "smollm2"
+model = "HuggingFaceTB/SmolLM2-135M-Instruct"
+backend = "transformers"
+usd_per_m_input = 1
+usd_per_m_output = 1
+""",
+    "openai": """
+[[expert]]
+name = "remote"
+model = "m"
+backend = "openai"
+base_url = "{url}"
+usd_per_m_input = 1
+usd_per_m_output = 1
+""",
+}
+
+
+@pytest.fixture(params=list(POOLS))
+def slow(request: pytest.FixtureRequest, tmp_path: Path, data_folder: Path, api: Any, store: Path) -> Any:
+    """A connection whose statement takes minutes, over each backend."""
+    api.delay_s = 2.0
+    pool = tmp_path / "slow.toml"
+    pool.write_text(POOLS[request.param].format(data=data_folder, url=api.url))
+    with leeroo.connect(pool=pool, store=store) as con:
+        yield con
+
+
+def _stopped_s(con: Any, stop: Callable[[], None], statement: str, after_s: float) -> float:
+    """How long it took from the stop to the end of the statement."""
+    began: list[float] = []
+
+    def later() -> None:
+        began.append(time.monotonic())
+        stop()
+
+    timer = threading.Timer(after_s, later)
+    timer.start()
+    with pytest.raises(duckdb.InterruptException, match="Interrupted"):
+        con.execute(statement).fetchall()
+    timer.join()
+    return time.monotonic() - began[0]
+
+
+def test_interrupt_stops_a_statement(slow: Connection, did: DidSince) -> None:
+    """Whatever answers; the connection goes on afterwards."""
+    statement = STATEMENT.replace("'Count from ' || i || ' on.'", "'What is ' || i % 40 || ' plus ' || i % 40 || '?'")
+    assert _stopped_s(slow, slow.interrupt, statement, 6) < 5  # how soon exactly, bench/sql.py tells
+    assert slow.execute("SELECT 1").fetchall() == [(1,)]
+    before = did()
+    assert before.batches == 1
+
+
+def test_interrupt_stops_what_is_answered_in_place(pool_file: Path, store: Path, did: DidSince) -> None:
+    """In vectors too: the one under way is given up, and what it had is kept."""
+    pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 100\n")  # of 'small'
+    con = duckdb.connect()
+    con.execute("CREATE TABLE t AS SELECT 'What is ' || i || ' plus ' || i || '?' AS q FROM range(40) r(i)")
+    registered = leeroo.register(con, pool=pool_file, store=store)
+    timer = threading.Timer(1.0, registered.interrupt)
+    timer.start()
+    with pytest.raises(duckdb.Error):
+        con.execute("SELECT leeroo_answer(q, expert := 'small') FROM t").fetchall()
+    timer.join()
+    assert con.execute("SELECT 1").fetchall() == [(1,)]
+    assert did().generated < 40
+
+
+def test_what_was_answered_is_kept(pool_file: Path, store: Path, did: DidSince) -> None:
+    """The statement run again asks only for the rest."""
+    pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 100\n")  # 32 rows take 1.6 s
+    statement = (
+        "SELECT count(leeroo_answer('What is ' || i || ' plus ' || i || '?', expert := 'small')) FROM range(40) r(i)"
+    )
+    with leeroo.connect(pool=pool_file, store=store) as con:
+        _stopped_s(con, con.interrupt, statement, 1.8)
+        kept = did().generated
+        assert kept == 32
+        assert con.execute(statement).fetchall() == [(40,)]
+        assert did().generated == 8
+
+
+def test_another_connections_statement_is_left_alone(pool_file: Path, store: Path) -> None:
+    """Cursors share an engine: an interrupt of one does not stop what the other asks."""
+    pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 100\n")
+    done: list[Any] = []
+    with leeroo.connect(pool=pool_file, store=store) as con, con.cursor() as other:
+        statement = (
+            "SELECT leeroo_answer('What is ' || i || ' plus ' || i || '?', expert := 'small') FROM range(20) r(i)"
+        )
+        thread = threading.Thread(target=lambda: done.extend(con.execute(statement).fetchall()))
+        thread.start()
+        time.sleep(0.5)
+        other.interrupt()
+        thread.join(60)
+    assert len(done) == 20
+
+
+def test_an_interrupt_of_nothing_is_nothing(con: Connection) -> None:
+    """It does not wait for the next statement."""
+    con.interrupt()
+    assert con.execute("SELECT leeroo_answer(question) FROM t WHERE id = 1").fetchall() == [("large says 2",)]
