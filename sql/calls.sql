@@ -16,6 +16,11 @@ CREATE OR REPLACE TEMP MACRO _leeroo_ask(name, question, fields, expert, "system
     _leeroo_plan(name)
 );
 
+CREATE OR REPLACE TEMP MACRO _leeroo_ask_text(name, question, fields, expert, "system", max_tokens) AS _leeroo_texts_{id}(
+    question::VARCHAR, fields::VARCHAR, expert::VARCHAR, "system"::VARCHAR, max_tokens::BIGINT, NULL::DOUBLE,
+    _leeroo_plan(name)
+);
+
 -- Sampling: evaluated anew for every row, constants included, and never twice for one.
 CREATE OR REPLACE TEMP MACRO _leeroo_sample(name, question, fields, expert, "system", max_tokens, temperature) AS
 _leeroo_samples_{id}(

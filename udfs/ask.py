@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
@@ -41,7 +42,7 @@ class Group(NamedTuple):
         return self.arguments.temperature is not None
 
 
-Asked = Sequence[tuple[Group, str]]
+Asked = Sequence[tuple[Group, list[str]]]  # the questions of each group
 Ask = Callable[[Engine, Asked, Criteria], pa.ChunkedArray]
 
 ROUTE = pa.struct(list(ROUTES))
@@ -74,7 +75,7 @@ def routes(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
 
 def scores(engine: Engine, asked: Asked, _criteria: Criteria) -> pa.ChunkedArray:
     """The predicted score of every expert for each: maps of `SCORES`."""
-    rows = engine.scores([_question(group, question) for group, question in asked])
+    rows = engine.scores([_question(group, question) for group, questions in asked for question in questions])
     return pa.chunked_array([pa.array([list(row.items()) for row in rows], SCORES)])
 
 
@@ -84,12 +85,17 @@ def explain(engine: Engine, asked: Asked, criteria: Criteria) -> Estimate:
 
 
 def _table(asked: Asked) -> pa.RecordBatchReader:
-    arguments = [
-        {**group.arguments._asdict(), "fields": None if group.arguments.task is None else question}
-        for group, question in asked
-    ]
-    questions = pa.array([_question(group, question) for group, question in asked], pa.string())
-    return pa.table({"question": questions, "ask": pa.array(arguments, pa.struct(list(ASK)))}).to_reader()
+    counts = [len(questions) for _, questions in asked]
+    arguments = pa.array([group.arguments._asdict() for group, _ in asked], pa.struct(list(ASK)))
+    each = pa.array(np.repeat(np.arange(len(asked)), counts))
+    columns = dict(zip(ASK.names, arguments.take(each).flatten(), strict=True))
+    texts = [_question(group, question) for group, questions in asked for question in questions]
+    columns["fields"] = pa.array(
+        [None if group.arguments.task is None else question for group, questions in asked for question in questions],
+        pa.string(),
+    )
+    ask = pa.StructArray.from_arrays(list(columns.values()), fields=list(ASK))
+    return pa.table({"question": pa.array(texts, pa.string()), "ask": ask}).to_reader()
 
 
 def _question(group: Group, question: str) -> str:

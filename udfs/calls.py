@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.errors import UsageError
-from leeroo.udfs.ask import ROUTE, SCORES, Ask, Group, answers, explain, known_type, routes, scores
+from leeroo.udfs.ask import ROUTE, SCORES, Ask, Asked, Group, answers, explain, known_type, routes, scores
 from leeroo.udfs.memo import KEPT_ROWS, Memo
 
 
@@ -48,9 +48,9 @@ class Function:
         else:
             self.wanted.setdefault(group, Counter()).update(set(questions) - self.wanted[group].keys())
 
-    def take_wanted(self) -> list[tuple[Group, str]]:
+    def take_wanted(self) -> Asked:
         """What was to be remembered, which is then forgotten."""
-        wanted = [(group, question) for group, counts in self.wanted.items() for question in counts.elements()]
+        wanted = [(group, list(counts.elements())) for group, counts in self.wanted.items()]
         self.wanted.clear()
         return wanted
 
@@ -169,15 +169,18 @@ class Calls:
                 if collect:
                     function.want(group, missing)
                 else:
-                    self._ask(function, [(group, question) for question in missing])
+                    self._ask(function, [(group, missing if group.sampled else list(dict.fromkeys(missing)))])
                     rows[unknown] = function.memo.find(group, missing)
             return rows
 
-    def values(self, function: Function, rows: np.ndarray) -> pa.Array:
-        """The values of these rows, NULL for -1. What was paid for in another statement costs nothing in this one."""
+    def values(self, function: Function, rows: np.ndarray, field: str | None = None) -> pa.Array:
+        """The values of these rows, or a field of each, NULL for -1.
+
+        What was paid for in another statement costs nothing in this one.
+        """
         with self.lock:
-            values = function.memo.rows.take(rows)
-            if function is self.answers:
+            values = function.memo.rows.take(rows, field)
+            if function is self.answers and field is None:
                 values = _free(values, rows < self._paid_from)
             if not self._announced:
                 # Nobody says when a statement is over, and the next one should ask again what failed.
@@ -213,11 +216,11 @@ class Calls:
                 self._ask(function, function.take_wanted())
             return bool(collected)
 
-    def _ask(self, function: Function, wanted: Sequence[tuple[Group, str]]) -> None:
+    def _ask(self, function: Function, wanted: Asked) -> None:
         for criteria, asked in _by_criteria(wanted):
             with naming(", ".join(function.names) or "leeroo"), self._at_work():
                 values = function.ask(self.engine, asked, self._what_is_left(criteria))
-            failed = [False] * len(asked)
+            failed = [False] * len(values)
             if function is self.answers:
                 failed = _field(values, "error").is_valid().to_pylist()
                 self._spent += pc.sum(_field(values, "cost_usd")).as_py() or 0.0
@@ -237,14 +240,11 @@ class Calls:
         return replace(criteria, max_cost_usd=max(0.0, criteria.max_cost_usd - self._spent))
 
 
-def _by_criteria(wanted: Sequence[tuple[Group, str]]) -> Iterator[tuple[Criteria, list[tuple[Group, str]]]]:
+def _by_criteria(wanted: Asked) -> Iterator[tuple[Criteria, Asked]]:
     """What is asked under each of the criteria; threads collect in any order, and the engine sees one."""
     for criteria in dict.fromkeys(group.criteria for group, _ in wanted):
-        yield criteria, sorted(((g, q) for g, q in wanted if g.criteria == criteria), key=_order)
-
-
-def _order(asked: tuple[Group, str]) -> tuple[str, str]:
-    return repr(asked[0].arguments), asked[1]
+        groups = [(group, sorted(questions)) for group, questions in wanted if group.criteria == criteria]
+        yield criteria, sorted(groups, key=lambda asked: repr(asked[0].arguments))
 
 
 def _field(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:

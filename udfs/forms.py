@@ -247,19 +247,10 @@ def _chosen(question: str | None, among: list[str | None] | None, known: dict[st
     return {"choice": among[position], "position": position + 1, **own}
 
 
-def text(known: pa.StructArray, _: Columns) -> pa.Array:
-    """The answer alone."""
-    return pc.struct_field(known, "answer")
-
-
-def extracted(known: pa.StructArray, columns: Columns) -> pa.Array:
-    """The answers that are JSON and valid under their schema, the others NULL."""
-    answered = pc.struct_field(known, "answer").to_pylist()
-    schemas = columns[1].to_pylist()
-    return pa.array(
-        [a if a is not None and _valid(a, schema) else None for a, schema in zip(answered, schemas, strict=True)],
-        pa.string(),
-    )
+def extracted(known: pa.Array, columns: Columns) -> pa.Array:
+    """The answers (texts) that are JSON and valid under their schema, the others NULL."""
+    rows = zip(known.to_pylist(), columns[1].to_pylist(), strict=True)
+    return pa.array([a if a is not None and _valid(a, schema) else None for a, schema in rows], pa.string())
 
 
 def _valid(answer: str, schema: str) -> bool:

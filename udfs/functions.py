@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import Parameter, Signature
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from leeroo.engine.errors import PoolError, UsageError
 from leeroo.udfs import forms
-from leeroo.udfs.ask import Arguments, Group, answer_type
+from leeroo.udfs.ask import ROUTE, SCORES, Arguments, Group, answer_type
 from leeroo.udfs.calls import Calls, Function, naming
 from leeroo.udfs.tables import TABLES
 
@@ -73,27 +73,30 @@ def create(con: duckdb.DuckDBPyConnection, calls: Calls, own: str) -> list[str]:
 
 
 def _functions(calls: Calls) -> dict[str, _Raw]:
-    def asking(
-        ask: forms.Ask, read: forms.Read, *takes: pa.DataType, gives: pa.DataType, sampled: bool = False
+    def raw(
+        of: Function,
+        ask: forms.Ask,
+        read: forms.Read,
+        takes: Sequence[pa.DataType],
+        gives: pa.DataType,
+        field: str | None = None,
     ) -> _Raw:
-        vector = functools.partial(_vector, calls, calls.answers, ask, read)
-        return _Raw(vector, [*takes, _PLAN], gives, sampled)
-
-    def looking(function: Function) -> _Raw:
-        vector = functools.partial(_vector, calls, function, forms.plain, forms.as_known)
-        return _Raw(vector, [_TEXT, _PLAN], function.memo.rows.kind)
+        return _Raw(functools.partial(_vector, calls, of, ask, read, field), [*takes, _PLAN], gives)
 
     question = (_TEXT, _TEXT, _TEXT, _TEXT, _COUNT, _NUMBER)
-    answer = answer_type(calls.engine.pool)
+    answers = raw(calls.answers, forms.asked, forms.whole, question, answer_type(calls.engine.pool))
+    among = (_TEXT, _TEXTS, _TEXT, _TEXT)
+    shaped = (_TEXT, _TEXT, _TEXT, _TEXT, _COUNT)
     return {
         "plan": _Raw(functools.partial(_plan, calls), [_TEXT, _NUMBER, _NUMBER, _NUMBER], _PLAN),
-        "answers": asking(forms.asked, forms.whole, *question, gives=answer),
-        "samples": asking(forms.asked, forms.whole, *question, gives=answer, sampled=True),
-        "choices": asking(forms.choices, forms.chosen, _TEXT, _TEXTS, _TEXT, _TEXT, gives=forms.CHOICE),
-        "labels": asking(forms.labels, forms.text, _TEXT, _TEXTS, _TEXT, _TEXT, gives=_TEXT),
-        "extracts": asking(forms.extracts, forms.extracted, _TEXT, _TEXT, _TEXT, _TEXT, _COUNT, gives=_TEXT),
-        "routes": looking(calls.routes),
-        "scores": looking(calls.scores),
+        "answers": answers,
+        "samples": answers._replace(side_effects=True),
+        "texts": raw(calls.answers, forms.asked, forms.as_known, question, _TEXT, "answer"),
+        "choices": raw(calls.answers, forms.choices, forms.chosen, among, forms.CHOICE),
+        "labels": raw(calls.answers, forms.labels, forms.as_known, among, _TEXT, "answer"),
+        "extracts": raw(calls.answers, forms.extracts, forms.extracted, shaped, _TEXT, "answer"),
+        "routes": raw(calls.routes, forms.plain, forms.as_known, [_TEXT], ROUTE),
+        "scores": raw(calls.scores, forms.plain, forms.as_known, [_TEXT], SCORES),
         **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},
     }
 
@@ -133,8 +136,10 @@ def _plan(calls: Calls, function: pa.Array, *variables: pa.Array) -> pa.Array:
     return pa.array([(name, collect, max_cost_usd, cost_weight, latency_weight)] * len(function), _PLAN)
 
 
-def _vector(calls: Calls, function: Function, ask: forms.Ask, read: forms.Read, *columns: pa.Array) -> pa.Array:
-    """The values of a function for up to 2,048 rows; NULL where nothing is asked."""
+def _vector(
+    calls: Calls, function: Function, ask: forms.Ask, read: forms.Read, field: str | None, *columns: pa.Array
+) -> pa.Array:
+    """The values of a function, or a field of each, for up to 2,048 rows; NULL where nothing is asked."""
     *given, plan = columns
     name, collect, *variables = plan[0].as_py().values()
     with naming(name):
@@ -150,19 +155,10 @@ def _vector(calls: Calls, function: Function, ask: forms.Ask, read: forms.Read, 
         for code, arguments in enumerate(wanted.arguments):
             at = np.flatnonzero(there & (wanted.codes == code))
             if len(at):
-                questions = wanted.questions.take(pa.array(at))
-                rows[at] = _rows(calls, function, Group(arguments, criteria), questions, collect)
-        known = calls.values(function, rows)
+                questions = wanted.questions.take(pa.array(at)).to_pylist()
+                rows[at] = calls.look_up(function, Group(arguments, criteria), questions, collect=collect)
+        known = calls.values(function, rows, field)
     return read(known, given)
-
-
-def _rows(calls: Calls, function: Function, group: Group, questions: pa.Array, collect: bool) -> np.ndarray:
-    if group.sampled:
-        return calls.look_up(function, group, questions.to_pylist(), collect=collect)
-    encoded = questions.dictionary_encode()
-    rows = calls.look_up(function, group, encoded.dictionary.to_pylist(), collect=collect)
-    taken: np.ndarray = rows[encoded.indices.to_numpy()]
-    return taken
 
 
 @functools.lru_cache(maxsize=1024)

@@ -52,15 +52,20 @@ class Memo:
 
     def learn(self, asked: Asked, values: pa.ChunkedArray, failed: Sequence[bool]) -> None:
         """Keep the values of what was asked; those that failed only until `forget_failures`."""
-        first = len(self.rows)
+        row = len(self.rows)
         for chunk in values.chunks:
             self.rows.append(chunk)
-        for row, (group, question) in enumerate(asked, first):
+        wrong = iter(failed)
+        for group, questions in asked:
+            rows = range(row, row + len(questions))
+            row = rows.stop
             if group.sampled:
-                self._samples.setdefault((group, question), []).append(row)
+                for question, sample in zip(questions, rows, strict=True):
+                    self._samples.setdefault((group, question), []).append(sample)
             else:
-                self._known.setdefault(group, {})[question] = row
-        self._failed += [key for key, bad in zip(asked, failed, strict=True) if bad and not key[0].sampled]
+                self._known.setdefault(group, {}).update(zip(questions, rows, strict=True))
+            bad = [question for question in questions if next(wrong)]
+            self._failed += [(group, question) for question in bad if not group.sampled]
 
     def forget_failures(self) -> None:
         """What failed may be asked again."""

@@ -14,7 +14,7 @@ class Rows:
 
     def __init__(self, kind: pa.DataType) -> None:
         self.kind = kind
-        self._null: pa.Array = pa.nulls(1, kind)
+        self._null: pa.Array = pa.array([None], kind)  # its fields are NULL too
         self.clear()
 
     def __len__(self) -> int:
@@ -28,24 +28,28 @@ class Rows:
             self._parts[-2:] = [pa.concat_arrays(self._parts[-2:])]
         self._starts = np.cumsum([0, *map(len, self._parts)])
 
-    def take(self, numbers: np.ndarray) -> pa.Array:
-        """The values of these numbers, int64 [n]; NULL for a negative number."""
+    def take(self, numbers: np.ndarray, field: str | None = None) -> pa.Array:
+        """The values of these numbers, int64 [n], or a field of each; NULL for a negative number."""
         part = np.searchsorted(self._starts, numbers, side="right") - 1
         there = np.unique(part).tolist()
         if len(there) == 1 and there[0] >= 0:  # as good as always
-            return self._parts[there[0]].take(pa.array(numbers - self._starts[there[0]]))
-        pieces = [self._null]
+            return _field(self._parts[there[0]], field).take(pa.array(numbers - self._starts[there[0]]))
+        pieces = [_field(self._null, field)]
         source = np.zeros(len(numbers), np.int64)  # of each number, its place in the pieces laid end to end
         for p in (p for p in there if p >= 0):
             at = np.flatnonzero(part == p)
             source[at] = np.arange(len(at)) + sum(map(len, pieces))
-            pieces.append(self._parts[p].take(pa.array(numbers[at] - self._starts[p])))
+            pieces.append(_field(self._parts[p], field).take(pa.array(numbers[at] - self._starts[p])))
         return pa.concat_arrays(pieces).take(pa.array(source))
 
     def clear(self) -> None:
         """Forget all; numbering begins again at 0."""
         self._parts: list[pa.Array] = []
         self._starts = np.zeros(1, np.int64)
+
+
+def _field(values: pa.Array, name: str | None) -> pa.Array:
+    return values if name is None else values.field(name)
 
 
 def _worth_merging(before: pa.Array, last: pa.Array) -> bool:

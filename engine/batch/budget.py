@@ -58,14 +58,13 @@ class Ledger:
         self._flying += float(expected.sum())
         self._in_flight.update(zip(ids, zip(expected.tolist(), at_most.tolist(), strict=True), strict=True))
 
-    def settle(self, request: int, expert: int, actual: float | None) -> None:
-        """A request came back and cost `actual` (None: it failed, and cost nothing)."""
-        expected, at_most = self._in_flight.pop(request)
+    def settle(self, requests: list[int], experts: np.ndarray, actual: np.ndarray, failed: np.ndarray) -> None:
+        """Requests came back from these experts and cost `actual`, or failed and cost nothing, [n] all."""
+        expected, at_most = np.array([self._in_flight.pop(request) for request in requests]).reshape(-1, 2).T
         # An empty flight holds nothing at all: rounding must not add up over a million rows.
-        self._held = self._held - at_most if self._in_flight else 0.0
-        self._flying = self._flying - expected if self._in_flight else 0.0
-        if actual is not None:
-            self.observe(np.array([expert]), np.array([expected]), np.array([actual]))
+        self._held = self._held - float(at_most.sum()) if self._in_flight else 0.0
+        self._flying = self._flying - float(expected.sum()) if self._in_flight else 0.0
+        self.observe(experts[~failed], expected[~failed], actual[~failed])
 
     def observe(self, experts: np.ndarray, expected: np.ndarray, actual: np.ndarray) -> None:
         """Answers of these experts were paid for: what was expected and what they cost [n]."""

@@ -43,7 +43,7 @@ _SETTLE_OWN = """
 SELECT q.id, e.expert, NULL::DOUBLE AS predicted_score, o.answer, o.prompt_tokens, o.completion_tokens,
        o.list_cost_usd AS cost_usd, o.list_cost_usd, o.latency_ms, o.finish_reason, NULL::VARCHAR AS error,
        o.recorded_score, o.confidence
-FROM own o JOIN questions q ON q.key::VARCHAR = o.asked JOIN experts e ON e.name = o.expert
+FROM own o JOIN questions q ON hex(q.key) = o.asked JOIN experts e ON e.name = o.expert
 QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY e.expert) = 1
 """
 
@@ -204,8 +204,7 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
     costs = np.where(failed, 0.0, list_cost(batch, job.usd_per_m[experts]))
     sure = pa.array([told and confidence(told) for told in batch.column("choice_logprobs").to_pylist()], pa.float64())
     _store(job, batch, sent, costs, ~failed, sure)
-    for i, expert, cost, bad in zip(ids, experts.tolist(), costs.tolist(), failed.tolist(), strict=True):
-        job.ledger.settle(i, expert, None if bad else cost)
+    job.ledger.settle(ids, experts, costs, failed)
     bounced = batch.column("bounced").to_numpy(zero_copy_only=False)
     for at in np.flatnonzero(bounced).tolist():
         job.bounced.setdefault(ids[at], {})[int(experts[at])] = batch.column("error")[at].as_py()

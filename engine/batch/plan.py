@@ -19,15 +19,15 @@ from leeroo.engine.backends.base import engine_key, fingerprint
 from leeroo.engine.pool import Expert
 
 # The key of a stored answer: all that made it, but for the layout of fields, which depends on the other rows. A sampled
-# answer belongs to its run and row alone.
+# answer belongs to its run and row alone. Keys are told in hexadecimal: as a decimal number one takes DuckDB 0.2 ms.
 _PLAN = """
 CREATE OR REPLACE TABLE plan AS
 SELECT *, unhex(sha256(concat_ws('|', fingerprint, max_tokens, temperature,
                   CASE WHEN temperature > 0 THEN concat(run, '-', id) ELSE '' END,
                   coalesce(strlen(system), -1), coalesce(system, ''), plain, to_json(choices), json_schema))) AS key
 FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run,
-             q.key::VARCHAR AS asked, q.question, q.rows, replace(e.template, '{question}', q.question) AS plain,
-             CASE WHEN q.laid_out IS NULL THEN plain ELSE replace(e.template, '{question}', q.laid_out) END AS prompt,
+             hex(q.key) AS asked, q.question, q.rows, concat(e.before, q.question, e.after) AS plain,
+             CASE WHEN q.laid_out IS NULL THEN plain ELSE concat(e.before, q.laid_out, e.after) END AS prompt,
              nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '') AS system,
              coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
              coalesce(q.temperature, 0)::DOUBLE AS temperature, q.choices, q.json_schema
@@ -76,14 +76,20 @@ def describe(con: duckdb.DuckDBPyConnection, experts: tuple[Expert, ...], order:
     """Make the table `experts` of the scratch database: how each candidate is asked, and in which wave."""
     wave_of = {position: wave.number for wave in order for position in wave.experts}
     rows = [
-        (i, e.name, wave_of[i], fingerprint(e), e.template or "{question}", e.system, e.max_tokens)
+        (i, e.name, wave_of[i], fingerprint(e), *_around_the_question(e.template), e.system, e.max_tokens)
         for i, e in enumerate(experts)
     ]
     con.execute(
-        "CREATE TABLE experts (expert INTEGER, name VARCHAR, wave INTEGER, fingerprint VARCHAR, template VARCHAR,"
-        " system VARCHAR, max_tokens INTEGER)"
+        "CREATE TABLE experts (expert INTEGER, name VARCHAR, wave INTEGER, fingerprint VARCHAR, before VARCHAR,"
+        " after VARCHAR, system VARCHAR, max_tokens INTEGER)"
     )
-    con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+    con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _around_the_question(template: str | None) -> tuple[str, str]:
+    """The text before the question, and that after it."""
+    before, _, after = (template or "{question}").partition("{question}")
+    return before, after
 
 
 def plan(con: duckdb.DuckDBPyConnection, assigned: pa.Table, run: str) -> None:
