@@ -13,9 +13,9 @@ CREATE OR REPLACE TEMP MACRO leeroo
 
 CREATE OR REPLACE TEMP MACRO leeroo_answer
 (question, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL) AS
-    _leeroo_ask_text('leeroo_answer', question, NULL, expert, "system", max_tokens),
+    _leeroo_ask_text('leeroo_answer', question, NULL, expert, "system", max_tokens).answer,
 (question, fields, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL) AS
-    _leeroo_ask_text('leeroo_answer', question, to_json(fields), expert, "system", max_tokens),
+    _leeroo_ask_text('leeroo_answer', question, to_json(fields), expert, "system", max_tokens).answer,
 (question, temperature DOUBLE, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL) AS
     _leeroo_sample('leeroo_answer', question, NULL, expert, "system", max_tokens, temperature).answer,
 (question, fields, temperature DOUBLE, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL) AS

@@ -108,11 +108,13 @@ def choices(columns: Columns) -> Wanted:
     texts: list[str | None] = []
     marked: list[tuple[str, ...] | None] = []
     for question, among in zip(questions.to_pylist(), lists.to_pylist(), strict=True):
-        askable = question is not None and among is not None and no_choice(among) is None
-        marks = _marks(len(among)) if askable else None
+        if question is None or among is None or no_choice(among) is not None:
+            marked.append(None)
+            texts.append(None)
+            continue
+        marks = _marks(len(among))
         marked.append(marks)
-        lines = [f"{mark}. {choice}" for mark, choice in zip(marks, among, strict=True)] if marks else []
-        texts.append("\n".join([question, *lines]) if marks else None)
+        texts.append("\n".join([question, *(f"{mark}. {choice}" for mark, choice in zip(marks, among, strict=True))]))
     codes, rows = _distinct([*given, marked], len(texts))
     arguments = [Arguments(expert, system, choices=marks) for expert, system, marks in rows]
     return Wanted(pa.array(texts, pa.string()), codes, arguments)
@@ -247,10 +249,16 @@ def _chosen(question: str | None, among: list[str | None] | None, known: dict[st
     return {"choice": among[position], "position": position + 1, **own}
 
 
+def text(known: pa.Array, _: Columns) -> pa.Array:
+    """Texts, each as the field of a struct."""
+    return pa.StructArray.from_arrays([known], names=["answer"])
+
+
 def extracted(known: pa.Array, columns: Columns) -> pa.Array:
-    """The answers (texts) that are JSON and valid under their schema, the others NULL."""
+    """The texts that are JSON and valid under their schema, NULL for the others, as the fields of structs."""
     rows = zip(known.to_pylist(), columns[1].to_pylist(), strict=True)
-    return pa.array([a if a is not None and _valid(a, schema) else None for a, schema in rows], pa.string())
+    valid = pa.array([a if a is not None and _valid(a, schema) else None for a, schema in rows], pa.string())
+    return text(valid, columns)
 
 
 def _valid(answer: str, schema: str) -> bool:

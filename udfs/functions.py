@@ -35,6 +35,9 @@ _PLAN = pa.struct(
 _TEXT, _NUMBER, _COUNT, _TEXTS = pa.string(), pa.float64(), pa.int64(), pa.list_(pa.string())
 _SQL = {_TEXT: "VARCHAR", _NUMBER: "DOUBLE", _COUNT: "BIGINT", pa.int32(): "INTEGER", pa.bool_(): "BOOLEAN"}
 _SQL |= {pa.date32(): "DATE"}
+# Text comes as a struct: a function that gives plain text DuckDB works out for a whole dictionary of compressed
+# questions, those of rows that nobody wants among them.
+_ANSWER = pa.struct([pa.field("answer", _TEXT)])
 _MOST_TOKENS = 2**31 - 1
 
 Vector = Callable[..., pa.Array]
@@ -91,10 +94,10 @@ def _functions(calls: Calls) -> dict[str, _Raw]:
         "plan": _Raw(functools.partial(_plan, calls), [_TEXT, _NUMBER, _NUMBER, _NUMBER], _PLAN),
         "answers": answers,
         "samples": answers._replace(side_effects=True),
-        "texts": raw(calls.answers, forms.asked, forms.as_known, question, _TEXT, "answer"),
+        "texts": raw(calls.answers, forms.asked, forms.text, question, _ANSWER, "answer"),
         "choices": raw(calls.answers, forms.choices, forms.chosen, among, forms.CHOICE),
-        "labels": raw(calls.answers, forms.labels, forms.as_known, among, _TEXT, "answer"),
-        "extracts": raw(calls.answers, forms.extracts, forms.extracted, shaped, _TEXT, "answer"),
+        "labels": raw(calls.answers, forms.labels, forms.text, among, _ANSWER, "answer"),
+        "extracts": raw(calls.answers, forms.extracts, forms.extracted, shaped, _ANSWER, "answer"),
         "routes": raw(calls.routes, forms.plain, forms.as_known, [_TEXT], ROUTE),
         "scores": raw(calls.scores, forms.plain, forms.as_known, [_TEXT], SCORES),
         **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},

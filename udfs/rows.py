@@ -14,7 +14,6 @@ class Rows:
 
     def __init__(self, kind: pa.DataType) -> None:
         self.kind = kind
-        self._null: pa.Array = pa.array([None], kind)  # its fields are NULL too
         self.clear()
 
     def __len__(self) -> int:
@@ -34,7 +33,7 @@ class Rows:
         there = np.unique(part).tolist()
         if len(there) == 1 and there[0] >= 0:  # as good as always
             return _field(self._parts[there[0]], field).take(pa.array(numbers - self._starts[there[0]]))
-        pieces = [_field(self._null, field)]
+        pieces = [pa.nulls(1, self.kind if field is None else self.kind.field(field).type)]
         source = np.zeros(len(numbers), np.int64)  # of each number, its place in the pieces laid end to end
         for p in (p for p in there if p >= 0):
             at = np.flatnonzero(part == p)

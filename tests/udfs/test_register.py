@@ -42,6 +42,21 @@ def test_threads_of_duckdb_share_what_is_known(plain: duckdb.DuckDBPyConnection,
     assert did().generated == 40
 
 
+@pytest.mark.parametrize(
+    "call", ["leeroo_answer(q)", "leeroo(q)", "leeroo_label(q, ['a', 'b'])", "leeroo_choice(q, ['a', 'b'])"]
+)
+def test_rows_that_nobody_wants_are_not_asked(
+    pool_file: Path, store: Path, tmp_path: Path, did: DidSince, call: str
+) -> None:
+    """Questions that a file keeps as a dictionary are asked for the rows of the statement alone."""
+    path = str(tmp_path / "my.duckdb")
+    duckdb.connect(path).execute(TABLE.replace("AS question", "AS q")).close()
+    with duckdb.connect(path) as con:
+        leeroo.register(con, pool=pool_file, store=store)
+        con.execute(f"SELECT {call} FROM t WHERE id = 1").fetchall()
+        assert con.execute("SELECT rows FROM leeroo_runs()").fetchall() == [(1,)]
+
+
 def test_a_second_statement_pays_nothing(plain: duckdb.DuckDBPyConnection) -> None:
     """cost_usd is what the statement paid: nothing, when an earlier one had paid."""
     spend = "SELECT sum(cost) FROM (SELECT DISTINCT question, leeroo(question).cost_usd AS cost FROM t)"
