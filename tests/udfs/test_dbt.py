@@ -72,17 +72,7 @@ def project(tmp_path: Path, pool_file: Path, monkeypatch: pytest.MonkeyPatch) ->
     DuckDBConnectionManager.close_all_connections()
 
 
-@pytest.mark.parametrize(
-    "output",
-    [
-        pytest.param({"disable_transactions": "true"}, id="statement by statement"),
-        pytest.param(
-            {},
-            id="in a transaction",
-            marks=pytest.mark.xfail(strict=True, reason="statements in a transaction are answered vector by vector"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("output", [{}, {"disable_transactions": "true"}])
 def test_a_model_is_one_batch(project: Project, did: DidSince, output: dict[str, str]) -> None:
     """A model of 5,000 rows is answered as one batch, whether dbt runs it inside BEGIN and COMMIT or not."""
     project.configure(CONFIG, **output)

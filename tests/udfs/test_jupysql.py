@@ -50,16 +50,7 @@ def run(con: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     InteractiveShell.clear_instance()
 
 
-@pytest.mark.parametrize(
-    "to",
-    [
-        "con",
-        pytest.param(
-            "engine",
-            marks=pytest.mark.xfail(strict=True, reason="statements in a transaction are answered vector by vector"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("to", ["con", "engine"])
 def test_a_statement_is_one_batch(run: Run, did: DidSince, to: str) -> None:
     """A statement over 5,000 rows is one batch."""
     run(f"%sql {to}")

@@ -64,7 +64,6 @@ def _pandas(engine: sa.Engine) -> int:
     return len(frame.drop_duplicates())
 
 
-@pytest.mark.xfail(strict=True, reason="statements in a transaction are answered vector by vector")
 @pytest.mark.parametrize("ask", [_text, _core, _insert, _pandas])
 def test_a_statement_is_one_batch(engine: sa.Engine, did: DidSince, ask: Callable[[sa.Engine], int]) -> None:
     """Each statement over 5,000 rows is one batch, inside the transaction that SQLAlchemy begins for it."""
