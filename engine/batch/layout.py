@@ -1,10 +1,11 @@
 """Layout: prompts made of a task and fields, written so that rows share as much of their beginnings as they can.
 
 A task is text with {names} in it: "Is {review} about {product}?". To people, to the router and to the answer store,
-the question is the task with the fields filled in. The expert is shown the task first, which all rows share, and the
-fields after it, one to a line, those first whose values are long and come again and again; rows are asked in the order
-of their prompts, so that what is shared is computed once. After Liu et al., "Optimizing LLM Queries in Relational Data
-Analytics Workloads" (2024): the order of fields is found greedily by what it saves, one order for all rows of a task.
+the question is the task with the fields filled in, and so the expert is shown it, unless that hides too much of what
+rows have in common. Then the task comes first, which all rows share, and the fields after it, one to a line, those
+first whose values are long and come again and again; rows are asked in the order of their prompts, so that what is
+shared is computed once. After Liu et al., "Optimizing LLM Queries in Relational Data Analytics Workloads" (2024): the
+order of fields is found greedily by what it saves, one order for all rows of a task.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from collections.abc import Mapping
 
 import duckdb
 
+# The part of all bytes in fields that laying them out must save: a question reads better with its fields filled in.
+_WORTH_IT = 0.2
 _PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
@@ -38,35 +41,40 @@ def text_of(value: object) -> str:
 
 
 def lay_out(con: duckdb.DuckDBPyConnection) -> None:
-    """Write the prompts of questions of more than one field into the column `laid_out` of the table `questions`."""
+    """Write the prompts of questions that are laid out into the column `laid_out` of the table `questions`."""
     for (task,) in con.execute("SELECT DISTINCT task FROM questions WHERE fields IS NOT NULL").fetchall():
-        fielded = list(names(task))
+        fielded = names(task)
         if len(fielded) < 2:
             continue
         # A name is letters, digits and underscores; as a path into JSON, text comes without its quotes.
         values = ", ".join(f"json_extract_string(fields, '$.{name}') AS \"{name}\"" for name in fielded)
         con.execute(f"CREATE OR REPLACE TEMP TABLE laying AS SELECT id, {values} FROM questions WHERE task = ?", [task])
-        lines = ", ".join(f"chr(10) || '{{{name}}}: ' || \"{name}\"" for name in _order(con, fielded))
-        shown = _PLACE.sub(lambda found: found[0] if found[1] else found[0][0], task)
-        con.execute(
-            f"UPDATE questions SET laid_out = concat(?, chr(10), {lines}) FROM laying WHERE laying.id = questions.id",
-            [shown],
-        )
+        order = _order(con, fielded)
+        if order is not None:
+            lines = ", ".join(f"chr(10) || '{{{name}}}: ' || \"{name}\"" for name in order)
+            shown = _PLACE.sub(lambda found: found[0] if found[1] else found[0][0], task)
+            con.execute(
+                f"UPDATE questions SET laid_out = concat(?, chr(10), {lines}) FROM laying"
+                " WHERE laying.id = questions.id",
+                [shown],
+            )
     con.execute("DROP TABLE IF EXISTS laying")
 
 
-def _order(con: duckdb.DuckDBPyConnection, fielded: list[str]) -> list[str]:
-    """The fields of the table `laying`, each next one that saves most bytes among rows that are alike so far."""
+def _order(con: duckdb.DuckDBPyConnection, fielded: tuple[str, ...]) -> list[str] | None:
+    """The order in which the fields of the table `laying` share most; None where filling them in is about as good."""
     order: list[str] = []
-    rest = list(fielded)
-    while len(rest) > 1:
-        saved = {}
-        for name in rest:
-            alike = ", ".join(f'"{field}"' for field in [*order, name])
-            saved[name] = con.execute(
-                f"SELECT sum(bytes * (rows - 1)) FROM"
-                f' (SELECT any_value(strlen("{name}")) AS bytes, count(*) AS rows FROM laying GROUP BY {alike})'
-            ).fetchall()[0][0]
-        order.append(max(rest, key=saved.__getitem__))
-        rest.remove(order[-1])
-    return order + rest
+    while len(order) < len(fielded):
+        rest = [name for name in fielded if name not in order]
+        order.append(max(rest, key=lambda name: _shared(con, [*order, name])))
+    bytes_of = " + ".join(f'strlen("{name}")' for name in fielded)
+    whole = con.execute(f"SELECT sum({bytes_of}) FROM laying").fetchall()[0][0]
+    gain = sum(_shared(con, order[:n]) - _shared(con, list(fielded[:n])) for n in range(1, len(order) + 1))
+    return order if gain > _WORTH_IT * whole else None
+
+
+def _shared(con: duckdb.DuckDBPyConnection, fields: list[str]) -> int:
+    """How many bytes of the last of these fields follow on a beginning that another row has too, itself included."""
+    alike = ", ".join(f'"{name}"' for name in fields)
+    query = f'SELECT any_value(strlen("{fields[-1]}")) AS bytes, count(*) AS rows FROM laying GROUP BY {alike}'
+    return int(con.execute(f"SELECT sum(bytes * (rows - 1)) FROM ({query})").fetchall()[0][0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,17 +59,32 @@ def test_it_goes_with_the_other_arguments(con: Connection, did: DidSince) -> Non
     assert did().generated == 1 + 3
 
 
-def test_what_the_expert_is_shown(api: Any, tmp_path: Path, store: Path) -> None:
-    """The task first, then the fields, the one that rows share most before the others; known answers stay known."""
+@pytest.fixture
+def remote(api: Any, tmp_path: Path, store: Path) -> Iterator[Connection]:
+    """A connection over a server that tells what it was asked."""
     (tmp_path / "pool.toml").write_text(
         f'[[expert]]\nname = "e"\nmodel = "m"\nbackend = "openai"\nbase_url = "{api.url}"\n'
         "usd_per_m_input = 1\nusd_per_m_output = 1\n"
     )
-    ask = "SELECT leeroo_answer('Is {review} about {product}?', {'review': 'text ' || i, 'product': 'P' || i % 2})"
     with connect(pool=tmp_path / "pool.toml", store=store) as con:
-        con.execute(f"{ask} FROM range(4) r(i)")
-        assert sorted(api.asked) == sorted(
-            f"Is {{review}} about {{product}}?\n\n{{product}}: P{i % 2}\n{{review}}: text {i}" for i in range(4)
-        )
-        con.execute(f"{ask} FROM range(5) r(i)")
-    assert sum(api.asked.values()) == 5
+        yield con
+
+
+def test_what_rows_share_is_shown_first(remote: Connection, api: Any) -> None:
+    """The task, then the fields, that which rows share most before the others; known answers stay known."""
+    product = "a kettle with a very long description, number "
+    ask = f"SELECT leeroo_answer('Is {{review}} about {{product}}?', {{'review': 'text ' || i, 'product': '{product}' || i % 2}})"
+    remote.execute(f"{ask} FROM range(8) r(i)")
+    assert sorted(api.asked) == sorted(
+        f"Is {{review}} about {{product}}?\n\n{{product}}: {product}{i % 2}\n{{review}}: text {i}" for i in range(8)
+    )
+    remote.execute(f"{ask} FROM range(9) r(i)")
+    assert sum(api.asked.values()) == 9
+
+
+def test_where_little_is_shared_fields_are_filled_in(remote: Connection, api: Any) -> None:
+    """A question that reads well is worth a few tokens."""
+    remote.execute(
+        "SELECT leeroo_answer('Is {review} about {product}?', {'review': 'text ' || i, 'product': 'P' || i}) FROM range(4) r(i)"
+    )
+    assert sorted(api.asked) == [f"Is text {i} about P{i}?" for i in range(4)]

@@ -1,0 +1,69 @@
+"""Prompts made of fields: what rows share comes first."""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import pytest
+
+from leeroo.engine.batch.layout import filled, lay_out, names
+
+
+def _laid_out(task: str, rows: list[dict[str, object]]) -> list[str | None]:
+    con = duckdb.connect()
+    con.execute("CREATE TABLE questions (id BIGINT, task VARCHAR, fields VARCHAR, laid_out VARCHAR)")
+    for i, row in enumerate(rows):
+        con.execute("INSERT INTO questions VALUES (?, ?, ?, NULL)", [i, task, json.dumps(row)])
+    lay_out(con)
+    return [text for (text,) in con.execute("SELECT laid_out FROM questions ORDER BY id").fetchall()]
+
+
+def test_names_and_filling() -> None:
+    """Names are told apart from braces that stand for themselves; what is no text is written as JSON."""
+    task = "{{x}} {a} of {b_2}: {a} { c } {}"
+    assert names(task) == ("a", "b_2")
+    assert filled(task, {"a": "A", "b_2": [1, "é"]}) == '{x} A of [1, "é"]: A { c } {}'
+
+
+def test_the_field_that_saves_most_comes_first() -> None:
+    """By bytes times repetitions: a long text shared by few before a word shared by all, given that both are shared."""
+    rows: list[dict[str, object]] = [
+        {"word": "no", "unique": f"number {i}", "long": f"long text {i % 2} " * 20} for i in range(8)
+    ]
+    laid_out = _laid_out("{unique} {word} {long}", rows)
+    assert laid_out[3] == (
+        f"{{unique}} {{word}} {{long}}\n\n{{long}}: {rows[3]['long']}\n{{word}}: no\n{{unique}}: number 3"
+    )
+
+
+def test_rows_that_share_beginnings_lie_together() -> None:
+    """Among what is alike so far: the second field is chosen within the groups of the first."""
+    rows: list[dict[str, object]] = [
+        {"a": f"A{i // 4}" * 50, "b": f"B{i // 2}" * 40, "c": f"C{i % 2}" * 45, "d": i} for i in range(8)
+    ]
+    # Within one a, b and c come again as often as each other, and c is longer; then nothing more is shared.
+    text = _laid_out("{d} {b} {c} {a}", rows)[0]
+    assert text is not None
+    assert [line[1] for line in text.splitlines()[2:]] == ["a", "c", "d", "b"]
+
+
+@pytest.mark.parametrize(
+    ("task", "rows"),
+    [
+        ("{a} and {b}", [{"a": f"a{i}", "b": f"b{i}"} for i in range(4)]),
+        ("{a} and {b}", [{"a": "the same for all rows " * 9, "b": i} for i in range(4)]),
+        ("only {a}", [{"a": "the same"}] * 4),
+    ],
+    ids=["nothing is shared", "what is shared comes first as it is", "one field"],
+)
+def test_where_it_gains_nothing_fields_are_filled_in(task: str, rows: list[dict[str, object]]) -> None:
+    """No layout is better than the question as it was written."""
+    assert _laid_out(task, rows) == [None] * len(rows)
+
+
+def test_text_comes_as_it_is() -> None:
+    """Quotes, line breaks and braces of a field are not touched, and two braces of the task are one."""
+    rows: list[dict[str, object]] = [{"a": f"{i}", "b": 'say "{x}"\nor not ' * 9} for i in range(4)]
+    text = _laid_out("{{json}} {a} {b}", rows)[2]
+    assert text == "{json} {a} {b}\n\n{b}: " + 'say "{x}"\nor not ' * 9 + "\n{a}: 2"
