@@ -100,7 +100,7 @@ class Engine:
         """
         with self._my_turn():
             job = self._start(reader, criteria)
-            with _given_up(job.scratch, job.run):
+            with _given_up(job.scratch, job.meter, job.run):
                 while job.open.any():
                     planning.plan(job.scratch.con, assign(job), job.run.run)
                     job.meter.stage("generate")
@@ -132,7 +132,12 @@ class Engine:
             job.scratch.con.unregister("chosen")
             release(job.run)
             job.meter.stage("write")
-            return beside(job.scratch, job.spool, ROUTED, ROUTES, criteria.prefix, job.scratch.close)
+
+            def done() -> None:
+                job.scratch.close()
+                job.meter.stage("done")
+
+            return beside(job.scratch, job.spool, ROUTED, ROUTES, criteria.prefix, done)
 
     def explain(self, reader: pa.RecordBatchReader, criteria: Criteria) -> Estimate:
         """Tell what answering every row would take, and generate nothing.
@@ -143,10 +148,11 @@ class Engine:
         """
         with self._my_turn():
             job = self._start(reader, criteria, explained=True)
-            with _given_up(job.scratch):
+            with _given_up(job.scratch, job.meter):
                 planning.plan(job.scratch.con, assign(job), job.run.run)
                 told = estimate(job, self._engines)
             job.scratch.close()
+            job.meter.stage("done")
             return told
 
     def scores(self, questions: Sequence[str]) -> list[dict[str, float]]:
@@ -228,7 +234,7 @@ class Engine:
         meter = Meter(self.on_progress)
         experts, down = self._candidates(criteria, meter)
         scratch = Scratch(self.store.scratch)
-        with _given_up(scratch):
+        with _given_up(scratch, meter):
             meter.stage("read")
             table = spool(reader, criteria, scratch)
             facts = _facts(scratch, experts)
@@ -370,7 +376,7 @@ def _failure(job: Job) -> str:
 
 
 @contextlib.contextmanager
-def _given_up(scratch: Scratch, run: Run | None = None) -> Iterator[None]:
+def _given_up(scratch: Scratch, meter: Meter, run: Run | None = None) -> Iterator[None]:
     """When what is inside fails: remove the working files, and leave the run to the next of its job.
 
     Raises:
@@ -382,6 +388,7 @@ def _given_up(scratch: Scratch, run: Run | None = None) -> Iterator[None]:
         if run is not None:
             release(run)
         scratch.close()
+        meter.stage("stopped")
         if isinstance(error, (OSError, duckdb.IOException, duckdb.OutOfMemoryException)):
             raise OutputError(f"no room for the working files beside the answer store: {first_line(error)}") from error
         raise

@@ -37,7 +37,7 @@ from leeroo.options import (
 
 if TYPE_CHECKING:
     from leeroo.engine.answer import Engine
-    from leeroo.terminal import Display
+    from leeroo.udfs.bar import Bar
     from leeroo.udfs.connection import Connection
 
 EXIT_DONE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
@@ -95,13 +95,13 @@ def run(
         on_error=on_error,
     )
     check_output(out)
-    with _engine(pool, router, store, progress) as (engine, display):
+    with _engine(pool, router, store, progress) as (engine, bar):
         rows = engine.answer(open_input(source, limit), criteria)
         write_table(rows, out)
         engine.delivered()
-        display.close()
-        summary(display.last, out, max_cost_usd)
-        if display.last.failed:
+        bar.close()
+        summary(bar.last, out, max_cost_usd)
+        if bar.last.failed:
             raise typer.Exit(EXIT_ROWS_FAILED)
 
 
@@ -134,10 +134,10 @@ def route(
         prefix=prefix,
     )
     check_output(out)
-    with _engine(pool, router, store, progress) as (engine, display):
+    with _engine(pool, router, store, progress) as (engine, bar):
         rows = write_table(engine.route(open_input(source, limit), criteria), out)
-        display.close()
-        display.say(f"{rows:,} rows routed: {out}")
+        bar.close()
+        bar.say(f"{rows:,} rows routed: {out}")
 
 
 @app.command(epilog="""Example:  leeroo sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """)
@@ -166,9 +166,9 @@ def sql(
         check_output(out)
     text = sys.stdin.read() if statement == "-" else statement
     options = (db, pool, router, store, max_cost_usd, cost_weight, latency_weight)
-    with _database(*options, progress=progress) as (con, display), _one_line():
+    with _database(*options, progress=progress) as (con, bar), _one_line():
         result = con.sql(text)
-        display.close()
+        bar.close()
         if out is not None and result is not None:
             rows = write_table(result.to_arrow_reader(), out)
             typer.echo(f"{rows:,} rows written: {out}", err=True)
@@ -241,19 +241,17 @@ cli_orchestrator.add_to(app)
 
 
 @contextlib.contextmanager
-def _engine(
-    pool: Path | None, router: Path | None, store: Path | None, progress: bool
-) -> Iterator[tuple[Engine, Display]]:
+def _engine(pool: Path | None, router: Path | None, store: Path | None, progress: bool) -> Iterator[tuple[Engine, Bar]]:
     """An engine that shows its progress."""
     from leeroo.engine.answer import open_engine
-    from leeroo.terminal import Display
+    from leeroo.udfs.bar import Bar
 
-    display = Display(bar=progress)
+    bar = Bar(shown=progress)
     try:
-        with open_engine(pool, router, store, display.show) as engine:
-            yield engine, display
+        with open_engine(pool, router, store, bar.show) as engine:
+            yield engine, bar
     finally:
-        display.close()
+        bar.close()
 
 
 @contextlib.contextmanager
@@ -267,12 +265,12 @@ def _database(
     latency_weight: float,
     *,
     progress: bool = False,
-) -> Iterator[tuple[Connection, Display]]:
+) -> Iterator[tuple[Connection, Bar]]:
     """A connection to a database, that shows the progress of what it answers."""
-    from leeroo.terminal import Display
+    from leeroo.udfs.bar import Bar
     from leeroo.udfs.register import connect
 
-    display = Display(bar=progress)
+    bar = Bar(shown=progress)
     try:
         with connect(
             str(db) if db else ":memory:",
@@ -282,11 +280,11 @@ def _database(
             max_cost_usd=max_cost_usd,
             cost_weight=cost_weight or 0.0,
             latency_weight=latency_weight,
-            on_progress=display.show,
+            on_progress=bar.show,
         ) as con:
-            yield con, display
+            yield con, bar
     finally:
-        display.close()
+        bar.close()
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""What people see on a terminal: the progress bar, the summary of a run, tables."""
+"""What people see on a terminal: the summary of a run, tables."""
 
 from __future__ import annotations
 
@@ -7,82 +7,9 @@ from typing import Any
 
 import duckdb
 from rich.console import Console
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from leeroo.engine.answer import Progress
-
-_STAGES = {
-    "read": "reading",
-    "predict": "predicting",
-    "choose": "choosing",
-    "generate": "answering",
-    "write": "writing",
-    "done": "done",
-}
-
-
-class Display:
-    """Shows the progress of a run on standard error; silent but for warnings where that is no terminal."""
-
-    def __init__(self, *, bar: bool) -> None:
-        self.last = Progress()
-        self._console = Console(stderr=True)
-        self._bar = _bar(self._console) if bar and self._console.is_terminal else None
-        self._task = self._bar.add_task("starting", total=None, facts="") if self._bar else None
-        self._warned = 0
-        if self._bar:
-            self._bar.start()
-
-    def show(self, progress: Progress) -> None:
-        """Take a snapshot of the engine."""
-        for warning in progress.warnings[self._warned :]:
-            self.say(f"warning: {warning}")
-        self._warned = len(progress.warnings)
-        self.last = progress
-        if self._bar and self._task is not None:
-            self._bar.update(
-                self._task,
-                description=_STAGES[progress.stage],
-                total=progress.rows or None,
-                completed=progress.rows_done,
-                facts=_facts(progress),
-            )
-
-    def say(self, line: str) -> None:
-        """Print a line above the bar."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    def close(self) -> None:
-        """Take the bar away."""
-        if self._bar:
-            self._bar.stop()
-
-
-def _bar(console: Console) -> Bar:
-    return Bar(
-        TextColumn("{task.description:<10}"),
-        BarColumn(bar_width=20),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[facts]}"),
-        console=console,
-        transient=True,
-    )
-
-
-def _facts(progress: Progress) -> str:
-    left = "" if progress.seconds_left is None else f", {_seconds(progress.seconds_left)} left"
-    return (
-        f"{progress.rows_done:,}/{progress.rows:,} rows, {progress.tokens_per_s:,.0f} tokens/s,"
-        f" ${progress.cost_usd:.6g}{left}"
-    )
-
-
-def _seconds(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:

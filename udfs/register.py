@@ -12,6 +12,7 @@ import duckdb
 
 from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.batch.progress import Listener
+from leeroo.udfs.bar import Bar
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.registration import Registration
 from leeroo.udfs.statement import Explanation, statements
@@ -49,7 +50,8 @@ def connect(
         max_cost_usd: No statement spends more.
         cost_weight: Score points that a dollar is worth, in the place of a budget.
         latency_weight: Score points that a second is worth.
-        on_progress: Called a few times a second with a `Progress` while questions are answered.
+        on_progress: Called a few times a second with a `Progress` while questions are answered. Without it there
+            is a progress bar on a terminal and in a notebook, and warnings go to standard error.
 
     Raises:
         UsageError: an option, the pool or the router is wrong.
@@ -179,4 +181,4 @@ def _opened(
     on_progress: Listener | None,
 ) -> tuple[Engine, Criteria]:
     criteria = Criteria(max_cost_usd=max_cost_usd, cost_weight=cost_weight, latency_weight=latency_weight)
-    return open_engine(pool, router, store, on_progress), criteria
+    return open_engine(pool, router, store, on_progress or Bar().show), criteria

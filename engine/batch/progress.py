@@ -30,7 +30,7 @@ class ExpertTotals:
 class Progress:
     """How far a run is."""
 
-    stage: str = "read"  # 'read', 'predict', 'choose', 'generate', 'write', 'done'
+    stage: str = "read"  # 'read', 'predict', 'choose', 'generate', 'write'; at the end 'done' or 'stopped'
     rows: int = 0
     rows_done: int = 0
     failed: int = 0  # rows with an error

@@ -1,0 +1,62 @@
+"""The progress bar: there while something is answered on a terminal, gone afterwards, and silent elsewhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import leeroo
+from leeroo.udfs import bar
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """What is written to a terminal."""
+    written = io.StringIO()
+    monkeypatch.setattr(bar, "Console", lambda **_: Console(file=written, force_terminal=True, width=100))
+    return written
+
+
+@pytest.fixture
+def slow_pool(pool_file: Path) -> Path:
+    """The pool, in which 'small' takes its time."""
+    pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 400\n")
+    return pool_file
+
+
+ASK = "SELECT leeroo_answer('What is ' || i || ' plus ' || i || '?', expert := 'small') FROM range(40) r(i)"
+
+
+def test_a_statement_shows_how_far_it_is(terminal: io.StringIO, slow_pool: Path, store: Path) -> None:
+    """Stage, rows, tokens per second and dollars; the cursor is given back at the end."""
+    with leeroo.connect(pool=slow_pool, store=store) as con:
+        con.execute(ASK)
+        first = terminal.getvalue()
+        con.execute(ASK.replace("(40)", "(3)"))
+    assert "answering" in first
+    assert "/40 rows" in first
+    assert first.count("\x1b[?25l") == first.count("\x1b[?25h") == 1  # the cursor is hidden, and shown again
+    assert terminal.getvalue() == first  # nothing new to answer, nothing to show
+
+
+def test_what_breaks_off_takes_its_bar_with_it(terminal: io.StringIO, pool_file: Path, store: Path) -> None:
+    """No bar stays behind an error."""
+    pool_file.write_text(pool_file.read_text() + "[expert.engine]\nspeed = 1\n")
+    with leeroo.connect(pool=pool_file, store=store) as con, pytest.raises(leeroo.LeerooError):
+        con.execute(ASK)
+    assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h")
+
+
+def test_elsewhere_only_warnings_are_shown(
+    slow_pool: Path, store: Path, capsys: pytest.CaptureFixture[str], did: Callable[[], Any]
+) -> None:
+    """Nothing is written where there is no terminal."""
+    with leeroo.connect(pool=slow_pool, store=store) as con:
+        con.execute(ASK)
+    assert did().generated == 40
+    assert capsys.readouterr() == ("", "")

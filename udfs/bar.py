@@ -1,0 +1,84 @@
+"""A progress bar on standard error, for terminals and notebooks; elsewhere only warnings are shown."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn
+from rich.progress import Progress as Columns
+
+from leeroo.engine.answer import Progress
+
+_STAGES = {
+    "read": "reading",
+    "predict": "predicting",
+    "choose": "choosing",
+    "generate": "answering",
+    "write": "writing",
+}
+
+
+class Bar:
+    """Shows the progress of runs, one after the other, as long as each lasts."""
+
+    def __init__(self, *, shown: bool = True) -> None:
+        self.last = Progress()
+        self._console = Console(stderr=True)
+        self._shown = shown and (self._console.is_terminal or self._console.is_jupyter)
+        self._columns: Columns | None = None
+        self._task = TaskID(0)
+
+    def show(self, progress: Progress) -> None:
+        """Take a snapshot of an engine."""
+        for warning in progress.warnings:
+            if warning not in self.last.warnings:
+                self.say(f"warning: {warning}")
+        self.last = progress
+        if progress.stage not in _STAGES:
+            self.close()
+        elif self._shown:
+            if self._columns is None:
+                self._columns = _columns(self._console)
+                self._task = self._columns.add_task("starting", total=None, facts="")
+                self._columns.start()
+            self._columns.update(
+                self._task,
+                description=_STAGES[progress.stage],
+                total=progress.rows or None,
+                completed=progress.rows_done,
+                facts=_facts(progress),
+            )
+
+    def say(self, line: str) -> None:
+        """Print a line, above the bar if there is one."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._columns is not None:
+            self._columns.stop()
+            self._columns = None
+
+
+def _columns(console: Console) -> Columns:
+    return Columns(
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=20),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[facts]}"),
+        console=console,
+        transient=True,
+    )
+
+
+def _facts(progress: Progress) -> str:
+    left = "" if progress.seconds_left is None else f", {_seconds(progress.seconds_left)} left"
+    return (
+        f"{progress.rows_done:,}/{progress.rows:,} rows, {progress.tokens_per_s:,.0f} tokens/s,"
+        f" ${progress.cost_usd:.6g}{left}"
+    )
+
+
+def _seconds(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
