@@ -45,9 +45,14 @@ def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> l
     lines += [f"{count:,} x {error}" for error, count in progress.errors.items()]
     lines += [
         f"spent ${progress.cost_usd:.6f}{within}; the list cost of all rows is ${progress.list_cost_usd:.6f}",
-        f"{progress.seconds:.1f} s: {out}",
+        f"{progress.seconds:.1f} s{_shared(progress)}: {out}",
     ]
     return lines
+
+
+def _shared(progress: Progress) -> str:
+    share = progress.cached_share or 0.0
+    return f", {share:.0%} of the prompt tokens shared with other rows and computed once" if share >= 0.01 else ""
 
 
 def print_experts(experts: list[dict[str, Any]]) -> None:

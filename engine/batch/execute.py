@@ -199,6 +199,9 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
     flight.back += len(ids)
     for name in flight.tokens:
         flight.tokens[name] += pc.sum(batch.column(name)).as_py() or 0
+    told = batch.filter(batch.column("cached_tokens").is_valid())
+    if told.num_rows:
+        job.meter.read(*(pc.sum(told.column(name)).as_py() or 0 for name in ("prompt_tokens", "cached_tokens")))
     experts = np.array([expert for _, _, expert, _ in sent], dtype=np.int32)
     failed = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
     costs = np.where(failed, 0.0, list_cost(batch, job.usd_per_m[experts]))
