@@ -61,9 +61,12 @@ def open_input(source: str | Path, limit: int | None = None) -> pa.RecordBatchRe
     mended = [_mended(path) for path in paths] if reader == "read_json" else []
     files = [copy.name if copy else path for copy, path in zip(mended, paths, strict=True)] if mended else paths
     options = ", format = 'newline_delimited'" if reader == "read_json" and not name.endswith(".json") else ""
-    query = f"FROM {reader}($files{options})" + (f" LIMIT {int(limit)}" if limit is not None else "")
+    query = f"FROM {reader}(getvariable('files'){options})" + (f" LIMIT {int(limit)}" if limit is not None else "")
     try:
-        stream = duckdb.connect().execute(query, {"files": files}).to_arrow_reader(_BATCH_ROWS)
+        con = duckdb.connect()
+        # No parameter: with one DuckDB 1.5 would hold the whole table in memory; DuckDB 2 would after `execute`.
+        con.execute("SET VARIABLE files = $files", {"files": files})
+        stream = con.sql(query).to_arrow_reader(_BATCH_ROWS)
     except duckdb.Error as error:
         raise InputError(_unreadable(shown, files, reader, error)) from error
     return pa.RecordBatchReader.from_batches(stream.schema, _batches(stream, shown, files, reader, [held, *mended]))

@@ -34,8 +34,8 @@ SELECT q.question, q.prompt, o.query_id IS NOT NULL AS recorded, {response} AS a
        {prediction}::VARCHAR AS prediction,
        {prompt_tokens}::INTEGER AS prompt_tokens, {completion_tokens}::INTEGER AS completion_tokens,
        {cost_usd}::DOUBLE AS list_cost_usd, o.score::DOUBLE AS recorded_score
-FROM read_parquet($queries) q
-LEFT JOIN (FROM read_parquet($outcomes) WHERE expert = $expert) o USING (query_id)
+FROM read_parquet(getvariable('queries')) q
+LEFT JOIN (FROM read_parquet(getvariable('outcomes')) WHERE expert = getvariable('expert')) o USING (query_id)
 {responses}
 """
 
@@ -163,17 +163,20 @@ def _read(folder: Path, expert: str) -> pa.Table:
         for name in ("prediction", "prompt_tokens", "completion_tokens", "cost_usd")
     }
     texts = [f"o.{name}" for name in ("response", "prediction") if name in there]
-    parameters = {"queries": str(folder / "queries.parquet"), "outcomes": outcomes, "expert": expert}
+    variables = {"queries": str(folder / "queries.parquet"), "outcomes": outcomes, "expert": expert}
     responses = ""
     if list(folder.glob("responses*.parquet")):
         responses = (
-            "LEFT JOIN (SELECT query_id, any_value(response) AS response FROM read_parquet($responses)"
-            " WHERE expert = $expert GROUP BY query_id) r USING (query_id)"
+            "LEFT JOIN (SELECT query_id, any_value(response) AS response FROM read_parquet(getvariable('responses'))"
+            " WHERE expert = getvariable('expert') GROUP BY query_id) r USING (query_id)"
         )
         texts.insert(1 if "response" in there else 0, "r.response")
-        parameters["responses"] = str(folder / "responses*.parquet")
+        variables["responses"] = str(folder / "responses*.parquet")
     response = f"coalesce({', '.join(texts)}, NULL)::VARCHAR"
-    return con.execute(_RECORDED.format(response=response, responses=responses, **columns), parameters).to_arrow_table()
+    # No parameters: with them DuckDB 1.5 would hold all of it in memory twice, and DuckDB 2 after `execute`.
+    for name, value in variables.items():
+        con.execute(f"SET VARIABLE {name} = $value", {"value": value})
+    return con.sql(_RECORDED.format(response=response, responses=responses, **columns)).to_arrow_table()
 
 
 def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int]]:

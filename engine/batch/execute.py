@@ -30,7 +30,7 @@ _PENDING = """
 SELECT id, expert, expected, predicted_score, asked, question, prompt, system, max_tokens, temperature, choices,
        json_schema, key
 FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)
-WHERE wave = $wave ORDER BY system, prompt, id
+WHERE wave = {wave} ORDER BY system, prompt, id
 """
 
 _SETTLE_FOUND = """
@@ -59,7 +59,7 @@ def take_up(job: Job) -> None:
     job.taken_up = True
     cursor = job.scratch.cursor()
     cursor.register("own", job.store.of_run(job.run))
-    own = cursor.execute(_SETTLE_OWN).to_arrow_table().cast(SETTLED)
+    own = cursor.sql(_SETTLE_OWN).to_arrow_table().cast(SETTLED)
     ids, experts = own.column("id").to_numpy(), own.column("expert").to_numpy()
     job.ledger.observe(experts, job.forecast.costs[ids, experts], own.column("cost_usd").to_numpy())
     if job.forecast.known:
@@ -73,7 +73,7 @@ def look_up(job: Job, *, twins: bool = False) -> None:
     """Settle the planned questions whose answers the store has, at no cost: all but the twins, or the twins."""
     cursor = job.scratch.cursor()
     which = "SEMI" if twins else "ANTI"
-    wanted = job.scratch.cursor().execute(
+    wanted = job.scratch.cursor().sql(
         f"SELECT id, key, expert, predicted_score FROM plan {which} JOIN twins USING (id) ANTI JOIN settled USING (id)"
     )
     for batch in wanted.to_arrow_reader(_LOOK_UP_ROWS):
@@ -81,7 +81,7 @@ def look_up(job: Job, *, twins: bool = False) -> None:
         if found.num_rows:
             cursor.register("found", found)
             cursor.register("wanted", pa.Table.from_batches([batch]))
-            job.settle(cursor.execute(_SETTLE_FOUND).to_arrow_table().cast(SETTLED), stored=True)
+            job.settle(cursor.sql(_SETTLE_FOUND).to_arrow_table().cast(SETTLED), stored=True)
     job.flush()
     left = "SELECT coalesce(sum(expected), 0) FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)"
     job.ledger.plan(float(cursor.execute(left).fetchall()[0][0]))
@@ -110,8 +110,7 @@ def execute(job: Job, wave: Wave, engines: Engines) -> bool:
         Whether to go on with the next wave; if not, what is open should be chosen anew first.
 
     """
-    cursor = job.scratch.cursor().execute(_PENDING, {"wave": wave.number})
-    pending = cursor.to_arrow_reader(_HAND_OUT_ROWS)
+    pending = job.scratch.cursor().sql(_PENDING.format(wave=wave.number)).to_arrow_reader(_HAND_OUT_ROWS)
     flight = _Flight(wave)
     requests = _hand_out(job, flight, pending)
     first = next(requests, None)  # an engine with nothing to do is not loaded

@@ -63,7 +63,7 @@ def forecast(
     kept = _on_disk(scratch, "tokens", (n, len(experts), 2)) if keep_tokens else None
     reader = (
         scratch.cursor()
-        .execute(
+        .sql(
             "SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens,"
             " coalesce(strlen(form), 0) + greatest(coalesce(strlen(laid_out), 0) - strlen(question), 0) AS form,"
             " list_max([strlen(choice) for choice in choices]) AS choice FROM questions ORDER BY id"

@@ -42,7 +42,12 @@ class Scratch:
         self.con.execute("SET temp_directory = $folder", {"folder": str(self.folder / "spill")})
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A second connection to the same database, to read one result while another is written."""
+        """A second connection to the same database, to read one result while another is written.
+
+        Arrow is read from its `sql`, without parameters. DuckDB 2 keeps all rows of an `execute` in memory before they
+        become Arrow, and loses their order where insertion order is not preserved; 1.5 keeps all rows of a `sql` with
+        parameters in memory.
+        """
         return self.con.cursor()
 
     def close(self) -> None:

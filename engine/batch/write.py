@@ -63,7 +63,7 @@ def _zip(
     scratch: Scratch, spool: Spool, query: str, added: pa.Schema, schema: pa.Schema, done: Callable[[], None]
 ) -> Iterator[pa.RecordBatch]:
     try:
-        answers = _Slices(scratch.cursor().execute(query).to_arrow_reader(65_536), added)
+        answers = _Slices(scratch.cursor().sql(query).to_arrow_reader(65_536), added)
         with pa.OSFile(str(spool.kept)) as file, pa.ipc.open_stream(file) as kept:
             for batch in kept:
                 columns = answers.take(batch.num_rows)

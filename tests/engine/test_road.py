@@ -53,6 +53,12 @@ def test_rows_keep_their_order_and_columns(engine: Engine) -> None:
     assert out.column("answer").to_pylist() == [f"large says {2 * (i % 7)}" for i in range(20)]
 
 
+def test_a_long_table_keeps_its_order(engine: Engine, questions: Ask) -> None:
+    """Threads work on many parts of a long table at once, and every row still has its own answer."""
+    out = engine.answer(questions(*(q(i % 40) for i in range(500_000))), Criteria()).read_all()
+    assert out.column("answer").to_pylist() == [f"large says {2 * (i % 40)}" for i in range(500_000)]
+
+
 def test_equal_rows_are_paid_for_once(engine: Engine, questions: Ask) -> None:
     """The first of equal rows carries the cost, all of them the list cost."""
     rows = engine.answer(questions(q(1), q(2), q(1), q(1)), Criteria()).read_all().to_pylist()
