@@ -272,12 +272,15 @@ def from_frame(frame: Any) -> pa.RecordBatchReader:
     Half characters in Python strings, which text cannot hold, become U+FFFD.
 
     Raises:
-        InputError: it is none of these.
+        InputError: it is none of these, or a relation that DuckDB cannot read.
     """
     if isinstance(frame, pa.RecordBatchReader):
         return frame
     if isinstance(frame, duckdb.DuckDBPyRelation):
-        return frame.to_arrow_reader(_BATCH_ROWS)
+        try:
+            return frame.to_arrow_reader(_BATCH_ROWS)
+        except duckdb.Error as error:
+            raise InputError(f"the relation cannot be read: {str(error).splitlines()[0]}") from error
     kind = type(frame).__module__.partition(".")[0]
     if kind == "pandas":
         return _from_pandas(frame).to_reader(_BATCH_ROWS)

@@ -122,6 +122,16 @@ def test_frames_of_every_kind_are_answered_in_kind(pool_file: Path, tmp_path: Pa
     assert relation.project("answer").fetchall() == [(expected[0],)]
 
 
+def test_a_relation_that_cannot_be_read_is_told() -> None:
+    """An error of DuckDB's is one line."""
+    con = duckdb.connect()
+    con.execute("CREATE TABLE t AS SELECT 'a' AS question")
+    gone = con.sql("FROM t")
+    con.execute("DROP TABLE t")
+    with pytest.raises(InputError, match="^the relation cannot be read: .* t does not exist!$"):
+        from_frame(gone)
+
+
 def test_half_characters_in_a_frame_cost_no_other_row(pool_file: Path, tmp_path: Path) -> None:
     """A Python string that is no text is replaced where it is broken; the other rows are answered."""
     frame = pd.DataFrame({"question": ["half \ud83d", "What is 1 plus 1?"]}, dtype="object")
