@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 from types import TracebackType
@@ -19,6 +20,11 @@ class Connection:
 
     Everything else is that connection's own: `fetchall`, `df`, `register`, ... What goes round `sql` and
     `execute` (`executemany`, relations built with methods) is answered vector by vector.
+
+    Either lets go of what was not read of an earlier `execute`. Beyond that DuckDB 2 is stricter than 1.5: while such
+    a result is unread it refuses `register` and to evaluate relations, and while a reader of a relation's rows is open
+    it refuses all but `close`. It refuses neither to a cursor. DuckDB 2.0.1 hears Ctrl-C at once while questions are
+    answered, but while its own threads are at work, as a rule, only when they are done; so it does without us.
 
     Args:
         con: Its own; closed with it.
@@ -52,7 +58,8 @@ class Connection:
     ) -> duckdb.DuckDBPyRelation | None:
         """Run one or more statements; the last becomes a relation if it has rows to show.
 
-        Its answers are known when this returns; the relation itself is evaluated when it is used.
+        Its answers are known when this returns; the relation itself is evaluated when it is used. With DuckDB 2 the
+        count of the rows that a statement wrote is shown, too.
         """
         with self._turn:
             *_todo, _last = statements(self._con, self._registration, query, params)
@@ -91,7 +98,8 @@ class Connection:
     def close(self) -> None:
         """Close the connection and, unless this is a cursor, all loaded models."""
         with self._turn:
-            self._registration.close()
+            with contextlib.suppress(duckdb.Error):  # functions that DuckDB keeps for now have no macro any more
+                self._registration.close()
             self._con.close()
             if self._owner:
                 self._engine.close()

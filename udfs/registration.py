@@ -42,11 +42,23 @@ class Registration:
         self.calls.interrupt()
 
     def close(self) -> None:
-        """Take the functions away; the macros stay on the connection, and name functions that are not there."""
+        """Take the functions away; the macros stay on the connection, and name functions that are not there.
+
+        A result of the connection that was not read to its end ends here.
+
+        Raises:
+            duckdb.Error: a transaction is broken or, with DuckDB 2, a reader of a relation's rows is open.
+
+        """
         con = self._con()
-        while con is not None and self._functions:
-            with contextlib.suppress(duckdb.Error):  # the connection is closed, and they are gone with it
-                con.remove_function(self._functions.pop())
+        if con is None or not self._functions:
+            return
+        with contextlib.suppress(duckdb.ConnectionException):  # the connection is closed, and they are gone with it
+            # With a result open DuckDB 2 removes no function, and 1.5 would bring it back, unusable, when that ends.
+            con.execute("SELECT NULL").fetchall()
+            while self._functions:
+                con.remove_function(self._functions[-1])
+                self._functions.pop()
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import duckdb
-from duckdb import StatementType, token_type
+from duckdb import ExpectedResultType, StatementType, token_type
 
 from leeroo.engine.answer import Estimate
 from leeroo.engine.errors import Interrupted, LeerooError
@@ -51,8 +51,8 @@ def statements(
         return [Statement(con, registration, query, parameters, None)]
     *before, last = parts
     return [
-        *(Statement(con, registration, part.query, None, part.type) for part in before),
-        Statement(con, registration, last.query, parameters, last.type),
+        *(Statement(con, registration, part.query, None, part) for part in before),
+        Statement(con, registration, last.query, parameters, last),
     ]
 
 
@@ -90,8 +90,9 @@ class Statement:
         registration: Registration,
         text: str | duckdb.Statement,
         parameters: object,
-        kind: StatementType | None,
+        parsed: duckdb.Statement | None,
     ) -> None:
+        kind = parsed.type if parsed is not None else None
         self._con = con
         self._registration = registration
         self._calls = registration.calls
@@ -99,11 +100,14 @@ class Statement:
         self._parameters = parameters
         self._rehearsal = _rehearsal(text, kind) if isinstance(text, str) else None
         self._rehearsed_with = parameters
-        if kind == StatementType.EXECUTE and isinstance(text, str):
-            self._rehearsal, self._rehearsed_with = _prepared(con, text)
+        self._executes_prepared = kind == StatementType.EXECUTE
         # The planner works out constants, a call with constant arguments among them: to show a plan costs nothing.
         only_planned = kind == StatementType.EXPLAIN and isinstance(text, str) and "analyze" not in text.casefold()
         self._how = self._calls.collecting if only_planned else contextlib.nullcontext
+        # DuckDB 2 would make a relation without rows of what never has any.
+        self._shows_rows = parsed is None or (
+            kind != StatementType.CREATE and parsed.expected_result_type != [ExpectedResultType.NOTHING]
+        )
 
     def execute(self) -> None:
         """Run it; its result is the connection's."""
@@ -114,8 +118,13 @@ class Statement:
 
     def relation(self, alias: str, *, run: bool = False) -> duckdb.DuckDBPyRelation | None:
         """Make a relation of it, with the answers known; it is run now if it has no rows to show, or with `run`."""
+        if not self._shows_rows:
+            self.execute()
+            return None
         with self._calls.announced():
             self._rehearse()
+            # DuckDB 2 makes no relation while a result of `execute` is not read to its end: this lets go of it.
+            self._con.execute("")
             with self._how(), self._telling():
                 _made = self._con.sql(self._text, alias=alias, params=self._parameters)
                 return _run(_made) if run and _made is not None else _made
@@ -123,6 +132,7 @@ class Statement:
     def explain(self) -> Explanation:
         """Tell what its questions would take, and generate nothing."""
         with self._calls.announced():
+            self._look_up_prepared()
             if self._rehearsal is not None and self._calls_ours():
                 with self._stage() as _stage:
                     self._collect(_stage)
@@ -133,6 +143,7 @@ class Statement:
 
     def _rehearse(self) -> None:
         """Have everything asked that the statement will ask, as far as that can be seen beforehand."""
+        self._look_up_prepared()
         if self._rehearsal is None or not self._calls_ours():
             return
         with self._stage() as _stage:
@@ -141,6 +152,11 @@ class Statement:
                 with self._telling():
                     if not self._calls.ask_collected():
                         return
+
+    def _look_up_prepared(self) -> None:
+        """Rehearse what an EXECUTE runs; it may have been prepared by a statement just before."""
+        if self._executes_prepared and isinstance(self._text, str):
+            self._rehearsal, self._rehearsed_with = _prepared(self._con, self._text)
 
     def _calls_ours(self) -> bool:
         """Whether the planner meets a call of ours, be it in a view or macro."""

@@ -20,6 +20,7 @@ from leeroo.udfs.connection import Connection
 DidSince = Callable[[], Any]
 
 
+@pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result:UserWarning")
 def test_it_fetches_as_duckdb_does(con: Connection) -> None:
     """Everything beside sql and execute is DuckDB's own, and what returns the connection returns this one."""
     statement = "SELECT id, leeroo_answer(question) AS a FROM t WHERE id < 3 ORDER BY id"
@@ -49,6 +50,47 @@ def test_sql_makes_relations(con: Connection, did: DidSince) -> None:
     assert con.execute("SELECT count(a) FROM made").fetchall() == [(40,)]
     assert con.sql("") is None
     assert did() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET VARIABLE a = 1",
+        "CREATE VIEW said AS SELECT leeroo_answer(question) FROM t",
+        "CREATE TABLE said AS SELECT leeroo_answer(question) FROM t",
+        "SELECT 1; DROP TABLE t",
+        "BEGIN; COMMIT",
+    ],
+)
+def test_what_has_no_rows_makes_no_relation(con: Connection, statement: str) -> None:
+    """Statements that can have no rows to show run at once."""
+    assert con.sql(statement) is None
+
+
+@pytest.mark.parametrize(
+    ("statement", "rows"),
+    [
+        ("SELECT leeroo_answer(question) FROM t WHERE id = 1", [("large says 2",)]),
+        ("FROM range(1_000_000); SELECT 42", [(42,)]),
+        (
+            "PIVOT (FROM t WHERE id < 2) ON leeroo_answer(question) USING count(*) GROUP BY id ORDER BY id",
+            [(0, 1, 0), (1, 0, 1)],
+        ),
+        (
+            "FROM range(1_000_000); PIVOT (FROM t WHERE id < 2) ON part USING count(*) GROUP BY id ORDER BY id",
+            [(0, 1, 0), (1, 0, 1)],
+        ),
+        ("EXECUTE ask", [("large says 6",)]),
+        ("CALL range(1)", [(0,)]),
+    ],
+)
+def test_an_unread_result_is_let_go(con: Connection, statement: str, rows: list[Any]) -> None:
+    """A statement runs though nobody has read the rows of the one before it."""
+    con.execute("PREPARE ask AS SELECT leeroo_answer(question) FROM t WHERE id = 3")
+    runs: list[Callable[[str], Any]] = [con.execute, con.sql]
+    for run in runs:
+        assert con.execute("FROM range(1_000_000)").fetchone() == (0,)
+        assert run(statement).fetchall() == rows
 
 
 def test_frames_of_the_caller_are_tables(con: Connection) -> None:
@@ -106,6 +148,15 @@ def test_closing_closes_all(con: Connection, tmp_path: Path, pool_file: Path, st
         other.execute("SELECT 1")
     other.close()
     assert con.execute("SELECT leeroo_answer('What is 1 plus 1?')").fetchall() == [("large says 2",)]
+
+
+def test_closing_with_rows_unread(con: Connection) -> None:
+    """The functions of a cursor go with it, even when it closes amid a result."""
+    functions = "SELECT count(*) FROM duckdb_functions() WHERE function_name LIKE '_leeroo_answers%'"
+    with con.cursor() as cursor:
+        assert con.execute(functions).fetchall() == [(2,)]
+        assert cursor.execute("SELECT leeroo_answer(t.question) FROM t, range(1_000)").fetchone() is not None
+    assert con.execute(functions).fetchall() == [(1,)]
 
 
 def test_wrong_options_are_one_line(tmp_path: Path, pool_file: Path) -> None:
