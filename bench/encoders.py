@@ -31,7 +31,7 @@ def main() -> None:
     asked = parser.parse_args()
     data = Path(os.environ.get("LEEROO_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
     queries = data / "mmlu_gpt4_mixtral" / "queries.parquet"
-    prompts = [text for (text,) in duckdb.sql(f"SELECT prompt FROM '{queries}' ORDER BY hash(query_id)").fetchall()]
+    prompts = [text for (text,) in duckdb.execute(f"SELECT prompt FROM '{queries}' ORDER BY hash(query_id)").fetchall()]
     print(f"{os.cpu_count()} cores\n\n| encoder | questions | seconds | questions a second |\n|---|---|---|---|")
     some = prompts[: asked.questions]
     for encoder, texts in (

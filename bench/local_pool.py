@@ -124,7 +124,7 @@ def record() -> None:
 
 def report(router: Router) -> None:
     """Print accuracy and cost on the test split: each expert, the oracle, and the router's choice under budgets."""
-    rows = duckdb.sql(
+    rows = duckdb.execute(
         f"""SELECT question, list(o.score ORDER BY expert) AS scores, list(o.cost_usd ORDER BY expert) AS costs
             FROM '{DATA}/queries.parquet' q JOIN '{DATA}/outcomes.parquet' o USING (query_id)
             WHERE split = 'test' GROUP BY query_id, question ORDER BY query_id"""

@@ -53,11 +53,12 @@ def part(data: Path, folder: Path, outcomes: str, questions: int | None = None) 
     """A data folder with some of the outcomes, on so many of the training questions."""
     folder.mkdir()
     queries = folder / "queries.parquet"
+    con = duckdb.connect()
     limit = f"LIMIT {questions}" if questions else ""
-    duckdb.sql(f"FROM '{data}/queries.parquet' WHERE split = 'train' ORDER BY hash(query_id) {limit}").write_parquet(
+    con.sql(f"FROM '{data}/queries.parquet' WHERE split = 'train' ORDER BY hash(query_id) {limit}").write_parquet(
         str(queries)
     )
-    duckdb.sql(f"FROM '{data}/outcomes.parquet' SEMI JOIN '{queries}' USING (query_id) WHERE {outcomes}").write_parquet(
+    con.sql(f"FROM '{data}/outcomes.parquet' SEMI JOIN '{queries}' USING (query_id) WHERE {outcomes}").write_parquet(
         str(folder / "outcomes.parquet")
     )
     return folder

@@ -80,11 +80,11 @@ def run(folder: Path) -> tuple[float, float]:
 
 def check(folder: Path, rows: int) -> None:
     """Every row has its own answer, in the order of the input."""
-    wrong = duckdb.sql(
+    wrong = duckdb.execute(
         f"""SELECT count(*) FROM '{folder}/out.parquet' WHERE error IS NOT NULL OR answer != 'It was opened in ' ||
             (1700 + regexp_extract(question, '[0-9]+')::INTEGER % 300)"""
     ).fetchall()[0][0]
-    count, ordered = duckdb.sql(
+    count, ordered = duckdb.execute(
         f"SELECT count(*), bool_and(id = file_row_number)"
         f" FROM read_parquet('{folder}/out.parquet', file_row_number = true)"
     ).fetchall()[0]

@@ -94,7 +94,7 @@ def test_gaps_are_told_to_programs(data_folder: Path) -> None:
 def one_expert(data_folder: Path) -> Path:
     """The data folder with the outcomes of a single expert."""
     file = data_folder / "outcomes.parquet"
-    table = duckdb.sql(f"FROM '{file}' WHERE expert = 'small'").to_arrow_table()
+    table = duckdb.connect().sql(f"FROM '{file}' WHERE expert = 'small'").to_arrow_table()
     file.unlink()
     duckdb.from_arrow(table).write_parquet(str(file))
     return data_folder

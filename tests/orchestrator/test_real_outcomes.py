@@ -45,18 +45,18 @@ def priced(prompt: npt.NDArray[np.float32], completion: npt.NDArray[np.float32],
 def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
     """600 questions of each split of mmlu9: one to learn from, one to try it on."""
     source, folder = shared_data / "mmlu9", tmp_path_factory.mktemp("mmlu9")
-    duckdb.sql(
+    con = duckdb.connect()
+    con.execute(
         f"CREATE TEMP TABLE taken AS FROM '{source}/queries.parquet' "
         f"QUALIFY row_number() OVER (PARTITION BY split ORDER BY hash(query_id)) <= {QUESTIONS}"
     )
-    duckdb.sql("FROM taken").write_parquet(str(folder / "queries.parquet"))
-    outcomes = duckdb.sql(f"FROM '{source}/outcomes.parquet' SEMI JOIN taken USING (query_id)")
+    con.sql("FROM taken").write_parquet(str(folder / "queries.parquet"))
+    outcomes = con.sql(f"FROM '{source}/outcomes.parquet' SEMI JOIN taken USING (query_id)")
     outcomes.write_parquet(str(folder / "outcomes.parquet"))
-    duckdb.sql("DROP TABLE taken")
     router, test = train([folder]), read_outcomes([folder], split="test")
     listed = {
         name: prices
-        for name, *prices in duckdb.sql(
+        for name, *prices in con.sql(
             f"SELECT expert, usd_per_m_input, usd_per_m_output FROM '{source}/experts.parquet'"
         ).fetchall()
     }
