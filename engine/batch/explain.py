@@ -95,7 +95,7 @@ def estimate(job: Job, engines: Engines) -> Estimate:
     """What the plan of a job comes to. The forecast must have kept its tokens."""
     sums = np.zeros((len(job.experts), 6))  # by expert: what `_measure` gives
     stored = stored_rows = 0
-    for batch in job.scratch.cursor().execute(_PLANNED).to_arrow_reader(_CHUNK):
+    for batch in job.scratch.cursor().sql(_PLANNED).to_arrow_reader(_CHUNK):
         known = job.store.look_up(batch.column("key").unique()).column("key").combine_chunks()
         there = pc.is_in(batch.column("key"), value_set=known).to_numpy(zero_copy_only=False)
         stored += int(there.sum())
