@@ -71,7 +71,7 @@ class Calls:
         self.answers = Function(answers, Memo(known_type(engine.pool)))
         self.routes = Function(routes, Memo(ROUTE))
         self.scores = Function(scores, Memo(SCORES))
-        self.met = False  # the planner met a call of ours while this was `collecting`
+        self.met = 0  # calls of ours that the planner met while this was `collecting`
         self.raised: BaseException | None = None  # what a function raised last, before DuckDB made it its own
         self.lock = threading.RLock()  # hold it from looking up to taking the values
         self._functions = (self.answers, self.routes, self.scores)
@@ -117,7 +117,7 @@ class Calls:
         It is the plan that collects, not the connection: a statement that another thread runs on the same
         connection meanwhile gets its answers.
         """
-        self._collector, self.met = threading.get_ident(), False
+        self._collector, self.met = threading.get_ident(), 0
         try:
             yield
         finally:
@@ -138,7 +138,7 @@ class Calls:
             own = {"leeroo_route": self.routes, "leeroo_scores": self.scores}.get(name, self.answers)
             own.names[name] = None
             collects = self._collector == threading.get_ident()
-            self.met = self.met or collects
+            self.met += collects
             return collects
 
     def criteria(self, max_cost_usd: float | None, cost_weight: float | None, latency_weight: float | None) -> Criteria:

@@ -265,9 +265,9 @@ def test_statements_prepared_in_sql(con: Connection, did: DidSince) -> None:
     assert did() == (1, 2)
     con.execute('PREPARE "two words" AS SELECT leeroo_answer(question) FROM t WHERE id = 9')
     assert con.execute('EXECUTE "two words"').fetchall() == [("large says 18",)]
-    assert con.execute("PREPARE next_one AS SELECT leeroo_answer($1); EXECUTE next_one('What is 2 plus 2?')").fetchall() == [
-        ("large says 4",)
-    ]
+    assert con.execute(
+        "PREPARE next_one AS SELECT leeroo_answer($1); EXECUTE next_one('What is 2 plus 2?')"
+    ).fetchall() == [("large says 4",)]
     assert did() == (2, 2)
     with pytest.raises(duckdb.Error, match="nobody"):
         con.execute("EXECUTE nobody(1)")
