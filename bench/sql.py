@@ -3,9 +3,9 @@
     python bench/sql.py [--rows 5000] [--repeats 5] [--vllm 64] [--statements 10000]
 
 On recorded outcomes (questions of `mmlu_pro` in LEEROO_DATA, answered by one expert) every way answers the same
-distinct questions, each time into a new store, in turns; medians. With `--vllm N` also N questions on a real vLLM
-engine, beside a function that sends one request per row to vLLM's OpenAI-compatible server: how other SQL extensions
-ask. With `--statements N`, N statements on one connection, and what they add to the memory of the process.
+distinct questions, each time into a new store, in turns; medians. With `--vllm N` also N short questions of our own on
+a real vLLM engine, beside a function that sends one request per row to vLLM's OpenAI-compatible server: how other SQL
+extensions ask. With `--statements N`, N statements on one connection, and what they add to the memory of the process.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def main() -> None:
         look_ups(folder, questions)
         interrupts(folder)
         if asked.vllm:
-            few = questions[: asked.vllm]
+            few = _short_questions(asked.vllm)
             seconds = measured(folder, "vllm.toml", few, 1, warm=True)
             seconds["one request per row"] = [by_row(few)]
             _table(f"{asked.vllm:,} questions to vLLM (SmolLM2-135M, up to 32 tokens)", seconds, asked.vllm)
@@ -227,6 +227,13 @@ def _questions(rows: int) -> list[str]:
     ).fetchall()
     assert len(found) >= rows, f"{file} has {len(found)} questions"
     return [prompt for (prompt,) in found[:rows]]
+
+
+def _short_questions(rows: int) -> list[str]:
+    """Distinct questions of our own, of a dozen words."""
+    file = Path(__file__).parents[1] / "examples" / "local" / "data" / "queries.parquet"
+    found = duckdb.sql(f"SELECT question FROM '{file}' ORDER BY hash(question) LIMIT {rows}").fetchall()
+    return [question for (question,) in found]
 
 
 def _fill(con: Any, questions: list[str]) -> None:
