@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -55,6 +56,14 @@ class Function:
         return wanted
 
 
+class Plan(NamedTuple):
+    """What a call in a planned statement shall do."""
+
+    function: str  # as people call it
+    collect: bool  # what is not known, rather than ask for it
+    criteria: Criteria
+
+
 class Calls:
     """What the functions of one registration share.
 
@@ -71,6 +80,8 @@ class Calls:
         self.answers = Function(answers, Memo(known_type(engine.pool)))
         self.routes = Function(routes, Memo(ROUTE))
         self.scores = Function(scores, Memo(SCORES))
+        self.plans: list[Plan] = []  # by number; statements may be planned once and run again, so none ever goes
+        self._numbers: dict[Plan, int] = {}
         self.met = 0  # calls of ours that the planner met while this was `collecting`
         self.raised: BaseException | None = None  # what a function raised last, before DuckDB made it its own
         self.lock = threading.RLock()  # hold it from looking up to taking the values
@@ -140,6 +151,14 @@ class Calls:
             collects = self._collector == threading.get_ident()
             self.met += collects
             return collects
+
+    def number_of(self, plan: Plan) -> int:
+        """The number of a plan."""
+        with self.lock:
+            if plan not in self._numbers:
+                self._numbers[plan] = len(self.plans)
+                self.plans.append(plan)
+            return self._numbers[plan]
 
     def criteria(self, max_cost_usd: float | None, cost_weight: float | None, latency_weight: float | None) -> Criteria:
         """The options, but for what the variables of SQL say; either of budget and cost weight replaces the other.

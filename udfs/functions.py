@@ -1,7 +1,7 @@
 """The raw functions that DuckDB calls, a vector at a time, as Arrow in and Arrow out.
 
-People call the macros of leeroo/sql, which fill in the arguments not given and add the plan: a constant that
-says which public function it is, whether to collect, and what the variables of SQL are.
+People call the macros of leeroo/sql, which fill in the arguments not given and add the plan: a constant number, by
+which the call's `Plan` is found.
 """
 
 from __future__ import annotations
@@ -20,18 +20,9 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 from leeroo.engine.errors import PoolError, UsageError
 from leeroo.udfs import forms
 from leeroo.udfs.ask import ROUTE, SCORES, Arguments, Group, answer_type
-from leeroo.udfs.calls import Calls, Function, naming
+from leeroo.udfs.calls import Calls, Function, Plan, naming
 from leeroo.udfs.tables import TABLES
 
-_PLAN = pa.struct(
-    [
-        pa.field("function", pa.string()),
-        pa.field("collect", pa.bool_()),
-        pa.field("max_cost_usd", pa.float64()),
-        pa.field("cost_weight", pa.float64()),
-        pa.field("latency_weight", pa.float64()),
-    ]
-)
 _TEXT, _NUMBER, _COUNT, _TEXTS = pa.string(), pa.float64(), pa.int64(), pa.list_(pa.string())
 _SQL = {_TEXT: "VARCHAR", _NUMBER: "DOUBLE", _COUNT: "BIGINT", pa.int32(): "INTEGER", pa.bool_(): "BOOLEAN"}
 _SQL |= {pa.date32(): "DATE"}
@@ -84,14 +75,14 @@ def _functions(calls: Calls) -> dict[str, _Raw]:
         gives: pa.DataType,
         field: str | None = None,
     ) -> _Raw:
-        return _Raw(functools.partial(_vector, calls, of, ask, read, field), [*takes, _PLAN], gives)
+        return _Raw(functools.partial(_vector, calls, of, ask, read, field), [*takes, _COUNT], gives)
 
     question = (_TEXT, _TEXT, _TEXT, _TEXT, _COUNT, _NUMBER)
     answers = raw(calls.answers, forms.asked, forms.whole, question, answer_type(calls.engine.pool))
     among = (_TEXT, _TEXTS, _TEXT, _TEXT)
     shaped = (_TEXT, _TEXT, _TEXT, _TEXT, _COUNT)
     return {
-        "plan": _Raw(functools.partial(_plan, calls), [_TEXT, _NUMBER, _NUMBER, _NUMBER], _PLAN),
+        "plan": _Raw(functools.partial(_plan, calls), [_TEXT, _NUMBER, _NUMBER, _NUMBER], _COUNT),
         "answers": answers,
         "samples": answers._replace(side_effects=True),
         "texts": raw(calls.answers, forms.asked, forms.text, question, _ANSWER, "answer"),
@@ -127,39 +118,40 @@ def _remembering(calls: Calls, vector: Vector, arguments: int) -> Vector:
 
 
 def _plan(calls: Calls, function: pa.Array, *variables: pa.Array) -> pa.Array:
-    """Say what the planned call shall do: structs of `_PLAN`, all the same.
+    """Say what the planned call shall do: the number of a plan, for all rows the same.
 
     The planner calls this once for each call in a statement. Where it could not (the call stands in a lambda,
     or its optimizer is off), the executor does, with more than one row as a rule, and nothing is collected.
     """
-    name, (max_cost_usd, cost_weight, latency_weight) = function[0].as_py(), (v[0].as_py() for v in variables)
+    name, values = function[0].as_py(), [variable[0].as_py() for variable in variables]
     collect = len(function) == 1 and calls.plan(name)
     with naming(name):
-        calls.criteria(max_cost_usd, cost_weight, latency_weight)
-    return pa.array([(name, collect, max_cost_usd, cost_weight, latency_weight)] * len(function), _PLAN)
+        criteria = calls.criteria(*values)
+    return pa.array(np.full(len(function), calls.number_of(Plan(name, collect, criteria))))
 
 
 def _vector(
     calls: Calls, function: Function, ask: forms.Ask, read: forms.Read, field: str | None, *columns: pa.Array
 ) -> pa.Array:
     """The values of a function, or a field of each, for up to 2,048 rows; NULL where nothing is asked."""
-    *given, plan = columns
-    name, collect, *variables = plan[0].as_py().values()
-    with naming(name):
+    *given, numbers = columns
+    plan = calls.plans[numbers[0].as_py()]
+    with naming(plan.function):
         wanted = ask(given)
         for arguments in wanted.arguments:
             _check(arguments, calls.engine.pool.names)
-    criteria = calls.criteria(*variables)
-    rows = np.full(len(plan), -1, np.int64)
+    n = len(numbers)
+    rows = np.full(n, -1, np.int64)
     there = wanted.questions.is_valid().to_numpy(zero_copy_only=False)
     with calls.lock:
-        if collect and len(plan) > 1:  # the planner works out a constant several times
+        if plan.collect and n > 1:  # the planner works out a constant several times
             function.calls += int(there.sum())
         for code, arguments in enumerate(wanted.arguments):
             at = np.flatnonzero(there & (wanted.codes == code))
             if len(at):
-                questions = wanted.questions.take(pa.array(at)).to_pylist()
-                rows[at] = calls.look_up(function, Group(arguments, criteria), questions, collect=collect)
+                questions = wanted.questions if len(at) == n else wanted.questions.take(pa.array(at))
+                group = Group(arguments, plan.criteria)
+                rows[at] = calls.look_up(function, group, questions.to_pylist(), collect=plan.collect)
         known = calls.values(function, rows, field)
     return read(known, given)
 
