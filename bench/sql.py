@@ -222,9 +222,11 @@ def leaks(folder: Path, statements: int) -> None:
 def _questions(rows: int) -> list[str]:
     """Distinct questions of MMLU-Pro, with their choices."""
     file = DATA / "mmlu_pro" / "queries.parquet"
-    found = duckdb.sql(
-        f"SELECT prompt FROM '{file}' GROUP BY prompt HAVING count(*) = 1 ORDER BY hash(prompt)"
-    ).fetchall()
+    found = (
+        duckdb.connect()
+        .execute(f"SELECT prompt FROM '{file}' GROUP BY prompt HAVING count(*) = 1 ORDER BY hash(prompt)")
+        .fetchall()
+    )
     assert len(found) >= rows, f"{file} has {len(found)} questions"
     return [prompt for (prompt,) in found[:rows]]
 
@@ -232,7 +234,7 @@ def _questions(rows: int) -> list[str]:
 def _short_questions(rows: int) -> list[str]:
     """Distinct questions of our own, of a dozen words."""
     file = Path(__file__).parents[1] / "examples" / "local" / "data" / "queries.parquet"
-    found = duckdb.sql(f"SELECT question FROM '{file}' ORDER BY hash(question) LIMIT {rows}").fetchall()
+    found = duckdb.connect().execute(f"SELECT question FROM '{file}' ORDER BY hash(question) LIMIT {rows}").fetchall()
     return [question for (question,) in found]
 
 

@@ -227,8 +227,8 @@ class Statement:
 
 def _run(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """The relation with its rows at hand; DuckDB 2 has another name for it."""
-    materialize = getattr(relation, "materialize", None) if int(duckdb.__version__.split(".")[0]) >= 2 else None
-    done: duckdb.DuckDBPyRelation = materialize() if materialize is not None else relation.execute()
+    name = "materialize" if int(duckdb.__version__.split(".")[0]) >= 2 else "execute"
+    done: duckdb.DuckDBPyRelation = getattr(relation, name)()
     return done
 
 
