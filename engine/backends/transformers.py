@@ -171,13 +171,14 @@ class TransformersBackend:
             yield portion
 
     def _halving(
-        self, compute: Callable[[list[Row]], Iterator[dict[str, Any]]], rows: list[Row]
-    ) -> Iterator[dict[str, Any]]:
+        self, compute: Callable[[list[Row]], Iterator[dict[str, Any] | None]], rows: list[Row]
+    ) -> Iterator[dict[str, Any] | None]:
         """Completions of these rows; when memory runs out, of the halves of those that are left."""
         done = set()
         try:
             for row in compute(rows):
-                done.add(row["id"])
+                if row is not None:
+                    done.add(row["id"])
                 yield row
         except torch.OutOfMemoryError:
             if len(rows) == 1:
@@ -192,8 +193,8 @@ class TransformersBackend:
                 yield from self._halving(compute, part)
 
     @torch.inference_mode()
-    def _decode(self, batch: list[_Writing]) -> Iterator[dict[str, Any]]:
-        """Generate; each completion as soon as its row has ended."""
+    def _decode(self, batch: list[_Writing]) -> Iterator[dict[str, Any] | None]:
+        """Generate; each completion as soon as its row has ended, and None after every step."""
         from transformers import DynamicCache
 
         started = time.perf_counter()
@@ -240,6 +241,7 @@ class TransformersBackend:
             tokens = picked[:, None]
             mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
             positions = positions[:, -1:] + 1
+            yield None
 
     def _grammar(self, json_schema: str) -> Any:
         """What keeps an answer to a JSON schema, token by token.
@@ -310,13 +312,13 @@ class TransformersBackend:
         return tokens.to(self._device), mask.to(self._device)
 
 
-def _now_and_then(rows: Iterator[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
+def _now_and_then(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBatch]:
     """Completions in batches, handed on a few times a second: what was handed on is kept, whatever comes."""
     gathered: list[dict[str, Any]] = []
     handed = time.monotonic()
     for row in rows:
-        gathered.append(row)
-        if time.monotonic() - handed > _YIELD_S:
+        gathered += [row] if row is not None else []
+        if gathered and time.monotonic() - handed > _YIELD_S:
             yield completed(gathered)
             gathered, handed = [], time.monotonic()
     if gathered:
