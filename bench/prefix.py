@@ -24,18 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the name `
 
 import leeroo
 from bench.routing_data import DATA
+from bench.sql import VLLM
 from leeroo.engine.answer import Progress
 
-POOL = """
-[[expert]]
-name = "smollm2"
-model = "HuggingFaceTB/SmolLM2-135M-Instruct"
-backend = "vllm"
-usd_per_m_input = 0.01
-usd_per_m_output = 0.02
-[expert.engine]
-max_model_len = 4096
-"""
 TABLE = """
 CREATE TABLE t AS
 WITH shown AS (
@@ -80,7 +71,7 @@ def measure(arguments: str, rows: int, subjects: int) -> tuple[float, float]:
         last = progress
 
     with tempfile.TemporaryDirectory() as name:
-        (Path(name) / "pool.toml").write_text(POOL)
+        (Path(name) / "pool.toml").write_text(VLLM)
         with leeroo.connect(pool=Path(name) / "pool.toml", store=Path(name) / "store", on_progress=listen) as con:
             con.execute(TABLE.format(mmlu=DATA / "mmlu", rows=rows, subjects=subjects))
             con.execute("SELECT leeroo_answer('What is the capital of France?', max_tokens := 1)")

@@ -52,7 +52,7 @@ usd_per_m_input = 0.01
 usd_per_m_output = 0.02
 max_tokens = 32
 [expert.engine]
-max_model_len = 1024
+max_model_len = 4096
 """
 ANSWER = "CREATE OR REPLACE TABLE answered AS SELECT leeroo_answer(question) AS a FROM t"
 
@@ -161,7 +161,7 @@ def _server() -> Iterator[str]:
     import openai
 
     port = "8765"
-    options = ["--max-model-len", "1024", "--served-model-name", SMOLLM2, "--port", port, "--host", "127.0.0.1"]
+    options = ["--max-model-len", "4096", "--served-model-name", SMOLLM2, "--port", port, "--host", "127.0.0.1"]
     options += ["--enforce-eager", "--dtype", "float32"]
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(weights.locate(SMOLLM2))]
     environment = {**os.environ, "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_KVCACHE_SPACE": "2"}

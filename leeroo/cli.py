@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -61,7 +61,7 @@ def run(
     pool: PoolFile = None,
     router: RouterDir = None,
     max_cost_usd: Budget = None,
-    cost_weight: CostWeight = None,
+    cost_weight: CostWeight = 0.0,
     latency_weight: LatencyWeight = 0.0,
     private_column: Private = None,
     expert: Pinned = None,
@@ -89,7 +89,7 @@ def run(
         private_column=private_column,
         expert=expert,
         max_cost_usd=max_cost_usd,
-        cost_weight=cost_weight or 0.0,
+        cost_weight=cost_weight,
         latency_weight=latency_weight,
         prefix=prefix,
         on_error=on_error,
@@ -113,7 +113,7 @@ def route(
     pool: PoolFile = None,
     router: RouterDir = None,
     max_cost_usd: Budget = None,
-    cost_weight: CostWeight = None,
+    cost_weight: CostWeight = 0.0,
     latency_weight: LatencyWeight = 0.0,
     private_column: Private = None,
     store: StoreDir = None,
@@ -129,7 +129,7 @@ def route(
         column=column,
         private_column=private_column,
         max_cost_usd=max_cost_usd,
-        cost_weight=cost_weight or 0.0,
+        cost_weight=cost_weight,
         latency_weight=latency_weight,
         prefix=prefix,
     )
@@ -150,7 +150,7 @@ def sql(
     pool: PoolFile = None,
     router: RouterDir = None,
     max_cost_usd: Budget = None,
-    cost_weight: CostWeight = None,
+    cost_weight: CostWeight = 0.0,
     latency_weight: LatencyWeight = 0.0,
     store: StoreDir = None,
     progress: ProgressBar = True,
@@ -165,8 +165,12 @@ def sql(
     if out is not None:
         check_output(out)
     text = sys.stdin.read() if statement == "-" else statement
-    options = (db, pool, router, store, max_cost_usd, cost_weight, latency_weight)
-    with _database(*options, progress=progress) as (con, bar), _one_line():
+    options: dict[str, Any] = {
+        "max_cost_usd": max_cost_usd,
+        "cost_weight": cost_weight,
+        "latency_weight": latency_weight,
+    }
+    with _database(db, progress=progress, pool=pool, router=router, store=store, **options) as (con, bar), _one_line():
         result = con.sql(text)
         bar.close()
         if out is not None and result is not None:
@@ -186,7 +190,7 @@ def explain(
     pool: PoolFile = None,
     router: RouterDir = None,
     max_cost_usd: Budget = None,
-    cost_weight: CostWeight = None,
+    cost_weight: CostWeight = 0.0,
     latency_weight: LatencyWeight = 0.0,
     private_column: Private = None,
     store: StoreDir = None,
@@ -200,19 +204,17 @@ def explain(
     from leeroo.engine.answer import Criteria
     from leeroo.engine.tables import open_input
 
+    options: dict[str, Any] = {
+        "max_cost_usd": max_cost_usd,
+        "cost_weight": cost_weight,
+        "latency_weight": latency_weight,
+    }
     if len(what.split()) > 1 and not Path(what).exists():
-        with _database(db, pool, router, store, max_cost_usd, cost_weight, latency_weight) as (con, _), _one_line():
+        with _database(db, progress=False, pool=pool, router=router, store=store, **options) as (con, _), _one_line():
             plan = con.explain(what)
-            estimates = list(plan.estimates)
-            text = str(plan)
+            estimates, text = list(plan.estimates), str(plan)
     else:
-        criteria = Criteria(
-            column=column,
-            private_column=private_column,
-            max_cost_usd=max_cost_usd,
-            cost_weight=cost_weight or 0.0,
-            latency_weight=latency_weight,
-        )
+        criteria = Criteria(column=column, private_column=private_column, **options)
         with _engine(pool, router, store, progress=False) as (engine, _):
             estimate = engine.explain(open_input(what, limit), criteria)
         estimates, text = [(what, estimate)], f"{what}: {estimate}"
@@ -255,33 +257,14 @@ def _engine(pool: Path | None, router: Path | None, store: Path | None, progress
 
 
 @contextlib.contextmanager
-def _database(
-    db: Path | None,
-    pool: Path | None,
-    router: Path | None,
-    store: Path | None,
-    max_cost_usd: float | None,
-    cost_weight: float | None,
-    latency_weight: float,
-    *,
-    progress: bool = False,
-) -> Iterator[tuple[Connection, Bar]]:
+def _database(db: Path | None, *, progress: bool, **options: Any) -> Iterator[tuple[Connection, Bar]]:
     """A connection to a database, that shows the progress of what it answers."""
     from leeroo.udfs.bar import Bar
     from leeroo.udfs.register import connect
 
     bar = Bar(shown=progress)
     try:
-        with connect(
-            str(db) if db else ":memory:",
-            pool=pool,
-            router=router,
-            store=store,
-            max_cost_usd=max_cost_usd,
-            cost_weight=cost_weight or 0.0,
-            latency_weight=latency_weight,
-            on_progress=bar.show,
-        ) as con:
+        with connect(str(db) if db else ":memory:", on_progress=bar.show, **options) as con:
             yield con, bar
     finally:
         bar.close()

@@ -28,7 +28,7 @@ def select_experts(
     data: Data,
     k: Annotated[int | None, typer.Option("-k", help="How many experts; six without.")] = None,
     split: Split = "train",
-    cost_weight: CostWeight = None,
+    cost_weight: CostWeight = 0.0,
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
@@ -40,7 +40,7 @@ def select_experts(
     from leeroo.terminal_universe import print_universe
 
     _check(plot)
-    universe = select(data, k, split, cost_weight or 0.0)
+    universe = select(data, k, split, cost_weight)
     if plot is not None:
         from leeroo.engine.jobs.files import write_file
         from leeroo.engine.jobs.plot_gaps import plot_universe

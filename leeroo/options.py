@@ -41,7 +41,7 @@ Budget = Annotated[
     typer.Option("--max-cost-usd", help="Spend at most this on the whole table.", rich_help_panel=MONEY),
 ]
 CostWeight = Annotated[
-    float | None,
+    float,
     typer.Option(
         "--cost-weight", help="Score points that one dollar is worth; instead of a budget.", rich_help_panel=MONEY
     ),

@@ -92,8 +92,7 @@ class Calls:
         self._spent = 0.0  # USD paid in this statement
         self._paid_from = 0  # answers from this row on were paid for in this statement
         self._looked_up = False
-        self._asking = False  # the engine is at work for this connection
-        self._asker = 0  # in this thread
+        self._asker: int | None = None  # the thread in which the engine is at work for this connection
 
     def begin(self) -> None:
         """A statement begins: its budget is whole, and what failed in another may be asked again."""
@@ -219,8 +218,9 @@ class Calls:
 
     def interrupt(self) -> None:
         """Stop the engine, from another thread, if it is at work for this connection."""
-        if self._asking:
-            self.engine.interrupt(self._asker)
+        asker = self._asker
+        if asker is not None:
+            self.engine.interrupt(asker)
 
     def ask_collected(self) -> bool:
         """Ask for all that was collected, each function as one batch.
@@ -247,11 +247,11 @@ class Calls:
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
-        self._asker, self._asking = threading.get_ident(), True
+        self._asker = threading.get_ident()
         try:
             yield
         finally:
-            self._asking = False
+            self._asker = None
 
     def _what_is_left(self, criteria: Criteria) -> Criteria:
         if criteria.max_cost_usd is None:

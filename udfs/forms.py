@@ -1,7 +1,7 @@
 """The forms that answers may take in SQL: how each kind of call is put to the engine, and how its answer is read back.
 
-A function hands over columns of up to 2,048 rows. Its `ask` makes of them the questions that the engine is asked, NULL
-where there is nothing to ask, with the `Arguments` of each; its `read` makes the values of SQL of the known answers.
+A function hands over columns of up to 2,048 rows. Its `wants` makes of them the questions that the engine is asked,
+NULL where there is nothing to ask, with the `Arguments` of each; its `read` makes values of SQL of the known answers.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Wanted(NamedTuple):
 
 
 Columns = Sequence[pa.Array]
-Ask = Callable[[Columns], Wanted]
+Wants = Callable[[Columns], Wanted]
 Read = Callable[[pa.StructArray, Columns], pa.Array]
 
 

@@ -69,13 +69,13 @@ def create(con: duckdb.DuckDBPyConnection, calls: Calls, own: str) -> list[str]:
 def _functions(calls: Calls) -> dict[str, _Raw]:
     def raw(
         of: Function,
-        ask: forms.Ask,
+        wants: forms.Wants,
         read: forms.Read,
         takes: Sequence[pa.DataType],
         gives: pa.DataType,
         field: str | None = None,
     ) -> _Raw:
-        return _Raw(functools.partial(_vector, calls, of, ask, read, field), [*takes, _COUNT], gives)
+        return _Raw(functools.partial(_vector, calls, of, wants, read, field), [*takes, _COUNT], gives)
 
     question = (_TEXT, _TEXT, _TEXT, _TEXT, _COUNT, _NUMBER)
     answers = raw(calls.answers, forms.asked, forms.whole, question, answer_type(calls.engine.pool))
@@ -131,13 +131,13 @@ def _plan(calls: Calls, function: pa.Array, *variables: pa.Array) -> pa.Array:
 
 
 def _vector(
-    calls: Calls, function: Function, ask: forms.Ask, read: forms.Read, field: str | None, *columns: pa.Array
+    calls: Calls, function: Function, wants: forms.Wants, read: forms.Read, field: str | None, *columns: pa.Array
 ) -> pa.Array:
     """The values of a function, or a field of each, for up to 2,048 rows; NULL where nothing is asked."""
     *given, numbers = columns
     plan = calls.plans[numbers[0].as_py()]
     with naming(plan.function):
-        wanted = ask(given)
+        wanted = wants(given)
         for arguments in wanted.arguments:
             _check(arguments, calls.engine.pool.names)
     n = len(numbers)

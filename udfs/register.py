@@ -34,7 +34,7 @@ def connect(
     latency_weight: float = 0.0,
     on_progress: Listener | None = None,
 ) -> Connection:
-    """Open a DuckDB database with leeroo_answer, leeroo, leeroo_route and leeroo_scores in SQL.
+    """Open a DuckDB database with leeroo_answer and its kin in SQL.
 
     Each statement given to `sql` or `execute` is answered as one batch; what the options say holds for each
     statement, and ``SET VARIABLE leeroo_max_cost_usd`` (``leeroo_cost_weight``, ``leeroo_latency_weight``)
@@ -79,11 +79,11 @@ def register(
     latency_weight: float = 0.0,
     on_progress: Listener | None = None,
 ) -> Registration:
-    """Make leeroo_answer, leeroo, leeroo_route and leeroo_scores known on a DuckDB connection of your own.
+    """Make leeroo_answer and its kin known on a DuckDB connection of your own.
 
-    Answers are asked for as DuckDB comes upon them, up to 2,048 rows at a time; `connect` gives a connection that
-    plans whole statements. The functions are this connection's: register its cursors too. Nothing is
-    written to the database file. Registering again replaces what was registered before.
+    Its own `sql` and `execute` ask for answers as DuckDB comes upon them, up to 2,048 rows at a time; `sql` of this
+    module has all of a statement answered as one batch. The functions are this connection's: register its cursors
+    too. Nothing is written to the database file. Registering again replaces what was registered before.
 
     DuckDB does not tell functions where a statement begins, so for the budget and for `cost_usd`, statements
     that each look up a single row count as one.

@@ -211,10 +211,9 @@ class Statement:
         self._calls.raised = None
         try:
             yield
-        except Interrupted:
-            raise duckdb.InterruptException("INTERRUPT Error: Interrupted!") from None
-        except (duckdb.Error, RuntimeError) as error:
+        except (duckdb.Error, RuntimeError, Interrupted) as error:
             own = KeyboardInterrupt() if str(error) == "Query interrupted" else self._calls.raised
+            own = error if isinstance(error, Interrupted) else own
             if not isinstance(own, (LeerooError, KeyboardInterrupt)):
                 raise
             # After Ctrl-C DuckDB's other threads work on, and the next statement would wait for them.
@@ -227,7 +226,7 @@ class Statement:
 
 def _run(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
     """The relation with its rows at hand; DuckDB 2 has another name for it."""
-    name = "materialize" if int(duckdb.__version__.split(".")[0]) >= 2 else "execute"
+    name = "materialize" if hasattr(duckdb.DuckDBPyRelation, "materialize") else "execute"
     done: duckdb.DuckDBPyRelation = getattr(relation, name)()
     return done
 

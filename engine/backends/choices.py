@@ -48,6 +48,21 @@ def logprobs(texts: Sequence[Tokens], end: int, told: Mapping[Tokens, Mapping[in
     return scores
 
 
+class Choosing:
+    """Some texts, of which a model chooses one, while it is asked at their forks."""
+
+    def __init__(self, texts: Sequence[Tokens], end: int) -> None:
+        self.texts = texts
+        self.forks = forks(texts, end)
+        self._end = end
+        self._told: dict[Tokens, Mapping[int, float]] = {}
+
+    def tell(self, prefix: Tokens, branches: Mapping[int, float]) -> list[float] | None:
+        """The log probability of each branch at a fork is known; of each text, once all forks are, None before."""
+        self._told[prefix] = branches
+        return logprobs(self.texts, self._end, self._told) if len(self._told) == len(self.forks) else None
+
+
 def confidence(scores: Sequence[float]) -> float:
     """The probability of the likeliest among texts with these log probabilities."""
     best = max(scores)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from leeroo.engine.backends.choices import likeliest
+from leeroo.engine.backends.choices import Choosing, likeliest
 from leeroo.engine.schema import COMPLETIONS
 
 
@@ -43,20 +43,28 @@ def completed(rows: Iterable[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([{"bounced": False, **row} for row in rows], schema=COMPLETIONS)
 
 
-def chose(request: Request, scores: list[float], tokens: list[tuple[int, ...]]) -> dict[str, Any]:
-    """What a completion says of a choice.
+def tokens_of(requests: list[Request], tokenizer: Any) -> list[list[int]]:
+    """The prompts as tokens: by the chat template, where the tokenizer has one."""
+    if tokenizer.chat_template is None:
+        return list(tokenizer(["\n\n".join(m["content"] for m in r.messages) for r in requests])["input_ids"])
+    texts = [tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r in requests]
+    return list(tokenizer(texts, add_special_tokens=False)["input_ids"])
 
-    Args:
-        request: With choices.
-        scores: The log probability of each choice.
-        tokens: Of each choice.
 
-    """
+def choosing_of(request: Request, tokenizer: Any, end: int) -> Choosing | None:
+    """Its choices as tokens, None without any; the token `end` ends an answer."""
+    if not request.choices:
+        return None
+    return Choosing([tuple(tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices], end)
+
+
+def chose(request: Request, choosing: Choosing, scores: list[float]) -> dict[str, Any]:
+    """What a completion says of a choice, given the log probability of each."""
     best = likeliest(scores)
     return {
         "id": request.id,
         "answer": (request.choices or [])[best],
-        "completion_tokens": len(tokens[best]),
+        "completion_tokens": len(choosing.texts[best]),
         "finish_reason": "stop",
         "choice_logprobs": scores,
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -17,8 +16,17 @@ import pyarrow as pa
 import torch
 
 from leeroo.engine import weights
-from leeroo.engine.backends.choices import Fork, forks, logprobs
-from leeroo.engine.backends.completions import Request, chose, completed, failed, requests_of, too_long
+from leeroo.engine.backends.choices import Choosing, Fork
+from leeroo.engine.backends.completions import (
+    Request,
+    choosing_of,
+    chose,
+    completed,
+    failed,
+    requests_of,
+    tokens_of,
+    too_long,
+)
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 
@@ -35,22 +43,13 @@ class _Writing(NamedTuple):
     ids: list[int]  # the tokens of its prompt
 
 
-@dataclass
-class _Choosing:
-    """A request with choices, while its forks are looked at."""
-
-    prompt_tokens: int
-    texts: list[tuple[int, ...]]  # the tokens of each choice
-    forks: int
-    started: float
-    told: dict[tuple[int, ...], dict[int, float]] = field(default_factory=dict)
-
-
 class _Look(NamedTuple):
     request: Request
     ids: list[int]  # the prompt, and what the choices have in common up to the fork
     fork: Fork
-    asked: _Choosing
+    choosing: Choosing
+    prompt_tokens: int
+    started: float
 
 
 Row = TypeVar("Row", _Writing, _Look)
@@ -126,8 +125,8 @@ class TransformersBackend:
         refused: list[dict[str, Any]] = []
         written: list[_Writing] = []
         chosen: list[_Look] = []
-        for request, ids in zip(requests, self._tokenize(requests), strict=True):
-            looks = self._looks(request, ids) if request.choices else []
+        for request, ids in zip(requests, tokens_of(requests, self._tokenizer), strict=True):
+            looks = self._looks(request, ids)
             longest = max([len(ids), *(len(look.ids) for look in looks)])
             if longest >= self._context:
                 refused.append(too_long(request, longest, self._context))
@@ -146,16 +145,6 @@ class TransformersBackend:
         chosen.sort(key=lambda look: len(look.ids), reverse=True)
         for looks in self._portions(chosen, lambda look: len(look.ids)):
             yield from _now_and_then(self._halving(self._choose, looks))
-
-    def _tokenize(self, requests: list[Request]) -> list[list[int]]:
-        if self._tokenizer.chat_template is None:
-            texts = ["\n\n".join(m["content"] for m in r.messages) for r in requests]
-            return list(self._tokenizer(texts)["input_ids"])
-        texts = [
-            self._tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True)
-            for r in requests
-        ]
-        return list(self._tokenizer(texts, add_special_tokens=False)["input_ids"])
 
     def _portions(self, rows: list[Row], width: Callable[[Row], int]) -> Iterator[list[Row]]:
         """As many rows, in order, as may be computed together, padded to the widest."""
@@ -278,11 +267,14 @@ class TransformersBackend:
         }
 
     def _looks(self, request: Request, prompt: list[int]) -> list[_Look]:
-        """Every place where the choices part, as what the model is shown there."""
-        texts = [tuple(self._tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices or []]
-        parted = forks(texts, self._end)
-        asked = _Choosing(len(prompt), texts, len(parted), time.perf_counter())
-        return [_Look(request, [*prompt, *fork.prefix], fork, asked) for fork in parted]
+        """Every place where the choices part, if there are any, as what the model is shown there."""
+        choosing = choosing_of(request, self._tokenizer, self._end)
+        if choosing is None:
+            return []
+        started = time.perf_counter()
+        return [
+            _Look(request, [*prompt, *fork.prefix], fork, choosing, len(prompt), started) for fork in choosing.forks
+        ]
 
     @torch.inference_mode()
     def _choose(self, looks: list[_Look]) -> Iterator[dict[str, Any]]:
@@ -291,14 +283,14 @@ class TransformersBackend:
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
         out = self._model(input_ids=tokens, attention_mask=mask, position_ids=positions, logits_to_keep=1)
         for look, logits in zip(looks, out.logits[:, -1].float(), strict=True):
-            asked, branches = look.asked, look.fork.branches
+            branches = look.fork.branches
             among = logits[torch.tensor(branches, device=logits.device)].log_softmax(-1).tolist()
-            asked.told[look.fork.prefix] = dict(zip(branches, among, strict=True))
-            if len(asked.told) == asked.forks:
+            scores = look.choosing.tell(look.fork.prefix, dict(zip(branches, among, strict=True)))
+            if scores is not None:
                 yield {
-                    **chose(look.request, logprobs(asked.texts, self._end, asked.told), asked.texts),
-                    "prompt_tokens": asked.prompt_tokens,
-                    "latency_ms": (time.perf_counter() - asked.started) * 1e3,
+                    **chose(look.request, look.choosing, scores),
+                    "prompt_tokens": look.prompt_tokens,
+                    "latency_ms": (time.perf_counter() - look.started) * 1e3,
                 }
 
     def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:

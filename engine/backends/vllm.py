@@ -16,8 +16,17 @@ from typing import Any
 import pyarrow as pa
 
 from leeroo.engine import weights
-from leeroo.engine.backends.choices import Fork, forks, logprobs
-from leeroo.engine.backends.completions import Request, chose, completed, failed, requests_of, too_long
+from leeroo.engine.backends.choices import Choosing
+from leeroo.engine.backends.completions import (
+    Request,
+    choosing_of,
+    chose,
+    completed,
+    failed,
+    requests_of,
+    tokens_of,
+    too_long,
+)
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 
@@ -36,9 +45,7 @@ class _Asked:
     request: Request
     prompt_tokens: int
     started: float
-    texts: list[tuple[int, ...]]  # the tokens of each choice
-    forks: list[Fork]
-    told: dict[tuple[int, ...], dict[int, float]] = dataclasses.field(default_factory=dict)
+    choosing: Choosing | None
 
 
 class VLLMBackend:
@@ -103,10 +110,10 @@ class VLLMBackend:
     def _add(self, requests: list[Request], flying: dict[str, _Asked]) -> list[dict[str, Any]]:
         """Give requests to the engine; returns the completions of those it cannot take."""
         refused = []
-        for request, ids in zip(requests, self._tokenize(requests), strict=True):
-            texts = [tuple(self._tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices or []]
-            asked = _Asked(request, len(ids), time.perf_counter(), texts, forks(texts, self._end) if texts else [])
-            longest = len(ids) + max([0, *(len(fork.prefix) for fork in asked.forks)])
+        for request, ids in zip(requests, tokens_of(requests, self._tokenizer), strict=True):
+            choosing = choosing_of(request, self._tokenizer, self._end)
+            asked = _Asked(request, len(ids), time.perf_counter(), choosing)
+            longest = len(ids) + max((len(fork.prefix) for fork in choosing.forks), default=0) if choosing else len(ids)
             if longest >= self._context:
                 refused.append(too_long(request, longest, self._context))
                 continue
@@ -120,16 +127,6 @@ class VLLMBackend:
                 refused.append(failed(request, str(error).splitlines()[0]))
         return refused
 
-    def _tokenize(self, requests: list[Request]) -> list[list[int]]:
-        if self._tokenizer.chat_template is None:
-            texts = ["\n\n".join(m["content"] for m in r.messages) for r in requests]
-            return list(self._tokenizer(texts)["input_ids"])
-        texts = [
-            self._tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True)
-            for r in requests
-        ]
-        return list(self._tokenizer(texts, add_special_tokens=False)["input_ids"])
-
     def _prompts(self, asked: _Asked, ids: list[int]) -> Iterator[tuple[list[int], Any]]:
         """What the engine is asked for one request: tokens and sampling parameters."""
         from vllm import SamplingParams
@@ -137,14 +134,14 @@ class VLLMBackend:
 
         final: dict[str, Any] = {"output_kind": RequestOutputKind.FINAL_ONLY}
         request = asked.request
-        for prefix, branches in asked.forks:
+        for prefix, branches in asked.choosing.forks if asked.choosing else []:
             yield (
                 [*ids, *prefix],
                 SamplingParams(
                     temperature=0, max_tokens=1, allowed_token_ids=list(branches), logprobs=len(branches), **final
                 ),
             )
-        if not asked.forks:
+        if asked.choosing is None:
             room = min(request.max_tokens, self._context - len(ids))
             if request.json_schema is not None:
                 final["structured_outputs"] = StructuredOutputsParams(json=request.json_schema)
@@ -160,7 +157,7 @@ class VLLMBackend:
             if output.finished:
                 # The engine may add to the name it was given.
                 name = output.request_id if output.request_id in flying else output.request_id.split("-")[0]
-                row = _completion(flying.pop(name), output, self._end)
+                row = _completion(flying.pop(name), output)
                 finished += [row] if row is not None else []
         return finished
 
@@ -191,7 +188,7 @@ def _defaults() -> dict[str, Any]:
     return common
 
 
-def _completion(asked: _Asked, output: Any, end: int) -> dict[str, Any] | None:
+def _completion(asked: _Asked, output: Any) -> dict[str, Any] | None:
     """The completion of a finished request, None while other forks of its choices are in the engine."""
     request, made = asked.request, output.outputs[0]
     row: dict[str, Any] = {
@@ -200,15 +197,13 @@ def _completion(asked: _Asked, output: Any, end: int) -> dict[str, Any] | None:
         "latency_ms": (time.perf_counter() - asked.started) * 1e3,
         "cached_tokens": output.num_cached_tokens,
     }
-    if not asked.forks:
+    if asked.choosing is None:
         reason = "length" if made.finish_reason == "length" else "stop"
         tokens = len(made.token_ids)
         return {**row, "answer": made.text.strip(), "completion_tokens": tokens, "finish_reason": reason}
     prefix = tuple(output.prompt_token_ids[asked.prompt_tokens :])
-    asked.told[prefix] = {token: float(known.logprob) for token, known in made.logprobs[0].items()}
-    if len(asked.told) < len(asked.forks):
-        return None
-    return {**row, **chose(request, logprobs(asked.texts, end, asked.told), asked.texts)}
+    scores = asked.choosing.tell(prefix, {token: float(known.logprob) for token, known in made.logprobs[0].items()})
+    return None if scores is None else {**row, **chose(request, asked.choosing, scores)}
 
 
 def _cause(error: BaseException) -> str:

@@ -14,7 +14,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -162,19 +162,10 @@ class Store:
 
     def measured(self, wave: WaveTime) -> None:
         """Remember what an engine did in a wave, and how long it took."""
+        columns = ", ".join(f.name for f in fields(wave))
+        values = (*astuple(wave), time.time())
         with self._wall(), self._db:
-            self._db.execute(
-                "INSERT INTO waves VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    wave.engine,
-                    time.time(),
-                    wave.requests,
-                    wave.prompt_tokens,
-                    wave.completion_tokens,
-                    wave.load_s,
-                    wave.generate_s,
-                ),
-            )
+            self._db.execute(f"INSERT INTO waves ({columns}, ended) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
 
     def speed(self, engine: str) -> tuple[float | None, float | None]:
         """Tokens per second (read and written) of an engine and the seconds it takes to load; None if not measured."""

@@ -26,6 +26,22 @@ class Did(NamedTuple):
     generated: int  # answers paid for
 
 
+@pytest.fixture(scope="session")
+def smollm2_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pool of one real language model."""
+    path = tmp_path_factory.mktemp("smollm2") / "pool.toml"
+    path.write_text("""
+[[expert]]
+name = "smollm2"
+model = "HuggingFaceTB/SmolLM2-135M-Instruct"
+backend = "transformers"
+usd_per_m_input = 0.01
+usd_per_m_output = 0.02
+max_tokens = 40
+""")
+    return path
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     """The folder of an answer store of this test's own."""

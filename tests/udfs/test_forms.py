@@ -17,15 +17,6 @@ from leeroo.udfs.connection import Connection
 from leeroo.udfs.register import connect
 
 DidSince = Callable[[], Any]
-POOL = """
-[[expert]]
-name = "smollm2"
-model = "HuggingFaceTB/SmolLM2-135M-Instruct"
-backend = "transformers"
-usd_per_m_input = 0.01
-usd_per_m_output = 0.02
-max_tokens = 40
-"""
 SCHEMA = json.dumps(
     {
         "type": "object",
@@ -37,11 +28,9 @@ SCHEMA = json.dumps(
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+def real(smollm2_pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """A connection over SmolLM2."""
-    folder = tmp_path_factory.mktemp("real")
-    (folder / "pool.toml").write_text(POOL)
-    with connect(pool=folder / "pool.toml", store=folder / "store") as con:
+    with connect(pool=smollm2_pool, store=tmp_path_factory.mktemp("store")) as con:
         yield con
 
 

@@ -8,25 +8,14 @@ from typing import Any
 
 from leeroo.udfs.register import connect
 
-POOL = """
-[[expert]]
-name = "smollm2"
-model = "HuggingFaceTB/SmolLM2-135M-Instruct"
-backend = "transformers"
-usd_per_m_input = 0.01
-usd_per_m_output = 0.02
-max_tokens = 12
-"""
 
-
-def test_a_model_answers_a_table(tmp_path: Path, store: Path, did: Callable[[], Any]) -> None:
+def test_a_model_answers_a_table(smollm2_pool: Path, store: Path, did: Callable[[], Any]) -> None:
     """SmolLM2 answers the questions of a table in one batch, and again from the store alone."""
-    (tmp_path / "pool.toml").write_text(POOL)
     statement = """
         SELECT country, a.answer, a.expert, a.prompt_tokens, a.completion_tokens, a.cost_usd, a.latency_ms
-        FROM (SELECT country, leeroo('What is the capital of ' || country || '?', system := 'Answer in a word.') AS a
+        FROM (SELECT country, leeroo('What is the capital of ' || country || '?', system := 'Answer in a word.', max_tokens := 12) AS a
               FROM (VALUES ('France'), ('Italy'), ('France')) v(country)) ORDER BY country"""
-    with connect(pool=tmp_path / "pool.toml", store=store) as con:
+    with connect(pool=smollm2_pool, store=store) as con:
         rows = con.execute(statement).fetchall()
     assert did() == (1, 2)
     assert [row[0] for row in rows] == ["France", "France", "Italy"]
@@ -39,6 +28,6 @@ def test_a_model_answers_a_table(tmp_path: Path, store: Path, did: Callable[[], 
         assert 0 < completion <= 12
         assert abs(cost - (prompt * 0.01 + completion * 0.02) / 1e6) < 1e-12
         assert latency > 0
-    with connect(pool=tmp_path / "pool.toml", store=store) as con:
+    with connect(pool=smollm2_pool, store=store) as con:
         assert [row[1] for row in con.execute(statement).fetchall()] == [row[1] for row in rows]
     assert did() == (1, 0)
