@@ -46,12 +46,13 @@ def lay_out(con: duckdb.DuckDBPyConnection) -> None:
         fielded = names(task)
         if len(fielded) < 2:
             continue
-        # A name is letters, digits and underscores; as a path into JSON, text comes without its quotes.
-        values = ", ".join(f"json_extract_string(fields, '$.{name}') AS \"{name}\"" for name in fielded)
+        # A name is letters, digits and underscores; as a path into JSON, text comes without its quotes. The columns
+        # have numbers for names: a field may be called as a column of `questions` is.
+        values = ", ".join(f"json_extract_string(fields, '$.{name}') AS field_{i}" for i, name in enumerate(fielded))
         con.execute(f"CREATE OR REPLACE TEMP TABLE laying AS SELECT id, {values} FROM questions WHERE task = ?", [task])
-        order = _order(con, fielded)
+        order = _order(con, len(fielded))
         if order is not None:
-            lines = ", ".join(f"chr(10) || '{{{name}}}: ' || \"{name}\"" for name in order)
+            lines = ", ".join(f"chr(10) || '{{{fielded[i]}}}: ' || field_{i}" for i in order)
             shown = _PLACE.sub(lambda found: found[0] if found[1] else found[0][0], task)
             con.execute(
                 f"UPDATE questions SET laid_out = concat(?, chr(10), {lines}) FROM laying"
@@ -61,20 +62,20 @@ def lay_out(con: duckdb.DuckDBPyConnection) -> None:
     con.execute("DROP TABLE IF EXISTS laying")
 
 
-def _order(con: duckdb.DuckDBPyConnection, fielded: tuple[str, ...]) -> list[str] | None:
+def _order(con: duckdb.DuckDBPyConnection, count: int) -> list[int] | None:
     """The order in which the fields of the table `laying` share most; None where filling them in is about as good."""
-    order: list[str] = []
-    while len(order) < len(fielded):
-        rest = [name for name in fielded if name not in order]
-        order.append(max(rest, key=lambda name: _shared(con, [*order, name])))
-    bytes_of = " + ".join(f'strlen("{name}")' for name in fielded)
+    order: list[int] = []
+    while len(order) < count:
+        rest = [i for i in range(count) if i not in order]
+        order.append(max(rest, key=lambda i: _shared(con, [*order, i])))
+    bytes_of = " + ".join(f"strlen(field_{i})" for i in range(count))
     whole = con.execute(f"SELECT sum({bytes_of}) FROM laying").fetchall()[0][0]
-    gain = sum(_shared(con, order[:n]) - _shared(con, list(fielded[:n])) for n in range(1, len(order) + 1))
+    gain = sum(_shared(con, order[:n]) - _shared(con, list(range(n))) for n in range(1, count + 1))
     return order if gain > _WORTH_IT * whole else None
 
 
-def _shared(con: duckdb.DuckDBPyConnection, fields: list[str]) -> int:
+def _shared(con: duckdb.DuckDBPyConnection, fields: list[int]) -> int:
     """How many bytes of the last of these fields follow on a beginning that another row has too, itself included."""
-    alike = ", ".join(f'"{name}"' for name in fields)
-    query = f'SELECT any_value(strlen("{fields[-1]}")) AS bytes, count(*) AS rows FROM laying GROUP BY {alike}'
-    return int(con.execute(f"SELECT sum(bytes * (rows - 1)) FROM ({query})").fetchall()[0][0])
+    alike = ", ".join(f"field_{i}" for i in fields)
+    query = f"SELECT any_value(strlen(field_{fields[-1]})) AS bytes, count(*) AS n FROM laying GROUP BY {alike}"
+    return int(con.execute(f"SELECT sum(bytes * (n - 1)) FROM ({query})").fetchall()[0][0])

@@ -67,3 +67,18 @@ def test_text_comes_as_it_is() -> None:
     rows: list[dict[str, object]] = [{"a": f"{i}", "b": 'say "{x}"\nor not ' * 9} for i in range(4)]
     text = _laid_out("{{json}} {a} {b}", rows)[2]
     assert text == "{json} {a} {b}\n\n{b}: " + 'say "{x}"\nor not ' * 9 + "\n{a}: 2"
+
+
+def test_a_field_may_have_any_name() -> None:
+    """Those of the columns of our own tables, and names that differ in case alone."""
+    rows: list[dict[str, object]] = [
+        {"id": i, "laid_out": "the same for all " * 9, "Laid_Out": f"{i % 2}", "rows": i} for i in range(4)
+    ]
+    text = _laid_out("{id} {laid_out} {Laid_Out} {rows}", rows)[3]
+    assert text is not None
+    assert text.splitlines()[2:] == [
+        "{laid_out}: " + "the same for all " * 9,
+        "{Laid_Out}: 1",
+        "{id}: 3",
+        "{rows}: 3",
+    ]
