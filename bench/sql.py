@@ -179,14 +179,26 @@ def _server() -> Iterator[str]:
 
 
 def look_ups(folder: Path, questions: list[str], rows: int = 2_000_000) -> None:
-    """Rows/s where every answer is known to the connection, and where the store has them."""
-    with leeroo.connect(pool=folder / "pool.toml", store=folder / "known") as con:
+    """Rows/s where every answer is known. A statement looks each up twice: in its rehearsal, and as it runs."""
+    pool, store = folder / "pool.toml", folder / "known"
+    copies = rows // len(questions)
+    many = f"CREATE TABLE many AS SELECT question FROM t, range({copies})"
+    asked = "SELECT count(leeroo_answer(question)) FROM many"
+    seconds = {}
+    with leeroo.connect(pool=pool, store=store) as con:
         _fill(con, questions)
         con.execute(ANSWER)
-        con.execute(f"CREATE TABLE many AS SELECT question FROM t, range({rows // len(questions)})")
-        seconds = [_timed(lambda: con.execute("SELECT count(leeroo_answer(question)) FROM many")) for _ in range(3)]
-    count = rows // len(questions) * len(questions)
-    print(f"{count:,} rows of {len(questions):,} answered questions: {count / min(seconds):,.0f} rows/s\n")
+        con.execute(many)
+        seconds["statement mode"] = [_timed(lambda: con.execute(asked).fetchall()) for _ in range(5)]
+    with _registered(pool, store, questions) as plain:
+        plain.execute(ANSWER)
+        plain.execute(many)
+        seconds["vectors of a plain connection"] = [_timed(lambda: plain.execute(asked).fetchall()) for _ in range(5)]
+    count = copies * len(questions)
+    print(f"{count:,} rows of {len(questions):,} answered questions:")
+    for way, each in seconds.items():
+        print(f"- {way}: {count / statistics.median(each):,.0f} rows/s, at best {count / min(each):,.0f}")
+    print()
 
 
 def interrupts(folder: Path, after_s: float = 1.0) -> None:

@@ -126,11 +126,11 @@ class Engine:
 
         """
         with self._my_turn():
-            job = self._start(reader, criteria, ROUTES)
-            job.scratch.con.register("chosen", assign(job))
-            job.scratch.con.execute("CREATE TABLE assigned AS SELECT * FROM chosen")
-            job.scratch.con.unregister("chosen")
-            release(job.run)
+            job = self._start(reader, criteria, ROUTES, to_generate=False)
+            with _given_up(job.scratch, job.meter):
+                job.scratch.con.register("chosen", assign(job))
+                job.scratch.con.execute("CREATE TABLE assigned AS SELECT * FROM chosen")
+                job.scratch.con.unregister("chosen")
             job.meter.stage("write")
 
             def done() -> None:
@@ -147,7 +147,7 @@ class Engine:
 
         """
         with self._my_turn():
-            job = self._start(reader, criteria, explained=True)
+            job = self._start(reader, criteria, to_generate=False, keep_tokens=True)
             with _given_up(job.scratch, job.meter):
                 planning.plan(job.scratch.con, assign(job), job.run.run)
                 told = estimate(job, self._engines)
@@ -226,9 +226,10 @@ class Engine:
         criteria: Criteria,
         added: pa.Schema = ANSWERS,
         *,
-        explained: bool = False,
+        to_generate: bool = True,
+        keep_tokens: bool = False,
     ) -> Job:
-        """Read the input, predict for all of it, and take up or begin the run, unless it is only to be explained."""
+        """Read the input, predict for all of it, and take up or begin the run, if there is something to generate."""
         check_columns(reader.schema, criteria)
         check_names(reader.schema, added, criteria.prefix)
         meter = Meter(self.on_progress)
@@ -241,10 +242,11 @@ class Engine:
             meter.stage("predict", rows=table.rows, duplicates=int(facts.rows.sum()) - table.distinct)
             router = None if criteria.expert else self.router
             expected = forecast(
-                scratch, experts, self.pool.default, router, table.distinct, meter, keep_tokens=explained
+                scratch, experts, self.pool.default, router, table.distinct, meter, keep_tokens=keep_tokens
             )
-            name = self._name(criteria, table, experts)
-            run = Run("", resumed=False, lock=None) if explained else self.store.begin(name, table.rows)
+            run = Run("", resumed=False, lock=None)
+            if to_generate:
+                run = self.store.begin(self._name(criteria, table, experts), table.rows)
             return self._job(criteria, scratch, table, experts, down, facts, expected, meter, run)
 
     def _job(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +30,7 @@ class Memo:
         self._samples: dict[tuple[Group, str], list[int]] = {}
         self._drawn: Counter[tuple[Group, str]] = Counter()
 
-    def find(self, group: Group, questions: Iterable[str]) -> np.ndarray:
+    def find(self, group: Group, questions: Sequence[str]) -> np.ndarray:
         """The rows with the values of these questions, int64 [n], -1 where none is known.
 
         In a sampled group none of them was found before, until `redraw`.
@@ -37,7 +38,7 @@ class Memo:
         if group.sampled:
             return np.array([self._draw((group, question)) for question in questions], np.int64)
         known = self._known.get(group, {})
-        return np.array([known.get(question, -1) for question in questions], np.int64)
+        return np.fromiter(map(known.get, questions, repeat(-1)), np.int64, len(questions))
 
     def _draw(self, key: tuple[Group, str]) -> int:
         samples, at = self._samples.get(key, ()), self._drawn[key]

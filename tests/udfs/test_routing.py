@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.learn import train
@@ -54,8 +55,16 @@ def test_scores_are_a_map_of_experts(con: Connection, did: DidSince) -> None:
     assert con.execute("SELECT typeof(leeroo_scores('x'))").fetchone() == ("MAP(VARCHAR, DOUBLE)",)
 
 
-def test_routes_generate_nothing(con: Connection, did: DidSince) -> None:
+def test_routes_generate_nothing(con: Connection, did: DidSince, monkeypatch: pytest.MonkeyPatch) -> None:
     """leeroo_route says who would be asked, with what prospect and at what cost, in one batch; NULL for NULL."""
+    route_all = Engine.route
+    batches: list[Criteria] = []
+
+    def counted(engine: Engine, reader: pa.RecordBatchReader, criteria: Criteria) -> pa.RecordBatchReader:
+        batches.append(criteria)
+        return route_all(engine, reader, criteria)
+
+    monkeypatch.setattr(Engine, "route", counted)
     rows = con.execute("SELECT leeroo_route(question) FROM t UNION ALL SELECT leeroo_route(NULL)").fetchall()
     assert rows[-1] == (None,)
     for (route,) in rows[:-1]:
@@ -63,7 +72,8 @@ def test_routes_generate_nothing(con: Connection, did: DidSince) -> None:
         assert route["expert"] in ("large", "small")
         assert 0 <= route["predicted_score"] <= 1
         assert route["expected_cost_usd"] > 0
-    assert did() == (1, 0)
+    assert len(batches) == 1
+    assert did() == (0, 0)  # no run, no answer
 
 
 def test_routes_are_the_answers_experts(con: Connection, did: DidSince) -> None:
