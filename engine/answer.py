@@ -43,10 +43,11 @@ from leeroo.engine.orchestrator.predict import Router
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
 
-__all__ = ["Criteria", "Engine", "Estimate", "ExpertTotals", "Progress", "open_engine"]
+__all__ = ["Criteria", "Engine", "Estimate", "Expected", "ExpertTotals", "Progress", "open_engine"]
 
 _RECORDED = pa.field("recorded_score", pa.float64())
-_CONFIDENCE = pa.field("confidence", pa.float64())
+# The probability of the answer among its choices, and the log probability of each of them.
+_CHOSEN = [pa.field("confidence", pa.float64()), pa.field("choice_logprobs", pa.list_(pa.float64()))]
 
 
 class Engine:
@@ -87,9 +88,9 @@ class Engine:
 
         Everything is generated when this returns; the rows then stream from disk, in the order and number of
         the input, with the columns of `schema.ANSWERS` after its own; `recorded_score` comes too when recorded
-        outcomes are replayed, and `confidence` when rows carry arguments of their own, which may be choices. Call
-        `delivered` when they are where they should be: until then a run counts as unfinished, and the next one of
-        the same job goes on where it stopped.
+        outcomes are replayed, and `confidence` and `choice_logprobs` when rows carry arguments of their own, which may
+        be choices. Call `delivered` when they are where they should be: until then a run counts as unfinished, and
+        the next one of the same job goes on where it stopped.
 
         Raises:
             InputError: the input lacks what the criteria name.
@@ -154,6 +155,27 @@ class Engine:
             job.scratch.close()
             job.meter.stage("done")
             return told
+
+    def expect(self, reader: pa.RecordBatchReader, criteria: Criteria) -> Expected:
+        """Tell what to expect of every expert on every row, and generate nothing.
+
+        Raises:
+            InputError, PoolError, OutputError: as `answer`.
+
+        """
+        with self._my_turn():
+            job = self._start(reader, criteria, to_generate=False)
+            with _given_up(job.scratch, job.meter):
+                ids = job.scratch.con.execute(
+                    "SELECT coalesce(q.id, -1) AS id FROM row_keys r LEFT JOIN questions q USING (key) ORDER BY r.row"
+                ).fetchnumpy()["id"]
+                blank = (ids < 0)[:, None]
+                scores, costs = (
+                    np.where(blank, np.nan, table[ids]) for table in (job.forecast.scores, job.forecast.costs)
+                )
+            job.scratch.close()
+            job.meter.stage("done")
+            return Expected(tuple(e.name for e in job.experts), scores, costs, job.forecast.known)
 
     def scores(self, questions: Sequence[str]) -> list[dict[str, float]]:
         """The predicted score of every expert of the pool that the router knows, for each question.
@@ -318,7 +340,7 @@ class Engine:
         job.meter.stage("write")
         replayed = any(resolve(e) == "replay" for e in job.experts)
         chosen = job.criteria.ask_column is not None
-        added = pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *([_CONFIDENCE] if chosen else [])])
+        added = pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *(_CHOSEN if chosen else [])])
 
         def done() -> None:
             job.scratch.close()
@@ -326,6 +348,20 @@ class Engine:
             self._undelivered.append((job.run, job.meter.now))
 
         return beside(job.scratch, job.spool, ANSWERED, added, job.criteria.prefix, done)
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the orchestrator expects of each expert (axis 1) on each row (axis 0), float32 [n, e].
+
+    Of rows without a question it is NaN. Without a router (`known` is false), the pool's default has the score 1 and
+    the others 0.
+    """
+
+    experts: tuple[str, ...]
+    scores: np.ndarray
+    costs: np.ndarray  # USD for asking once
+    known: bool
 
 
 @dataclass(frozen=True)

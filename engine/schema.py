@@ -85,6 +85,8 @@ REQUESTS = pa.schema(
         pa.field("choices", pa.list_(pa.string())),
         # When given, the answer is JSON that is valid under this JSON schema.
         pa.field("json_schema", pa.string()),
+        # The prompt is text to be continued, not a turn in a chat; a model that only chats is shown it as one.
+        pa.field("raw", pa.bool_(), nullable=False),
     ]
 )
 

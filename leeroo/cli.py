@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from leeroo import cli_orchestrator
+from leeroo import cli_jobs, cli_orchestrator
 from leeroo.engine.errors import LeerooError, RowsFailed, UsageError
 from leeroo.options import (
+    EXIT_INTERRUPTED,
+    EXIT_ROWS_FAILED,
+    EXIT_USAGE,
     ROWS,
     AsJson,
     Budget,
@@ -36,11 +39,8 @@ from leeroo.options import (
 )
 
 if TYPE_CHECKING:
-    from leeroo.engine.answer import Engine
     from leeroo.udfs.bar import Bar
     from leeroo.udfs.connection import Connection
-
-EXIT_DONE, EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="leeroo",
@@ -82,7 +82,7 @@ def run(
     """
     from leeroo.engine.answer import Criteria
     from leeroo.engine.tables import check_output, open_input, write_table
-    from leeroo.terminal import summary
+    from leeroo.terminal import opened, summary
 
     criteria = Criteria(
         column=column,
@@ -95,7 +95,7 @@ def run(
         on_error=on_error,
     )
     check_output(out)
-    with _engine(pool, router, store, progress) as (engine, bar):
+    with opened(pool, router, store, progress) as (engine, bar):
         rows = engine.answer(open_input(source, limit), criteria)
         write_table(rows, out)
         engine.delivered()
@@ -124,6 +124,7 @@ def route(
     """Choose an expert for every row and generate nothing; costs nothing."""
     from leeroo.engine.answer import Criteria
     from leeroo.engine.tables import check_output, open_input, write_table
+    from leeroo.terminal import opened
 
     criteria = Criteria(
         column=column,
@@ -134,7 +135,7 @@ def route(
         prefix=prefix,
     )
     check_output(out)
-    with _engine(pool, router, store, progress) as (engine, bar):
+    with opened(pool, router, store, progress) as (engine, bar):
         rows = write_table(engine.route(open_input(source, limit), criteria), out)
         bar.close()
         bar.say(f"{rows:,} rows routed: {out}")
@@ -203,6 +204,7 @@ def explain(
     """
     from leeroo.engine.answer import Criteria
     from leeroo.engine.tables import open_input
+    from leeroo.terminal import opened
 
     options: dict[str, Any] = {
         "max_cost_usd": max_cost_usd,
@@ -215,7 +217,7 @@ def explain(
             estimates, text = list(plan.estimates), str(plan)
     else:
         criteria = Criteria(column=column, private_column=private_column, **options)
-        with _engine(pool, router, store, progress=False) as (engine, _):
+        with opened(pool, router, store, progress=False) as (engine, _):
             estimate = engine.explain(open_input(what, limit), criteria)
         estimates, text = [(what, estimate)], f"{what}: {estimate}"
     if as_json:
@@ -239,21 +241,8 @@ def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
         print_experts(listed)
 
 
+cli_jobs.add_to(app)
 cli_orchestrator.add_to(app)
-
-
-@contextlib.contextmanager
-def _engine(pool: Path | None, router: Path | None, store: Path | None, progress: bool) -> Iterator[tuple[Engine, Bar]]:
-    """An engine that shows its progress."""
-    from leeroo.engine.answer import open_engine
-    from leeroo.udfs.bar import Bar
-
-    bar = Bar(shown=progress)
-    try:
-        with open_engine(pool, router, store, bar.show) as engine:
-            yield engine, bar
-    finally:
-        bar.close()
 
 
 @contextlib.contextmanager

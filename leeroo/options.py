@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
 POOL = "Who answers"
 MONEY = "Money and time"
 ROWS = "Rows"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,19 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from leeroo.engine.answer import Progress
+from leeroo.engine.answer import Engine, Progress, open_engine
+from leeroo.udfs.bar import Bar
+
+
+@contextlib.contextmanager
+def opened(pool: Path | None, router: Path | None, store: Path | None, progress: bool) -> Iterator[tuple[Engine, Bar]]:
+    """An engine that shows its progress."""
+    bar = Bar(shown=progress)
+    try:
+        with open_engine(pool, router, store, bar.show) as engine:
+            yield engine, bar
+    finally:
+        bar.close()
 
 
 def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:

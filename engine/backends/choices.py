@@ -7,7 +7,6 @@ add up to 1. Where all texts begin differently - letters, most labels - the end 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -61,12 +60,6 @@ class Choosing:
         """The log probability of each branch at a fork is known; of each text, once all forks are, None before."""
         self._told[prefix] = branches
         return logprobs(self.texts, self._end, self._told) if len(self._told) == len(self.forks) else None
-
-
-def confidence(scores: Sequence[float]) -> float:
-    """The probability of the likeliest among texts with these log probabilities."""
-    best = max(scores)
-    return 1 / sum(math.exp(score - best) for score in scores) if best > -math.inf else 0.0
 
 
 def likeliest(scores: Sequence[float]) -> int:

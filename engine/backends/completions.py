@@ -25,6 +25,7 @@ class Request:
     temperature: float
     choices: list[str] | None = None
     json_schema: str | None = None
+    raw: bool = False
 
     @property
     def messages(self) -> list[Any]:
@@ -44,18 +45,35 @@ def completed(rows: Iterable[dict[str, Any]]) -> pa.RecordBatch:
 
 
 def tokens_of(requests: list[Request], tokenizer: Any) -> list[list[int]]:
-    """The prompts as tokens: by the chat template, where the tokenizer has one."""
-    if tokenizer.chat_template is None:
-        return list(tokenizer(["\n\n".join(m["content"] for m in r.messages) for r in requests])["input_ids"])
-    texts = [tokenizer.apply_chat_template(r.messages, tokenize=False, add_generation_prompt=True) for r in requests]
-    return list(tokenizer(texts, add_special_tokens=False)["input_ids"])
+    """The prompts as tokens: by the chat template, where the tokenizer has one, and the request is not raw."""
+    tokens: dict[int, list[int]] = {}
+    for chats in (False, True):
+        of = [i for i, r in enumerate(requests) if (tokenizer.chat_template is not None and not r.raw) == chats]
+        texts = [_chat(requests[i], tokenizer) if chats else _text(requests[i]) for i in of]
+        if texts:  # a chat template writes the special tokens itself
+            tokens |= zip(of, tokenizer(texts, add_special_tokens=not chats)["input_ids"], strict=True)
+    return [tokens[i] for i in range(len(requests))]
+
+
+def _chat(request: Request, tokenizer: Any) -> str:
+    return str(tokenizer.apply_chat_template(request.messages, tokenize=False, add_generation_prompt=True))
+
+
+def _text(request: Request) -> str:
+    return "\n\n".join(message["content"] for message in request.messages)
 
 
 def choosing_of(request: Request, tokenizer: Any, end: int) -> Choosing | None:
     """Its choices as tokens, None without any; the token `end` ends an answer."""
     if not request.choices:
         return None
-    return Choosing([tuple(tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices], end)
+    if not request.raw:
+        return Choosing([tuple(tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices], end)
+    # Text goes on with a space, which most tokenizers make one token with the word after it.
+    line = request.prompt.rpartition("\n")[2]
+    before = len(tokenizer(line, add_special_tokens=False)["input_ids"])
+    lines = [f"{line} {choice}" for choice in request.choices]
+    return Choosing([tuple(ids[before:]) for ids in tokenizer(lines, add_special_tokens=False)["input_ids"]], end)
 
 
 def chose(request: Request, choosing: Choosing, scores: list[float]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ batches with a KV cache; a row that has finished leaves its batch.
 
 from __future__ import annotations
 
+import copy
 import functools
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -36,6 +37,8 @@ _BUFFER_ROWS = 1024
 _YIELD_S = 0.5
 # Of a batch: prompts and what may be generated together, which bounds the KV cache.
 _BATCH_TOKENS = 16_384
+# A beginning that rows share is computed once if it has so many tokens.
+_SHARED_TOKENS = 32
 
 
 class _Writing(NamedTuple):
@@ -142,9 +145,11 @@ class TransformersBackend:
         written.sort(key=lambda row: (row.request.max_tokens, len(row.ids)), reverse=True)
         for rows in self._portions(written, lambda row: len(row.ids) + row.request.max_tokens):
             yield from _now_and_then(self._halving(self._decode, rows))
-        chosen.sort(key=lambda look: len(look.ids), reverse=True)
-        for looks in self._portions(chosen, lambda look: len(look.ids)):
-            yield from _now_and_then(self._halving(self._choose, looks))
+        for shared, group in _alike(chosen):
+            past = self._computed(group[0].ids[:shared])
+            group.sort(key=lambda look: len(look.ids), reverse=True)
+            for looks in self._portions(group, lambda look: len(look.ids)):
+                yield from _now_and_then(self._halving(functools.partial(self._choose, past), looks))
 
     def _portions(self, rows: list[Row], width: Callable[[Row], int]) -> Iterator[list[Row]]:
         """As many rows, in order, as may be computed together, padded to the widest."""
@@ -277,11 +282,30 @@ class TransformersBackend:
         ]
 
     @torch.inference_mode()
-    def _choose(self, looks: list[_Look]) -> Iterator[dict[str, Any]]:
-        """Look; the completions of the requests whose last fork was among these."""
-        tokens, mask = self._padded([look.ids for look in looks])
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        out = self._model(input_ids=tokens, attention_mask=mask, position_ids=positions, logits_to_keep=1)
+    def _computed(self, beginning: list[int]) -> Any:
+        """The KV cache of a beginning; None for none."""
+        from transformers import DynamicCache
+
+        if not beginning:
+            return None
+        cache = DynamicCache(config=self._model.config)
+        tokens, _ = self._padded([beginning])
+        self._model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        return cache
+
+    @torch.inference_mode()
+    def _choose(self, past: Any, looks: list[_Look]) -> Iterator[dict[str, Any]]:
+        """Look, where all begin with what `past` has computed; the completions of requests whose last fork this was."""
+        begun = 0 if past is None else past.get_seq_length()
+        cache = copy.deepcopy(past)
+        if cache is not None:
+            cache.batch_repeat_interleave(len(looks))
+        tokens, mask = self._padded([look.ids[begun:] for look in looks])
+        positions = begun + (mask.cumsum(-1) - 1).clamp(min=0)
+        mask = torch.cat([mask.new_ones(len(looks), begun), mask], dim=1)
+        out = self._model(
+            input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
+        )
         for look, logits in zip(looks, out.logits[:, -1].float(), strict=True):
             branches = look.fork.branches
             among = logits[torch.tensor(branches, device=logits.device)].log_softmax(-1).tolist()
@@ -290,6 +314,7 @@ class TransformersBackend:
                 yield {
                     **chose(look.request, look.choosing, scores),
                     "prompt_tokens": look.prompt_tokens,
+                    "cached_tokens": min(begun, look.prompt_tokens),
                     "latency_ms": (time.perf_counter() - look.started) * 1e3,
                 }
 
@@ -302,6 +327,31 @@ class TransformersBackend:
             tokens[i, width - len(ids) :] = torch.tensor(ids)
             mask[i, width - len(ids) :] = 1
         return tokens.to(self._device), mask.to(self._device)
+
+
+def _alike(looks: list[_Look]) -> Iterator[tuple[int, list[_Look]]]:
+    """Groups of looks, and with how many tokens all of a group begin alike; each has at least one more."""
+    group: list[_Look] = []
+    shared = 0
+    for look in sorted(looks, key=lambda look: look.ids):
+        if group:
+            both = _begin_alike(group[-1].ids, look.ids)
+            # One more is taken in as long as no less is saved with it than without.
+            together = both if len(group) == 1 else min(shared, both)
+            if both >= _SHARED_TOKENS and together * len(group) >= shared * (len(group) - 1):
+                group.append(look)
+                shared = together
+                continue
+            yield shared, group
+        group, shared = [look], 0
+    if group:
+        yield shared, group
+
+
+def _begin_alike(one: list[int], other: list[int]) -> int:
+    """How many tokens two prompts begin with alike, fewer than either has."""
+    most = min(len(one), len(other)) - 1
+    return next((i for i in range(most) if one[i] != other[i]), most)
 
 
 def _now_and_then(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBatch]:

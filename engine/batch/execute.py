@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leeroo.engine.backends.base import engine_key, resolve
-from leeroo.engine.backends.choices import confidence
 from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.plan import Wave, at_most
 from leeroo.engine.batch.price import list_cost
@@ -28,21 +27,21 @@ _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
 _PENDING = """
 SELECT id, expert, expected, predicted_score, asked, question, prompt, system, max_tokens, temperature, choices,
-       json_schema, key
+       json_schema, raw, key
 FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)
 WHERE wave = {wave} ORDER BY system, prompt, id
 """
 
 _SETTLE_FOUND = """
 SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens, 0.0::DOUBLE AS cost_usd,
-       f.list_cost_usd, f.latency_ms, f.finish_reason, NULL::VARCHAR AS error, f.recorded_score, f.confidence
+       f.list_cost_usd, f.latency_ms, f.finish_reason, NULL::VARCHAR AS error, f.recorded_score, f.choice_logprobs
 FROM found f JOIN wanted w USING (key)
 """
 
 _SETTLE_OWN = """
 SELECT q.id, e.expert, NULL::DOUBLE AS predicted_score, o.answer, o.prompt_tokens, o.completion_tokens,
        o.list_cost_usd AS cost_usd, o.list_cost_usd, o.latency_ms, o.finish_reason, NULL::VARCHAR AS error,
-       o.recorded_score, o.confidence
+       o.recorded_score, o.choice_logprobs
 FROM own o JOIN questions q ON hex(q.key) = o.asked JOIN experts e ON e.name = o.expert
 QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY e.expert) = 1
 """
@@ -204,8 +203,7 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
     experts = np.array([expert for _, _, expert, _ in sent], dtype=np.int32)
     failed = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
     costs = np.where(failed, 0.0, list_cost(batch, job.usd_per_m[experts]))
-    sure = pa.array([told and confidence(told) for told in batch.column("choice_logprobs").to_pylist()], pa.float64())
-    _store(job, batch, sent, costs, ~failed, sure)
+    _store(job, batch, sent, costs, ~failed)
     job.ledger.settle(ids, experts, costs, failed)
     bounced = batch.column("bounced").to_numpy(zero_copy_only=False)
     for at in np.flatnonzero(bounced).tolist():
@@ -215,15 +213,12 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
         "predicted_score": pa.array([score for *_, score in sent], pa.float64()),
         "cost_usd": pa.array(costs),
         "list_cost_usd": pa.array(costs),
-        "confidence": sure,
     }
     columns = [own[f.name] if f.name in own else batch.column(f.name) for f in SETTLED]
     job.settle(pa.Table.from_arrays(columns, schema=SETTLED).filter(pa.array(~bounced)))
 
 
-def _store(
-    job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, ok: np.ndarray, sure: pa.Array
-) -> None:
+def _store(job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, ok: np.ndarray) -> None:
     if not ok.any():
         return
     keys, asked, experts, _ = zip(*sent, strict=True)
@@ -234,7 +229,6 @@ def _store(
         "expert": pa.array([job.experts[i].name for i in experts]),
         "fingerprint": pa.array([job.fingerprints[i] for i in experts]),
         "list_cost_usd": pa.array(costs),
-        "confidence": sure,
     }
     columns = [own[f.name] if f.name in own else batch.column(f.name) for f in STORED]
     job.store.append(pa.Table.from_arrays(columns, schema=STORED).filter(pa.array(ok)))

@@ -65,7 +65,8 @@ def forecast(
         scratch.cursor()
         .sql(
             "SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens,"
-            " coalesce(strlen(form), 0) + greatest(coalesce(strlen(laid_out), 0) - strlen(question), 0) AS form,"
+            " coalesce(strlen(form), 0)"
+            " + greatest(coalesce(strlen(laid_out), strlen(prompt), 0) - strlen(question), 0) AS form,"
             " list_max([strlen(choice) for choice in choices]) AS choice FROM questions ORDER BY id"
         )
         .to_arrow_reader(_CHUNK)
@@ -124,6 +125,8 @@ def _tokens(batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None
     own = batch.column("system").to_numpy(zero_copy_only=False)
     system = np.where(own > 0, own, len((expert.system or "").encode())) + batch.column("form").to_numpy()
     added = (system + len((expert.template or "").encode())) / BYTES_PER_TOKEN
+    if resolve(expert) == "replay":  # a recorded prompt is as long as it was
+        added = np.zeros(len(batch))
     if prediction is None or column is None:
         lengths = pc.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
         # Nothing is known of how long this expert's answers are: the limit is the cautious guess.

@@ -34,7 +34,7 @@ SETTLED = pa.schema(
         pa.field("finish_reason", pa.string()),
         pa.field("error", pa.string()),
         pa.field("recorded_score", pa.float64()),
-        pa.field("confidence", pa.float64()),  # of a choice: its probability among the choices
+        pa.field("choice_logprobs", pa.list_(pa.float64())),
     ]
 )
 

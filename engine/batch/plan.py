@@ -24,11 +24,14 @@ _PLAN = """
 CREATE OR REPLACE TABLE plan AS
 SELECT *, unhex(sha256(concat_ws('|', fingerprint, max_tokens, temperature,
                   CASE WHEN temperature > 0 THEN concat(run, '-', id) ELSE '' END,
-                  coalesce(strlen(system), -1), coalesce(system, ''), plain, to_json(choices), json_schema))) AS key
+                  coalesce(strlen(system), -1), coalesce(system, ''), plain, to_json(choices), json_schema,
+                  CASE WHEN raw THEN 'raw' END))) AS key
 FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run,
-             hex(q.key) AS asked, q.question, q.rows, concat(e.before, q.question, e.after) AS plain,
+             hex(q.key) AS asked, q.question, q.rows, q.raw, coalesce(q.prompt, q.question) AS own,
+             CASE WHEN q.raw THEN own ELSE concat(e.before, own, e.after) END AS plain,
              CASE WHEN q.laid_out IS NULL THEN plain ELSE concat(e.before, q.laid_out, e.after) END AS prompt,
-             nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '') AS system,
+             CASE WHEN NOT q.raw THEN nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '')
+             END AS system,
              coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
              coalesce(q.temperature, 0)::DOUBLE AS temperature, q.choices, q.json_schema
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)

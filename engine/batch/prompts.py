@@ -30,6 +30,10 @@ ASK = pa.schema(
         # The answer is one of these, or JSON that is valid under this schema (text).
         pa.field("choices", pa.list_(pa.string())),
         pa.field("json_schema", pa.string()),
+        # Shown in the place of the question, by which the row is still known to people, routers and recorded outcomes.
+        pa.field("prompt", pa.string()),
+        # The prompt goes to a local model as it is: no system text, no template, no form of a chat.
+        pa.field("raw", pa.bool_()),
         # What the question was made of: text with {names} in it, and a JSON object that has them; see `layout`.
         pa.field("task", pa.string()),
         pa.field("fields", pa.string()),
@@ -48,8 +52,9 @@ SELECT row, CASE WHEN question IS NOT NULL THEN md5_number(concat_ws('|',
          CASE WHEN temperature > 0 THEN row ELSE -1 END,
          coalesce(strlen(expert), -1), coalesce(expert, ''), coalesce(strlen(system), -1), coalesce(system, ''),
          coalesce(strlen(json_schema), -1), coalesce(json_schema, ''), coalesce(to_json(choices)::VARCHAR, '-'),
+         coalesce(raw, false), coalesce(strlen(prompt), -1), coalesce(prompt, ''),
          question)) END AS key, question, subject, category, private, expert, system, max_tokens, temperature,
-       choices, json_schema, task, fields
+       choices, json_schema, prompt, coalesce(raw, false) AS raw, task, fields
 FROM (SELECT row, question, subject, category, coalesce(private, false) AS private, ask.* FROM input)
 """
 
@@ -57,7 +62,8 @@ _QUESTIONS = r"""
 CREATE TABLE questions AS
 SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
        regexp_full_match(question, '[\s\p{Z}\p{C}]*') AS blank,
-       CASE WHEN choices IS NOT NULL
+       CASE WHEN raw THEN NULL
+            WHEN choices IS NOT NULL
             THEN 'Answer with exactly one of these, and nothing else: ' || array_to_string(choices, ', ')
             WHEN json_schema IS NOT NULL
             THEN 'Answer with JSON that is valid under this JSON schema, and nothing else: ' || json_schema
@@ -68,6 +74,7 @@ FROM (SELECT key, min(row) AS first_row, count(*) AS rows, any_value(question) A
              any_value(private) AS private, any_value(expert) AS expert, any_value(system) AS system,
              any_value(max_tokens) AS max_tokens, any_value(temperature) AS temperature,
              any_value(choices) AS choices, any_value(json_schema) AS json_schema,
+             any_value(prompt) AS prompt, any_value(raw) AS raw,
              arg_min(task, row) AS task, arg_min(fields, row) AS fields
       FROM rows WHERE key IS NOT NULL GROUP BY key)
 """

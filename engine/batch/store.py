@@ -10,6 +10,7 @@ which then counts what the killed one paid as its own: a job costs what it costs
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import time
 import uuid
@@ -24,7 +25,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from leeroo.engine.batch.scratch import sweep
 from leeroo.engine.errors import OutputError, UsageError
 
-VERSION = 2
+VERSION = 3
 
 STORED = pa.schema(
     [
@@ -40,7 +41,7 @@ STORED = pa.schema(
         pa.field("latency_ms", pa.float64()),
         pa.field("finish_reason", pa.string()),
         pa.field("recorded_score", pa.float64()),
-        pa.field("confidence", pa.float64()),
+        pa.field("choice_logprobs", pa.list_(pa.float64())),
     ]
 )
 _COLUMNS = ", ".join(STORED.names)
@@ -49,7 +50,7 @@ _TABLES = f"""
 CREATE TABLE IF NOT EXISTS answers (
     key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL,
-    finish_reason TEXT, recorded_score REAL, confidence REAL, created REAL);
+    finish_reason TEXT, recorded_score REAL, choice_logprobs TEXT, created REAL);
 CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL);
@@ -116,8 +117,8 @@ class Store:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise UsageError(f"the store {self.folder} was written by a newer leeroo; upgrade, or give another --store")
-        if version == 1:
-            db.execute("ALTER TABLE answers ADD COLUMN confidence REAL")
+        if 0 < version < VERSION:
+            db.execute("ALTER TABLE answers ADD COLUMN choice_logprobs TEXT")
         if version < VERSION:
             db.executescript(_TABLES)
         db.execute("CREATE TEMP TABLE wanted (key BLOB PRIMARY KEY) WITHOUT ROWID")
@@ -153,7 +154,9 @@ class Store:
     def append(self, answers: pa.Table) -> None:
         """Keep answers (`STORED`) for good; one whose key is there already is left as it is."""
         now = time.time()
-        rows = zip(*(answers.column(name).to_pylist() for name in STORED.names), strict=True)
+        columns = {name: answers.column(name).to_pylist() for name in STORED.names}
+        columns["choice_logprobs"] = [told and json.dumps(told) for told in columns["choice_logprobs"]]
+        rows = zip(*columns.values(), strict=True)
         places = ", ".join("?" * len(STORED))
         with self._wall(), self._db:
             self._db.executemany(
@@ -254,11 +257,11 @@ class Store:
             raise OutputError(f"the answer store {self.folder} cannot be made: {error.strerror or error}") from error
 
 
-def _table(rows: list[tuple[object, ...]]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [()] * len(STORED)
-    return pa.Table.from_arrays(
-        [pa.array(column, field.type) for column, field in zip(columns, STORED, strict=True)], schema=STORED
-    )
+def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
+    """Rows of `_COLUMNS` as Arrow."""
+    columns = dict(zip(STORED.names, zip(*rows, strict=True) if rows else [()] * len(STORED), strict=True))
+    columns["choice_logprobs"] = tuple(told and json.loads(told) for told in columns["choice_logprobs"])
+    return pa.Table.from_arrays([pa.array(columns[f.name], f.type) for f in STORED], schema=STORED)
 
 
 def _try_lock(path: Path) -> BaseFileLock | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -27,7 +27,7 @@ class Table:
     title: str
     about: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     numbers: bool = True
 
 
@@ -35,10 +35,10 @@ def headline(evaluation: Evaluation) -> str:
     """The best single expert, and the router at half of its cost."""
     best = evaluation.experts[evaluation.best]
     return (
-        f"The best single expert, {evaluation.best}, is right on {_percent(best.accuracy)} % of the questions for "
-        f"${_usd(best.cost_usd_per_1k)} per 1,000. At half of that cost the router is right on "
-        f"{_percent(evaluation.shares[1 / 2].value)} %; choosing with hindsight would reach "
-        f"{_percent(evaluation.oracle.accuracy)} %."
+        f"The best single expert, {evaluation.best}, is right on {percent(best.accuracy)} % of the questions for "
+        f"${usd(best.cost_usd_per_1k)} per 1,000. At half of that cost the router is right on "
+        f"{percent(evaluation.shares[1 / 2].value)} %; choosing with hindsight would reach "
+        f"{percent(evaluation.oracle.accuracy)} %."
     )
 
 
@@ -52,10 +52,10 @@ def _budgets(evaluation: Evaluation) -> Table:
     rows = []
     for share, accuracy in evaluation.shares.items():
         ours = evaluation.at(evaluation.frontier, share)
-        others = [_percent(evaluation.at(points, share).accuracy) for points in known.values()]
-        interval = f"{_percent(accuracy.low)} to {_percent(accuracy.high)}"
-        money = (_usd(ours.budget_usd_per_1k), _usd(ours.cost_usd_per_1k))
-        rows.append((str(_fraction(share)), *money, _percent(accuracy.value), interval, *others))
+        others = [percent(evaluation.at(points, share).accuracy) for points in known.values()]
+        interval = f"{percent(accuracy.low)} to {percent(accuracy.high)}"
+        money = (usd(ours.budget_usd_per_1k), usd(ours.cost_usd_per_1k))
+        rows.append((str(_fraction(share)), *money, percent(accuracy.value), interval, *others))
     return Table(
         title=f"Accuracy at parts of what {evaluation.best} costs",
         about="Accuracies in %, with the 95 % bootstrap interval; money in USD per 1,000 questions. "
@@ -74,7 +74,7 @@ def _experts(evaluation: Evaluation) -> Table:
         about="Each expert when it answers everything. The oracle asks, for every question, the cheapest expert of "
         "the best recorded score.",
         columns=("expert", "accuracy %", "USD per 1,000"),
-        rows=[(name, _percent(point.accuracy), _usd(point.cost_usd_per_1k)) for name, point in named],
+        rows=[(name, percent(point.accuracy), usd(point.cost_usd_per_1k)) for name, point in named],
     )
 
 
@@ -104,17 +104,19 @@ def _fraction(share: float) -> Fraction:
     return Fraction(share).limit_denominator(100)
 
 
-def _percent(part: float) -> str:
+def percent(part: float) -> str:
+    """A part of 1 in per cent, without the sign."""
     return f"{100 * part:.1f}"
 
 
 def _part(part: float) -> str:
-    return f"{_percent(part)} %"
+    return f"{percent(part)} %"
 
 
 def _plain(value: float) -> str:
     return f"{value:.3f}"
 
 
-def _usd(usd: float) -> str:
-    return f"{usd:.2g}" if 0 < usd < 0.001 else f"{usd:,.4f}"
+def usd(amount: float) -> str:
+    """An amount of dollars, without the sign."""
+    return f"{amount:.2g}" if 0 < amount < 0.001 else f"{amount:,.4f}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from leeroo.engine.jobs.findings import Table, headline, tables
@@ -43,15 +43,20 @@ def report(evaluation: Evaluation, router: str, data: Sequence[str], split: str)
         f"Measured on {evaluation.n:,} questions of {rows} of {', '.join(data)}, "
         f"with recorded outcomes of {len(evaluation.experts)} experts."
     )
-    parts = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p>{escape(measured)}</p>",
-        f"<p>{escape(headline(evaluation))}</p>",
-        _section("Cost against accuracy", f'<figure class="frontier">{plot_evaluation(evaluation)}</figure>'),
-        *map(_table, tables(evaluation)),
-        _section("Predicted against recorded scores", _reliability(evaluation)),
-        _section("Notes", _notes(evaluation.notes)) if evaluation.notes else "",
-    ]
+    return page(
+        title,
+        [
+            *map(paragraph, (measured, headline(evaluation))),
+            section("Cost against accuracy", f'<figure class="frontier">{plot_evaluation(evaluation)}</figure>'),
+            *map(table, tables(evaluation)),
+            section("Predicted against recorded scores", _reliability(evaluation)),
+            section("Notes", _notes(evaluation.notes)) if evaluation.notes else "",
+        ],
+    )
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """A page of HTML with a heading and these parts, made by the functions below."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -62,22 +67,30 @@ def report(evaluation: Evaluation, router: str, data: Sequence[str], split: str)
 <style>{_STYLE}</style>
 </head>
 <body>
+<h1>{escape(title)}</h1>
 {"".join(parts)}</body>
 </html>
 """
 
 
-def _section(title: str, content: str) -> str:
+def paragraph(text: str) -> str:
+    """A paragraph of plain text."""
+    return f"<p>{escape(text)}</p>\n"
+
+
+def section(title: str, content: str) -> str:
+    """A heading of plain text and what stands below it, which is HTML."""
     return f"<section>\n<h2>{escape(title)}</h2>\n{content}\n</section>\n"
 
 
-def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in table.columns)
-    rows = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in table.rows)
-    kind = ' class="numbers"' if table.numbers else ""
-    return _section(
-        table.title,
-        f'<p class="about">{escape(table.about)}</p>\n<div class="wide"><table{kind}>\n'
+def table(found: Table) -> str:
+    """A table with its heading."""
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in found.columns)
+    rows = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in found.rows)
+    kind = ' class="numbers"' if found.numbers else ""
+    return section(
+        found.title,
+        f'<p class="about">{escape(found.about)}</p>\n<div class="wide"><table{kind}>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody>\n</table></div>",
     )
 

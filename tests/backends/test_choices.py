@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leeroo.engine.backends.choices import confidence, forks, likeliest, logprobs
+from leeroo.engine.backends.choices import forks, logprobs
 
 END = 0
 texts = st.lists(st.lists(st.integers(1, 3), max_size=4).map(tuple), min_size=1, max_size=6, unique=True)
@@ -32,7 +32,6 @@ def test_probabilities_add_up_to_one(choices: list[tuple[int, ...]]) -> None:
     told = {fork.prefix: {token: -math.log(len(fork.branches)) for token in fork.branches} for fork in parted}
     scores = logprobs(choices, END, told)
     assert math.fsum(map(math.exp, scores)) == pytest.approx(1)
-    assert confidence(scores) == pytest.approx(math.exp(scores[likeliest(scores)]))
 
 
 @given(texts)
@@ -44,10 +43,3 @@ def test_every_two_choices_part_somewhere(choices: list[tuple[int, ...]]) -> Non
             for p, _ in forks(choices, END)
             if len(p) <= min(len(one), len(other))
         )
-
-
-def test_confidence_is_among_the_choices() -> None:
-    """It is 1 over the sum, whatever the scale; impossible choices count nothing."""
-    assert confidence([-1.0, -1.0]) == pytest.approx(0.5)
-    assert confidence([-3.0, -math.inf]) == 1.0
-    assert confidence([-math.inf, -math.inf]) == 0.0

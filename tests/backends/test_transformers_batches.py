@@ -98,6 +98,34 @@ def test_choices_alone_and_in_a_batch_are_alike(backend: Any, requests: Requests
     assert together[1]["answer"].startswith("New York")
 
 
+def test_a_beginning_that_rows_share_is_computed_once(backend: Any, requests: Requests) -> None:
+    """It changes no probability, and rows tell how much of them was computed before."""
+    subjects = [
+        f"Here is what one should know of {name}. " + f"All of {name} is hard. " * 12 for name in ("art", "law")
+    ]
+    prompts = [f"{subject}Question {i}: which is it?" for i in range(4) for subject in subjects]
+    together = _rows(backend, requests(*prompts, choices=["A", "B", "C"]))
+    for i, prompt in enumerate(prompts):
+        alone = _rows(backend, requests(prompt, choices=["A", "B", "C"]))[0]
+        assert alone["choice_logprobs"] == pytest.approx(together[i]["choice_logprobs"], abs=1e-3)
+        assert alone["cached_tokens"] == 0
+        assert together[i]["prompt_tokens"] > together[i]["cached_tokens"] > 50
+
+
+def test_a_raw_prompt_is_text_to_go_on_with(backend: Any, requests: Requests) -> None:
+    """No chat template and no system text around it, and a choice comes after a space, as the next word."""
+    prompt = "Q: What is the capital of France?\nA:"
+    cities = ["Rome", "Paris", "Oslo"]
+    row = _rows(backend, requests(prompt, choices=cities, raw=True))[0]
+    tokenizer, model = backend._tokenizer, backend._model
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+    first = [tokenizer(f" {choice}")["input_ids"][0] for choice in cities]
+    expected = model(ids).logits[0, -1].detach().float()[first].log_softmax(-1).tolist()
+    assert row["answer"] == "Paris"
+    assert row["prompt_tokens"] == ids.shape[1]
+    assert row["choice_logprobs"] == pytest.approx(expected, abs=1e-3)
+
+
 def test_json_keeps_to_its_schema(backend: Any, requests: Requests) -> None:
     """What is written is valid under the schema; a schema that cannot be kept to is that row's error alone."""
     schema = {

@@ -95,12 +95,12 @@ def test_a_store_of_the_first_version_goes_on(tmp_path: Path) -> None:
     """Its answers are found as they are; what is kept since is absent in them."""
     Store(tmp_path).close()
     db = sqlite3.connect(tmp_path / "answers.sqlite")
-    db.executescript("ALTER TABLE answers DROP COLUMN confidence; DROP TABLE waves; PRAGMA user_version = 1")
+    db.executescript("ALTER TABLE answers DROP COLUMN choice_logprobs; DROP TABLE waves; PRAGMA user_version = 1")
     db.execute("INSERT INTO answers (key, answer) VALUES (x'61', 'old')")
     db.commit()
     db.close()
     found = Store(tmp_path).look_up(pa.array([b"a"], pa.binary())).to_pylist()
-    assert [(row["answer"], row["confidence"]) for row in found] == [("old", None)]
+    assert [(row["answer"], row["choice_logprobs"]) for row in found] == [("old", None)]
 
 
 def test_what_is_no_store_is_named(tmp_path: Path) -> None:
