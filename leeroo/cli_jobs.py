@@ -121,13 +121,16 @@ def mmlu(
 
 def _about(data: str, shots: int, mode: str, chat: bool, pool: Path | None, router: Path | None) -> list[str]:
     """What was run, in sentences."""
-    how = "the letters' probabilities" if mode == "choose" else "what the experts wrote"
-    shown = "as a turn in a chat" if chat else "as text to go on with"
-    who = f"the pool {pool}" if pool else "the embedded local pool"
-    by = f", chosen by the router {router}" if router else ""
+    recorded = Path(data, "queries.parquet").is_file()
     return [
-        f"The questions are from {data}, with {shots} solved ones before each where there are any, shown {shown}; "
-        f"answers were read from {how}. They were answered by {who}{by}."
+        f"The questions are the test split of {data}."
+        if recorded
+        else f"The questions are those of {data}, with {shots} solved ones before each.",
+        f"They were shown as {'a turn in a chat' if chat else 'text to go on with'}, and answers were read from "
+        f"{'the probabilities of the letters' if mode == 'choose' else 'what the experts wrote'}; recorded answers are "
+        "as they were recorded.",
+        f"They were answered by {f'the pool {pool}' if pool else 'the embedded local pool'}"
+        + (f", chosen by the router {router}." if router else "."),
     ]
 
 

@@ -34,12 +34,13 @@ Mode = Literal["choose", "generate"]
 _Z = 1.959963984540054  # of 95 %
 
 # The letter that an answer gives: by the words that models were taught to say, else the one it begins with, else
-# the last that stands alone.
+# the last of those that name a choice and stand alone.
 _SCORED = r"""
-SELECT * EXCLUDE (ask, choice_logprobs{recorded_score}), coalesce(
+SELECT * EXCLUDE (ask{recorded_score}), coalesce(
          nullif(upper(regexp_extract(answer, '(?i)answer is:?\s*\(?([A-Z])\b', 1)), ''),
-         nullif(regexp_extract(answer, '^\W*([A-Z])\b', 1), ''),
-         nullif(regexp_extract(answer, '(?s).*\b([A-Z])\b', 1), '')) AS letter,
+         nullif(regexp_extract(answer, '^\W*([A-Z])(?:[.):,]|\s*$)', 1), ''),
+         list_filter(regexp_extract_all(answer, '\b([A-Z])\b', 1),
+                     lambda each: ord(each) - ord('A') < len(choices))[-1]) AS letter,
        {score} AS score
 FROM answered
 """

@@ -1,0 +1,288 @@
+"""Label: every row of a table gets one of some labels, or those that apply, with how sure that is.
+
+The answer is kept to the labels by their tokens, so that each comes with its probability. A model that leans to a label
+whatever it reads is corrected by what it says of the whole batch: batch calibration (Zhou et al. 2024, "Batch
+Calibration: Rethinking Calibration for In-Context Learning and Prompt Engineering", ICLR).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.batch.prompts import ASK, check_columns
+from leeroo.engine.batch.write import check_names
+from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.rounds import Answered, answer_in_rounds
+from leeroo.engine.orchestrator.market import Float64s
+
+_INSTRUCTION = "Classify the text: choose the label that fits it best."
+_APPLIES = ("No", "Yes")
+# A batch with fewer rows for each label says too little of how a model leans.
+_ROWS_PER_LABEL = 5
+
+Texts = Sequence[str | None]
+# Texts with the prompts that show them, and the choices for the answers.
+Ask = Callable[[Texts, Texts, Sequence[str]], Answered]
+
+LABELLED = pa.schema(
+    [
+        pa.field("label", pa.string()),  # a list of them where several may apply
+        pa.field("confidence", pa.float64()),
+        pa.field("expert", pa.string()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+
+
+class _Example(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    text: str
+    label: str | list[str]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    labels: list[str] | dict[str, str]
+    instruction: str | None = None
+    example: list[_Example] = []
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What rows are labelled with.
+
+    Attributes:
+        names: At least two, or one where several may apply.
+        descriptions: Of some of them.
+        examples: Texts with their labels, shown before each row.
+        instruction: What to do, in the place of our own words.
+        several: Whether any number of them may apply to a row.
+
+    Raises:
+        UsageError: a name is empty or there twice, or there are too few; or an example has another label.
+    """
+
+    names: tuple[str, ...]
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    examples: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    instruction: str | None = None
+    several: bool = False
+
+    def __post_init__(self) -> None:
+        least = 1 if self.several else 2
+        if len(self.names) < least:
+            raise UsageError(f"labels are chosen from at least {least}, not from {len(self.names)}")
+        for name in self.names:
+            if not name.strip():
+                raise UsageError("a label is empty")
+            if self.names.count(name) > 1:
+                raise UsageError(f"the label {name!r} is there twice")
+        for _, given in self.examples:
+            unknown = [name for name in given if name not in self.names]
+            if unknown:
+                raise UsageError(f"an example has the label {unknown[0]!r}; the labels are: {', '.join(self.names)}")
+            if len(given) != 1 and not self.several:
+                raise UsageError(f"an example has {len(given)} labels; where several may apply, say so with --several")
+
+
+def read_labels(given: str | Sequence[str] | Mapping[str, str] | Labels, *, several: bool = False) -> Labels:
+    """Labels from names with commas between, a TOML file, a list of names, or names with descriptions.
+
+    A file has ``labels`` (a list of names, or a table of descriptions by name), and may have ``instruction`` and
+    ``[[example]]`` tables of ``text`` and ``label``.
+
+    Raises:
+        UsageError: the file cannot be read or has something wrong, or as `Labels`.
+
+    """
+    if isinstance(given, Labels):
+        return given
+    if isinstance(given, Mapping):
+        return Labels(tuple(given), dict(given), several=several)
+    if not isinstance(given, str):
+        return Labels(tuple(given), several=several)
+    if not given.endswith(".toml"):
+        return Labels(tuple(name.strip() for name in given.split(",")), several=several)
+    try:
+        told = _File.model_validate(tomllib.loads(Path(given).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"cannot read the labels in {given}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{given} is not valid TOML: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{given}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    examples = tuple(
+        (each.text, (each.label,) if isinstance(each.label, str) else tuple(each.label)) for each in told.example
+    )
+    descriptions = told.labels if isinstance(told.labels, dict) else {}
+    return Labels(tuple(told.labels), descriptions, examples, told.instruction, several)
+
+
+def label_rows(
+    engine: Engine,
+    reader: pa.RecordBatchReader,
+    labels: Labels,
+    criteria: Criteria,
+    *,
+    calibrate: bool = True,
+    enough: float | None = 0.8,
+    chat: bool = True,
+) -> pa.Table:
+    """Label every row of a table, all as one batch.
+
+    The cheapest expert labels everything; where it is less sure than `enough`, the next dearer one is asked, as far as
+    the budget goes (see `rounds`). A row without text has no label and costs nothing. Call `engine.delivered` when the
+    rows are where they should be.
+
+    Args:
+        engine: With the pool.
+        reader: The rows; `criteria.column` is their text.
+        labels: To choose from.
+        criteria: Column, prefix, budget, and perhaps one expert for all.
+        calibrate: Correct what each expert leans to whatever it reads.
+        enough: How sure is sure enough; None asks one expert only.
+        chat: The prompt is a turn in a chat; otherwise text to go on with, as for models that are no assistants.
+
+    Returns:
+        The rows with the columns of `LABELLED` after their own; `label` is a list where several may apply. The
+        confidence is the probability of the label, and of several that of the least sure decision.
+
+    Raises:
+        InputError: the column is missing, or a column of ours is there.
+        PoolError, OutputError: as `Engine.answer`.
+
+    """
+    check_columns(reader.schema, criteria)
+    check_names(reader.schema, LABELLED, criteria.prefix)
+    table = reader.read_all()
+    texts = table.column(criteria.column).cast(pa.string()).to_pylist()
+
+    def ask(texts: Texts, prompts: Texts, choices: Sequence[str]) -> Answered:
+        asked = _asked(texts, prompts, choices, raw=not chat)
+        if criteria.private_column is not None:
+            each = pa.array(np.repeat(np.arange(len(table)), len(texts) // max(1, len(table))))
+            asked = asked.append_column(criteria.private_column, table.column(criteria.private_column).take(each))
+        return answer_in_rounds(
+            engine,
+            asked,
+            criteria,
+            # How often a label applies is not known, so whether one does is not corrected.
+            lambda answers: _chances(answers, choices, calibrate=calibrate and not labels.several),
+            enough=enough,
+        )
+
+    columns = (_of_several if labels.several else _one_of)(ask, texts, labels)
+    for column, name in zip(columns, LABELLED.names, strict=True):
+        table = table.append_column(criteria.prefix + name, column)
+    return table
+
+
+def _one_of(ask: Ask, texts: Texts, labels: Labels) -> list[pa.Array]:
+    """One label for each text: columns of `LABELLED`."""
+    head = _head(labels, "Label")
+    prompts = [None if text is None else f"{head}Text: {text}\nLabel:" for text in texts]
+    done = ask(texts, prompts, labels.names)
+    there = np.isfinite(done.chances).all(axis=1)
+    best = np.where(there, np.nan_to_num(done.chances).argmax(axis=1), -1)
+    found = [labels.names[i] if i >= 0 else None for i in best.tolist()]
+    sure = pa.array(done.chances.max(axis=1), from_pandas=True)
+    return [pa.array(found, pa.string()), sure, *(done.answers.column(name) for name in LABELLED.names[2:])]
+
+
+def _of_several(ask: Ask, texts: Texts, labels: Labels) -> list[pa.Array]:
+    """Every label for each text, one decision each: columns of `LABELLED`."""
+    n, k = len(texts), len(labels.names)
+    shown = [
+        None if text is None else f"{_several_head(labels)}Text: {text}\n{_applies(name, labels)}"
+        for text in texts
+        for name in labels.names
+    ]
+    questions = [None if text is None else f"{text}\n{name}?" for text in texts for name in labels.names]
+    done = ask(questions, shown, _APPLIES)
+    yes = done.chances[:, 1].reshape(n, k)
+    sure = np.maximum(yes, 1 - yes).min(axis=1)
+    found = [
+        None if np.isnan(row).any() else [name for name, p in zip(labels.names, row.tolist(), strict=True) if p > 0.5]
+        for row in yes
+    ]
+    answers = done.answers
+    each = {name: answers.column(name).to_numpy().reshape(n, k).sum(axis=1) for name in ("cost_usd", "list_cost_usd")}
+    errors = np.array(answers.column("error").to_pylist(), object).reshape(n, k)
+    experts = np.array(answers.column("expert").to_pylist(), object).reshape(n, k)
+    return [
+        pa.array(found, pa.list_(pa.string())),
+        pa.array(sure, from_pandas=True),
+        pa.array([", ".join(dict.fromkeys(filter(None, row))) or None for row in experts], pa.string()),
+        pa.array(each["cost_usd"]),
+        pa.array(each["list_cost_usd"]),
+        pa.array([next(filter(None, row), None) for row in errors], pa.string()),
+    ]
+
+
+def _asked(questions: Texts, prompts: Texts, choices: Sequence[str], *, raw: bool) -> pa.Table:
+    """A table for the engine: text with the prompt that it is shown in, and the choices for the answer."""
+    n = len(questions)
+    given = {
+        "prompt": pa.array(prompts, pa.string()),
+        "raw": pa.array([raw] * n),
+        "choices": pa.array([list(choices)] * n, pa.list_(pa.string())),
+    }
+    columns = [given[each.name] if each.name in given else pa.nulls(n, each.type) for each in ASK]
+    ask = pa.StructArray.from_arrays(columns, fields=list(ASK))
+    return pa.table({"question": pa.array(questions, pa.string()), "ask": ask})
+
+
+def _head(labels: Labels, word: str) -> str:
+    """What stands before the text: what to do, the labels, and examples; the same for all rows."""
+    lines = [labels.instruction or _INSTRUCTION, "", "Labels:"]
+    lines += [
+        f"- {name}: {labels.descriptions[name]}" if labels.descriptions.get(name) else f"- {name}"
+        for name in labels.names
+    ]
+    for text, given in labels.examples:
+        lines += ["", f"Text: {text}", f"{word}: {', '.join(given)}"]
+    return "\n".join([*lines, "", ""])
+
+
+def _several_head(labels: Labels) -> str:
+    return _head(labels, "Labels that apply")
+
+
+def _applies(name: str, labels: Labels) -> str:
+    about = labels.descriptions.get(name)
+    return f"Does the label '{name}'{f' ({about})' if about else ''} apply to the text? Answer Yes or No.\nAnswer:"
+
+
+def _chances(answers: pa.Table, choices: Sequence[str], *, calibrate: bool) -> Float64s:
+    """The probability of each choice, [n, k]; NaN without an answer.
+
+    An API may tell no probabilities; then its answer counts as certain.
+    """
+    told = answers.column("choice_logprobs").combine_chunks()
+    position = {choice: i for i, choice in enumerate(choices)}
+    at = np.array([position.get(answer, -1) for answer in answers.column("answer").to_pylist()])
+    chances = np.full((len(answers), len(choices)), np.nan)
+    chances[at >= 0] = np.eye(len(choices))[at[at >= 0]]
+    known = told.is_valid().to_numpy(zero_copy_only=False)
+    if known.any():
+        logs = pc.list_flatten(told).to_numpy(zero_copy_only=False).reshape(-1, len(choices))
+        chances[known] = np.exp(logs - logs.max(axis=1, keepdims=True))
+        chances[known] /= chances[known].sum(axis=1, keepdims=True)
+    if calibrate and known.sum() >= _ROWS_PER_LABEL * len(choices):
+        chances[known] /= chances[known].mean(axis=0)
+        chances[known] /= chances[known].sum(axis=1, keepdims=True)
+    return chances

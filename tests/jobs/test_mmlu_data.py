@@ -1,0 +1,136 @@
+"""MMLU's questions as a table: from its own files, the hub's, or a data folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from leeroo.engine.errors import InputError, UsageError
+from leeroo.engine.jobs.mmlu_data import CATEGORIES, asked, read_questions
+
+
+def _write(folder: Path, *, numbers: bool = False, rows: int = 3) -> Path:
+    """Two subjects with some test questions and two solved ones each; the gold answer of question i is letter i."""
+    for split, count in (("test", rows), ("dev", 2)):
+        table = [
+            {
+                "question": f" {subject} {split} {i}? ",
+                "choices": [f"one {i}", "two", "three", "four"],
+                "answer": i % 4 if numbers else "ABCD"[i % 4],
+                "subject": subject,
+            }
+            for subject in ("world_religions", "astronomy")
+            for i in range(count)
+        ]
+        name = f"{split}-00000-of-00001.parquet" if numbers else f"{split}.parquet"
+        pq.write_table(pa.Table.from_pylist(table), folder / name)
+    return folder
+
+
+def test_the_prompt_is_the_benchmarks(tmp_path: Path) -> None:
+    """A line about the subject, the solved questions in the order of the file, the question, and 'Answer:'."""
+    row = read_questions(str(_write(tmp_path)), shots=2).to_pylist()[1]
+    assert row["prompt"] == (
+        "The following are multiple choice questions (with answers) about world religions.\n\n"
+        "world_religions dev 0?\nA. one 0\nB. two\nC. three\nD. four\nAnswer: A\n\n"
+        "world_religions dev 1?\nA. one 1\nB. two\nC. three\nD. four\nAnswer: B\n\n"
+        "world_religions test 1?\nA. one 1\nB. two\nC. three\nD. four\nAnswer:"
+    )
+    assert row["question"] == "world_religions test 1?\nA. one 1\nB. two\nC. three\nD. four"
+    assert (row["query_id"], row["category"], row["gold"]) == ("world_religions-2", "humanities", "B")
+
+
+def test_no_shots_is_the_question_alone(tmp_path: Path) -> None:
+    """Below the line about the subject."""
+    prompt = read_questions(str(_write(tmp_path)), shots=0).to_pylist()[3]["prompt"]
+    assert prompt.startswith(
+        "The following are multiple choice questions (with answers) about astronomy.\n\nastronomy test 0?"
+    )
+
+
+def test_the_hubs_files_are_the_same(tmp_path: Path) -> None:
+    """Numbered files in a folder 'all', answers as numbers, no category."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "hub" / "all").mkdir(parents=True)
+    _write(tmp_path / "hub" / "all", numbers=True)
+    own = read_questions(str(_write(tmp_path / "own")), shots=1)
+    assert read_questions(str(tmp_path / "hub"), shots=1).equals(own)
+
+
+def test_the_categories_are_those_of_the_data(shared_data: Path) -> None:
+    """57 subjects in Hendrycks' four categories."""
+    whole = read_questions(str(shared_data / "mmlu"), shots=0)
+    assert len(whole) == 14_042
+    told = {row["subject"]: row["category"] for row in whole.select(["subject", "category"]).to_pylist()}
+    assert told == {subject: category for category, names in CATEGORIES.items() for subject in names.split()}
+
+
+def test_a_limit_takes_evenly_from_all_subjects(tmp_path: Path) -> None:
+    """The first of each, then the second; in the order of the file, and the same each time."""
+    folder = str(_write(tmp_path, rows=30))
+    few = read_questions(folder, shots=0, limit=7)
+    subjects = few.column("subject").to_pylist()
+    assert sorted(subjects, reverse=True) == subjects
+    assert {subjects.count("astronomy"), subjects.count("world_religions")} == {3, 4}
+    assert few.equals(read_questions(folder, shots=0, limit=7))
+
+
+def test_only_some_subjects(tmp_path: Path) -> None:
+    """By name; an unknown one is an error that names those there are."""
+    folder = str(_write(tmp_path))
+    assert set(read_questions(folder, ["astronomy"], shots=0).column("subject").to_pylist()) == {"astronomy"}
+    with pytest.raises(UsageError, match="no subject 'alchemy'; there are: astronomy, world_religions"):
+        read_questions(folder, ["astronomy", "alchemy"])
+
+
+def test_more_shots_than_there_are(tmp_path: Path) -> None:
+    """Are refused."""
+    with pytest.raises(UsageError, match=r"2 solved questions of astronomy, and 5 were asked for with --shots"):
+        read_questions(str(_write(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("column", "match"), [("choices", "has no column 'choices'"), ("answer", "has no column 'answer'")]
+)
+def test_a_missing_column_is_named(tmp_path: Path, column: str, match: str) -> None:
+    """With those there are."""
+    _write(tmp_path)
+    file = tmp_path / "test.parquet"
+    pq.write_table(pq.read_table(file).drop_columns([column]), file)
+    with pytest.raises(InputError, match=match):
+        read_questions(str(tmp_path), shots=0)
+
+
+def test_a_folder_without_questions_says_what_it_should_hold(tmp_path: Path) -> None:
+    """And where they come from without it."""
+    with pytest.raises(InputError, match=r"it should hold test\.parquet and dev\.parquet of MMLU, or queries\.parquet"):
+        read_questions(str(tmp_path))
+
+
+def test_what_is_no_parquet_is_one_line(tmp_path: Path) -> None:
+    """Whatever DuckDB says of it."""
+    for split in ("test", "dev"):
+        (tmp_path / f"{split}.parquet").write_text("question,answer\n")
+    with pytest.raises(InputError) as error:
+        read_questions(str(tmp_path))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_how_a_row_is_asked(tmp_path: Path) -> None:
+    """Letters for its choices, the prompt in the place of the question."""
+    questions = read_questions(str(_write(tmp_path)), shots=0)
+
+    def ask(**how: bool) -> dict[str, Any]:
+        table = asked(questions, **how)
+        assert "prompt" not in table.column_names
+        return dict(table.to_pylist()[0]["ask"])
+
+    chosen = ask(raw=True, choose=True)
+    assert (chosen["choices"], chosen["raw"]) == (["A", "B", "C", "D"], True)
+    assert chosen["prompt"] == questions.column("prompt")[0].as_py()
+    written = ask(raw=False, choose=False)
+    assert (written["choices"], written["raw"]) == (None, False)
