@@ -127,7 +127,7 @@ def of_lm_eval(folder: Path, subjects: list[str], model: str, shots: int) -> tup
         tasks=[f"local_{subject}" for subject in subjects],
         task_manager=TaskManager(include_path=str(tasks)),
         num_fewshot=shots,
-        batch_size=8,
+        batch_size=1,
         device="cuda" if torch.cuda.is_available() else "cpu",
         log_samples=True,
         bootstrap_iters=0,

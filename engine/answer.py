@@ -170,12 +170,11 @@ class Engine:
                     "SELECT coalesce(q.id, -1) AS id FROM row_keys r LEFT JOIN questions q USING (key) ORDER BY r.row"
                 ).fetchnumpy()["id"]
                 blank = (ids < 0)[:, None]
-                scores, costs = (
-                    np.where(blank, np.nan, table[ids]) for table in (job.forecast.scores, job.forecast.costs)
-                )
+                told = (job.forecast.scores, job.forecast.costs, job.forecast.seconds)
+                scores, costs, seconds = (np.where(blank, np.nan, table[ids]) for table in told)
             job.scratch.close()
             job.meter.stage("done")
-            return Expected(tuple(e.name for e in job.experts), scores, costs, job.forecast.known)
+            return Expected(tuple(e.name for e in job.experts), scores, costs, seconds, job.forecast.known)
 
     def scores(self, questions: Sequence[str]) -> list[dict[str, float]]:
         """The predicted score of every expert of the pool that the router knows, for each question.
@@ -361,6 +360,7 @@ class Expected:
     experts: tuple[str, ...]
     scores: np.ndarray
     costs: np.ndarray  # USD for asking once
+    seconds: np.ndarray  # of one answer, 0 where nothing is known
     known: bool
 
 

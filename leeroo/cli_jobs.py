@@ -1,4 +1,4 @@
-"""The commands that do whole jobs: mmlu."""
+"""The commands that do whole jobs: mmlu, label."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ import typer
 from leeroo.engine.errors import UsageError
 from leeroo.options import (
     EXIT_ROWS_FAILED,
+    MONEY,
     ROWS,
     AsJson,
     Budget,
     CostWeight,
+    Input,
     LatencyWeight,
+    Limit,
+    Out,
     Pinned,
     PoolFile,
+    Prefix,
+    Private,
     ProgressBar,
     RouterDir,
     StoreDir,
@@ -27,6 +33,9 @@ from leeroo.options import (
 def add_to(app: typer.Typer) -> None:
     """Put the commands on an app."""
     app.command(epilog="Example:  leeroo mmlu --limit 1000 --out mmlu.parquet --report mmlu.html")(mmlu)
+    app.command(
+        epilog="Example:  leeroo label tickets.csv --column text --labels billing,bug,other --out labelled.csv"
+    )(label)
 
 
 def mmlu(
@@ -116,6 +125,118 @@ def mmlu(
         if written is not None:
             typer.echo(f"written: {written}", err=True)
     if results.failed:
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def label(
+    source: Input,
+    labels: Annotated[
+        str,
+        typer.Option(
+            "--labels",
+            metavar="A,B,C|F.toml",
+            help="Names with commas between, or a file with labels, descriptions and examples.",
+        ),
+    ],
+    out: Out,
+    column: Annotated[str, typer.Option("--column", help="The column with the text.", rich_help_panel=ROWS)] = "text",
+    several: Annotated[
+        bool, typer.Option("--several", help="Any number of labels may apply to a row; a list comes out.")
+    ] = False,
+    pool: PoolFile = None,
+    router: RouterDir = None,
+    max_cost_usd: Budget = None,
+    cost_weight: CostWeight = 0.0,
+    latency_weight: LatencyWeight = 0.0,
+    private_column: Private = None,
+    expert: Pinned = None,
+    enough: Annotated[
+        float | None,
+        typer.Option(
+            "--enough",
+            min=0.0,
+            max=1.0,
+            help="A label less sure than this goes on to the next dearer expert; 0 asks one expert only.",
+            rich_help_panel=MONEY,
+        ),
+    ] = 0.8,
+    calibrate: Annotated[
+        bool,
+        typer.Option("--calibrate/--no-calibrate", help="Correct a model that leans to a label whatever it reads."),
+    ] = True,
+    chat: Annotated[
+        bool, typer.Option("--chat/--raw", help="Show the prompt as a turn in a chat, or as text to go on with.")
+    ] = True,
+    gold: Annotated[
+        str | None, typer.Option("--gold", metavar="COLUMN", help="Compare with the labels in this column.")
+    ] = None,
+    check: Annotated[
+        int, typer.Option("--check", metavar="N", min=0, help="Write N rows for people to check beside the output.")
+    ] = 0,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="F.html", help="Write all of it as a page into this file.")
+    ] = None,
+    as_json: AsJson = False,
+    store: StoreDir = None,
+    limit: Limit = None,
+    prefix: Prefix = "",
+    progress: ProgressBar = True,
+) -> None:
+    """Give every row of a table one of some labels, with how sure that is.
+
+    The cheapest expert labels everything; what it is not sure of goes on to dearer ones, as far as the budget goes.
+    """
+    from leeroo.engine.answer import Criteria
+    from leeroo.engine.jobs.agreement import against, agree, askers, label_page, shares
+    from leeroo.engine.jobs.label import label_rows, read_labels, to_check
+    from leeroo.engine.tables import check_output, open_input, write_table
+    from leeroo.terminal import opened
+    from leeroo.terminal_evaluation import print_tables
+
+    wanted = read_labels(labels, several=several)
+    check_output(out)
+    _check_page(report)
+    checked = out.with_name(f"{out.stem}-check.csv")
+    if check:
+        check_output(checked)
+    if several and gold is not None:
+        raise UsageError("--gold is for one label a row: leave out --several")
+    criteria = Criteria(
+        column=column,
+        private_column=private_column,
+        expert=expert,
+        max_cost_usd=max_cost_usd,
+        cost_weight=cost_weight,
+        latency_weight=latency_weight,
+        prefix=prefix,
+    )
+    rows = open_input(source, limit)
+    if gold is not None and gold not in rows.schema.names:
+        raise UsageError(f"the input has no column {gold!r}; its columns are: {', '.join(rows.schema.names)}")
+    with opened(pool, router, store, progress) as (engine, bar):
+        labelled = label_rows(engine, rows, wanted, criteria, calibrate=calibrate, enough=enough or None, chat=chat)
+        found = None if gold is None else agree(labelled, gold, wanted.names, prefix)
+        write_table(labelled.to_reader(), out)
+        if check:
+            write_table(to_check(labelled, check, prefix).to_reader(), checked)
+        if report is not None:
+            from leeroo.engine.jobs.files import write_file
+
+            about = [f"{len(labelled):,} rows of {source}, labelled with {', '.join(wanted.names)}."]
+            write_file(label_page(labelled, found, f"Labels of {source}", about, prefix), report)
+        engine.delivered()
+        bar.close()
+    failed = len(labelled) - labelled.column(prefix + "error").null_count
+    if as_json:
+        cost = {name: sum(labelled.column(prefix + name).to_pylist()) for name in ("cost_usd", "list_cost_usd")}
+        told = {"rows": len(labelled), "failed": failed, **cost, "agreement": found.as_json() if found else None}
+        print(json.dumps(told, allow_nan=False))
+    else:
+        print_tables([shares(labelled, prefix), askers(labelled, prefix), *(against(found) if found else [])])
+    for written in (out, checked if check else None, report):
+        if written is not None:
+            typer.echo(f"written: {written}", err=True)
+    if failed:
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 import time
@@ -136,7 +137,8 @@ class ApiServer(ThreadingHTTPServer):
 
     The answer to a question is "echo: " and its text. `faults` maps words to what befalls a prompt with that
     word in it: a list of HTTP statuses to give before answering (an endless one with `repeat`), 'garbage',
-    'empty', 'hang' or 'drop'.
+    'empty', 'hang' or 'drop'. `says` gives other answers: from model and prompt to the probabilities of first words,
+    the likeliest of which is the answer.
     """
 
     daemon_threads = True
@@ -147,6 +149,7 @@ class ApiServer(ThreadingHTTPServer):
         self.delay_s = 0.0
         self.faults: dict[str, list[int | str]] = {}
         self.repeat = False
+        self.says: Callable[[str, str], dict[str, float]] | None = None
         self.asked: Counter[str] = Counter()
         self.most_at_once = self.at_once = 0
         self.lock = threading.Lock()
@@ -182,12 +185,12 @@ class _Answering(BaseHTTPRequestHandler):
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
         try:
-            self._reply(prompt, server.fault(prompt))
+            self._reply(body["model"], prompt, server.fault(prompt))
         finally:
             with server.lock:
                 server.at_once -= 1
 
-    def _reply(self, prompt: str, fault: int | str | None) -> None:
+    def _reply(self, model: str, prompt: str, fault: int | str | None) -> None:
         if fault == "drop":
             self.close_connection = True
             return
@@ -205,6 +208,11 @@ class _Answering(BaseHTTPRequestHandler):
             message = {"role": "assistant", "content": f"echo: {prompt}"}
             reply: dict[str, Any] = {"id": "x", "object": "chat.completion", "created": 1, "model": "m"}
             reply["choices"] = [{"index": 0, "message": message, "finish_reason": "stop"}]
+            if self.server.says is not None:
+                chances = self.server.says(model, prompt)
+                message["content"] = max(chances, key=lambda word: chances[word])
+                told = [{"token": word, "logprob": math.log(p), "bytes": None} for word, p in chances.items()]
+                reply["choices"][0]["logprobs"] = {"content": [{**told[0], "top_logprobs": told}]}
             reply["usage"] = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
             self._send(200, reply)
 

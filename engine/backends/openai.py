@@ -8,12 +8,13 @@ the moment it is there, because it was paid for.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import math
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
@@ -51,7 +52,7 @@ class OpenAIBackend:
         self._expert = expert
         self._concurrency = int(expert.engine.get("concurrency", 16))
         self._failures = 0  # in a row
-        self._ask = _any_llm(expert) if "provider" in expert.engine else _openai(expert)
+        self._ask, self._disconnect = _any_llm(expert) if "provider" in expert.engine else _openai(expert)
         # A thread of its own: the caller may be inside an event loop already, as in a notebook.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"leeroo-{expert.name}", daemon=True)
@@ -82,8 +83,11 @@ class OpenAIBackend:
                 future.cancel()
 
     def close(self) -> None:
-        """End the connection's thread."""
+        """End the connections and their thread."""
         if self._thread.is_alive():
+            # Connections that outlive their loop complain of it when they are collected.
+            with contextlib.suppress(TimeoutError, openai.OpenAIError):
+                asyncio.run_coroutine_threadsafe(self._disconnect(), self._loop).result(timeout=5)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=5)
 
@@ -122,9 +126,10 @@ class OpenAIBackend:
 
 
 Ask = Callable[[Request], Awaitable[Any]]
+Disconnect = Callable[[], Coroutine[Any, Any, None]]
 
 
-def _openai(expert: Expert) -> Ask:
+def _openai(expert: Expert) -> tuple[Ask, Disconnect]:
     """Ask through the openai client, which retries 429, 5xx and time-outs with backoff by itself."""
     options = expert.engine
     variable = expert.api_key_env or "OPENAI_API_KEY"
@@ -156,7 +161,7 @@ def _openai(expert: Expert) -> Ask:
             refused.update(blamed)
             return await ask(request)
 
-    return ask
+    return ask, client.close
 
 
 def _form(request: Request) -> dict[str, Any]:
@@ -169,7 +174,7 @@ def _form(request: Request) -> dict[str, Any]:
     return {}
 
 
-def _any_llm(expert: Expert) -> Ask:
+def _any_llm(expert: Expert) -> tuple[Ask, Disconnect]:
     """Ask through any-llm-sdk, whose replies look like OpenAI's."""
     try:
         from any_llm import acompletion
@@ -189,7 +194,10 @@ def _any_llm(expert: Expert) -> Ask:
             api_base=expert.base_url,
         )
 
-    return ask
+    async def disconnect() -> None:
+        """It closes its connections itself."""
+
+    return ask, disconnect
 
 
 def _completion(request: Request, reply: Any, latency_ms: float) -> dict[str, Any]:

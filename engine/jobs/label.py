@@ -191,6 +191,26 @@ def label_rows(
     return table
 
 
+def to_check(labelled: pa.Table, rows: int, prefix: str = "", seed: int = 0) -> pa.Table:
+    """Some rows for people to look at: half of them drawn by chance, half those with the least confidence.
+
+    Returns:
+        The rows, with `drawn` ('by chance' or 'least sure') and an empty column `correct_label` after their own. Those
+        drawn by chance tell how good the labels are; the others are where mistakes are likeliest.
+
+    """
+    n = min(rows, len(labelled))
+    order = np.random.default_rng(seed).permutation(len(labelled))
+    by_chance = np.sort(order[: (n + 1) // 2])
+    sure = np.nan_to_num(labelled.column(prefix + "confidence").cast(pa.float64()).to_numpy())
+    least = [i for i in np.argsort(sure, kind="stable").tolist() if i not in set(by_chance.tolist())][: n // 2]
+    chosen = labelled.take(pa.array(np.concatenate([by_chance, np.array(least, np.int64)])))
+    drawn = ["by chance"] * len(by_chance) + ["least sure"] * len(least)
+    return chosen.append_column("drawn", pa.array(drawn, pa.string())).append_column(
+        "correct_label", pa.nulls(len(chosen), pa.string())
+    )
+
+
 def _one_of(ask: Ask, texts: Texts, labels: Labels) -> list[pa.Array]:
     """One label for each text: columns of `LABELLED`."""
     head = _head(labels, "Label")

@@ -178,7 +178,7 @@ def run_mmlu(
     subjects = _parts(scores, answers.column("subject"))
     return Results(
         answers=answers,
-        accuracy=_interval(scores),
+        accuracy=interval(scores),
         macro=_mean([part.accuracy for part in subjects.values()], [part.n for part in subjects.values()]),
         categories=_parts(scores, answers.column("category")),
         subjects=subjects,
@@ -218,7 +218,7 @@ def _compared(engine: Engine, table: pa.Table, criteria: Criteria, say: Say) -> 
     def row(name: str, chosen: Int32s) -> Row:
         got = np.where(chosen >= 0, np.take_along_axis(scores, np.maximum(chosen, 0)[:, None], 1)[:, 0], 0.0)
         each = {str(c): float(got[categories == c].mean()) for c in dict.fromkeys(categories.tolist())}
-        return Row(name, measured(chosen, scores, costs).cost_usd_per_1k, _interval(got), each)
+        return Row(name, measured(chosen, scores, costs).cost_usd_per_1k, interval(got), each)
 
     def everywhere(i: int) -> Int32s:
         return np.full(len(table), i, np.int32)
@@ -246,7 +246,7 @@ def _parts(scores: Float64s, names: pa.ChunkedArray) -> dict[str, Part]:
     """By name, in the order in which they come."""
     of = np.array(names.to_pylist(), object)
     return {
-        str(name): Part(int((of == name).sum()), _interval(scores[of == name])) for name in dict.fromkeys(of.tolist())
+        str(name): Part(int((of == name).sum()), interval(scores[of == name])) for name in dict.fromkeys(of.tolist())
     }
 
 
@@ -258,7 +258,7 @@ def _spent(answers: pa.Table) -> dict[str, Spent]:
     for name in {str(name) for name in of.tolist() if name is not None}:
         own = answers.filter(pa.array(of == name))
         tokens = [int(_sum(own, column)) for column in ("prompt_tokens", "completion_tokens")]
-        told[name] = Spent(len(own), _interval(scores[of == name]), _sum(own, "list_cost_usd"), *tokens)
+        told[name] = Spent(len(own), interval(scores[of == name]), _sum(own, "list_cost_usd"), *tokens)
     return dict(sorted(told.items(), key=lambda item: (-item[1].n, item[0])))
 
 
@@ -266,7 +266,7 @@ def _sum(table: pa.Table, column: str) -> float:
     return float(np.nan_to_num(table.column(column).cast(pa.float64()).to_numpy()).sum())
 
 
-def _interval(scores: Float64s) -> Estimate:
+def interval(scores: Float64s) -> Estimate:
     """A mean of scores in [0, 1] with Wilson's score interval (1927), which holds for few questions and none wrong."""
     n, mean = len(scores), float(scores.mean())
     middle = (mean + _Z**2 / (2 * n)) / (1 + _Z**2 / n)

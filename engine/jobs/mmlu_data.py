@@ -43,10 +43,12 @@ CATEGORIES = {
 }
 
 # Each kind of source becomes the table `questions`: number, query_id, subject, category, question, choices, gold.
+_SPACE = r"[\s\p{Z}\p{Cc}]+"  # as Python's strip takes it
 _OWN_FILES = """
 CREATE TABLE {name} AS
 SELECT row_number() OVER () AS number, subject || '-' || row_number() OVER (PARTITION BY subject) AS query_id, subject,
-       {category} AS category, trim(question) || list_reduce(list_transform(range(len(choices)),
+       {category} AS category, regexp_replace(question, '^{space}|{space}$', '', 'g')
+       || list_reduce(list_transform(range(len(choices)),
            lambda i: chr(10) || chr(65 + i::INTEGER) || '. ' || choices[i + 1]), lambda a, b: a || b, '') AS question,
        choices, {gold} AS gold
 FROM read_parquet('{path}', file_row_number = true) ORDER BY file_row_number
@@ -137,7 +139,7 @@ def _load(con: duckdb.DuckDBPyConnection, data: str) -> None:
         gold = "answer" if columns["answer"] == "VARCHAR" else "chr(65 + answer::INTEGER)"
         own = "category" if "category" in columns else "(SELECT any_value(c.category) FROM categories c "
         own += "" if "category" in columns else "WHERE c.subject = read_parquet.subject)"
-        con.execute(_OWN_FILES.format(name=name, path=path, gold=gold, category=own))
+        con.execute(_OWN_FILES.format(space=_SPACE, name=name, path=path, gold=gold, category=own))
 
 
 def _keep(con: duckdb.DuckDBPyConnection, subjects: Sequence[str]) -> None:

@@ -75,7 +75,10 @@ def answer_in_rounds(
         name = expected.experts[i]
         if kept is not None:
             hoped = expected.scores[:, i].astype(np.float64) if name in known else np.full(len(table), enough)
-            rows = _going_on(told.max(axis=1), hoped, expected.costs[:, i], enough, _left(criteria, spent))
+            paid = expected.costs[:, i], expected.seconds[:, i]
+            rows = _going_on(
+                told.max(axis=1), hoped, *paid, enough, replace(criteria, max_cost_usd=_left(criteria, spent))
+            )
             if not len(rows):
                 continue
         asked = _asking(table.take(pa.array(rows)), name)
@@ -97,15 +100,24 @@ def _left(criteria: Criteria, spent: float) -> float | None:
     return None if criteria.max_cost_usd is None else max(0.0, criteria.max_cost_usd - spent)
 
 
-def _going_on(sure: Float64s, hoped: Float64s, costs: Float64s, enough: float, budget_usd: float | None) -> Int64s:
-    """The rows that are asked again: not sure enough, with something to gain, and within the budget."""
+def _going_on(
+    sure: Float64s, hoped: Float64s, costs: Float64s, seconds: Float64s, enough: float, criteria: Criteria
+) -> Int64s:
+    """The rows that are asked again: not sure enough, with something to gain, by what the criteria say of money."""
     sure = np.nan_to_num(sure)  # where there is no answer, everything can be gained
     open_ = np.flatnonzero((sure < enough) & (hoped > sure) & np.isfinite(costs))
     if not len(open_):
         return open_
-    scores = np.column_stack([sure[open_], hoped[open_]])
-    paid = np.column_stack([np.zeros(len(open_)), costs[open_].astype(np.float64)])
-    going_on: Int64s = open_[choose(scores, paid, budget_usd=budget_usd).expert == 1]
+    free = np.zeros(len(open_))
+    choice = choose(
+        np.column_stack([sure[open_], hoped[open_]]),
+        np.column_stack([free, costs[open_]]).astype(np.float64),
+        latency_s=np.column_stack([free, seconds[open_]]).astype(np.float64),
+        budget_usd=criteria.max_cost_usd,
+        cost_weight=criteria.cost_weight,
+        latency_weight=criteria.latency_weight,
+    )
+    going_on: Int64s = open_[choice.expert == 1]
     return going_on
 
 

@@ -1,0 +1,239 @@
+"""Labels for every row, with how sure they are; what is not sure enough goes on to a dearer expert."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.errors import InputError, UsageError
+from leeroo.engine.jobs.label import Labels, label_rows, read_labels, to_check
+from leeroo.engine.pool import load_pool
+
+Label = Callable[..., pa.Table]
+COLOURS = Labels(("red", "green", "blue"))
+
+
+@pytest.fixture
+def label(tmp_path: Path, api: Any) -> Label:
+    """Label texts with two experts of a real API: 'small' at a tenth of the price of 'large', 11 tokens in, 3 out."""
+    entry = """
+[[expert]]
+name = "{name}"
+model = "{name}"
+backend = "openai"
+base_url = "{url}"
+usd_per_m_input = {price}
+usd_per_m_output = {price}
+max_tokens = 3
+"""
+    experts = [entry.format(name=name, url=api.url, price=price) for name, price in (("large", 10), ("small", 1))]
+    (tmp_path / "pool.toml").write_text("".join(experts))
+
+    def make(
+        texts: list[str | None], labels: Labels = COLOURS, criteria: Criteria | None = None, **how: Any
+    ) -> pa.Table:
+        table = pa.table({"text": pa.array(texts, pa.string())})
+        with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store") as engine:
+            labelled = label_rows(engine, table.to_reader(), labels, criteria or Criteria(column="text"), **how)
+            engine.delivered()
+            return labelled
+
+    return make
+
+
+def _says(model: str, prompt: str) -> dict[str, float]:
+    """'small' is unsure of what is hard; 'large' knows that it is blue."""
+    if "hard" not in prompt:
+        return {"green": 0.9, "red": 0.06, "blue": 0.04}
+    return {"blue": 0.95, "red": 0.03, "green": 0.02} if model == "large" else {"red": 0.5, "green": 0.3, "blue": 0.2}
+
+
+def test_every_row_gets_one_of_the_labels(label: Label, api: Any) -> None:
+    """With its probability among them, expert and cost; NULL stays NULL at no cost, and nobody is asked for it."""
+    api.says = _says
+    table = label(["easy", None, "also easy"], enough=None)
+    assert table.column("label").to_pylist() == ["green", None, "green"]
+    assert table.column("confidence").to_pylist() == [pytest.approx(0.9), None, pytest.approx(0.9)]
+    assert table.column("expert").to_pylist() == ["large", None, "large"]  # the pool's default
+    assert table.column("cost_usd").to_pylist() == pytest.approx([150e-6, 0, 150e-6])
+    assert table.column("error").null_count == 3
+    assert sum(api.asked.values()) == 2
+
+
+def test_what_is_not_sure_goes_on_to_the_dearer_expert(label: Label, api: Any) -> None:
+    """The cheap one is asked for everything first; the costs of both are counted."""
+    api.says = _says
+    table = label(["easy", "hard", "also easy", "so hard"], calibrate=False)
+    assert table.column("label").to_pylist() == ["green", "blue", "green", "blue"]
+    assert table.column("expert").to_pylist() == ["small", "large", "small", "large"]
+    assert table.column("cost_usd").to_pylist() == pytest.approx([15e-6, 165e-6, 15e-6, 165e-6])
+    assert sum(api.asked.values()) == 6
+
+
+def test_the_budget_is_kept_to_and_goes_where_it_gains_most(label: Label, api: Any) -> None:
+    """The least sure rows are asked again, as many as the budget is expected to reach."""
+
+    def says(model: str, prompt: str) -> dict[str, float]:
+        p = 0.99 if model == "large" else float(prompt.rsplit("Text: 0.", 1)[1][:2]) / 100
+        return {"red": p, "green": (1 - p) * 0.6, "blue": (1 - p) * 0.4}
+
+    api.says = says
+    budget = 0.0025
+    table = label([f"0.{50 + 2 * i}" for i in range(12)], criteria=Criteria(column="text", max_cost_usd=budget))
+    again = [expert == "large" for expert in table.column("expert").to_pylist()]
+    assert again == sorted(again, reverse=True)
+    assert 0 < sum(again) < 12
+    assert sum(table.column("cost_usd").to_pylist()) <= budget
+
+
+def test_one_expert_that_is_named_is_asked_alone(label: Label, api: Any) -> None:
+    """However unsure it is."""
+    api.says = _says
+    table = label(["hard"], criteria=Criteria(column="text", expert="small"))
+    assert table.column("label").to_pylist() == ["red"]
+    assert table.column("expert").to_pylist() == ["small"]
+
+
+def test_an_expert_that_cannot_be_asked_leaves_its_rows_to_the_next(label: Label, api: Any) -> None:
+    """A row whose first answer failed has everything to gain."""
+    api.says = _says
+    api.repeat = True
+    api.faults = {"broken": ["garbage"]}
+    table = label(["easy", "broken"])
+    assert table.column("label").to_pylist() == ["green", None]
+    assert table.column("error")[1].as_py()
+    assert table.column("error")[0].as_py() is None
+
+
+def test_several_labels_may_apply(label: Label, api: Any) -> None:
+    """Each is a decision of its own; the confidence is that of the least sure one."""
+
+    def says(_: str, prompt: str) -> dict[str, float]:
+        word = next(word for word in COLOURS.names if f"label '{word}'" in prompt)
+        text = prompt.rsplit("Text: ", 1)[1].splitlines()[0]
+        yes = 0.9 if word in text else 0.2
+        return {"Yes": yes, "No": 1 - yes}
+
+    api.says = says
+    several = Labels(COLOURS.names, several=True)
+    table = label(["red and blue", "nothing", None], several, enough=None)
+    assert table.column("label").to_pylist() == [["red", "blue"], [], None]
+    assert table.column("confidence").to_pylist() == [pytest.approx(0.8), pytest.approx(0.8), None]
+    assert table.column("cost_usd").to_pylist() == pytest.approx([450e-6, 450e-6, 0])
+
+
+def test_a_model_that_leans_is_corrected(label: Label, api: Any) -> None:
+    """One that says 'red' to everything, a little less so where it is not, tells them apart all the same."""
+
+    def says(_: str, prompt: str) -> dict[str, float]:
+        text = prompt.rsplit("Text: ", 1)[1]
+        red = 0.95 if "apple" in text else 0.85 if "grass" in text else 0.9
+        rest = 1 - red
+        return {
+            "red": red,
+            "green": rest * (0.7 if "grass" in text else 0.3),
+            "blue": rest * (0.3 if "grass" in text else 0.7),
+        }
+
+    api.says = says
+    texts: list[str | None] = [f"{word} {i}" for i in range(10) for word in ("apple", "grass", "sky")]
+    leaning = label(texts, enough=None, calibrate=False)
+    assert set(leaning.column("label").to_pylist()) == {"red"}
+    corrected = label(texts, enough=None)
+    assert corrected.column("label").to_pylist()[:3] == ["red", "green", "blue"]
+    assert np.nanmax(corrected.column("confidence").to_numpy()) < 1
+
+
+def test_the_prompt_has_descriptions_and_examples(label: Label, api: Any, tmp_path: Path) -> None:
+    """From a file: what to do, what the labels mean, and texts with their labels."""
+    file = tmp_path / "labels.toml"
+    file.write_text("""
+instruction = "Which team is it for?"
+[labels]
+billing = "invoices and refunds"
+bug = ""
+[[example]]
+text = "I was charged twice."
+label = "billing"
+""")
+    api.says = lambda _model, _prompt: {"bug": 0.9, "billing": 0.1}
+    label(["It crashes."], read_labels(str(file)), enough=None)
+    assert list(api.asked) == [
+        "Which team is it for?\n\nLabels:\n- billing: invoices and refunds\n- bug\n\n"
+        "Text: I was charged twice.\nLabel: billing\n\nText: It crashes.\nLabel:"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ("a", "at least 2, not from 1"),
+        ("a,,b", "a label is empty"),
+        ("a,b,a", "'a' is there twice"),
+        ("nowhere.toml", r"cannot read the labels in nowhere\.toml"),
+    ],
+)
+def test_wrong_labels_are_one_line(given: str, match: str) -> None:
+    """Too few, empty, twice, or no such file."""
+    with pytest.raises(UsageError, match=match):
+        read_labels(given)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("labels = ", "is not valid TOML"),
+        ("labels = ['a', 'b']\ncolour = 1", "colour"),
+        ("instruction = 'x'", "labels"),
+        (
+            "labels = ['a', 'b']\n[[example]]\ntext = 'x'\nlabel = 'c'",
+            "an example has the label 'c'; the labels are: a, b",
+        ),
+        ("labels = ['a', 'b']\n[[example]]\ntext = 'x'\nlabel = ['a', 'b']", "an example has 2 labels"),
+    ],
+)
+def test_wrong_files_are_one_line(tmp_path: Path, text: str, match: str) -> None:
+    """What is wrong, and where."""
+    (tmp_path / "labels.toml").write_text(text)
+    with pytest.raises(UsageError, match=match) as error:
+        read_labels(str(tmp_path / "labels.toml"))
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_columns_that_are_missing_or_in_the_way(label: Label) -> None:
+    """Are named before anybody is asked."""
+    with pytest.raises(InputError, match="no column 'question'"):
+        label(["x"], criteria=Criteria())
+
+
+def test_rows_to_check_are_drawn_by_chance_and_by_doubt() -> None:
+    """Half and half, none twice, and the same each time."""
+    table = pa.table({"text": list("abcdefghij"), "label": ["x"] * 10, "confidence": [0.1 * i for i in range(10)]})
+    chosen = to_check(table, 6)
+    assert chosen.column("drawn").to_pylist() == ["by chance"] * 3 + ["least sure"] * 3
+    assert len(set(chosen.column("text").to_pylist())) == 6
+    assert chosen.column("confidence").to_pylist()[3:] == sorted(chosen.column("confidence").to_pylist()[3:])
+    assert chosen.equals(to_check(table, 6))
+    assert len(to_check(table, 100)) == 10
+    assert chosen.column("correct_label").null_count == 6
+
+
+def test_a_real_model_keeps_to_the_labels(tmp_path: Path) -> None:
+    """The embedded local pool: always one of the labels, with a probability; equal rows alike."""
+    texts = ["The film was wonderful.", "A dull and tedious film.", "The film was wonderful."]
+    table = pa.table({"text": texts})
+    from leeroo.engine.answer import open_engine
+
+    with open_engine(store=tmp_path / "store") as engine:
+        labelled = label_rows(
+            engine, table.to_reader(), Labels(("positive", "negative")), Criteria(column="text"), enough=None
+        )
+    assert set(labelled.column("label").to_pylist()) <= {"positive", "negative"}
+    assert all(0.5 <= p <= 1 for p in labelled.column("confidence").to_pylist())
+    assert labelled.slice(0, 1).column("label").equals(labelled.slice(2, 1).column("label"))
