@@ -3,6 +3,7 @@
     import leeroo
 
     answers = leeroo.answer(frame, max_cost_usd=1.0)        # Polars, pandas, Arrow, DuckDB relations
+    labelled = leeroo.label(frame, ["bug", "billing"])       # one of the labels for every row
     con = leeroo.connect("my.duckdb")                        # DuckDB with leeroo_answer() and its kin
     con.sql("SELECT leeroo_answer(question) FROM questions")
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from leeroo.engine.answer import Criteria, Engine, open_engine
     from leeroo.engine.errors import LeerooError
-    from leeroo.frames import answer
+    from leeroo.frames import answer, label
     from leeroo.udfs.register import connect, explain, register, sql
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "answer",
     "connect",
     "explain",
+    "label",
     "open_engine",
     "register",
     "sql",
@@ -41,6 +43,7 @@ _HOMES = {
     "answer": "leeroo.frames",
     "connect": "leeroo.udfs.register",
     "explain": "leeroo.udfs.register",
+    "label": "leeroo.frames",
     "open_engine": "leeroo.engine.answer",
     "register": "leeroo.udfs.register",
     "sql": "leeroo.udfs.register",

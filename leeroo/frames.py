@@ -1,11 +1,13 @@
-"""Answers for data frames, in Python."""
+"""Answers and labels for data frames, in Python."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from leeroo.engine.answer import Criteria, Progress, open_engine
+from leeroo.engine.jobs.label import Labels, label_rows, read_labels
 from leeroo.engine.tables import from_frame, like_frame
 
 
@@ -54,4 +56,56 @@ def answer(
         return answered
 
 
-__all__ = ["Progress", "answer"]
+def label(
+    frame: Any,
+    labels: str | Sequence[str] | Mapping[str, str] | Labels,
+    *,
+    column: str = "text",
+    several: bool = False,
+    pool: str | Path | None = None,
+    router: str | Path | None = None,
+    store: str | Path | None = None,
+    expert: str | None = None,
+    private_column: str | None = None,
+    max_cost_usd: float | None = None,
+    cost_weight: float = 0.0,
+    latency_weight: float = 0.0,
+    enough: float | None = 0.8,
+    calibrate: bool = True,
+    chat: bool = True,
+    prefix: str = "",
+    on_progress: Any = None,
+) -> Any:
+    """Give every row of a table one of some labels, or those that apply; the options are those of `leeroo label`.
+
+    Args:
+        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of text.
+        labels: Names, names with descriptions, or what `leeroo label --labels` takes.
+        enough: A label less sure than this goes on to the next dearer expert; None asks one expert only.
+
+    Returns:
+        The same kind of table, with the columns of `leeroo.engine.jobs.label.LABELLED` after its own.
+
+    Raises:
+        UsageError: an option, the labels, the pool, the router or the table is wrong.
+
+    """
+    criteria = Criteria(
+        column=column,
+        private_column=private_column,
+        expert=expert,
+        max_cost_usd=max_cost_usd,
+        cost_weight=cost_weight,
+        latency_weight=latency_weight,
+        prefix=prefix,
+    )
+    wanted = read_labels(labels, several=several)
+    with open_engine(pool, router, store, on_progress) as engine:
+        labelled = label_rows(
+            engine, from_frame(frame), wanted, criteria, calibrate=calibrate, enough=enough, chat=chat
+        )
+        engine.delivered()
+        return like_frame(labelled.to_reader(), frame)
+
+
+__all__ = ["Progress", "answer", "label"]
