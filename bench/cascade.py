@@ -90,7 +90,7 @@ def tables(task: Task, folder: Path) -> tuple[Table, Table]:
     """Training and test questions; each fifth of the former is expected by a router that learned from the others."""
     train = task.learnable()
     fold = np.random.default_rng(0).integers(_FOLDS, size=len(train.prompts))
-    scores, costs = np.zeros((2, *train.scores.shape))
+    scores, costs = np.zeros_like(train.scores), np.zeros_like(train.scores)
     for k in range(_FOLDS):
         held = np.flatnonzero(fold == k)
         router = train_router([without(task, {train.prompts[i] for i in held}, folder / str(k))])

@@ -112,11 +112,11 @@ def of_leeroo(folder: Path, model: str, backend: str, shots: int) -> tuple[list[
 
 def of_lm_eval(folder: Path, subjects: list[str], model: str, shots: int) -> tuple[np.ndarray, float]:
     """Its log probability of each letter [n, 4], in the order of the subjects; seconds, loading included."""
-    import lm_eval
+    import lm_eval  # pyright: ignore[reportMissingImports]
     import torch
-    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
 
-    default = Path(lm_eval.__file__).parent / "tasks" / "mmlu" / "default"
+    default = Path(str(lm_eval.__file__)).parent / "tasks" / "mmlu" / "default"
     tasks = folder / "lm-eval"
     for subject in subjects:
         (tasks / f"{subject}.yaml").write_text(TASK.format(default=default, subject=subject, folder=folder))

@@ -71,7 +71,7 @@ def agree(labelled: pa.Table, gold: str, names: Sequence[str], prefix: str = "")
         raise InputError(f"the column {gold!r} holds no gold label")
     got = [value or "" for value in labelled.column(prefix + "label").to_pylist()]
     truth, given = [str(wanted[i]) for i in rows], [got[i] for i in rows]
-    every = tuple(dict.fromkeys([*names, *sorted(set(truth)), *([""] if "" in given else [])]))
+    every = (*names, *sorted(set(truth) - set(names)), *([""] if "" in given else []))
     at = {name: i for i, name in enumerate(every)}
     confusion = np.zeros((len(every), len(every)), np.int64)
     np.add.at(confusion, ([at[t] for t in truth], [at[g] for g in given]), 1)
