@@ -40,7 +40,7 @@ def test_recorded_mmlu_from_one_command(recorded: Path, shared_data: Path) -> No
     assert ["gpt-4-1106-preview", "1.1047", "80.7", "1.7", "89.1", "83.1", "83.6", "65.1"] in rows
     assert "written: report.html" in done.stderr
     assert "abstract algebra" in (recorded / "report.html").read_text()
-    scored = duckdb.sql(f"SELECT count(*), round(avg(score), 4) FROM '{recorded / 'answers.parquet'}'").fetchall()
+    scored = duckdb.execute(f"SELECT count(*), round(avg(score), 4) FROM '{recorded / 'answers.parquet'}'").fetchall()
     assert scored == [(2157, 0.643)]
     told = json.loads(_leeroo(*command, "--json", cwd=recorded).stdout)
     assert told["n"] == 2157

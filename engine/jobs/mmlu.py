@@ -271,7 +271,7 @@ def interval(scores: Float64s) -> Estimate:
     n, mean = len(scores), float(scores.mean())
     middle = (mean + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
     half = _Z / (1 + _Z**2 / n) * math.sqrt(mean * (1 - mean) / n + _Z**2 / (4 * n**2))
-    return Estimate(mean, middle - half, middle + half)
+    return Estimate(mean, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def _mean(parts: Sequence[Estimate], counts: Sequence[int]) -> Estimate:
