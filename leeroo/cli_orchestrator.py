@@ -50,6 +50,13 @@ def train(
             "--router", help="Take over this router as it is, and learn only the experts that it does not know."
         ),
     ] = None,
+    cascades: Annotated[
+        bool,
+        typer.Option(
+            "--cascades",
+            help="Also learn when it pays to ask cheap experts first and let their agreement decide who else is asked.",
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
 ) -> None:
     """Train a router on recorded outcomes: how well each expert answered which question."""
@@ -62,9 +69,11 @@ def train(
         typer.echo(line, err=True)
 
     if router is None:
-        learned = learn(data, encoder or [DEFAULT_ENCODER], finetune, seed, say)
-    elif encoder or finetune != "none":
-        raise UsageError("--encoder and --finetune have no place beside --router: its encoders learn the new experts")
+        learned = learn(data, encoder or [DEFAULT_ENCODER], finetune, seed, say, cascades=cascades)
+    elif encoder or finetune != "none" or cascades:
+        raise UsageError(
+            "--encoder, --finetune and --cascades have no place beside --router: what it has learned stays as it is"
+        )
     else:
         learned = extend(Router.load(router), data, seed, say)
     learned.save(out)

@@ -104,8 +104,9 @@ def label(
         labelled = label_rows(
             engine, from_frame(frame), wanted, criteria, calibrate=calibrate, enough=enough, chat=chat
         )
+        result = like_frame(labelled.to_reader(), frame)
         engine.delivered()
-        return like_frame(labelled.to_reader(), frame)
+        return result
 
 
 __all__ = ["Progress", "answer", "label"]

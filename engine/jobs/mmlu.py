@@ -15,6 +15,7 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.backends.base import resolve
 from leeroo.engine.jobs.mmlu_data import asked
+from leeroo.engine.jobs.rounds import answer_agreeing
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.frontier import (
     SHARES,
@@ -56,7 +57,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Spent:
-    """What one expert was asked, of all that was."""
+    """What was kept of one expert's answers; the costs of asking others about them first are in it."""
 
     n: int
     accuracy: Estimate
@@ -85,6 +86,7 @@ class Comparison:
         oracle: The best answer of each question.
         frontier: The orchestrator's choices under many budgets; empty without a router.
         mix: The best that chance can do between experts, at the same budgets.
+        cost_usd: What it took to compare.
     """
 
     experts: list[Row]
@@ -92,6 +94,7 @@ class Comparison:
     oracle: Row
     frontier: list[Budgeted]
     mix: list[Budgeted]
+    cost_usd: float
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,9 @@ class Results:
         accuracy: Over all questions (micro).
         macro: Mean over the subjects.
         categories, subjects: By name.
-        experts: By name, the one with the most questions first.
+        experts: By name, the one whose answers were kept for the most questions first.
+        asked_first: Experts that were asked about everything, before it was chosen whose answer to keep or whom else
+            to ask; none where experts were chosen once.
         failed: Questions that got no answer; they count as wrong.
         comparison: None where only the chosen expert was asked.
     """
@@ -114,6 +119,7 @@ class Results:
     categories: dict[str, Part]
     subjects: dict[str, Part]
     experts: dict[str, Spent]
+    asked_first: tuple[str, ...]
     cost_usd: float
     list_cost_usd: float
     failed: int
@@ -127,6 +133,7 @@ class Results:
             "accuracy": asdict(self.accuracy),
             "macro": asdict(self.macro),
             **named,
+            "asked_first": list(self.asked_first),
             "cost_usd": self.cost_usd,
             "list_cost_usd": self.list_cost_usd,
             "failed": self.failed,
@@ -170,7 +177,8 @@ def run_mmlu(
     say = on_progress or (lambda _: None)
     table = asked(questions, raw=not chat, choose=mode == "choose")
     criteria = replace(criteria, column="question", ask_column="ask", private_column=None, prefix="")
-    answers = _scored(engine, table, criteria)
+    answered, first = answer_agreeing(engine, table, criteria, _letters, say)
+    answers = _scored(answered)
     if compare is None:
         compare = criteria.expert is None and all(resolve(e) == "replay" for e in engine.pool.experts)
     comparison = _compared(engine, table, criteria, say) if compare else None
@@ -183,6 +191,7 @@ def run_mmlu(
         categories=_parts(scores, answers.column("category")),
         subjects=subjects,
         experts=_spent(answers),
+        asked_first=first,
         cost_usd=_sum(answers, "cost_usd"),
         list_cost_usd=_sum(answers, "list_cost_usd"),
         failed=answers.column("error").length() - answers.column("error").null_count,
@@ -190,9 +199,13 @@ def run_mmlu(
     )
 
 
-def _scored(engine: Engine, table: pa.Table, criteria: Criteria) -> pa.Table:
-    """Have the table answered: without `ask`, with `letter` and `score`."""
-    answered = engine.answer(table.to_reader(), criteria).read_all()
+def _letters(answered: pa.Table) -> list[str | None]:
+    letters: list[str | None] = _scored(answered).column("letter").to_pylist()
+    return letters
+
+
+def _scored(answered: pa.Table) -> pa.Table:
+    """Answers without `ask`, with `letter` and `score`."""
     replayed = "recorded_score" in answered.column_names
     con = duckdb.connect()
     con.register("answered", answered)
@@ -208,11 +221,13 @@ def _compared(engine: Engine, table: pa.Table, criteria: Criteria, say: Say) -> 
     """What other ways of choosing would have come to; failed answers cost nothing and are wrong."""
     names = engine.pool.names
     scores, costs = np.zeros((2, len(table), len(names)))
+    paid = 0.0
     for i, name in enumerate(names):
         say(f"comparing: {name} answers everything")
         alone = replace(criteria, expert=name, max_cost_usd=None, cost_weight=0.0, latency_weight=0.0)
-        answers = _scored(engine, table, alone)
+        answers = _scored(engine.answer(table.to_reader(), alone).read_all())
         scores[:, i], costs[:, i] = answers.column("score"), answers.column("list_cost_usd")
+        paid += _sum(answers, "cost_usd")
     categories = np.array(table.column("category").to_pylist(), object)
 
     def row(name: str, chosen: Int32s) -> Row:
@@ -232,14 +247,14 @@ def _compared(engine: Engine, table: pa.Table, criteria: Criteria, say: Say) -> 
     points = [Point(each.cost_usd_per_1k, each.accuracy.value) for each in experts]
     budgets = budgets_usd_per_1k(costs)
     if not expected.known:
-        return Comparison(experts, [], best, [], random_mix(points, budgets))
+        return Comparison(experts, [], best, [], random_mix(points, budgets), paid)
     ours = []
     for share in SHARES:
         budget = share * experts[0].cost_usd_per_1k * len(table) / 1000
         chosen = choose(expected.scores, expected.costs, budget_usd=budget).expert
         ours.append(row(f"orchestrator, {Fraction(share).limit_denominator(100)}", chosen))
     frontier = measure_frontier(expected.scores, expected.costs, scores, costs, budgets)
-    return Comparison(experts, ours, best, frontier, random_mix(points, budgets))
+    return Comparison(experts, ours, best, frontier, random_mix(points, budgets), paid)
 
 
 def _parts(scores: Float64s, names: pa.ChunkedArray) -> dict[str, Part]:

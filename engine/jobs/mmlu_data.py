@@ -104,7 +104,7 @@ def read_questions(data: str = HUB, subjects: Sequence[str] = (), shots: int = 5
         if limit is not None:
             con.execute(f"CREATE OR REPLACE TABLE questions AS {_CHOSEN.format(limit=int(limit))}")
         _check_shots(con, data, shots)
-        return con.execute(f"{_PROMPTS} ORDER BY q.number", {"shots": shots}).to_arrow_table()
+        return con.sql(f"{_PROMPTS} ORDER BY q.number", params={"shots": shots}).to_arrow_table()
     except duckdb.Error as error:
         raise InputError(f"{data}: {first_line(error)}") from error
     finally:

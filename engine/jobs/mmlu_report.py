@@ -20,10 +20,11 @@ def headline(results: Results) -> str:
     """One line: accuracy, cost, and what failed."""
     n = len(results.answers)
     failed = f"; {results.failed:,} failed and count as wrong" if results.failed else ""
+    first = f"; {' and '.join(results.asked_first)} asked first" if results.asked_first else ""
     return (
         f"{percent(results.accuracy.value)} % of {n:,} questions right ({_span(results.accuracy)}), "
         f"{percent(results.macro.value)} % as the mean of {len(results.subjects)} subjects; "
-        f"list cost ${usd(results.list_cost_usd)}, ${usd(1000 * results.list_cost_usd / n)} per 1,000{failed}"
+        f"list cost ${usd(results.list_cost_usd)}, ${usd(1000 * results.list_cost_usd / n)} per 1,000{first}{failed}"
     )
 
 
@@ -137,7 +138,8 @@ def _categories(results: Results) -> Table:
 def _experts(results: Results) -> Table:
     return Table(
         title="Who answered",
-        about="Accuracies in % on the questions that each was chosen for; list cost in USD.",
+        about="Accuracies in % on the questions that each was chosen for; list cost in USD"
+        + (", with what asking others first has cost." if results.asked_first else "."),
         columns=("expert", "questions", "share", "accuracy", "tokens in", "tokens out", "cost USD"),
         rows=[
             (
@@ -162,7 +164,7 @@ def _compared(compared: Comparison) -> list[Table]:
         title=f"Single experts, the orchestrator at parts of what {compared.experts[0].name} costs, and the oracle",
         about="Accuracies in %, with half of the 95 % interval; money in USD per 1,000 questions. The orchestrator's "
         "choices are made for all questions at once, from predicted scores and costs. The oracle asks, for every "
-        "question, the cheapest of the experts that answer it best.",
+        f"question, the cheapest of the experts that answer it best. To compare has cost ${usd(compared.cost_usd)}.",
         columns=("who answers", "cost", "all", "±", *categories),
         rows=[
             (

@@ -3,13 +3,13 @@
 Two answers that agree are likelier to be right, and where cheap experts contradict each other a dear one is worth its
 money (Yue et al. 2024, "Large Language Model Cascades with Mixture of Thoughts Representations", ICLR). Whether that
 pays depends on the pool and on the budget: asking first costs money that is then missing. So it is tried on recorded
-outcomes, under the same budget, and done only where it does better there than choosing once.
+outcomes, under the same budget, and done only where it does surely better there than choosing once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from itertools import combinations
 from typing import Any
 
@@ -18,8 +18,10 @@ import numpy as np
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.market import Float64s, Floats, Int32s, Int64s
 
-# More experts than these are not asked first.
-_MOST_FIRST = 3
+# So many experts may be asked first, out of so many of the best of those that cost less than this part of the budget.
+_MOST_FIRST, _CANDIDATES, _CHEAP = 2, 4, 0.8
+# The gain over choosing once must be so many times its standard error: it is the best of many that are tried.
+_SURE = 3.0
 # Weakness of the pull of the weights towards nothing (scikit-learn's C).
 _FREEDOM = 1.0
 # Rows are parted so that what is measured was not learned from.
@@ -45,6 +47,58 @@ class Table:
     def at(self, rows: Int64s) -> Table:
         """Some of the questions."""
         return Table(*(getattr(self, name)[rows] for name in self.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Precedents:
+    """Questions as they were expected by a router that had not learned from them, and what became of them; [n, e].
+
+    Attributes:
+        log_odds: Of success, as expected.
+        tokens: Of the completions, as expected.
+        answers, scores: As in `Table`; scores are NaN where nothing is recorded.
+        prompt_tokens, completion_tokens: Recorded.
+    """
+
+    log_odds: Floats
+    tokens: Floats
+    answers: Int64s
+    scores: Floats
+    prompt_tokens: Floats
+    completion_tokens: Floats
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All the numbers, by the names of `NAMES`, as small as they may be."""
+        kinds = {"log_odds": np.float16, "scores": np.float16, "answers": np.int32}
+        return {
+            f"precedents_{field.name}": getattr(self, field.name).astype(kinds.get(field.name, np.float32))
+            for field in fields(self)
+        }
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Precedents | None:
+        """Out of `arrays`, if they are there."""
+        if not arrays.keys() >= NAMES:
+            return None
+        return cls(*(arrays[f"precedents_{field.name}"] for field in fields(cls)))
+
+    def table(self, experts: Sequence[int], prices: Floats) -> Table:
+        """Of the experts in these columns, at prices [2, e] in USD per million tokens in and out; no row lacks one."""
+        columns = list(experts)
+        there = np.flatnonzero(np.isfinite(self.scores[:, columns]).all(axis=1))
+        rows = there[:, None], columns
+        log_odds = self.log_odds[rows].astype(np.float64)
+        read = self.prompt_tokens[rows] * prices[0]
+        return Table(
+            scores_pred=1 / (1 + np.exp(-log_odds)),
+            costs_pred=(read + self.tokens[rows] * prices[1]) / 1e6,
+            answers=self.answers[rows].astype(np.int64),
+            scores=self.scores[rows].astype(np.float64),
+            costs=(read + self.completion_tokens[rows] * prices[1]) / 1e6,
+        )
+
+
+NAMES = frozenset(f"precedents_{field.name}" for field in fields(Precedents))
 
 
 @dataclass(frozen=True)
@@ -102,51 +156,61 @@ def choose_in_rounds(cascade: Cascade, table: Table, budget_usd: float) -> tuple
     left = budget_usd - paid.sum()
     if left < 0:
         return None
-    costs = np.array(table.costs_pred, np.float64)
-    costs[:, first] = 0
-    chosen = choose(cascade.scores(table.scores_pred, table.answers), costs, budget_usd=left).expert
+    chosen = keep_or_ask(cascade, table.scores_pred, table.costs_pred, table.answers, left)
     more = np.where(np.isin(chosen, first), 0.0, table.costs[np.arange(n), chosen])
     return chosen, paid + more
 
 
-def plan_rounds(table: Table, budget_usd: float, candidates: Sequence[int]) -> Cascade | None:
+def keep_or_ask(
+    cascade: Cascade, scores_pred: Floats, costs_pred: Floats, answers: Int64s, left_usd: float | None
+) -> Int32s:
+    """When the first experts have answered: whose answers are kept, or who else is asked, with what is left; [n]."""
+    costs = np.array(costs_pred, np.float64)
+    costs[:, list(cascade.first)] = 0
+    return choose(cascade.scores(scores_pred, answers), costs, budget_usd=left_usd).expert
+
+
+def plan_rounds(table: Table, budget_usd: float) -> Cascade | None:
     """The experts to ask first under a budget for these questions; None where choosing once does as well.
 
-    Every set of up to three candidates is tried: learned on four fifths of the questions, measured on the last.
+    Sets of up to two of the cheap and good experts are tried: learned on four fifths of the questions, measured on the
+    last. What is gained over choosing once must be beyond chance.
 
     Args:
         table: Of questions like those to come, and as many as `budget_usd` is for.
         budget_usd: For all of them.
-        candidates: Columns of experts that may be asked first, the cheap and good ones.
     """
     n = len(table.answers)
     fold = np.random.default_rng(0).integers(_FOLDS, size=n)
-    best, best_score = None, _once(table, budget_usd)
-    for size in range(1, _MOST_FIRST + 1):
-        for first in combinations(candidates, size):
-            if table.costs[:, list(first)].sum() > budget_usd:
-                continue
-            score = _held_out(table, first, budget_usd, fold)
-            if score > best_score:
-                best, best_score = first, score
+    chosen = choose(table.scores_pred, table.costs_pred, budget_usd=budget_usd).expert
+    once = np.where(chosen >= 0, table.scores[np.arange(n), np.maximum(chosen, 0)], 0)
+    best, best_gain = None, 0.0
+    for first in _sets(table, budget_usd):
+        gains = _held_out(table, first, budget_usd, fold) - once
+        if gains.mean() > max(best_gain, _SURE * gains.std() / np.sqrt(n)):
+            best, best_gain = first, float(gains.mean())
     return None if best is None else learn_cascade(table, best)
 
 
-def _once(table: Table, budget_usd: float) -> float:
-    chosen = choose(table.scores_pred, table.costs_pred, budget_usd=budget_usd).expert
-    return float(np.where(chosen >= 0, table.scores[np.arange(len(chosen)), np.maximum(chosen, 0)], 0).mean())
+def _sets(table: Table, budget_usd: float) -> list[tuple[int, ...]]:
+    """Of experts that could be asked first."""
+    costs = table.costs.sum(axis=0)
+    good = np.argsort(-table.scores.mean(axis=0), kind="stable")
+    cheap = [int(j) for j in good if costs[j] < _CHEAP * budget_usd][:_CANDIDATES]
+    every = (first for size in range(1, _MOST_FIRST + 1) for first in combinations(cheap, size))
+    return [first for first in every if costs[list(first)].sum() < budget_usd]
 
 
-def _held_out(table: Table, first: tuple[int, ...], budget_usd: float, fold: Int64s) -> float:
-    got = 0.0
+def _held_out(table: Table, first: tuple[int, ...], budget_usd: float, fold: Int64s) -> Float64s:
+    """Scores [n] of choosing in rounds; 0 where the budget does not reach."""
+    got = np.zeros(len(fold))
     for k in range(_FOLDS):
         rest, these = np.flatnonzero(fold != k), np.flatnonzero(fold == k)
         part = table.at(these)
         done = choose_in_rounds(learn_cascade(table.at(rest), first), part, budget_usd * len(these) / len(fold))
-        if done is None:
-            return -np.inf
-        got += float(part.scores[np.arange(len(these)), done[0]].sum())
-    return got / len(fold)
+        if done is not None:
+            got[these] = part.scores[np.arange(len(these)), done[0]]
+    return got
 
 
 def _log_odds(scores: Floats) -> Float64s:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leeroo.engine.errors import OutputError, RouterError
+from leeroo.engine.orchestrator import cascade
 from leeroo.engine.orchestrator.features import Features
 from leeroo.engine.orchestrator.heads import Heads
 from leeroo.engine.orchestrator.summary import Summary
@@ -143,7 +144,7 @@ def _read_numbers(path: Path, card: Card) -> Numbers:
             numbers = {name: np.asarray(stored[name]) for name in stored.files}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, f"{_FILE} cannot be read") from error
-    if numbers.keys() != _NUMBERS:
+    if numbers.keys() not in (_NUMBERS, _NUMBERS | cascade.NAMES):
         raise _damaged(path, f"{_FILE} does not hold what it should")
     return numbers
 

@@ -54,7 +54,7 @@ def recorded(outcomes: Outcomes, experts: Sequence[str], prices: Float32s) -> Re
         prices: [2, experts], as by `prices_of`.
     """
     whole = replace(
-        outcomes, prompt_tokens=_filled(outcomes.prompt_tokens), completion_tokens=_filled(outcomes.completion_tokens)
+        outcomes, prompt_tokens=filled(outcomes.prompt_tokens), completion_tokens=filled(outcomes.completion_tokens)
     )
     as_told = _columns(outcomes, experts)
     known = np.isfinite(as_told.scores)
@@ -101,7 +101,7 @@ def _columns(outcomes: Outcomes, experts: Sequence[str]) -> Outcomes:
     )
 
 
-def _filled(tokens: Float32s) -> Float32s:
+def filled(tokens: Float32s) -> Float32s:
     """The question's mean where an expert's tokens are not known, and the mean of all where nobody's are."""
     known = np.isfinite(tokens)
     if not known.any():

@@ -111,6 +111,27 @@ def test_an_expert_that_cannot_be_asked_leaves_its_rows_to_the_next(label: Label
     assert table.column("error")[0].as_py() is None
 
 
+@pytest.mark.usefixtures("label")
+def test_a_private_row_stays_with_local_experts(tmp_path: Path, api: Any) -> None:
+    """However unsure the local one is, and whatever is decided for the others."""
+    pool, seen = tmp_path / "pool.toml", []
+    pool.write_text(pool.read_text().replace('name = "small"\n', 'name = "small"\nlocation = "local"\n', 1))
+
+    def says(model: str, prompt: str) -> dict[str, float]:
+        seen.append((model, prompt.rsplit("Text: ", 1)[1].splitlines()[0]))
+        return _says(model, prompt)
+
+    api.says = says
+    table = pa.table({"text": ["hard secret", "hard"], "secret": [True, False]})
+    criteria = Criteria(column="text", private_column="secret")
+    with Engine(load_pool(pool), store=tmp_path / "store") as engine:
+        labelled = label_rows(engine, table.to_reader(), COLOURS, criteria, calibrate=False)
+    assert labelled.column("label").to_pylist() == ["red", "blue"]
+    assert labelled.column("expert").to_pylist() == ["small", "large"]
+    assert labelled.column("error").null_count == 2
+    assert [text for model, text in seen if model == "large"] == ["hard"]
+
+
 def test_several_labels_may_apply(label: Label, api: Any) -> None:
     """Each is a decision of its own; the confidence is that of the least sure one."""
 
