@@ -12,6 +12,8 @@ from leeroo.engine.orchestrator.frontier import Estimate, Point
 
 # How many of the worst subjects are listed.
 _WORST = 10
+# A table of more columns of categories than this is no longer readable.
+_WIDE = 5
 # Inches: of a row of the picture, and of what stands around the rows.
 _ROW, _AROUND = 0.19, 0.9
 
@@ -159,20 +161,21 @@ def _experts(results: Results) -> Table:
 def _compared(compared: Comparison) -> list[Table]:
     """The single experts, the orchestrator under budgets, and the oracle; and where it gains."""
     categories = list(compared.oracle.categories)
+    shown = categories if len(categories) <= _WIDE else []
     named = [*compared.experts, *compared.budgets, compared.oracle]
     whole = Table(
         title=f"Single experts, the orchestrator at parts of what {compared.experts[0].name} costs, and the oracle",
         about="Accuracies in %, with half of the 95 % interval; money in USD per 1,000 questions. The orchestrator's "
         "choices are made for all questions at once, from predicted scores and costs. The oracle asks, for every "
         f"question, the cheapest of the experts that answer it best. To compare has cost ${usd(compared.cost_usd)}.",
-        columns=("who answers", "cost", "all", "±", *categories),
+        columns=("who answers", "cost", "all", "±", *shown),
         rows=[
             (
                 row.name,
                 usd(row.cost_usd_per_1k),
                 percent(row.accuracy.value),
                 percent((row.accuracy.high - row.accuracy.low) / 2),
-                *(percent(row.categories[name]) for name in categories),
+                *(percent(row.categories[name]) for name in shown),
             )
             for row in named
         ],
@@ -185,14 +188,13 @@ def _gains(compared: Comparison, categories: Sequence[str]) -> Table:
     return Table(
         title=f"The orchestrator against {best.name}, by category",
         about="Points of accuracy gained (+) or lost at parts of its cost.",
-        columns=("part of its cost", "all", *categories),
+        columns=("category", *(row.name.removeprefix("orchestrator, ") for row in compared.budgets)),
         rows=[
-            (
-                row.name.removeprefix("orchestrator, "),
-                _signed(row.accuracy.value - best.accuracy.value),
-                *(_signed(row.categories[name] - best.categories[name]) for name in categories),
-            )
-            for row in compared.budgets
+            ("all", *(_signed(row.accuracy.value - best.accuracy.value) for row in compared.budgets)),
+            *(
+                (name, *(_signed(row.categories[name] - best.categories[name]) for row in compared.budgets))
+                for name in categories
+            ),
         ],
     )
 

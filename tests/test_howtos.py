@@ -1,0 +1,121 @@
+"""Every command, statement and program in docs/mmlu.md and docs/labelling.md runs, on small files of our own."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+import leeroo
+from leeroo.cli import app
+from leeroo.engine.jobs.label import LABELLED
+
+ROOT = Path(__file__).parents[1]
+TICKETS = [
+    "I was charged twice for May.",
+    "The page stays white after I log in.",
+    None,
+    "Where is your office?",
+]
+
+
+def _commands(page: str) -> list[list[str]]:
+    return [shlex.split(line)[1:] for line in re.findall(r"^    (leeroo .*)$", page, flags=re.MULTILINE)]
+
+
+def _blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with what the pages speak of, where the examples run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LEEROO_STORE", str(tmp_path / "store"))
+    local = ROOT / "examples" / "local"
+    shutil.copytree(local, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "mmlu").mkdir()
+    for split, n in (("test", 2), ("dev", 5)):
+        rows = [
+            {
+                "subject": subject,
+                "question": f"{subject} {split} {i}: which number is the greatest?",
+                "choices": ["1", "2", "3", str(4 + i)],
+                "answer": "D",
+            }
+            for subject in ("astronomy", "virology")
+            for i in range(n)
+        ]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mmlu" / f"{split}.parquet")
+    tickets = pl.DataFrame({"id": range(len(TICKETS)), "text": TICKETS})
+    tickets.write_csv(tmp_path / "tickets.csv")
+    tickets.with_columns(stars=pl.Series(["bad", "bad", "bad", "good"])).write_parquet(tmp_path / "reviews.parquet")
+    return tmp_path
+
+
+def _run(command: list[str]) -> None:
+    done = CliRunner().invoke(app, [*command, "--no-progress"])
+    assert done.exit_code == 0, (command, done.output, done.exception)
+
+
+def test_running_mmlu(place: Path) -> None:
+    """The commands, with the questions of a folder in place of the hub's; then the statements; then the program."""
+    page = (ROOT / "docs" / "mmlu.md").read_text("utf-8")
+    commands = _commands(page)
+    assert len(commands) == 3
+    for command in commands:
+        _run([*command, "--data", "mmlu"])
+    assert (place / "report.html").is_file()
+    statements = _blocks(page, "sql")
+    assert len(statements) == 2
+    with leeroo.connect() as con:
+        shown = [con.sql(statement) for statement in statements]
+        assert shown[0] is not None
+        assert sum(row[2] for row in shown[0].fetchall()) == 4  # of the first command
+        assert shown[1] is not None
+        assert [row[0] for row in sorted(shown[1].fetchall())] == ["astronomy", "virology"]
+    [program] = _blocks(page, "python")
+    told: dict[str, Any] = {}
+    exec(program, told)
+    assert list(told["results"].subjects) == ["astronomy"]
+
+
+def test_labelling_a_table(place: Path) -> None:
+    """The commands, with the file of labels that is shown; then the statement; then the call."""
+    page = (ROOT / "docs" / "labelling.md").read_text("utf-8")
+    [labels] = _blocks(page, "toml")
+    (place / "labels.toml").write_text(labels)
+    commands = _commands(page)
+    assert len(commands) == 3
+    for command in commands:
+        _run(command)
+    labelled = pl.read_csv(place / "labelled.csv")
+    assert labelled.columns[2:] == LABELLED.names
+    assert set(labelled["label"]) <= {"billing", "bug", "other", None}
+    assert labelled["label"].is_null().to_list() == [text is None for text in TICKETS]
+    assert set(pl.read_parquet(place / "labelled.parquet")["label"]) <= {"good", "bad", None}
+    assert len(pl.read_csv(place / "labelled-check.csv")) == len(TICKETS)
+    assert "confusion" in (place / "report.html").read_text().casefold()
+    [statement] = _blocks(page, "sql")
+    with leeroo.connect() as con:
+        con.sql("CREATE TABLE tickets AS FROM 'tickets.csv'")
+        con.sql(statement)
+        assert {row[0] for row in con.execute("SELECT label FROM labelled").fetchall()} <= {
+            "billing",
+            "bug",
+            "other",
+            None,
+        }
+    [call] = _blocks(page, "python")
+    told: dict[str, Any] = {"leeroo": leeroo, "frame": pl.read_csv(place / "tickets.csv")}
+    exec(call, told)
+    assert isinstance(told["labelled"], pl.DataFrame)
+    assert len(told["labelled"]) == len(TICKETS)
