@@ -142,7 +142,7 @@ def _experts(results: Results) -> Table:
         title="Who answered",
         about="Accuracies in % on the questions that each was chosen for; list cost in USD"
         + (", with what asking others first has cost." if results.asked_first else "."),
-        columns=("expert", "questions", "share", "accuracy", "tokens in", "tokens out", "cost USD"),
+        columns=("expert", "asked", "share", "accuracy", "tokens in", "tokens out", "USD"),
         rows=[
             (
                 name,
@@ -167,7 +167,8 @@ def _compared(compared: Comparison) -> list[Table]:
         title=f"Single experts, the orchestrator at parts of what {compared.experts[0].name} costs, and the oracle",
         about="Accuracies in %, with half of the 95 % interval; money in USD per 1,000 questions. The orchestrator's "
         "choices are made for all questions at once, from predicted scores and costs. The oracle asks, for every "
-        f"question, the cheapest of the experts that answer it best. To compare has cost ${usd(compared.cost_usd)}.",
+        "question, the cheapest of the experts that answer it best."
+        + (f" To compare has cost ${usd(compared.cost_usd)}." if compared.cost_usd else ""),
         columns=("who answers", "cost", "all", "±", *shown),
         rows=[
             (
