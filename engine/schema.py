@@ -79,6 +79,8 @@ REQUESTS = pa.schema(
         pa.field("question", pa.string(), nullable=False),
         pa.field("prompt", pa.string(), nullable=False),
         pa.field("system", pa.string()),
+        # What was said before, a JSON list of objects with `role` ('user' | 'assistant') and `content`.
+        pa.field("turns", pa.string()),
         pa.field("max_tokens", pa.int32(), nullable=False),
         pa.field("temperature", pa.float64(), nullable=False),
         # When given, the answer is one of these, and `choice_logprobs` comes back.

@@ -151,6 +151,7 @@ class ApiServer(ThreadingHTTPServer):
         self.repeat = False
         self.says: Callable[[str, str], dict[str, float]] | None = None
         self.asked: Counter[str] = Counter()
+        self.bodies: list[dict[str, Any]] = []
         self.most_at_once = self.at_once = 0
         self.lock = threading.Lock()
 
@@ -182,6 +183,7 @@ class _Answering(BaseHTTPRequestHandler):
         server = self.server
         with server.lock:
             server.asked[prompt] += 1
+            server.bodies.append(body)
             server.at_once += 1
             server.most_at_once = max(server.most_at_once, server.at_once)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,12 +27,14 @@ class Request:
     choices: list[str] | None = None
     json_schema: str | None = None
     raw: bool = False
+    turns: str | None = None
 
     @property
     def messages(self) -> list[Any]:
         """The request as a chat: dicts of role and content."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
-        return [*system, {"role": "user", "content": self.prompt}]
+        turns = [] if self.turns is None else json.loads(self.turns)
+        return [*system, *turns, {"role": "user", "content": self.prompt}]
 
 
 def requests_of(batch: pa.RecordBatch) -> list[Request]:

@@ -219,7 +219,9 @@ def _completion(request: Request, reply: Any, latency_ms: float) -> dict[str, An
         "choice_logprobs": _choice_logprobs(request.choices, reply.choices[0].logprobs) if request.choices else None,
         "answer": answer.strip(),
         # Some servers count nothing; four bytes a token is then the estimate.
-        "prompt_tokens": usage.prompt_tokens if usage else _estimate(request.prompt + (request.system or "")),
+        "prompt_tokens": usage.prompt_tokens
+        if usage
+        else _estimate("".join(message["content"] for message in request.messages)),
         "completion_tokens": usage.completion_tokens if usage else _estimate(answer),
         "latency_ms": latency_ms,
         "finish_reason": reason,

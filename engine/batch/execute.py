@@ -26,10 +26,10 @@ _LOOK_UP_ROWS = 50_000
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
 _PENDING = """
-SELECT id, expert, expected, predicted_score, asked, question, prompt, system, max_tokens, temperature, choices,
+SELECT id, expert, expected, predicted_score, asked, question, prompt, system, turns, max_tokens, temperature, choices,
        json_schema, raw, key
 FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)
-WHERE wave = {wave} ORDER BY system, prompt, id
+WHERE wave = {wave} ORDER BY system, turns, prompt, id
 """
 
 _SETTLE_FOUND = """

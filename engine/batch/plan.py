@@ -25,14 +25,14 @@ CREATE OR REPLACE TABLE plan AS
 SELECT *, unhex(sha256(concat_ws('|', fingerprint, max_tokens, temperature,
                   CASE WHEN temperature > 0 THEN concat(run, '-', id) ELSE '' END,
                   coalesce(strlen(system), -1), coalesce(system, ''), plain, to_json(choices), json_schema,
-                  CASE WHEN raw THEN 'raw' END))) AS key
+                  CASE WHEN raw THEN 'raw' END, 'turns' || strlen(turns), turns))) AS key
 FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run,
              hex(q.key) AS asked, q.question, q.rows, q.raw, coalesce(q.prompt, q.question) AS own,
              CASE WHEN q.raw THEN own ELSE concat(e.before, own, e.after) END AS plain,
              CASE WHEN q.laid_out IS NULL THEN plain ELSE concat(e.before, q.laid_out, e.after) END AS prompt,
              CASE WHEN NOT q.raw THEN nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '')
              END AS system,
-             coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
+             q.turns, coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
              coalesce(q.temperature, 0)::DOUBLE AS temperature, q.choices, q.json_schema
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
 """
@@ -114,9 +114,10 @@ def at_most(batch: pa.RecordBatch, usd_per_m: np.ndarray, recorded: np.ndarray) 
 
     """
     prompt = pc.binary_length(batch.column("prompt")).to_numpy(zero_copy_only=False)
-    system = pc.binary_length(batch.column("system").fill_null("")).to_numpy(zero_copy_only=False)
+    before = [pc.binary_length(batch.column(name).fill_null("")) for name in ("system", "turns")]
+    beside = pc.add(*before).to_numpy(zero_copy_only=False)
     # Two bytes a token is safely above what tokenizers make of ordinary text; a chat template adds its own.
-    prompt_tokens = (prompt.astype(np.float64) + system) / 2 + 64
+    prompt_tokens = (prompt.astype(np.float64) + beside) / 2 + 64
     limit = batch.column("max_tokens").to_numpy(zero_copy_only=False)
     bound = (prompt_tokens * usd_per_m[:, 0] + limit * usd_per_m[:, 1]) / 1e6
     expected = batch.column("expected").to_numpy(zero_copy_only=False)

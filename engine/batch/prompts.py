@@ -25,6 +25,8 @@ ASK = pa.schema(
     [
         pa.field("expert", pa.string()),
         pa.field("system", pa.string()),
+        # What was said before the question: a JSON list of objects with `role` ('user' | 'assistant') and `content`.
+        pa.field("turns", pa.string()),
         pa.field("max_tokens", pa.int32()),
         pa.field("temperature", pa.float64()),
         # The answer is one of these, or JSON that is valid under this schema (text).
@@ -52,8 +54,9 @@ SELECT row, CASE WHEN question IS NOT NULL THEN md5_number(concat_ws('|',
          CASE WHEN temperature > 0 THEN row ELSE -1 END,
          coalesce(strlen(expert), -1), coalesce(expert, ''), coalesce(strlen(system), -1), coalesce(system, ''),
          coalesce(strlen(json_schema), -1), coalesce(json_schema, ''), coalesce(to_json(choices)::VARCHAR, '-'),
-         coalesce(raw, false), coalesce(strlen(prompt), -1), coalesce(prompt, ''),
-         question)) END AS key, question, subject, category, private, expert, system, max_tokens, temperature,
+         coalesce(raw, false), coalesce(strlen(prompt), -1), coalesce(prompt, ''), coalesce(strlen(turns), -1),
+         coalesce(turns, ''),
+         question)) END AS key, question, subject, category, private, expert, system, turns, max_tokens, temperature,
        choices, json_schema, prompt, coalesce(raw, false) AS raw, task, fields
 FROM (SELECT row, question, subject, category, coalesce(private, false) AS private, ask.* FROM input)
 """
@@ -72,7 +75,7 @@ SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
 FROM (SELECT key, min(row) AS first_row, count(*) AS rows, any_value(question) AS question,
              arg_min(subject, row) AS subject, arg_min(category, row) AS category,
              any_value(private) AS private, any_value(expert) AS expert, any_value(system) AS system,
-             any_value(max_tokens) AS max_tokens, any_value(temperature) AS temperature,
+             any_value(turns) AS turns, any_value(max_tokens) AS max_tokens, any_value(temperature) AS temperature,
              any_value(choices) AS choices, any_value(json_schema) AS json_schema,
              any_value(prompt) AS prompt, any_value(raw) AS raw,
              arg_min(task, row) AS task, arg_min(fields, row) AS fields

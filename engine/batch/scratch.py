@@ -40,6 +40,8 @@ class Scratch:
         # Row order is asked for with ORDER BY where it matters; keeping it elsewhere only costs memory.
         self.con.execute(f"SET memory_limit = '{MEMORY_LIMIT}'; SET preserve_insertion_order = false")
         self.con.execute("SET temp_directory = $folder", {"folder": str(self.folder / "spill")})
+        # Rows come in and go out as Arrow: whatever text they hold, it opens no file and reaches no other host.
+        self.con.execute("SET enable_external_access = false; SET lock_configuration = true")
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """A second connection to the same database, to read one result while another is written.

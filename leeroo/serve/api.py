@@ -1,0 +1,237 @@
+"""The routes of OpenAI's Files and Batches API, and those of health and metrics."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from typing import Annotated, BinaryIO, Literal
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Query, Response, UploadFile
+from fastapi.responses import FileResponse
+
+from leeroo.serve import batches, files
+from leeroo.serve.batches import Batch, Wishes
+from leeroo.serve.door import Door, door, owner
+from leeroo.serve.files import File as StoredFile
+from leeroo.serve.lines import ROUTED, form_of
+from leeroo.serve.objects import (
+    BatchList,
+    BatchObject,
+    FileDeleted,
+    FileList,
+    FileObject,
+    Health,
+    ModelList,
+    ModelObject,
+    NewBatch,
+    Wrong,
+)
+
+# Entries on a page of a list.
+_FEW, _MOST = 20, 100
+_FILE_NAME = 255
+
+Owner = Annotated[str, Depends(owner)]
+Here = Annotated[Door, Depends(door)]
+FileId = Annotated[str, Path(max_length=64)]
+BatchId = Annotated[str, Path(max_length=64)]
+After = Annotated[str | None, Query(max_length=64)]
+Limit = Annotated[int, Query(ge=1, le=_MOST)]
+
+_WRONG = {401: "No key.", 404: "There is none of that name.", 429: "Too many requests.", 507: "The disk is full."}
+router = APIRouter(
+    responses={status: {"model": Wrong, "description": why} for status, why in {400: "Bad input.", **_WRONG}.items()}
+)
+
+
+@router.post("/v1/files", responses={413: {"model": Wrong, "description": "Too large."}})
+def upload(
+    who: Owner,
+    here: Here,
+    file: Annotated[UploadFile, File()],
+    purpose: Annotated[Literal["batch"], Form()],
+) -> FileObject:
+    """Take in a file of requests, JSON lines or Parquet."""
+    with files.writing(here.db) as draft:
+        _copy(file.file, draft.file, here.options.limits.file_bytes)
+        draft.file.close()
+        name = (file.filename or "")[:_FILE_NAME]
+        return FileObject.of(files.add(here.db, draft.path, who, name, purpose))
+
+
+@router.get("/v1/files")
+def list_files(
+    who: Owner,
+    here: Here,
+    after: After = None,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000,
+    order: Literal["asc", "desc"] = "desc",
+    purpose: Annotated[str | None, Query(max_length=64)] = None,
+) -> FileList:
+    """The files of this key."""
+    place = _file(here, who, after, "after") if after else None
+    found = files.listed(here.db, who, purpose, place, limit + 1, newest=order == "desc")
+    shown = [FileObject.of(each) for each in found[:limit]]
+    return FileList(data=shown, has_more=len(found) > limit, **_ends(shown))
+
+
+@router.get("/v1/files/{file_id}")
+def get_file(who: Owner, here: Here, file_id: FileId) -> FileObject:
+    """What is known of a file."""
+    return FileObject.of(_file(here, who, file_id))
+
+
+@router.delete("/v1/files/{file_id}", responses={409: {"model": Wrong, "description": "In use."}})
+def delete_file(who: Owner, here: Here, file_id: FileId) -> FileDeleted:
+    """Remove a file; one that an open batch reads stays."""
+    file = _file(here, who, file_id)
+    if batches.uses(here.db, file.id):
+        raise HTTPException(409, f"{file.id} is the input of an open batch: cancel that first")
+    files.delete(here.db, file)
+    return FileDeleted(id=file.id)
+
+
+@router.get("/v1/files/{file_id}/content", response_class=FileResponse)
+def get_content(who: Owner, here: Here, file_id: FileId) -> FileResponse:
+    """The content of a file."""
+    file = _file(here, who, file_id)
+    path = files.path_of(here.db, file.id)
+    if not path.is_file():
+        raise HTTPException(404, f"the content of {file.id} is gone")
+    return FileResponse(path, media_type="application/octet-stream", filename=file.filename or file.id)
+
+
+@router.post("/v1/batches", responses={429: {"model": Wrong, "description": "Too many requests or open batches."}})
+def create_batch(who: Owner, here: Here, wanted: NewBatch) -> BatchObject:
+    """Have the requests of a file answered."""
+    file = _file(here, who, wanted.input_file_id, "input_file_id")
+    wishes = _wishes(wanted.metadata or {}, here.options.wishes)
+    form = form_of(files.path_of(here.db, file.id))
+    most = here.options.limits.open_batches
+    batch = batches.create(here.db, who, wanted.endpoint, file.id, form, wanted.metadata, wishes, most)
+    if batch is None:
+        raise HTTPException(429, f"there are {most:,} open batches of this key already: wait until some have ended")
+    here.works.news()
+    return BatchObject.of(batch)
+
+
+@router.get("/v1/batches")
+def list_batches(who: Owner, here: Here, after: After = None, limit: Limit = _FEW) -> BatchList:
+    """The batches of this key, the newest first."""
+    place = _batch(here, who, after, "after") if after else None
+    found = batches.listed(here.db, who, place, limit + 1)
+    shown = [BatchObject.of(each) for each in found[:limit]]
+    return BatchList(data=shown, has_more=len(found) > limit, **_ends(shown))
+
+
+@router.get("/v1/batches/{batch_id}")
+def get_batch(who: Owner, here: Here, batch_id: BatchId) -> BatchObject:
+    """How far a batch is."""
+    return BatchObject.of(_batch(here, who, batch_id))
+
+
+@router.post("/v1/batches/{batch_id}/cancel", responses={409: {"model": Wrong, "description": "It has ended."}})
+def cancel_batch(who: Owner, here: Here, batch_id: BatchId) -> BatchObject:
+    """Stop a batch; what was answered comes in its output file."""
+    batch = _batch(here, who, batch_id)
+    if not cancelled(here, batch):
+        raise HTTPException(409, f"{batch.id} is {batch.status}, and can no longer be cancelled")
+    return BatchObject.of(_batch(here, who, batch_id))
+
+
+def cancelled(here: Door, batch: Batch) -> bool:
+    """Ask for the end of a batch, unless it is at its end."""
+    if not batch.open or batch.status == "finalizing":
+        return False
+    batches.cancel(here.db, batch)
+    here.works.news()
+    return True
+
+
+@router.get("/v1/models")
+def list_models(who: Owner, here: Here) -> ModelList:
+    """`leeroo`, which routes, and the experts of the pool."""
+    del who
+    names = [ROUTED, *here.engine.pool.names]
+    return ModelList(data=[ModelObject(id=name, owned_by="leeroo") for name in names])
+
+
+@router.get("/v1/models/{model}")
+def get_model(who: Owner, here: Here, model: Annotated[str, Path(max_length=256)]) -> ModelObject:
+    """One of the models."""
+    del who
+    if model not in (ROUTED, *here.engine.pool.names):
+        raise HTTPException(404, f"there is no model {model!r}")
+    return ModelObject(id=model, owned_by="leeroo")
+
+
+@router.get("/health", responses={503: {"model": Health}})
+def health(here: Here, response: Response) -> Health:
+    """Whether the server lives, and whether its threads are at work."""
+    ready = here.works.alive()
+    response.status_code = 200 if ready else 503
+    return Health(status="ok" if ready else "not ready", live=True, ready=ready)
+
+
+@router.get("/metrics", response_class=Response)
+def metrics(who: Owner, here: Here) -> Response:
+    """For Prometheus, of all keys together; names no key, no batch and no text."""
+    del who
+    return Response(here.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _file(here: Door, who: str, file: str, param: str | None = None) -> StoredFile:
+    found = files.get(here.db, who, file)
+    if found is None:
+        raise HTTPException(400 if param == "after" else 404, f"there is no file {file!r}", headers=_param(param))
+    return found
+
+
+def _batch(here: Door, who: str, batch: str, param: str | None = None) -> Batch:
+    found = batches.get(here.db, who, batch)
+    if found is None:
+        raise HTTPException(400 if param == "after" else 404, f"there is no batch {batch!r}", headers=_param(param))
+    return found
+
+
+def _param(name: str | None) -> dict[str, str] | None:
+    return None if name is None else {"x-leeroo-param": name}
+
+
+def _ends(shown: list[FileObject] | list[BatchObject]) -> dict[str, str | None]:
+    ids = [each.id for each in shown]
+    return {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
+
+
+def _copy(source: BinaryIO, target: BinaryIO, most: int) -> None:
+    shutil.copyfileobj(source, target)
+    if target.tell() > most:
+        raise HTTPException(413, f"the file has more than the {most:,} bytes that it may have: split it")
+    if not target.tell():
+        raise HTTPException(400, "the file is empty", headers=_param("file"))
+
+
+def _wishes(metadata: dict[str, str], default: Wishes) -> Wishes:
+    """What metadata asks for; its values are text.
+
+    Raises:
+        HTTPException: 400, a value is none that can be used.
+
+    """
+    numbers = {}
+    for name in ("max_cost_usd", "cost_weight", "latency_weight"):
+        numbers[name] = getattr(default, name)
+        if name in metadata:
+            try:
+                value = float(metadata[name])
+            except ValueError:
+                value = math.nan
+            if not (math.isfinite(value) and value >= 0):
+                why = f"metadata.{name} is {metadata[name]!r}; it should be a number of at least 0"
+                raise HTTPException(400, why, headers=_param(f"metadata.{name}"))
+            numbers[name] = value
+    private = metadata.get("private", "true" if default.private else "false")
+    if private not in ("true", "false"):
+        why = f"metadata.private is {private!r}; it should be 'true' or 'false'"
+        raise HTTPException(400, why, headers=_param("metadata.private"))
+    return Wishes(**numbers, private=private == "true")

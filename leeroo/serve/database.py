@@ -1,0 +1,119 @@
+"""The database: keys, files, batches and their lines, in one SQLite file that survives kill -9 at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from leeroo.engine.errors import OutputError, UsageError
+
+VERSION = 1
+
+# Times are seconds of the epoch. `turn` is a line's place in a random order: any part of a batch is then like the
+# whole, and worth that part of its budget. `wave` is the wave that a line rode in or rides in, NULL before that.
+_TABLES = f"""
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, revoked INTEGER);
+CREATE TABLE sessions (hash TEXT PRIMARY KEY, key TEXT NOT NULL, expires INTEGER NOT NULL);
+CREATE TABLE files (
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, filename TEXT NOT NULL, purpose TEXT NOT NULL, bytes INTEGER NOT NULL,
+    created INTEGER NOT NULL);
+CREATE INDEX files_by_owner ON files (owner, created);
+CREATE TABLE batches (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, owner TEXT NOT NULL, endpoint TEXT NOT NULL,
+    input_file_id TEXT NOT NULL, form TEXT NOT NULL, completion_window TEXT NOT NULL, metadata TEXT,
+    max_cost_usd REAL, cost_weight REAL NOT NULL, latency_weight REAL NOT NULL, private INTEGER NOT NULL,
+    status TEXT NOT NULL, errors TEXT, output_file_id TEXT, error_file_id TEXT,
+    total INTEGER NOT NULL DEFAULT 0, completed INTEGER NOT NULL DEFAULT 0, failed INTEGER NOT NULL DEFAULT 0,
+    cost_usd REAL NOT NULL DEFAULT 0, list_cost_usd REAL NOT NULL DEFAULT 0,
+    prompt_tokens INTEGER NOT NULL DEFAULT 0, completion_tokens INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL, in_progress_at INTEGER, expires_at INTEGER NOT NULL, finalizing_at INTEGER,
+    completed_at INTEGER, failed_at INTEGER, expired_at INTEGER, cancelling_at INTEGER, cancelled_at INTEGER);
+CREATE INDEX batches_by_owner ON batches (owner, number);
+CREATE INDEX batches_open ON batches (status) WHERE status IN ('validating', 'in_progress', 'finalizing', 'cancelling');
+CREATE TABLE lines (
+    batch INTEGER NOT NULL, line INTEGER NOT NULL, turn INTEGER NOT NULL, wave INTEGER, custom_id TEXT, asked TEXT,
+    status INTEGER, told TEXT, PRIMARY KEY (batch, line)) WITHOUT ROWID;
+CREATE INDEX lines_waiting ON lines (batch, turn) WHERE wave IS NULL AND status IS NULL;
+CREATE INDEX lines_riding ON lines (wave, batch) WHERE wave IS NOT NULL AND status IS NULL;
+CREATE TABLE shares (
+    batch INTEGER NOT NULL, expert TEXT NOT NULL, rows INTEGER NOT NULL, cost_usd REAL NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, PRIMARY KEY (batch, expert)) WITHOUT ROWID;
+CREATE TABLE history (batch INTEGER NOT NULL, at REAL NOT NULL, done INTEGER NOT NULL, cost_usd REAL NOT NULL);
+CREATE INDEX history_by_batch ON history (batch, at);
+PRAGMA user_version = {VERSION};
+"""
+
+
+class Database:
+    """A connection that threads take turns with; all of a turn is kept, or nothing.
+
+    Args:
+        folder: Made where it is not there; only its owner may look into it.
+
+    Raises:
+        OutputError: it cannot be made or written.
+        UsageError: what is there is of a newer version, or no such database.
+
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files = folder / "files"
+        self._turn = threading.RLock()
+        try:
+            self.files.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+        except OSError as error:
+            raise OutputError(f"the server's folder {folder} cannot be made: {error.strerror or error}") from error
+        with self._wall():
+            self._db = sqlite3.connect(folder / "serve.sqlite", timeout=60, check_same_thread=False)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            with self.turn() as db:
+                db.execute("BEGIN IMMEDIATE")
+                [version] = db.execute("PRAGMA user_version").fetchone()
+                if version == 0:
+                    for statement in _TABLES.split(";"):
+                        db.execute(statement)
+            if version > VERSION:
+                raise UsageError(f"{folder} was written by a newer leeroo; upgrade, or give another --store")
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[sqlite3.Connection]:
+        """Read and write; what was written is kept when this ends well."""
+        with self._turn, self._wall(), self._db:
+            yield self._db
+
+    def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
+        """What a query tells."""
+        with self._turn, self._wall():
+            return self._db.execute(query, values).fetchall()
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._turn:
+            self._db.close()
+
+    @contextlib.contextmanager
+    def _wall(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise OutputError(
+                f"the server's database in {self.folder} cannot be used ({error}); what was answered is safe: make "
+                "room or permit writing there"
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise UsageError(f"{self.folder / 'serve.sqlite'} is not a server's database ({error})") from error
+
+
+def new_id(kind: str) -> str:
+    """An identifier that nobody guesses."""
+    return kind + secrets.token_hex(16)

@@ -1,0 +1,45 @@
+"""A real server: `leeroo serve` in a process of its own, over a pool that asks a real API."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serve.talk import Serve, Server
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Serve]:
+    """Start servers over the file pool.toml of a folder; all end with the test."""
+    started: list[Server] = []
+
+    def make(*options: str, place: Path = tmp_path, start: bool = True) -> Server:
+        started.append(Server(place, *options))
+        return started[-1].start() if start else started[-1]
+
+    yield make
+    for server in started:
+        server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def api_pool(tmp_path: Path, api: Any) -> None:
+    """A pool of two experts of a real API: 'small' at a tenth of the price of 'large'; 12 tokens in, 3 out."""
+    entry = """
+[[expert]]
+name = "{name}"
+model = "{name}"
+backend = "openai"
+base_url = "{url}"
+usd_per_m_input = {price}
+usd_per_m_output = {price}
+max_tokens = 16
+{more}
+"""
+    experts = (("large", 10, ""), ("small", 1, 'location = "local"'))
+    text = "".join(entry.format(name=name, url=api.url, price=price, more=more) for name, price, more in experts)
+    (tmp_path / "pool.toml").write_text(text)

@@ -1,0 +1,107 @@
+"""What the tests of the server share: a server in a process of its own, and what is said to it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+
+ENDED = ("completed", "failed", "expired", "cancelled")
+
+
+class Server:
+    """A server that can be started, killed and started again on the same port and folder."""
+
+    def __init__(self, place: Path, *options: str) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.place, self.options = place, options
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Server:
+        """Start, and wait until it answers."""
+        command = [sys.executable, "-m", "leeroo", "serve", "--port", str(self.port), "--pool", "pool.toml"]
+        with (self.place / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--store", "store", *self.options], cwd=self.place, stderr=log, stdout=log
+            )
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            assert self.process.poll() is None, self.log()
+            try:
+                if httpx.get(f"{self.url}/health").status_code == 200:
+                    return self
+            except httpx.TransportError:
+                time.sleep(0.05)
+        raise AssertionError("the server does not answer: " + self.log())
+
+    def log(self) -> str:
+        """What it has said."""
+        return (self.place / "log").read_text()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it, and wait for the end."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(timeout=30)
+
+    def key(self, name: str) -> str:
+        """Make a key, as people do."""
+        command = [sys.executable, "-m", "leeroo", "keys", "create", name, "--store", "store"]
+        return subprocess.run(command, cwd=self.place, capture_output=True, text=True, check=True).stdout.strip()
+
+    def client(self, key: str = "none") -> openai.OpenAI:
+        """The stock client."""
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
+
+
+Serve = Callable[..., Server]
+
+
+def chat(custom_id: str, text: str, model: str = "leeroo", **more: Any) -> dict[str, Any]:
+    """A line that asks one question."""
+    body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
+    return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+
+
+def jsonl(lines: list[Any]) -> bytes:
+    """Lines as the content of a file."""
+    return "\n".join(json.dumps(line) for line in lines).encode()
+
+
+def submit(client: openai.OpenAI, content: bytes, endpoint: str = "/v1/chat/completions", **more: Any) -> Any:
+    """Upload a file and create a batch of it."""
+    file = client.files.create(file=("input.jsonl", content), purpose="batch")
+    return client.batches.create(
+        input_file_id=file.id,
+        endpoint=endpoint,
+        completion_window="24h",
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def wait(client: openai.OpenAI, batch: str, timeout_s: float = 120) -> Any:
+    """The batch at its end."""
+    until = time.monotonic() + timeout_s
+    while time.monotonic() < until:
+        found = client.batches.retrieve(batch)
+        if found.status in ENDED:
+            return found
+        time.sleep(0.1)
+    raise AssertionError(f"{batch} has not ended: {found}")
+
+
+def content(client: openai.OpenAI, file: str | None) -> list[dict[str, Any]]:
+    """The lines of a file; none without one."""
+    return [json.loads(line) for line in client.files.content(file).text.splitlines()] if file else []

@@ -1,0 +1,243 @@
+"""The stock OpenAI client against a real server, from upload to output file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import openai
+import polars as pl
+import pytest
+
+from tests.serve.talk import Serve, chat, content, jsonl, submit, wait
+
+pytestmark = pytest.mark.usefixtures("api_pool")
+
+
+def test_a_batch_from_upload_to_output(serve: Serve, api: Any) -> None:
+    """Every line has its answer under its custom_id, with usage and cost; the batch and its files say what they are."""
+    client = serve().client()
+    lines = [chat(f"line {i}", f"question {i}") for i in range(50)]
+    batch = submit(client, jsonl(lines), metadata={"name": "first"})
+    assert batch.status == "validating"
+    assert batch.metadata == {"name": "first"}
+    batch = wait(client, batch.id)
+    assert (batch.status, batch.errors, batch.error_file_id) == ("completed", None, None)
+    assert batch.request_counts.model_dump() == {"total": 50, "completed": 50, "failed": 0}
+    assert batch.created_at <= batch.in_progress_at <= batch.finalizing_at <= batch.completed_at
+    assert (batch.usage.input_tokens, batch.usage.output_tokens) == (600, 150)
+    told = content(client, batch.output_file_id)
+    assert [line["custom_id"] for line in told] == [line["custom_id"] for line in lines]
+    for i, line in enumerate(told):
+        assert line["error"] is None
+        assert line["response"]["status_code"] == 200
+        completion = openai.types.chat.ChatCompletion.model_validate(line["response"]["body"])
+        assert completion.choices[0].message.content == f"echo: question {i}"
+        assert completion.choices[0].finish_reason == "stop"
+        assert completion.usage
+        assert completion.usage.total_tokens == 15
+        leeroo = line["response"]["body"]["leeroo"]
+        assert leeroo["expert"] == completion.model == "large"  # the pool's default, without a router
+        assert leeroo["cost_usd"] == leeroo["list_cost_usd"] == pytest.approx(150e-6)
+    output = client.files.retrieve(batch.output_file_id)
+    assert (output.purpose, output.bytes) == ("batch_output", len(client.files.content(output.id).content))
+    assert sum(api.asked.values()) == 50
+
+
+def test_what_is_wrong_with_a_line_costs_no_other(serve: Serve, api: Any) -> None:
+    """It stands in the error file, with why; the others are answered."""
+    api.faults = {"broken": ["garbage"]}
+    client = serve().client()
+    lines = [
+        chat("good", "fine"),
+        chat("unknown", "x", model="gpt-9"),
+        chat("tools", "x", tools=[]),
+        chat("hot", "x", temperature=3),
+        chat("silent", "x") | {"body": {"model": "leeroo", "messages": [{"role": "assistant", "content": "x"}]}},
+        chat(
+            "schema", "x", response_format={"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": 1}}}
+        ),
+        chat("broken", "broken"),
+        chat("pinned", "also fine", model="small"),
+    ]
+    batch = wait(client, submit(client, jsonl(lines)).id)
+    assert batch.status == "completed"
+    assert batch.request_counts.model_dump() == {"total": 8, "completed": 2, "failed": 6}
+    answers = {line["custom_id"]: line for line in content(client, batch.output_file_id)}
+    assert {name: line["response"]["body"]["model"] for name, line in answers.items()} == {
+        "good": "large",
+        "pinned": "small",
+    }
+    errors = {line["custom_id"]: line for line in content(client, batch.error_file_id)}
+    assert errors["broken"]["response"] is None
+    assert errors["broken"]["error"]["code"] == "request_failed"
+    assert "cannot be read" in errors.pop("broken")["error"]["message"]
+    told = {
+        name: (line["response"]["status_code"], line["response"]["body"]["error"]["message"])
+        for name, line in errors.items()
+    }
+    assert told == {
+        "unknown": (404, "there is no model 'gpt-9'; those that can be asked are: leeroo, large, small"),
+        "tools": (400, "tools: is not supported here: leave it out"),
+        "hot": (400, "temperature: Input should be less than or equal to 2"),
+        "silent": (400, "messages: the last one must be the user's"),
+        "schema": (400, "response_format: not a JSON schema: 1 is not valid under any of the given schemas"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line", "message"),
+    [
+        (b"", None, None, "the file is empty"),
+        (b"\n \n", "empty_file", None, "the file holds no requests"),
+        (b'{"a": 1}\n', "invalid_request", 1, "custom_id: is missing"),
+        (jsonl([chat("a", "x")]) + b"\n{not json}", "invalid_json_line", 2, "the line is not valid JSON: Expecting property name"),
+        (b"[1]", "invalid_json_line", 1, "the line is not a JSON object"),
+        (b"\xff\xfe\x00", "invalid_json_line", 1, "the line is not valid JSON"),
+        (b"[" * 2000, "invalid_json_line", 1, "the line is not valid JSON"),
+        (jsonl([chat("a", "x"), chat("b", "x"), chat("a", "y")]), "duplicate_custom_id", 3, "the custom_id 'a' is there twice"),
+        (jsonl([chat("a", "x") | {"url": "/v1/completions"}]), "mismatched_endpoint", 1, "the line's url is '/v1/completions'"),
+        (jsonl([chat("a", "x") | {"method": "GET"}]), "invalid_request", 1, "method: Input should be 'POST'"),
+        (jsonl([chat("a", "x" * 3000)]), "line_too_long", 1, "a line has more than 2,048 bytes"),
+        (jsonl([chat(str(i), "x") for i in range(21)]), "too_many_tasks", 21, "the file has more than 20 requests"),
+        (b"PAR1 and nothing more", "invalid_parquet", None, "the Parquet file cannot be read"),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_no_batch(
+    serve: Serve, api: Any, text: bytes, code: str | None, line: int | None, message: str
+) -> None:
+    """Fails as a whole, with the line and why, and nothing is asked."""
+    client = serve("--max-lines", "20", "--max-line-kb", "2").client()
+    if code is None:
+        with pytest.raises(openai.BadRequestError, match=message):
+            submit(client, text)
+        return
+    batch = wait(client, submit(client, text).id)
+    assert batch.status == "failed"
+    [error] = batch.errors.data
+    assert (error.code, error.line) == (code, line)
+    assert error.message.startswith(message)
+    assert not api.asked
+
+
+def test_conversations_and_forms_reach_the_model(serve: Serve, api: Any) -> None:
+    """System text, earlier turns, limits, temperature and JSON schema as they were sent; text to go on with as text."""
+    client = serve().client()
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "One?"}]},
+        {"role": "assistant", "content": "Two."},
+        {"role": "user", "content": "Three?"},
+    ]
+    body = {"model": "large", "messages": turns, "max_completion_tokens": 7, "temperature": 0.5, "top_p": 1.0, "n": 1}
+    batch = wait(client, submit(client, jsonl([chat("a", "") | {"body": body}])).id)
+    assert batch.request_counts.completed == 1
+    sent = api.bodies[-1]
+    assert sent["messages"] == [turns[0], {"role": "user", "content": "One?"}, *turns[2:]]
+    assert (sent["max_tokens"], sent["temperature"]) == (7, 0.5)
+    line = {
+        "custom_id": "a",
+        "method": "POST",
+        "url": "/v1/completions",
+        "body": {"model": "small", "prompt": "Once upon"},
+    }
+    batch = wait(client, submit(client, jsonl([line]), endpoint="/v1/completions").id)
+    [told] = content(client, batch.output_file_id)
+    completion = openai.types.Completion.model_validate(told["response"]["body"])
+    assert completion.choices[0].text == "echo: Once upon"
+
+
+def test_metadata_sets_budget_and_privacy(serve: Serve, api: Any) -> None:
+    """What the budget does not reach fails with that as its reason; private lines stay with local experts."""
+    client = serve().client()
+    lines = jsonl([chat(str(i), f"question {i}", model="large") for i in range(20)])
+    batch = wait(client, submit(client, lines, metadata={"max_cost_usd": "0.0025"}).id)
+    assert batch.status == "completed"
+    assert 0 < batch.request_counts.completed < 20
+    assert batch.leeroo["cost_usd"] <= batch.leeroo["max_cost_usd"] == 0.0025
+    assert "budget" in content(client, batch.error_file_id)[0]["error"]["message"]
+    private = wait(client, submit(client, jsonl([chat("a", "a secret")]), metadata={"private": "true"}).id)
+    [line] = content(client, private.output_file_id)
+    assert line["response"]["body"]["model"] == "small"
+    for metadata in ({"max_cost_usd": "much"}, {"max_cost_usd": "-1"}, {"cost_weight": "nan"}, {"private": "yes"}):
+        with pytest.raises(openai.BadRequestError, match=f"metadata.{next(iter(metadata))}"):
+            submit(client, lines, metadata=metadata)
+
+
+def test_a_table_comes_back_as_a_table(serve: Serve, api: Any, tmp_path: Path) -> None:
+    """Parquet in, Parquet out: the input's columns, then those of the answers; NULL stays NULL."""
+    api.faults = {"broken": ["garbage"]}
+    client = serve().client()
+    frame = pl.DataFrame({"id": [3, 1, 2, 0], "question": ["one", None, "broken", "four"]})
+    frame.write_parquet(tmp_path / "in.parquet")
+    batch = wait(client, submit(client, (tmp_path / "in.parquet").read_bytes()).id)
+    assert (batch.status, batch.error_file_id) == ("completed", None)
+    told = pl.read_parquet(io.BytesIO(client.files.content(batch.output_file_id).content))
+    assert told.select("id", "question").equals(frame)
+    assert told["answer"].to_list() == ["echo: one", None, None, "echo: four"]
+    assert told["error"].is_null().to_list() == [True, True, False, True]
+    assert told["cost_usd"].to_list() == pytest.approx([150e-6, 0, 0, 150e-6])
+    pl.DataFrame({"text": ["a"]}).write_parquet(tmp_path / "in.parquet")
+    batch = wait(client, submit(client, (tmp_path / "in.parquet").read_bytes()).id)
+    assert batch.errors.data[0].message.startswith("the Parquet file has no text column 'question'")
+
+
+def test_a_batch_that_is_cancelled_keeps_what_it_has(serve: Serve, api: Any) -> None:
+    """What was answered is in the output file, the rest in the error file; neither is asked again."""
+    api.delay_s = 0.2
+    client = serve().client()
+    batch = submit(client, jsonl([chat(str(i), f"question {i}") for i in range(2000)]))
+    while client.batches.retrieve(batch.id).status == "validating":
+        pass
+    assert client.batches.cancel(batch.id).status == "cancelling"
+    batch = wait(client, batch.id)
+    assert (batch.status, batch.cancelled_at is not None) == ("cancelled", True)
+    answers, errors = content(client, batch.output_file_id), content(client, batch.error_file_id)
+    assert len(answers) == batch.request_counts.completed < 2000
+    assert len(answers) + len(errors) == 2000
+    assert {line["error"]["code"] for line in errors} == {"batch_cancelled"}
+    with pytest.raises(openai.ConflictError, match="cancelled, and can no longer be cancelled"):
+        client.batches.cancel(batch.id)
+
+
+def test_lists_come_in_pages(serve: Serve) -> None:
+    """Batches the newest first, files in either order; the client's own paging reads all of them."""
+    client = serve().client()
+    made = [submit(client, jsonl([chat("a", f"question {i}")])).id for i in range(5)]
+    assert [batch.id for batch in client.batches.list(limit=2)] == made[::-1]
+    page = client.batches.list(limit=2)
+    assert ([batch.id for batch in page.data], page.has_more) == (made[:2:-1], True)
+    for batch in made:
+        wait(client, batch)
+    inputs = [file.id for file in client.files.list(purpose="batch", order="asc", limit=2)]
+    assert len(inputs) == 5
+    assert [file.id for file in client.files.list(purpose="batch")] == inputs[::-1]
+    assert len(list(client.files.list())) == 10
+    with pytest.raises(openai.BadRequestError, match="there is no batch"):
+        client.batches.list(after="batch_none")
+
+
+def test_files_go_when_they_are_deleted(serve: Serve, api: Any) -> None:
+    """Not while a batch reads them."""
+    api.delay_s = 0.2
+    client = serve().client()
+    batch = submit(client, jsonl([chat("a", "question")]))
+    with pytest.raises(openai.ConflictError, match="is the input of an open batch"):
+        client.files.delete(batch.input_file_id)
+    wait(client, batch.id)
+    assert client.files.delete(batch.input_file_id).deleted
+    with pytest.raises(openai.NotFoundError):
+        client.files.retrieve(batch.input_file_id)
+    again = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    with pytest.raises(openai.NotFoundError):
+        client.batches.create(input_file_id=batch.input_file_id, **again)
+
+
+def test_models_are_the_pool_and_the_one_that_routes(serve: Serve) -> None:
+    """Each can be looked up."""
+    client = serve().client()
+    assert [model.id for model in client.models.list()] == ["leeroo", "large", "small"]
+    assert client.models.retrieve("small").id == "small"
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("medium")
