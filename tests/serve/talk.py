@@ -83,23 +83,17 @@ def jsonl(lines: list[Any]) -> bytes:
 def submit(client: openai.OpenAI, content: bytes, endpoint: str = "/v1/chat/completions", **more: Any) -> Any:
     """Upload a file and create a batch of it."""
     file = client.files.create(file=("input.jsonl", content), purpose="batch")
-    return client.batches.create(
-        input_file_id=file.id,
-        endpoint=endpoint,
-        completion_window="24h",
-        **more,  # type: ignore[arg-type]
-    )
+    how: Any = {"endpoint": endpoint, "completion_window": "24h", **more}
+    return client.batches.create(input_file_id=file.id, **how)
 
 
 def wait(client: openai.OpenAI, batch: str, timeout_s: float = 120) -> Any:
     """The batch at its end."""
     until = time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        found = client.batches.retrieve(batch)
-        if found.status in ENDED:
-            return found
+    while (found := client.batches.retrieve(batch)).status not in ENDED:
+        assert time.monotonic() < until, f"the batch has not ended: {found}"
         time.sleep(0.1)
-    raise AssertionError(f"{batch} has not ended: {found}")
+    return found
 
 
 def content(client: openai.OpenAI, file: str | None) -> list[dict[str, Any]]:

