@@ -2,9 +2,9 @@
 
     python bench/serve.py [--clients 200] [--batches 10000]
 
-A real server over the nine experts of `mmlu9` of LEEROO_DATA, replayed, with a router that has learned from its training
-split. First all clients submit a batch of 50 rows at once, each with a connection of its own, and poll until it has
-ended; then many batches of five rows go through, 100 at a time, while the server's memory is read.
+A real server over the nine experts of `mmlu9` of LEEROO_DATA, replayed, with a router that has learned from its
+training split. First all clients submit a batch of 50 rows at once, each with a connection of its own, and poll until
+it has ended; then many batches of five rows go through, 100 at a time, while the server's memory is read.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ async def _crowd(url: str, prompts: list[str], clients: int) -> None:
     ]
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         texts = [(await client.get(f"/v1/files/{batch['output_file_id']}/content")).text for batch in ended]
-    lines = sum(len(set(json.loads(line)["custom_id"] for line in text.splitlines())) for text in texts)
+    lines = sum(len({json.loads(line)["custom_id"] for line in text.splitlines()}) for text in texts)
     print(f"{clients} clients with {_ROWS} rows each at once: {seconds:.1f} s, {clients * _ROWS / seconds:,.0f} rows/s")
     print(f"batches that are not whole: {len(wrong)}; rows in the output files: {lines:,} of {clients * _ROWS:,}")
     for what, times in (("submit (upload and create)", submits), ("poll", polls)):
