@@ -221,20 +221,21 @@ def embark(db: Database, room: int) -> int | None:
         begun = con.execute("SELECT min(wave) FROM lines WHERE wave IS NOT NULL AND status IS NULL").fetchone()[0]
         if begun is not None:
             return int(begun)
-        wave = con.execute("SELECT coalesce(max(wave), 0) + 1 FROM lines WHERE wave IS NOT NULL").fetchone()[0]
+        # While no wave is under way, all lines without an answer wait.
         waiting = dict(
             con.execute(
-                "SELECT b.number, count(*) FROM batches b JOIN lines l ON l.batch = b.number"
-                " WHERE b.status = 'in_progress' AND l.wave IS NULL AND l.status IS NULL GROUP BY b.number"
+                "SELECT number, total - completed - failed AS lines FROM batches"
+                " WHERE status = 'in_progress' AND lines > 0"
             ).fetchall()
         )
+        wave = time.time_ns()
         for batch, seats in _seats(waiting, room).items():
             con.execute(
                 "UPDATE lines SET wave = ? WHERE batch = ? AND line IN (SELECT line FROM lines"
                 " WHERE batch = ? AND wave IS NULL AND status IS NULL ORDER BY turn LIMIT ?)",
                 (wave, batch, batch, seats),
             )
-    return int(wave) if waiting else None
+    return wave if waiting else None
 
 
 def _seats(waiting: dict[int, int], room: int) -> dict[int, int]:
@@ -275,35 +276,41 @@ def by_number(db: Database, number: int) -> Batch:
 
 def settle(db: Database, told: Sequence[tuple[int, int, dict[str, Any]]]) -> None:
     """Keep what became of lines, all of them or none: (batch, line, columns of the answers table)."""
+    of: dict[int, dict[int, dict[str, Any]]] = {}
+    for batch, line, answer in told:
+        of.setdefault(batch, {})[line] = answer
     with db.turn() as con:
-        for batch, line, answer in told:
-            failed = answer["error"] is not None
-            con.execute(
-                "UPDATE lines SET status = ?, told = ?, asked = NULL WHERE batch = ? AND line = ? AND status IS NULL",
-                (FAILED if failed else OK, json.dumps(answer), batch, line),
+        for batch, answers in of.items():
+            con.executemany(
+                "UPDATE lines SET status = ?, told = ?, asked = NULL WHERE batch = ? AND line = ?",
+                ((FAILED if a["error"] is not None else OK, json.dumps(a), batch, line) for line, a in answers.items()),
             )
-        for batch in sorted({number for number, _, _ in told}):
-            own = [answer for number, _, answer in told if number == batch]
-            failed_rows = sum(answer["error"] is not None for answer in own)
-            sums = {name: sum(answer[name] or 0 for answer in own) for name in _SUMS}
-            con.execute(
-                f"UPDATE batches SET completed = completed + ?, failed = failed + ?,"
-                f" {', '.join(f'{name} = {name} + ?' for name in _SUMS)} WHERE number = ?",
-                (len(own) - failed_rows, failed_rows, *sums.values(), batch),
-            )
-            for answer in own:
-                if answer["expert"] is not None:
-                    con.execute(
-                        "INSERT INTO shares VALUES (?, ?, 1, ?, ?, ?) ON CONFLICT DO UPDATE SET rows = rows + 1,"
-                        " cost_usd = cost_usd + excluded.cost_usd,"
-                        " prompt_tokens = prompt_tokens + excluded.prompt_tokens,"
-                        " completion_tokens = completion_tokens + excluded.completion_tokens",
-                        (batch, answer["expert"], *(answer[name] or 0 for name in _SHARED)),
-                    )
-            con.execute(
-                "INSERT INTO history SELECT number, ?, completed + failed, cost_usd FROM batches WHERE number = ?",
-                (time.time(), batch),
-            )
+            _count(con, batch, list(answers.values()))
+
+
+def _count(con: sqlite3.Connection, batch: int, answers: list[dict[str, Any]]) -> None:
+    """Add answers to the sums of their batch."""
+    failed = sum(answer["error"] is not None for answer in answers)
+    con.execute(
+        f"UPDATE batches SET completed = completed + ?, failed = failed + ?,"
+        f" {', '.join(f'{name} = {name} + ?' for name in _SUMS)} WHERE number = ?",
+        (len(answers) - failed, failed, *_sums(answers, _SUMS), batch),
+    )
+    for expert in sorted({answer["expert"] for answer in answers} - {None}):
+        its = [answer for answer in answers if answer["expert"] == expert]
+        con.execute(
+            "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            f" {', '.join(f'{name} = {name} + excluded.{name}' for name in ('rows', *_SHARED))}",
+            (batch, expert, len(its), *_sums(its, _SHARED)),
+        )
+    con.execute(
+        "INSERT INTO history SELECT number, ?, completed + failed, cost_usd FROM batches WHERE number = ?",
+        (time.time(), batch),
+    )
+
+
+def _sums(answers: list[dict[str, Any]], names: Sequence[str]) -> list[float]:
+    return [sum(answer[name] or 0 for answer in answers) for name in names]
 
 
 _SUMS = ("cost_usd", "list_cost_usd", "prompt_tokens", "completion_tokens")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +243,17 @@ def test_models_are_the_pool_and_the_one_that_routes(serve: Serve) -> None:
     assert client.models.retrieve("small").id == "small"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("medium")
+
+
+def test_the_example_in_the_docs(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program that docs/serve.md shows, with the line that it shows, against a server on another port."""
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text("utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    [line] = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "requests.jsonl").write_text(line)
+    monkeypatch.chdir(tmp_path)
+    exec(program.replace("http://127.0.0.1:8080", serve().url).replace("sleep(5)", "sleep(0.1)"), {})
+    told = json.loads(capsys.readouterr().out)
+    assert told["response"]["body"]["choices"][0]["message"]["content"] == "echo: Capital of France?"
