@@ -51,7 +51,7 @@ PRAGMA user_version = {VERSION};
 
 
 class Database:
-    """A connection that threads take turns with; all of a turn is kept, or nothing.
+    """A connection that threads take turns with, and one that reads beside it; all of a turn is kept, or nothing.
 
     Args:
         folder: Made where it is not there; only its owner may look into it.
@@ -65,15 +65,17 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = folder / "files"
-        self._turn = threading.RLock()
+        self._turn, self._look = threading.Lock(), threading.Lock()
         try:
             self.files.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)
         except OSError as error:
             raise OutputError(f"the server's folder {folder} cannot be made: {error.strerror or error}") from error
         with self._wall():
-            self._db = sqlite3.connect(folder / "serve.sqlite", timeout=60, check_same_thread=False)
-            self._db.row_factory = sqlite3.Row
+            self._db, self._reader = (
+                sqlite3.connect(folder / "serve.sqlite", timeout=60, check_same_thread=False) for _ in range(2)
+            )
+            self._reader.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             with self.turn() as db:
@@ -92,14 +94,15 @@ class Database:
             yield self._db
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        """What a query tells."""
-        with self._turn, self._wall():
-            return self._db.execute(query, values).fetchall()
+        """What a query tells of all that was kept; nobody waits for a turn to end."""
+        with self._look, self._wall():
+            return self._reader.execute(query, values).fetchall()
 
     def close(self) -> None:
         """Close the file."""
-        with self._turn:
+        with self._turn, self._look:
             self._db.close()
+            self._reader.close()
 
     @contextlib.contextmanager
     def _wall(self) -> Iterator[None]:

@@ -63,7 +63,7 @@ def revoke(db: Database, name: str) -> Key:
         ).fetchone()
         if row is None:
             raise UsageError(f"no key in use is called {name!r}: see leeroo keys list")
-        con.execute("DELETE FROM sessions WHERE key = ?", (row["id"],))
+        con.execute("DELETE FROM sessions WHERE key = ?", (row[0],))
     return Key(*row)
 
 

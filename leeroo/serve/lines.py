@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from jsonschema.exceptions import SchemaError
 from jsonschema.validators import validator_for
@@ -21,9 +22,9 @@ ENDPOINTS = (CHAT, COMPLETIONS)
 # The model that routes; other names are experts of the pool.
 ROUTED = "leeroo"
 _PARQUET = b"PAR1"
-_BATCH_ROWS = 4096
+_BATCH_ROWS = 256
 # Of a Parquet file, when all of it is unpacked: so many times the limit of the file itself.
-_UNPACKED = 20
+_UNPACKED = 5
 
 # What became of a line: answered; wrong in itself; failed, or not come to.
 OK, WRONG, NO_MODEL, FAILED = 200, 400, 404, 500
@@ -128,23 +129,41 @@ def read_parquet(path: Path, limits: Limits) -> Iterator[Line]:
     """The rows of a Parquet file with a column `question`; `subject` and `category` are used where they are there.
 
     Raises:
-        Refused: the file cannot be read, has no such column, or too many rows.
+        Refused: the file cannot be read, has no such column, too many rows, or far more text than its size tells.
 
     """
     try:
         with pq.ParquetFile(path) as file:
+            texts = [name for name in file.schema_arrow.names if is_text(file.schema_arrow.field(name).type)]
             _check_parquet(file, limits)
-            names = [name for name in ("question", *CONTEXT) if name in file.schema_arrow.names]
-            for batch in file.iter_batches(_BATCH_ROWS, columns=names):
-                columns = [batch.column(name).cast(pa.string()).to_pylist() for name in names]
-                for row in zip(*columns, strict=True):
-                    asked = Asked(**dict(zip(names, row, strict=True)))
+        # A text that stands in every row is kept once in the file, and is not unpacked before it is weighed.
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            weight = 0
+            for batch in file.iter_batches(_BATCH_ROWS, columns=texts):
+                weight += sum(_weight(batch.column(name)) for name in texts)
+                if weight > _UNPACKED * limits.file_bytes:
+                    raise Refused("file_too_large", "the Parquet file is too large when it is unpacked: split it")
+                columns = {
+                    name: batch.column(name).cast(pa.string()).to_pylist()
+                    for name in ("question", *CONTEXT)
+                    if name in texts
+                }
+                for row in zip(*columns.values(), strict=True):
+                    asked = Asked(**dict(zip(columns, row, strict=True)))
                     if len((asked.question or "").encode()) > limits.line_bytes:
                         yield Line(None, None, WRONG, f"the question has more than {limits.line_bytes:,} bytes")
                     else:
                         yield Line(None, asked)
     except (pa.ArrowException, OSError) as error:
         raise Refused("invalid_parquet", f"the Parquet file cannot be read: {str(error).splitlines()[0]}") from error
+
+
+def _weight(column: pa.Array) -> int:
+    """Bytes of a column of texts when they are unpacked."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return int(pc.sum(lengths).as_py() or 0)
 
 
 def _check_parquet(file: pq.ParquetFile, limits: Limits) -> None:

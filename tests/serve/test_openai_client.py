@@ -185,6 +185,17 @@ def test_a_table_comes_back_as_a_table(serve: Serve, api: Any, tmp_path: Path) -
     assert batch.errors.data[0].message.startswith("the Parquet file has no text column 'question'")
 
 
+def test_a_table_that_is_larger_than_it_looks(serve: Serve, api: Any, tmp_path: Path) -> None:
+    """One text in every row takes no room in the file and gigabytes when it is unpacked: refused beforehand."""
+    client = serve("--max-file-mb", "2").client()
+    text = pl.Series("question", ["x" * 500_000]).new_from_index(0, 5000)
+    pl.DataFrame({"question": text}).write_parquet(tmp_path / "in.parquet")
+    assert (tmp_path / "in.parquet").stat().st_size < 2_000_000
+    batch = wait(client, submit(client, (tmp_path / "in.parquet").read_bytes()).id)
+    assert batch.errors.data[0].message == "the Parquet file is too large when it is unpacked: split it"
+    assert not api.asked
+
+
 def test_a_batch_that_is_cancelled_keeps_what_it_has(serve: Serve, api: Any) -> None:
     """What was answered is in the output file, the rest in the error file; neither is asked again."""
     api.delay_s = 0.2
