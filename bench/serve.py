@@ -93,7 +93,8 @@ async def _crowd(url: str, prompts: list[str], clients: int) -> None:
 
 
 async def _client(url: str, file: bytes, submits: list[float], polls: list[float]) -> dict[str, Any]:
-    async with httpx.AsyncClient(base_url=url, timeout=300) as client:
+    # Certificates are not read: each client would take the time of several requests for that.
+    async with httpx.AsyncClient(base_url=url, timeout=300, verify=False) as client:
         began = time.perf_counter()
         batch = await _submit(client, file)
         submits.append(time.perf_counter() - began)

@@ -129,19 +129,19 @@ def _card(db: Database, batch: Batch) -> Card:
         done=done,
         percent=round(100 * done / batch.total) if batch.total else 0,
         shares=[tuple(row) for row in shares],
-        rows_line=_polyline([(at, rows) for at, rows, _ in points]),
-        cost_line=_polyline([(at, usd) for at, _, usd in points]),
+        rows_line=_polyline([(at, rows) for at, rows, _ in points], batch.total),
+        cost_line=_polyline([(at, usd) for at, _, usd in points], batch.max_cost_usd or points[-1][2]),
         takes=_span(points[-1][0] - start) if history else "",
     )
 
 
-def _polyline(points: Sequence[tuple[float, float]]) -> str:
-    """As SVG has it: time to the right, from nothing to the most upwards."""
+def _polyline(points: Sequence[tuple[float, float]], most: float) -> str:
+    """As SVG has it: time to the right, from nothing to the most there can be upwards."""
     step = max(1, len(points) // _POINTS)
     some = [*points[::step], points[-1]] if len(points) > 1 else []
     if not some:
         return ""
-    first, last, most = some[0][0], some[-1][0], max(value for _, value in some)
+    first, last = some[0][0], some[-1][0]
     return " ".join(
         f"{_WIDTH * (at - first) / max(last - first, 1e-9):.1f},{_HEIGHT * (1 - value / (most or 1)):.1f}"
         for at, value in some
