@@ -20,10 +20,9 @@ from leeroo.engine.errors import LeerooError
 from leeroo.serve import api, files, keys, page
 from leeroo.serve.database import Database
 from leeroo.serve.door import Door, Options
-from leeroo.serve.guard import Guard, Sizes
+from leeroo.serve.guard import Guard, Sizes, kind_of
 from leeroo.serve.lines import error_body
 
-_KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -51,6 +50,7 @@ def make_app(db: Database, engine: Engine, options: Options) -> FastAPI:
                 sizes=Sizes(options.limits.file_bytes),
                 metrics=door.metrics,
                 loopback_only=lambda: options.loopback and not keys.wanted(db),
+                admits=lambda scope: door.known(Request(scope)) is not None,
             )
         ],
     )
@@ -78,8 +78,8 @@ def _wrong(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     headers = dict(error.headers or {})
     param = headers.pop("x-leeroo-param", None)
-    kind = _KINDS.get(error.status_code, "invalid_request_error")
-    return JSONResponse(error_body(str(error.detail), kind, param=param), error.status_code, headers=headers)
+    body = error_body(str(error.detail), kind_of(error.status_code), param=param)
+    return JSONResponse(body, error.status_code, headers=headers)
 
 
 def _broken(request: Request, error: Exception) -> JSONResponse:

@@ -176,10 +176,10 @@ def admit(db: Database, batch: Batch, lines: Iterator[Line]) -> None:
             rows = []
     _put(db, rows)
     with db.turn() as con:
-        con.execute(
-            "UPDATE batches SET status = 'in_progress', in_progress_at = ?, total = ?, failed = ?"
-            " WHERE number = ? AND status = 'validating'",
-            (int(time.time()), total, failed, batch.number),
+        con.execute("UPDATE batches SET total = ?, failed = ? WHERE number = ?", (total, failed, batch.number))
+        con.execute(  # unless it was cancelled meanwhile
+            "UPDATE batches SET status = 'in_progress', in_progress_at = ? WHERE number = ? AND status = 'validating'",
+            (int(time.time()), batch.number),
         )
 
 

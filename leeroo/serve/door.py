@@ -13,6 +13,7 @@ from leeroo.engine.answer import Engine
 from leeroo.serve import keys
 from leeroo.serve.batches import Wishes
 from leeroo.serve.database import Database
+from leeroo.serve.guard import NO_KEY
 from leeroo.serve.lines import Limits
 from leeroo.serve.metrics import Metrics
 from leeroo.serve.work import Works
@@ -95,6 +96,6 @@ def owner(request: Request) -> str:
     # Guesses at keys are counted too, by where they come from.
     here.count(request, who or f"unknown from {request.client.host if request.client else 'nowhere'}")
     if who is None:
-        raise HTTPException(401, "no key, or none that is in use: send 'Authorization: Bearer lk-...'")
+        raise HTTPException(401, NO_KEY)
     request.state.owner = who
     return who

@@ -21,6 +21,8 @@ from leeroo.serve.metrics import Metrics
 _NEXT_S, _WHOLE_S = 30.0, 600.0
 # Beside the file itself an upload has a frame of multipart.
 _FRAME_BYTES = 64 * 1024
+NO_KEY = "no key, or none that is in use: send 'Authorization: Bearer lk-...'"
+_KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 # How a request counts whose client left before it was answered.
 _GONE = 499
 _SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin", "cache-control": "no-store"}
@@ -43,11 +45,25 @@ class Refusal(HTTPException):
         super().__init__(status, message, headers={"connection": "close"})
 
 
+def kind_of(status: int) -> str:
+    """OpenAI's word for errors of this status."""
+    return _KINDS.get(status, "invalid_request_error")
+
+
 class Guard:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, sizes: Sizes, metrics: Metrics, *, loopback_only: Callable[[], bool]) -> None:
-        self._app, self._sizes, self._metrics, self._loopback_only = app, sizes, metrics, loopback_only
+    def __init__(
+        self,
+        app: ASGIApp,
+        sizes: Sizes,
+        metrics: Metrics,
+        *,
+        loopback_only: Callable[[], bool],
+        admits: Callable[[Scope], bool],
+    ) -> None:
+        self._app, self._sizes, self._metrics = app, sizes, metrics
+        self._loopback_only, self._admits = loopback_only, admits
         self._log = structlog.get_logger("leeroo.http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +86,7 @@ class Guard:
             await send(message)
 
         try:
-            refusal = self._refusal(headers)
+            refusal = self._refusal(scope, headers)
             if refusal is not None:
                 await _answer(refusal, scope, receive, tell)
             else:
@@ -89,7 +105,7 @@ class Guard:
                 owner=scope["state"].get("owner"),
             )
 
-    def _refusal(self, headers: dict[str, str]) -> Refusal | None:
+    def _refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
         """What can be said before anything is read."""
         host = headers.get("host", "")
         if self._loopback_only() and not _LOOPBACK.fullmatch(host):
@@ -98,6 +114,8 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin.split("://")[-1] != host:
             return Refusal(403, "pages of other origins may not use this server")
+        if scope["method"] == "POST" and scope["path"].startswith("/v1/") and not self._admits(scope):
+            return Refusal(401, NO_KEY)
         if headers.get("content-encoding", "identity") != "identity":
             return Refusal(415, "send the content as it is, without Content-Encoding")
         length = headers.get("content-length", "0")
@@ -133,5 +151,5 @@ class Guard:
 
 
 async def _answer(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-    body = error_body(refusal.detail, "invalid_request_error")
+    body = error_body(refusal.detail, kind_of(refusal.status_code))
     await JSONResponse(body, refusal.status_code, headers=refusal.headers)(scope, receive, send)

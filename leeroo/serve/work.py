@@ -20,7 +20,6 @@ import structlog
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.batch.prompts import ASK
-from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import Interrupted, LeerooError
 from leeroo.engine.schema import ANSWERS
 from leeroo.serve import batches, files
@@ -51,6 +50,9 @@ _LINE = pa.schema(
         pa.field("ask", pa.struct(list(ASK))),
     ]
 )
+
+
+Rows = list[tuple[Batch, Waiting]]
 
 
 class Works:
@@ -124,20 +126,31 @@ class Works:
     def _clerk(self) -> bool:
         """Check what is new, and finish what is answered, cancelled or past its time."""
         moved = False
-        now = time.time()
         for batch in batches.in_state(self._db, *batches.OPEN):
-            if batch.status == "validating":
-                self._validate(batch)
-                self._to_rider.set()
-                moved = True
-            elif batch.status == "in_progress":
-                if batch.completed + batch.failed == batch.total or batch.expires_at < now:
-                    batches.finalizing(self._db, batch)
-                    moved = True
-            elif not batches.rides(self._db, batch):
-                self._finish(batch)
-                moved = True
+            try:
+                moved |= self._attend(batch)
+            except (LeerooError, OSError):
+                raise
+            except Exception:  # noqa: BLE001 - what we cannot do for one batch costs no other
+                self._log.exception("batch_failed", batch=batch.id)
+                why = "the server could not work with this file"
+                batches.refuse(self._db, batch, [{"code": "server_error", "line": None, "message": why, "param": None}])
         return moved
+
+    def _attend(self, batch: Batch) -> bool:
+        """Do what there is to do for an open batch; tells whether that was anything."""
+        if batch.status == "validating":
+            self._validate(batch)
+            self._to_rider.set()
+        elif batch.status == "in_progress":
+            if batch.completed + batch.failed < batch.total and batch.expires_at >= time.time():
+                return False
+            batches.finalizing(self._db, batch)
+        elif batches.rides(self._db, batch):
+            return False
+        else:
+            self._finish(batch)
+        return True
 
     def _validate(self, batch: Batch) -> None:
         path = files.path_of(self._db, batch.input_file_id)
@@ -167,54 +180,66 @@ class Works:
         if wave is None:
             return False
         began, rows = time.monotonic(), 0
-        for together in self._groups(batches.riding(self._db, wave)):
-            self._ride(together)
-            rows += sum(len(lines) for _, lines in together)
+        for budget, together in self._groups(batches.riding(self._db, wave)):
+            self._ride(together, budget)
+            rows += len(together)
             self._to_clerk.set()
         rate = rows / max(time.monotonic() - began, 1e-3)
         self._rows_per_s = rate if self._rows_per_s is None else (self._rows_per_s + rate) / 2
         return True
 
-    def _groups(self, riding: dict[int, list[Waiting]]) -> Iterator[list[tuple[Batch, list[Waiting]]]]:
-        """Those that go into one call of the engine: batches of the same weights; one with a budget goes alone."""
-        together: dict[tuple[float, float], list[tuple[Batch, list[Waiting]]]] = {}
+    def _groups(self, riding: dict[int, list[Waiting]]) -> Iterator[tuple[float | None, Rows]]:
+        """Rows for one call of the engine: of batches with the same weights; those of one with a budget alone."""
+        together: dict[tuple[float, float], Rows] = {}
         for number, lines in riding.items():
             batch = batches.by_number(self._db, number)
+            rows = [(batch, line) for line in lines]
             if batch.max_cost_usd is None:
-                together.setdefault((batch.cost_weight, batch.latency_weight), []).append((batch, lines))
-            else:
-                yield [(batch, lines)]
-        yield from together.values()
-
-    def _ride(self, together: list[tuple[Batch, list[Waiting]]]) -> None:
-        """Have lines answered and keep what became of them."""
-        first = together[0][0]
-        budget = None
-        if first.max_cost_usd is not None:
+                together.setdefault((batch.cost_weight, batch.latency_weight), []).extend(rows)
+                continue
             # Lines ride in a random order, so that a part of them is worth that part of what is left.
-            share = len(together[0][1]) / max(1, batches.waiting(self._db, first.number))
-            budget = max(0.0, first.max_cost_usd - first.cost_usd) * share
+            left = max(0.0, batch.max_cost_usd - batch.cost_usd)
+            yield left * len(rows) / max(1, batches.waiting(self._db, number)), rows
+        yield from ((None, rows) for rows in together.values())
+
+    def _ride(self, rows: Rows, budget: float | None) -> None:
+        """Have rows answered and keep what became of them."""
+        try:
+            told = self._answers(rows, budget)
+        except (LeerooError, OSError):
+            raise
+        except Exception:  # noqa: BLE001 - a row that we cannot work with costs no other
+            self._log.exception("rows_failed", rows=len(rows))
+            if len(rows) > 1:
+                half = len(rows) // 2
+                for part in (rows[:half], rows[half:]):
+                    self._ride(part, None if budget is None else budget * len(part) / len(rows))
+                return
+            told = [_nothing("the server could not work with this line")]
+        settled = zip(rows, told, strict=True)
+        batches.settle(self._db, [(batch.number, line.line, answer) for (batch, line), answer in settled])
+        self._engine.delivered()
+        self._metrics.answered(told)
+
+    def _answers(self, rows: Rows, budget: float | None) -> list[dict[str, Any]]:
+        """A row of the answers table for each."""
         criteria = Criteria(
             column="question",
             private_column="private",
             ask_column="ask",
             max_cost_usd=budget,
-            cost_weight=first.cost_weight,
-            latency_weight=first.latency_weight,
+            cost_weight=rows[0][0].cost_weight,
+            latency_weight=rows[0][0].latency_weight,
         )
-        rows = [(batch, line) for batch, lines in together for line in lines]
         # The pool may be another than when the batch was checked.
-        known = [row for row in rows if row[1].asked.get("expert") in self._askable]
-        gone = [row for row in rows if row[1].asked.get("expert") not in self._askable]
-        table = _table(known)
-        answers = self._engine.answer(table.to_reader(), criteria).read_all().select(ANSWERS.names).to_pylist()
-        told = [
-            *((row, answer) for row, answer in zip(known, answers, strict=True)),
-            *((row, _nothing(f"there is no model {row[1].asked['expert']!r} any more")) for row in gone),
+        known = [line.asked.get("expert") in self._askable for _, line in rows]
+        table = _table([row for row, there in zip(rows, known, strict=True) if there])
+        answered = self._engine.answer(table.to_reader(), criteria).read_all().select(ANSWERS.names)
+        answers = iter(answered.to_pylist())
+        return [
+            next(answers) if there else _nothing(f"there is no model {line.asked['expert']!r} any more")
+            for (_, line), there in zip(rows, known, strict=True)
         ]
-        batches.settle(self._db, [(batch.number, line.line, answer) for (batch, line), answer in told])
-        self._engine.delivered()
-        self._metrics.answered([answer for _, answer in told])
 
     def _finish(self, batch: Batch) -> None:
         """Write the files of a batch, and end it."""
@@ -264,8 +289,9 @@ class Works:
         if not source.exists() or not rows:
             return None, None, whole
         table = pq.read_table(source)
-        prefix = "leeroo_" if set(table.column_names) & set(ANSWERS.names) else ""
-        check_names(table.schema, ANSWERS, prefix)
+        prefix = ""
+        while {prefix + name for name in ANSWERS.names} & set(table.column_names):
+            prefix += "leeroo_"
         answers = pa.Table.from_pylist(rows, schema=ANSWERS)
         for name in ANSWERS.names:
             table = table.append_column(prefix + name, answers.column(name))
@@ -275,7 +301,7 @@ class Works:
             return files.keep(self._db, output, batch, f"{batch.id}_output.parquet"), None, whole
 
 
-def _table(rows: list[tuple[Batch, Waiting]]) -> pa.Table:
+def _table(rows: Rows) -> pa.Table:
     """Lines of several batches as rows for the engine."""
     told = [
         {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,25 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     def make(*options: str, place: Path = tmp_path, start: bool = True) -> Server:
         started.append(Server(place, *options))
         return started[-1].start() if start else started[-1]
+
+    yield make
+    for server in started:
+        server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Server]]:
+    """Start servers for a whole module, over an expert that answers nothing."""
+    started: list[Server] = []
+
+    def make(*options: str) -> Server:
+        place = tmp_path_factory.mktemp("idle")
+        (place / "pool.toml").write_text(
+            '[[expert]]\nname = "one"\nmodel = "one"\nbackend = "openai"\nbase_url = "http://127.0.0.1:9/v1"\n'
+            "usd_per_m_input = 1\nusd_per_m_output = 1\n[expert.engine]\nmax_retries = 0\n"
+        )
+        started.append(Server(place, *options))
+        return started[-1].start()
 
     yield make
     for server in started:

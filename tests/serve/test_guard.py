@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +25,9 @@ NEW = {"endpoint": "/v1/chat/completions", "completion_window": "24h"}
 
 
 @pytest.fixture(scope="module")
-def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the requests that leave nothing behind; its pool answers nothing."""
-    place = tmp_path_factory.mktemp("guarded")
-    (place / "pool.toml").write_text(
-        '[[expert]]\nname = "one"\nmodel = "one"\nbackend = "openai"\nbase_url = "http://127.0.0.1:9/v1"\n'
-        "usd_per_m_input = 1\nusd_per_m_output = 1\n"
-    )
-    server = Server(place, "--max-file-mb", "1").start()
-    yield server
-    server.stop(signal.SIGKILL)
+def module_server(idle: Callable[..., Server]) -> Server:
+    """One server for the requests that leave nothing behind."""
+    return idle("--max-file-mb", "1")
 
 
 def _raw(server: Server, data: bytes, *, wait_s: float = 10) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,10 @@ def test_without_a_key_that_is_in_use_nothing_is_told(serve: Serve, tmp_path: Pa
         reply = httpx.get(models, headers=wrong)
         assert reply.status_code == 401
         assert reply.json()["error"]["type"] == "authentication_error"
+    # Refused before any of it is read: there is no more than its head.
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+        line.sendall(b"POST /v1/files HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+        assert b" 401 " in line.recv(65536)
     assert _keys(tmp_path, "revoke", "only").returncode == 0
     assert httpx.get(models, headers=headers).status_code == 401
     assert httpx.get(models).status_code == 401

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,15 @@ import openai
 import polars as pl
 import pytest
 
-from tests.serve.talk import Serve, chat, content, jsonl, submit, wait
+from tests.serve.talk import Serve, Server, chat, content, jsonl, submit, wait
 
 pytestmark = pytest.mark.usefixtures("api_pool")
+
+
+@pytest.fixture(scope="module")
+def strict(idle: Callable[..., Server]) -> Server:
+    """A server that takes batches of 20 lines of 2 KiB."""
+    return idle("--max-lines", "20", "--max-line-kb", "2")
 
 
 def test_a_batch_from_upload_to_output(serve: Serve, api: Any) -> None:
@@ -106,11 +113,9 @@ def test_what_is_wrong_with_a_line_costs_no_other(serve: Serve, api: Any) -> Non
         (b"PAR1 and nothing more", "invalid_parquet", None, "the Parquet file cannot be read"),
     ],
 )  # fmt: skip
-def test_a_file_that_is_no_batch(
-    serve: Serve, api: Any, text: bytes, code: str | None, line: int | None, message: str
-) -> None:
-    """Fails as a whole, with the line and why, and nothing is asked."""
-    client = serve("--max-lines", "20", "--max-line-kb", "2").client()
+def test_a_file_that_is_no_batch(strict: Server, text: bytes, code: str | None, line: int | None, message: str) -> None:
+    """Fails as a whole, with the line and why."""
+    client = strict.client()
     if code is None:
         with pytest.raises(openai.BadRequestError, match=message):
             submit(client, text)
@@ -120,7 +125,7 @@ def test_a_file_that_is_no_batch(
     [error] = batch.errors.data
     assert (error.code, error.line) == (code, line)
     assert error.message.startswith(message)
-    assert not api.asked
+    assert (batch.request_counts.total, batch.output_file_id) == (0, None)
 
 
 def test_conversations_and_forms_reach_the_model(serve: Serve, api: Any) -> None:
@@ -168,18 +173,18 @@ def test_metadata_sets_budget_and_privacy(serve: Serve, api: Any) -> None:
 
 
 def test_a_table_comes_back_as_a_table(serve: Serve, api: Any, tmp_path: Path) -> None:
-    """Parquet in, Parquet out: the input's columns, then those of the answers; NULL stays NULL."""
+    """Parquet in, Parquet out: the input's columns, then those of the answers, under names that are not taken; NULL stays."""
     api.faults = {"broken": ["garbage"]}
     client = serve().client()
-    frame = pl.DataFrame({"id": [3, 1, 2, 0], "question": ["one", None, "broken", "four"]})
+    frame = pl.DataFrame({"answer": [3, 1, 2, 0], "question": ["one", None, "broken", "four"]})
     frame.write_parquet(tmp_path / "in.parquet")
     batch = wait(client, submit(client, (tmp_path / "in.parquet").read_bytes()).id)
     assert (batch.status, batch.error_file_id) == ("completed", None)
     told = pl.read_parquet(io.BytesIO(client.files.content(batch.output_file_id).content))
-    assert told.select("id", "question").equals(frame)
-    assert told["answer"].to_list() == ["echo: one", None, None, "echo: four"]
-    assert told["error"].is_null().to_list() == [True, True, False, True]
-    assert told["cost_usd"].to_list() == pytest.approx([150e-6, 0, 0, 150e-6])
+    assert told.select("answer", "question").equals(frame)
+    assert told["leeroo_answer"].to_list() == ["echo: one", None, None, "echo: four"]
+    assert told["leeroo_error"].is_null().to_list() == [True, True, False, True]
+    assert told["leeroo_cost_usd"].to_list() == pytest.approx([150e-6, 0, 0, 150e-6])
     pl.DataFrame({"text": ["a"]}).write_parquet(tmp_path / "in.parquet")
     batch = wait(client, submit(client, (tmp_path / "in.parquet").read_bytes()).id)
     assert batch.errors.data[0].message.startswith("the Parquet file has no text column 'question'")

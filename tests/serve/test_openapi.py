@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -16,18 +15,12 @@ from tests.serve.talk import Server, chat, jsonl, submit, wait
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with a batch and files of its own, over an expert that answers nothing."""
-    place = tmp_path_factory.mktemp("described")
-    (place / "pool.toml").write_text(
-        '[[expert]]\nname = "one"\nmodel = "one"\nbackend = "openai"\nbase_url = "http://127.0.0.1:9/v1"\n'
-        "usd_per_m_input = 1\nusd_per_m_output = 1\n[expert.engine]\nmax_retries = 0\n"
-    )
-    server = Server(place, "--max-file-mb", "1", "--requests-per-minute", "1000000").start()
+def server(idle: Callable[..., Server]) -> Server:
+    """A server with a batch and files of its own."""
+    server = idle("--max-file-mb", "1", "--requests-per-minute", "1000000")
     client = server.client()
     wait(client, submit(client, jsonl([chat("a", "x")])).id)
-    yield server
-    server.stop(signal.SIGKILL)
+    return server
 
 
 OPERATIONS = (
