@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
@@ -53,6 +54,23 @@ def test_arguments_of_a_row_make_another_question(scratch: Scratch) -> None:
     ]
     table = pa.table({"question": ["a"] * 7, "ask": pa.array(asks, pa.struct(list(ASK)))})
     assert spool(table.to_reader(), Criteria(ask_column="ask"), scratch).distinct == 5
+
+
+def test_what_was_said_before_makes_another_question(scratch: Scratch) -> None:
+    """The same last words after another conversation; no text that looks like one is taken for it."""
+    turns = '[{"role": "user", "content": "x"}]'
+    asks = [{"turns": turns}, {"turns": turns}, {"turns": "[]"}, None]
+    questions = ["a", "a", "a", f"{len(turns)}|{turns}|a"]
+    table = pa.table({"question": questions, "ask": pa.array(asks, pa.struct(list(ASK)))})
+    assert spool(table.to_reader(), Criteria(ask_column="ask"), scratch).distinct == 3
+
+
+def test_no_other_file_is_opened(scratch: Scratch, tmp_path: Path) -> None:
+    """The working database reads and writes no files but its own, and cannot be told to."""
+    with pytest.raises(duckdb.PermissionException):
+        scratch.con.execute(f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'")
+    with pytest.raises(duckdb.InvalidInputException):
+        scratch.con.execute("SET enable_external_access = true")
 
 
 def test_sampled_rows_are_their_own(scratch: Scratch) -> None:
