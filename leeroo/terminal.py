@@ -11,16 +11,18 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from leeroo.engine.answer import Engine, Progress, open_engine
+from leeroo.engine.answer import Engine, Place, Progress, open_engine
 from leeroo.udfs.bar import Bar
 
 
 @contextlib.contextmanager
-def opened(pool: Path | None, router: Path | None, store: Path | None, progress: bool) -> Iterator[tuple[Engine, Bar]]:
+def opened(
+    pool: Path | None, router: Path | None, store: Path | None, progress: bool, place: Place = "local"
+) -> Iterator[tuple[Engine, Bar]]:
     """An engine that shows its progress."""
     bar = Bar(shown=progress)
     try:
-        with open_engine(pool, router, store, bar.show) as engine:
+        with open_engine(pool, router, store, bar.show, place) as engine:
             yield engine, bar
     finally:
         bar.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 import psutil
 
@@ -13,9 +14,16 @@ _GIB = 2**30
 
 
 class Engines:
-    """The loaded engines, the one used last at the end."""
+    """The loaded engines, the one used last at the end.
 
-    def __init__(self) -> None:
+    Args:
+        opening: Loads an engine.
+        alone: Whether each takes what the others need, wherever it runs.
+
+    """
+
+    def __init__(self, opening: Callable[[Expert], Backend] = open_backend, *, alone: bool = False) -> None:
+        self._opening, self._alone = opening, alone
         self._loaded: OrderedDict[str, tuple[Expert, Backend]] = OrderedDict()
 
     def get(self, expert: Expert) -> Backend:
@@ -28,7 +36,7 @@ class Engines:
         key = engine_key(expert)
         if key not in self._loaded:
             self._make_room(expert)
-            self._loaded[key] = (expert, open_backend(expert))
+            self._loaded[key] = (expert, self._opening(expert))
         self._loaded.move_to_end(key)
         return self._loaded[key][1]
 
@@ -46,7 +54,7 @@ class Engines:
         """Close the engines used longest ago until this expert's can be loaded beside the rest."""
         need = (expert.memory_gib or 0.0) * _GIB
         for other, _ in list(self._loaded.values()):
-            if not (_rivals(expert, other) or need > psutil.virtual_memory().available):
+            if not (self._alone or _rivals(expert, other) or need > psutil.virtual_memory().available):
                 break
             self.drop(other)
 

@@ -1,0 +1,110 @@
+"""The same answers through actors of a Ray cluster, whatever becomes of their processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from leeroo.engine.pool import load_pool
+
+ROWS, IN_FLIGHT = 600, 32 * 4
+
+
+@pytest.fixture
+def place(tmp_path: Path, api: Any) -> Path:
+    """A table and a pool of two experts of a real API, the first with two actors."""
+    table = pa.table({"id": list(range(ROWS)), "question": [f"question number {i % 500}" for i in range(ROWS)]})
+    pq.write_table(table, tmp_path / "input.parquet")
+    entry = """
+[[expert]]
+name = "{name}"
+model = "{name}"
+backend = "openai"
+base_url = "{url}"
+usd_per_m_input = {price}
+usd_per_m_output = {price}
+max_tokens = 4
+[expert.ray]
+replicas = {replicas}
+num_cpus = 0.5
+"""
+    experts = (("large", 20, 2), ("small", 1, 1))
+    text = "".join(entry.format(name=name, url=api.url, price=price, replicas=n) for name, price, n in experts)
+    (tmp_path / "pool.toml").write_text(text)
+    return tmp_path
+
+
+def _start(place: Path, out: str, *options: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "leeroo", "run", "input.parquet", "--pool", "pool.toml", "--out", out]
+    return subprocess.Popen(
+        [*command, "--store", f"store-{out}", *options], cwd=place, stderr=subprocess.PIPE, text=True
+    )
+
+
+def _told(run: subprocess.Popen[str]) -> str:
+    _, told = run.communicate(timeout=300)
+    assert run.returncode == 0, told
+    return told
+
+
+def _workers(run: subprocess.Popen[str]) -> Iterator[psutil.Process]:
+    """The actors' processes; Ray's own are no children of the run, but bear its session's name."""
+    for process in psutil.process_iter(["cmdline"]):
+        if any(part.startswith("ray::Worker") for part in process.info["cmdline"] or []):
+            yield process
+
+
+def test_the_table_is_that_of_a_local_run(place: Path, api: Any) -> None:
+    """Row by row, but for the time that answers took."""
+    _told(_start(place, "local.parquet"))
+    _told(_start(place, "ray.parquet", "--engine", "ray"))
+    local, ray = (pq.read_table(place / f"{name}.parquet") for name in ("local", "ray"))
+    for name in local.column_names:
+        if name != "latency_ms":
+            assert ray.column(name).equals(local.column(name)), name
+
+
+def test_a_budget_holds_there_too(place: Path) -> None:
+    """One that lets the large expert answer some of the rows."""
+    _told(_start(place, "out.parquet", "--max-cost-usd", "0.05", "--engine", "ray"))
+    table = pq.read_table(place / "out.parquet")
+    assert set(table.column("expert").to_pylist()) == {"large", "small"}
+    assert sum(table.column("cost_usd").to_pylist()) <= 0.05
+    assert table.column("error").null_count == ROWS
+
+
+def test_a_worker_that_is_killed_costs_its_calls_in_flight(place: Path, api: Any) -> None:
+    """The others and its successor answer the rest."""
+    api.delay_s = 0.2
+    run = _start(place, "out.parquet", "--engine", "ray")
+    until = time.monotonic() + 120
+    while sum(api.asked.values()) < 100 and time.monotonic() < until:
+        time.sleep(0.05)
+    killed = list(_workers(run))
+    assert killed
+    killed[0].kill()
+    _told(run)
+    table = pq.read_table(place / "out.parquet")
+    assert table.column("answer").to_pylist() == [f"echo: question number {i % 500}" for i in range(ROWS)]
+    assert table.column("error").null_count == ROWS
+    assert len(api.asked) == 500
+    assert sum(n - 1 for n in api.asked.values()) <= IN_FLIGHT
+
+
+def test_what_an_expert_asks_of_the_cluster(place: Path) -> None:
+    """Is written beside it; unknown keys are named."""
+    assert load_pool(place / "pool.toml")["large"].ray.replicas == 2
+    text = (place / "pool.toml").read_text().replace("num_cpus", "num_cpu")
+    (place / "pool.toml").write_text(text)
+    run = _start(place, "out.parquet", "--engine", "ray")
+    _, told = run.communicate(timeout=60)
+    assert (run.returncode, "unknown key 'ray.num_cpu'" in told) == (2, True), told
