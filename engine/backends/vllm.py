@@ -66,7 +66,7 @@ class VLLMBackend:
             if name not in known:
                 raise PoolError(f"expert {expert.name!r}: vLLM has no engine option {name!r}")
         folder = weights.locate(expert.model)
-        self._llm: Any = _start(expert, {**_defaults(), **expert.engine, "model": str(folder)})
+        self._llm: Any = _start(expert, {**defaults(), **expert.engine, "model": str(folder)})
         self._engine: Any = self._llm.llm_engine
         self._tokenizer: Any = self._llm.get_tokenizer()
         config = self._engine.vllm_config
@@ -171,8 +171,8 @@ def _start(expert: Expert, options: dict[str, Any]) -> Any:
         raise ExpertUnavailable(f"vLLM does not start {expert.model}: {_cause(error)}") from error
 
 
-def _defaults() -> dict[str, Any]:
-    """Options that are ours where the pool file gives none."""
+def defaults() -> dict[str, Any]:
+    """Engine options that are ours where the pool file gives none."""
     from vllm.platforms import current_platform
 
     # Choices are told apart by the probabilities among them, not among all tokens.
