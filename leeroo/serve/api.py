@@ -11,9 +11,10 @@ from fastapi.responses import FileResponse
 
 from leeroo.serve import batches, files
 from leeroo.serve.batches import Batch, Wishes
+from leeroo.serve.bodies import ROUTED
 from leeroo.serve.door import Door, door, owner
 from leeroo.serve.files import File as StoredFile
-from leeroo.serve.lines import ROUTED, form_of
+from leeroo.serve.lines import form_of
 from leeroo.serve.objects import (
     BatchList,
     BatchObject,

@@ -21,7 +21,7 @@ from leeroo.serve import api, files, keys, page
 from leeroo.serve.database import Database
 from leeroo.serve.door import Door, Options
 from leeroo.serve.guard import Guard, Sizes, kind_of
-from leeroo.serve.lines import error_body
+from leeroo.serve.results import error_body
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

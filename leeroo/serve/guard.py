@@ -14,8 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from leeroo.serve.lines import error_body
 from leeroo.serve.metrics import Metrics
+from leeroo.serve.results import error_body
 
 # A request brings its next bytes within so many seconds, and all of them within so many.
 _NEXT_S, _WHOLE_S = 30.0, 600.0

@@ -33,9 +33,9 @@ from leeroo.serve.lines import (
     Refused,
     read_jsonl,
     read_parquet,
-    result_line,
 )
 from leeroo.serve.metrics import Metrics
+from leeroo.serve.results import result_line
 
 # A wave takes about so long: as long as a new batch may have to wait for the first of its lines to be answered.
 _WAVE_S = 20.0

@@ -14,8 +14,9 @@ from leeroo.engine.errors import UsageError
 from leeroo.engine.schema import ANSWERS
 from leeroo.serve import batches
 from leeroo.serve.batches import Batch, Wishes
+from leeroo.serve.bodies import Asked
 from leeroo.serve.database import Database
-from leeroo.serve.lines import Asked, Line
+from leeroo.serve.lines import Line
 from tests.serve.talk import Serve, chat, jsonl, submit, wait
 
 
