@@ -121,7 +121,7 @@ def _raw(prompts: list[str], options: argparse.Namespace, table: str) -> dict[st
     began = time.perf_counter()
     outputs = llm.generate(prompts, params, use_tqdm=False)
     seconds = time.perf_counter() - began
-    tokens = sum(len(o.prompt_token_ids) + len(o.outputs[0].token_ids) for o in outputs)
+    tokens = sum(len(o.prompt_token_ids or []) + len(o.outputs[0].token_ids) for o in outputs)
     return {"seconds": seconds, "rows": len(prompts), "tokens": tokens}
 
 
