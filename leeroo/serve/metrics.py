@@ -64,7 +64,6 @@ class _Queue:
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         states = GaugeMetricFamily("leeroo_batches_open", "Batches by state.", labels=["status"])
-        waiting = 0
         found = batches.in_state(self._db, *batches.OPEN)
         for status in batches.OPEN:
             states.add_metric([status], sum(batch.status == status for batch in found))

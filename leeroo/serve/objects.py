@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -213,6 +213,3 @@ class Health(BaseModel):
     status: Literal["ok", "not ready"]
     live: bool
     ready: bool
-
-
-Json = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +20,13 @@ ROWS, IN_FLIGHT = 600, 32 * 4
 
 
 @pytest.fixture
-def place(tmp_path: Path, api: Any) -> Path:
+def place(tmp_path: Path, api_entry: Callable[..., str]) -> Path:
     """A table and a pool of two experts of a real API, the first with two actors."""
     table = pa.table({"id": list(range(ROWS)), "question": [f"question number {i % 500}" for i in range(ROWS)]})
     pq.write_table(table, tmp_path / "input.parquet")
-    entry = """
-[[expert]]
-name = "{name}"
-model = "{name}"
-backend = "openai"
-base_url = "{url}"
-usd_per_m_input = {price}
-usd_per_m_output = {price}
-max_tokens = 4
-[expert.ray]
-replicas = {replicas}
-num_cpus = 0.5
-"""
+    cluster = "[expert.ray]\nreplicas = {}\nnum_cpus = 0.5"
     experts = (("large", 20, 2), ("small", 1, 1))
-    text = "".join(entry.format(name=name, url=api.url, price=price, replicas=n) for name, price, n in experts)
-    (tmp_path / "pool.toml").write_text(text)
+    (tmp_path / "pool.toml").write_text("".join(api_entry(name, usd, 4, cluster.format(n)) for name, usd, n in experts))
     return tmp_path
 
 

@@ -20,19 +20,9 @@ COLOURS = Labels(("red", "green", "blue"))
 
 
 @pytest.fixture
-def label(tmp_path: Path, api: Any) -> Label:
+def label(tmp_path: Path, api_entry: Callable[..., str]) -> Label:
     """Label texts with two experts of a real API: 'small' at a tenth of the price of 'large', 11 tokens in, 3 out."""
-    entry = """
-[[expert]]
-name = "{name}"
-model = "{name}"
-backend = "openai"
-base_url = "{url}"
-usd_per_m_input = {price}
-usd_per_m_output = {price}
-max_tokens = 3
-"""
-    experts = [entry.format(name=name, url=api.url, price=price) for name, price in (("large", 10), ("small", 1))]
+    experts = [api_entry(name, price, 3) for name, price in (("large", 10), ("small", 1))]
     (tmp_path / "pool.toml").write_text("".join(experts))
 
     def make(

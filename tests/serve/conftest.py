@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -46,19 +45,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ser
 
 
 @pytest.fixture
-def api_pool(tmp_path: Path, api: Any) -> None:
+def api_pool(tmp_path: Path, api_entry: Callable[..., str]) -> None:
     """A pool of two experts of a real API: 'small' at a tenth of the price of 'large'; 12 tokens in, 3 out."""
-    entry = """
-[[expert]]
-name = "{name}"
-model = "{name}"
-backend = "openai"
-base_url = "{url}"
-usd_per_m_input = {price}
-usd_per_m_output = {price}
-max_tokens = 16
-{more}
-"""
-    experts = (("large", 10, ""), ("small", 1, 'location = "local"'))
-    text = "".join(entry.format(name=name, url=api.url, price=price, more=more) for name, price, more in experts)
-    (tmp_path / "pool.toml").write_text(text)
+    small = api_entry("small", 1, 16, 'location = "local"')
+    (tmp_path / "pool.toml").write_text(api_entry("large", 10, 16) + small)
