@@ -35,7 +35,7 @@ from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.price import prices
 from leeroo.engine.batch.progress import ExpertTotals, Listener, Meter, Progress
 from leeroo.engine.batch.prompts import Spool, check_columns, first_line, spool
-from leeroo.engine.batch.residency import Engines
+from leeroo.engine.batch.residency import Engines, visits
 from leeroo.engine.batch.scratch import Scratch
 from leeroo.engine.batch.store import Run, Store, release
 from leeroo.engine.batch.write import ANSWERED, ROUTED, beside, check_names
@@ -88,9 +88,9 @@ class Engine:
             from leeroo.engine.batch.ray import RayBackend, check_ray
 
             check_ray()
-            self._engines = Engines(RayBackend, alone=True)
+            self._engines = Engines(self.store.engine, RayBackend, alone=True)
         else:
-            self._engines = Engines()
+            self._engines = Engines(self.store.engine)
         self._turn = threading.RLock()
         self._gate = threading.Lock()
         self._inside: set[int] = set()  # threads that are being answered, or wait for their turn
@@ -120,8 +120,10 @@ class Engine:
                     job.meter.stage("generate")
                     take_up(job)
                     look_up(job)
-                    for wave in job.waves:
-                        if not execute(job, wave, self._engines):
+                    in_turn = criteria.max_cost_usd is not None
+                    order = visits(job.waves, job.experts, self._engines, in_turn=in_turn)
+                    for at, wave in enumerate(order, 1):
+                        if not execute(job, wave, self._engines, order[at:]):
                             break  # the budget and the forecast have parted: choose anew for what is open
                     look_up(job, twins=True)
                 job.flush()

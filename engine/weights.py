@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import shutil
 from pathlib import Path
@@ -45,6 +46,24 @@ def missing(model: str) -> str | None:
     if Path(model).suffix == ".gguf" or model.startswith(("/", ".", "~")):
         return f"the model {model!r} does not exist"
     return None
+
+
+def size(model: str) -> int | None:
+    """The bytes of a model's weights once they are loaded, None where its files are not on this machine.
+
+    On a host they are loaded as float32; on a GPU as they are.
+    """
+    found = _on_disk(model) or _in_hub_cache(model)
+    if found is None:
+        return None
+    if found.is_file():  # GGUF, of four or five bits for a weight, is loaded with 32
+        return found.stat().st_size * 7
+    stored = sum(file.stat().st_size for file in found.glob("*.safetensors"))
+    try:
+        kind = json.loads((found / "config.json").read_text()).get("dtype", "")
+    except (OSError, ValueError):
+        kind = ""
+    return stored if kind == "float32" else 2 * stored
 
 
 def cache() -> Path:

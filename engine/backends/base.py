@@ -13,7 +13,7 @@ import json
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import urlsplit
 
 import pyarrow as pa
@@ -53,13 +53,50 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Resident(Backend, Protocol):
+    """A backend that holds memory of the device.
+
+    Attributes:
+        memory_bytes: The most that was seen in use by it so far.
+    """
+
+    memory_bytes: int
+
+    def sleep(self) -> bool:
+        """Give the device's memory back and keep the weights on the host; False where that cannot be done."""
+        ...
+
+    def wake(self) -> None:
+        """Take the device's memory again.
+
+        Raises:
+            ExpertUnavailable: there is not enough.
+        """
+        ...
+
+
 def open_backend(expert: Expert) -> Backend:
-    """Load the model of an expert, or connect to it.
+    """Connect to the model of an expert, or load it in a process of its own (a `Resident`).
 
     Raises:
         ExpertUnavailable: it does not start; one line with the real cause.
         PoolError: an unknown key in [expert.engine], by name.
     """
+    if not holds_memory(expert):
+        return load_backend(expert)
+    from leeroo.engine.backends.apart import Apart
+
+    return Apart(expert)
+
+
+def holds_memory(expert: Expert) -> bool:
+    """Whether its model is loaded here."""
+    return resolve(expert) in ("vllm", "transformers")
+
+
+def load_backend(expert: Expert) -> Backend:
+    """As `open_backend`, in this process."""
     kind = resolve(expert)
     if kind == "replay":
         from leeroo.engine.backends.replay import ReplayBackend

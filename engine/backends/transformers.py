@@ -174,7 +174,9 @@ class TransformersBackend:
                 if row is not None:
                     done.add(row["id"])
                 yield row
-        except torch.OutOfMemoryError:
+        except (MemoryError, RuntimeError) as error:
+            if not _out_of_memory(error):
+                raise
             if len(rows) == 1:
                 yield failed(rows[0].request, "the device's memory does not suffice for this row; shorten it")
                 return
@@ -327,6 +329,10 @@ class TransformersBackend:
             tokens[i, width - len(ids) :] = torch.tensor(ids)
             mask[i, width - len(ids) :] = 1
         return tokens.to(self._device), mask.to(self._device)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _alike(looks: list[_Look]) -> Iterator[tuple[int, list[_Look]]]:

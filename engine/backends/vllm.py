@@ -49,7 +49,7 @@ class _Asked:
 
 
 class VLLMBackend:
-    """One vLLM engine, in a process of its own.
+    """One vLLM engine.
 
     Raises:
         ExpertUnavailable: it does not start.
@@ -98,6 +98,17 @@ class VLLMBackend:
         finally:
             if flying:
                 self._engine.abort_request(list(flying))
+
+    def sleep(self) -> bool:
+        """Move the weights to the host and forget the KV cache; False where vLLM has no sleep mode."""
+        if not self._engine.vllm_config.model_config.enable_sleep_mode:
+            return False
+        self._llm.sleep(level=1)
+        return True
+
+    def wake(self) -> None:
+        """Move the weights back."""
+        self._llm.wake_up()
 
     def close(self) -> None:
         """End the engine's process and free what it held."""
@@ -150,7 +161,7 @@ class VLLMBackend:
     def _step(self, flying: dict[str, _Asked]) -> list[dict[str, Any]]:
         try:
             outputs = self._engine.step()
-        except (RuntimeError, OSError) as error:
+        except Exception as error:
             raise ExpertUnavailable(f"the vLLM engine broke: {_cause(error)}") from error
         finished = []
         for output in outputs:
@@ -185,7 +196,7 @@ def defaults() -> dict[str, Any]:
     if current_platform.is_cpu():
         # Compilation takes minutes and gains nothing there; bfloat16 is slower without matrix units for it.
         return {**common, "enforce_eager": True, "dtype": "float32"}
-    return common
+    return {**common, "enable_sleep_mode": current_platform.is_cuda()}
 
 
 def _completion(asked: _Asked, output: Any) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -100,7 +100,7 @@ class _Flight:
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt_tokens": 0, "completion_tokens": 0})  # of those
 
 
-def execute(job: Job, wave: Wave, engines: Engines) -> bool:
+def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> bool:
     """Generate the answers of one wave and settle its questions.
 
     Questions that bounce, and all that are left when the engine breaks, stay open for others.
@@ -118,16 +118,21 @@ def execute(job: Job, wave: Wave, engines: Engines) -> bool:
     expert = job.experts[wave.experts[0]]
     began, was_loaded = time.monotonic(), engines.loaded(expert)
     try:
-        backend = engines.get(expert)
+        backend = engines.get(expert, [job.experts[other.experts[0]] for other in later])
         loaded = time.monotonic()
         with contextlib.closing(backend.generate(_chain(first, requests))) as completions:
             for batch in completions:
                 _keep(job, flight, batch)
         load_s = None if was_loaded else loaded - began
-        generate_s = time.monotonic() - loaded
-        job.store.measured(
-            WaveTime(engine_key(expert), flight.back, load_s=load_s, generate_s=generate_s, **flight.tokens)
+        took = WaveTime(
+            engine_key(expert),
+            flight.back,
+            load_s=load_s,
+            generate_s=time.monotonic() - loaded,
+            memory_bytes=engines.memory_bytes(expert),
+            **flight.tokens,
         )
+        job.store.measured(took)
     except ExpertUnavailable as error:
         engines.drop(expert)
         job.down.update(dict.fromkeys(wave.experts, str(error)))

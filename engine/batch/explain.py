@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from leeroo.engine.backends.base import engine_key, resolve
 from leeroo.engine.batch.job import Job
 from leeroo.engine.batch.plan import at_most
-from leeroo.engine.batch.residency import Engines
+from leeroo.engine.batch.residency import Engines, visits
 from leeroo.engine.pool import Expert
 
 _CHUNK = 50_000
@@ -102,7 +102,8 @@ def estimate(job: Job, engines: Engines) -> Estimate:
         stored_rows += int(batch.column("rows").to_numpy()[there].sum())
         np.add.at(sums, batch.column("expert").to_numpy()[~there], _measure(job, batch)[~there])
     asked = np.flatnonzero(sums[:, 0]).tolist()
-    visited = [wave for wave in job.waves if set(wave.experts) & set(asked)]
+    order = visits(job.waves, job.experts, engines, in_turn=job.criteria.max_cost_usd is not None)
+    visited = [wave for wave in order if set(wave.experts) & set(asked)]
     parts = []
     for number, wave in enumerate(visited, 1):
         own = [i for i in wave.experts if i in asked]
@@ -162,10 +163,10 @@ def _seconds(job: Job, expert: Expert, prompt_tokens: float, completion_tokens: 
     if resolve(expert) == "replay":
         speed = expert.engine.get("tokens_per_second")
         return completion_tokens / float(speed) if speed else 0.0
-    tokens_per_s, load_s = job.store.speed(engine_key(expert))
-    if tokens_per_s is None:
+    measured = job.store.engine(engine_key(expert))
+    if measured.tokens_per_s is None:
         return None
-    return (prompt_tokens + completion_tokens) / tokens_per_s + (load_s or 0.0) * load
+    return (prompt_tokens + completion_tokens) / measured.tokens_per_s + (measured.load_s or 0.0) * load
 
 
 def _lines(plan: Estimate) -> Iterator[str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from leeroo.engine.backends.base import open_backend, resolve
+from leeroo.engine.backends.base import load_backend, resolve
 from leeroo.engine.errors import ExpertUnavailable, UsageError
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import REQUESTS
@@ -129,7 +129,7 @@ class Worker:
     """The actor: a loaded backend, whose one stream of requests is fed by all calls."""
 
     def __init__(self, expert: str) -> None:
-        self._backend = open_backend(Expert.model_validate_json(expert))
+        self._backend = load_backend(Expert.model_validate_json(expert))
         self._fed: Queue[pa.RecordBatch] = Queue()
         self._back = threading.Condition()
         self._open: dict[int, pa.RecordBatch | None] = {}  # by id of a request: its completion

@@ -1,70 +1,154 @@
-"""Residency: which engines are loaded. An engine is loaded when its wave comes and stays while there is room."""
+"""Residency: which engines are loaded, and in which order they are visited, so that loads are few.
+
+An engine is loaded when its wave comes and stays while there is room: for the next statement, the next batch, or the
+same one when it is chosen anew. What it needs is what it was seen to need, else what the pool file says, else what its
+weights come to. Since the plan is known, room is made by what is needed last; on CUDA an engine of vLLM is
+put to sleep rather than closed - its weights wait on the host - where waking was not seen to take longer than loading.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import psutil
 
-from leeroo.engine.backends.base import Backend, engine_key, open_backend, resolve
+from leeroo.engine import weights
+from leeroo.engine.backends import device
+from leeroo.engine.backends.base import Backend, Resident, engine_key, holds_memory, open_backend, resolve
+from leeroo.engine.batch.plan import Wave
+from leeroo.engine.batch.store import Measured
+from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 
 _GIB = 2**30
+# What a process takes beside the weights: Python, its libraries, and a small KV cache.
+_BESIDE = 1.5 * _GIB
+# vLLM's own default.
+_SHARE = 0.9
+
+
+@dataclass
+class _Held:
+    expert: Expert
+    backend: Backend
+    asleep: bool = False
 
 
 class Engines:
     """The loaded engines, the one used last at the end.
 
     Args:
+        measured: What is known of an engine, by its key.
         opening: Loads an engine.
         alone: Whether each takes what the others need, wherever it runs.
 
     """
 
-    def __init__(self, opening: Callable[[Expert], Backend] = open_backend, *, alone: bool = False) -> None:
-        self._opening, self._alone = opening, alone
-        self._loaded: OrderedDict[str, tuple[Expert, Backend]] = OrderedDict()
+    def __init__(
+        self,
+        measured: Callable[[str], Measured],
+        opening: Callable[[Expert], Backend] = open_backend,
+        *,
+        alone: bool = False,
+    ) -> None:
+        self._measured, self._opening, self._alone = measured, opening, alone
+        self._held: OrderedDict[str, _Held] = OrderedDict()
+        self._sleepless: set[str] = set()  # engines that load as fast as they wake
 
-    def get(self, expert: Expert) -> Backend:
+    def get(self, expert: Expert, later: Sequence[Expert] = ()) -> Backend:
         """The engine that this expert is asked through, loaded now if it is not.
 
+        Args:
+            expert: Who is asked.
+            later: Who will be asked after that, the next first.
+
         Raises:
-            ExpertUnavailable: it does not start.
+            ExpertUnavailable: it does not start, or needs more memory than there is.
 
         """
         key = engine_key(expert)
-        if key not in self._loaded:
-            self._make_room(expert)
-            self._loaded[key] = (expert, self._opening(expert))
-        self._loaded.move_to_end(key)
-        return self._loaded[key][1]
+        if not self.loaded(expert):
+            self._make_room(expert, [engine_key(e) for e in later])
+            if key in self._held:
+                self._wake(key)
+            else:
+                self._held[key] = _Held(expert, self._opening(expert))
+        self._held.move_to_end(key)
+        return self._held[key].backend
 
     def loaded(self, expert: Expert) -> bool:
-        """Whether the engine of this expert is loaded."""
-        return engine_key(expert) in self._loaded
+        """Whether the engine of this expert is loaded, and awake."""
+        held = self._held.get(engine_key(expert))
+        return held is not None and not held.asleep
+
+    def memory_bytes(self, expert: Expert) -> int | None:
+        """The most of the device's memory that the loaded engine of this expert was seen to take."""
+        backend = self._held[engine_key(expert)].backend
+        return backend.memory_bytes if isinstance(backend, Resident) else None
 
     def drop(self, expert: Expert) -> None:
         """Close the engine of this expert, if it is loaded: it is broken, or room is needed."""
-        _, backend = self._loaded.pop(engine_key(expert), (expert, None))
-        if backend is not None:
-            backend.close()
-
-    def _make_room(self, expert: Expert) -> None:
-        """Close the engines used longest ago until this expert's can be loaded beside the rest."""
-        need = (expert.memory_gib or 0.0) * _GIB
-        for other, _ in list(self._loaded.values()):
-            if not (self._alone or _rivals(expert, other) or need > psutil.virtual_memory().available):
-                break
-            self.drop(other)
+        held = self._held.pop(engine_key(expert), None)
+        if held is not None:
+            held.backend.close()
 
     def close(self) -> None:
         """Close all engines."""
-        for expert, _ in list(self._loaded.values()):
-            self.drop(expert)
+        for held in list(self._held.values()):
+            self.drop(held.expert)
+
+    def _make_room(self, expert: Expert, later: list[str]) -> None:
+        """Put engines away, those that are needed last first, until this expert's fits beside the rest."""
+        if not holds_memory(expert):
+            return
+        need, total = self._need(expert), device.memory().total
+        if need > total and not self._alone:
+            raise ExpertUnavailable(
+                f"{expert.model} needs about {need / _GIB:.1f} GiB of memory and there are {total / _GIB:.1f};"
+                " give a smaller model, or memory_gib in the pool file if it needs less"
+            )
+        others = [key for key, held in self._held.items() if holds_memory(held.expert) and not held.asleep]
+        # Not needed any more, longest unused first; then from the last that is needed to the next.
+        others.sort(key=lambda key: -later.index(key) if key in later else -len(later))
+        for key in others:
+            if not self._alone and need <= device.memory().free:
+                break
+            self._put_away(key)
+
+    def _need(self, expert: Expert) -> float:
+        """The memory that the engine of an expert takes, in bytes."""
+        if resolve(expert) == "vllm" and not device.on_host():  # takes the share it is given, whatever the model
+            total = device.memory().total
+            given = expert.memory_gib * _GIB if expert.memory_gib else _SHARE * total
+            return float(expert.engine.get("gpu_memory_utilization", given / total)) * total
+        measured = self._measured(engine_key(expert)).memory_bytes
+        if measured is not None:
+            return measured
+        return expert.memory_gib * _GIB if expert.memory_gib else (weights.size(expert.model) or 0) + _BESIDE
+
+    def _put_away(self, key: str) -> None:
+        """Put an engine to sleep, if it can and that is worth it, else close it."""
+        held = self._held[key]
+        host = psutil.virtual_memory().available > (weights.size(held.expert.model) or 0) + _BESIDE
+        if host and not device.on_host() and key not in self._sleepless and isinstance(held.backend, Resident):
+            held.asleep = held.backend.sleep()
+        if not held.asleep:
+            self.drop(held.expert)
+
+    def _wake(self, key: str) -> None:
+        held = self._held[key]
+        assert isinstance(held.backend, Resident)
+        began = time.monotonic()
+        held.backend.wake()
+        held.asleep = False
+        load_s = self._measured(key).load_s
+        if load_s is not None and time.monotonic() - began > load_s:
+            self._sleepless.add(key)
 
 
-def _rivals(one: Expert, other: Expert) -> bool:
-    """Whether both are vLLM engines that would each take all the device memory there is."""
-    shares = (e.engine.get("gpu_memory_utilization") for e in (one, other))
-    return resolve(one) == resolve(other) == "vllm" and None in shares
+def visits(waves: list[Wave], experts: Sequence[Expert], engines: Engines, *, in_turn: bool) -> list[Wave]:
+    """The order in which engines are visited: loaded ones first, unless the waves are to come in turn."""
+    return waves if in_turn else sorted(waves, key=lambda wave: not engines.loaded(experts[wave.experts[0]]))

@@ -25,7 +25,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from leeroo.engine.batch.scratch import sweep
 from leeroo.engine.errors import OutputError, UsageError
 
-VERSION = 3
+VERSION = 4
 
 STORED = pa.schema(
     [
@@ -56,11 +56,13 @@ CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL);
 CREATE TABLE IF NOT EXISTS waves (
     engine TEXT, ended REAL, requests INTEGER, prompt_tokens INTEGER, completion_tokens INTEGER, load_s REAL,
-    generate_s REAL);
+    generate_s REAL, memory_bytes INTEGER);
 CREATE INDEX IF NOT EXISTS waves_by_engine ON waves (engine);
 PRAGMA user_version = {VERSION};
 """
 
+# Columns that stores of older versions lack.
+_ADDED = (("answers", "choice_logprobs", "TEXT"), ("waves", "memory_bytes", "INTEGER"))
 
 # The speed of an engine is that of its latest waves.
 _WAVES_COUNTED = 20
@@ -76,6 +78,16 @@ class WaveTime:
     completion_tokens: int
     load_s: float | None  # None when it was loaded already
     generate_s: float
+    memory_bytes: int | None  # of the device; None when it takes none
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is known of an engine from its latest waves; None where nothing is."""
+
+    tokens_per_s: float | None = None  # read and written
+    load_s: float | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,10 +129,11 @@ class Store:
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise UsageError(f"the store {self.folder} was written by a newer leeroo; upgrade, or give another --store")
-        if 0 < version < VERSION:
-            db.execute("ALTER TABLE answers ADD COLUMN choice_logprobs TEXT")
         if version < VERSION:
             db.executescript(_TABLES)
+            for table, column, kind in _ADDED:
+                if column not in [row[1] for row in db.execute(f"PRAGMA table_info({table})")]:
+                    db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         db.execute("CREATE TEMP TABLE wanted (key BLOB PRIMARY KEY) WITHOUT ROWID")
         db.commit()
         return db
@@ -168,17 +181,16 @@ class Store:
         columns = ", ".join(f.name for f in fields(wave))
         values = (*astuple(wave), time.time())
         with self._wall(), self._db:
-            self._db.execute(f"INSERT INTO waves ({columns}, ended) VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            self._db.execute(f"INSERT INTO waves ({columns}, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
-    def speed(self, engine: str) -> tuple[float | None, float | None]:
-        """Tokens per second (read and written) of an engine and the seconds it takes to load; None if not measured."""
+    def engine(self, engine: str) -> Measured:
+        """What is known of an engine (`engine_key`)."""
         query = (
-            "SELECT sum(prompt_tokens + completion_tokens) / nullif(sum(generate_s), 0), avg(load_s)"
+            "SELECT sum(prompt_tokens + completion_tokens) / nullif(sum(generate_s), 0), avg(load_s), max(memory_bytes)"
             f" FROM (SELECT * FROM waves WHERE engine = ? ORDER BY ended DESC LIMIT {_WAVES_COUNTED})"
         )
         with self._wall():
-            tokens_per_s, load_s = self._db.execute(query, (engine,)).fetchone()
-        return tokens_per_s, load_s
+            return Measured(*self._db.execute(query, (engine,)).fetchone())
 
     def begin(self, job: str, rows: int) -> Run:
         """Start a run of a job, or take up the one that was killed.

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import open_backend
+from leeroo.engine.backends.base import load_backend
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS
@@ -29,7 +29,7 @@ PROMPTS = (
 @pytest.fixture(scope="module")
 def backend(smollm2: Expert) -> Iterator[Any]:
     """The real model, loaded once."""
-    backend = open_backend(smollm2.model_copy(update={"backend": "transformers"}))
+    backend = load_backend(smollm2.model_copy(update={"backend": "transformers"}))
     yield backend
     backend.close()
 
@@ -70,7 +70,7 @@ def test_limits_hold_row_by_row(backend: Any, requests: Requests) -> None:
 def test_a_prompt_over_the_context_bounces_alone(smollm2: Expert, requests: Requests) -> None:
     """It has its error and may go elsewhere; its neighbour is answered."""
     short = smollm2.model_copy(update={"backend": "transformers", "engine": {"max_model_len": 64}})
-    backend = open_backend(short)
+    backend = load_backend(short)
     rows = _rows(backend, requests("word " * 200, "Hi"))
     backend.close()
     assert rows[0]["bounced"]
@@ -165,7 +165,7 @@ def test_a_folder_that_is_no_model_does_not_start(tmp_path: Path, smollm2: Exper
     """One line with the cause, as an expert that is unavailable."""
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ExpertUnavailable, match="does not load") as raised:
-        open_backend(smollm2.model_copy(update={"backend": "transformers", "model": str(tmp_path)}))
+        load_backend(smollm2.model_copy(update={"backend": "transformers", "model": str(tmp_path)}))
     assert "\n" not in str(raised.value)
 
 
@@ -173,4 +173,4 @@ def test_unknown_options_are_refused_by_name(smollm2: Expert) -> None:
     """A misspelt engine option is a configuration error."""
     wrong = smollm2.model_copy(update={"backend": "transformers", "engine": {"dtyp": "float32"}})
     with pytest.raises(PoolError, match="no engine option 'dtyp'"):
-        open_backend(wrong)
+        load_backend(wrong)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.batch.store import STORED, Store, WaveTime, release
+from leeroo.engine.batch.store import STORED, Measured, Store, WaveTime, release
 from leeroo.engine.errors import OutputError, UsageError
 
 
@@ -82,13 +82,15 @@ def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
     assert not second.resumed
 
 
-def test_speed_is_remembered(tmp_path: Path) -> None:
-    """Tokens per second are those of all waves of an engine, loading time the mean of those that loaded it."""
+def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
+    """Tokens per second are those of all waves, loading time the mean of those that loaded, memory the most."""
     store = Store(tmp_path)
-    store.measured(WaveTime("e", 2, prompt_tokens=60, completion_tokens=40, load_s=3.0, generate_s=1.0))
-    store.measured(WaveTime("e", 2, prompt_tokens=100, completion_tokens=0, load_s=None, generate_s=3.0))
-    assert Store(tmp_path).speed("e") == (50.0, 3.0)
-    assert store.speed("unknown") == (None, None)
+    store.measured(WaveTime("e", 2, prompt_tokens=60, completion_tokens=40, load_s=3.0, generate_s=1.0, memory_bytes=7))
+    store.measured(
+        WaveTime("e", 2, prompt_tokens=100, completion_tokens=0, load_s=None, generate_s=3.0, memory_bytes=5)
+    )
+    assert Store(tmp_path).engine("e") == Measured(50.0, 3.0, 7)
+    assert store.engine("unknown") == Measured()
 
 
 def test_a_store_of_the_first_version_goes_on(tmp_path: Path) -> None:
@@ -101,6 +103,15 @@ def test_a_store_of_the_first_version_goes_on(tmp_path: Path) -> None:
     db.close()
     found = Store(tmp_path).look_up(pa.array([b"a"], pa.binary())).to_pylist()
     assert [(row["answer"], row["choice_logprobs"]) for row in found] == [("old", None)]
+
+
+def test_a_store_of_the_third_version_goes_on(tmp_path: Path) -> None:
+    """Its waves are those of engines whose memory nobody measured."""
+    Store(tmp_path).close()
+    with sqlite3.connect(tmp_path / "answers.sqlite") as db:
+        db.executescript("ALTER TABLE waves DROP COLUMN memory_bytes; PRAGMA user_version = 3")
+        db.execute("INSERT INTO waves VALUES ('e', 1.0, 1, 10, 10, 2.0, 4.0)")
+    assert Store(tmp_path).engine("e") == Measured(5.0, 2.0, None)
 
 
 def test_what_is_no_store_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,260 @@
+"""Apart: a backend in a process of its own, whose memory returns when it ends, and whose death costs one wave.
+
+The process asks for requests when it has room, and hands on completions when it has some, over a pair of sockets; what
+is said are pickled pairs of a word and what belongs to it. It ends with the process that started it, whatever ends
+that, and takes along those that it has started itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Generator, Iterator
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pyarrow as pa
+
+from leeroo.engine.backends import device
+from leeroo.engine.backends.base import Backend, load_backend
+from leeroo.engine.errors import ExpertUnavailable, LeerooError
+from leeroo.engine.pool import Expert
+
+# How often it is looked whether the other side is still there; in between, another thread may interrupt.
+_LOOK_S = 0.2
+# How long a process may take to end by itself.
+_END_S = 10
+_KILLED = "its process was killed, as happens when memory runs out; it needs more, or a smaller model or context"
+# An exception as it is printed, with or without what a logger writes before it.
+_PRINTED = re.compile(r"^(?:\(.*\] )?([\w.]+(?:Error|Exception): .{1,400})", re.MULTILINE)
+
+
+class Apart:
+    """A loaded model in a process of its own.
+
+    Attributes:
+        memory_bytes: The most of the device's memory that was seen in use by it so far.
+
+    Raises:
+        ExpertUnavailable: it does not start.
+        PoolError: an unknown engine option, or no such model.
+    """
+
+    def __init__(self, expert: Expert) -> None:
+        self._model = expert.model
+        self._here, there = Pipe()
+        # Loading is not a user's business; what was said last is, if the process dies.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process is
+        free = device.memory().free
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__, str(there.fileno())],
+            pass_fds=[there.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=self._said,
+            stderr=self._said,
+            start_new_session=True,  # Ctrl-C is for the one that started it
+        )
+        there.close()
+        self._abandoned = False  # whether a stream was left that it may still answer
+        try:
+            self._send("open", expert)
+            self._receive()
+        except BaseException:
+            self.close()
+            raise
+        self.memory_bytes = self._in_use() if device.on_host() else max(free - device.memory().free, 0)
+
+    def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+        """Answer a stream of requests."""
+        self._leave()
+        self._send("generate")
+        self._abandoned = True
+        try:
+            while True:
+                said, what = self._receive()
+                if said == "done":
+                    self._abandoned = False
+                    return
+                if said == "more":
+                    self._send("requests", next(requests, None))
+                else:
+                    yield what
+        except LeerooError:
+            self._abandoned = False
+            raise
+        finally:
+            if self._abandoned:
+                self._send("stop")
+            elif device.on_host():
+                self.memory_bytes = max(self.memory_bytes, self._in_use())
+
+    def sleep(self) -> bool:
+        """Give the device's memory back and keep the weights on the host; False where that cannot be done."""
+        return bool(self._do("sleep"))
+
+    def wake(self) -> None:
+        """Take the device's memory again.
+
+        Raises:
+            ExpertUnavailable: there is not enough.
+
+        """
+        self._do("wake")
+
+    def close(self) -> None:
+        """End the process, and wait until its memory is back."""
+        family = self._family()
+        self._here.close()
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        end(family)
+        self._said.close()
+
+    def _do(self, what: str) -> Any:
+        self._leave()
+        self._send(what)
+        return self._receive()[1]
+
+    def _leave(self) -> None:
+        """Let it come to the end of a stream that was left."""
+        while self._abandoned:
+            said, _ = self._receive()
+            self._abandoned = said != "done"
+
+    def _send(self, said: str, what: object = None) -> None:
+        with contextlib.suppress(OSError):  # that it is gone will be told by what it does not answer
+            self._here.send((said, what))
+
+    def _receive(self) -> tuple[str, Any]:
+        try:
+            while not self._here.poll(_LOOK_S):
+                if self._process.poll() is not None:
+                    raise EOFError
+            said, what = self._here.recv()
+        except (EOFError, OSError) as error:
+            raise ExpertUnavailable(self._why_it_ended()) from error
+        if said == "failed":
+            raise self._explained(what)
+        return said, what
+
+    def _explained(self, error: LeerooError) -> LeerooError:
+        """An error that refers to what was printed, with what was printed."""
+        if "root cause" not in str(error):
+            return error
+        # When one of vLLM's processes is killed, the others only tell that they were cancelled.
+        printed = [line for line in _PRINTED.findall(self._output()) if not line.endswith(": cancelled")]
+        return type(error)(f"{str(error).split(': ')[0]}: {printed[0] if printed else _KILLED}")
+
+    def _output(self) -> str:
+        self._said.seek(0)
+        return self._said.read().decode(errors="replace")
+
+    def _why_it_ended(self) -> str:
+        code = self._process.wait()
+        if code == -signal.SIGKILL:
+            return f"{self._model} broke: {_KILLED}"
+        lines = self._output().strip().splitlines() or ["it said nothing"]
+        return f"{self._model} broke, its process ended with code {code}: {lines[-1]}"
+
+    def _in_use(self) -> int:
+        """What the process and those that it has started hold for themselves, in bytes."""
+        held = 0
+        for process in self._family():
+            with contextlib.suppress(psutil.Error):
+                held += process.memory_full_info().uss
+        return held
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            parent = psutil.Process(self._process.pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.Error:
+            return []
+
+
+def end(processes: list[psutil.Process]) -> None:
+    """Kill these processes, and wait until they are gone."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(processes, _END_S)
+
+
+class _Inside:
+    """The other end: what runs in the process."""
+
+    def __init__(self, there: Connection) -> None:
+        self._there = there
+        self._heard: queue.Queue[tuple[str, Any]] = queue.Queue()
+        self._stopped = threading.Event()
+        threading.Thread(target=self._listen, args=(os.getppid(),), daemon=True).start()
+
+    def serve(self) -> None:
+        """Do what is said, until nobody is there any more."""
+        backend: Backend | None = None
+        while True:
+            said, what = self._heard.get()
+            try:
+                if said == "open":
+                    backend = load_backend(what)
+                    self._there.send(("done", None))
+                elif said == "generate" and backend is not None:
+                    self._generate(backend)
+                elif said in ("sleep", "wake"):
+                    do = getattr(backend, said, None)  # not every backend can
+                    self._there.send(("done", do() if do else False))
+            except LeerooError as error:
+                self._there.send(("failed", error))
+            except Exception as error:  # noqa: BLE001 - whatever it was, others can take the rows
+                line = (str(error).strip() or "no more is known").splitlines()[0]
+                self._there.send(("failed", ExpertUnavailable(f"{type(error).__name__}: {line}")))
+
+    def _generate(self, backend: Backend) -> None:
+        self._stopped.clear()
+        with contextlib.closing(backend.generate(self._requests())) as completions:
+            for batch in completions:
+                self._there.send(("completions", batch))
+                if self._stopped.is_set():
+                    break
+        self._there.send(("done", None))
+
+    def _requests(self) -> Iterator[pa.RecordBatch]:
+        while True:
+            self._there.send(("more", None))
+            said, batch = self._heard.get()
+            if said == "stop" or batch is None:
+                return
+            yield batch
+
+    def _listen(self, parent: int) -> None:
+        """Hear what is said while something else is done; the process ends when nobody is there any more."""
+        with contextlib.suppress(EOFError, OSError):
+            while os.getppid() == parent:
+                if not self._there.poll(_LOOK_S):
+                    continue
+                said, what = self._there.recv()
+                if said == "stop":
+                    self._stopped.set()
+                self._heard.put((said, what))
+        end(psutil.Process().children(recursive=True))
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    descriptor = int(sys.argv[1])
+    os.set_inheritable(descriptor, False)
+    with contextlib.suppress(OSError):  # when memory runs out, this is to be killed and not the one that started it
+        Path("/proc/self/oom_score_adj").write_text("500")
+    _Inside(Connection(descriptor)).serve()

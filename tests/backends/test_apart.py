@@ -1,0 +1,122 @@
+"""A model in a process of its own answers as it would in this one, and nothing of it stays when it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from leeroo.engine.backends.apart import Apart
+from leeroo.engine.backends.base import Resident, load_backend, open_backend
+from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.pool import Expert
+
+Requests = Callable[..., pa.RecordBatch]
+
+_STARTS_ONE = """
+import sys, time
+from leeroo.engine.backends.apart import Apart
+from leeroo.engine.pool import Expert
+expert = Expert.model_validate_json(sys.argv[1])
+print(Apart(expert)._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def backend(smollm2: Expert) -> Iterator[Apart]:
+    """One process for all tests that leave it alive."""
+    backend = open_backend(smollm2)
+    assert isinstance(backend, Apart)
+    yield backend
+    backend.close()
+
+
+def _answers(backend: Any, *batches: pa.RecordBatch) -> dict[int, str]:
+    return {row["id"]: row["answer"] for batch in backend.generate(iter(batches)) for row in batch.to_pylist()}
+
+
+def test_it_answers_as_in_this_process(backend: Apart, smollm2: Expert, requests: Requests) -> None:
+    """The same model, the same answers."""
+    batch = requests("What is the capital of France?", "Count to five.", "Name a colour.")
+    here = load_backend(smollm2)
+    assert _answers(backend, batch) == _answers(here, batch)
+    here.close()
+
+
+def test_its_memory_is_told(backend: Apart) -> None:
+    """Weights of 135 million numbers of four bytes, and what a process needs."""
+    assert isinstance(backend, Resident)
+    assert 0.5 * 2**30 < backend.memory_bytes < 4 * 2**30
+
+
+def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: Apart, requests: Requests) -> None:
+    """What a stream had in flight when it was left is not taken for an answer to the next."""
+    stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(80)), max_tokens=3)]))
+    next(stream)
+    stream.close()
+    assert sorted(_answers(backend, requests("What is the capital of France?"))) == [0]
+
+
+def test_requests_that_break_leave_it_whole(backend: Apart, requests: Requests) -> None:
+    """An error of who makes the requests is theirs; the process waits for the next stream."""
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield requests("One?", max_tokens=2)
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        list(backend.generate(broken()))
+    assert len(_answers(backend, requests("Two?"))) == 1
+
+
+def test_it_does_not_sleep_on_a_host(backend: Apart, requests: Requests) -> None:
+    """Sleep is of vLLM on CUDA; others say no and stay awake."""
+    assert backend.sleep() is False
+    assert len(_answers(backend, requests("Two?"))) == 1
+
+
+def test_one_that_is_killed_says_so(smollm2: Expert, requests: Requests) -> None:
+    """Killed in the middle, as when memory runs out: one clear line, and no process is left behind."""
+    backend = Apart(smollm2)
+    process = psutil.Process(backend._process.pid)
+    stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(300)), max_tokens=64)]))
+    next(stream)
+    process.kill()
+    with pytest.raises(ExpertUnavailable, match="was killed, as happens when memory runs out"):
+        list(stream)
+    backend.close()
+    assert not process.is_running()
+
+
+def test_its_mistakes_are_told_here(smollm2: Expert) -> None:
+    """An engine option that does not exist is an error of the pool file, as without a process."""
+    with pytest.raises(PoolError, match="no engine option 'batchsize'"):
+        Apart(smollm2.model_copy(update={"engine": {"batchsize": 2}}))
+
+
+def test_closing_takes_its_memory_back(smollm2: Expert) -> None:
+    """When `close` returns the process is gone."""
+    backend = Apart(smollm2)
+    process = psutil.Process(backend._process.pid)
+    backend.close()
+    assert not process.is_running()
+
+
+def test_it_ends_with_the_one_that_started_it(smollm2: Expert) -> None:
+    """Kill -9 of the process that started it takes it along."""
+    command = [sys.executable, "-c", _STARTS_ONE, smollm2.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        process = psutil.Process(int(starter.stdout.readline()))
+        starter.kill()
+    until = time.monotonic() + 10
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.1)

@@ -1,0 +1,82 @@
+"""Engines of real models in a run: each is loaded once, and one that breaks costs its wave."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from leeroo.engine.answer import Criteria, Engine, Progress
+from leeroo.engine.backends.base import engine_key
+from leeroo.engine.batch.prompts import ASK
+from leeroo.engine.pool import load_pool
+
+_EXPERT = """
+[[expert]]
+name = "{name}"
+model = "HuggingFaceTB/SmolLM2-135M-Instruct"
+backend = "transformers"
+usd_per_m_input = {price}
+usd_per_m_output = {price}
+max_tokens = {tokens}
+[expert.engine]
+max_model_len = {context}
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Engine:
+    """Two experts with an engine each."""
+    (tmp_path / "pool.toml").write_text(
+        _EXPERT.format(name="one", price=1, tokens=60, context=512)
+        + _EXPERT.format(name="two", price=2, tokens=4, context=600)
+    )
+    return Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store")
+
+
+def _asked_of(experts: list[str]) -> pa.RecordBatchReader:
+    """A question for each of these experts; '' leaves the choice to the engine."""
+    n = len(experts)
+    asked = {"expert": [name or None for name in experts], "max_tokens": [3 if name else None for name in experts]}
+    columns = [pa.array(asked[f.name], f.type) if f.name in asked else pa.nulls(n, f.type) for f in ASK]
+    ask = pa.StructArray.from_arrays(columns, fields=list(ASK))
+    return pa.table({"question": [f"What is {i} plus 1?" for i in range(n)], "ask": ask}).to_reader()
+
+
+def _children() -> list[psutil.Process]:
+    return [p for p in psutil.Process(os.getpid()).children() if "leeroo.engine.backends.apart" in p.cmdline()]
+
+
+def test_two_that_alternate_are_loaded_once(engine: Engine) -> None:
+    """Rows that ask for two experts in turns, and a second table of the same kind: each engine is loaded once."""
+    with engine:
+        for _ in range(2):
+            rows = engine.answer(_asked_of(["one", "two"] * 5), Criteria(ask_column="ask")).read_all().to_pylist()
+            assert [row["expert"] for row in rows] == ["one", "two"] * 5
+        assert len(_children()) == 2
+        for expert in engine.pool.experts:
+            measured = engine.store.engine(engine_key(expert))
+            assert measured.load_s is not None
+            assert measured.memory_bytes is not None
+            assert measured.memory_bytes > 400e6
+    assert _children() == []
+
+
+def test_one_that_runs_out_of_memory_costs_its_wave(engine: Engine) -> None:
+    """Killed by the kernel in the middle of its rows: what it had answered stays, the next best takes the rest."""
+    told: list[Progress] = []
+
+    def kill(progress: Progress) -> None:
+        if progress.rows_done and not told:
+            _children()[0].kill()
+            told.append(progress)
+
+    engine.on_progress = kill
+    with engine:
+        rows = engine.answer(_asked_of([""] * 300), Criteria(ask_column="ask")).read_all().to_pylist()
+    assert 0 < told[0].rows_done < 300
+    assert [row["error"] for row in rows] == [None] * 300
+    assert {row["expert"] for row in rows} == {"one", "two"}
