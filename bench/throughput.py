@@ -1,13 +1,17 @@
-"""Tokens and rows per second: the engine beside what it stands on, on the same rows and model.
+"""Tokens and rows per second: the engine beside what it stands on, and its peers, on the same rows and model.
 
     python bench/throughput.py [--rows 256] [--repeats 3] [--model HuggingFaceTB/SmolLM2-135M-Instruct] [--new 32]
-                               [--ways raw,engine,ray,transformers] [--subjects 48] [--per-subject 4]
+        [--ways raw,engine,ray,transformers,ray-data,daft,run-batch --peers PEERS/bin/python]
+        [--tables distinct,duplicates,mmlu] [--subjects 57] [--per-subject 3]
 
 Three tables: distinct prompts; the same number of rows, each prompt in two of them; and questions of MMLU
-(LEEROO_DATA), each with five solved ones of its subject, in random order, with a KV cache that holds fewer prefixes
-than there are.
-Every way runs in a process of its own, with a new engine and a new store, in turns; loading is not counted. "raw" is
-`vllm.LLM.generate` over all prompts handed over at once. Ratios are those of medians.
+(LEEROO_DATA), each with five solved ones of its subject, in random order, with a KV cache that holds a third of the
+subjects' prefixes. Every way runs in a process of its own, with a new engine and a new store, in turns; loading is not
+counted. "raw" is `vllm.LLM.generate` over all prompts handed over at once. Ratios are those of medians.
+
+The model "random:WIDTHxLAYERS" is a Llama of that size with random weights and SmolLM2's tokenizer: what a GPU is
+measured with where no weights can be fetched, and small, 64x2, what shows how fast all but the model is. The ways
+ray-data, daft and run-batch are those of throughput_peers.py, which tells of their environment.
 """
 
 from __future__ import annotations
@@ -32,12 +36,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the name `
 from bench.routing_data import DATA
 from leeroo.engine import weights
 from leeroo.engine.answer import Criteria, Progress, open_engine
+from leeroo.engine.backends import device
 from leeroo.engine.batch.prompts import ASK
 from leeroo.engine.jobs.mmlu_data import read_questions
 
 TABLES = ("distinct", "duplicates", "mmlu")
-# Of the KV cache on a CPU: with one GiB about 23,000 tokens of SmolLM2 find room, half of the prefixes of 48 subjects.
-_CACHE_GIB = {"distinct": "2", "duplicates": "2", "mmlu": "1"}
+# Of the KV cache, for questions of MMLU: the prefixes of 57 subjects have about 35,000.
+_CACHE_TOKENS = 12_288
 
 
 def main() -> None:
@@ -49,15 +54,18 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=32, help="tokens at most for an answer")
     parser.add_argument("--ways", default="raw,engine")
     parser.add_argument("--tables", default=",".join(TABLES))
-    parser.add_argument("--subjects", type=int, default=48)
-    parser.add_argument("--per-subject", type=int, default=4)
+    parser.add_argument("--subjects", type=int, default=57)
+    parser.add_argument("--per-subject", type=int, default=3)
+    parser.add_argument("--peers", default=sys.executable, help="the Python of the peers' environment")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    options.folder = _model(options.model)
     if options.one is not None:
         way, table = options.one.split(":")
         print(json.dumps(WAYS[way](prompts_of(table, options), options, table)))
         return
-    print(f"{os.cpu_count()} cores; {options.model}, up to {options.new} new tokens, medians of {options.repeats}\n")
+    where = "one GPU" if _on_gpu() else f"{os.cpu_count()} cores without a GPU"
+    print(f"{where}; {options.model}, up to {options.new} new tokens (MMLU: 1), medians of {options.repeats}\n")
     print(
         "| table | rows | way | seconds | rows/s | tokens read and written /s | to raw |\n|---|---|---|---|---|---|---|"
     )
@@ -65,7 +73,7 @@ def main() -> None:
         found: dict[str, list[dict[str, float]]] = {way: [] for way in options.ways.split(",")}
         for _ in range(options.repeats):
             for way in found:
-                found[way].append(_apart(way, table))
+                found[way].append(_apart(way, table, options))
         _print(table, found)
 
 
@@ -81,15 +89,67 @@ def _print(table: str, found: dict[str, list[dict[str, float]]]) -> None:
         )
 
 
-def _apart(way: str, table: str) -> dict[str, float]:
+def _apart(way: str, table: str, options: argparse.Namespace) -> dict[str, float]:
     """One measurement in a process of its own."""
-    command = [sys.executable, __file__, *sys.argv[1:], "--one", f"{way}:{table}"]
-    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": _CACHE_GIB[table]}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "2"}
+    with tempfile.TemporaryDirectory() as name:
+        if way in WAYS:
+            command = [sys.executable, __file__, *sys.argv[1:], "--one", f"{way}:{table}"]
+        else:
+            (Path(name) / "prompts.json").write_text(json.dumps(prompts_of(table, options)))
+            script = str(Path(__file__).with_name("throughput_peers.py"))
+            command = [options.peers, script, way, f"{name}/prompts.json", options.folder, str(_new(options, table))]
+            command += ["--engine", json.dumps(_engine_options(table))]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{way} on {table}: {done.stderr[-2000:]}")
     told: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return told
+
+
+def _model(name: str) -> str:
+    """The folder of a model; one of random weights is made when it is not there."""
+    if not name.startswith("random:"):
+        return str(weights.locate(name))
+    width, layers = map(int, name.removeprefix("random:").split("x"))
+    folder = weights.cache() / "random" / f"{width}x{layers}"
+    if not folder.is_dir():
+        import torch
+        from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+        tokenizer = AutoTokenizer.from_pretrained(weights.locate("HuggingFaceTB/SmolLM2-135M-Instruct"))
+        heads = max(width // 128, 2)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=width,
+            intermediate_size=width * 7 // 2 // 64 * 64,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=max(heads // 4, 1),
+            max_position_embeddings=8192,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+        )
+        torch.manual_seed(0)
+        torch.set_default_dtype(torch.bfloat16 if _on_gpu() else torch.float32)
+        LlamaForCausalLM(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def _on_gpu() -> bool:
+    return not device.on_host()
+
+
+def _engine_options(table: str) -> dict[str, int]:
+    """What all ways of vLLM are given beside their defaults."""
+    block = 16 if _on_gpu() else 128
+    own = {"num_gpu_blocks_override": _CACHE_TOKENS // block} if table == "mmlu" else {}
+    return {"max_model_len": 4096, **own}
+
+
+def _new(options: argparse.Namespace, table: str) -> int:
+    return 1 if table == "mmlu" else int(options.new)
 
 
 def prompts_of(table: str, options: argparse.Namespace) -> list[str]:
@@ -115,9 +175,9 @@ def _raw(prompts: list[str], options: argparse.Namespace, table: str) -> dict[st
 
     from leeroo.engine.backends.vllm import defaults
 
-    llm = LLM(**defaults(), model=str(weights.locate(options.model)), max_model_len=4096)
+    llm = LLM(**defaults(), model=options.folder, **_engine_options(table))
     llm.generate(["warm"], SamplingParams(max_tokens=1), use_tqdm=False)
-    params = SamplingParams(temperature=0, max_tokens=1 if table == "mmlu" else options.new)
+    params = SamplingParams(temperature=0, max_tokens=_new(options, table))
     began = time.perf_counter()
     outputs = llm.generate(prompts, params, use_tqdm=False)
     seconds = time.perf_counter() - began
@@ -127,16 +187,17 @@ def _raw(prompts: list[str], options: argparse.Namespace, table: str) -> dict[st
 
 def _engine(backend: str, place: str = "local") -> Callable[[list[str], argparse.Namespace, str], dict[str, float]]:
     def measure(prompts: list[str], options: argparse.Namespace, table: str) -> dict[str, float]:
+        given = _engine_options(table) if backend == "vllm" else {}
         pool = f"""
 [[expert]]
 name = "one"
-model = "{options.model}"
+model = "{options.folder}"
 backend = "{backend}"
 usd_per_m_input = 0.01
 usd_per_m_output = 0.02
 max_tokens = {options.new}
 [expert.engine]
-{"max_model_len = 4096" if backend == "vllm" else ""}
+{"".join(f"{name} = {value}" + chr(10) for name, value in given.items())}
 [expert.ray]
 replicas = 2
 """

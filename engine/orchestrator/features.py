@@ -55,12 +55,15 @@ class Features:
 
     def likeness(self, seen: Float32s, contexts: Ints | None = None) -> Float32s:
         """To each landmark, [n, m], of questions by what is seen of them [n, d], and by contexts [n, c] if given."""
-        likeness = np.empty((len(seen), len(self.landmarks)), np.float32)
-        for start in range(0, len(seen), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            standard = np.clip((seen[part] - self.mean) * self.scale, -_FARTHEST, _FARTHEST) * self.weight
-            likeness[part] = self._kernel(standard, None if contexts is None else contexts[part])
-        return likeness
+        parts = [slice(start, start + _CHUNK) for start in range(0, max(len(seen), 1), _CHUNK)]
+        made = []
+        for part in parts:
+            standard = seen[part] - self.mean
+            standard *= self.scale
+            np.clip(standard, -_FARTHEST, _FARTHEST, out=standard)
+            standard *= self.weight
+            made.append(self._kernel(standard, None if contexts is None else contexts[part]))
+        return made[0] if len(made) == 1 else np.concatenate(made)
 
     def whitening(self, *, in_context: bool = False) -> Float32s:
         """What likeness is multiplied by, [m, k], so that products of the features are the kernel's values again."""
@@ -70,13 +73,18 @@ class Features:
         return np.asarray(vectors[:, kept] / np.sqrt(values[kept]), np.float32)
 
     def _kernel(self, standard: Float32s, contexts: Ints | None) -> Float32s:
-        norms = np.square(self.landmarks).sum(axis=1)
-        distance = np.square(standard).sum(axis=1)[:, None] + norms - 2 * (standard @ self.landmarks.T)
+        width = self.width[0 if contexts is None else 1]
+        # In place: passing over so many numbers takes as long as computing them.
+        distance: Float32s = standard @ (-2 * self.landmarks.T)
+        distance += np.square(standard).sum(axis=1)[:, None]
+        distance += np.square(self.landmarks).sum(axis=1)
         if contexts is not None:
             for ours, theirs in zip(contexts.T, self.contexts.T, strict=True):
                 distance += 2 * (ours[:, None] != theirs)  # as far as two questions are in a block, on average
-        width = self.width[0 if contexts is None else 1]
-        return np.asarray(np.exp(np.maximum(distance, 0) / (-2 * width**2)), np.float32)
+        np.maximum(distance, 0, out=distance)
+        distance *= -1 / (2 * width**2)
+        np.exp(distance, out=distance)
+        return distance
 
 
 def fit_features(blocks: Sequence[Float32s], contexts: Ints, seed: int) -> Features:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -125,11 +126,19 @@ class Router:
             PoolError: an encoder is nowhere to be found.
             RouterError: an encoder is not the one that this router was trained with.
         """
-        parts = [
-            self._predict(questions[part], contexts[part] if contexts is not None else None)
-            for part in _parts(len(questions))
-        ]
-        return Prediction(*(np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(Prediction)))
+        # Features are made of what was seen in one thread while another sees what comes next.
+        with ThreadPoolExecutor(1, "predict") as pool:
+            parts = [
+                pool.submit(
+                    self._predict,
+                    self.see(questions[part]),
+                    questions[part],
+                    contexts[part] if contexts is not None else None,
+                )
+                for part in _parts(len(questions))
+            ]
+        made = [part.result() for part in parts]
+        return Prediction(*(np.concatenate([getattr(part, f.name) for part in made]) for f in fields(Prediction)))
 
     def see(self, questions: Sequence[str]) -> Seen:
         """What is to be seen of questions, before features are made of it. Raises as `predict`."""
@@ -146,8 +155,7 @@ class Router:
         tuned = blocks.pop()[1:] if self.adapter else np.zeros((len(questions), 0), np.float32)
         return Seen(np.concatenate([*(block[1:] for block in blocks), surface(questions)], axis=1), tuned)
 
-    def _predict(self, questions: Sequence[str], contexts: Sequence[Context] | None) -> Prediction:
-        seen = self.see(questions)
+    def _predict(self, seen: Seen, questions: Sequence[str], contexts: Sequence[Context] | None) -> Prediction:
         prediction = self.heads.predict(self._features(seen), measure(questions))
         if contexts is None or not self.contexts:
             return prediction
@@ -159,7 +167,8 @@ class Router:
         return replace(prediction, scores=scores)
 
     def _features(self, seen: Seen, contexts: Ints | None = None) -> Float32s:
-        return np.concatenate([self.features.likeness(seen.blocks, contexts), seen.tuned], axis=1)
+        likeness = self.features.likeness(seen.blocks, contexts)
+        return np.concatenate([likeness, seen.tuned], axis=1) if seen.tuned.shape[1] else likeness
 
 
 def _parts(n: int) -> Iterator[slice]:

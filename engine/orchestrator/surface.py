@@ -16,28 +16,16 @@ from leeroo.engine.orchestrator.heads import Float32s
 _MAX_CHARACTERS = 20_000
 
 _OPTION = re.compile(r"\n\(?[A-Z][.):] ")
-_IN_STEM = [
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"\b(?:not|except|least|false|incorrect)\b",
-        r"\bstatement 1\b",
-        r"^which\b",
-        r"^what\b",
-        r"\b(?:why|how)\b",
-        r"\b(?:if|suppose|let)\b",
-        r"_",
-        r"\?\s*$",
-        r":\s*$",
-    )
-]
+_WORD = re.compile(r"\w+")
+_NEGATIONS = {"not", "except", "least", "false", "incorrect"}
+_REASONS, _SUPPOSITIONS, _TRUTHS = {"why", "how"}, {"if", "suppose", "let"}, {"true", "false"}
+_STATEMENT, _ABOVE = re.compile(r"\bstatement 1\b"), re.compile(r"\bof the above\b")
 _SHOUTED = re.compile(r"\b(?:NOT|EXCEPT)\b")
 _ROMAN = re.compile(r"\b(?:I|II|III|IV)\b")
-_ANYWHERE = [re.compile(pattern, re.IGNORECASE) for pattern in (r"\bof the above\b", r"\b(?:true|false)\b")]
-_DIGIT = re.compile(r"[0-9]")
-_FORMULA = re.compile(r"[-+*/=^\\{}<>]")
-_UPPER = re.compile(r"[A-Z]")
-_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
+_DIGITS, _SIGNS, _CAPITALS = b"0123456789", b"-+*/=^\\{}<>", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _TERSE = re.compile(r"[\s\d.,$%()a-zA-Z/-]{0,12}")
+# Sizes, of which the logarithm counts.
+_SIZES = (0, 1, 2, 3, 4, 6, 7, 26, 27, 28)
 
 
 def surface(texts: Sequence[str]) -> Float32s:
@@ -45,29 +33,68 @@ def surface(texts: Sequence[str]) -> Float32s:
 
     Multiple choice is told by lines that begin with a capital letter and a full stop, colon or bracket.
     """
-    return np.array([_surface(text[:_MAX_CHARACTERS]) for text in texts], np.float32).reshape(-1, 30)
+    numbers = np.array([_surface(text[:_MAX_CHARACTERS]) for text in texts], np.float64).reshape(-1, 30)
+    numbers[:, _SIZES] = np.log1p(numbers[:, _SIZES])
+    return numbers.astype(np.float32)
 
 
 def _surface(text: str) -> list[float]:
-    stem, *options = _OPTION.split(text)
-    lengths = [len(option) for option in options] or [0]
-    words = [word for option in options for word in option.split()]
+    stem, *options = _OPTION.split(text) if "\n" in text else [text]
     stem_words = stem.split()
+    lower, end = stem.lower(), stem.rstrip()[-1:]
+    spoken = _WORD.findall(lower)
+    said = set(spoken)
+    first = spoken[0] if spoken and lower.startswith(spoken[0]) else ""
+    negated = not said.isdisjoint(_NEGATIONS)
+    everything = text.lower() if options else lower
+    raw = text.encode("utf-8", "replace")
+    characters = len(text) or 1
+    size, longest, shortest, digits, terse, variety = _of_options(options)
     return [
-        *(float(np.log1p(size)) for size in (len(text), len(stem), sum(lengths) / len(lengths))),
-        *(float(np.log1p(size)) for size in (max(lengths), min(lengths))),
+        len(text),
+        len(stem),
+        size,
+        longest,
+        shortest,
         len(options),
-        float(np.log1p(len(_DIGIT.findall(stem)))),
-        float(np.log1p(sum(len(_DIGIT.findall(option)) for option in options))),
-        *(len(signs.findall(text)) / max(len(text), 1) for signs in (_FORMULA, _UPPER, _BEYOND_ASCII)),
-        *(pattern.search(stem) is not None for pattern in _IN_STEM),
-        _SHOUTED.search(stem) is not None,
-        _ROMAN.search(stem) is not None,
-        *(pattern.search(text) is not None for pattern in _ANYWHERE),
-        all(_TERSE.fullmatch(option) for option in options),
-        len(set(words)) / max(len(words), 1),
-        float(np.log1p(stem.count("\n"))),
-        float(np.log1p(sum(map(len, stem_words)) / max(len(stem_words), 1))),
-        float(np.log1p(stem.count("."))),
+        _count(raw, _DIGITS) - digits,
+        digits,
+        _count(raw, _SIGNS) / characters,
+        _count(raw, _CAPITALS) / characters,
+        0.0 if text.isascii() else sum(character > "\x7f" for character in text) / characters,
+        negated,
+        "statement 1" in lower and _STATEMENT.search(lower) is not None,
+        first == "which",
+        first == "what",
+        not said.isdisjoint(_REASONS),
+        not said.isdisjoint(_SUPPOSITIONS),
+        "_" in stem,
+        end == "?",
+        end == ":",
+        negated and _SHOUTED.search(stem) is not None,
+        "I" in stem and _ROMAN.search(stem) is not None,
+        "of the above" in everything and _ABOVE.search(everything) is not None,
+        not _TRUTHS.isdisjoint(_WORD.findall(everything) if options else said),
+        terse,
+        variety,
+        stem.count("\n"),
+        sum(map(len, stem_words)) / (len(stem_words) or 1),
+        stem.count("."),
         bool(options),
     ]
+
+
+def _of_options(options: list[str]) -> tuple[float, int, int, int, bool, float]:
+    """Mean, greatest and least length, digits, whether all are terse, and how many of their words are different."""
+    if not options:
+        return 0.0, 0, 0, 0, True, 0.0
+    lengths = [len(option) for option in options]
+    words = [word for option in options for word in option.split()]
+    digits = sum(_count(option.encode("utf-8", "replace"), _DIGITS) for option in options)
+    terse = all(_TERSE.fullmatch(option) for option in options)
+    variety = len(set(words)) / (len(words) or 1)
+    return sum(lengths) / len(lengths), max(lengths), min(lengths), digits, terse, variety
+
+
+def _count(raw: bytes, signs: bytes) -> int:
+    return len(raw) - len(raw.translate(None, signs))
