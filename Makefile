@@ -1,6 +1,7 @@
 # make demo   sets all up and answers examples/questions.parquet with the embedded local pool
 # make test   sets all up and runs every test
 # make lint   ruff, mypy, pyright, import-linter
+# make bench  prints how fast it is, in about an hour; PEERS=python adds those of bench/throughput_peers.py, which run there
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -22,7 +23,7 @@ endif
 CHROMIUM := { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } 2>/dev/null \
             || $(BIN)/python -m playwright install chromium
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint bench clean
 
 demo: $(VENV)/.runtime
 	@rm -rf demo && mkdir demo
@@ -39,6 +40,13 @@ lint: $(VENV)/.development
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.development
+	$(BIN)/python bench/start.py
+	$(BIN)/python bench/road.py
+	$(BIN)/python bench/road.py --distinct 100000
+	$(BIN)/python bench/throughput.py $(if $(PEERS),--ways raw,engine,ray-data,daft,run-batch --tables distinct --peers $(PEERS))
+	$(BIN)/python bench/throughput.py --model random:64x2 --rows 2000 --tables distinct,duplicates
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info

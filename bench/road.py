@@ -4,9 +4,9 @@
 
 Writes a data folder of `distinct` short questions with recorded answers of two experts, and a table of `rows` rows that
 ask them, over and over where there are more. `leeroo run` goes over it in a process of its own, whose peak resident
-memory is measured: with one expert pinned; the same again, where every answer comes from the store; and with a router on the
-default encoder under a budget that reaches for half of the dear expert's answers, the vectors of all questions cached.
-To encode a million questions takes an hour here, so those vectors are random ones: they are read, and made into
+memory is measured: with one expert pinned; the same again, where every answer comes from the store; and with a router
+on the default encoder under a budget that reaches for half of the dear expert's answers, the vectors of all questions
+cached. To encode a million questions takes an hour here, so those vectors are random ones: they are read, and made into
 predictions, as real ones are. How fast questions are encoded and routed is measured beside it, on 1,000 of them.
 """
 

@@ -33,6 +33,7 @@ from leeroo.engine.pool import Expert
 _LOOK_S = 0.2
 # How long a process may take to end by itself.
 _END_S = 10
+_END = ("end", None)
 _KILLED = "its process was killed, as happens when memory runs out; it needs more, or a smaller model or context"
 # An exception as it is printed, with or without what a logger writes before it.
 _PRINTED = re.compile(r"^(?:\(.*\] )?([\w.]+(?:Error|Exception): .{1,400})", re.MULTILINE)
@@ -64,10 +65,15 @@ class Apart:
             start_new_session=True,  # Ctrl-C is for the one that started it
         )
         there.close()
-        self._abandoned = False  # whether a stream was left that it may still answer
+        # Threads of their own write and read, which nobody interrupts in the middle of a message.
+        self._to_say: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self._heard: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        for does in (self._say, self._hear):
+            threading.Thread(target=does, daemon=True).start()
+        self._left = 0  # streams that were left before they were at their end
+        self._in_step = True  # whether it has come to the end of all of them
         try:
-            self._send("open", expert)
-            self._receive()
+            self._do("open", expert)
         except BaseException:
             self.close()
             raise
@@ -75,25 +81,22 @@ class Apart:
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests."""
-        self._leave()
-        self._send("generate")
-        self._abandoned = True
+        self._keep_step()
+        self._in_step = False
+        self._to_say.put(("generate", None))
         try:
             while True:
                 said, what = self._receive()
                 if said == "done":
-                    self._abandoned = False
+                    self._in_step = True
                     return
                 if said == "more":
-                    self._send("requests", next(requests, None))
+                    self._to_say.put(("requests", next(requests, None)))
                 else:
                     yield what
-        except LeerooError:
-            self._abandoned = False
-            raise
         finally:
-            if self._abandoned:
-                self._send("stop")
+            if not self._in_step:
+                self._to_say.put(("stop", None))
             elif device.on_host():
                 self.memory_bytes = max(self.memory_bytes, self._in_use())
 
@@ -113,41 +116,62 @@ class Apart:
     def close(self) -> None:
         """End the process, and wait until its memory is back."""
         family = self._family()
-        self._here.close()
+        self._to_say.put(_END)
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
         end(family)
+        self._here.close()
         self._said.close()
 
-    def _do(self, what: str) -> Any:
-        self._leave()
-        self._send(what)
+    def _do(self, what: str, to: object = None) -> Any:
+        self._keep_step()
+        self._to_say.put((what, to))
         return self._receive()[1]
 
-    def _leave(self) -> None:
-        """Let it come to the end of a stream that was left."""
-        while self._abandoned:
-            said, _ = self._receive()
-            self._abandoned = said != "done"
-
-    def _send(self, said: str, what: object = None) -> None:
-        with contextlib.suppress(OSError):  # that it is gone will be told by what it does not answer
-            self._here.send((said, what))
+    def _keep_step(self) -> None:
+        """Let it come to the end of a stream that was left, and forget what it says until then."""
+        if self._in_step:
+            return
+        self._left += 1
+        self._to_say.put(("step", self._left))
+        while self._next() != ("step", self._left):
+            pass
+        self._in_step = True
 
     def _receive(self) -> tuple[str, Any]:
-        try:
-            while not self._here.poll(_LOOK_S):
-                if self._process.poll() is not None:
-                    raise EOFError
-            said, what = self._here.recv()
-        except (EOFError, OSError) as error:
-            raise ExpertUnavailable(self._why_it_ended()) from error
+        said, what = self._next()
         if said == "failed":
+            self._in_step = True
             raise self._explained(what)
         return said, what
+
+    def _next(self) -> tuple[str, Any]:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                message = self._heard.get(timeout=_LOOK_S)
+                if message != _END:
+                    return message
+                self._heard.put(_END)  # for those who ask again
+                break
+            if self._process.poll() is not None and self._heard.empty():
+                break
+        self._in_step = True
+        raise ExpertUnavailable(self._why_it_ended())
+
+    def _say(self) -> None:
+        with contextlib.suppress(OSError):  # that it is gone will be told by what it does not answer
+            for message in iter(self._to_say.get, _END):
+                self._here.send(message)
+            self._here.send(_END)
+
+    def _hear(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                self._heard.put(self._here.recv())
+        self._heard.put(_END)
 
     def _explained(self, error: LeerooError) -> LeerooError:
         """An error that refers to what was printed, with what was printed."""
@@ -212,6 +236,8 @@ class _Inside:
                     self._there.send(("done", None))
                 elif said == "generate" and backend is not None:
                     self._generate(backend)
+                elif said == "step":
+                    self._there.send((said, what))
                 elif said in ("sleep", "wake"):
                     do = getattr(backend, said, None)  # not every backend can
                     self._there.send(("done", do() if do else False))
@@ -245,6 +271,8 @@ class _Inside:
                 if not self._there.poll(_LOOK_S):
                     continue
                 said, what = self._there.recv()
+                if (said, what) == _END:
+                    break
                 if said == "stop":
                     self._stopped.set()
                 self._heard.put((said, what))

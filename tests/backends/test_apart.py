@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from leeroo.engine.backends.apart import Apart
 from leeroo.engine.backends.base import Resident, load_backend, open_backend
-from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError
 from leeroo.engine.pool import Expert
 
 Requests = Callable[..., pa.RecordBatch]
@@ -64,16 +66,35 @@ def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: Apart, reques
     assert sorted(_answers(backend, requests("What is the capital of France?"))) == [0]
 
 
-def test_requests_that_break_leave_it_whole(backend: Apart, requests: Requests) -> None:
+@pytest.mark.parametrize("error", [KeyError("mine"), OutputError("mine")])
+def test_requests_that_break_leave_it_whole(backend: Apart, requests: Requests, error: Exception) -> None:
     """An error of who makes the requests is theirs; the process waits for the next stream."""
 
     def broken() -> Iterator[pa.RecordBatch]:
         yield requests("One?", max_tokens=2)
-        raise KeyError("mine")
+        raise error
 
-    with pytest.raises(KeyError, match="mine"):
+    with pytest.raises(type(error), match="mine"):
         list(backend.generate(broken()))
-    assert len(_answers(backend, requests("Two?"))) == 1
+    assert sorted(_answers(backend, requests("Two?", "Three?"))) == [0, 1]
+
+
+def test_an_interrupt_at_any_moment_leaves_it_whole(backend: Apart, requests: Requests) -> None:
+    """Interrupted again and again, wherever that hits, it answers the next stream whole."""
+    batch = requests(*(f"Tell me of number {i}." for i in range(40)), max_tokens=2)
+    me = ctypes.c_ulong(threading.get_ident())
+    hits = 0
+    for wait_s in (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8):
+        timer = threading.Timer(wait_s, ctypes.pythonapi.PyThreadState_SetAsyncExc, (me, ctypes.py_object(Interrupted)))
+        try:
+            timer.start()
+            for _ in range(20):
+                list(backend.generate(iter([batch])))
+        except Interrupted:
+            hits += 1
+        timer.join()
+    assert hits == 8
+    assert sorted(_answers(backend, batch)) == list(range(40))
 
 
 def test_it_does_not_sleep_on_a_host(backend: Apart, requests: Requests) -> None:
