@@ -141,7 +141,7 @@ def _on_gpu() -> bool:
     return not device.on_host()
 
 
-def _engine_options(table: str) -> dict[str, int]:
+def _engine_options(table: str) -> dict[str, Any]:
     """What all ways of vLLM are given beside their defaults."""
     block = 16 if _on_gpu() else 128
     own = {"num_gpu_blocks_override": _CACHE_TOKENS // block} if table == "mmlu" else {}
