@@ -70,8 +70,8 @@ class Apart:
         self._heard: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         for does in (self._say, self._hear):
             threading.Thread(target=does, daemon=True).start()
-        self._left = 0  # streams that were left before they were at their end
-        self._in_step = True  # whether it has come to the end of all of them
+        self._left = 0  # how often it was left before it had said all it had to
+        self._in_step = True  # whether it has said all it had to
         try:
             self._do("open", expert)
         except BaseException:
@@ -128,8 +128,11 @@ class Apart:
 
     def _do(self, what: str, to: object = None) -> Any:
         self._keep_step()
+        self._in_step = False
         self._to_say.put((what, to))
-        return self._receive()[1]
+        _, answer = self._receive()
+        self._in_step = True
+        return answer
 
     def _keep_step(self) -> None:
         """Let it come to the end of a stream that was left, and forget what it says until then."""

@@ -49,7 +49,7 @@ class _Model:
         assert self._device.memory().free >= 0
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        raise NotImplementedError
+        return requests  # nothing is asked of it here
 
     def sleep(self) -> bool:
         self._give("sleep")
