@@ -1,6 +1,6 @@
 """How long it takes to start: `leeroo --help` and `import leeroo`, medians of eleven.
 
-python bench/start.py
+Run it with `python bench/start.py`.
 """
 
 from __future__ import annotations

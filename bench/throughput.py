@@ -1,13 +1,14 @@
 """Tokens and rows per second: the engine beside what it stands on, and its peers, on the same rows and model.
 
     python bench/throughput.py [--rows 256] [--repeats 3] [--model HuggingFaceTB/SmolLM2-135M-Instruct] [--new 32]
-        [--ways raw,engine,ray,transformers,ray-data,daft,run-batch --peers PEERS/bin/python]
-        [--tables distinct,duplicates,mmlu] [--subjects 57] [--per-subject 3]
+        [--ways raw,raw-apart,engine,ray,transformers,ray-data,daft,run-batch --peers PEERS/bin/python]
+        [--tables distinct,duplicates,mmlu] [--subjects 57] [--per-subject 4]
 
 Three tables: distinct prompts; the same number of rows, each prompt in two of them; and questions of MMLU
 (LEEROO_DATA), each with five solved ones of its subject, in random order, with a KV cache that holds a third of the
 subjects' prefixes. Every way runs in a process of its own, with a new engine and a new store, in turns; loading is not
-counted. "raw" is `vllm.LLM.generate` over all prompts handed over at once. Ratios are those of medians.
+counted. "raw" is `vllm.LLM.generate` over all prompts handed over at once, with the engine's settings; "raw-apart" is
+the same with a process of its own to compute in, which is vLLM's way. Ratios are those of medians.
 
 The model "random:WIDTHxLAYERS" is a Llama of that size with random weights and SmolLM2's tokenizer: what a GPU is
 measured with where no weights can be fetched, and small, 64x2, what shows how fast all but the model is. The ways
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--ways", default="raw,engine")
     parser.add_argument("--tables", default=",".join(TABLES))
     parser.add_argument("--subjects", type=int, default=57)
-    parser.add_argument("--per-subject", type=int, default=3)
+    parser.add_argument("--per-subject", type=int, default=4)
     parser.add_argument("--peers", default=sys.executable, help="the Python of the peers' environment")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -169,12 +170,19 @@ def prompts_of(table: str, options: argparse.Namespace) -> list[str]:
     return (prompts * 2)[: options.rows] if table == "duplicates" else prompts
 
 
+def _raw_apart(prompts: list[str], options: argparse.Namespace, table: str) -> dict[str, float]:
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
+    return _raw(prompts, options, table)
+
+
 def _raw(prompts: list[str], options: argparse.Namespace, table: str) -> dict[str, float]:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     from vllm import LLM, SamplingParams
 
-    from leeroo.engine.backends.vllm import defaults
+    from leeroo.engine.backends.vllm import IN_PROCESS, defaults
 
+    if not _on_gpu():
+        os.environ.setdefault(*IN_PROCESS)
     llm = LLM(**defaults(), model=options.folder, **_engine_options(table))
     llm.generate(["warm"], SamplingParams(max_tokens=1), use_tqdm=False)
     params = SamplingParams(temperature=0, max_tokens=_new(options, table))
@@ -235,6 +243,7 @@ def _table(prompts: list[str], table: str) -> pa.Table:
 
 WAYS: dict[str, Callable[[list[str], argparse.Namespace, str], dict[str, float]]] = {
     "raw": _raw,
+    "raw-apart": _raw_apart,
     "engine": _engine("vllm"),
     "ray": _engine("vllm", "ray"),
     "transformers": _engine("transformers"),

@@ -25,7 +25,7 @@ class Cluster(BaseModel):
 
     Attributes:
         replicas: Actors at most, each with the model loaded.
-        num_cpus, num_gpus: Of each; without, one GPU for an expert that is asked through vLLM on one, else none.
+        num_cpus, num_gpus: Of each; without, one GPU where the cluster has any and vLLM may run the expert, else none.
         resources: Of each, by the names that the cluster gives them.
     """
 

@@ -37,6 +37,10 @@ _MOST_CHOICES = 1000
 # Read by vLLM when it is imported; what the user has set stays.
 _ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
 
+# Without a GPU the engine computes in this process. By itself vLLM computes in one of its own and keeps a core free for
+# this one: half of two cores.
+IN_PROCESS = ("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+
 
 @dataclasses.dataclass
 class _Asked:
@@ -60,7 +64,10 @@ class VLLMBackend:
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         from vllm import EngineArgs
+        from vllm.platforms import current_platform
 
+        if current_platform.is_cpu():
+            os.environ.setdefault(*IN_PROCESS)
         known = {field.name for field in dataclasses.fields(EngineArgs)}
         for name in expert.engine:
             if name not in known:

@@ -77,10 +77,16 @@ class RayBackend:
 
     def _start(self) -> None:
         needs = self._expert.ray
-        gpus = needs.num_gpus if needs.num_gpus is not None else float(_on_gpu(self._expert))
+        gpus = needs.num_gpus if needs.num_gpus is not None else float(self._on_gpu())
         options = {"num_cpus": needs.num_cpus, "num_gpus": gpus, "resources": needs.resources}
         worker = self._ray.remote(**options, max_concurrency=_CALLS + 1)(Worker)
         self._actors[worker.remote(self._expert.model_dump_json())] = 0
+
+    def _on_gpu(self) -> bool:
+        """Whether its actors each need a GPU, where the pool does not say."""
+        # Where 'auto' is transformers here, it is vLLM on a machine with a GPU.
+        for_gpus = self._expert.backend != "transformers" and resolve(self._expert) in ("vllm", "transformers")
+        return for_gpus and self._ray.cluster_resources().get("GPU", 0) > 0
 
     def _send(self, waiting: deque[pa.RecordBatch], flying: dict[Any, tuple[Any, pa.RecordBatch]]) -> None:
         """Hand out what waits; where no actor has room for more, start another."""
@@ -201,8 +207,3 @@ def _connected() -> Any:
             where = os.environ.get("RAY_ADDRESS", "this machine")
             raise ExpertUnavailable(f"Ray cannot be started or reached at {where}: {error}") from error
     return ray
-
-
-def _on_gpu(expert: Expert) -> bool:
-    """Whether its actors each need a GPU, where the pool does not say."""
-    return expert.backend == "vllm" and resolve(expert) == "vllm"

@@ -95,3 +95,22 @@ def test_what_an_expert_asks_of_the_cluster(place: Path) -> None:
     run = _start(place, "out.parquet", "--engine", "ray")
     _, told = run.communicate(timeout=60)
     assert (run.returncode, "unknown key 'ray.num_cpu'" in told) == (2, True), told
+
+
+@pytest.mark.vllm
+def test_vllm_asks_for_no_gpu_where_the_cluster_has_none(place: Path) -> None:
+    """An actor that waited for one would never start."""
+    (place / "pool.toml").write_text(
+        """[[expert]]
+name = "one"
+model = "HuggingFaceTB/SmolLM2-135M-Instruct"
+backend = "vllm"
+usd_per_m_input = 1
+usd_per_m_output = 1
+max_tokens = 4
+[expert.engine]
+max_model_len = 512
+"""
+    )
+    _told(_start(place, "out.parquet", "--engine", "ray", "--limit", "4"))
+    assert pq.read_table(place / "out.parquet").column("error").null_count == 4
