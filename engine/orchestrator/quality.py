@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leeroo.engine.orchestrator.calibration import calibration_error, log_loss, platt
+from leeroo.engine.orchestrator.coregional import fit_coregional
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
 from leeroo.engine.orchestrator.ridge import Ints, principal_ridge, spectrum
 from leeroo.engine.orchestrator.summary import ExpertSummary
@@ -23,6 +24,8 @@ from leeroo.engine.orchestrator.summary import ExpertSummary
 _FEW = 20
 # A head whose held-out predictions vary less than that says nothing; magnified, they would be rounding errors.
 _FLAT = 1e-3
+# Up to so many outcomes are learned together, where fewer than half of the experts were asked about a question.
+_SPARSE = 3000
 # Penalties of what is taken over from earlier experts.
 _KIN_PENALTIES = np.logspace(-2, 4, 13)
 
@@ -87,6 +90,8 @@ def learn_quality(
     known, counts = np.isfinite(scores), np.arange(n) < (n if counted is None else counted)
     base = np.zeros((n, 0), np.float32) if base is None else base
     b = base.shape[1]
+    if not b and _sparse(known):
+        return _learn_together(features, scores, groups, counts)
     weight, kinship, bias = np.zeros((k, e), np.float32), np.zeros((b, e), np.float32), np.zeros(e, np.float32)
     held_out = np.zeros((n, e), np.float32)
     summaries: dict[int, ExpertSummary] = {}
@@ -104,6 +109,26 @@ def learn_quality(
         _, bias[j], summaries[j] = _calibrate(None, scores[known[:, j] & counts, j])
         held_out[:, j] = bias[j]
     return Quality(weight, kinship, bias, held_out, [summaries[j] for j in range(e)])
+
+
+def _sparse(known: npt.NDArray[np.bool_]) -> bool:
+    return int(known.sum()) <= _SPARSE and known[known.any(axis=1)].mean() < 1 / 2
+
+
+def _learn_together(features: Float32s, scores: Float32s, groups: Ints, counts: npt.NDArray[np.bool_]) -> Quality:
+    """Fit all experts [n, e] at once, and calibrate them together: their outcomes are too few for one by one."""
+    known = np.isfinite(scores)
+    rows, columns = np.nonzero(known)
+    fit = fit_coregional(features[rows], columns, groups[rows], scores[rows, columns], scores.shape[1])
+    expected = (features @ fit.weight + fit.bias).astype(np.float32)
+    expected[rows, columns] = fit.held_out
+    told = known & counts[:, None]
+    mixed = 0 < scores[told].mean() < 1
+    slope, offset, _ = _calibrate(expected[told] if mixed else None, scores[told])
+    held_out = np.asarray(slope * expected + offset, np.float32)
+    summaries = [_account(held_out[of, j], scores[of, j], slope) for j, of in enumerate(told.T)]
+    weight, bias = (slope * np.asarray(each, np.float32) for each in (fit.weight, fit.bias))
+    return Quality(weight, np.zeros((0, len(bias)), np.float32), bias + np.float32(offset), held_out, summaries)
 
 
 def _alike(scores: Float32s, known: npt.NDArray[np.bool_]) -> list[list[int]]:
@@ -138,23 +163,31 @@ def _learn(features: Float32s, scores: Float32s, groups: Ints, before: list[_Lin
 
 
 def _calibrate(held_out: Float32s | None, scores: Float32s) -> tuple[float, float, ExpertSummary]:
-    """Slope, offset and account of one expert's held-out predictions [n]; slope 0 where its rate does as well."""
-    ones, n = np.ones(len(scores), np.float32), len(scores)
-    won = float(scores.sum(dtype=np.float64))
-    rate = np.full(n, (won + 1) / (n + 2), np.float32)
-    rate_loss = log_loss((won - scores + 1) / (n + 1), scores, ones)  # of the rate of all others
-    slope, offset, loss, predicted = 0.0, float(np.log((won + 1) / (n - won + 1))), rate_loss, rate
+    """Slope, offset and account of held-out predictions [n]; slope 0 where the mean score does as well."""
+    n, won = len(scores), float(scores.sum(dtype=np.float64))
+    slope, offset = 0.0, float(np.log((won + 1) / (n - won + 1)))
     if held_out is not None and held_out.std() > _FLAT:
-        a, b = platt(held_out, scores, ones)
-        calibrated = sigmoid(a * held_out + b)
-        if a > 0 and log_loss(calibrated, scores, ones) < rate_loss:
-            slope, offset, loss, predicted = a, b, log_loss(calibrated, scores, ones), calibrated
-    summary = ExpertSummary(
-        outcomes=n,
-        mean_score=won / n,
-        log_loss=loss,
+        a, b = platt(held_out, scores, np.ones(n, np.float32))
+        better = log_loss(sigmoid(a * held_out + b), scores, np.ones(n)) < _rate_loss(scores)
+        slope, offset = (a, b) if a > 0 and better else (slope, offset)
+    predicted = offset if held_out is None else slope * held_out + offset
+    return slope, offset, _account(np.broadcast_to(np.float32(predicted), n), scores, slope)
+
+
+def _account(log_odds: Float32s, scores: Float32s, slope: float) -> ExpertSummary:
+    """How good held-out log-odds [n] of one expert are."""
+    ones, rate_loss = np.ones(len(scores), np.float32), _rate_loss(scores)
+    return ExpertSummary(
+        outcomes=len(scores),
+        mean_score=float(scores.mean(dtype=np.float64)),
+        log_loss=log_loss(sigmoid(log_odds), scores, ones) if slope > 0 else rate_loss,
         rate_log_loss=rate_loss,
-        ece=calibration_error(predicted, scores, ones),
+        ece=calibration_error(sigmoid(log_odds), scores, ones),
         learned=slope > 0,
     )
-    return slope, offset, summary
+
+
+def _rate_loss(scores: Float32s) -> float:
+    """Log loss of predicting each by the mean score of all others."""
+    won, n = float(scores.sum(dtype=np.float64)), len(scores)
+    return log_loss((won - scores + 1) / (n + 1), scores, np.ones(n))

@@ -170,6 +170,8 @@ def test_more_money_never_buys_less(instance: Instance, more: float) -> None:
 @settings(max_examples=200, deadline=None)
 def test_the_order_of_the_rows_does_not_matter(instance: Instance) -> None:
     """Shuffled rows get the same expected score for the same money."""
+    # A sum depends on its order by a rounding error, which decides where the budget is just the sum.
+    instance.budget *= 1 + 1e-9
     order = np.random.default_rng(0).permutation(len(instance.scores))
     shuffled = Instance(instance.scores[order], instance.costs[order], instance.budget)
     there, here = shuffled.choose(), instance.choose()

@@ -1,0 +1,106 @@
+"""Learning from sparse outcomes, and choosing which to get next, where the truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from leeroo.engine.orchestrator.coregional import Coregional, fit_coregional
+from leeroo.engine.orchestrator.explore import explore
+from leeroo.engine.orchestrator.heads import Float32s, sigmoid
+from leeroo.engine.orchestrator.quality import learn_quality
+from leeroo.engine.orchestrator.ridge import Ints
+
+# Rates of six experts on easy questions, and what the hard ones take off; the last is the dear one.
+RATES, HARD = np.array([0.3, 0.35, 0.4, 0.45, 0.8, 0.95]), np.array([0.3, 0.3, 0.3, 0.3, 0.3, 0.1])
+COSTS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 20.0])
+
+
+def truth(n: int, seed: int = 0) -> tuple[Float32s, Float32s]:
+    """Features [n, 8] of length 1, whose first tells the hard questions, and probabilities of success [n, 6]."""
+    features = np.random.default_rng(seed).normal(size=(n, 8)).astype(np.float32)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    return features, np.clip(RATES - HARD * (features[:, :1] > 0), 0, 1).astype(np.float32)
+
+
+def outcomes(n: int, seed: int = 0) -> tuple[Float32s, Float32s, Ints, Ints, Float32s]:
+    """Features and probabilities of n questions, each asked of one expert: its features, expert, number and score."""
+    features, probabilities = truth(n, seed)
+    rng = np.random.default_rng(seed + 1)
+    rows, columns = np.arange(n), rng.integers(6, size=n)
+    return features, probabilities, columns, rows, (rng.random(n) < probabilities[rows, columns]).astype(np.float32)
+
+
+def fitted(n: int, seed: int = 0) -> tuple[Coregional, Float32s, Float32s]:
+    """What is learned from n outcomes, and 2,000 questions that it has not seen."""
+    features, _, columns, groups, scores = outcomes(n, seed)
+    return fit_coregional(features, columns, groups, scores, 6), *truth(2000, seed + 2)
+
+
+def test_sparse_outcomes_tell_experts_and_questions_apart() -> None:
+    """From a few hundred outcomes, one for each question, better than each expert's own mean does."""
+    known, features, probabilities = fitted(600)
+    *_, columns, _, scores = outcomes(600)
+    means = np.array([scores[columns == expert].mean() for expert in range(6)])
+    error = np.abs(features @ known.weight + known.bias - probabilities)
+    assert error.mean() < 0.75 * np.abs(means - probabilities).mean()
+
+
+def test_what_was_held_out_is_what_a_fit_without_it_says() -> None:
+    """By the formula and by leaving a question out for real."""
+    features, _, columns, groups, scores = outcomes(120)
+    groups[60:] = groups[:60]  # two outcomes each
+    features[60:] = features[:60]
+    whole = fit_coregional(features, columns, groups, scores, 6)
+    rest = groups != 7
+    without = fit_coregional(features[rest], columns[rest], groups[rest], scores[rest], 6)
+    guess = (features @ without.weight + without.bias)[~rest, columns[~rest]]
+    # The variances and the level are decided anew there, which moves it a little.
+    assert whole.held_out[~rest] == pytest.approx(guess, abs=0.03)
+
+
+def test_draws_are_as_far_apart_as_the_truth_is_away() -> None:
+    """Their mean is the posterior's, and their spread covers what it gets wrong."""
+    known, features, probabilities = fitted(300)
+    weights, biases = known.draws(200, np.random.default_rng(0))
+    drawn = np.einsum("nk,dke->dne", features[:200], weights) + biases[:, None]
+    mean = features[:200] @ known.weight + known.bias
+    assert np.abs(drawn.mean(axis=0) - mean).max() < 0.1
+    off = (probabilities[:200] - mean) / drawn.std(axis=0)
+    assert 0.4 < np.sqrt(np.square(off).mean()) < 1.6
+
+
+def test_heads_of_sparse_outcomes_are_calibrated_together() -> None:
+    """An expert with five outcomes has a head too, and its rate is near that of the others."""
+    features, probabilities, columns, rows, won = outcomes(500)
+    scores = np.full((500, 6), np.nan, np.float32)
+    scores[rows, columns] = won
+    few = np.flatnonzero(columns == 0)[5:]
+    scores[few, 0] = np.nan
+    quality = learn_quality(features, scores, rows)
+    expected = sigmoid(features @ quality.weight + quality.bias)
+    assert all(summary.learned for summary in quality.summaries)
+    assert quality.summaries[0].outcomes == 5
+    assert np.abs(expected.mean(axis=0) - probabilities.mean(axis=0))[1:].max() < 0.12
+
+
+def test_the_experts_that_a_choice_is_between_are_asked() -> None:
+    """The committee asks the best cheap one and the dear one, and on the same questions; chance asks all alike."""
+    known, features, _ = fitted(400)
+    pairs = explore(known, features, np.tile(COSTS, (2000, 1)), 300, np.random.default_rng(0))
+    experts = np.bincount([expert for _, expert in pairs], minlength=6)
+    assert len(set(pairs)) == 300
+    assert experts[4] + experts[5] > 0.8 * 300
+    assert len({question for question, _ in pairs}) < 200
+
+
+def test_limits_are_kept() -> None:
+    """No more than may be spent, nothing that is not allowed; and with nothing to disagree on, all are asked."""
+    known, features, _ = fitted(400)
+    costs, allowed = np.tile(COSTS, (50, 1)), np.ones((50, 6), bool)
+    allowed[:, 5] = False
+    rng = np.random.default_rng(0)
+    some = explore(known, features[:50], costs, 1000, rng, max_cost_usd=90.0, allowed=allowed)
+    assert all(expert != 5 for _, expert in some)
+    assert sum(COSTS[expert] for _, expert in some) == 90
+    assert len(explore(known, features[:50], costs, 1000, rng)) == 300
