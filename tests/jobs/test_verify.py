@@ -1,0 +1,73 @@
+"""Answers that can be checked by computing, code in a process of its own among them."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from leeroo.engine.jobs.families import FAMILIES
+from leeroo.engine.jobs.verify import Check, score
+
+SQUARE = json.dumps({"function": "f", "cases": [[[2], 4], [[3], 9]]})
+
+
+@pytest.mark.parametrize(
+    ("answer", "right", "check", "expected"),
+    [
+        ("The result is 1,234.0 dollars.", "1234", "numeric", 1),
+        ("3 boxes of 4 make Answer: 12", "12", "numeric", 1),
+        ("about 13", "12", "numeric", 0),
+        ("no number", "12", "numeric", 0),
+        ("Answer: (B), since A is wrong", "B", "choice", 1),
+        ("It is the Netherlands.", "Holland; Netherlands", "exact", 1),
+        ("It is Parisian.", "Paris", "exact", 0),
+        ("Yes, or rather no.", "no", "exact", 1),
+        (None, "no", "exact", 0),
+    ],
+)
+def test_texts_and_numbers(answer: str | None, right: str, check: Check, expected: float) -> None:
+    """What comes after "Answer:" counts, else the whole; the last number, the verdict said last."""
+    assert score(answer, right, check) == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("def f(x): return x * x", 1),
+        ("Here it is:\n```python\nimport math\ndef f(x):\n    return math.prod([x, x])\n```", 1),
+        ("def f(x): return 4", 0.5),
+        ("print('[true, true]')\ndef f(x): return 1", 0),
+        ("class Any(int):\n    __eq__ = lambda self, other: True\ndef f(x): return Any()", 0),
+        ("def f(x):\n    while True: pass", 0),
+        ("def f(x): return 'a' * 10**10", 0),
+        ("import socket\ndef f(x):\n    socket.socket()\n    return x * x", 0),
+        ("def f(x): return x *", 0),
+    ],
+)
+def test_code(code: str, expected: float) -> None:
+    """The share of its unit tests that pass, within limits."""
+    assert score(code, SQUARE, "code") == expected
+
+
+def test_code_touches_nothing(tmp_path: Path) -> None:
+    """It neither writes files nor starts programs."""
+    for act in (
+        "open({!r}, 'w')",
+        "__import__('os').system('touch ' + {!r})",
+        "__import__('pathlib').Path({!r}).touch()",
+    ):
+        score(f"def f(x):\n    {act.format(str(tmp_path / 'there'))}\n    return x * x", SQUARE, "code")
+    assert not list(tmp_path.iterdir())
+
+
+def test_families_know_their_answers() -> None:
+    """Every question's own answer is right, and the same seed makes the same question."""
+    for make in FAMILIES.values():
+        for level in (1, 2, 3):
+            made = make(random.Random(level), level)
+            assert made == make(random.Random(level), level)
+            if made.check != "code":
+                assert score(f"Answer: {made.answer}", made.answer, made.check) == 1
