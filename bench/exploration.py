@@ -41,8 +41,8 @@ _SHARES = np.arange(1, 11) / 10
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """Questions: features [n, k], scores and expected costs [n, e]."""
+class Questions:
+    """Some questions: features [n, k], scores and expected costs [n, e]."""
 
     features: Float32s
     scores: Float32s
@@ -59,7 +59,7 @@ class Curve:
 
 
 @lru_cache(maxsize=1)
-def load(name: str) -> tuple[Recorded, Recorded]:
+def load(name: str) -> tuple[Questions, Questions]:
     """The training and the test questions of a data folder."""
     parts = [read_outcomes([DATA / name], split) for split in ("train", "test")]
     prices = prices_of([DATA / name], parts[0].experts).astype(np.float64)
@@ -68,7 +68,7 @@ def load(name: str) -> tuple[Recorded, Recorded]:
     made = fit_features(blocks[0], np.zeros((len(parts[0].prompts), 0), np.int64), 0)
     whitening = made.whitening()
     train, test = (
-        Recorded(
+        Questions(
             made.likeness(np.concatenate(block, axis=1)) @ whitening,
             part.scores,
             (part.prompt_tokens * prices[0] + answer * prices[1]) / 1e6,
@@ -78,7 +78,7 @@ def load(name: str) -> tuple[Recorded, Recorded]:
     return train, test
 
 
-def accuracy(rows: np.ndarray, columns: np.ndarray, train: Recorded, test: Recorded) -> float:
+def accuracy(rows: np.ndarray, columns: np.ndarray, train: Questions, test: Questions) -> float:
     """Of the test questions, by what is learned from these outcomes of training questions and experts."""
     asked, at = np.unique(rows, return_inverse=True)
     scores = np.full((len(asked), train.scores.shape[1]), np.nan, np.float32)
@@ -94,14 +94,14 @@ def accuracy(rows: np.ndarray, columns: np.ndarray, train: Recorded, test: Recor
     return float(np.mean(reached))
 
 
-Way = Callable[[np.ndarray, np.ndarray, np.ndarray, Recorded, np.ndarray, np.random.Generator], Pairs]
+Way = Callable[[np.ndarray, np.ndarray, np.ndarray, Questions, np.ndarray, np.random.Generator], Pairs]
 
 
 def at_random(
     rows: np.ndarray,  # noqa: ARG001
     columns: np.ndarray,  # noqa: ARG001
     shown: np.ndarray,
-    train: Recorded,
+    train: Questions,
     allowed: np.ndarray,
     rng: np.random.Generator,
 ) -> Pairs:
@@ -115,7 +115,7 @@ def by_committee(
     rows: np.ndarray,
     columns: np.ndarray,
     shown: np.ndarray,
-    train: Recorded,
+    train: Questions,
     allowed: np.ndarray,
     rng: np.random.Generator,
 ) -> Pairs:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import re
 import tempfile
 from pathlib import Path
 
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.jobs.verify import says
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.learn import train
@@ -41,17 +41,7 @@ def is_right(answer: str | None, expected: str) -> bool:
 
     What comes after the last "Answer:" counts, or else the whole; of yes and no, the one said last counts.
     """
-    said = _plain((answer or "").rsplit("nswer:", 1)[-1])
-    allowed = [_plain(one) for one in expected.split(";")]
-    if allowed[0] in ("yes", "no"):
-        verdicts = re.findall(r"\b(?:yes|no)\b", said)
-        return bool(verdicts) and verdicts[-1] == allowed[0]
-    return any(re.search(rf"(?<![a-z0-9.]){re.escape(one)}(?![a-z0-9])", said) for one in allowed)
-
-
-def _plain(text: str) -> str:
-    """Lower case, without separators in numbers and without punctuation."""
-    return re.sub(r"[^a-z0-9.#+ ]", " ", re.sub(r"(?<=\d),(?=\d)", "", text.casefold())).strip(" .")
+    return says((answer or "").rsplit("nswer:", 1)[-1], expected)
 
 
 def queries() -> pa.Table:

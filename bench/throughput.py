@@ -38,7 +38,7 @@ from bench.routing_data import DATA
 from leeroo.engine import weights
 from leeroo.engine.answer import Criteria, Progress, open_engine
 from leeroo.engine.backends import device
-from leeroo.engine.batch.prompts import ASK
+from leeroo.engine.batch.prompts import asking
 from leeroo.engine.jobs.mmlu_data import read_questions
 
 TABLES = ("distinct", "duplicates", "mmlu")
@@ -176,13 +176,11 @@ def _raw_apart(prompts: list[str], options: argparse.Namespace, table: str) -> d
 
 
 def _raw(prompts: list[str], options: argparse.Namespace, table: str) -> dict[str, float]:
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    from leeroo.engine.backends.vllm import defaults, set_environment
+
+    set_environment()
     from vllm import LLM, SamplingParams
 
-    from leeroo.engine.backends.vllm import IN_PROCESS, defaults
-
-    if not _on_gpu():
-        os.environ.setdefault(*IN_PROCESS)
     llm = LLM(**defaults(), model=options.folder, **_engine_options(table))
     llm.generate(["warm"], SamplingParams(max_tokens=1), use_tqdm=False)
     params = SamplingParams(temperature=0, max_tokens=_new(options, table))
@@ -237,8 +235,7 @@ def _table(prompts: list[str], table: str) -> pa.Table:
     given: dict[str, Any] = {"raw": pa.array([True] * n)}
     if table == "mmlu":
         given["choices"] = pa.array([list("ABCD")] * n)
-    columns = [given.get(field.name, pa.nulls(n, field.type)) for field in ASK]
-    return pa.table({"question": prompts, "ask": pa.StructArray.from_arrays(columns, fields=list(ASK))})
+    return pa.table({"question": prompts, "ask": asking(n, given)})
 
 
 WAYS: dict[str, Callable[[list[str], argparse.Namespace, str], dict[str, float]]] = {

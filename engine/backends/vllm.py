@@ -34,12 +34,12 @@ from leeroo.engine.pool import Expert
 _YIELD_S = 0.5
 # How many choices may part in one place.
 _MOST_CHOICES = 1000
-# Read by vLLM when it is imported; what the user has set stays.
+# Read by vLLM when it is imported.
 _ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
 
 # Without a GPU the engine computes in this process. By itself vLLM computes in one of its own and keeps a core free for
 # this one: half of two cores.
-IN_PROCESS = ("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+_IN_PROCESS = ("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
 
 
 @dataclasses.dataclass
@@ -61,13 +61,9 @@ class VLLMBackend:
     """
 
     def __init__(self, expert: Expert) -> None:
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
+        set_environment()
         from vllm import EngineArgs
-        from vllm.platforms import current_platform
 
-        if current_platform.is_cpu():
-            os.environ.setdefault(*IN_PROCESS)
         known = {field.name for field in dataclasses.fields(EngineArgs)}
         for name in expert.engine:
             if name not in known:
@@ -187,6 +183,16 @@ def _start(expert: Expert, options: dict[str, Any]) -> Any:
         return LLM(**options)
     except (RuntimeError, ValueError, OSError, ImportError, AssertionError) as error:
         raise ExpertUnavailable(f"vLLM does not start {expert.model}: {_cause(error)}") from error
+
+
+def set_environment() -> None:
+    """Set what vLLM reads of the environment, before it is used; what the user has set stays."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        os.environ.setdefault(*_IN_PROCESS)
 
 
 def defaults() -> dict[str, Any]:

@@ -6,9 +6,10 @@ table `questions` of the scratch database, one row each, numbered from 0 in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -41,6 +42,13 @@ ASK = pa.schema(
         pa.field("fields", pa.string()),
     ]
 )
+
+
+def asking(n: int, given: Mapping[str, Sequence[Any] | pa.Array]) -> pa.StructArray:
+    """A column of `ASK` for n rows; what is not given is NULL."""
+    columns = [pa.array(given[each.name], each.type) if each.name in given else pa.nulls(n, each.type) for each in ASK]
+    return pa.StructArray.from_arrays(columns, fields=list(ASK))
+
 
 # Columns of the input that a router which has learned from such may use, see `Router.predict`.
 CONTEXT = ("subject", "category")

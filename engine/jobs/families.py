@@ -7,9 +7,8 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
-Check = Literal["numeric", "exact", "code"]
+from leeroo.engine.jobs.verify import Check
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.batch.prompts import ASK, check_columns
+from leeroo.engine.batch.prompts import asking, check_columns
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.rounds import Answered, answer_in_rounds
@@ -261,9 +261,7 @@ def _asked(questions: Texts, prompts: Texts, choices: Sequence[str], *, raw: boo
         "raw": pa.array([raw] * n),
         "choices": pa.array([list(choices)] * n, pa.list_(pa.string())),
     }
-    columns = [given[each.name] if each.name in given else pa.nulls(n, each.type) for each in ASK]
-    ask = pa.StructArray.from_arrays(columns, fields=list(ASK))
-    return pa.table({"question": pa.array(questions, pa.string()), "ask": ask})
+    return pa.table({"question": pa.array(questions, pa.string()), "ask": asking(n, given)})
 
 
 def _head(labels: Labels, word: str) -> str:

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.batch.prompts import ASK, first_line
+from leeroo.engine.batch.prompts import asking, first_line
 from leeroo.engine.errors import InputError, UsageError
 
 HUB = "hf://datasets/cais/mmlu"
@@ -182,6 +182,4 @@ def asked(questions: pa.Table, *, raw: bool, choose: bool) -> pa.Table:
     if choose:
         counts = pc.list_value_length(questions.column("choices")).to_pylist()
         given["choices"] = pa.array([[chr(65 + i) for i in range(count)] for count in counts], pa.list_(pa.string()))
-    columns = [given[field.name] if field.name in given else pa.nulls(n, field.type) for field in ASK]
-    ask = pa.StructArray.from_arrays(columns, fields=list(ASK))
-    return questions.drop_columns(["prompt"]).append_column("ask", ask)
+    return questions.drop_columns(["prompt"]).append_column("ask", asking(n, given))

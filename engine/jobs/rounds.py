@@ -83,13 +83,13 @@ def answer_in_rounds(
             hoped = expected.scores[:, i].astype(np.float64) if name in known else np.full(len(table), enough)
             paid = expected.costs[:, i], expected.seconds[:, i]
             rows = _going_on(
-                told.max(axis=1), hoped, *paid, enough, replace(criteria, max_cost_usd=_left(criteria, spent))
+                told.max(axis=1), hoped, *paid, enough, replace(criteria, max_cost_usd=left_usd(criteria, spent))
             )
             if not len(rows):
                 continue
         asked = _asking(table.take(pa.array(rows)), [name] * len(rows))
-        answers = engine.answer(asked.to_reader(), replace(criteria, max_cost_usd=_left(criteria, spent))).read_all()
-        spent += _paid(answers)
+        answers = engine.answer(asked.to_reader(), replace(criteria, max_cost_usd=left_usd(criteria, spent))).read_all()
+        spent += paid_usd(answers)
         rounds[rows] += 1
         own = chances(answers)
         if kept is None:
@@ -136,23 +136,23 @@ def answer_agreeing(
     say(f"asking {' and '.join(names)} first, which did better on what the router learned from than choosing once")
     answered, spent = [], 0.0
     for name in names:
-        left = replace(criteria, max_cost_usd=_left(criteria, spent))
+        left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
         answered.append(engine.answer(_asking(table, [name] * len(table)).to_reader(), left).read_all())
-        spent += _paid(answered[-1])
+        spent += paid_usd(answered[-1])
     said = [read(answers) for answers in answered]
     number = {text: i for i, text in enumerate(sorted({text for each in said for text in each if text is not None}))}
     codes = np.full((len(table), len(expected.experts)), -1, np.int64)
     for i, each in zip(cascade.first, said, strict=True):
         codes[:, i] = [-1 if text is None else number[text] for text in each]
-    left_usd = _left(criteria, spent)
-    chosen = keep_or_ask(cascade, expected.scores, expected.costs, codes, left_usd)
+    rest_usd = left_usd(criteria, spent)
+    chosen = keep_or_ask(cascade, expected.scores, expected.costs, codes, rest_usd)
     kept = answered[0]
     for i, answers in zip(cascade.first[1:], answered[1:], strict=True):
         kept = _put(kept, answers, np.arange(len(table)), chosen == i)
     rows = np.flatnonzero((chosen >= 0) & ~np.isin(chosen, cascade.first))
     if len(rows):
         asked = _asking(table.take(pa.array(rows)), [expected.experts[i] for i in chosen[rows].tolist()])
-        answers = engine.answer(asked.to_reader(), replace(criteria, max_cost_usd=left_usd)).read_all()
+        answers = engine.answer(asked.to_reader(), replace(criteria, max_cost_usd=rest_usd)).read_all()
         kept = _put(kept, answers, rows, pc.is_null(answers.column("error")).to_numpy())
     return kept, names
 
@@ -173,11 +173,13 @@ def _planned(engine: Engine, precedents: Precedents, expected: Expected, budget_
     return plan_rounds(learned, budget_usd / there.sum() * len(learned.answers) * longer)
 
 
-def _paid(answers: pa.Table) -> float:
+def paid_usd(answers: pa.Table) -> float:
+    """What a run paid for its answers."""
     return float(pc.sum(answers.column("cost_usd")).as_py() or 0.0)
 
 
-def _left(criteria: Criteria, spent: float) -> float | None:
+def left_usd(criteria: Criteria, spent: float) -> float | None:
+    """What is left of a budget; None where there is none."""
     return None if criteria.max_cost_usd is None else max(0.0, criteria.max_cost_usd - spent)
 
 

@@ -14,16 +14,16 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.batch.prompts import ASK
+from leeroo.engine.batch.prompts import asking
 from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.rounds import left_usd, paid_usd
 from leeroo.engine.jobs.split import Step, split
 
 # Questions shorter than that are simple, and so are those that tell no order of things to be done.
@@ -162,8 +162,8 @@ class _Asker:
         self.waves += 1
         answers = self.engine.answer(_table(rows, questions, given).to_reader(), self._left()).read_all()
         self.engine.delivered()
-        self._spent += float(pc.sum(answers.column("cost_usd")).as_py() or 0.0)
-        columns = (answers.column(name).to_pylist() for name in _DONE)
+        self._spent += paid_usd(answers)
+        columns = (answers.column(each.name).to_pylist() for each in fields(_Done))
         return [_Done(*values) for values in zip(*columns, strict=True)]
 
     def best(
@@ -181,11 +181,7 @@ class _Asker:
         return [expected.experts[j] if np.isfinite(scores[i, j]) else None for i, j in enumerate(best.tolist())]
 
     def _left(self) -> Criteria:
-        most = self._criteria.max_cost_usd
-        return self._criteria if most is None else replace(self._criteria, max_cost_usd=max(0.0, most - self._spent))
-
-
-_DONE = ("expert", "answer", "cost_usd", "list_cost_usd", "error")
+        return replace(self._criteria, max_cost_usd=left_usd(self._criteria, self._spent))
 
 
 def solve(
@@ -241,7 +237,7 @@ def _plan(rows: Sequence[_Row], asker: _Asker, limits: Limits) -> None:
         expert=[limits.planner] * len(asking),
     )
     for row, plan in zip(asking, planned, strict=True):
-        row.plan = replace(plan)
+        row.plan = plan
         steps = _read(plan.answer, row.question)
         if steps:
             row.steps = _within(steps, limits)
@@ -315,7 +311,7 @@ def _do(rows: Sequence[_Row], asker: _Asker, limits: Limits) -> None:
         ready = [(row, i) for row, i in ready if i not in row.done]
     _ask_steps(ready, experts, asker)
     again = [(row, i) for row, i in ready if row.done[i].error is not None and row.done[i].expert is not None]
-    if again and len(asker.engine.pool.experts) > 1:
+    if again:
         asked, texts = [row for row, _ in again], [row.text(i) for row, i in again]
         others = asker.best(asked, texts, [row.done[i].expert for row, i in again], [math.inf] * len(again))
         _ask_steps(
@@ -382,11 +378,10 @@ def _answer(row: _Row) -> str | None:
 
 def _table(rows: Sequence[_Row], questions: Sequence[str], given: Mapping[str, Sequence[Any]]) -> pa.Table:
     """A table for the engine."""
-    columns = [pa.array(given.get(each.name, [None] * len(rows)), each.type) for each in ASK]
     return pa.table(
         {
             "question": pa.array(questions, pa.string()),
             "private": pa.array([row.private for row in rows], pa.bool_()),
-            "ask": pa.StructArray.from_arrays(columns, fields=list(ASK)),
+            "ask": asking(len(rows), given),
         }
     )

@@ -66,26 +66,31 @@ def score(answer: str | None, right: str, check: Check) -> float:
         return _passed(answer, right)
     said = _ANSWER.split(answer)[-1] or answer
     if check == "numeric":
-        found, wanted = number(said), number(right)
+        found, wanted = _number(said), _number(right)
         return float(found is not None and wanted is not None and abs(found - wanted) <= _CLOSE * max(1, abs(wanted)))
     if check == "choice":
         letters = re.findall(r"\b([A-Z])\b", said)
         return float(bool(letters) and letters[0] == right.strip())
-    plain = _plain(said)
-    allowed = [_plain(one) for one in right.split(";")]
-    if allowed[0] in ("yes", "no"):  # the one said last counts
+    return float(says(said, right))
+
+
+def says(text: str, right: str) -> bool:
+    """Whether a text names one of those that are right, with ';' between; of yes and no, the one said last counts."""
+    plain, allowed = _plain(text), [_plain(one) for one in right.split(";")]
+    if allowed[0] in ("yes", "no"):
         verdicts = re.findall(r"\b(?:yes|no)\b", plain)
-        return float(bool(verdicts) and verdicts[-1] == allowed[0])
-    return float(any(re.search(rf"(?<![a-z0-9]){re.escape(one)}(?![a-z0-9])", plain) for one in allowed))
+        return bool(verdicts) and verdicts[-1] == allowed[0]
+    return any(re.search(rf"(?<![a-z0-9.]){re.escape(one)}(?![a-z0-9])", plain) for one in allowed)
 
 
-def number(text: str) -> float | None:
+def _number(text: str) -> float | None:
     """The last number in a text; None where there is none."""
     found = _NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None
 
 
 def _plain(text: str) -> str:
+    """Lower case, without separators in numbers and without punctuation."""
     return re.sub(r"[^a-z0-9.#+ ]", " ", re.sub(r"(?<=\d),(?=\d)", "", text.casefold())).strip(" .")
 
 

@@ -48,7 +48,8 @@ def explore(
     """
     n, e = costs.shape
     open_ = np.ones((n, e), bool) if allowed is None else allowed.copy()
-    left, pairs = np.inf if max_cost_usd is None else max_cost_usd, Pairs()
+    left = np.inf if max_cost_usd is None else max_cost_usd
+    pairs: Pairs = []
 
     def ask(question: int, expert: int) -> None:
         nonlocal left

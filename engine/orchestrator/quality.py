@@ -123,8 +123,7 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Ints, counts: 
     expected = (features @ fit.weight + fit.bias).astype(np.float32)
     expected[rows, columns] = fit.held_out
     told = known & counts[:, None]
-    mixed = 0 < scores[told].mean() < 1
-    slope, offset, _ = _calibrate(expected[told] if mixed else None, scores[told])
+    slope, offset, _ = _calibrate(expected[told], scores[told])
     held_out = np.asarray(slope * expected + offset, np.float32)
     summaries = [_account(held_out[of, j], scores[of, j], slope) for j, of in enumerate(told.T)]
     weight, bias = (slope * np.asarray(each, np.float32) for each in (fit.weight, fit.bias))
@@ -166,7 +165,7 @@ def _calibrate(held_out: Float32s | None, scores: Float32s) -> tuple[float, floa
     """Slope, offset and account of held-out predictions [n]; slope 0 where the mean score does as well."""
     n, won = len(scores), float(scores.sum(dtype=np.float64))
     slope, offset = 0.0, float(np.log((won + 1) / (n - won + 1)))
-    if held_out is not None and held_out.std() > _FLAT:
+    if held_out is not None and held_out.std() > _FLAT and 0 < won < n:
         a, b = platt(held_out, scores, np.ones(n, np.float32))
         better = log_loss(sigmoid(a * held_out + b), scores, np.ones(n)) < _rate_loss(scores)
         slope, offset = (a, b) if a > 0 and better else (slope, offset)

@@ -7,9 +7,11 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pytest
 
+from leeroo.engine.backends import device
 from leeroo.engine.backends.base import open_backend, unavailable
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import Expert
@@ -41,6 +43,14 @@ def test_a_stream_longer_than_the_engine_is_answered_whole(backend: Any, request
     rows = _rows(backend, requests(*(f"What is {i} plus 1?" for i in range(60)), max_tokens=4))
     assert sorted(rows) == list(range(60))
     assert all(row["answer"] and row["completion_tokens"] <= 4 and row["latency_ms"] > 0 for row in rows.values())
+
+
+def test_all_cores_compute_where_there_is_no_gpu(backend: Any, requests: Requests) -> None:
+    """In the backend's own process: vLLM's, beside it, would leave a core to it."""
+    if device.on_host():
+        _rows(backend, requests("What is 1 plus 1?", max_tokens=4))
+        beside = [child.cmdline() for child in psutil.Process(backend._process.pid).children(recursive=True)]
+        assert not [command for command in beside if "resource_tracker" not in " ".join(command)]
 
 
 def test_it_answers_as_transformers_does(backend: Any, smollm2: Expert, requests: Requests) -> None:
