@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Literal
 
 Check = Literal["exact", "numeric", "choice", "code"]
@@ -74,6 +75,13 @@ def score(answer: str | None, right: str, check: Check) -> float:
     return float(says(said, right))
 
 
+def check_for(right: str, choices: Sequence[str] | None = None) -> Check:
+    """How answers are compared with what is right, by its form: a letter of choices, a number, or text."""
+    if choices and re.fullmatch(r"[A-Z]", right.strip()):
+        return "choice"
+    return "numeric" if _NUMBER.fullmatch(right.strip()) else "exact"
+
+
 def says(text: str, right: str) -> bool:
     """Whether a text names one of those that are right, with ';' between; of yes and no, the one said last counts."""
     plain, allowed = _plain(text), [_plain(one) for one in right.split(";")]
@@ -81,6 +89,11 @@ def says(text: str, right: str) -> bool:
         verdicts = re.findall(r"\b(?:yes|no)\b", plain)
         return bool(verdicts) and verdicts[-1] == allowed[0]
     return any(re.search(rf"(?<![a-z0-9.]){re.escape(one)}(?![a-z0-9])", plain) for one in allowed)
+
+
+def final(answer: str) -> str:
+    """What an answer says in the end, in a form in which answers that say the same are mostly equal."""
+    return " ".join(_plain(_ANSWER.split(answer)[-1] or answer).split())
 
 
 def _number(text: str) -> float | None:

@@ -1,0 +1,328 @@
+"""What a loop of self-play came to: its rounds compared, the learning curve, who answers what; as tables and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leeroo.engine.batch.price import prices
+from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.findings import Table, percent, usd
+from leeroo.engine.jobs.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, new_axes, styled
+from leeroo.engine.jobs.report import page, paragraph, section, table
+from leeroo.engine.orchestrator.asks import expected_usd
+from leeroo.engine.orchestrator.calibration import log_loss
+from leeroo.engine.orchestrator.choose import choose
+from leeroo.engine.orchestrator.evaluate import Evaluation, evaluate
+from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.pool import Expert
+
+_SHARES = {"accuracy_at_quarter": 1 / 4, "accuracy_at_half": 1 / 2, "accuracy_at_full": 1.0}
+
+# What the router of a round makes of the held-out questions.
+MEASURES = pa.schema(
+    [
+        # AIQ, and accuracy at parts of what the dearest expert costs, see `frontier`.
+        pa.field("score", pa.float64()),
+        pa.field("accuracy_at_quarter", pa.float64()),
+        pa.field("accuracy_at_half", pa.float64()),
+        pa.field("accuracy_at_full", pa.float64()),
+        pa.field("log_loss", pa.float64()),
+        pa.field("ece", pa.float64()),
+        pa.field("best_expert", pa.string()),
+        pa.field("best_accuracy", pa.float64()),
+        pa.field("oracle_accuracy", pa.float64()),
+        # Share of the questions by expert, at half of what the dearest costs.
+        pa.field("traffic", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+ROUND = pa.schema(
+    [
+        pa.field("round", pa.int64()),
+        pa.field("questions", pa.int64()),  # made
+        pa.field("asked", pa.int64()),
+        pa.field("outcomes", pa.int64()),  # less than were asked where answers failed, or nobody could judge them
+        pa.field("outcomes_total", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("cost_usd_total", pa.float64()),  # with the held-out questions
+        *MEASURES,
+        pa.field("judge_n", pa.int64()),
+        pa.field("judge_agreement", pa.float64()),
+        pa.field("judge_kappa", pa.float64()),
+        pa.field("seconds", pa.float64()),
+        pa.field("notes", pa.list_(pa.string())),
+    ]
+)
+
+
+def measure(router: Router, held_out: Path, experts: Sequence[Expert]) -> dict[str, Any]:
+    """What a router makes of the held-out questions, a row of `MEASURES`; of the experts that it knows.
+
+    Raises:
+        RouterError, UsageError: as `evaluate`.
+    """
+    known = [e for e in experts if e.name in router.experts]
+    found = evaluate(router, [held_out], "test", [e.name for e in known])
+    there = np.isfinite(found.scores_pred)
+    return {
+        "score": found.aiq,
+        **{name: _accuracy_at(found, share) for name, share in _SHARES.items()},
+        "log_loss": log_loss(found.scores_pred[there], found.scores[there], np.ones(int(there.sum()))),
+        "ece": found.ece,
+        "best_expert": found.best,
+        "best_accuracy": found.experts[found.best].accuracy,
+        "oracle_accuracy": found.oracle.accuracy,
+        "traffic": list(_traffic(router, held_out, known).items()),
+    }
+
+
+def _accuracy_at(found: Evaluation, share: float) -> float:
+    budget = share * max(point.cost_usd_per_1k for point in found.experts.values())
+    return min(found.frontier, key=lambda point: abs(point.budget_usd_per_1k - budget)).accuracy
+
+
+def _traffic(router: Router, held_out: Path, experts: Sequence[Expert]) -> dict[str, float]:
+    names = [e.name for e in experts]
+    questions = pq.read_table(held_out / "queries.parquet")["question"].to_pylist()
+    costs = expected_usd(router, names, prices(tuple(experts)), questions)
+    scores = router.predict(questions).scores[:, [router.experts.index(name) for name in names]]
+    chosen = choose(scores, costs, budget_usd=costs.sum(axis=0).max() / 2).expert
+    return {name: float((chosen == j).mean()) for j, name in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class Played:
+    """A loop as its folder tells it.
+
+    Attributes:
+        rounds: Rows of `ROUND`, in their order.
+        experts: Of each expert of the last round: outcomes, mean score of these, accuracy and USD per 1,000 on the
+            held-out questions, and share of the traffic of the last round.
+        topics: Of each topic of the held-out questions: how many, and the accuracy of each expert.
+        judged_by: Outcomes, by how their scores were found.
+    """
+
+    rounds: list[dict[str, Any]]
+    experts: list[dict[str, Any]]
+    topics: list[dict[str, Any]]
+    judged_by: dict[str, int]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `leeroo selfplay report --json` prints."""
+        return {"rounds": self.rounds, "experts": self.experts, "topics": self.topics, "judged_by": self.judged_by}
+
+
+_EXPERTS = """
+WITH played AS (FROM read_parquet($outcomes, union_by_name = true)),
+     held_out AS (FROM read_parquet($held_out))
+SELECT e.expert, (SELECT count(*) FROM played p WHERE p.expert = e.expert) AS outcomes,
+       (SELECT avg(score) FROM played p WHERE p.expert = e.expert) AS mean_score,
+       (SELECT avg(score) FROM held_out h WHERE h.expert = e.expert) AS accuracy,
+       (SELECT 1000 * avg(cost_usd) FROM held_out h WHERE h.expert = e.expert) AS cost_usd_per_1k
+FROM read_parquet($experts) e ORDER BY accuracy DESC NULLS LAST, e.expert
+"""
+_TOPICS = """
+SELECT coalesce(topic, 'own questions') AS topic, count(DISTINCT query_id) AS questions, expert, avg(score) AS accuracy
+FROM read_parquet($queries) AS q JOIN read_parquet($held_out) AS h USING (query_id) GROUP BY ALL ORDER BY topic, expert
+"""
+_JUDGED = """
+SELECT judged_by, count(*) FROM read_parquet($outcomes, union_by_name = true) GROUP BY ALL ORDER BY 2 DESC, 1
+"""
+
+
+def read_played(out: Path) -> Played:
+    """Read the folder of a loop, which may be playing.
+
+    Raises:
+        UsageError: it is not one, or no round of it is done.
+    """
+    done = [file.parent for file in sorted(out.glob("rounds/*/round.parquet"))]
+    if not done:
+        raise UsageError(f"{out} has no round of self-play that is done: leeroo selfplay --out {out} plays some")
+    rounds = [row for folder in done for row in pq.read_table(folder / "round.parquet").to_pylist()]
+    files = {
+        "outcomes": [str(folder / "outcomes.parquet") for folder in done],
+        "held_out": str(out / "held-out" / "outcomes.parquet"),
+        "queries": str(out / "held-out" / "queries.parquet"),
+        "experts": str(done[-1] / "experts.parquet"),
+    }
+    with duckdb.connect() as con:
+        experts = _rows_of(con, _EXPERTS, _some(files, "outcomes", "held_out", "experts"))
+        topics = _rows_of(con, _TOPICS, _some(files, "queries", "held_out"))
+        judged = con.execute(_JUDGED, _some(files, "outcomes")).fetchall()
+    traffic = dict(rounds[-1]["traffic"])
+    for row in rounds:
+        row["traffic"] = dict(row["traffic"])
+    for row in experts:
+        row["traffic"] = traffic.get(row["expert"])
+    return Played(rounds, experts, _by_topic(topics), dict(judged))
+
+
+def _rows_of(con: duckdb.DuckDBPyConnection, query: str, files: dict[str, Any]) -> list[dict[str, Any]]:
+    found = con.execute(query, files)
+    names = [column[0] for column in found.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def _some(files: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: files[name] for name in names}
+
+
+def _by_topic(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    topics: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        topic = topics.setdefault(row["topic"], {"topic": row["topic"], "questions": row["questions"], "accuracy": {}})
+        topic["accuracy"][row["expert"]] = row["accuracy"]
+    return list(topics.values())
+
+
+def headline(played: Played) -> str:
+    """How far the router has come."""
+    first, last = played.rounds[0], played.rounds[-1]
+    return (
+        f"After {len(played.rounds) - 1} rounds and {last['outcomes_total']:,} outcomes the router's score on held-out "
+        f"questions is {last['score']:.3f}; at the start it was {first['score']:.3f}. {last['best_expert']} alone is "
+        f"right on {percent(last['best_accuracy'])} % of them, choosing with hindsight on "
+        f"{percent(last['oracle_accuracy'])} %."
+    )
+
+
+def tables(played: Played) -> list[Table]:
+    """Rounds, experts, topics, and how answers were judged."""
+    return [_rounds(played), _experts(played), _topics(played), _judged(played)]
+
+
+def _rounds(played: Played) -> Table:
+    return Table(
+        title="Rounds",
+        about="On the held-out questions: the score is AIQ, the mean accuracy over the range of the experts' costs; "
+        "then accuracy in % at parts of what the dearest expert costs, and the log loss of what is predicted. Money in "
+        "USD, with what the held-out questions cost.",
+        columns=(*("round", "outcomes", "in all", "USD in all", "score", "at 1/4", "at 1/2", "at 1", "log loss", "s"),),
+        rows=[
+            (
+                str(row["round"]) if row["round"] else "start",
+                f"{row['outcomes']:,}",
+                f"{row['outcomes_total']:,}",
+                usd(row["cost_usd_total"]),
+                f"{row['score']:.3f}",
+                percent(row["accuracy_at_quarter"]),
+                percent(row["accuracy_at_half"]),
+                percent(row["accuracy_at_full"]),
+                f"{row['log_loss']:.3f}",
+                f"{row['seconds']:.0f}",
+            )
+            for row in played.rounds
+        ],
+    )
+
+
+def _experts(played: Played) -> Table:
+    return Table(
+        title="Experts",
+        about="Outcomes in all rounds with their mean score, which is of questions chosen to tell experts apart; "
+        "accuracy and USD per 1,000 on the held-out questions; and the share of these that the router gives to each "
+        "now, at half of what the dearest costs.",
+        columns=("expert", "outcomes", "mean score", "accuracy %", "USD per 1,000", "traffic %"),
+        rows=[
+            (
+                row["expert"],
+                f"{row['outcomes']:,}",
+                _or_dash(row["mean_score"], "{:.2f}"),
+                _or_dash(row["accuracy"], "{:.1%}").rstrip("%"),
+                "-" if row["cost_usd_per_1k"] is None else usd(row["cost_usd_per_1k"]),
+                _or_dash(row["traffic"], "{:.0%}").rstrip("%"),
+            )
+            for row in played.experts
+        ],
+    )
+
+
+def _topics(played: Played) -> Table:
+    names = [row["expert"] for row in played.experts]
+    return Table(
+        title="Topics of the held-out questions",
+        about="Accuracy of each expert in %.",
+        columns=("topic", "questions", *names),
+        rows=[
+            (
+                topic["topic"],
+                f"{topic['questions']:,}",
+                *(_or_dash(topic["accuracy"].get(name), "{:.0%}").rstrip("%") for name in names),
+            )
+            for topic in played.topics
+        ],
+    )
+
+
+def _judged(played: Played) -> Table:
+    last = played.rounds[-1]
+    about = "Outcomes of all rounds, by how their scores were found."
+    if last["judge_n"]:
+        about += (
+            f" On {last['judge_n']:,} answers whose scores are computed the judge agrees on "
+            f"{percent(last['judge_agreement'])} %; beyond chance (Cohen's kappa) that is {last['judge_kappa']:.2f}."
+        )
+    return Table(
+        title="How answers were judged",
+        about=about,
+        columns=("by", "outcomes"),
+        rows=[(how, f"{n:,}") for how, n in played.judged_by.items()],
+    )
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)
+
+
+def plot_played(played: Played) -> str:
+    """The learning curve as one SVG element: outcomes against the score and the accuracy at half of the dearest's cost.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    from matplotlib.ticker import PercentFormatter
+
+    last = played.rounds[-1]
+    outcomes = [row["outcomes_total"] for row in played.rounds]
+    with styled():
+        figure, axes = new_axes(7.5, 4.5)
+        axes.plot(
+            outcomes, [row["score"] for row in played.rounds], "o-", color=OURS, linewidth=2.2, label="score (AIQ)"
+        )
+        half = [row["accuracy_at_half"] for row in played.rounds]
+        axes.plot(outcomes, half, "o--", color=OTHERS[2], linewidth=1.4, label="accuracy at half of the dearest's cost")
+        axes.axhline(
+            last["best_accuracy"], color=EXPERT, linewidth=1, linestyle=":", label=f"{last['best_expert']} alone"
+        )
+        axes.axhline(last["oracle_accuracy"], color=ORACLE, linewidth=1, linestyle=":", label="with hindsight")
+        axes.set(xlabel="outcomes that the router has learned from", ylabel="held-out questions", xlim=(0, None))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.grid(color="#eeeeee", zorder=0)
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        return as_svg(figure, "learning")
+
+
+def report_page(played: Played, name: str) -> str:
+    """The report as a page of HTML.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    notes = [f"round {row['round']}: {note}" for row in played.rounds for note in row["notes"]]
+    return page(
+        f"Self-play in {name}",
+        [
+            paragraph(headline(played)),
+            section("Learning curve", f"<figure>{plot_played(played)}</figure>"),
+            *map(table, tables(played)),
+            *map(paragraph, notes),
+        ],
+    )
