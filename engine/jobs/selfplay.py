@@ -160,10 +160,15 @@ class _Loop:
             return None
         left = self.what.max_cost_usd - spent_usd(self.out)
         if left <= 0:
-            raise UsageError(
-                f"the {self.what.max_cost_usd:g} USD are spent: raise --max-cost-usd to go on in {self.out}"
-            )
+            raise self.over(left)
         return left / (rounds_left or 1)
+
+    def over(self, left: float) -> UsageError:
+        """The budget does not reach any farther."""
+        return UsageError(
+            f"the budget of {self.what.max_cost_usd:g} USD is spent but for {max(left, 0):.2g}, with which nobody "
+            f"answers: raise --max-cost-usd to go on in {self.out}"
+        )
 
 
 def _hold_out(loop: _Loop) -> None:
@@ -333,6 +338,8 @@ def _answers(loop: _Loop, queries: pa.Table, asked: pa.Table, criteria: Criteria
     )
     answers = loop.engine.answer(rows.to_reader(), replace(criteria, ask_column="ask")).read_all()
     if not answers["error"].null_count:
+        if loop.what.max_cost_usd is not None and criteria.max_cost_usd is not None:
+            raise loop.over(criteria.max_cost_usd)
         raise RowsFailed(f"none of {len(answers):,} questions was answered: {answers['error'][0]}")
     recorded = answers["recorded_score"] if "recorded_score" in answers.column_names else pa.nulls(len(answers))
     given = {

@@ -1,0 +1,65 @@
+"""Experts behind a real API whose skills are known: what they say to the questions of a loop of self-play."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+# The families of questions that each expert is right about; 'strong' and 'judge' know the authors of books as well.
+SKILLS = {"strong": ("arithmetic", "dates"), "weak": ("units",), "new": ("words",), "judge": (), "liar": ()}
+FAMILIES = ("arithmetic", "dates", "units", "words")
+_WRITTEN = (
+    "Who wrote the Odyssey?",
+    "Which play has a prince of Denmark in it?",
+    "Who painted the ceiling of the chapel in Rome?",
+    "Which novel begins with a white whale being hunted?",
+    "Who composed the opera about a magic flute?",
+    "Which poem leads through hell and paradise?",
+    "Who invented the story of the robot laws?",
+    "In which book does a girl fall into a rabbit hole?",
+    "Who told of a voyage around the world in eighty days?",
+    "Which knight fights against windmills in Spain?",
+    "Who is the detective living in Baker Street?",
+    "Which old man catches a great fish near Cuba?",
+)
+
+
+class School:
+    """What the API's models say: right on the topics of their skills, by the questions in a loop's folder."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.known: dict[str, tuple[str | None, str]] = {}
+
+    def says(self, model: str, prompt: str) -> dict[str, float]:
+        """The probabilities of a model's answers."""
+        if prompt.startswith("Here are some questions"):
+            return {f"1. {_WRITTEN[zlib.crc32(prompt.encode()) % len(_WRITTEN)]}": 1.0}
+        if prompt.startswith("Can the following question"):
+            return {"yes": 0.9, "no": 0.1}
+        if "Which of the two answers is right?" in prompt:
+            question, told = prompt.split("Question:\n")[1].split("\n\nAnswer A:")
+            first, second = (self.right(question, text) for text in told.split("Which of")[0].split("Answer B:"))
+            if model == "liar":
+                first, second = not first, not second
+            return {("both" if first else "neither") if first == second else "AB"[second]: 1.0}
+        answer, topic = self.look_up(prompt)
+        if topic == "written":
+            return {"Homer" if model in ("strong", "judge") else "Virgil": 1.0}
+        return {str(answer) if topic in SKILLS[model] else "I do not know": 1.0}
+
+    def right(self, question: str, text: str) -> bool:
+        """Whether an answer is right."""
+        answer, topic = self.look_up(question)
+        return text.strip() == ("Homer" if topic == "written" else answer)
+
+    def look_up(self, question: str) -> tuple[str | None, str]:
+        """The right answer and the topic of a question."""
+        if question not in self.known:
+            for file in self.out.glob("**/queries.parquet"):
+                for row in pq.read_table(file).to_pylist():
+                    family = row["made_by"] == "family"
+                    self.known[row["question"]] = (row["answer"], row["topic"] if family else "written")
+        return self.known[question]
