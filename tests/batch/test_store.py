@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.batch.store import STORED, Measured, Store, WaveTime, release
+from leeroo.engine.batch.store import KEPT, STORED, Measured, Store, WaveTime, release
 from leeroo.engine.errors import OutputError, UsageError
 
 
@@ -31,7 +31,7 @@ def _rows(*names: str, answer: str = "yes") -> pa.Table:
             }
             for name in names
         ],
-        schema=STORED,
+        schema=KEPT,
     )
 
 
@@ -40,7 +40,7 @@ def test_kept_answers_are_found_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.append(_rows("a", "b"))
     found = store.look_up(_rows("b", "c").column("key"))
-    assert found.to_pylist() == _rows("b").to_pylist()
+    assert found.to_pylist() == _rows("b").select(STORED.names).to_pylist()
 
 
 def test_the_first_answer_stays(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_another_process_sees_answers_at_once(tmp_path: Path) -> None:
     store.look_up(_rows("a").column("key"))
     assert not store.changed()
     code = f"from leeroo.engine.batch.store import *; import pathlib; s = Store(pathlib.Path({str(tmp_path)!r}))\n"
-    code += "s.append(pa.Table.from_pylist([{'key': b'k', 'answer': 'from afar'}], schema=STORED))"
+    code += "s.append(pa.Table.from_pylist([{'key': b'k', 'answer': 'from afar'}], schema=KEPT))"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert store.changed()
     assert store.look_up(pa.array([b"k"])).column("answer").to_pylist() == ["from afar"]
