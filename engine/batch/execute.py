@@ -86,7 +86,7 @@ def look_up(job: Job, *, twins: bool = False) -> None:
     job.ledger.plan(float(cursor.execute(left).fetchall()[0][0]))
 
 
-Sent = tuple[bytes, str, bytes, int, float | None]  # key, asked, hash of the question, expert, predicted score
+Sent = tuple[bytes, str, bytes, int, float | None]  # the columns `_SENT` of the plan
 
 
 _SENT = ("key", "asked", "question_hash", "expert", "predicted_score")
