@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from leeroo import cli_jobs, cli_orchestrator, cli_selfplay, cli_serve
+from leeroo import cli_feedback, cli_jobs, cli_orchestrator, cli_selfplay, cli_serve
 from leeroo.engine.errors import LeerooError, RowsFailed, UsageError
 from leeroo.options import (
     EXIT_INTERRUPTED,
@@ -251,6 +251,7 @@ def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
 
 
 cli_jobs.add_to(app)
+cli_feedback.add_to(app)
 cli_orchestrator.add_to(app)
 cli_selfplay.add_to(app)
 cli_serve.add_to(app)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,8 +29,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train(
-    data: Data,
     out: Annotated[Path, typer.Option("--out", help="Folder of the new router.")],
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="Folder with queries, outcomes and experts as Parquet; give it again for more."),
+    ] = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Also learn from the feedback kept in this answer store (see leeroo feedback)."),
+    ] = None,
     encoder: Annotated[
         list[str] | None,
         typer.Option(
@@ -59,7 +69,10 @@ def train(
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
 ) -> None:
-    """Train a router on recorded outcomes: how well each expert answered which question."""
+    """Train a router on recorded outcomes: how well each expert answered which question.
+
+    They are in data folders, and users' feedback in an answer store; either will do.
+    """
     from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
     from leeroo.engine.orchestrator.learn import extend
     from leeroo.engine.orchestrator.learn import train as learn
@@ -68,16 +81,40 @@ def train(
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
-    if router is None:
-        learned = learn(data, encoder or [DEFAULT_ENCODER], finetune, seed, say, cascades=cascades)
-    elif encoder or finetune != "none" or cascades:
+    if router is not None and (encoder or finetune != "none" or cascades):
         raise UsageError(
             "--encoder, --finetune and --cascades have no place beside --router: what it has learned stays as it is"
         )
-    else:
-        learned = extend(Router.load(router), data, seed, say)
+    with _outcomes(data or [], store, say) as folders:
+        if router is None:
+            learned = learn(folders, encoder or [DEFAULT_ENCODER], finetune, seed, say, cascades=cascades)
+        else:
+            learned = extend(Router.load(router), folders, seed, say)
     learned.save(out)
     typer.echo(f"router for {len(learned.experts)} experts: {out}", err=True)
+
+
+@contextlib.contextmanager
+def _outcomes(data: list[Path], store: Path | None, say: Callable[[str], None]) -> Iterator[list[Path]]:
+    """The data folders, and one made of the feedback in a store."""
+    if store is None:
+        if not data:
+            raise UsageError(
+                "there is nothing to learn from: name a data folder (--data), or an answer store (--store)"
+            )
+        yield data
+        return
+    from leeroo.engine.jobs.feedback import export_feedback
+
+    if not (store / "answers.sqlite").is_file():
+        raise UsageError(f"there is no answer store {store}")
+    with tempfile.TemporaryDirectory(prefix="leeroo-") as place:
+        folder = Path(place) / "feedback"
+        outcomes = export_feedback(store, None, folder)
+        if not data and not outcomes:
+            raise UsageError(f"the answer store {store} holds no feedback: give some (leeroo feedback), or name --data")
+        say(f"{outcomes:,} outcomes from the feedback in {store}")
+        yield [*data, folder]
 
 
 def evaluate(

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.errors import UsageError
 from leeroo.udfs.ask import ROUTE, SCORES, Ask, Asked, Group, answers, explain, known_type, routes, scores
+from leeroo.udfs.feedback import Given
 from leeroo.udfs.memo import KEPT_ROWS, Memo
 
 
@@ -80,6 +81,7 @@ class Calls:
         self.answers = Function(answers, Memo(known_type(engine.pool)))
         self.routes = Function(routes, Memo(ROUTE))
         self.scores = Function(scores, Memo(SCORES))
+        self.given = Given(engine)
         self.plans: list[Plan] = []  # by number; statements may be planned once and run again, so none ever goes
         self._numbers: dict[Plan, int] = {}
         self.met = 0  # calls of ours that the planner met while this was `collecting`

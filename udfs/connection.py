@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.udfs.feedback import in_transaction
 from leeroo.udfs.registration import Registration
 from leeroo.udfs.statement import Explanation, statements
 
@@ -70,6 +71,24 @@ class Connection:
             return _last.relation(_alias)
 
     query = sql
+
+    def executemany(self, query: str | duckdb.Statement, parameters: object = None) -> Connection:
+        """Run a statement with each of some parameters, as DuckDB does."""
+        with self._turn, self._registration.calls.given.written(in_transaction=in_transaction(self._con)):
+            self._con.executemany(query, parameters)
+        return self
+
+    def commit(self) -> Connection:
+        """End the transaction; what was written in it stays."""
+        with self._turn, self._registration.calls.given.ended(self._con, rolled_back=False):
+            self._con.commit()
+        return self
+
+    def rollback(self) -> Connection:
+        """End the transaction; what was written in it is taken back."""
+        with self._turn, self._registration.calls.given.ended(self._con, rolled_back=True):
+            self._con.rollback()
+        return self
 
     def explain(self, query: str | duckdb.Statement, parameters: object = None) -> Explanation:
         """Tell what the questions of a statement would take: rows, experts, tokens, cost and time.

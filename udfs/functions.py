@@ -83,6 +83,7 @@ def _functions(calls: Calls) -> dict[str, _Raw]:
     shaped = (_TEXT, _TEXT, _TEXT, _TEXT, _COUNT)
     return {
         "plan": _Raw(functools.partial(_plan, calls), [_TEXT, _NUMBER, _NUMBER, _NUMBER], _COUNT),
+        "given": _Raw(calls.given.check, [_TEXT, _TEXT, _TEXT, _NUMBER, _TEXT], pa.bool_()),
         "answers": answers,
         "samples": answers._replace(side_effects=True),
         "texts": raw(calls.answers, forms.asked, forms.text, question, _ANSWER, "answer"),

@@ -14,7 +14,7 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.udfs.calls import Calls
 from leeroo.udfs.functions import create
 
-_FILES = ("calls", "answers", "forms", "routes", "tables")  # leeroo/sql/*.sql, in this order
+_FILES = ("calls", "answers", "forms", "routes", "tables", "feedback")  # leeroo/sql/*.sql, in this order
 
 
 class Registration:
@@ -27,6 +27,7 @@ class Registration:
 
     def __init__(self, con: duckdb.DuckDBPyConnection, engine: Engine, criteria: Criteria, *, announced: bool) -> None:
         self.calls = Calls(engine, criteria, announced=announced)
+        self.sees_commits = announced
         self._con = weakref.ref(con)
         self._own = uuid.uuid4().hex
         self._functions = create(con, self.calls, self._own)

@@ -18,6 +18,7 @@ from duckdb import ExpectedResultType, StatementType, token_type
 
 from leeroo.engine.answer import Estimate
 from leeroo.engine.errors import Interrupted, LeerooError
+from leeroo.udfs.feedback import TABLE, in_transaction
 from leeroo.udfs.registration import Registration
 
 # Calls nested deeper than this, and statements that differ each time they run, end by being answered in place.
@@ -101,6 +102,7 @@ class Statement:
         self._rehearsal = _rehearsal(text, kind) if isinstance(text, str) else None
         self._rehearsed_with = parameters
         self._executes_prepared = kind == StatementType.EXECUTE
+        self._ends_transaction = kind == StatementType.TRANSACTION
         # The planner works out constants, a call with constant arguments among them: to show a plan costs nothing.
         only_planned = kind == StatementType.EXPLAIN and isinstance(text, str) and "analyze" not in text.casefold()
         self._how = self._calls.collecting if only_planned else contextlib.nullcontext
@@ -113,7 +115,7 @@ class Statement:
         """Run it; its result is the connection's."""
         with self._calls.announced():
             self._rehearse()
-            with self._how(), self._telling():
+            with self._how(), self._telling(), self._given():
                 self._con.execute(self._text, self._parameters)
 
     def relation(self, alias: str, *, run: bool = False) -> duckdb.DuckDBPyRelation | None:
@@ -125,7 +127,7 @@ class Statement:
             self._rehearse()
             # DuckDB 2 makes no relation while a result of `execute` is not read to its end: this lets go of it.
             self._con.execute("")
-            with self._how(), self._telling():
+            with self._how(), self._telling(), self._given():
                 _made = self._con.sql(self._text, alias=alias, params=self._parameters)
                 return _run(_made) if run and _made is not None else _made
 
@@ -140,6 +142,24 @@ class Statement:
                 self._con.execute(f"EXPLAIN {self._text}", self._parameters).fetchall()  # says what is wrong, if it is
             with self._telling():
                 return Explanation(tuple(self._calls.estimates()))
+
+    @contextlib.contextmanager
+    def _given(self) -> Iterator[None]:
+        """Feedback that the statement writes is kept when it has succeeded; in a transaction, when that has."""
+        given = self._calls.given
+        if self._ends_transaction:
+            back = isinstance(self._text, str) and self._text.lstrip()[:8].casefold().startswith(("rollback", "abort"))
+            with given.ended(self._con, rolled_back=back):
+                yield
+        elif self._writes_feedback():
+            with given.written(in_transaction=self._registration.sees_commits and in_transaction(self._con)):
+                yield
+        else:
+            yield
+
+    def _writes_feedback(self) -> bool:
+        """Whether it might; what runs a prepared statement does not tell."""
+        return self._executes_prepared or (isinstance(self._text, str) and TABLE in self._text.casefold())
 
     def _rehearse(self) -> None:
         """Have everything asked that the statement will ask, as far as that can be seen beforehand."""
@@ -174,7 +194,7 @@ class Statement:
     @contextlib.contextmanager
     def _stage(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """The connection to rehearse on: the user's own, or one beside it while a transaction is open there."""
-        if not self._in_transaction():
+        if not in_transaction(self._con):
             yield self._con
             return
         with self._con.cursor() as beside:
@@ -182,21 +202,11 @@ class Statement:
             _like(beside, self._con)
             yield beside
 
-    def _in_transaction(self) -> bool:
-        """Whether the user has begun a transaction; outside of one, every statement has a number of its own."""
-        try:
-            return self._transaction() == self._transaction()
-        except duckdb.TransactionException:
-            return True
-
-    def _transaction(self) -> object:
-        return self._con.execute("SELECT txid_current()").fetchall()
-
     def _collect(self, stage: duckdb.DuckDBPyConnection) -> None:
         """Run it once for its questions; EXPLAIN ANALYZE runs it whole and makes no result of it."""
         stage.begin()
         try:
-            with self._calls.collecting(), self._telling():
+            with self._calls.collecting(), self._calls.given.rehearsed(), self._telling():
                 stage.execute(f"EXPLAIN ANALYZE {self._rehearsal}", self._rehearsed_with).fetchall()
         except duckdb.InterruptException:
             raise

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from leeroo.engine.answer import Engine
 from leeroo.engine.backends.base import facts
+from leeroo.udfs import feedback
 
 _WHEN = pa.timestamp("us", "UTC")
 _EXPERTS = pa.struct(
@@ -70,4 +71,5 @@ TABLES: dict[str, tuple[pa.StructType, Callable[[Engine], list[dict[str, Any]]]]
     "experts": (_EXPERTS, _experts),
     "runs": (_RUNS, _runs),
     "spend": (_SPEND, _spend),
+    "feedback": (feedback.ROW, feedback.rows),
 }

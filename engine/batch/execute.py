@@ -16,7 +16,7 @@ from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.plan import Wave, at_most
 from leeroo.engine.batch.price import list_cost
 from leeroo.engine.batch.residency import Engines
-from leeroo.engine.batch.store import STORED, WaveTime
+from leeroo.engine.batch.store import KEPT, WaveTime
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.schema import REQUESTS
 
@@ -26,8 +26,8 @@ _LOOK_UP_ROWS = 50_000
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
 _PENDING = """
-SELECT id, expert, expected, predicted_score, asked, question, prompt, system, turns, max_tokens, temperature, choices,
-       json_schema, raw, key
+SELECT id, expert, expected, predicted_score, asked, question, question_hash, prompt, system, turns, max_tokens,
+       temperature, choices, json_schema, raw, key
 FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)
 WHERE wave = {wave} ORDER BY system, turns, prompt, id
 """
@@ -86,7 +86,10 @@ def look_up(job: Job, *, twins: bool = False) -> None:
     job.ledger.plan(float(cursor.execute(left).fetchall()[0][0]))
 
 
-Sent = tuple[bytes, str, int, float | None]  # key, asked, expert, predicted score
+Sent = tuple[bytes, str, bytes, int, float | None]  # the columns `_SENT` of the plan
+
+
+_SENT = ("key", "asked", "question_hash", "expert", "predicted_score")
 
 
 @dataclass
@@ -187,7 +190,7 @@ def _unanswered(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
 def _send(job: Job, flight: _Flight, batch: pa.RecordBatch, most: np.ndarray) -> None:
     ids = batch.column("id").to_pylist()
     job.ledger.hand_out(ids, batch.column("expected").to_numpy(), most)
-    columns = (batch.column(name).to_pylist() for name in ("key", "asked", "expert", "predicted_score"))
+    columns = (batch.column(name).to_pylist() for name in _SENT)
     flight.sent.update(zip(ids, zip(*columns, strict=True), strict=True))
 
 
@@ -205,7 +208,7 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
     told = batch.filter(batch.column("cached_tokens").is_valid())
     if told.num_rows:
         job.meter.read(*(pc.sum(told.column(name)).as_py() or 0 for name in ("prompt_tokens", "cached_tokens")))
-    experts = np.array([expert for _, _, expert, _ in sent], dtype=np.int32)
+    experts = np.array([expert for *_, expert, _ in sent], dtype=np.int32)
     failed = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
     costs = np.where(failed, 0.0, list_cost(batch, job.usd_per_m[experts]))
     _store(job, batch, sent, costs, ~failed)
@@ -226,7 +229,7 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
 def _store(job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, ok: np.ndarray) -> None:
     if not ok.any():
         return
-    keys, asked, experts, _ = zip(*sent, strict=True)
+    keys, asked, hashes, experts, predicted = zip(*sent, strict=True)
     own = {
         "key": pa.array(keys, pa.binary()),
         "run": pa.array([job.run.run] * len(sent)),
@@ -234,6 +237,8 @@ def _store(job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray,
         "expert": pa.array([job.experts[i].name for i in experts]),
         "fingerprint": pa.array([job.fingerprints[i] for i in experts]),
         "list_cost_usd": pa.array(costs),
+        "question_hash": pa.array(hashes, pa.binary()),
+        "predicted_score": pa.array(predicted, pa.float64()),
     }
-    columns = [own[f.name] if f.name in own else batch.column(f.name) for f in STORED]
-    job.store.append(pa.Table.from_arrays(columns, schema=STORED).filter(pa.array(ok)))
+    columns = [own[f.name] if f.name in own else batch.column(f.name) for f in KEPT]
+    job.store.append(pa.Table.from_arrays(columns, schema=KEPT).filter(pa.array(ok)))

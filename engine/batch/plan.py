@@ -27,7 +27,8 @@ SELECT *, unhex(sha256(concat_ws('|', fingerprint, max_tokens, temperature,
                   coalesce(strlen(system), -1), coalesce(system, ''), plain, to_json(choices), json_schema,
                   CASE WHEN raw THEN 'raw' END, 'turns' || strlen(turns), turns))) AS key
 FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run,
-             hex(q.key) AS asked, q.question, q.rows, q.raw, coalesce(q.prompt, q.question) AS own,
+             hex(q.key) AS asked, q.question, unhex(md5(q.question)) AS question_hash, q.rows, q.raw,
+             coalesce(q.prompt, q.question) AS own,
              CASE WHEN q.raw THEN own ELSE concat(e.before, own, e.after) END AS plain,
              CASE WHEN q.laid_out IS NULL THEN plain ELSE concat(e.before, q.laid_out, e.after) END AS prompt,
              CASE WHEN NOT q.raw THEN nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '')

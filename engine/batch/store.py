@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,11 @@ from typing import Any
 import pyarrow as pa
 from filelock import BaseFileLock, FileLock, Timeout
 
+from leeroo.engine.batch import feedback
 from leeroo.engine.batch.scratch import sweep
 from leeroo.engine.errors import OutputError, UsageError
 
-VERSION = 4
+VERSION = 5
 
 STORED = pa.schema(
     [
@@ -46,11 +48,15 @@ STORED = pa.schema(
 )
 _COLUMNS = ", ".join(STORED.names)
 
+# What is kept of an answer: also what feedback on it is found by, and is compared with.
+KEPT = pa.schema([*STORED, pa.field("question_hash", pa.binary()), pa.field("predicted_score", pa.float64())])
+
 _TABLES = f"""
 CREATE TABLE IF NOT EXISTS answers (
     key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL,
-    finish_reason TEXT, recorded_score REAL, choice_logprobs TEXT, created REAL);
+    finish_reason TEXT, recorded_score REAL, choice_logprobs TEXT, created REAL, question_hash BLOB,
+    predicted_score REAL);
 CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL);
@@ -58,11 +64,17 @@ CREATE TABLE IF NOT EXISTS waves (
     engine TEXT, ended REAL, requests INTEGER, prompt_tokens INTEGER, completion_tokens INTEGER, load_s REAL,
     generate_s REAL, memory_bytes INTEGER);
 CREATE INDEX IF NOT EXISTS waves_by_engine ON waves (engine);
+{feedback.TABLES}
 PRAGMA user_version = {VERSION};
 """
 
 # Columns that stores of older versions lack.
-_ADDED = (("answers", "choice_logprobs", "TEXT"), ("waves", "memory_bytes", "INTEGER"))
+_ADDED = (
+    ("answers", "choice_logprobs", "TEXT"),
+    ("waves", "memory_bytes", "INTEGER"),
+    ("answers", "question_hash", "BLOB"),
+    ("answers", "predicted_score", "REAL"),
+)
 
 # The speed of an engine is that of its latest waves.
 _WAVES_COUNTED = 20
@@ -111,6 +123,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.scratch = folder / "scratch"
+        self._turn = threading.RLock()
         with self._wall():
             self.scratch.mkdir(parents=True, exist_ok=True)
             (folder / "runs").mkdir(exist_ok=True)
@@ -121,7 +134,7 @@ class Store:
         self._seen = -1
 
     def _open(self) -> sqlite3.Connection:
-        # One Engine is used by several threads, one at a time.
+        # Several threads use it, one at a time.
         db = sqlite3.connect(self.folder / "answers.sqlite", timeout=60, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
@@ -168,16 +181,35 @@ class Store:
         return int(self._db.execute("PRAGMA data_version").fetchone()[0])
 
     def append(self, answers: pa.Table) -> None:
-        """Keep answers (`STORED`) for good; one whose key is there already is left as it is."""
+        """Keep answers (`KEPT`) for good; one whose key is there already is left as it is."""
         now = time.time()
-        columns = {name: answers.column(name).to_pylist() for name in STORED.names}
+        columns = {name: answers.column(name).to_pylist() for name in KEPT.names}
         columns["choice_logprobs"] = [told and json.dumps(told) for told in columns["choice_logprobs"]]
         rows = zip(*columns.values(), strict=True)
-        places = ", ".join("?" * len(STORED))
+        places = ", ".join("?" * len(KEPT))
         with self._wall(), self._db:
             self._db.executemany(
-                f"INSERT OR IGNORE INTO answers ({_COLUMNS}, created) VALUES ({places}, {now!r})", rows
+                f"INSERT OR IGNORE INTO answers ({', '.join(KEPT.names)}, created) VALUES ({places}, {now!r})", rows
             )
+
+    def give(self, rows: Iterable[feedback.Feedback]) -> None:
+        """Keep feedback, all of it or none; one on the same question and expert is replaced."""
+        with self._wall(), self._db:
+            feedback.keep(self._db, rows)
+
+    def latest_answers(self, questions: Iterable[str]) -> list[dict[str, Any]]:
+        """Of every expert the latest answer to each of the questions, in any order; `question_hash` tells which."""
+        with self._wall(), self._db:
+            return feedback.as_dicts(feedback.latest_answers(self._db, questions))
+
+    def feedback(self) -> list[dict[str, Any]]:
+        """All feedback, golds spread over the experts that have answered, in the order in which they did.
+
+        `score` is None where it is for `gold` to tell; `answered` and `at`, when it was given, are seconds of the
+        epoch.
+        """
+        with self._wall():
+            return feedback.as_dicts(feedback.read(self._db))
 
     def measured(self, wave: WaveTime) -> None:
         """Remember what an engine did in a wave, and how long it took."""
@@ -248,9 +280,7 @@ class Store:
 
     def _rows(self, query: str) -> list[dict[str, Any]]:
         with self._wall():
-            cursor = self._db.execute(query)
-            columns = [column[0] for column in cursor.description]
-            return [dict(zip(columns, row, strict=True)) for row in cursor]
+            return feedback.as_dicts(self._db.execute(query))
 
     def close(self) -> None:
         """Close the database file."""
@@ -258,9 +288,10 @@ class Store:
 
     @contextlib.contextmanager
     def _wall(self) -> Iterator[None]:
-        """Turn what SQLite and the disk say into errors of ours."""
+        """Take turns with other threads; turn what SQLite and the disk say into errors of ours."""
         try:
-            yield
+            with self._turn:
+                yield
         except sqlite3.OperationalError as error:
             raise OutputError(
                 f"the answer store in {self.folder} cannot be used ({error}); answers kept so far are safe:"

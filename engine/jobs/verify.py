@@ -84,7 +84,9 @@ def check_for(right: str, choices: Sequence[str] | None = None) -> Check:
 
 def says(text: str, right: str) -> bool:
     """Whether a text names one of those that are right, with ';' between; of yes and no, the one said last counts."""
-    plain, allowed = _plain(text), [_plain(one) for one in right.split(";")]
+    plain, allowed = _plain(text), [one for one in map(_plain, right.split(";")) if one]
+    if not allowed:  # nothing but punctuation
+        return right.strip() in text
     if allowed[0] in ("yes", "no"):
         verdicts = re.findall(r"\b(?:yes|no)\b", plain)
         return bool(verdicts) and verdicts[-1] == allowed[0]
@@ -104,7 +106,7 @@ def _number(text: str) -> float | None:
 
 def _plain(text: str) -> str:
     """Lower case, without separators in numbers and without punctuation."""
-    return re.sub(r"[^a-z0-9.#+ ]", " ", re.sub(r"(?<=\d),(?=\d)", "", text.casefold())).strip(" .")
+    return re.sub(r"[^\w.#+ ]|_", " ", re.sub(r"(?<=\d),(?=\d)", "", text.casefold())).strip(" .")
 
 
 def _passed(answer: str, right: str) -> float:

@@ -16,6 +16,7 @@ from leeroo.serve.door import Door, door, owner
 from leeroo.serve.files import File as StoredFile
 from leeroo.serve.lines import form_of
 from leeroo.serve.objects import (
+    WRONG,
     BatchList,
     BatchObject,
     FileDeleted,
@@ -39,9 +40,11 @@ BatchId = Annotated[str, Path(max_length=64)]
 After = Annotated[str | None, Query(max_length=64)]
 Limit = Annotated[int, Query(ge=1, le=_MOST)]
 
-_WRONG = {401: "No key.", 404: "There is none of that name.", 429: "Too many requests.", 507: "The disk is full."}
 router = APIRouter(
-    responses={status: {"model": Wrong, "description": why} for status, why in {400: "Bad input.", **_WRONG}.items()}
+    responses={
+        status: {"model": Wrong, "description": why}
+        for status, why in {**WRONG, 404: "There is none of that name."}.items()
+    }
 )
 
 

@@ -17,7 +17,7 @@ from starlette.middleware import Middleware
 
 from leeroo.engine.answer import Engine
 from leeroo.engine.errors import LeerooError
-from leeroo.serve import api, files, keys, page
+from leeroo.serve import api, feedback, files, keys, page
 from leeroo.serve.database import Database
 from leeroo.serve.door import Door, Options
 from leeroo.serve.guard import Guard, Sizes, kind_of
@@ -56,6 +56,7 @@ def make_app(db: Database, engine: Engine, options: Options) -> FastAPI:
     )
     app.state.door = door
     app.include_router(api.router)
+    app.include_router(feedback.router)
     app.include_router(page.router)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _wrong)

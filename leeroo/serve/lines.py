@@ -167,7 +167,7 @@ class _Envelope(BaseModel):
 
 def _envelope(raw: bytes, number: int) -> _Envelope:
     try:
-        told = json.loads(raw, parse_constant=_no_constant)
+        told = json.loads(raw, parse_constant=no_constant)
     except (ValueError, RecursionError) as error:
         why = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise Refused("invalid_json_line", f"the line is not valid JSON: {why}", number) from error
@@ -180,7 +180,8 @@ def _envelope(raw: bytes, number: int) -> _Envelope:
         raise Refused("invalid_request", f"{where}: {why}", number, where) from error
 
 
-def _no_constant(name: str) -> Any:
+def no_constant(name: str) -> Any:
+    """For `json.loads`: refuses NaN and Infinity, which it would read."""
     raise ValueError(f"{name} is no JSON")
 
 

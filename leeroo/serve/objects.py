@@ -207,6 +207,10 @@ class Wrong(BaseModel):
     error: Problem
 
 
+# What every route may answer that is not as it should be.
+WRONG = {400: "Bad input.", 401: "No key.", 429: "Too many requests.", 507: "The disk is full."}
+
+
 class Health(BaseModel):
     """Whether the server is at work."""
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.batch.store import STORED, Measured, Store, WaveTime, release
+from leeroo.engine.batch.feedback import Feedback
+from leeroo.engine.batch.store import KEPT, STORED, Measured, Store, WaveTime, release
 from leeroo.engine.errors import OutputError, UsageError
 
 
@@ -31,7 +32,7 @@ def _rows(*names: str, answer: str = "yes") -> pa.Table:
             }
             for name in names
         ],
-        schema=STORED,
+        schema=KEPT,
     )
 
 
@@ -40,7 +41,7 @@ def test_kept_answers_are_found_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.append(_rows("a", "b"))
     found = store.look_up(_rows("b", "c").column("key"))
-    assert found.to_pylist() == _rows("b").to_pylist()
+    assert found.to_pylist() == _rows("b").select(STORED.names).to_pylist()
 
 
 def test_the_first_answer_stays(tmp_path: Path) -> None:
@@ -57,7 +58,7 @@ def test_another_process_sees_answers_at_once(tmp_path: Path) -> None:
     store.look_up(_rows("a").column("key"))
     assert not store.changed()
     code = f"from leeroo.engine.batch.store import *; import pathlib; s = Store(pathlib.Path({str(tmp_path)!r}))\n"
-    code += "s.append(pa.Table.from_pylist([{'key': b'k', 'answer': 'from afar'}], schema=STORED))"
+    code += "s.append(pa.Table.from_pylist([{'key': b'k', 'answer': 'from afar'}], schema=KEPT))"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert store.changed()
     assert store.look_up(pa.array([b"k"])).column("answer").to_pylist() == ["from afar"]
@@ -112,6 +113,21 @@ def test_a_store_of_the_third_version_goes_on(tmp_path: Path) -> None:
         db.executescript("ALTER TABLE waves DROP COLUMN memory_bytes; PRAGMA user_version = 3")
         db.execute("INSERT INTO waves VALUES ('e', 1.0, 1, 10, 10, 2.0, 4.0)")
     assert Store(tmp_path).engine("e") == Measured(5.0, 2.0, None)
+
+
+def test_a_store_of_the_fourth_version_goes_on(tmp_path: Path) -> None:
+    """It takes feedback; whose question its answers were to is not known, so that they are not judged."""
+    Store(tmp_path).close()
+    with sqlite3.connect(tmp_path / "answers.sqlite") as db:
+        for column in ("question_hash", "predicted_score"):
+            db.execute(f"ALTER TABLE answers DROP COLUMN {column}")
+        db.executescript("DROP TABLE feedback; PRAGMA user_version = 4")
+        db.execute("INSERT INTO answers (key, expert, answer) VALUES (x'61', 'small', 'old')")
+    store = Store(tmp_path)
+    assert store.look_up(pa.array([b"a"], pa.binary())).column("answer").to_pylist() == ["old"]
+    assert store.latest_answers(["q"]) == []
+    store.give([Feedback("q", "small", score=1.0)])
+    assert [(row["expert"], row["score"]) for row in store.feedback()] == [("small", 1.0)]
 
 
 def test_what_is_no_store_is_named(tmp_path: Path) -> None:

@@ -25,6 +25,11 @@ SQUARE = json.dumps({"function": "f", "cases": [[[2], 4], [[3], 9]]})
         ("It is the Netherlands.", "Holland; Netherlands", "exact", 1),
         ("It is Parisian.", "Paris", "exact", 0),
         ("Yes, or rather no.", "no", "exact", 1),
+        ("Это Санкт-Петербург.", "Москва", "exact", 0),
+        ("Это Москва.", "Москва", "exact", 1),
+        ("答案是北京市", "北京", "exact", 1),
+        ("It is Rome.", "Paris;", "exact", 0),
+        ("No idea", "?!", "exact", 0),
         (None, "no", "exact", 0),
     ],
 )

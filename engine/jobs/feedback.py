@@ -1,0 +1,257 @@
+"""Feedback at work: judge what users wrote back, keep it in the answer store, and make it outcomes to learn from.
+
+A score is taken as it is. A gold is compared with the answer by the check that its form asks for: a number by value, a
+single letter from A to J as a choice, anything else as text.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from leeroo.engine.batch.feedback import Feedback, question_hash
+from leeroo.engine.batch.store import Store
+from leeroo.engine.errors import OutputError
+from leeroo.engine.jobs.verify import Check, score
+from leeroo.engine.orchestrator.drift import Drift, drifted
+from leeroo.engine.pool import Pool
+from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
+
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_OUTCOMES = pa.schema([*OUTCOMES, pa.field("latency_ms", pa.float64()), pa.field("judged_by", pa.string())])
+_SHOWN = 60
+
+
+def check_for(gold: str) -> Check:
+    """How an answer is compared with what would have been right."""
+    gold = gold.strip()
+    if _NUMBER.fullmatch(gold):
+        return "numeric"
+    return "choice" if re.fullmatch("[A-J]", gold) else "exact"
+
+
+def complete(
+    store: Store, rows: Sequence[Feedback], experts: Iterable[str] | None = None
+) -> tuple[list[Feedback], list[tuple[int, str]]]:
+    """Fill in what the store knows: who gave an answer, what an expert answered, and what had been expected of it.
+
+    Where no expert is named, the one meant is who gave that answer; without an answer, who answered last; with gold
+    alone, everyone.
+
+    Args:
+        store: Has the answers.
+        rows: As users give them.
+        experts: Those that may be named; None for any.
+
+    Returns:
+        What can be kept, and of each row that cannot its position and the reason.
+
+    """
+    known = None if experts is None else set(experts)
+    said: dict[bytes, list[dict[str, Any]]] = {}
+    for answer in store.latest_answers({row.question for row in rows if row.question}):
+        said.setdefault(answer["question_hash"], []).append(answer)
+    kept: list[Feedback] = []
+    complaints = []
+    for at, row in enumerate(rows):
+        wrong = _wrong(row, known)
+        if wrong is None:
+            found = _completed(row, said.get(question_hash(row.question), []))
+            wrong = found if isinstance(found, str) else None
+            kept += [] if isinstance(found, str) else found
+        if wrong is not None:
+            complaints.append((at, wrong))
+    return kept, complaints
+
+
+def give(store: Store, rows: Sequence[Feedback], experts: Iterable[str] | None = None) -> list[tuple[int, str]]:
+    """Keep feedback: all that can be kept is.
+
+    Args:
+        store, rows, experts: As for `complete`.
+
+    Returns:
+        Of each row that cannot be kept its position and the reason.
+
+    """
+    kept, complaints = complete(store, rows, experts)
+    store.give(kept)
+    return complaints
+
+
+def judged(store: Store) -> list[dict[str, Any]]:
+    """All feedback as outcomes, in the order in which the answers were given.
+
+    Each has question, expert, answer, score, gold, `judged_by` ('user', or the name of the check that compared the
+    answer with the gold), predicted_score, prompt_tokens, completion_tokens, cost_usd, latency_ms, and as seconds of
+    the epoch `answered` and `at`, when the feedback was given; None where something is not known.
+    """
+    rows = store.feedback()
+    for row in rows:
+        row["judged_by"] = "user"
+        if row["score"] is None:
+            row["judged_by"] = check_for(row["gold"])
+            row["score"] = score(row["answer"], row["gold"], row["judged_by"])
+    return rows
+
+
+def summary(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
+    """How many outcomes there are of each expert, by name, and their mean score, from rows as `judged` gives them."""
+    return {name: (len(its), float(np.mean([row["score"] for row in its]))) for name, its in _by_expert(rows)}
+
+
+def drifts(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Drift, date]]:
+    """The experts that have drifted, by name, and since when, as rows (`judged`) tell that have a prediction."""
+    found = {}
+    for name, its in _by_expert(row for row in rows if row["predicted_score"] is not None):
+        drift = drifted([row["predicted_score"] for row in its], [row["score"] for row in its])
+        if drift is not None:
+            found[name] = drift, datetime.fromtimestamp(its[drift.since]["answered"], UTC).date()
+    return found
+
+
+def warnings(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """A line for people about each expert that has drifted, from rows as `judged` gives them."""
+    return [
+        f"expert {name}: answers come out {abs(drift.shift):.2f} {'below' if drift.shift < 0 else 'above'} what the "
+        f"router expects since {day} (n={drift.n}): ask it anew or retrain"
+        for name, (drift, day) in drifts(rows).items()
+    ]
+
+
+def _by_expert(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    of: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        of.setdefault(row["expert"], []).append(row)
+    return sorted(of.items())
+
+
+def export_feedback(store: Store | Path, pool: Pool | None, folder: Path) -> int:
+    """Write feedback as a data folder that `train` learns from: all of it is seen at once, or what was there stays.
+
+    Outcomes have the columns `latency_ms` and `judged_by` besides ('user', or the check that compared with the gold).
+
+    Args:
+        store: The answer store, or its folder.
+        pool: Its experts' outcomes are written, and their prices; None for all outcomes and no prices.
+        folder: A data folder that was there is replaced.
+
+    Returns:
+        The number of outcomes; there may be none.
+
+    Raises:
+        OutputError: it cannot be written there, or something that is no data folder is in the way.
+        OutputError, UsageError: the store cannot be used.
+
+    """
+    if isinstance(store, Path):
+        opened = Store(store)
+        try:
+            return export_feedback(opened, pool, folder)
+        finally:
+            opened.close()
+    rows = [row for row in judged(store) if pool is None or row["expert"] in pool.names]
+    _write(folder, _tables(rows, pool))
+    return len(rows)
+
+
+def _wrong(row: Feedback, experts: set[str] | None) -> str | None:
+    """What cannot be about a row, whatever the store knows."""
+    about = _short(row.question)
+    if not row.question or not row.question.strip():
+        return "there is no question"
+    if row.score is None and (row.gold is None or not row.gold.strip()):
+        return f"{about} has neither a score nor a gold answer: give one of them"
+    if row.score is not None and not 0 <= row.score <= 1:
+        return f"the score of {about} is {row.score:g}: scale scores to the range from 0 to 1"
+    if row.expert is not None and experts is not None and row.expert not in experts:
+        return f"no expert is called {row.expert!r}; those that can be judged are: {', '.join(sorted(experts))}"
+    return None
+
+
+def _completed(row: Feedback, said: list[dict[str, Any]]) -> list[Feedback] | str:
+    """What a row comes to, by the latest answers to its question; or why it comes to nothing."""
+    about = _short(row.question)
+    if row.expert is not None:
+        own = next((answer for answer in said if answer["expert"] == row.expert), None)
+        if own is None and row.answer is None and row.score is None:
+            return f"{row.expert} has not answered {about} here: give its answer too, to be compared with the gold one"
+        return [_filled(row, own)]
+    if row.answer is not None:
+        those = [answer for answer in said if answer["answer"] == row.answer]
+        return [_filled(row, own) for own in those] or f"nobody is known to have given that answer to {about}: {_NAME}"
+    if not said:
+        return f"nobody is known to have answered {about}: {_NAME} and give its answer"
+    if row.score is None:
+        return [row]
+    return [_filled(row, max(said, key=lambda answer: answer["created"]))]
+
+
+_NAME = "name the expert"
+
+
+def _filled(row: Feedback, own: Mapping[str, Any] | None) -> Feedback:
+    """A row with what an answer in the store tells, where it says nothing itself."""
+    if own is None:
+        return row
+    same = row.answer is None or row.answer == own["answer"]
+    return row._replace(
+        expert=own["expert"],
+        answer=own["answer"] if row.answer is None else row.answer,
+        predicted_score=own["predicted_score"] if row.predicted_score is None and same else row.predicted_score,
+    )
+
+
+def _short(question: str | None) -> str:
+    text = " ".join((question or "").split())
+    return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
+
+
+def _tables(rows: list[dict[str, Any]], pool: Pool | None) -> dict[str, pa.Table]:
+    """The tables of a data folder, by name."""
+    queries: dict[str, dict[str, Any]] = {}
+    outcomes = []
+    for row in rows:
+        name = question_hash(row["question"]).hex()
+        shared = {"query_id": name, "dataset": "feedback", "split": "train", "answer": row["gold"]}
+        queries[name] = {**shared, "question": row["question"], "prompt": row["question"]}
+        outcomes.append({**row, "query_id": name, "response": row["answer"]})
+    tables = {
+        "queries": pa.Table.from_pylist(list(queries.values()), schema=QUERIES),
+        "outcomes": pa.Table.from_pylist(outcomes, schema=_OUTCOMES),
+    }
+    if pool is not None:
+        tables["experts"] = pa.Table.from_pylist([_facts(pool, name) for name in pool.names], schema=EXPERTS)
+    return tables
+
+
+def _facts(pool: Pool, name: str) -> dict[str, Any]:
+    expert = pool[name]
+    prices = {"usd_per_m_input": expert.usd_per_m_input, "usd_per_m_output": expert.usd_per_m_output}
+    return {"expert": name, "model": expert.model, "license_open": expert.location == "local", **prices}
+
+
+def _write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not empty and not (folder / "outcomes.parquet").is_file():
+        raise OutputError(f"{folder} exists and is no data folder: name another for the feedback")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+            fresh = Path(beside) / "fresh"
+            fresh.mkdir()
+            for name, table in tables.items():
+                pq.write_table(table, fresh / f"{name}.parquet", compression="zstd")
+            if folder.exists():
+                folder.rename(Path(beside) / "old")
+            fresh.rename(folder)
+    except OSError as error:
+        raise OutputError(f"the feedback cannot be written to {folder}: {error.strerror or error}") from error

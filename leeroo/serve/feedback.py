@@ -1,0 +1,223 @@
+"""Feedback over HTTP: what users make of answers, one JSON object, a list of them, or JSON lines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from leeroo.engine.batch import feedback as kept
+from leeroo.engine.jobs.feedback import give, judged, summary
+from leeroo.serve import batches, files
+from leeroo.serve.batches import Batch
+from leeroo.serve.bodies import asked_by, first_mistake
+from leeroo.serve.database import Database
+from leeroo.serve.door import Door, door, owner
+from leeroo.serve.lines import no_constant
+from leeroo.serve.objects import WRONG, Wrong
+
+# So many errors are told.
+_ERRORS = 100
+
+
+class Feedback(BaseModel):
+    """What one user says of the answer to one question."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    question: str | None = Field(default=None, min_length=1, description="As it was asked.")
+    custom_id: str | None = Field(default=None, min_length=1, max_length=512, description="Of a line, in its place.")
+    batch_id: str | None = Field(default=None, max_length=64, description="The batch of that line.")
+    expert: str | None = Field(default=None, description="Who answered; whoever did without.")
+    answer: str | None = Field(default=None, description="What is judged; the latest answer without.")
+    score: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
+    gold: str | int | float | None = Field(
+        default=None, description="What would have been right, in the place of a score."
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Feedback:
+        if (self.question is None) == (self.custom_id is None) or (self.custom_id is None) != (self.batch_id is None):
+            raise ValueError("name the question, or a line by custom_id and batch_id")
+        if self.score is None and self.gold is None:
+            raise ValueError("give a score or what would have been right (gold)")
+        return self
+
+
+class FeedbackError(BaseModel):
+    """Why one of several could not be kept."""
+
+    line: int
+    message: str
+
+
+class FeedbackKept(BaseModel):
+    """What became of feedback."""
+
+    object: str = "feedback"
+    kept: int
+    failed: int
+    errors: list[FeedbackError] = Field(description=f"Of the first {_ERRORS} that failed; lines count from 1.")
+
+
+class ExpertFeedback(BaseModel):
+    """What users make of an expert."""
+
+    expert: str
+    feedback: int
+    mean_score: float
+
+
+class FeedbackSummary(BaseModel):
+    """What users make of all experts that they spoke of."""
+
+    object: str = "list"
+    data: list[ExpertFeedback]
+
+
+router = APIRouter(responses={status: {"model": Wrong, "description": why} for status, why in WRONG.items()})
+
+
+async def _content(request: Request) -> bytes:
+    return await request.body()
+
+
+_ONE = Feedback.model_json_schema()
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {"schema": {"anyOf": [_ONE, {"type": "array", "items": _ONE, "minItems": 1}]}},
+            "application/jsonl": {"schema": {"type": "string"}},
+        },
+    }
+}
+
+
+@router.post("/v1/feedback", openapi_extra=_BODY)
+def give_feedback(
+    who: Annotated[str, Depends(owner)],
+    here: Annotated[Door, Depends(door)],
+    content: Annotated[bytes, Depends(_content)],
+) -> FeedbackKept:
+    """Keep what users make of answers: one object, a list of them, or JSON lines. One that is wrong costs no other."""
+    numbers, rows, wrong = [], [], []
+    lines = _Lines(here, who)
+    for number, told in _read(content):
+        try:
+            rows.append(lines.feedback(told))
+            numbers.append(number)
+        except ValueError as error:
+            wrong.append((number, str(error)))
+    complaints = give(here.engine.store, rows, here.engine.pool.names)
+    wrong = sorted(wrong + [(numbers[at], why) for at, why in complaints])
+    kept = len(rows) - len(complaints)
+    if not kept:
+        more = f" ({len(wrong):,} are wrong)" if len(wrong) > 1 else ""
+        raise HTTPException(400, f"line {wrong[0][0]}: {wrong[0][1]}{more}" if wrong else "there is no feedback")
+    errors = [FeedbackError(line=number, message=why) for number, why in wrong[:_ERRORS]]
+    return FeedbackKept(kept=kept, failed=len(wrong), errors=errors)
+
+
+@router.get("/v1/feedback")
+def feedback_summary(who: Annotated[str, Depends(owner)], here: Annotated[Door, Depends(door)]) -> FeedbackSummary:
+    """How many outcomes there are of each expert, of all keys together, and their mean score."""
+    del who
+    told = summary(judged(here.engine.store))
+    return FeedbackSummary(
+        data=[ExpertFeedback(expert=name, feedback=n, mean_score=mean) for name, (n, mean) in told.items()]
+    )
+
+
+def _read(content: bytes) -> Iterator[tuple[int, Any]]:
+    """The values in a body with their numbers, from 1; in the place of what cannot be read, the reason (ValueError)."""
+    whole = _json(content)
+    if not isinstance(whole, ValueError):
+        yield from enumerate(whole if isinstance(whole, list) else [whole], start=1)
+        return
+    for number, line in enumerate(content.splitlines(), start=1):
+        if line.strip():
+            yield number, _json(line)
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return json.loads(text, parse_constant=no_constant)
+    except json.JSONDecodeError as error:
+        return ValueError(f"not valid JSON: {error.msg} at column {error.colno}")
+    except (ValueError, RecursionError) as error:
+        return ValueError(f"not valid JSON: {error}")
+
+
+class _Lines:
+    """What was asked and answered under a custom_id, in the batches of one key."""
+
+    def __init__(self, here: Door, who: str) -> None:
+        self._here, self._who = here, who
+        self._batches: dict[str, dict[str, kept.Feedback]] = {}
+
+    def feedback(self, told: Any) -> kept.Feedback:
+        """A value as feedback.
+
+        Raises:
+            ValueError: it is none; the message says where and why.
+
+        """
+        if isinstance(told, ValueError):
+            raise told
+        if not isinstance(told, dict):
+            raise ValueError("not a JSON object")
+        try:
+            given = Feedback.model_validate(told)
+        except ValidationError as error:
+            where, why = first_mistake(error)
+            raise ValueError(f"{where}: {why.removeprefix('Value error, ')}") from error
+        gold = None if given.gold is None else str(given.gold)
+        own = kept.Feedback(given.question or "", given.expert, given.answer, given.score, gold)
+        if given.custom_id is None or given.batch_id is None:
+            return own
+        line = self._of(given.batch_id).get(given.custom_id)
+        if line is None:
+            raise ValueError(f"{given.batch_id} has no answer under the custom_id {given.custom_id!r}")
+        if given.expert not in (None, line.expert):
+            return own._replace(question=line.question)
+        return own._replace(question=line.question, expert=line.expert, answer=given.answer or line.answer)
+
+    def _of(self, batch_id: str) -> dict[str, kept.Feedback]:
+        if batch_id not in self._batches:
+            batch = batches.get(self._here.db, self._who, batch_id)
+            if batch is None:
+                raise ValueError(f"there is no batch {batch_id!r}")
+            self._batches[batch_id] = dict(_answered(self._here.db, batch))
+        return self._batches[batch_id]
+
+
+def _answered(db: Database, batch: Batch) -> Iterator[tuple[str, kept.Feedback]]:
+    """Question, expert and answer of a batch's lines, by custom_id.
+
+    Raises:
+        ValueError: there are none, or no longer.
+
+    """
+    if batch.form != "jsonl":
+        raise ValueError(f"the lines of {batch.id} have no custom_id: name questions")
+    if batch.output_file_id is None:
+        raise ValueError(f"{batch.id} is {batch.status} and has no output file")
+    try:
+        with (
+            files.path_of(db, batch.input_file_id).open("rb") as asked,
+            files.path_of(db, batch.output_file_id).open("rb") as told,
+        ):
+            results = {line["custom_id"]: line["response"]["body"] for line in map(json.loads, told)}
+            for line in map(json.loads, filter(bytes.strip, asked)):
+                body = results.get(line["custom_id"])
+                if body is not None:
+                    said = body["choices"][0]
+                    answer = said["message"]["content"] if "message" in said else said["text"]
+                    question = asked_by(batch.endpoint, line["body"]).question or ""
+                    yield line["custom_id"], kept.Feedback(question, body["model"], answer)
+    except FileNotFoundError as error:
+        raise ValueError(f"the files of {batch.id} were deleted: name questions") from error

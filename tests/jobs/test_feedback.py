@@ -1,0 +1,166 @@
+"""Feedback: judged, kept, replaced, and written as outcomes that a router learns from."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.batch.feedback import Feedback
+from leeroo.engine.batch.store import Store
+from leeroo.engine.errors import OutputError
+from leeroo.engine.jobs.feedback import check_for, drifts, export_feedback, give, judged, summary, warnings
+from leeroo.engine.orchestrator.outcomes import read_outcomes, read_prices
+from leeroo.engine.pool import load_pool
+
+Ask = Callable[..., None]
+Q = "What is {0} plus {0}?"
+
+
+@pytest.fixture
+def ask(engine: Engine, questions: Callable[..., pa.RecordBatchReader]) -> Ask:
+    """Have an expert answer recorded questions."""
+
+    def make(expert: str, *numbers: int) -> None:
+        reader = questions(*(Q.format(i) for i in numbers))
+        engine.answer(reader, Criteria(expert=expert)).read_all()
+
+    return make
+
+
+def _told(store: Store) -> list[tuple[object, ...]]:
+    return sorted((r["question"], r["expert"], r["answer"], r["score"], r["judged_by"]) for r in judged(store))
+
+
+@pytest.mark.parametrize(
+    ("gold", "check"),
+    [
+        ("12", "numeric"),
+        (" -1,234.5e3 ", "numeric"),
+        ("B", "choice"),
+        ("K", "exact"),
+        ("AB", "exact"),
+        ("12 m", "exact"),
+    ],
+)
+def test_the_form_of_a_gold_says_how_it_is_compared(gold: str, check: str) -> None:
+    """Numbers by value, single letters as choices, the rest as text."""
+    assert check_for(gold) == check
+
+
+def test_who_is_meant(engine: Engine, ask: Ask) -> None:
+    """Without an expert it is who gave that answer, else who answered last; without an answer, that expert's."""
+    ask("large", 1)
+    ask("small", 1)
+    rows = [Feedback(Q.format(1), score=0.5), Feedback(Q.format(1), answer="large says 2", score=0.25)]
+    assert give(engine.store, rows) == []
+    assert _told(engine.store) == [
+        (Q.format(1), "large", "large says 2", 0.25, "user"),
+        (Q.format(1), "small", "small says 2", 0.5, "user"),
+    ]
+
+
+def test_what_was_paid_comes_with_the_outcome(engine: Engine, ask: Ask) -> None:
+    """Tokens and cost are those that the store has recorded for the answer."""
+    ask("small", 1)
+    give(engine.store, [Feedback(Q.format(1), gold="2")])
+    [row] = judged(engine.store)
+    assert (row["prompt_tokens"], row["completion_tokens"], row["cost_usd"]) == (10, 5, pytest.approx(15e-5))
+
+
+def test_given_again_it_is_replaced(engine: Engine, ask: Ask) -> None:
+    """A score by a score, a gold by a gold; a gold does not unsay a score."""
+    ask("small", 1, 2)
+    for gold in ("5", "2"):
+        give(engine.store, [Feedback(Q.format(1), gold=gold)])
+    for score in (0.1, 0.9):
+        give(engine.store, [Feedback(Q.format(2), "small", score=score)])
+    give(engine.store, [Feedback(Q.format(2), gold="5")])
+    assert [row[3:] for row in _told(engine.store)] == [(1.0, "numeric"), (0.9, "user")]
+
+
+def test_a_later_answer_does_not_take_over_a_score(engine: Engine, ask: Ask) -> None:
+    """What was judged stays beside its score."""
+    give(engine.store, [Feedback(Q.format(1), "small", "three", 0.0)])
+    ask("small", 1)
+    assert _told(engine.store) == [(Q.format(1), "small", "three", 0.0, "user")]
+
+
+def test_one_bad_row_costs_no_other(engine: Engine, ask: Ask) -> None:
+    """Each is told by its position."""
+    ask("small", 1)
+    rows = [Feedback(Q.format(1), gold="2"), Feedback("never asked", gold="2"), Feedback(Q.format(1), "small", score=2)]
+    assert [at for at, _ in give(engine.store, rows, ["small"])] == [1, 2]
+    assert len(judged(engine.store)) == 1
+
+
+def test_a_folder_to_learn_from(engine: Engine, ask: Ask, tmp_path: Path, pool_file: Path) -> None:
+    """Outcomes with who judged them, prices of the pool; written again it is replaced, other folders are left alone."""
+    ask("small", *range(12))
+    ask("large", *range(6))
+    give(engine.store, [Feedback(Q.format(i), gold=str(2 * i + (i > 8))) for i in range(12)])
+    give(engine.store, [Feedback("What else?", "retired", score=1.0)])
+    folder = tmp_path / "learned"
+    for _ in range(2):
+        assert export_feedback(engine.store.folder, load_pool(pool_file), folder) == 18
+    outcomes = read_outcomes([folder])
+    assert outcomes.experts == ("large", "small")
+    assert np.nansum(outcomes.scores, axis=0).tolist() == [6, 9]
+    assert np.nanmean(outcomes.cost_usd, axis=0) == pytest.approx([15e-4, 15e-5])
+    assert read_prices([folder], outcomes.experts).tolist() == [[100, 10], [100, 10]]
+    assert set(pq.read_table(folder / "outcomes.parquet").column("judged_by").to_pylist()) == {"numeric"}
+    assert export_feedback(engine.store, None, folder) == 19  # of any expert
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").touch()
+    with pytest.raises(OutputError, match="is no data folder"):
+        export_feedback(engine.store, None, mine)
+    assert [file.name for file in mine.iterdir()] == ["notes.txt"]
+
+
+def test_drift_is_told_of_the_expert_that_drifts(tmp_path: Path) -> None:
+    """By how much, since when, and of how many; not of one that does as expected."""
+    store = Store(tmp_path)
+    for part, right in (("before", 0.7), ("after", 0.2)):
+        rows = [
+            Feedback(f"{part} {i}", expert, score=float(i % 10 < 10 * share), predicted_score=0.7)
+            for i in range(60)
+            for expert, share in (("steady", 0.7), ("drifting", right))
+        ]
+        give(store, rows)
+    assert summary(judged(store)) == {"drifting": (120, pytest.approx(0.45)), "steady": (120, pytest.approx(0.7))}
+    [(name, (drift, _))] = drifts(judged(store)).items()
+    assert (name, drift.shift, drift.n) == ("drifting", pytest.approx(-0.5, abs=0.05), pytest.approx(60, abs=8))
+    [line] = warnings(judged(store))
+    assert line.startswith("expert drifting: answers come out 0.5")
+    assert "below what the router expects since 20" in line
+
+
+def _give_for_ever(folder: Path, told: str) -> None:
+    store = Store(folder)
+    for i in range(1_000_000):
+        store.give(Feedback(f"{i} of {j}", "small", score=1.0) for j in range(50))
+        Path(told).write_text(str(i + 1))
+
+
+def test_a_killed_giver_leaves_whole_statements(tmp_path: Path) -> None:
+    """Of what was given at once all is there or nothing, and nothing that was told to be kept is lost."""
+    told = tmp_path / "told"
+    process = multiprocessing.get_context("spawn").Process(target=_give_for_ever, args=(tmp_path / "store", str(told)))
+    process.start()
+    while not told.exists() or int(told.read_text() or 0) < 20:
+        assert process.is_alive()
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    kept = len(judged(Store(tmp_path / "store")))
+    assert kept % 50 == 0
+    assert kept >= 50 * int(told.read_text() or 0)

@@ -1,0 +1,53 @@
+"""Drift of one expert: found when it is there, with where it began, and hardly ever when it is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from leeroo.engine.orchestrator.drift import LEAST, drifted
+
+
+def _history(seed: int, *parts: tuple[int, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and scores of parts: so many outcomes, predicted, and the share that comes out right."""
+    draw = np.random.default_rng(seed)
+    predicted = np.concatenate([np.full(n, p) for n, p, _ in parts])
+    right = np.concatenate([draw.random(n) < share for n, _, share in parts])
+    return predicted, right.astype(float)
+
+
+def test_a_fall_is_found_with_its_beginning() -> None:
+    """In almost every history, near where it happened, and by how much."""
+    found = [drifted(*_history(seed, (200, 0.8, 0.8), (60, 0.8, 0.4))) for seed in range(50)]
+    told = [drift for drift in found if drift is not None]
+    assert len(told) >= 47
+    assert np.median([drift.since for drift in told]) == pytest.approx(200, abs=5)
+    assert np.median([drift.shift for drift in told]) == pytest.approx(-0.4, abs=0.08)
+    assert all(drift.n == 260 - drift.since and drift.z < 0 for drift in told)
+
+
+def test_a_rise_is_found_too() -> None:
+    """An expert that has become better should be learned anew as well."""
+    drift = drifted(*_history(1, (200, 0.4, 0.4), (80, 0.4, 0.9)))
+    assert drift is not None
+    assert drift.shift > 0.3
+
+
+def test_chance_is_no_drift() -> None:
+    """Hardly any history without a change has one."""
+    found = [drifted(*_history(seed, (300, 0.7, 0.7))) for seed in range(200)]
+    assert sum(drift is not None for drift in found) <= 4
+
+
+def test_a_router_that_was_wrong_all_along_is_no_drift() -> None:
+    """Nor are outcomes that come back to what is predicted, as after learning anew."""
+    assert drifted(*_history(2, (300, 0.9, 0.5))) is None
+    assert drifted(*_history(3, (150, 0.9, 0.4), (150, 0.4, 0.4))) is None
+
+
+def test_too_little_to_tell() -> None:
+    """With fewer outcomes on a side than tell a mean, nothing is said, however clear they look."""
+    assert drifted([], []) is None
+    assert drifted([1.0] * 100 + [1.0] * (LEAST - 5), [1.0] * 100 + [0.0] * (LEAST - 5)) is not None
+    assert drifted([1.0] * (2 * LEAST - 1), [1.0] * LEAST + [0.0] * (LEAST - 1)) is None
+    assert drifted([0.5] * 200, [0.5] * 200) is None

@@ -1,0 +1,117 @@
+"""POST and GET /v1/feedback: what users make of answers reaches the store, one bad line costs no other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from leeroo.engine.batch.store import Store
+from leeroo.engine.jobs.feedback import judged
+from tests.serve.talk import Serve, Server, chat, jsonl, submit, wait
+
+
+@pytest.fixture
+def server(serve: Serve, api_pool: None) -> Server:
+    """A server over two experts."""
+    del api_pool
+    return serve()
+
+
+@pytest.fixture(scope="module")
+def unasked(idle: Callable[..., Server]) -> Server:
+    """A server that has answered nothing."""
+    return idle()
+
+
+def _post(server: Server, body: Any, **headers: str) -> httpx.Response:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return httpx.post(f"{server.url}/v1/feedback", content=content, headers=headers)
+
+
+def _kept(server: Server) -> list[tuple[Any, ...]]:
+    store = Store(server.place / "store")
+    try:
+        return sorted((r["question"], r["expert"], r["answer"], r["score"], r["judged_by"]) for r in judged(store))
+    finally:
+        store.close()
+
+
+def test_a_batch_is_judged_line_by_line(server: Server) -> None:
+    """By question or by custom_id and batch_id; a gold one is compared with what the expert answered."""
+    client = server.client()
+    batch = wait(client, submit(client, jsonl([chat("a", "one", "small"), chat("b", "two 2", "large")])).id)
+    lines = [
+        {"custom_id": "a", "batch_id": batch.id, "score": 0.25},
+        {"custom_id": "b", "batch_id": batch.id, "gold": 2},
+    ]
+    told = _post(server, jsonl(lines))
+    assert (told.status_code, told.json()) == (200, {"object": "feedback", "kept": 2, "failed": 0, "errors": []})
+    assert _kept(server) == [
+        ("one", "small", "echo: one", 0.25, "user"),
+        ("two 2", "large", "echo: two 2", 1, "numeric"),
+    ]
+    # Given again by question alone, it replaces what was there.
+    assert _post(server, {"question": "one", "score": 1}).json()["kept"] == 1
+    assert httpx.get(f"{server.url}/v1/feedback").json() == {
+        "object": "list",
+        "data": [
+            {"expert": "large", "feedback": 1, "mean_score": 1.0},
+            {"expert": "small", "feedback": 1, "mean_score": 1.0},
+        ],
+    }
+
+
+def test_a_wrong_line_costs_no_other(server: Server) -> None:
+    """Each is told with its line; where nothing can be kept, the first is."""
+    good = {"question": "q", "expert": "small", "score": 1}
+    lines = [b'{"question": ', json.dumps(good).encode(), b"", b"[1]", json.dumps({**good, "score": 1.5}).encode()]
+    told = _post(server, b"\n".join(lines)).json()
+    assert (told["kept"], told["failed"]) == (1, 3)
+    assert [(e["line"], e["message"].split(":")[0]) for e in told["errors"]] == [
+        (1, "not valid JSON"),
+        (4, "not a JSON object"),
+        (5, "score"),
+    ]
+    assert _kept(server) == [("q", "small", None, 1, "user")]
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "there is no feedback"),
+        (b"\xff", "not valid JSON"),
+        ([], "there is no feedback"),
+        ({"question": "q", "expert": "one"}, "give a score or what would have been right"),
+        ({"question": "q", "expert": "one", "score": True}, "score:"),
+        ({"question": "q", "expert": "medium", "score": 1}, "no expert is called 'medium'"),
+        ({"question": "q", "score": 1}, "nobody is known to have answered 'q'"),
+        ({"score": 1}, "name the question, or a line by custom_id and batch_id"),
+        ({"custom_id": "a", "score": 1}, "name the question, or a line by custom_id and batch_id"),
+        ({"custom_id": "a", "batch_id": "batch_0", "score": 1}, "there is no batch 'batch_0'"),
+        ({"question": "q", "expert": "one", "score": 1, "stars": 5}, "stars: is not supported here"),
+        (b'{"question": "\\ud800", "expert": "one", "score": 1}', "question:"),
+    ],
+)
+def test_what_cannot_be_kept_is_named(unasked: Server, body: Any, reason: str) -> None:
+    """One clear reason, and status 400."""
+    told = _post(unasked, body)
+    assert told.status_code == 400
+    assert reason in told.json()["error"]["message"]
+
+
+def test_batches_of_others_are_not_there(serve: Serve, api_pool: None) -> None:
+    """Who has another key cannot judge, or find out about, a batch by its custom_ids; without a key nothing goes."""
+    del api_pool
+    server = serve(start=False)
+    mine, other = server.key("mine"), server.key("other")
+    server.start()
+    batch = wait(server.client(mine), submit(server.client(mine), jsonl([chat("a", "one")])).id)
+    line = {"custom_id": "a", "batch_id": batch.id, "score": 1}
+    assert _post(server, line).status_code == 401
+    told = _post(server, line, authorization=f"Bearer {other}")
+    assert (told.status_code, told.json()["error"]["message"]) == (400, f"line 1: there is no batch {batch.id!r}")
+    assert _post(server, line, authorization=f"Bearer {mine}").json()["kept"] == 1

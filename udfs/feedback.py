@@ -1,0 +1,121 @@
+"""INSERT INTO leeroo_feedback: what users write back of answers goes into the answer store.
+
+DuckDB tells us of rows that are written through a check of the table's, which is a function of ours. It is asked before
+a row is there, so what it is shown is held until the statement has succeeded, and in a transaction until that has. That
+takes someone who says where they end: `Statement` and `Connection`. To others it is kept at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from leeroo.engine.answer import Engine
+from leeroo.engine.batch.feedback import Feedback
+from leeroo.engine.errors import InputError
+from leeroo.engine.jobs.feedback import complete, judged
+
+TABLE = "leeroo_feedback"
+COLUMNS = ("question", "expert", "answer", "score", "gold")
+ROW = pa.struct(
+    [
+        *(pa.field(name, pa.string()) for name in ("question", "expert", "answer")),
+        pa.field("score", pa.float64()),
+        *(pa.field(name, pa.string()) for name in ("gold", "judged_by")),
+        pa.field("predicted_score", pa.float64()),
+        pa.field("at", pa.timestamp("us", "UTC")),
+    ]
+)
+
+
+class Given:
+    """The feedback that is written on one connection."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._held: list[Feedback] | None = None  # of a statement under way
+        self._pending: list[Feedback] = []  # of a transaction under way
+        self._rehearses = False
+
+    def check(self, *columns: pa.Array) -> pa.Array:
+        """Take in rows (`COLUMNS`) that are about to be written; true for each.
+
+        Raises:
+            InputError: one of them cannot be kept.
+
+        """
+        n = len(columns[0])
+        if not self._rehearses:
+            told = (dict(zip(COLUMNS, row, strict=True)) for row in zip(*(c.to_pylist() for c in columns), strict=True))
+            rows = [Feedback(**{**row, "question": row["question"] or ""}) for row in told]
+            kept, complaints = complete(self._engine.store, rows, self._engine.pool.names)
+            if complaints:
+                raise InputError(f"{TABLE}: {complaints[0][1]}")
+            if self._held is None:
+                self._engine.store.give(kept)
+            else:
+                self._held += kept
+        return pa.array([True] * n)
+
+    @contextlib.contextmanager
+    def rehearsed(self) -> Iterator[None]:
+        """What is written in here will be taken back."""
+        self._rehearses = True
+        try:
+            yield
+        finally:
+            self._rehearses = False
+
+    @contextlib.contextmanager
+    def written(self, *, in_transaction: bool) -> Iterator[None]:
+        """A statement is run in here; what it writes counts when it succeeds, or with the transaction it is in."""
+        held: list[Feedback] = []
+        self._held = held
+        try:
+            yield
+        finally:
+            self._held = None
+        self._pending += held
+        if not in_transaction:
+            self._keep()
+
+    @contextlib.contextmanager
+    def ended(self, con: duckdb.DuckDBPyConnection, *, rolled_back: bool) -> Iterator[None]:
+        """In here a transaction may end: with it, what was written in it is kept or forgotten."""
+        succeeded = False
+        try:
+            yield
+            succeeded = not rolled_back
+        finally:
+            if self._pending and not in_transaction(con):
+                if not succeeded:
+                    self._pending = []
+                self._keep()
+
+    def _keep(self) -> None:
+        pending, self._pending = self._pending, []
+        if pending:
+            self._engine.store.give(pending)
+
+
+def in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
+    """Whether the user has begun a transaction; outside of one, every statement has a number of its own."""
+    query = "SELECT txid_current()"
+    try:
+        return con.execute(query).fetchall() == con.execute(query).fetchall()
+    except duckdb.TransactionException:
+        return True
+
+
+def rows(engine: Engine) -> list[dict[str, Any]]:
+    """All feedback in the store as `ROW`."""
+    names = [field.name for field in ROW]
+    return [
+        {name: row[name] for name in names} | {"at": datetime.fromtimestamp(row["at"], UTC)}
+        for row in judged(engine.store)
+    ]
