@@ -6,7 +6,6 @@ single letter from A to J as a choice, anything else as text.
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -20,22 +19,13 @@ import pyarrow.parquet as pq
 from leeroo.engine.batch.feedback import Feedback, question_hash
 from leeroo.engine.batch.store import Store
 from leeroo.engine.errors import OutputError
-from leeroo.engine.jobs.verify import Check, score
+from leeroo.engine.jobs.verify import check_for, score
 from leeroo.engine.orchestrator.drift import Drift, drifted
-from leeroo.engine.pool import Pool
+from leeroo.engine.pool import Expert, Pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
 
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _OUTCOMES = pa.schema([*OUTCOMES, pa.field("latency_ms", pa.float64()), pa.field("judged_by", pa.string())])
 _SHOWN = 60
-
-
-def check_for(gold: str) -> Check:
-    """How an answer is compared with what would have been right."""
-    gold = gold.strip()
-    if _NUMBER.fullmatch(gold):
-        return "numeric"
-    return "choice" if re.fullmatch("[A-J]", gold) else "exact"
 
 
 def complete(
@@ -163,6 +153,21 @@ def export_feedback(store: Store | Path, pool: Pool | None, folder: Path) -> int
     return len(rows)
 
 
+def experts_table(experts: Iterable[Expert]) -> pa.Table:
+    """Experts as a data folder has them, a table of `EXPERTS`."""
+    rows = [
+        {
+            "expert": e.name,
+            "model": e.model,
+            "license_open": e.location == "local",
+            "usd_per_m_input": e.usd_per_m_input,
+            "usd_per_m_output": e.usd_per_m_output,
+        }
+        for e in experts
+    ]
+    return pa.Table.from_pylist(rows, schema=EXPERTS)
+
+
 def _wrong(row: Feedback, experts: set[str] | None) -> str | None:
     """What cannot be about a row, whatever the store knows."""
     about = _short(row.question)
@@ -229,14 +234,8 @@ def _tables(rows: list[dict[str, Any]], pool: Pool | None) -> dict[str, pa.Table
         "outcomes": pa.Table.from_pylist(outcomes, schema=_OUTCOMES),
     }
     if pool is not None:
-        tables["experts"] = pa.Table.from_pylist([_facts(pool, name) for name in pool.names], schema=EXPERTS)
+        tables["experts"] = experts_table(pool.experts)
     return tables
-
-
-def _facts(pool: Pool, name: str) -> dict[str, Any]:
-    expert = pool[name]
-    prices = {"usd_per_m_input": expert.usd_per_m_input, "usd_per_m_output": expert.usd_per_m_output}
-    return {"expert": name, "model": expert.model, "license_open": expert.location == "local", **prices}
 
 
 def _write(folder: Path, tables: Mapping[str, pa.Table]) -> None:

@@ -109,7 +109,7 @@ def read_seeds(reader: pa.RecordBatchReader, column: str) -> list[Generated]:
         choices = row.get("choices")
         question = _with_choices(row[column], choices)
         right = None if row.get("answer") is None else str(row["answer"])
-        check = None if right is None else check_for(right, choices)
+        check = None if right is None else check_for(right)
         seeds[question] = Generated(question, right, check, row.get("subject"), "seed", choices and tuple(choices))
     return list(seeds.values())
 

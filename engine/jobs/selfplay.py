@@ -25,6 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -37,6 +38,7 @@ from leeroo.engine.batch.price import prices
 from leeroo.engine.batch.prompts import asking
 from leeroo.engine.errors import RowsFailed, UsageError
 from leeroo.engine.jobs.families import FAMILIES
+from leeroo.engine.jobs.feedback import experts_table, export_feedback, judged, warnings
 from leeroo.engine.jobs.generate import Generated, as_queries, of_families, write
 from leeroo.engine.jobs.grade import ANSWERED, ASKED, compared, grade, judge_answers
 from leeroo.engine.jobs.judge import RUBRIC, Agreement
@@ -44,12 +46,12 @@ from leeroo.engine.jobs.rounds import paid_usd
 from leeroo.engine.jobs.selfplay_report import ROUND, measure
 from leeroo.engine.jobs.stages import Stage, alone, once, round_folder, rows, spent_usd
 from leeroo.engine.orchestrator.asks import next_asks, random_asks
+from leeroo.engine.orchestrator.drift import drifted
 from leeroo.engine.orchestrator.gaps import find_gaps
 from leeroo.engine.orchestrator.learn import train
 from leeroo.engine.orchestrator.outcomes import LEAST_QUESTIONS
 from leeroo.engine.orchestrator.predict import Router
 from leeroo.engine.pool import Expert
-from leeroo.engine.schema import EXPERTS
 from leeroo.engine.tables import write_table
 
 Say = Callable[[str], None]
@@ -180,7 +182,7 @@ def _hold_out(loop: _Loop) -> None:
         for name in loop.names
     ]
     write_table(pa.concat_tables(graded).replace_schema_metadata({}).to_reader(), folder / "outcomes.parquet")
-    write_table(_experts(loop.experts).to_reader(), folder / "experts.parquet")
+    write_table(experts_table(loop.experts).to_reader(), folder / "experts.parquet")
 
 
 def _held_out(what: Play) -> list[Generated]:
@@ -211,76 +213,101 @@ def _of_expert(loop: _Loop, queries: pa.Table, name: str) -> tuple[pa.Table, flo
     return grade(queries, answers, computed, loop.judge, compared([])), cost
 
 
+@dataclass(frozen=True)
+class _Round:
+    """A round under way.
+
+    Attributes:
+        number: 0 is the start.
+        share: So many rounds may share what is left of the budget; None for all that is left.
+        before: The router of the round before; None at the start.
+        data: Data folders with the outcomes so far, the oldest first.
+    """
+
+    loop: _Loop
+    number: int
+    share: int | None
+    before: Router | None
+    data: list[Path]
+
+    @property
+    def folder(self) -> Path:
+        return round_folder(self.loop.out, self.number)
+
+    @property
+    def name(self) -> str:
+        return f"round {self.number}" if self.number else "start"
+
+    @property
+    def criteria(self) -> Criteria:
+        return Criteria(max_cost_usd=self.loop.left(self.share))
+
+    def once(self, name: str, make: Stage) -> pa.Table:
+        """The table of a stage."""
+        return self.loop.once(self.folder / f"{name}.parquet", make)
+
+    def say(self, line: str) -> None:
+        self.loop.say(f"{self.name}: {line}")
+
+
 def _play_round(loop: _Loop, number: int, share: int | None) -> None:
-    """One round; `share` of the rounds that are left may share what is left of the budget."""
-    begun, folder = time.monotonic(), round_folder(loop.out, number)
+    begun = time.monotonic()
     earlier = [round_folder(loop.out, i) for i in range(number)]
-    data = [*loop.what.data, *(each for each in earlier if rows(each / "outcomes.parquet"))]
     before = Router.load(earlier[-1] / "router") if earlier else None
-
-    def queries_made() -> tuple[pa.Table, float]:
-        # Outcomes that are there already are the start.
-        return (
-            (as_queries([], "train"), 0.0) if data and before is None else _queries(loop, number, before, data, share)
-        )
-
-    queries = loop.once(folder / "queries.parquet", queries_made)
-    asked = loop.once(folder / "asked.parquet", lambda: (_asks(loop, number, before, data, queries, share), 0.0))
-    loop.say(f"{_called(number)}: {len(queries):,} questions made, {len(asked):,} times an expert is asked one")
-    answers = loop.once(
-        folder / "answers.parquet",
-        lambda: _answers(loop, queries, asked, Criteria(max_cost_usd=loop.left(share))),
+    feedback = _feedback(loop, round_folder(loop.out, number) / "feedback")
+    data = [*loop.what.data, *(each for each in (*earlier, *feedback) if rows(each / "outcomes.parquet"))]
+    now = _Round(loop, number, share, before, data)
+    queries = now.once("queries", lambda: _queries(now))
+    asked = now.once("asked", lambda: (_asks(now, queries), 0.0))
+    now.say(f"{len(queries):,} questions made, {len(asked):,} times an expert is asked one")
+    answers = now.once("answers", lambda: _answers(loop, queries, asked, now.criteria))
+    told = now.once(
+        "judged", lambda: judge_answers(loop.engine, queries, answers, loop.judge, loop.what.rubric, now.criteria)
     )
-    judged = loop.once(folder / "judged.parquet", lambda: _judged(loop, queries, answers, share))
-    found = compared([pq.read_table(each / "judged.parquet") for each in (*earlier, folder)])
-    outcomes = loop.once(folder / "outcomes.parquet", lambda: (grade(queries, answers, judged, loop.judge, found), 0.0))
-    loop.once(folder / "experts.parquet", lambda: (_experts(loop.experts), 0.0))
-    router = _trained(loop, folder, [*data, folder] if len(outcomes) else data)
-    notes = [] if found.trusted else [_no_trust(loop.judge, found)]
-
-    def came_to() -> tuple[pa.Table, float]:
-        row = {
-            "round": number,
-            "questions": len(queries),
-            "asked": len(asked),
-            "outcomes": len(outcomes),
-            "outcomes_total": sum(expert.outcomes for expert in router.summary.experts.values()),
-            "cost_usd": spent_usd(folder),
-            "cost_usd_total": spent_usd(loop.out),
-            **measure(router, loop.out / "held-out", loop.experts),
-            "judge_n": found.n,
-            "judge_agreement": found.share,
-            "judge_kappa": found.kappa,
-            "seconds": time.monotonic() - begun,
-            "notes": notes,
-        }
-        return pa.Table.from_pylist([row], schema=ROUND), 0.0
-
-    loop.once(folder / "round.parquet", came_to)
-    _tell(loop, number)
+    found = compared([pq.read_table(each / "judged.parquet") for each in (*earlier, now.folder)])
+    outcomes = now.once("outcomes", lambda: (_outcomes(now, queries, answers, told, found), 0.0))
+    now.once("experts", lambda: (experts_table(loop.experts), 0.0))
+    router = _trained(now, outcomes)
+    came_to = {
+        "questions": len(queries),
+        "asked": len(asked),
+        "outcomes": len(outcomes),
+        "judge_n": found.n,
+        "judge_agreement": found.share,
+        "judge_kappa": found.kappa,
+    }
+    now.once("round", lambda: (_came_to(now, router, came_to, time.monotonic() - begun, _notes(now, found)), 0.0))
+    _tell(now)
 
 
-def _queries(
-    loop: _Loop, number: int, before: Router | None, data: list[Path], share: int | None
-) -> tuple[pa.Table, float]:
+def _feedback(loop: _Loop, folder: Path) -> list[Path]:
+    """What users wrote back until the round began, as a data folder."""
+    if not folder.is_dir():
+        export_feedback(loop.engine.store, loop.engine.pool, folder)
+    return [folder]
+
+
+def _queries(now: _Round) -> tuple[pa.Table, float]:
     """As many new questions as outcomes are wanted: a user's own, written ones, and of families."""
-    what, rng = loop.what, loop.rng(number, "questions")
-    made = [row for file in loop.out.glob("**/queries.parquet") for row in pq.read_table(file).to_pylist()]
+    if now.data and now.before is None:  # the outcomes that are there already are the start
+        return as_queries([], "train"), 0.0
+    loop, what, rng = now.loop, now.loop.what, now.loop.rng(now.number, "questions")
+    made = _rows_in(loop.out, "queries.parquet")
     held_out = {row["question"] for row in made if row["split"] == "test"}
     known = {row["question"] for row in made}
-    asked = {row["query_id"] for file in loop.out.glob("**/asked.parquet") for row in pq.read_table(file).to_pylist()}
-    own = [seed for seed in what.seeds if seed.question not in held_out and seed.query_id not in asked]
-    n_written = int(what.written * what.outcomes) if before else 0
+    asked = {row["query_id"] for row in _rows_in(loop.out, "asked.parquet")}
+    own = [seed for seed in what.seeds if seed.question not in held_out]
+    n_written = int(what.written * what.outcomes) if now.before else 0
     rest = what.outcomes - n_written
-    questions = rng.sample(own, min(len(own), rest // 2 if what.families else rest))
+    open_ = [seed for seed in own if seed.query_id not in asked]
+    questions = rng.sample(open_, min(len(open_), rest // 2 if what.families else rest))
     known |= {seed.question for seed in what.seeds}
     cost = 0.0
     if n_written:
-        shown = [seed.question for seed in what.seeds if seed.question not in held_out] or sorted(known - held_out)
-        seeds = _topics(before, data, shown, n_written, rng)
-        criteria = Criteria(max_cost_usd=loop.left(share))
-        written, cost = write(loop.engine, loop.what.writer or loop.dearest, seeds, sorted(known), rng, criteria)
-        loop.say(f"{_called(number)}: {len(written):,} of {n_written:,} written questions are new and fit to be asked")
+        shown = [seed.question for seed in own] or sorted(known - held_out)
+        seeds = _topics(now, shown, n_written, rng)
+        written, cost = write(loop.engine, what.writer or loop.dearest, seeds, sorted(known), rng, now.criteria)
+        now.say(f"{len(written):,} of {n_written:,} written questions are new and fit to be asked")
         questions += written
         known |= {each.question for each in written}
     questions += of_families(what.families, what.outcomes - len(questions), rng, known)
@@ -289,12 +316,15 @@ def _queries(
     return as_queries(questions, "train"), cost
 
 
-def _topics(
-    before: Router | None, data: list[Path], shown: list[str], n: int, rng: random.Random
-) -> list[tuple[str | None, list[str]]]:
+def _rows_in(out: Path, name: str) -> list[dict[str, Any]]:
+    """The rows of all files of that name."""
+    return [row for file in sorted(out.glob(f"**/{name}")) for row in pq.read_table(file).to_pylist()]
+
+
+def _topics(now: _Round, shown: list[str], n: int, rng: random.Random) -> list[tuple[str | None, list[str]]]:
     """What to write about: every other time a topic on which most is to be gained, and examples."""
     try:
-        topics = find_gaps(data, before).topics[:_TOPICS]
+        topics = find_gaps(now.data, now.before).topics[:_TOPICS]
     except UsageError:  # too few questions so far to tell topics apart
         topics = []
     seeds: list[tuple[str | None, list[str]]] = []
@@ -305,17 +335,16 @@ def _topics(
     return seeds
 
 
-def _asks(
-    loop: _Loop, number: int, before: Router | None, data: list[Path], queries: pa.Table, share: int | None
-) -> pa.Table:
+def _asks(now: _Round, queries: pa.Table) -> pa.Table:
     """Who is asked what."""
-    rng = np.random.default_rng(loop.rng(number, "asks").randrange(2**32))
-    wanted, questions = loop.what.outcomes, queries["question"].to_pylist()
-    if before is None:
+    loop, questions = now.loop, queries["question"].to_pylist()
+    rng = np.random.default_rng(loop.rng(now.number, "asks").randrange(2**32))
+    wanted = loop.what.outcomes
+    if now.before is None:
         pairs = random_asks(len(questions), len(loop.experts), wanted, rng)
     else:
-        usd = prices(loop.experts)
-        pairs = next_asks(before, data, loop.names, usd, questions, wanted, rng, loop.left(share))
+        left = loop.left(now.share)
+        pairs = next_asks(now.before, now.data, loop.names, prices(loop.experts), questions, wanted, rng, left)
     ids = queries["query_id"].to_pylist()
     return pa.Table.from_pylist([{"query_id": ids[i], "expert": loop.names[j]} for i, j in pairs], schema=ASKED)
 
@@ -350,50 +379,74 @@ def _answers(loop: _Loop, queries: pa.Table, asked: pa.Table, criteria: Criteria
     return pa.table({name: given[name] for name in ANSWERED.names}).cast(ANSWERED), paid_usd(answers)
 
 
-def _judged(loop: _Loop, queries: pa.Table, answers: pa.Table, share: int | None) -> tuple[pa.Table, float]:
-    budget = Criteria(max_cost_usd=loop.left(share))
-    return judge_answers(loop.engine, queries, answers, loop.judge, loop.what.rubric, budget)
+def _outcomes(now: _Round, queries: pa.Table, answers: pa.Table, told: pa.Table, found: Agreement) -> pa.Table:
+    """How good the answers are, with what the router of the round before had expected."""
+    graded = grade(queries, answers, told, now.loop.judge, found)
+    expected: list[float | None] = [None] * len(graded)
+    if now.before and len(graded):
+        questions = dict(zip(queries["query_id"].to_pylist(), queries["question"].to_pylist(), strict=True))
+        scores = now.before.predict([questions[query_id] for query_id in graded["query_id"].to_pylist()]).scores
+        column = {name: j for j, name in enumerate(now.before.experts)}
+        names = graded["expert"].to_pylist()
+        expected = [float(scores[i, column[name]]) if name in column else None for i, name in enumerate(names)]
+    return graded.append_column("predicted_score", pa.array(expected, pa.float64()))
 
 
-def _trained(loop: _Loop, folder: Path, data: list[Path]) -> Router:
-    """The router of a round."""
-    place = folder / "router"
+def _trained(now: _Round, outcomes: pa.Table) -> Router:
+    """The router of the round."""
+    place = now.folder / "router"
     if not place.is_dir():
-        train(data, seed=loop.what.seed).save(place)
+        train([*now.data, now.folder] if len(outcomes) else now.data, seed=now.loop.what.seed).save(place)
     return Router.load(place)
 
 
-def _experts(experts: tuple[Expert, ...]) -> pa.Table:
-    rows = [
-        {
-            "expert": e.name,
-            "model": e.model,
-            "license_open": e.location == "local",
-            "usd_per_m_input": e.usd_per_m_input,
-            "usd_per_m_output": e.usd_per_m_output,
-        }
-        for e in experts
-    ]
-    return pa.Table.from_pylist(rows, schema=EXPERTS)
+def _came_to(now: _Round, router: Router, came_to: dict[str, Any], seconds: float, notes: list[str]) -> pa.Table:
+    """What a round came to, one row of `ROUND`."""
+    row = {
+        **came_to,
+        "round": now.number,
+        "outcomes_total": sum(expert.outcomes for expert in router.summary.experts.values()),
+        "cost_usd": spent_usd(now.folder),
+        "cost_usd_total": spent_usd(now.loop.out),
+        **measure(router, now.loop.out / "held-out", now.loop.experts),
+        "seconds": seconds,
+        "notes": notes,
+    }
+    return pa.Table.from_pylist([row], schema=ROUND)
 
 
-def _called(number: int) -> str:
-    return f"round {number}" if number else "start"
+def _notes(now: _Round, found: Agreement) -> list[str]:
+    """What people should know of a round."""
+    notes = warnings(judged(now.loop.engine.store)) + _drifts(now.loop)
+    if not found.trusted:
+        notes.append(
+            f"what {now.loop.judge} judged is left out: on {found.n:,} computed outcomes its agreement beyond chance "
+            f"is only {found.kappa:.2f}; name a better one with --judge"
+        )
+    return notes
 
 
-def _no_trust(judge: str, found: Agreement) -> str:
-    return (
-        f"what {judge} judged is left out: on {found.n:,} computed outcomes its agreement beyond chance is only "
-        f"{found.kappa:.2f}; name a better one with --judge"
-    )
+def _drifts(loop: _Loop) -> list[str]:
+    """A line about each expert whose outcomes have left what routers expect of it."""
+    files = sorted(loop.out.glob("rounds/*/outcomes.parquet"))
+    told = [(number, row) for number, file in enumerate(files) for row in pq.read_table(file).to_pylist()]
+    lines = []
+    for name in loop.names:
+        own = [each for each in told if each[1]["expert"] == name and each[1]["predicted_score"] is not None]
+        found = drifted([row["predicted_score"] for _, row in own], [row["score"] for _, row in own])
+        if found is not None:
+            lines.append(
+                f"expert {name}: since round {own[found.since][0]} answers come out {abs(found.shift):.2f} "
+                f"{'below' if found.shift < 0 else 'above'} what the router expects (n={found.n})"
+            )
+    return lines
 
 
-def _tell(loop: _Loop, number: int) -> None:
-    [row] = pq.read_table(round_folder(loop.out, number) / "round.parquet").to_pylist()
+def _tell(now: _Round) -> None:
+    [row] = pq.read_table(now.folder / "round.parquet").to_pylist()
     for note in row["notes"]:
-        loop.say(f"{_called(number)}: {note}")
-    loop.say(
-        f"{_called(number)}: {row['outcomes']:,} outcomes, {row['outcomes_total']:,} in all; held-out score "
-        f"{row['score']:.3f}, {row['best_expert']} alone is right on {row['best_accuracy']:.1%}; "
-        f"${row['cost_usd_total']:.6f} spent so far"
+        now.say(note)
+    now.say(
+        f"{row['outcomes']:,} outcomes, {row['outcomes_total']:,} in all; held-out score {row['score']:.3f}, "
+        f"{row['best_expert']} alone is right on {row['best_accuracy']:.1%}; ${row['cost_usd_total']:.6f} spent so far"
     )

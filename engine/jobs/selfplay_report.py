@@ -116,7 +116,8 @@ class Played:
 
     def as_json(self) -> dict[str, Any]:
         """What `leeroo selfplay report --json` prints."""
-        return {"rounds": self.rounds, "experts": self.experts, "topics": self.topics, "judged_by": self.judged_by}
+        rounds = [{name: None if value != value else value for name, value in row.items()} for row in self.rounds]
+        return {"rounds": rounds, "experts": self.experts, "topics": self.topics, "judged_by": self.judged_by}
 
 
 _EXPERTS = """

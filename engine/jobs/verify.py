@@ -12,7 +12,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from typing import Literal
 
 Check = Literal["exact", "numeric", "choice", "code"]
@@ -75,11 +74,11 @@ def score(answer: str | None, right: str, check: Check) -> float:
     return float(says(said, right))
 
 
-def check_for(right: str, choices: Sequence[str] | None = None) -> Check:
-    """How answers are compared with what is right, by its form: a letter of choices, a number, or text."""
-    if choices and re.fullmatch(r"[A-Z]", right.strip()):
-        return "choice"
-    return "numeric" if _NUMBER.fullmatch(right.strip()) else "exact"
+def check_for(right: str) -> Check:
+    """How answers are compared with what is right, by its form: a number, a letter from A to J, or text."""
+    if _NUMBER.fullmatch(right.strip()):
+        return "numeric"
+    return "choice" if re.fullmatch("[A-J]", right.strip()) else "exact"
 
 
 def says(text: str, right: str) -> bool:

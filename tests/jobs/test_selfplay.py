@@ -10,14 +10,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.answer import Engine
+from leeroo.engine.batch.feedback import Feedback
 from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.feedback import give
 from leeroo.engine.jobs.generate import Generated
 from leeroo.engine.jobs.selfplay import Play, play
 from leeroo.engine.jobs.selfplay_report import headline, read_played, report_page
 from leeroo.engine.jobs.stages import spent_usd
 from leeroo.engine.pool import Pool, load_pool
 from tests.conftest import ApiServer
-from tests.school import FAMILIES, School
+from tests.school import FAMILIES, SKILLS, School
 
 
 @pytest.fixture
@@ -120,7 +122,7 @@ def test_a_budget_holds_over_all_runs_of_a_loop(pool_of: Callable[..., Pool], tm
     pool = pool_of("strong", "weak")
     with pytest.raises(UsageError, match=r"the budget of 0\.0125 USD is spent but for .* raise --max-cost-usd"):
         _play(pool, tmp_path, 9, max_cost_usd=0.0125)
-    assert 0.01 < spent_usd(tmp_path / "play") <= 0.0125
+    assert 0.005 < spent_usd(tmp_path / "play") <= 0.0125
     _play(pool, tmp_path, 1, max_cost_usd=0.1)
     assert len(read_played(tmp_path / "play").rounds) >= 2
 
@@ -143,6 +145,27 @@ def test_nothing_is_played_where_nothing_can_be_asked(pool_of: Callable[..., Poo
     (tmp_path / "play" / "letters.txt").write_text("private")
     with pytest.raises(UsageError, match="holds something else"):
         _play(pool, tmp_path, 1)
+
+
+def test_what_users_wrote_back_is_learned_in_the_next_round(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
+    """Feedback in the loop's store is among the outcomes of the router."""
+    pool = pool_of("strong", "weak")
+    _play(pool, tmp_path, 0)
+    with Engine(pool, store=tmp_path / "store") as engine:
+        assert give(engine.store, [Feedback(f"Is rule {i} fair?", "weak", score=1.0) for i in range(15)]) == []
+    _play(pool, tmp_path, 1)
+    assert [row["outcomes_total"] for row in read_played(tmp_path / "play").rounds] == [20, 55]
+
+
+def test_an_expert_that_became_another_is_noticed(
+    pool_of: Callable[..., Pool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When its answers turn out worse than the router expects, a note says since when."""
+    pool = pool_of("strong", "weak")
+    _play(pool, tmp_path, 2, outcomes=80)
+    monkeypatch.setitem(SKILLS, "strong", ())
+    said = _play(pool, tmp_path, 3, outcomes=80)
+    assert any("expert strong: since round 3 answers come out" in line and "below" in line for line in said)
 
 
 def _queries(tmp_path: Path) -> list[dict[str, Any]]:
