@@ -67,7 +67,7 @@ def score(answer: str | None, right: str, check: Check, choices: Sequence[str] =
         return 0.0
     if check == "code":
         return _passed(answer, right)
-    said = _said(answer)
+    said = final(answer)
     if check == "numeric":
         found, wanted = _number(said), _number(right)
         return float(found is not None and wanted is not None and abs(found - wanted) <= _CLOSE * max(1, abs(wanted)))
@@ -92,7 +92,7 @@ def says(text: str, right: str, choices: Sequence[str] = ()) -> bool:
     return bool(_named(_plain(text), allowed))
 
 
-def _said(answer: str) -> str:
+def final(answer: str) -> str:
     """What comes after the last announcement of the answer that something comes after; the whole without one."""
     parts = [part for part in _ANSWER.split(answer) if re.search(r"\w", part)]
     return parts[-1] if parts else answer
