@@ -32,7 +32,7 @@ from leeroo.engine.jobs.split import Step, split
 from leeroo.engine.jobs.verify import final
 from leeroo.engine.jobs.waves import Ask, Asker, Done, Wave
 
-__all__ = ["SOLVED", "STEP", "Limits", "Solved", "Wave", "foresee", "solve", "solve_rows"]
+__all__ = ["SOLVED", "STEP", "USUAL", "Limits", "Solved", "Wave", "foresee", "solve", "solve_rows"]
 
 _JOIN = """\
 {question}
@@ -69,10 +69,17 @@ SOLVED = pa.schema(
 
 @dataclass(frozen=True)
 class Solved:
-    """A row of `SOLVED` for each question, or the input with these beside it; and each time the engine was asked."""
+    """What came of it.
+
+    Attributes:
+        rows: A row of `SOLVED` for each question, or the input with these beside it.
+        waves: Each time the engine was asked.
+        planned: Rows whose plan by an expert was followed; others of the wave of plans had none to be followed.
+    """
 
     rows: pa.Table
     waves: tuple[Wave, ...]
+    planned: int
 
 
 @dataclass
@@ -88,9 +95,14 @@ class _Row:
     failed: dict[int, Done] = field(default_factory=dict)  # to be asked of another expert
 
     @property
+    def planned(self) -> bool:
+        """Whether the steps are those of an expert's plan."""
+        return self.marks is None and len(self.steps) > 1
+
+    @property
     def asks(self) -> int:
         """How many there are in all, with joining."""
-        return len(self.steps) + (self.marks is None and len(self.steps) > 1)
+        return len(self.steps) + self.planned
 
     @property
     def left(self) -> int:
@@ -134,8 +146,9 @@ class _Row:
         parts = [self.preamble, f"What is known:\n{known}" if known else "", step.task]
         text = "\n\n".join(filter(None, parts))
         # What a planner wrote may lean on what only the question tells.
-        planned = self.marks is None and len(self.steps) > 1
-        prompt = f"{self.question}\n\nTo answer this, answer only one question first.\n\n{text}" if planned else None
+        prompt = (
+            f"{self.question}\n\nTo answer this, answer only one question first.\n\n{text}" if self.planned else None
+        )
         return Ask(what="steps", question=text, prompt=prompt, **common)
 
     def share(self, left: int) -> float | None:
@@ -194,7 +207,8 @@ def solve(
     _plan(there, asker, limits)
     while _do(there, asker):
         pass
-    return Solved(pa.Table.from_pylist([_told(row) for row in rows], schema=SOLVED), tuple(asker.waves))
+    planned = sum(row.planned for row in there)
+    return Solved(pa.Table.from_pylist([_told(row) for row in rows], schema=SOLVED), tuple(asker.waves), planned)
 
 
 def solve_rows(engine: Engine, reader: pa.RecordBatchReader, criteria: Criteria, limits: Limits = USUAL) -> Solved:
