@@ -251,14 +251,15 @@ class Calls:
         """
         with self.lock:
             collected = [function for function in self._functions if function.wanted]
-            for function in collected:
-                self._ask(function, function.take_wanted())
+            paid = [sum(map(len, function.wanted.values())) if function.explain else 0 for function in collected]
+            for i, function in enumerate(collected):
+                self._ask(function, function.take_wanted(), paid[i] / sum(paid[i:]) if paid[i] else 1.0)
             return bool(collected)
 
-    def _ask(self, function: Function, wanted: Asked) -> None:
+    def _ask(self, function: Function, wanted: Asked, share: float = 1.0) -> None:
         for criteria, asked in _by_criteria(wanted):
             with naming(", ".join(function.names) or "leeroo"), self._at_work():
-                values = function.ask(self.engine, asked, self._what_is_left(criteria))
+                values = function.ask(self.engine, asked, self._what_is_left(criteria, share))
             failed = [False] * len(values)
             if function.explain is not None:
                 failed = _field(values, "error").is_valid().to_pylist()
@@ -273,10 +274,11 @@ class Calls:
         finally:
             self._asker = None
 
-    def _what_is_left(self, criteria: Criteria) -> Criteria:
+    def _what_is_left(self, criteria: Criteria, share: float) -> Criteria:
+        """The criteria with that share of the budget, the other functions of the statement having the rest."""
         if criteria.max_cost_usd is None:
             return criteria
-        return replace(criteria, max_cost_usd=max(0.0, criteria.max_cost_usd - self._spent))
+        return replace(criteria, max_cost_usd=share * max(0.0, criteria.max_cost_usd - self._spent))
 
 
 def _by_criteria(wanted: Asked) -> Iterator[tuple[Criteria, Asked]]:

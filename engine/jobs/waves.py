@@ -1,8 +1,8 @@
 """Waves: many rows ask the engine at once, several times over, within one budget and within a limit for each row.
 
 Each wave gets the part of what is left of the budget that its questions are of all that are still to be asked, so that
-the first does not spend what the last needs. What a killed run has paid for is the same when it is taken up, and so is
-all that is decided by it.
+the first does not spend what the last needs. Of what is left it counts what answers cost at list prices, whether
+the store had them or not: asked again, the same waves choose the same experts and nothing is paid for twice.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.backends.base import unavailable
 from leeroo.engine.batch.prompts import asking
-from leeroo.engine.jobs.rounds import left_usd, paid_usd
+from leeroo.engine.jobs.rounds import left_usd
 from leeroo.engine.orchestrator.choose import choose
 
 
@@ -101,7 +101,7 @@ class Asker:
         answered = [Done(*values) for values in zip(*columns, strict=True)]
         for i, each in zip(there, answered, strict=True):
             done[i] = each
-        self._count(asked, answered, paid_usd(answers))
+        self._count(asked, answered)
         return done
 
     def explain(self, asks: Sequence[Ask]) -> Estimate:
@@ -144,12 +144,16 @@ class Asker:
             may[i] = (str(names[at]),) if allowed[i].any() else ()
         return may
 
-    def _count(self, asked: Sequence[Ask], done: Sequence[Done], paid: float) -> None:
-        self._spent += paid
+    def _count(self, asked: Sequence[Ask], done: Sequence[Done]) -> None:
+        same = {
+            (each.question, each.prompt, each.private): came.list_cost_usd
+            for each, came in zip(asked, done, strict=True)
+        }
+        self._spent += sum(same.values())
         what = " and ".join(dict.fromkeys(each.what for each in asked))
         experts = Counter(each.expert for each in done if each.expert is not None)
         failed = sum(each.error is not None for each in done)
-        self.waves.append(Wave(what, len(asked), failed, paid, dict(experts)))
+        self.waves.append(Wave(what, len(asked), failed, sum(each.cost_usd for each in done), dict(experts)))
 
 
 def _nobody(ask: Ask) -> Done | None:
