@@ -109,8 +109,8 @@ class ReplayBackend:
         place = self._by_question.get(question, _UNKNOWN)
         if place >= 0:
             return place
-        place = self._by_prompt.get(question, place)
-        return place if place >= 0 else self._by_prompt.get(prompt, place)
+        found = self._by_prompt.get(prompt, place)
+        return found if found >= 0 else self._by_prompt.get(question, found)
 
     def _why(self, place: int) -> str:
         name, folder = self._expert.name, Path(self._expert.model).name
@@ -183,6 +183,7 @@ def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
     """Rows by question and, where the prompt says more, by prompt; texts that stand twice are marked."""
     by_question: dict[str, int] = {}
     by_prompt: dict[str, int] = {}
+    bare: list[tuple[str, int]] = []
     start = 0
     for batch in table.select(["question", "prompt"]).to_batches(max_chunksize=65_536):
         texts = zip(batch.column("question").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
@@ -190,5 +191,10 @@ def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
             by_question[question] = _AMBIGUOUS if question in by_question else place
             if prompt != question:
                 by_prompt[prompt] = _AMBIGUOUS if prompt in by_prompt else place
+            else:
+                bare.append((prompt, place))
         start += batch.num_rows
+    for prompt, place in bare:
+        if by_question[prompt] == _AMBIGUOUS:
+            by_prompt[prompt] = _AMBIGUOUS if prompt in by_prompt else place
     return by_question, by_prompt

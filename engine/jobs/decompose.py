@@ -23,7 +23,7 @@ needs the answer of an earlier step, give that step's number under "needs". Take
 are needed; a simple question is one step.
 
 Question: {question}"""
-_STEP_TOKENS = 64
+_STEP_TOKENS = 48
 
 
 @dataclass(frozen=True, kw_only=True)

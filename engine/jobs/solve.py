@@ -41,8 +41,8 @@ These parts have been worked out:
 {known}
 
 Answer the question with them, as short as possible."""
-# Steps of a plan that is not made yet, for sharing out a budget.
-_LIKELY = 3
+# For sharing out a budget: steps of a plan that is not made yet, with joining, and how many steps it is worth itself.
+_LIKELY, _PLAN = 4, 2
 
 STEP = pa.struct(
     [
@@ -83,16 +83,27 @@ class Solved:
 
 
 @dataclass
-class _Row:
+class Row:
+    """A question, what it was split into, and what has come of that so far."""
+
     question: str
-    private: bool
-    limits: Limits
+    private: bool = False
+    limits: Limits = USUAL
     preamble: str = ""
     steps: tuple[Step, ...] = ()
     marks: tuple[str, ...] | None = None  # None: the steps are a plan's, and an expert joins the parts
     plan: Done = field(default_factory=Done)
     done: dict[int, Done] = field(default_factory=dict)  # joining the parts comes after the last step
     failed: dict[int, Done] = field(default_factory=dict)  # to be asked of another expert
+
+    def split(self) -> bool:
+        """Whether it says itself what its steps are; if not it is one for now."""
+        parts = split(self.question)
+        if parts is None:
+            self.steps = (Step(self.question),)
+            return False
+        self.preamble, self.steps, self.marks = parts.preamble, within(parts.steps, self.limits), parts.marks
+        return True
 
     @property
     def planned(self) -> bool:
@@ -151,8 +162,8 @@ class _Row:
         )
         return Ask(what="steps", question=text, prompt=prompt, **common)
 
-    def share(self, left: int) -> float | None:
-        """What one of so many asks may cost, of what is left of the row's limit."""
+    def share(self, left: float) -> float | None:
+        """What one of so many such asks may cost, of what is left of the row's limit."""
         limit = self.limits.cost_usd
         return (
             None if limit is None else max(0.0, limit - sum(each.list_cost_usd for each in self.asked)) / max(1, left)
@@ -201,6 +212,8 @@ def solve(
         InputError, PoolError, OutputError: as `Engine.answer`.
 
     """
+    if limits.planner is not None:
+        engine.pool[limits.planner]  # there is one
     rows = _rows(questions, limits, private)
     there = [row for row in rows if row is not None]
     asker = Asker(engine, criteria)
@@ -234,7 +247,7 @@ def foresee(engine: Engine, questions: Sequence[str], criteria: Criteria, limits
     """What solving these would take, as far as it can be seen: plans, and the steps that nobody plans."""
     asks = []
     for row in (row for row in _rows(questions, limits, None) if row is not None):
-        if not _split(row):
+        if not row.split():
             asks += [_plan_of(row)] if is_complex(row.question) else [Ask(what="steps", question=row.question)]
             continue
         texts = ("\n\n".join(filter(None, [row.preamble, step.task])) for step in row.steps)
@@ -242,32 +255,22 @@ def foresee(engine: Engine, questions: Sequence[str], criteria: Criteria, limits
     return Asker(engine, criteria).explain(asks)
 
 
-def _rows(questions: Sequence[str | None], limits: Limits, private: Sequence[bool] | None) -> list[_Row | None]:
+def _rows(questions: Sequence[str | None], limits: Limits, private: Sequence[bool] | None) -> list[Row | None]:
     told = private or [False] * len(questions)
-    return [None if q is None else _Row(q, own, limits) for q, own in zip(questions, told, strict=True)]
+    return [None if q is None else Row(q, own, limits) for q, own in zip(questions, told, strict=True)]
 
 
-def _plan(rows: Sequence[_Row], asker: Asker, limits: Limits) -> None:
+def _plan(rows: Sequence[Row], asker: Asker, limits: Limits) -> None:
     """Steps for every row."""
-    asking = [row for row in rows if not _split(row) and is_complex(row.question)]
-    later = sum(row.asks for row in rows) + _LIKELY * len(asking)
+    asking = [row for row in rows if not row.split() and is_complex(row.question)]
+    later = (sum(row.asks for row in rows) + (_LIKELY - 1) * len(asking)) / _PLAN
     plans = asker.ask([_plan_of(row) for row in asking], later, expert=limits.planner) if asking else []
     for row, plan in zip(asking, plans, strict=True):
         row.plan = plan or Done()
         row.steps = within(read_plan(row.plan.answer, row.question), limits) or row.steps
 
 
-def _split(row: _Row) -> bool:
-    """Whether a row says itself what its steps are; if not it is one for now."""
-    parts = split(row.question)
-    if parts is None:
-        row.steps = (Step(row.question),)
-        return False
-    row.preamble, row.steps, row.marks = parts.preamble, within(parts.steps, row.limits), parts.marks
-    return True
-
-
-def _plan_of(row: _Row) -> Ask:
+def _plan_of(row: Row) -> Ask:
     most = row.limits.steps
     return Ask(
         what="plans",
@@ -276,11 +279,11 @@ def _plan_of(row: _Row) -> Ask:
         json_schema=plan_schema(most),
         max_tokens=plan_tokens(most),
         private=row.private,
-        most_usd=row.share(_LIKELY + 2),
+        most_usd=row.share((_PLAN + _LIKELY) / _PLAN),
     )
 
 
-def _do(rows: Sequence[_Row], asker: Asker) -> bool:
+def _do(rows: Sequence[Row], asker: Asker) -> bool:
     """Do all of all rows that can be done now; whether there was anything."""
     ready = [(row, i) for row in rows for i in row.ready()]
     if ready:
@@ -290,7 +293,7 @@ def _do(rows: Sequence[_Row], asker: Asker) -> bool:
     return any(row.left for row in rows)
 
 
-def _told(row: _Row | None) -> dict[str, Any]:
+def _told(row: Row | None) -> dict[str, Any]:
     """A row of `SOLVED`."""
     if row is None:
         return dict.fromkeys(SOLVED.names) | {"cost_usd": 0.0, "list_cost_usd": 0.0}
@@ -309,7 +312,7 @@ def _told(row: _Row | None) -> dict[str, Any]:
     }
 
 
-def _answer(row: _Row) -> str | None:
+def _answer(row: Row) -> str | None:
     """The one answer; where nobody joined the parts they stand one below the other."""
     answers = [row.done[i].answer for i in range(len(row.steps))]
     if len(answers) == 1 or all(answer is None for answer in answers):

@@ -78,24 +78,27 @@ class Asker:
         )
         self._spent = 0.0
 
-    def ask(self, asks: Sequence[Ask], later: int = 0, expert: str | None = None) -> list[Done | None]:
-        """Have all of these answered as one wave; `later` as many will come after it.
+    def ask(self, asks: Sequence[Ask], later: float = 0, expert: str | None = None) -> list[Done | None]:
+        """Have all of these answered as one wave.
 
         Args:
+            later: How many of such will come after it, by what they are expected to cost.
             expert: Is asked for all of them.
 
         Returns:
             What came of each; None of one that has failed before and that no other expert may be asked.
 
         """
-        criteria = self._share(len(asks), later, expert)
-        may = self._may(asks, criteria)
+        criteria = self._share(len(asks), later)
+        if expert is not None:  # a row's own expert is still known to the router, that of a run is not
+            criteria = replace(criteria, expert=None)
+        may = self._may(asks, criteria, expert)
         done = [_nobody(each) if experts == () else None for each, experts in zip(asks, may, strict=True)]
         there = [i for i, experts in enumerate(may) if experts != ()]
         if not there:
             return done
         asked = [asks[i] for i in there]
-        table = _table(asked, [experts[0] if (experts := may[i]) else None for i in there])
+        table = _table(asked, [experts[0] if (experts := may[i]) else expert for i in there])
         answers = self._engine.answer(table.to_reader(), criteria).read_all()
         columns = (answers.column(each.name).to_pylist() for each in fields(Done))
         answered = [Done(*values) for values in zip(*columns, strict=True)]
@@ -106,15 +109,15 @@ class Asker:
 
     def explain(self, asks: Sequence[Ask]) -> Estimate:
         """What it would take to have these answered; nothing is generated."""
-        return self._engine.explain(_table(asks, [None] * len(asks)).to_reader(), self._share(1, 0, None))
+        return self._engine.explain(_table(asks, [None] * len(asks)).to_reader(), self._share(1, 0))
 
-    def _share(self, now: int, later: int, expert: str | None) -> Criteria:
+    def _share(self, now: int, later: float) -> Criteria:
         """The criteria of a wave."""
         left = left_usd(self._criteria, self._spent)
         share = None if left is None else left * now / max(1, now + later)
-        return replace(self._criteria, max_cost_usd=share, expert=expert or self._criteria.expert)
+        return replace(self._criteria, max_cost_usd=share)
 
-    def _may(self, asks: Sequence[Ask], criteria: Criteria) -> list[tuple[str, ...] | None]:
+    def _may(self, asks: Sequence[Ask], criteria: Criteria, expert: str | None) -> list[tuple[str, ...] | None]:
         """Whom to ask each: None where the engine shall choose, else one expert, or none where nobody may be asked."""
         may: list[tuple[str, ...] | None] = [None] * len(asks)
         if all(each.most_usd is None and each.but is None for each in asks):
@@ -122,7 +125,7 @@ class Asker:
         expected = self._engine.expect(_table(asks, [None] * len(asks)).to_reader(), criteria)
         names = np.array(expected.experts)
         pool = [self._engine.pool[name] for name in expected.experts]
-        able = np.array([unavailable(each) is None for each in pool])
+        able = np.array([unavailable(each) is None and expert in (None, each.name) for each in pool])
         allowed = np.tile(able, (len(asks), 1))
         allowed[np.array([each.private for each in asks])] &= [each.location == "local" for each in pool]
         open_ = allowed.copy()
