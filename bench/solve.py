@@ -99,7 +99,7 @@ def replayed(made: Sequence[Question], out: Path) -> Solved:
 def local(made: Sequence[Question], out: Path) -> Solved:
     """Have the embedded local pool answer; what it solves."""
     with open_engine(store=out / "store") as engine:
-        solved, seconds = run(engine, made, Criteria(), Limits())
+        solved, seconds = run(engine, made, Criteria(), Limits(steps=4))
         say_solved("solved", made, solved, seconds)
         say("direct", made, *ask(engine, made, Criteria()))
     return solved

@@ -41,6 +41,12 @@ These parts have been worked out:
 {known}
 
 Answer the question with them, as short as possible."""
+_STEP_OF = """\
+{question}
+
+To answer this, answer only one question first.
+
+{step}"""
 # For sharing out a budget: steps of a plan that is not made yet, with joining, and how many steps it is worth itself.
 _LIKELY, _PLAN = 4, 2
 
@@ -146,28 +152,22 @@ class Row:
             common["but"] = self.failed[i].expert
         if i == len(self.steps):
             known = "\n".join(f"- {self._known(j)}" for j in range(i) if self.done[j].error is None)
-            return Ask(
-                what="joining",
-                question=self.question,
-                prompt=_JOIN.format(question=self.question, known=known),
-                **common,
-            )
+            prompt = _JOIN.format(question=self.question, known=known)
+            return Ask(what="joining", question=self.question, prompt=prompt, **common)
         step = self.steps[i]
         known = "\n".join(self._known(j) for j in step.needs)
         parts = [self.preamble, f"What is known:\n{known}" if known else "", step.task]
         text = "\n\n".join(filter(None, parts))
         # What a planner wrote may lean on what only the question tells.
-        prompt = (
-            f"{self.question}\n\nTo answer this, answer only one question first.\n\n{text}" if self.planned else None
-        )
-        return Ask(what="steps", question=text, prompt=prompt, **common)
+        shown = _STEP_OF.format(question=self.question, step=text) if self.planned else None
+        return Ask(what="steps", question=text, prompt=shown, **common)
 
     def share(self, left: float) -> float | None:
         """What one of so many such asks may cost, of what is left of the row's limit."""
-        limit = self.limits.cost_usd
-        return (
-            None if limit is None else max(0.0, limit - sum(each.list_cost_usd for each in self.asked)) / max(1, left)
-        )
+        if self.limits.cost_usd is None:
+            return None
+        spent = sum(each.list_cost_usd for each in self.asked)
+        return max(0.0, self.limits.cost_usd - spent) / max(1, left)
 
     def take(self, i: int, done: Done | None) -> None:
         """What came of a step; one that failed is asked once more, of another expert."""
@@ -235,9 +235,8 @@ def solve_rows(engine: Engine, reader: pa.RecordBatchReader, criteria: Criteria,
     check_names(reader.schema, SOLVED, criteria.prefix)
     table = reader.read_all()
     marked = criteria.private_column and table.column(criteria.private_column).fill_null(False).to_pylist()
-    solved = solve(
-        engine, table.column(criteria.column).cast(pa.string()).to_pylist(), criteria, limits, marked or None
-    )
+    questions = table.column(criteria.column).cast(pa.string()).to_pylist()
+    solved = solve(engine, questions, criteria, limits, marked or None)
     for name in SOLVED.names:
         table = table.append_column(criteria.prefix + name, solved.rows.column(name))
     return replace(solved, rows=table)
