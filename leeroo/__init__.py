@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from leeroo.engine.answer import Criteria, Engine, open_engine
     from leeroo.engine.errors import LeerooError
-    from leeroo.frames import answer, label
+    from leeroo.frames import answer, label, solve
     from leeroo.udfs.register import connect, explain, register, sql
 
 __version__ = "0.1.0"
@@ -33,6 +33,7 @@ __all__ = [
     "label",
     "open_engine",
     "register",
+    "solve",
     "sql",
 ]
 
@@ -46,6 +47,7 @@ _HOMES = {
     "label": "leeroo.frames",
     "open_engine": "leeroo.engine.answer",
     "register": "leeroo.udfs.register",
+    "solve": "leeroo.frames",
     "sql": "leeroo.udfs.register",
 }
 

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from leeroo import cli_feedback, cli_jobs, cli_orchestrator, cli_selfplay, cli_serve
+from leeroo import cli_feedback, cli_jobs, cli_orchestrator, cli_selfplay, cli_serve, cli_solve
 from leeroo.engine.errors import LeerooError, RowsFailed, UsageError
 from leeroo.options import (
     EXIT_INTERRUPTED,
     EXIT_ROWS_FAILED,
     EXIT_USAGE,
-    POOL,
     ROWS,
     AsJson,
     Budget,
@@ -37,6 +36,7 @@ from leeroo.options import (
     ProgressBar,
     RouterDir,
     StoreDir,
+    Where,
 )
 
 if TYPE_CHECKING:
@@ -75,14 +75,7 @@ def run(
     ] = "null",
     limit: Limit = None,
     prefix: Prefix = "",
-    engine: Annotated[
-        Literal["local", "ray"],
-        typer.Option(
-            "--engine",
-            help="Ask models here, or through actors of the Ray cluster of RAY_ADDRESS (one of its own without).",
-            rich_help_panel=POOL,
-        ),
-    ] = "local",
+    engine: Where = "local",
     progress: ProgressBar = True,
 ) -> None:
     """Answer every row of a table; writes the table with answers and costs.
@@ -252,6 +245,7 @@ def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
 
 cli_jobs.add_to(app)
 cli_feedback.add_to(app)
+cli_solve.add_to(app)
 cli_orchestrator.add_to(app)
 cli_selfplay.add_to(app)
 cli_serve.add_to(app)

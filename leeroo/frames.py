@@ -1,4 +1,4 @@
-"""Answers and labels for data frames, in Python."""
+"""Answers, labels and solutions for data frames, in Python."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from leeroo.engine.answer import Criteria, Progress, open_engine
 from leeroo.engine.jobs.label import Labels, label_rows, read_labels
+from leeroo.engine.jobs.solve import USUAL, Limits, solve_rows
 from leeroo.engine.tables import from_frame, like_frame
 
 
@@ -109,4 +110,51 @@ def label(
         return result
 
 
-__all__ = ["Progress", "answer", "label"]
+def solve(
+    frame: Any,
+    *,
+    column: str = "question",
+    max_steps: int = USUAL.steps,
+    max_depth: int = USUAL.depth,
+    planner: str | None = None,
+    pool: str | Path | None = None,
+    router: str | Path | None = None,
+    store: str | Path | None = None,
+    expert: str | None = None,
+    private_column: str | None = None,
+    max_cost_usd: float | None = None,
+    max_cost_usd_per_row: float | None = None,
+    cost_weight: float = 0.0,
+    latency_weight: float = 0.0,
+    prefix: str = "",
+    on_progress: Any = None,
+) -> Any:
+    """Answer complex questions step by step; the options are those of `leeroo solve`.
+
+    Args:
+        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of questions.
+
+    Returns:
+        The same kind of table, with the columns of `leeroo.engine.jobs.solve.SOLVED` after its own.
+
+    Raises:
+        UsageError: an option, the pool, the router or the table is wrong.
+
+    """
+    criteria = Criteria(
+        column=column,
+        private_column=private_column,
+        expert=expert,
+        max_cost_usd=max_cost_usd,
+        cost_weight=cost_weight,
+        latency_weight=latency_weight,
+        prefix=prefix,
+    )
+    limits = Limits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
+    with open_engine(pool, router, store, on_progress) as engine:
+        result = like_frame(solve_rows(engine, from_frame(frame), criteria, limits).rows.to_reader(), frame)
+        engine.delivered()
+        return result
+
+
+__all__ = ["Progress", "answer", "label", "solve"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -61,4 +61,12 @@ Prefix = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Only the first N rows.", rich_help_panel=ROWS)]
 ProgressBar = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")]
+Where = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        "--engine",
+        help="Ask models here, or through actors of the Ray cluster of RAY_ADDRESS (one of its own without).",
+        rich_help_panel=POOL,
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]

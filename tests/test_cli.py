@@ -13,7 +13,7 @@ import pytest
 
 import leeroo
 
-COMMANDS = ("run", "route", "sql", "train", "evaluate", "select-experts", "gaps", "experts")
+COMMANDS = ("run", "route", "solve", "sql", "train", "evaluate", "select-experts", "gaps", "experts")
 
 
 def _leeroo(*arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -46,6 +46,8 @@ def test_every_command_is_in_the_readme() -> None:
         "leeroo_answer",
         "leeroo_route",
         "leeroo_scores",
+        "leeroo_solve",
+        "leeroo.solve",
         "leeroo.answer",
         "leeroo.connect",
         "leeroo.register",

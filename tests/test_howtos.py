@@ -1,4 +1,4 @@
-"""Every command, statement and program in docs/mmlu.md and docs/labelling.md runs, on small files of our own."""
+"""Every command, statement and program in docs/mmlu.md, labelling.md and solve.md runs, on small files of our own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 import leeroo
 from leeroo.cli import app
 from leeroo.engine.jobs.label import LABELLED
+from leeroo.engine.jobs.solve import SOLVED, STEP
 
 ROOT = Path(__file__).parents[1]
 TICKETS = [
@@ -55,6 +56,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             for i in range(n)
         ]
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mmlu" / f"{split}.parquet")
+    questions = ["What is 2 plus 2? Double the result.", None, "What is the capital of France?"]
+    pl.DataFrame({"question": questions}).write_csv(tmp_path / "questions.csv")
     tickets = pl.DataFrame({"id": range(len(TICKETS)), "text": TICKETS})
     tickets.write_csv(tmp_path / "tickets.csv")
     tickets.with_columns(stars=pl.Series(["bad", "bad", "bad", "good"])).write_parquet(tmp_path / "reviews.parquet")
@@ -119,3 +122,25 @@ def test_labelling_a_table(place: Path) -> None:
     exec(call, told)
     assert isinstance(told["labelled"], pl.DataFrame)
     assert len(told["labelled"]) == len(TICKETS)
+
+
+def test_solving_a_table(place: Path) -> None:
+    """The commands; then the statement; then the call."""
+    page = (ROOT / "docs" / "solve.md").read_text("utf-8")
+    commands = _commands(page)
+    assert len(commands) == 3
+    for command in commands:
+        _run(command)
+    solved = pl.read_parquet(place / "solved.parquet")
+    assert solved.columns[1:] == SOLVED.names
+    assert [None if steps is None else len(steps) for steps in solved["steps"]] == [2, None, 1]
+    assert all(f"`{field.name}`" in page for field in STEP)
+    [statement] = _blocks(page, "sql")
+    with leeroo.connect() as con:
+        con.sql("CREATE TABLE questions AS FROM 'questions.csv'")
+        con.sql(statement)
+        assert con.execute("SELECT len(solution.steps) FROM solved").fetchall() == [(2,), (None,), (1,)]
+    [call] = _blocks(page, "python")
+    told: dict[str, Any] = {"leeroo": leeroo, "frame": pl.read_csv(place / "questions.csv")}
+    exec(call, told)
+    assert told["solved"].columns[1:] == SOLVED.names

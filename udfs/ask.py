@@ -14,6 +14,8 @@ from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.backends.base import resolve
 from leeroo.engine.batch.layout import filled
 from leeroo.engine.batch.prompts import ASK
+from leeroo.engine.jobs.rounds import left_usd
+from leeroo.engine.jobs.solve import SOLVED, Limits, foresee, solve
 from leeroo.engine.pool import Pool
 from leeroo.engine.schema import ANSWERS, ROUTES
 
@@ -28,6 +30,7 @@ class Arguments(NamedTuple):
     choices: tuple[str, ...] | None = None  # the answer is one of these
     json_schema: str | None = None  # the answer is JSON that is valid under this
     task: str | None = None  # the question is a JSON object, whose fields this text names
+    limits: Limits | None = None  # of leeroo_solve
 
 
 class Group(NamedTuple):
@@ -44,9 +47,11 @@ class Group(NamedTuple):
 
 Asked = Sequence[tuple[Group, list[str]]]  # the questions of each group
 Ask = Callable[[Engine, Asked, Criteria], pa.ChunkedArray]
+Explain = Callable[[Engine, Asked, Criteria], Estimate]
 
 ROUTE = pa.struct(list(ROUTES))
 SCORES = pa.map_(pa.string(), pa.float64())
+SOLUTION = pa.struct([field for field in SOLVED if field.name != "list_cost_usd"])
 
 
 def answer_type(pool: Pool) -> pa.StructType:
@@ -77,6 +82,26 @@ def scores(engine: Engine, asked: Asked, _criteria: Criteria) -> pa.ChunkedArray
     """The predicted score of every expert for each: maps of `SCORES`."""
     rows = engine.scores([_question(group, question) for group, questions in asked for question in questions])
     return pa.chunked_array([pa.array([list(row.items()) for row in rows], SCORES)])
+
+
+def solutions(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
+    """Have all solved step by step, a wave at a time: structs of `SOLUTION`."""
+    parts, spent = [], 0.0
+    for group, questions in asked:
+        left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
+        rows = solve(engine, questions, left, group.arguments.limits or Limits()).rows
+        spent += sum(rows.column("cost_usd").to_pylist())
+        parts += _structs(rows.to_reader(), SOLUTION).chunks
+    engine.delivered()
+    return pa.chunked_array(parts, SOLUTION)
+
+
+def explain_solutions(engine: Engine, asked: Asked, criteria: Criteria) -> Estimate:
+    """What solving all would take, as far as it can be seen beforehand."""
+    limits = [group.arguments.limits for group, _ in asked]
+    return foresee(
+        engine, [question for _, questions in asked for question in questions], criteria, limits[0] or Limits()
+    )
 
 
 def explain(engine: Engine, asked: Asked, criteria: Criteria) -> Estimate:

@@ -19,7 +19,22 @@ import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.errors import UsageError
-from leeroo.udfs.ask import ROUTE, SCORES, Ask, Asked, Group, answers, explain, known_type, routes, scores
+from leeroo.udfs.ask import (
+    ROUTE,
+    SCORES,
+    SOLUTION,
+    Ask,
+    Asked,
+    Explain,
+    Group,
+    answers,
+    explain,
+    explain_solutions,
+    known_type,
+    routes,
+    scores,
+    solutions,
+)
 from leeroo.udfs.feedback import Given
 from leeroo.udfs.memo import KEPT_ROWS, Memo
 
@@ -39,6 +54,8 @@ class Function:
 
     ask: Ask
     memo: Memo
+    explain: Explain | None = None  # of those whose values cost something and may fail
+    paid_from: int = 0  # values from this row on were paid for in this statement
     names: dict[str, None] = field(default_factory=dict)  # as people call it in this statement
     calls: int = 0  # how often it was called while collecting
     wanted: dict[Group, Counter[str]] = field(default_factory=dict)  # how many values of each question
@@ -78,7 +95,8 @@ class Calls:
 
     def __init__(self, engine: Engine, options: Criteria, *, announced: bool) -> None:
         self.engine = engine
-        self.answers = Function(answers, Memo(known_type(engine.pool)))
+        self.answers = Function(answers, Memo(known_type(engine.pool)), explain)
+        self.solutions = Function(solutions, Memo(SOLUTION), explain_solutions)
         self.routes = Function(routes, Memo(ROUTE))
         self.scores = Function(scores, Memo(SCORES))
         self.given = Given(engine)
@@ -87,12 +105,11 @@ class Calls:
         self.met = 0  # calls of ours that the planner met while this was `collecting`
         self.raised: BaseException | None = None  # what a function raised last, before DuckDB made it its own
         self.lock = threading.RLock()  # hold it from looking up to taking the values
-        self._functions = (self.answers, self.routes, self.scores)
+        self._functions = (self.answers, self.solutions, self.routes, self.scores)
         self._options = options
         self._announced = announced
         self._collector: int | None = None  # the thread whose plans collect
         self._spent = 0.0  # USD paid in this statement
-        self._paid_from = 0  # answers from this row on were paid for in this statement
         self._looked_up = False
         self._asker: int | None = None  # the thread in which the engine is at work for this connection
 
@@ -108,8 +125,8 @@ class Calls:
                 function.memo.forget_samples()
                 if len(function.memo.rows) > KEPT_ROWS:
                     function.memo.forget()
+                function.paid_from = len(function.memo.rows)
             self._spent = 0.0
-            self._paid_from = len(self.answers.memo.rows)
             self._looked_up = False
 
     @contextmanager
@@ -147,8 +164,8 @@ class Calls:
                 self.begin()
             for function in self._functions:
                 function.memo.redraw()
-            own = {"leeroo_route": self.routes, "leeroo_scores": self.scores}.get(name, self.answers)
-            own.names[name] = None
+            others = {"leeroo_route": self.routes, "leeroo_scores": self.scores, "leeroo_solve": self.solutions}
+            others.get(name, self.answers).names[name] = None
             collects = self._collector == threading.get_ident()
             self.met += collects
             return collects
@@ -200,8 +217,8 @@ class Calls:
         """
         with self.lock:
             values = function.memo.rows.take(rows, field)
-            if function is self.answers and field is None:
-                values = _free(values, rows < self._paid_from)
+            if function.explain is not None and field is None:
+                values = _free(values, rows < function.paid_from)
             if not self._announced:
                 # Nobody says when a statement is over, and the next one should ask again what failed.
                 function.memo.forget_failures()
@@ -210,12 +227,15 @@ class Calls:
     def estimates(self) -> list[tuple[str, Estimate]]:
         """What it would take to have the answers that were collected, by the names of the functions; forgets them."""
         with self.lock:
-            wanted = self.answers.take_wanted()
-            names = ", ".join(self.answers.names)
-            with naming(names):
-                told = [explain(self.engine, asked, criteria) for criteria, asked in _by_criteria(wanted)]
+            return [told for function in self._functions if function.explain for told in self._estimates(function)]
+
+    def _estimates(self, function: Function) -> list[tuple[str, Estimate]]:
+        wanted, names = function.take_wanted(), ", ".join(function.names)
+        assert function.explain is not None
+        with naming(names):
+            told = [function.explain(self.engine, asked, criteria) for criteria, asked in _by_criteria(wanted)]
         # Rows have one group of criteria as good as always; of more, nobody counts the calls.
-        called = [replace(e, rows=max(e.rows, self.answers.calls)) for e in told] if len(told) == 1 else told
+        called = [replace(e, rows=max(e.rows, function.calls)) for e in told] if len(told) == 1 else told
         return [(names, estimate) for estimate in called]
 
     def interrupt(self) -> None:
@@ -233,16 +253,17 @@ class Calls:
         """
         with self.lock:
             collected = [function for function in self._functions if function.wanted]
-            for function in collected:
-                self._ask(function, function.take_wanted())
+            paid = [sum(map(len, function.wanted.values())) if function.explain else 0 for function in collected]
+            for i, function in enumerate(collected):
+                self._ask(function, function.take_wanted(), paid[i] / sum(paid[i:]) if paid[i] else 1.0)
             return bool(collected)
 
-    def _ask(self, function: Function, wanted: Asked) -> None:
+    def _ask(self, function: Function, wanted: Asked, share: float = 1.0) -> None:
         for criteria, asked in _by_criteria(wanted):
             with naming(", ".join(function.names) or "leeroo"), self._at_work():
-                values = function.ask(self.engine, asked, self._what_is_left(criteria))
+                values = function.ask(self.engine, asked, self._what_is_left(criteria, share))
             failed = [False] * len(values)
-            if function is self.answers:
+            if function.explain is not None:
                 failed = _field(values, "error").is_valid().to_pylist()
                 self._spent += pc.sum(_field(values, "cost_usd")).as_py() or 0.0
             function.memo.learn(asked, values, failed)
@@ -255,10 +276,11 @@ class Calls:
         finally:
             self._asker = None
 
-    def _what_is_left(self, criteria: Criteria) -> Criteria:
+    def _what_is_left(self, criteria: Criteria, share: float) -> Criteria:
+        """The criteria with that share of the budget, the other functions of the statement having the rest."""
         if criteria.max_cost_usd is None:
             return criteria
-        return replace(criteria, max_cost_usd=max(0.0, criteria.max_cost_usd - self._spent))
+        return replace(criteria, max_cost_usd=share * max(0.0, criteria.max_cost_usd - self._spent))
 
 
 def _by_criteria(wanted: Asked) -> Iterator[tuple[Criteria, Asked]]:
@@ -276,7 +298,23 @@ def _free(answers: pa.StructArray, paid_before: np.ndarray) -> pa.StructArray:
     """The same answers, with the cost 0 where they were paid for before."""
     if not paid_before.any():
         return answers
-    columns = dict(zip(answers.type.names, answers.flatten(), strict=True))
     paid = pc.and_(pa.array(paid_before), answers.is_valid())
+    return _without_cost(answers, paid)
+
+
+def _without_cost(values: pa.StructArray, paid: pa.Array) -> pa.StructArray:
+    """The same structs, with the cost 0 where `paid`, and that of their steps."""
+    columns = dict(zip(values.type.names, values.flatten(), strict=True))
     columns["cost_usd"] = pc.if_else(paid, 0.0, columns["cost_usd"])
-    return pa.StructArray.from_arrays(list(columns.values()), fields=list(answers.type), mask=answers.is_null())
+    if "steps" in columns:
+        steps = columns["steps"]
+        each = _without_cost(steps.flatten(), paid.take(pc.list_parent_indices(steps)))
+        columns["steps"] = pa.ListArray.from_arrays(_offsets(steps), each, type=steps.type)
+    return pa.StructArray.from_arrays(list(columns.values()), fields=list(values.type), mask=values.is_null())
+
+
+def _offsets(lists: pa.ListArray) -> pa.Array:
+    """Where each list begins in what `flatten` gives of them, NULL for NULL."""
+    ends = np.cumsum(lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False))
+    missing = np.append(lists.is_null().to_numpy(zero_copy_only=False), False)
+    return pa.array(np.append(0, ends), pa.int32(), mask=missing)

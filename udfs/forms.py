@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from leeroo.engine.batch.layout import names
 from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.solve import Limits
 from leeroo.udfs.ask import Arguments
 
 CHOICE = pa.struct(
@@ -180,6 +181,23 @@ def extracts(columns: Columns) -> Wanted:
             validator(schema)
     questions = pc.if_else(schemas.is_valid(), texts, None)
     return Wanted(questions, codes, [_arguments(e, s, m)._replace(json_schema=schema) for e, s, m, schema in rows])
+
+
+def solved(columns: Columns) -> Wanted:
+    """Questions of `leeroo_solve`.
+
+    Args:
+        columns: Question, then steps, depth, cost in USD and planner of `Limits`; NULL for what is usual.
+
+    Raises:
+        UsageError: a limit that cannot be.
+
+    """
+    questions, *given = columns
+    codes, rows = _distinct(given, len(questions))
+    names = ("steps", "depth", "cost_usd", "planner")
+    limits = [Limits(**{name: each for name, each in zip(names, row, strict=True) if each is not None}) for row in rows]
+    return Wanted(questions, codes, [Arguments(limits=each) for each in limits])
 
 
 @functools.lru_cache(maxsize=64)

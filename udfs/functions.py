@@ -19,7 +19,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from leeroo.engine.errors import PoolError, UsageError
 from leeroo.udfs import forms
-from leeroo.udfs.ask import ROUTE, SCORES, Arguments, Group, answer_type
+from leeroo.udfs.ask import ROUTE, SCORES, SOLUTION, Arguments, Group, answer_type
 from leeroo.udfs.calls import Calls, Function, Plan, naming
 from leeroo.udfs.tables import TABLES
 
@@ -81,6 +81,7 @@ def _functions(calls: Calls) -> dict[str, _Raw]:
     answers = raw(calls.answers, forms.asked, forms.whole, question, answer_type(calls.engine.pool))
     among = (_TEXT, _TEXTS, _TEXT, _TEXT)
     shaped = (_TEXT, _TEXT, _TEXT, _TEXT, _COUNT)
+    limited = (_TEXT, _COUNT, _COUNT, _NUMBER, _TEXT)
     return {
         "plan": _Raw(functools.partial(_plan, calls), [_TEXT, _NUMBER, _NUMBER, _NUMBER], _COUNT),
         "given": _Raw(calls.given.check, [_TEXT, _TEXT, _TEXT, _NUMBER, _TEXT], pa.bool_()),
@@ -90,6 +91,7 @@ def _functions(calls: Calls) -> dict[str, _Raw]:
         "choices": raw(calls.answers, forms.choices, forms.chosen, among, forms.CHOICE),
         "labels": raw(calls.answers, forms.labels, forms.text, among, _ANSWER, "answer"),
         "extracts": raw(calls.answers, forms.extracts, forms.extracted, shaped, _ANSWER, "answer"),
+        "solutions": raw(calls.solutions, forms.solved, forms.as_known, limited, SOLUTION),
         "routes": raw(calls.routes, forms.plain, forms.as_known, [_TEXT], ROUTE),
         "scores": raw(calls.scores, forms.plain, forms.as_known, [_TEXT], SCORES),
         **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},
@@ -166,8 +168,9 @@ def _check(given: Arguments, experts: tuple[str, ...]) -> None:
         UsageError: a number is out of its range.
 
     """
-    if given.expert is not None and given.expert not in experts:
-        raise PoolError(f"expert {given.expert!r} is not in the pool, which has: {', '.join(experts)}")
+    for name in (given.expert, given.limits and given.limits.planner):
+        if name is not None and name not in experts:
+            raise PoolError(f"expert {name!r} is not in the pool, which has: {', '.join(experts)}")
     if given.max_tokens is not None and not 1 <= given.max_tokens <= _MOST_TOKENS:
         raise UsageError(f"max_tokens must be from 1 to {_MOST_TOKENS}, not {given.max_tokens}")
     if given.temperature is not None and not (given.temperature > 0 and math.isfinite(given.temperature)):

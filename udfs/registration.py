@@ -14,7 +14,7 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.udfs.calls import Calls
 from leeroo.udfs.functions import create
 
-_FILES = ("calls", "answers", "forms", "routes", "tables", "feedback")  # leeroo/sql/*.sql, in this order
+_FILES = ("calls", "answers", "forms", "solve", "routes", "tables", "feedback")  # leeroo/sql/*.sql, in this order
 
 
 class Registration:

@@ -62,7 +62,7 @@ class ReplayBackend:
             raise ExpertUnavailable(f"cannot replay {expert.model}: {str(error).splitlines()[0]}") from error
         if not pc.any(table.column("recorded")).as_py():
             raise ExpertUnavailable(f"{expert.model} has no outcomes of an expert called {expert.name!r}")
-        self._by_question, self._by_prompt = _index(table)
+        self._by_question, self._by_prompt, self._plain = _index(table)
         self._recorded = table.drop_columns(["question", "prompt"])
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
@@ -74,7 +74,7 @@ class ReplayBackend:
 
     def close(self) -> None:
         """Forget the record."""
-        self._by_question, self._by_prompt = {}, {}
+        self._by_question, self._by_prompt, self._plain = {}, {}, {}
 
     def _answer(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         asked = zip(batch.column("question").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
@@ -109,6 +109,8 @@ class ReplayBackend:
         place = self._by_question.get(question, _UNKNOWN)
         if place >= 0:
             return place
+        if prompt == question and question in self._plain:
+            return self._plain[question]
         place = self._by_prompt.get(question, place)
         return place if place >= 0 else self._by_prompt.get(prompt, place)
 
@@ -179,10 +181,14 @@ def _read(folder: Path, expert: str) -> pa.Table:
     return con.sql(_RECORDED.format(response=response, responses=responses, **columns)).to_arrow_table()
 
 
-def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
-    """Rows by question and, where the prompt says more, by prompt; texts that stand twice are marked."""
+def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+    """Rows by question and, where the prompt says more, by prompt; texts that stand twice are marked.
+
+    Of questions that stand twice, those that were also asked as they are come last.
+    """
     by_question: dict[str, int] = {}
     by_prompt: dict[str, int] = {}
+    plain: dict[str, int] = {}
     start = 0
     for batch in table.select(["question", "prompt"]).to_batches(max_chunksize=65_536):
         texts = zip(batch.column("question").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
@@ -190,5 +196,7 @@ def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int]]:
             by_question[question] = _AMBIGUOUS if question in by_question else place
             if prompt != question:
                 by_prompt[prompt] = _AMBIGUOUS if prompt in by_prompt else place
+            else:
+                plain[question] = _AMBIGUOUS if question in plain else place
         start += batch.num_rows
-    return by_question, by_prompt
+    return by_question, by_prompt, {question: i for question, i in plain.items() if by_question[question] == _AMBIGUOUS}

@@ -21,12 +21,14 @@ class Verifiable:
         answer: What is right: a number, a text (several that are, with ';' between), or for code its unit tests, a JSON
             object of `function` and `cases`, a list of [arguments, result].
         check: How an answer is compared with it, see `verify`.
+        choices: What the question names for an answer, where it does.
     """
 
     family: str
     question: str
     answer: str
     check: Check
+    choices: tuple[str, ...] = ()
 
 
 # Makes one question, of a level from 1 (easy) to 3 (hard).
@@ -103,7 +105,7 @@ def dates(rng: random.Random, level: int) -> Verifiable:
         at, n = rng.randrange(7), rng.randint(1, 6)
         return Verifiable(
             "dates", f"Today is {_DAYS[at]}. Which day of the week is it in {n} day{'s' * (n > 1)}?",
-            _DAYS[(at + n) % 7], "exact",
+            _DAYS[(at + n) % 7], "exact", _DAYS,
         )  # fmt: skip
     day = datetime.date(rng.randint(1950, 2030), rng.randint(1, 12), rng.randint(1, 28))
     if level == 2:
@@ -130,7 +132,7 @@ def words(rng: random.Random, level: int) -> Verifiable:
     if level == 2:
         some = rng.sample(_WORDS, 3)
         asked = f"Which of these words comes first in the alphabet: {some[0]}, {some[1]} or {some[2]}?"
-        return Verifiable("words", asked, min(some), "exact")
+        return Verifiable("words", asked, min(some), "exact", tuple(some))
     word = rng.choice(_WORDS)
     asked, right, check = rng.choice(
         [
@@ -153,7 +155,7 @@ def tables(rng: random.Random, level: int) -> Verifiable:
         return Verifiable("tables", f"{told}How many {things[at]} are in stock?", str(counts[at]), "numeric")
     if level == 2:
         most = things[counts.index(max(counts))]
-        return Verifiable("tables", f"{told}Of which item is most in stock?", most, "exact")
+        return Verifiable("tables", f"{told}Of which item is most in stock?", most, "exact", tuple(things))
     total = counts[at] * prices[at]
     return Verifiable(
         "tables", f"{told}How many dollars do all {things[at]} in stock cost together?", str(total), "numeric"

@@ -18,7 +18,7 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.batch.prompts import asking
 from leeroo.engine.jobs.rounds import paid_usd
-from leeroo.engine.jobs.verify import final
+from leeroo.engine.jobs.verify import final, plain
 from leeroo.engine.orchestrator.market import Float64s
 
 RUBRIC = (
@@ -127,7 +127,7 @@ def consensus(answers: Sequence[Answer], trust: Mapping[str, float]) -> Float64s
     """
     scores = np.full(len(answers), np.nan)
     for rows in _by_question(answers):
-        said = {i: final(answers[i].text) for i in rows}
+        said = {i: plain(final(answers[i].text)) for i in rows}
         short = {i: text for i, text in said.items() if text and len(text.split()) <= _SHORT_WORDS}
         weight = {i: trust.get(answers[i].expert, 0.5) for i in short}
         of_text: defaultdict[str, list[int]] = defaultdict(list)

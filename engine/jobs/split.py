@@ -1,7 +1,8 @@
 """Split: the parts of a question that says itself what they are.
 
 Parts that are numbered, and several questions one after another, need no model to be told apart. What stands before
-the first part belongs to all of them. A part that speaks of an earlier one needs its answer first.
+the first part belongs to all of them. A part that speaks of an earlier one needs its answer first. What is quoted, and
+text that something is to be done with, is not looked into.
 """
 
 from __future__ import annotations
@@ -10,27 +11,62 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# (a), a), (1), 1), 1. after white space; bullets at the beginning of a line.
-_MARK = re.compile(r"(?:^|(?<=\s))(?:\(([a-z]|\d{1,2})\)|([a-z]|\d{1,2})[).])\s+(?=\S)")
+# (a), a), (1), 1), 1., A., ii) after white space, "Part A:" and the like; bullets at the beginning of a line.
+_LABEL = r"[a-zA-Z]|\d{1,2}|[ivx]{2,4}"
+_MARK = re.compile(
+    rf"(?:^|(?<=\s))(?:\(({_LABEL})\)|({_LABEL})[).]|(?:part|question|step|task)\s+({_LABEL})\s*[:.)])\s+(?=\S)",
+    re.IGNORECASE,
+)
 _BULLET = re.compile(r"^[ \t]*[-*•]\s+(?=\S)", re.MULTILINE)
+_COUNTS = (
+    tuple(str(i) for i in range(1, 100)),
+    ("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"),
+    tuple("abcdefghijklmnopqrstuvwxyz"),
+    tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+)
 # Ends of sentences; "Dr. Who" and "J. Smith" go on.
 _SENTENCES = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\b[DM]r\.)(?<!\bMrs\.)(?<!\bSt\.)\s+(?=[\"'(]?[A-Z0-9])")
-_THEN = r"(?:(?:and|then|after that|next|finally|afterwards|also|now|lastly|second|third|first)\b,?\s*)*"
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|(?<!\w)'[^'\n]*'(?!\w)|```.*?```", re.DOTALL)
+_MATERIAL = re.compile(
+    r"\b(?:following|below)\b[^?.]*:|\b(?:text|passage|e-?mail|review|message|ticket|document|article|conversation"
+    r"|transcript|code)\s*:",
+    re.IGNORECASE,
+)
+_FIRST = r"and|then|after that|next|finally|afterwards|also|now|lastly|please|(?:first|second|third|fourth)(?:ly)?"
+_THEN = rf"(?:(?:{_FIRST})\b,?\s*)*"
+_WHAT = r"what|which|who|whom|whose|when|where|why|how|(?:in|on|at|to|of|by|for|from) (?:which|what|whom)"
 _ASKS = re.compile(
-    rf"{_THEN}(?:what|which|who|whom|whose|when|where|why|how|is|are|was|were|does|do|did|can|could|will|would|has|have|"
-    r"in which|on which|at which|to which|add|calculate|compare|compute|convert|count|define|describe|divide|double|"
-    r"estimate|explain how|find|halve|list|multiply|name|solve|spell|state|subtract|summari[sz]e|tell|translate|"
-    r"write)\b",
+    rf"{_THEN}(?:{_WHAT}|is|are|was|were|does|do|did|can|could|will|would|has|have|"
+    r"add|calculate|check|compare|compute|convert|count|decide|define|describe|determine|divide|double|"
+    r"estimate|explain how|find|give|halve|identify|list|multiply|name|order|pick|reverse|round|say|solve|sort|spell"
+    r"|square|state|subtract|summari[sz]e|take|tell|translate|triple|work out|write)\b",
     re.IGNORECASE,
 )
 # How to answer, which is no part of its own.
-_MANNER = re.compile(r"(?:answer|give only|reply|respond|use|show|choose|explain (?:your|why)|think)\b", re.IGNORECASE)
-_NAMED = re.compile(r"\b(?:part|question|step|answer)\s+\(?([a-z]|\d{1,2})\)?(?!\w)", re.IGNORECASE)
-_ALL = re.compile(r"\b(?:both|these|those|them|all (?:of them|the)|results|answers|numbers together)\b", re.IGNORECASE)
+_MANNER = re.compile(
+    r"(?:please\s+)?(?:answer|(?:give|write|say|state) (?:only|just|your)|reply|respond|use|show|choose"
+    r"|explain (?:your|why)|think)\b",
+    re.IGNORECASE,
+)
+_REFERS = r"(?:part|question|step|task|answer|result|value|number|word|outcome)s?"
+_NAMED = re.compile(
+    rf"\b{_REFERS}\s+(?:(?:of|to|from|in)\s+)?\(?([b-z]|\d{{1,2}}|a(?=\)|[.,;?!]|$))\)?"
+    r"(?:\s*(?:,|and|or)\s*\(?([b-z]|\d{1,2})\)?)?(?![\w'])(?!\s*(?:plus|minus|times|divided|percent|[-+*/%]))"
+    r"|\(([a-z]|\d{1,2}|[ivx]{2,4})\)",
+    re.IGNORECASE,
+)
+# A capital that stands alone inside of a sentence.
+_CAPITAL = re.compile(r"(?<=[\w,;:(] )\(?([A-Z])\b(?!\.\s+[A-Z])|(?<=\()([A-Z])(?=\))")
+_ALL = re.compile(
+    r"\b(?:both|these|those|them|all (?:of them|the)|results|answers|numbers together|(?:the|either|neither of the) two"
+    r"|the (?:sum|product|difference|total|average|quotient)(?! of\b))\b",
+    re.IGNORECASE,
+)
 _LAST = re.compile(
     r"\b(?:(?:the|this|that|your|its) (?:result|answer|outcome|sum|product|difference|quotient|total|latter|value)"
     r"|that (?:number|word|day|date|city|country|person|year|river|animal|one)|the previous)\b"
-    r"|^(?:and\s+)?(?:then|after that|next|finally|afterwards)\b",
+    r"|^(?:and\s+)?(?:then|after that|next|finally|afterwards)\b|^(?:and\s+)?(?:why|how|when|where|who)\?$"
+    rf"|^and\s+(?!{_WHAT})(?:in|on|at|for|of|with|the)\b",
     re.IGNORECASE,
 )
 _PRONOUN = re.compile(r"\b(?:it|its|that|this|he|she|his|her|they|their|there)\b", re.IGNORECASE)
@@ -56,32 +92,38 @@ class Parts:
 def split(question: str) -> Parts | None:
     """The parts that a question says itself; None where it asks one thing, or does not say."""
     for preamble, marks, tasks in (_numbered(question), _bulleted(question), _in_turn(question)):
-        if len(tasks) > 1 and all(map(_asks, tasks)):
+        # What is marked below a question may be choices for its answer.
+        asks = str.endswith if "?" in preamble and any(marks) else _asks
+        if len(tasks) > 1 and all(asks(task, "?") for task in tasks):
             return Parts(preamble, tuple(_needing(i, tasks, marks, preamble) for i in range(len(tasks))), tuple(marks))
     return None
 
 
-def _asks(task: str) -> bool:
-    return task.endswith("?") or _ASKS.match(task) is not None
+def _asks(task: str, end: str) -> bool:
+    return task.endswith(end) or _ASKS.match(task) is not None
+
+
+def _outside(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    """The matches that begin in no quotation."""
+    quoted = [match.span() for match in _QUOTED.finditer(text)]
+    return [m for m in pattern.finditer(text) if not any(start < m.start() < end for start, end in quoted)]
 
 
 def _numbered(question: str) -> tuple[str, list[str], list[str]]:
-    """Marked parts, as long as the marks count up from a or 1."""
-    found: list[tuple[int, int, str]] = []
-    for match in _MARK.finditer(question):
-        label = match[1] or match[2]
-        wanted = _label(len(found), numbers=(found[0][2] if found else label).isdigit())
-        if label == wanted:
-            found.append((match.start(), match.end(), label))
-    return _cut(question, [(start, end) for start, end, _ in found], [label for *_, label in found])
-
-
-def _label(i: int, *, numbers: bool) -> str:
-    return str(i + 1) if numbers else chr(ord("a") + i)
+    """Marked parts, as long as the marks count up from the first of a kind."""
+    found = [(match.start(), match.end(), match[1] or match[2] or match[3]) for match in _outside(_MARK, question)]
+    best: list[tuple[int, int, str]] = []
+    for counted in _COUNTS:
+        parts: list[tuple[int, int, str]] = []
+        for each in found:
+            if len(parts) < len(counted) and each[2] == counted[len(parts)]:
+                parts.append(each)
+        best = max(best, parts, key=len)
+    return _cut(question, [(start, end) for start, end, _ in best], [label for *_, label in best])
 
 
 def _bulleted(question: str) -> tuple[str, list[str], list[str]]:
-    found = [match.span() for match in _BULLET.finditer(question)]
+    found = [match.span() for match in _outside(_BULLET, question)]
     return _cut(question, found, [""] * len(found))
 
 
@@ -102,8 +144,10 @@ def _in_turn(question: str) -> tuple[str, list[str], list[str]]:
     tasks: list[str] = []
     told: list[str] = []
     preamble: list[str] | None = None
-    for sentence in _SENTENCES.split(question.strip()):
-        if _asks(sentence) and not _MANNER.match(sentence):
+    if _MATERIAL.search(question):
+        return "", [], []
+    for sentence in _sentences(question.strip()):
+        if _asks(sentence, "?") and not _MANNER.match(sentence):
             if preamble is None:
                 preamble, told = told, []
             tasks.append(" ".join([*told, sentence]))
@@ -117,12 +161,21 @@ def _in_turn(question: str) -> tuple[str, list[str], list[str]]:
     return " ".join(preamble or []), [""] * len(tasks), tasks
 
 
+def _sentences(text: str) -> list[str]:
+    ends = _outside(_SENTENCES, text)
+    starts = [0, *(match.end() for match in ends)]
+    return [text[a:b] for a, b in zip(starts, [*(match.start() for match in ends), len(text)], strict=True)]
+
+
 def _needing(i: int, tasks: Sequence[str], marks: Sequence[str], preamble: str) -> Step:
     """The step with the earlier ones that it speaks of."""
     task = tasks[i]
     if i == 0:
         return Step(task)
-    named = {j for label in _NAMED.findall(task) for j in range(i) if label.lower() in (marks[j], str(j + 1))}
+    labels = [label for match in _NAMED.finditer(task) for label in match.groups() if label]
+    if marks[0] == "A":
+        labels += [match[1] or match[2] for match in _CAPITAL.finditer(task)]
+    named = {j for label in labels for j in range(i) if label.casefold() == marks[j].casefold() or label == str(j + 1)}
     if named:
         return Step(task, tuple(sorted(named)))
     if _ALL.search(task):

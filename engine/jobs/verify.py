@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from typing import Literal
 
 Check = Literal["exact", "numeric", "choice", "code"]
@@ -21,8 +22,9 @@ _CLOSE = 1e-6
 _CODE_S, _CODE_GIB = 5, 0.5
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _FENCED = re.compile(r"```(?:python|py)?\s*\n(.*?)```", re.DOTALL)
-# What follows the last of these is the answer, the rest is how it was found.
-_ANSWER = re.compile(r"(?i)\banswer(?:\s+is)?\s*:?")
+# What follows the last of these is the answer, the rest is how it was found; "206 is the answer" announces none.
+_ANSWER = re.compile(r"(?i)\banswer\b(?:\s+is\b\s*:?|\W{0,3}[:=])")
+_SENTENCE = re.compile(r"\n+|(?<=[.!?])\s+")
 _RUN = """
 import json, resource, sys
 told = json.load(sys.stdin)
@@ -50,28 +52,29 @@ out.write(json.dumps([bool(result) for result in results]))
 """
 
 
-def score(answer: str | None, right: str, check: Check) -> float:
+def score(answer: str | None, right: str, check: Check, choices: Sequence[str] = ()) -> float:
     """1 where an answer is right, else 0; of code the share of its unit tests that pass.
 
     Args:
-        answer: As an expert gave it; where it says "Answer:", what comes after the last of those.
+        answer: As an expert gave it; where it says "Answer:" or "the answer is", what comes after the last of those.
         right: A number, the letter of a choice, texts of which one must be in the answer with ';' between, or for code
             a JSON object of the name of the `function` and `cases`, a list of pairs of its arguments and its result.
         check: How they are compared.
+        choices: What the question names for an answer, where it does: to name them all is no answer then.
 
     """
     if answer is None:
         return 0.0
     if check == "code":
         return _passed(answer, right)
-    said = _ANSWER.split(answer)[-1] or answer
+    said = final(answer)
     if check == "numeric":
         found, wanted = _number(said), _number(right)
         return float(found is not None and wanted is not None and abs(found - wanted) <= _CLOSE * max(1, abs(wanted)))
     if check == "choice":
         letters = re.findall(r"\b([A-Z])\b", said)
         return float(bool(letters) and letters[0] == right.strip())
-    return float(says(said, right))
+    return float(says(said, right, choices))
 
 
 def check_for(right: str) -> Check:
@@ -81,20 +84,43 @@ def check_for(right: str) -> Check:
     return "choice" if re.fullmatch("[A-J]", right.strip()) else "exact"
 
 
-def says(text: str, right: str) -> bool:
-    """Whether a text names one of those that are right, with ';' between; of yes and no, the one said last counts."""
-    plain, allowed = _plain(text), [one for one in map(_plain, right.split(";")) if one]
+def says(text: str, right: str, choices: Sequence[str] = ()) -> bool:
+    """Whether a text names one of those that are right, with ';' between.
+
+    Of yes and no, the one said last counts. Of choices, the one that the last sentence with any of them is about ("Bob
+    is taller than Ann"), or names last.
+    """
+    allowed = [one for one in map(plain, right.split(";")) if one]
     if not allowed:  # nothing but punctuation
         return right.strip() in text
     if allowed[0] in ("yes", "no"):
-        verdicts = re.findall(r"\b(?:yes|no)\b", plain)
-        return bool(verdicts) and verdicts[-1] == allowed[0]
-    return any(re.search(rf"(?<![a-z0-9.]){re.escape(one)}(?![a-z0-9])", plain) for one in allowed)
+        verdicts = _named(plain(text), ("yes", "no"))
+        return verdicts[-1:] == [allowed[0]]
+    if choices:
+        return _chosen(text, [plain(choice) for choice in choices]) in allowed
+    return bool(_named(plain(text), allowed))
 
 
 def final(answer: str) -> str:
-    """What an answer says in the end, in a form in which answers that say the same are mostly equal."""
-    return " ".join(_plain(_ANSWER.split(answer)[-1] or answer).split())
+    """What comes after the last announcement of the answer that something comes after; the whole without one."""
+    parts = [part for part in _ANSWER.split(answer) if re.search(r"\w", part)]
+    return parts[-1] if parts else answer
+
+
+def _chosen(text: str, choices: Sequence[str]) -> str | None:
+    sentences = [plain(sentence) for sentence in _SENTENCE.split(text)]
+    for sentence in reversed(sentences):
+        found = _named(sentence, choices)
+        if found:
+            about = re.match(rf"(?:the )?{re.escape(found[0])} (?:is|was|are|were|has|have|comes?|costs?)\b", sentence)
+            return found[0] if about else found[-1]
+    return None
+
+
+def _named(plain: str, texts: Sequence[str]) -> list[str]:
+    """Those of some texts that stand in another, in the order in which they do."""
+    longest = sorted(filter(None, texts), key=len, reverse=True)
+    return re.findall(rf"(?<![a-z0-9.])(?:{'|'.join(map(re.escape, longest))})(?![a-z0-9])", plain) if longest else []
 
 
 def _number(text: str) -> float | None:
@@ -103,9 +129,10 @@ def _number(text: str) -> float | None:
     return float(found[-1].replace(",", "")) if found else None
 
 
-def _plain(text: str) -> str:
-    """Lower case, without separators in numbers and without punctuation."""
-    return re.sub(r"[^\w.#+ ]|_", " ", re.sub(r"(?<=\d),(?=\d)", "", text.casefold())).strip(" .")
+def plain(text: str) -> str:
+    """Lower case, without separators in numbers, without punctuation, and with single spaces."""
+    words = re.sub(r"[^\w.#+ ]|_", " ", re.sub(r"(?<=\d),(?=\d)", "", text.casefold())).split()
+    return " ".join(words).strip(" .")
 
 
 def _passed(answer: str, right: str) -> float:

@@ -15,6 +15,17 @@ from leeroo.engine.jobs.split import split
         ("A train covers 120 km in 2 hours. What is its speed? How long does it need for 300 km?", 2, [(), ()]),
         ("1. Who wrote Hamlet?\n2. When was the author of part 1 born?\n3. What is 3 plus 4?", 3, [(), (0,), ()]),
         ("What is 3 plus 4? What is 5 plus 6? What is the sum of both?", 3, [(), (), (0, 1)]),
+        (
+            "A. What is 12 times 4? B. Take the result of A and add 5. C. A man has B of them; is it odd?",
+            3,
+            [(), (0,), (1,)],
+        ),
+        ("Step 1: Multiply 3 by 4. Step 2: Add 5 to the result. Step 3: Is it odd?", 3, [(), (0,), (1,)]),
+        ("i) Name the capital of Peru. ii) Name the one of Chile. iii) Is the answer to i) larger?", 3, [(), (), (0,)]),
+        ("First, multiply 3 by 4. Then add 5 to it. Finally, say whether that is even.", 3, [(), (0,), (1,)]),
+        ("How many days has March? And in April? What is the difference?", 3, [(), (0,), (0, 1)]),
+        ("Please calculate 3 plus 4. Please also name the capital of Peru.", 2, [(), ()]),
+        ("(a) What is 3 times 5? (b) What is 20 minus 4? (c) What is 9 less than (a)?", 3, [(), (), (0,)]),
     ],
 )
 def test_parts(question: str, tasks: int, needs: list[tuple[int, ...]]) -> None:
@@ -32,6 +43,10 @@ def test_parts(question: str, tasks: int, needs: list[tuple[int, ...]]) -> None:
         "Which is prime? a) 4 b) 5 c) 6",
         "Tom has 3 apples. He buys 4 more. How many has he now?",
         "Dr. Smith lives in London. Where does he live?",
+        "What should be done first? A. Add water. B. Find the valve. C. Divide it.",
+        "Translate 'What is your name? Where do you live?' into French.",
+        "Classify the text as one of: good, bad.\n\nText: Where is my order? When will it come?",
+        "Summarize the following: Is it red? Is it blue?",
         "",
     ],
 )

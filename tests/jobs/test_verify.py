@@ -31,11 +31,34 @@ SQUARE = json.dumps({"function": "f", "cases": [[[2], 4], [[3], 9]]})
         ("It is Rome.", "Paris;", "exact", 0),
         ("No idea", "?!", "exact", 0),
         (None, "no", "exact", 0),
+        ("206 is the answer.", "206", "numeric", 1),
+        ("206 is the answer to your question", "206", "numeric", 1),
+        ("**Answer:** 7 of 9. The answer is", "9", "numeric", 1),
+        ("A good answer names Paris.", "Paris", "exact", 1),
     ],
 )
 def test_texts_and_numbers(answer: str | None, right: str, check: Check, expected: float) -> None:
     """What comes after "Answer:" counts, else the whole; the last number, the verdict said last."""
     assert score(answer, right, check) == expected
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        ("lemon", 1),
+        ("The words are tiger, lemon and anchor oil. So it is lemon.", 1),
+        ("Answer: lemon", 1),
+        ("The lemon comes before the tiger.", 1),
+        ("tiger, lemon, lemonade", 1),
+        ("lemon, lemonade, tiger", 0),
+        ("lemon or tiger", 0),
+        ("lemonade", 0),
+        ("neither", 0),
+    ],
+)
+def test_naming_all_choices_is_no_answer(answer: str, expected: float) -> None:
+    """The one said last counts, or the one that the last sentence is about."""
+    assert score(answer, "lemon", "exact", ("lemon", "tiger")) == expected
 
 
 @pytest.mark.parametrize(
@@ -75,4 +98,8 @@ def test_families_know_their_answers() -> None:
             made = make(random.Random(level), level)
             assert made == make(random.Random(level), level)
             if made.check != "code":
-                assert score(f"Answer: {made.answer}", made.answer, made.check) == 1
+                assert score(f"Answer: {made.answer}", made.answer, made.check, made.choices) == 1
+            if made.choices:
+                assert made.answer in made.choices
+                others = [choice for choice in made.choices if choice != made.answer]
+                assert score(", ".join([made.answer, *others]), made.answer, made.check, made.choices) == 0
