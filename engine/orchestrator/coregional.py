@@ -65,6 +65,37 @@ class Coregional:
             bias[i] += correction[1]
         return weight, bias + self._level
 
+    def beliefs(self, features: Float32s, columns: Ints) -> Beliefs:
+        """What is believed of p pairs of question and expert, by features [p, k] and experts [p]."""
+        wide, of = features.astype(np.float64), self._outcomes
+        prior = _prior(self.variances, of.features, of.columns, wide, columns)
+        return Beliefs(wide, columns, _halved(self._cholesky, prior), self.variances)
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """Posterior covariances of the expected scores of p pairs.
+
+    Attributes:
+        features, columns: [p, k] and [p], question and expert.
+        told: [n, p]; products of its columns are what n outcomes take off the prior covariances.
+        variances: As of `Coregional`.
+    """
+
+    features: Float64s
+    columns: Ints
+    told: Float64s
+    variances: Float64s
+
+    def at(self, rows: Ints) -> Beliefs:
+        """Of some pairs."""
+        return Beliefs(self.features[rows], self.columns[rows], self.told[:, rows], self.variances)
+
+    def covariance(self, other: Beliefs) -> Float64s:
+        """[p, q], with q other pairs."""
+        prior = _prior(self.variances, self.features, self.columns, other.features, other.columns)
+        return prior - self.told.T @ other.told
+
 
 @dataclass(frozen=True)
 class _Outcomes:
@@ -148,6 +179,21 @@ def _decided(of: _Outcomes) -> Float64s:
     found = minimize(loss, expected, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5})
     variances: Float64s = np.exp(found.x)
     return variances
+
+
+def _prior(variances: Float64s, features: Float64s, columns: Ints, others: Float64s, theirs: Ints) -> Float64s:
+    """Covariances of the expected scores of pairs before any outcome, [p, q]."""
+    hard, rate, lean, *_ = variances
+    alike = features @ others.T
+    covariances: Float64s = hard * alike + (columns[:, None] == theirs) * (rate + lean * alike)
+    return covariances
+
+
+def _halved(cholesky: Float64s, right: Float64s) -> Float64s:
+    from scipy.linalg import solve_triangular
+
+    solved: Float64s = solve_triangular(cholesky, right, lower=True, check_finite=False)
+    return solved
 
 
 def _cholesky(kernels: list[Float64s], variances: Float64s) -> Float64s:
