@@ -1,10 +1,10 @@
 """Exploration: how many outcomes a router needs when it says whom to ask what next, and when pairs are drawn at random.
 
-    python bench/exploration.py [--data mmlu9,mmlu_pro] [--draws 20] [--to 2000] [--plot docs/exploration.svg]
+    python bench/exploration.py [--data mmlu9,mmlu_pro] [--draws 10] [--to 2000] [--plot docs/exploration.svg]
 
-On recorded outcomes: each starts from 200 random pairs of training question and expert, and goes on in rounds of 300
-questions drawn for the round: at random in steps of 100 outcomes, actively of 50, up to half as many. After every round
-the heads are learned from the outcomes so far, and what they would choose for the test questions is scored, under
+On recorded outcomes: each starts from 200 random pairs of training question and expert, and goes on in rounds of 100,
+of 300 questions drawn for the round, the active one up to half as many as at random. After every round the heads are
+learned from the outcomes so far, and what they would choose for the test questions is scored, under
 budgets of a tenth to all of what the dearest expert costs there; the mean over those is the accuracy. Costs are
 expected from a question's tokens and the expert's mean answer.
 """
@@ -36,9 +36,9 @@ from leeroo.engine.orchestrator.quality import learn_quality
 from leeroo.engine.orchestrator.recorded import prices_of
 from leeroo.engine.orchestrator.surface import surface
 
-_START, _SHOWN = 200, 300
+_START, _ROUND, _SHOWN = 200, 100, 300
 # Told are those of these numbers at random.
-_TOLD = (400, 500, 600, 800, 1000, 1200, 1400, 1600, 2000)
+_TOLD = (400, 600, 800, 1000, 1400, 2000)
 _SHARES = np.arange(1, 11) / 10
 
 
@@ -86,14 +86,18 @@ def accuracy(rows: np.ndarray, columns: np.ndarray, train: Questions, test: Ques
     scores = np.full((len(asked), train.scores.shape[1]), np.nan, np.float32)
     scores[at, columns] = train.scores[rows, columns]
     quality = learn_quality(train.features[asked], scores, np.arange(len(asked)))
-    expected = sigmoid(test.features @ quality.weight + quality.bias)
+    return reached(sigmoid(test.features @ quality.weight + quality.bias), test)
+
+
+def reached(expected: Float32s, test: Questions) -> float:
+    """Accuracy of the choice by expected scores of test questions, the mean over the budgets."""
     n, dearest = len(expected), test.costs.sum(axis=0).max()
-    reached = []
+    accuracies = []
     for share in _SHARES:
         chosen = choose(expected, test.costs, budget_usd=share * dearest).expert
         answered = np.flatnonzero(chosen >= 0)
-        reached.append(test.scores[answered, chosen[answered]].sum() / n)
-    return float(np.mean(reached))
+        accuracies.append(test.scores[answered, chosen[answered]].sum() / n)
+    return float(np.mean(accuracies))
 
 
 Way = Callable[[np.ndarray, np.ndarray, np.ndarray, Questions, np.ndarray, int, np.random.Generator], Pairs]
@@ -130,7 +134,6 @@ def actively(
 
 
 WAYS: dict[str, Way] = {"at random": at_random, "actively": actively}
-_ROUND = {"at random": 100, "actively": 50}
 
 
 def grow(name: str, way: str, draw: int, to: int) -> Curve:
@@ -149,7 +152,7 @@ def grow(name: str, way: str, draw: int, to: int) -> Curve:
         if len(rows) >= to:
             return curve
         shown = rng.permutation(n)[:_SHOWN]
-        pairs = np.array(WAYS[way](rows, columns, shown, train, ~asked[shown], _ROUND[way], rng))
+        pairs = np.array(WAYS[way](rows, columns, shown, train, ~asked[shown], _ROUND, rng))
         rows, columns = np.append(rows, shown[pairs[:, 0]]), np.append(columns, pairs[:, 1])
         asked[rows, columns] = True
 
@@ -208,7 +211,7 @@ def main() -> None:
     """Measure and print; draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="mmlu9,mmlu_pro")
-    parser.add_argument("--draws", type=int, default=20)
+    parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--to", type=int, default=2000)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()

@@ -1,11 +1,11 @@
 """Explore: which expert to ask about which question, so that the next choices are better; not all about all.
 
-A choice is contested between two experts where two members of a committee, each with other beliefs of how good the
-experts are, choose one and the other under the same budget (Seung, Opper & Sompolinsky, "Query by Committee", COLT
-1992). One after the other those pairs of question and expert are asked whose outcomes take most off the variances of
-contested differences, given what was asked before (greedy A-optimal design, as in Krause, Singh & Guestrin,
-"Near-Optimal Sensor Placements in Gaussian Processes", JMLR 2008). That two experts are compared on the same question,
-whose own difficulty then cancels out, comes out of it by itself.
+By expected information. A choice is contested where another expert may well be the better bargain; what it is expected
+to lose by that grows with the variance of the difference of the two (the expected loss of the knowledge gradient:
+Frazier, Powell & Dayanik, "The Knowledge-Gradient Policy for Correlated Normal Beliefs", 2009). So one after the other
+those pairs are asked whose outcomes take most off these variances, summed over questions and budgets, given what was
+asked before (greedy A-optimal design: Krause, Singh & Guestrin, JMLR 2008, for the greedy). That two experts are
+compared on the same question, whose own difficulty then cancels out, comes out of it by itself.
 """
 
 from __future__ import annotations
@@ -24,12 +24,9 @@ from leeroo.engine.orchestrator.ridge import Ints
 # Budgets as parts of what the dearest expert would cost: the choice should be good under any.
 _SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 # Asked at once about one portion of the questions, questions in it at most, and those of them whose choices count.
-_AT_ONCE, _PORTION, _COUNTED = 100, 100, 32
-# Members of the committee, and how far they differ more than is believed: the best experts are far from the others.
-_SPREAD = 1.5
-_MEMBERS = 32
+_AT_ONCE, _PORTION, _COUNTED = 100, 200, 32
 # Experts with less than this part of what is contested are not asked.
-_CONTENDS = 0.002
+_CONTENDS = 0.02
 
 Pairs = list[tuple[int, int]]
 
@@ -67,7 +64,7 @@ def explore(
     for i in range(portions):
         some = order[i::portions][:_PORTION]
         until = asks * (i + 1) // portions
-        pairs += _telling(known, features, mean, spare, some, until - len(pairs), rng)
+        pairs += _telling(known, features, mean, spare, some, until - len(pairs))
     for at in rng.permutation(n * e).tolist():
         question, expert = divmod(at, e)
         if spare.can(np.array([question]), np.array([expert]))[0]:
@@ -98,20 +95,12 @@ class _Spare:
             self.usd -= float(self.costs[question, expert])
 
 
-def _telling(
-    known: Coregional,
-    features: Float32s,
-    mean: Float64s,
-    spare: _Spare,
-    some: Ints,
-    asks: int,
-    rng: np.random.Generator,
-) -> Pairs:
+def _telling(known: Coregional, features: Float32s, mean: Float64s, spare: _Spare, some: Ints, asks: int) -> Pairs:
     """The pairs of some questions that tell most, so many at most, the first first."""
     counted = some[:_COUNTED]
     t, e = len(counted), mean.shape[1]
     beliefs = known.beliefs(np.repeat(features[counted], e, axis=0), np.tile(np.arange(e), t))
-    contested = _contested(beliefs, mean, spare.costs, counted, rng)
+    contested = _contested(beliefs, mean, spare.costs, counted)
     by_expert = contested.sum(axis=(0, 1))
     experts = np.flatnonzero(by_expert > _CONTENDS * by_expert.sum())
     m = len(experts)
@@ -154,26 +143,29 @@ def _telling(
     return pairs
 
 
-def _contested(beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Ints, rng: np.random.Generator) -> Float64s:
-    """How often, of two members of a committee, one chooses the one expert and one the other, [t, e, e] and symmetric.
+def _contested(beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Ints) -> Float64s:
+    """How much more a choice loses the less is known of the difference of two experts, [t, e, e] and symmetric.
 
-    The beliefs are of all e experts on each of t counted questions. Members differ in what they hold of the experts on
-    the average question: what is known of one question alone, few outcomes will change.
+    The beliefs are of all e experts on each of t counted questions.
     """
     t, e = len(counted), mean.shape[1]
+    # Of the experts on the average question: what is known of one question alone, few outcomes will change.
     average = beliefs.covariance(beliefs).reshape(t, e, t, e).mean(axis=(0, 2))
-    members = rng.multivariate_normal(np.zeros(e), _SPREAD**2 * average, _MEMBERS, check_valid="ignore")
-    here, there = mean[counted], costs[counted]
-    dearest = float(there.sum(axis=0).max())
+    own = np.diag(average)
+    apart = np.sqrt(np.maximum(own[:, None] + own - 2 * average, 1e-9))
     contested = np.zeros((t, e, e))
+    dearest = float(costs.sum(axis=0).max())
     for share in _SHARES:
-        votes = np.zeros((t, e))
-        for member in members:
-            chosen = choose(here + member, there, budget_usd=share * dearest).expert
-            votes[chosen >= 0, chosen[chosen >= 0]] += 1
-        contested += votes[:, :, None] * votes[:, None, :]
-    contested[:, np.arange(e), np.arange(e)] = 0
-    return contested
+        choice = choose(mean, costs, budget_usd=share * dearest)
+        rows = np.flatnonzero(choice.expert[counted] >= 0)
+        first = choice.expert[counted[rows]]
+        worth = mean[counted[rows]] - choice.multiplier * costs[counted[rows]]
+        behind = worth[np.arange(len(rows)), first][:, None] - worth
+        # The slope of E[max(0, d)] by the variance of d, which is expected to be that far below 0.
+        slope = np.exp(-0.5 * (behind / apart[first]) ** 2) / apart[first]
+        slope[np.arange(len(rows)), first] = 0
+        contested[rows, first] += slope
+    return contested + contested.transpose(0, 2, 1)
 
 
 def _own_variances(beliefs: Beliefs) -> Float64s:
