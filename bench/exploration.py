@@ -3,9 +3,10 @@
     python bench/exploration.py [--data mmlu9,mmlu_pro] [--draws 10] [--to 2000] [--plot docs/exploration.svg]
 
 On recorded outcomes: each starts from 200 random pairs of training question and expert, and goes on in rounds of 100,
-of 300 questions drawn for the round. After every round the heads are learned from the outcomes so far, and what they
-would choose for the test questions is scored, under budgets of a tenth to all of what the dearest expert costs there;
-the mean over those is the accuracy. Costs are expected from a question's tokens and the expert's mean answer.
+of 300 questions drawn for the round, the active one up to half as many as at random. After every round the heads are
+learned from the outcomes so far, and what they would choose for the test questions is scored, under
+budgets of a tenth to all of what the dearest expert costs there; the mean over those is the accuracy. Costs are
+expected from a question's tokens and the expert's mean answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +37,8 @@ from leeroo.engine.orchestrator.recorded import prices_of
 from leeroo.engine.orchestrator.surface import surface
 
 _START, _ROUND, _SHOWN = 200, 100, 300
+# Told are those of these numbers at random.
+_TOLD = (400, 600, 800, 1000, 1400, 2000)
 _SHARES = np.arange(1, 11) / 10
 
 
@@ -84,17 +86,21 @@ def accuracy(rows: np.ndarray, columns: np.ndarray, train: Questions, test: Ques
     scores = np.full((len(asked), train.scores.shape[1]), np.nan, np.float32)
     scores[at, columns] = train.scores[rows, columns]
     quality = learn_quality(train.features[asked], scores, np.arange(len(asked)))
-    expected = sigmoid(test.features @ quality.weight + quality.bias)
+    return reached(sigmoid(test.features @ quality.weight + quality.bias), test)
+
+
+def reached(expected: Float32s, test: Questions) -> float:
+    """Accuracy of the choice by expected scores of test questions, the mean over the budgets."""
     n, dearest = len(expected), test.costs.sum(axis=0).max()
-    reached = []
+    accuracies = []
     for share in _SHARES:
         chosen = choose(expected, test.costs, budget_usd=share * dearest).expert
         answered = np.flatnonzero(chosen >= 0)
-        reached.append(test.scores[answered, chosen[answered]].sum() / n)
-    return float(np.mean(reached))
+        accuracies.append(test.scores[answered, chosen[answered]].sum() / n)
+    return float(np.mean(accuracies))
 
 
-Way = Callable[[np.ndarray, np.ndarray, np.ndarray, Questions, np.ndarray, np.random.Generator], Pairs]
+Way = Callable[[np.ndarray, np.ndarray, np.ndarray, Questions, np.ndarray, int, np.random.Generator], Pairs]
 
 
 def at_random(
@@ -103,29 +109,31 @@ def at_random(
     shown: np.ndarray,
     train: Questions,
     allowed: np.ndarray,
+    asks: int,
     rng: np.random.Generator,
 ) -> Pairs:
     """Any pairs."""
     pairs = rng.permutation(len(shown) * train.scores.shape[1])
     places = [divmod(int(pair), train.scores.shape[1]) for pair in pairs]
-    return [(i, j) for i, j in places if allowed[i, j]][:_ROUND]
+    return [(i, j) for i, j in places if allowed[i, j]][:asks]
 
 
-def by_committee(
+def actively(
     rows: np.ndarray,
     columns: np.ndarray,
     shown: np.ndarray,
     train: Questions,
     allowed: np.ndarray,
+    asks: int,
     rng: np.random.Generator,
 ) -> Pairs:
     """As the loop explores."""
     scores = train.scores[rows, columns]
     known = fit_coregional(train.features[rows], columns, rows, scores, train.scores.shape[1])
-    return explore(known, train.features[shown], train.costs[shown], _ROUND, rng, allowed=allowed)
+    return explore(known, train.features[shown], train.costs[shown], asks, rng, allowed=allowed)
 
 
-WAYS: dict[str, Way] = {"at random": at_random, "by committee": by_committee}
+WAYS: dict[str, Way] = {"at random": at_random, "actively": actively}
 
 
 def grow(name: str, way: str, draw: int, to: int) -> Curve:
@@ -144,28 +152,35 @@ def grow(name: str, way: str, draw: int, to: int) -> Curve:
         if len(rows) >= to:
             return curve
         shown = rng.permutation(n)[:_SHOWN]
-        pairs = np.array(WAYS[way](rows, columns, shown, train, ~asked[shown], rng))
+        pairs = np.array(WAYS[way](rows, columns, shown, train, ~asked[shown], _ROUND, rng))
         rows, columns = np.append(rows, shown[pairs[:, 0]]), np.append(columns, pairs[:, 1])
         asked[rows, columns] = True
 
 
 def report(name: str, curves: dict[str, list[Curve]]) -> str:
-    """How far each way is after every third round, and when the committee first gets as far as chance."""
+    """How far chance is with so many outcomes, and with how many exploration is first as far."""
     random, active = (np.array([curve.accuracy for curve in curves[way]]) for way in WAYS)
-    outcomes = curves["at random"][0].outcomes
+    outcomes, fewer = (curves[way][0].outcomes for way in WAYS)
     lines = [
         f"\n{name}, {len(random)} draws\n",
-        "| outcomes | at random | by committee | as far by committee with | cost at random, by then, USD |",
+        "| outcomes at random | accuracy, % | actively, with half of them | as far actively with | USD by then |",
         "|---|---|---|---|---|",
     ]
     usd = {way: np.mean([curve.usd for curve in each], axis=0) for way, each in curves.items()}
-    for i in range(0, len(outcomes), 3):
-        as_far = np.flatnonzero(active.mean(axis=0) >= random.mean(axis=0)[i])
-        first = f"{outcomes[as_far[0]]:,}" if len(as_far) else "-"
-        paid = f"{usd['at random'][i]:.3f}, {usd['by committee'][as_far[0]]:.3f}" if len(as_far) else "-"
-        each = " | ".join(f"{100 * a[:, i].mean():.2f} ± {_error(100 * a[:, i]):.2f}" for a in (random, active))
-        lines.append(f"| {outcomes[i]:,} | {each} | {first} | {paid} |")
+    for n in _TOLD:
+        if n > outcomes[-1]:
+            break
+        i = outcomes.index(n)
+        half = _told(active[:, fewer.index(n // 2)]) if n // 2 in fewer else "-"
+        as_far = np.flatnonzero(active.mean(axis=0) >= random[:, i].mean())
+        first = f"{fewer[as_far[0]]:,}" if len(as_far) else "-"
+        paid = f"{usd['at random'][i]:.2f}, {usd['actively'][as_far[0]]:.2f}" if len(as_far) else "-"
+        lines.append(f"| {n:,} | {_told(random[:, i])} | {half} | {first} | {paid} |")
     return "\n".join(lines)
+
+
+def _told(values: Float64s) -> str:
+    return f"{100 * values.mean():.2f} ± {100 * _error(values):.2f}"
 
 
 def _error(values: Float64s) -> float:
@@ -204,11 +219,8 @@ def main() -> None:
     for name in options.data.split(","):
         train, test = load(name)
         print(f"{name}: {len(train.scores):,} training and {len(test.scores):,} test questions", flush=True)
-        with ProcessPoolExecutor(2) as pool:
-            told = {
-                way: [pool.submit(grow, name, way, draw, options.to) for draw in range(options.draws)] for way in WAYS
-            }
-            found[name] = {way: [each.result() for each in of_way] for way, of_way in told.items()}
+        far = {"at random": options.to, "actively": options.to // 2}
+        found[name] = {way: [grow(name, way, draw, far[way]) for draw in range(options.draws)] for way in WAYS}
         print(report(name, found[name]), flush=True)
     if options.plot:
         options.plot.write_text(picture(found))

@@ -22,7 +22,7 @@ from leeroo.engine.orchestrator.ridge import Ints
 _EXPECTED = (0.1, 0.05, 0.03, 0.2, 0.65)
 _SPREAD, _LEAST_NOISE = 1.0, 0.2
 # Outcomes by which they are decided.
-_DECIDED_BY = 1200
+_DECIDED_BY = 600
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Coregional:
     variances: Float64s
     _outcomes: _Outcomes
     _cholesky: Float64s
+    _level: float
 
     def draws(self, n: int, rng: np.random.Generator) -> tuple[Float64s, Float64s]:
         """Draw n heads from the posterior: weights [n, k, e] and biases [n, e].
@@ -64,9 +65,36 @@ class Coregional:
             bias[i] += correction[1]
         return weight, bias + self._level
 
-    @property
-    def _level(self) -> float:
-        return float(self._outcomes.scores.mean())
+    def beliefs(self, features: Float32s, columns: Ints) -> Beliefs:
+        """What is believed of p pairs of question and expert, by features [p, k] and experts [p]."""
+        wide, of = features.astype(np.float64), self._outcomes
+        prior = _prior(self.variances, of.features, of.columns, wide, columns)
+        return Beliefs(wide, columns, _halved(self._cholesky, prior), self.variances)
+
+
+@dataclass(frozen=True)
+class Beliefs:
+    """Posterior covariances of the expected scores of p pairs.
+
+    Attributes:
+        features, columns: [p, k] and [p], question and expert.
+        told: [n, p]; products of its columns are what n outcomes take off the prior covariances.
+        variances: As of `Coregional`.
+    """
+
+    features: Float64s
+    columns: Ints
+    told: Float64s
+    variances: Float64s
+
+    def at(self, rows: Ints) -> Beliefs:
+        """Of some pairs."""
+        return Beliefs(self.features[rows], self.columns[rows], self.told[:, rows], self.variances)
+
+    def covariance(self, other: Beliefs) -> Float64s:
+        """[p, q], with q other pairs."""
+        prior = _prior(self.variances, self.features, self.columns, other.features, other.columns)
+        return prior - self.told.T @ other.told
 
 
 @dataclass(frozen=True)
@@ -114,34 +142,33 @@ def fit_coregional(features: Float32s, columns: Ints, groups: Ints, scores: Floa
     """
     numbers = np.unique(groups, return_inverse=True)[1]
     of = _Outcomes(features.astype(np.float64), columns, numbers, scores.astype(np.float64))
-    level = float(of.scores.mean())
-    variances = _decided(of.some(_DECIDED_BY), level)
+    variances = _decided(of.some(_DECIDED_BY))
     cholesky = _cholesky(of.kernels(), variances)
-    solved = _solve(cholesky, of.scores - level)
+    level, solved = _levelled(cholesky, of.scores)
     weight, bias = of.heads(solved, variances, experts)
-    inverse = _solve(cholesky, np.eye(len(solved)))
+    inverse = _inverse(cholesky)
     held_out = of.scores.copy()
     order = np.argsort(numbers, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
         held_out[rows] -= np.linalg.solve(inverse[np.ix_(rows, rows)], solved[rows])
-    return Coregional(weight, bias + level, held_out, variances, of, cholesky)
+    return Coregional(weight, bias + level, held_out, variances, of, cholesky, level)
 
 
-def _decided(of: _Outcomes, level: float) -> Float64s:
+def _decided(of: _Outcomes) -> Float64s:
     """The variances that are likeliest, given the outcomes and what is expected of them."""
     from scipy.optimize import minimize
 
-    kernels, centred = of.kernels(), of.scores - level
-    scale = float(centred.var()) or 1.0
+    kernels = of.kernels()
+    scale = float(of.scores.var()) or 1.0
     expected = np.log(np.array(_EXPECTED) * scale)
 
     def loss(logs: Float64s) -> tuple[float, Float64s]:
         variances = np.exp(logs)
         cholesky = _cholesky(kernels, variances)
-        solved = _solve(cholesky, centred)
-        inverse = _solve(cholesky, np.eye(len(centred)))
+        level, solved = _levelled(cholesky, of.scores)
+        inverse = _inverse(cholesky)
         far = (logs - expected) / _SPREAD
-        fits = 0.5 * centred @ solved + np.log(np.diag(cholesky)).sum()
+        fits = 0.5 * (of.scores - level) @ solved + np.log(np.diag(cholesky)).sum()
         slopes = [
             0.5 * variance * ((inverse * kernel).sum() - solved @ kernel @ solved)
             for variance, kernel in zip(variances, kernels, strict=True)
@@ -149,13 +176,46 @@ def _decided(of: _Outcomes, level: float) -> Float64s:
         return float(fits + 0.5 * far @ far), np.array(slopes) + far / _SPREAD
 
     bounds = [*[(None, None)] * 4, (np.log(_LEAST_NOISE * scale), None)]
-    found = minimize(loss, expected, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40})
+    found = minimize(loss, expected, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5})
     variances: Float64s = np.exp(found.x)
     return variances
 
 
+def _prior(variances: Float64s, features: Float64s, columns: Ints, others: Float64s, theirs: Ints) -> Float64s:
+    """Covariances of the expected scores of pairs before any outcome, [p, q]."""
+    hard, rate, lean, *_ = variances
+    alike = features @ others.T
+    covariances: Float64s = hard * alike + (columns[:, None] == theirs) * (rate + lean * alike)
+    return covariances
+
+
+def _halved(cholesky: Float64s, right: Float64s) -> Float64s:
+    from scipy.linalg import solve_triangular
+
+    solved: Float64s = solve_triangular(cholesky, right, lower=True, check_finite=False)
+    return solved
+
+
 def _cholesky(kernels: list[Float64s], variances: Float64s) -> Float64s:
     return np.linalg.cholesky(sum(v * kernel for v, kernel in zip(variances, kernels, strict=True)))
+
+
+def _levelled(cholesky: Float64s, scores: Float64s) -> tuple[float, Float64s]:
+    """The level that makes scores [n] likeliest, and the solutions [n] of what they are above it.
+
+    Their mean would be that of the experts asked most, which are not any.
+    """
+    ones, solved = _solve(cholesky, np.stack([np.ones_like(scores), scores], axis=1)).T
+    level = float(solved.sum() / ones.sum())
+    return level, solved - level * ones
+
+
+def _inverse(cholesky: Float64s) -> Float64s:
+    from scipy.linalg.lapack import dpotri
+
+    lower = dpotri(cholesky, lower=True)[0]
+    inverse: Float64s = np.tril(lower) + np.tril(lower, -1).T
+    return inverse
 
 
 def _solve(cholesky: Float64s, right: Float64s) -> Float64s:

@@ -174,7 +174,10 @@ def _calibrate(held_out: Float32s | None, scores: Float32s) -> tuple[float, floa
 
 
 def _account(log_odds: Float32s, scores: Float32s, slope: float) -> ExpertSummary:
-    """How good held-out log-odds [n] of one expert are."""
+    """How good held-out log-odds [n] of one expert are; without outcomes as good as a toss of a coin."""
+    if not len(scores):
+        even = float(np.log(2))
+        return ExpertSummary(outcomes=0, mean_score=0.5, log_loss=even, rate_log_loss=even, ece=0.0, learned=slope > 0)
     ones, rate_loss = np.ones(len(scores), np.float32), _rate_loss(scores)
     return ExpertSummary(
         outcomes=len(scores),

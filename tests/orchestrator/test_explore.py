@@ -85,13 +85,74 @@ def test_heads_of_sparse_outcomes_are_calibrated_together() -> None:
 
 
 def test_the_experts_that_a_choice_is_between_are_asked() -> None:
-    """The committee asks the best cheap one and the dear one, and on the same questions; chance asks all alike."""
+    """The best cheap one and the dear one, and on the same questions; chance asks all alike."""
     known, features, _ = fitted(400)
     pairs = explore(known, features, np.tile(COSTS, (2000, 1)), 300, np.random.default_rng(0))
     experts = np.bincount([expert for _, expert in pairs], minlength=6)
     assert len(set(pairs)) == 300
     assert experts[4] + experts[5] > 0.8 * 300
     assert len({question for question, _ in pairs}) < 200
+
+
+def test_what_is_asked_makes_what_is_contested_surer_than_chance_does() -> None:
+    """The variance of the two contenders' difference on new questions falls much more than by as many random pairs."""
+    features, _, columns, groups, scores = outcomes(400)
+    known, new, probabilities = fitted(400)
+    rng = np.random.default_rng(0)
+
+    def variance(pairs: list[tuple[int, int]]) -> float:
+        at, of = np.array(pairs).T
+        won = (rng.random(len(at)) < probabilities[at, of]).astype(np.float32)
+        told = fit_coregional(
+            np.concatenate([features, new[at]]),
+            np.append(columns, of),
+            np.append(groups, 400 + at),
+            np.append(scores, won),
+            6,
+        )
+        weights, biases = told.draws(1000, rng)
+        mean = new.mean(axis=0) @ weights + biases
+        return float((mean[:, 5] - mean[:, 4]).var())
+
+    chance = [(int(question), int(rng.integers(6))) for question in rng.permutation(2000)[:200]]
+    asked = explore(known, new, np.tile(COSTS, (2000, 1)), 200, rng)
+    assert variance(asked) < 0.75 * variance(chance)
+
+
+def test_where_money_is_short_what_is_dear_must_tell_more() -> None:
+    """With money for 20 dear answers among 200 asks, more is asked than by who asks the dear expert first."""
+    known, features, _ = fitted(400)
+    costs = np.tile(COSTS, (2000, 1))
+    rich = explore(known, features, costs, 200, np.random.default_rng(0))
+    poor = explore(known, features, costs, 200, np.random.default_rng(0), max_cost_usd=400)
+    dear = [sum(expert == 5 for _, expert in pairs[:40]) / 40 for pairs in (rich, poor)]
+    assert dear[1] < 0.7 * dear[0]
+    assert sum(COSTS[expert] for _, expert in poor) <= 400
+
+
+def test_beliefs_vary_as_draws_do() -> None:
+    """The covariances of expected scores are those of many draws."""
+    known, features, _ = fitted(300)
+    beliefs = known.beliefs(np.repeat(features[:5], 6, axis=0), np.tile(np.arange(6), 5))
+    weights, biases = known.draws(4000, np.random.default_rng(0))
+    drawn = (np.einsum("nk,dke->dne", features[:5], weights) + biases[:, None]).reshape(4000, 30)
+    covariance = beliefs.covariance(beliefs)
+    assert np.abs(np.cov(drawn.T) - covariance).max() < 0.1 * covariance.max()
+
+
+def test_an_expert_without_outcomes_is_expected_to_be_one_of_the_others() -> None:
+    """Not one of those asked most, as good ones are; and it is no error."""
+    features, probabilities = truth(600)
+    rng = np.random.default_rng(1)
+    columns = rng.permutation(np.repeat([0, 1, 2, 3, 5], [40, 40, 40, 40, 440]))
+    scores = np.full((600, 6), np.nan, np.float32)
+    rows = np.arange(600)
+    scores[rows, columns] = rng.random(600) < probabilities[rows, columns]
+    quality = learn_quality(features, scores, rows)
+    expected = sigmoid(features @ quality.weight + quality.bias).mean(axis=0)
+    assert expected[4] < expected[5] - 0.2
+    assert expected[4] < np.nanmean(scores) - 0.1
+    assert quality.summaries[4].outcomes == 0
 
 
 def test_limits_are_kept() -> None:

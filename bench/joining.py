@@ -1,0 +1,103 @@
+"""Joining: a new expert comes to eight that are known, its questions chosen by exploration or drawn at random.
+
+    python bench/joining.py [--experts gpt-4-1106-preview,mixtral-8x7b-instruct,dolphin-2.9-llama3-8b] [--draws 5]
+
+On mmlu9: the others are learned from all their outcomes, and the new expert from 50, 100, 200 and 500 of its own with
+what is expected of the others, as `leeroo train --router` does. Told are the accuracy of the choice between all nine on
+the test questions, as in `exploration.py`, and the new expert's log loss there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the name `bench` is
+
+from bench.exploration import Questions, load, reached
+from bench.routing_data import DATA
+from leeroo.engine.orchestrator.calibration import log_loss
+from leeroo.engine.orchestrator.coregional import fit_coregional
+from leeroo.engine.orchestrator.explore import explore
+from leeroo.engine.orchestrator.heads import Float32s, sigmoid
+from leeroo.engine.orchestrator.outcomes import read_outcomes
+from leeroo.engine.orchestrator.quality import Quality, learn_quality
+
+_OUTCOMES, _ROUND, _SHOWN = (50, 100, 200, 500), 50, 300
+# Questions of which exploration is told all outcomes of the others.
+_TOLD = 100
+
+
+def learned(train: Questions, others: list[int]) -> Quality:
+    """The others, from all their outcomes."""
+    return learn_quality(train.features, train.scores[:, others], np.arange(len(train.scores)))
+
+
+def judge(
+    rows: np.ndarray, new: int, others: list[int], quality: Quality, train: Questions, test: Questions
+) -> tuple[float, float]:
+    """Accuracy and log loss with the new expert's outcomes on these training questions."""
+
+    def before(features: Float32s) -> Float32s:
+        return features @ quality.weight + quality.bias
+
+    features, scores = train.features[rows], train.scores[rows][:, [new]]
+    added = learn_quality(features, scores, np.arange(len(rows)), before(features))
+    base = before(test.features)
+    log_odds = np.empty((len(base), len(others) + 1), np.float32)
+    log_odds[:, others] = base
+    log_odds[:, new] = (test.features @ added.weight + base @ added.kinship + added.bias)[:, 0]
+    expected = sigmoid(log_odds)
+    truth = test.scores[:, new]
+    return reached(expected, test), log_loss(expected[:, new], truth, np.ones(len(truth)))
+
+
+def chosen(new: int, others: list[int], train: Questions, rng: np.random.Generator) -> np.ndarray:
+    """Training questions to ask the new expert, in rounds, the first first."""
+    n, e = train.scores.shape
+    known = rng.permutation(n)[:_TOLD]
+    rows, columns = np.repeat(known, len(others)), np.tile(others, _TOLD)
+    mine = np.zeros(0, np.int64)
+    while len(mine) < _OUTCOMES[-1]:
+        at, of = np.append(rows, mine), np.append(columns, np.full(len(mine), new))
+        posterior = fit_coregional(train.features[at], of, at, train.scores[at, of], e)
+        shown = np.setdiff1d(rng.permutation(n)[:_SHOWN], mine)
+        allowed = np.zeros((len(shown), e), bool)
+        allowed[:, new] = True
+        pairs = explore(posterior, train.features[shown], train.costs[shown], _ROUND, rng, allowed=allowed)
+        mine = np.append(mine, shown[[question for question, _ in pairs]])
+    return mine
+
+
+def main() -> None:
+    """Measure and print a table for each expert."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experts", default="gpt-4-1106-preview,mixtral-8x7b-instruct,dolphin-2.9-llama3-8b")
+    parser.add_argument("--draws", type=int, default=5)
+    options = parser.parse_args()
+    names = list(read_outcomes([DATA / "mmlu9"], "train").experts)
+    train, test = load("mmlu9")
+    for name in options.experts.split(","):
+        new = names.index(name)
+        others = [j for j in range(len(names)) if j != new]
+        quality = learned(train, others)
+        found = []
+        for draw in range(options.draws):
+            rng = np.random.default_rng(draw)
+            ways = rng.permutation(len(train.scores)), chosen(new, others, train, rng)
+            found.append([[judge(rows[:n], new, others, quality, train, test) for n in _OUTCOMES] for rows in ways])
+        print(f"\n{name}, {options.draws} draws\n")
+        print("| outcomes | at random, % | chosen, % | log loss at random | chosen |\n|---|---|---|---|---|")
+        mean = np.mean(found, axis=0)
+        error = np.std(found, axis=0, ddof=1) / len(found) ** 0.5
+        for i, n in enumerate(_OUTCOMES):
+            accuracy = " | ".join(f"{100 * mean[way, i, 0]:.2f} ± {100 * error[way, i, 0]:.2f}" for way in (0, 1))
+            loss = " | ".join(f"{mean[way, i, 1]:.4f} ± {error[way, i, 1]:.4f}" for way in (0, 1))
+            print(f"| {n} | {accuracy} | {loss} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
