@@ -324,6 +324,6 @@ def report_page(played: Played, name: str) -> str:
             paragraph(headline(played)),
             section("Learning curve", f"<figure>{plot_played(played)}</figure>"),
             *map(table, tables(played)),
-            *map(paragraph, notes),
+            section("Notes", "".join(map(paragraph, notes))) if notes else "",
         ],
     )
