@@ -45,6 +45,10 @@ class School:
             if model == "liar":
                 first, second = not first, not second
             return {("both" if first else "neither") if first == second else "AB"[second]: 1.0}
+        if "Is the answer right?" in prompt:
+            question, told = prompt.split("Question:\n")[1].split("\n\nAnswer:\n")
+            right = self.right(question, told.split("\n\nIs the")[0])
+            return {"right" if right != (model == "liar") else "wrong": 1.0}
         answer, topic = self.look_up(prompt)
         if topic == "written":
             return {"Homer" if model in ("strong", "judge") else "Virgil": 1.0}

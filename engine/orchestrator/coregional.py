@@ -18,9 +18,10 @@ from leeroo.engine.orchestrator.ridge import Ints
 
 # Variances in units of the scores': of what features tell of a question's difficulty, of experts' rates, of their
 # leanings, of what features do not tell of a question's difficulty, and of noise. These are expected beforehand, give
-# or take the spread, a standard deviation of logarithms; the noise is at least the last.
-_EXPECTED = (0.1, 0.05, 0.03, 0.2, 0.65)
-_SPREAD, _LEAST_NOISE = 1.0, 0.2
+# or take the spreads, standard deviations of logarithms; the noise is at least the last. Of rates the spread is small:
+# a few experts asked often make them look alike, and one that was unlucky at first would not be asked again.
+_EXPECTED = (0.1, 0.07, 0.03, 0.2, 0.65)
+_SPREADS, _LEAST_NOISE = np.array([1.0, 0.3, 1.0, 1.0, 1.0]), 0.2
 # Outcomes by which they are decided.
 _DECIDED_BY = 600
 
@@ -167,13 +168,13 @@ def _decided(of: _Outcomes) -> Float64s:
         cholesky = _cholesky(kernels, variances)
         level, solved = _levelled(cholesky, of.scores)
         inverse = _inverse(cholesky)
-        far = (logs - expected) / _SPREAD
+        far = (logs - expected) / _SPREADS
         fits = 0.5 * (of.scores - level) @ solved + np.log(np.diag(cholesky)).sum()
         slopes = [
             0.5 * variance * ((inverse * kernel).sum() - solved @ kernel @ solved)
             for variance, kernel in zip(variances, kernels, strict=True)
         ]
-        return float(fits + 0.5 * far @ far), np.array(slopes) + far / _SPREAD
+        return float(fits + 0.5 * far @ far), np.array(slopes) + far / _SPREADS
 
     bounds = [*[(None, None)] * 4, (np.log(_LEAST_NOISE * scale), None)]
     found = minimize(loss, expected, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40, "ftol": 1e-5})

@@ -67,7 +67,7 @@ def test_written_questions_are_judged_by_an_expert_that_agrees_with_what_is_comp
     said = _play(pool_of("strong", "weak", "judge"), tmp_path, 2, outcomes=60, written=0.5, judge="judge")
     played = read_played(tmp_path / "play")
     judged = played.judged_by["judge: judge"]
-    assert judged >= 5
+    assert judged >= 1
     assert played.rounds[-1]["judge_n"] >= 30
     assert played.rounds[-1]["judge_kappa"] == 1
     written = [row for row in _queries(tmp_path) if row["made_by"] == "strong"]
@@ -84,7 +84,8 @@ def test_a_judge_that_contradicts_what_is_computed_is_not_believed(
     pool_of: Callable[..., Pool], tmp_path: Path
 ) -> None:
     """Its scores are left out, and it is said why."""
-    said = _play(pool_of("strong", "weak", "liar"), tmp_path, 2, outcomes=60, written=0.5, writer="weak", judge="liar")
+    seeds = tuple(Generated(f"Who wrote the book number {i}?", None, None, None, "seed") for i in range(60))
+    said = _play(pool_of("strong", "weak", "liar"), tmp_path, 1, outcomes=80, seeds=seeds, judge="liar")
     played = read_played(tmp_path / "play")
     assert not [how for how in played.judged_by if how.startswith("judge")]
     assert played.rounds[-1]["judge_kappa"] < 0
