@@ -103,11 +103,13 @@ def selfplay(
     from leeroo.engine.jobs.generate import read_seeds
     from leeroo.engine.jobs.judge import RUBRIC
     from leeroo.engine.jobs.selfplay import Play, play
+    from leeroo.engine.jobs.stages import check_folder
     from leeroo.engine.tables import open_input
     from leeroo.terminal import opened
 
     if out is None:
         raise UsageError("--out is missing: name the folder of the loop")
+    check_folder(out)
     what = Play(
         outcomes=outcomes,
         held_out=held_out,

@@ -113,6 +113,8 @@ def play(engine: Engine, out: Path, what: Play, rounds: int | None, say: Say) ->
         PoolError, OutputError, RouterError: as `Engine.answer` and `train`.
 
     """
+    for named in filter(None, (what.writer, what.judge)):
+        engine.pool[named]  # raises where there is none
     experts = tuple(e for e in engine.pool.experts if unavailable(e) is None)
     loop = _Loop(engine, out, what, experts, say)
     with alone(out):

@@ -49,6 +49,16 @@ def round_folder(out: Path, number: int) -> Path:
     return out / "rounds" / f"{number:04}"
 
 
+def check_folder(out: Path) -> None:
+    """Check that a loop may be played in a folder, before anything is written there.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    if out.is_file() or (out.is_dir() and any(each.name not in _OURS for each in out.iterdir())):
+        raise UsageError(f"{out} holds something else: name a new folder, or one that self-play has made")
+
+
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
     """The folder is this process's while it is entered; it is made when it does not exist.
@@ -56,8 +66,7 @@ def alone(out: Path) -> Iterator[None]:
     Raises:
         UsageError: it is not that of a loop, or another process plays in it.
     """
-    if out.is_file() or (out.is_dir() and any(each.name not in _OURS for each in out.iterdir())):
-        raise UsageError(f"{out} holds something else: name a new folder, or one that self-play has made")
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / _LOCK, timeout=0):

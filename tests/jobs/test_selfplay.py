@@ -11,7 +11,7 @@ import pytest
 
 from leeroo.engine.answer import Engine
 from leeroo.engine.batch.feedback import Feedback
-from leeroo.engine.errors import UsageError
+from leeroo.engine.errors import PoolError, UsageError
 from leeroo.engine.jobs.feedback import give
 from leeroo.engine.jobs.generate import Generated
 from leeroo.engine.jobs.selfplay import Play, play
@@ -139,8 +139,10 @@ def test_outcomes_that_are_there_already_are_the_start(pool_of: Callable[..., Po
 
 
 def test_nothing_is_played_where_nothing_can_be_asked(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
-    """Without questions, with a folder of something else, and with a server that is gone, one line says so."""
+    """Without questions, with an unknown judge, and in a folder of something else, one line says so."""
     pool = pool_of("strong", "weak")
+    with pytest.raises(PoolError, match="no expert is called 'nobody'"):
+        _play(pool, tmp_path, 1, judge="nobody")
     with pytest.raises(UsageError, match="only 0 questions can be held out"):
         _play(pool, tmp_path, 1, families=())
     (tmp_path / "play" / "letters.txt").write_text("private")
