@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.batch.prompts import asking, check_columns
+from leeroo.engine.batch.prompts import check_columns
 from leeroo.engine.jobs.families import FAMILIES
-from leeroo.engine.jobs.rounds import left_usd, paid_usd
+from leeroo.engine.jobs.rounds import ask_at_once, left_usd, paid_usd
 from leeroo.engine.jobs.verify import Check, check_for
 from leeroo.engine.orchestrator.encode import encode
 from leeroo.engine.orchestrator.heads import Float32s
@@ -233,7 +233,5 @@ def _ask(
 ) -> tuple[list[str | None], float]:
     """Answers to questions that are all asked in the same way, and the USD paid for them."""
     n = len(questions)
-    ask = asking(n, {name: [value] * n for name, value in given.items()})
-    table = pa.table({"question": pa.array(questions, pa.string()), "ask": ask})
-    answers = engine.answer(table.to_reader(), replace(criteria, ask_column="ask")).read_all()
+    answers = ask_at_once(engine, questions, {name: [value] * n for name, value in given.items()}, criteria)
     return answers.column("answer").to_pylist(), paid_usd(answers)

@@ -10,14 +10,12 @@ from __future__ import annotations
 import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.batch.prompts import asking
-from leeroo.engine.jobs.rounds import paid_usd
+from leeroo.engine.jobs.rounds import ask_at_once, paid_usd
 from leeroo.engine.jobs.verify import final, plain
 from leeroo.engine.orchestrator.market import Float64s
 
@@ -90,7 +88,9 @@ def judge(
     """
     shown = _side_by_side(answers)
     verdicts = [_VERDICTS[len(rows)][:: 1 if i % 2 else -1] for i, rows in enumerate(shown)]
-    told = _ask(engine, [_prompt([answers[i] for i in rows], rubric) for rows in shown], verdicts, expert, criteria)
+    prompts = [_prompt([answers[i] for i in rows], rubric) for rows in shown]
+    given = {"expert": [expert] * len(shown), "choices": [list(choices) for choices in verdicts]}
+    told = ask_at_once(engine, prompts, given, criteria)
     total, count = np.zeros(len(answers)), np.zeros(len(answers))
     said = zip(told.column("answer").to_pylist(), told.column("choice_logprobs").to_pylist(), strict=True)
     for rows, choices, (text, logs) in zip(shown, verdicts, said, strict=True):
@@ -163,14 +163,6 @@ def _prompt(answers: Sequence[Answer], rubric: str) -> str:
     told = "\n\n".join(f"{name}:\n{each.text.strip()}" for name, each in zip(names, answers, strict=True))
     asked = "Which of the two answers is right?" if len(answers) > 1 else "Is the answer right?"
     return f"{rubric}\n\nQuestion:\n{answers[0].question}\n\n{told}\n\n{asked}"
-
-
-def _ask(
-    engine: Engine, prompts: Sequence[str], choices: Sequence[Sequence[str]], expert: str, criteria: Criteria
-) -> pa.Table:
-    given = {"expert": [expert] * len(prompts), "choices": [list(each) for each in choices]}
-    table = pa.table({"question": pa.array(prompts, pa.string()), "ask": asking(len(prompts), given)})
-    return engine.answer(table.to_reader(), replace(criteria, ask_column="ask")).read_all()
 
 
 def _chances(choices: Sequence[str], text: str, logs: Sequence[float] | None) -> Float64s:

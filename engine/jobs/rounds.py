@@ -7,8 +7,9 @@ expected to gain most. Doubt is told by an expert's own confidence, or by what s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine, Expected
 from leeroo.engine.backends.base import unavailable
-from leeroo.engine.batch.prompts import ASK
+from leeroo.engine.batch.prompts import ASK, asking
 from leeroo.engine.orchestrator.cascade import Cascade, Precedents, keep_or_ask, plan_rounds
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.market import Float64s, Int64s
@@ -171,6 +172,20 @@ def _planned(engine: Engine, precedents: Precedents, expected: Expected, budget_
     # The budget in terms of the precedents, whose prompts may be longer or shorter.
     longer = learned.costs_pred.mean() / max(float(expected.costs[there].mean()), 1e-12)
     return plan_rounds(learned, budget_usd / there.sum() * len(learned.answers) * longer)
+
+
+def ask_at_once(
+    engine: Engine, questions: Sequence[str], given: Mapping[str, Sequence[Any] | pa.Array], criteria: Criteria
+) -> pa.Table:
+    """Answers to questions, with arguments of `prompts.ASK` for each; call `engine.delivered` as for `Engine.answer`.
+
+    Raises:
+        PoolError, OutputError: as `Engine.answer`.
+
+    """
+    ask = asking(len(questions), given)
+    table = pa.table({"question": pa.array(questions, pa.string()), "ask": ask})
+    return engine.answer(table.to_reader(), replace(criteria, ask_column="ask")).read_all()
 
 
 def paid_usd(answers: pa.Table) -> float:

@@ -22,7 +22,7 @@ import itertools
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,13 @@ import pyarrow.parquet as pq
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.backends.base import unavailable
 from leeroo.engine.batch.price import prices
-from leeroo.engine.batch.prompts import asking
 from leeroo.engine.errors import RowsFailed, UsageError
 from leeroo.engine.jobs.families import FAMILIES
 from leeroo.engine.jobs.feedback import experts_table, export_feedback, judged, warnings
 from leeroo.engine.jobs.generate import Generated, as_queries, of_families, write
 from leeroo.engine.jobs.grade import ANSWERED, ASKED, compared, grade, judge_answers
 from leeroo.engine.jobs.judge import RUBRIC, Agreement
-from leeroo.engine.jobs.rounds import paid_usd
+from leeroo.engine.jobs.rounds import ask_at_once, paid_usd
 from leeroo.engine.jobs.selfplay_report import ROUND, measure
 from leeroo.engine.jobs.stages import Stage, alone, once, round_folder, rows, spent_usd
 from leeroo.engine.orchestrator.asks import next_asks, random_asks
@@ -360,24 +359,15 @@ def _answers(loop: _Loop, queries: pa.Table, asked: pa.Table, criteria: Criteria
     if not len(asked):
         return ANSWERED.empty_table(), 0.0
     questions = dict(zip(queries["query_id"].to_pylist(), queries["question"].to_pylist(), strict=True))
-    rows = pa.table(
-        {
-            "query_id": asked["query_id"],
-            "question": pa.array([questions[query_id] for query_id in asked["query_id"].to_pylist()], pa.string()),
-            "ask": asking(len(asked), {"expert": asked["expert"].combine_chunks()}),
-        }
-    )
-    answers = loop.engine.answer(rows.to_reader(), replace(criteria, ask_column="ask")).read_all()
+    texts = [questions[query_id] for query_id in asked["query_id"].to_pylist()]
+    answers = ask_at_once(loop.engine, texts, {"expert": asked["expert"].combine_chunks()}, criteria)
     if not answers["error"].null_count:
         if loop.what.max_cost_usd is not None and criteria.max_cost_usd is not None:
             raise loop.over(criteria.max_cost_usd)
         raise RowsFailed(f"none of {len(answers):,} questions was answered: {answers['error'][0]}")
     recorded = answers["recorded_score"] if "recorded_score" in answers.column_names else pa.nulls(len(answers))
-    given = {
-        **{name: answers[name] for name in answers.column_names},
-        "expert": asked["expert"],
-        "recorded_score": recorded,
-    }
+    columns = {name: answers[name] for name in answers.column_names}
+    given = {**columns, **{name: asked[name] for name in ASKED.names}, "recorded_score": recorded}
     return pa.table({name: given[name] for name in ANSWERED.names}).cast(ANSWERED), paid_usd(answers)
 
 
