@@ -14,8 +14,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +41,7 @@ from leeroo.engine.orchestrator.surface import surface
 _START, _ROUND, _SHOWN = 200, 100, 300
 # Told are those of these numbers at random.
 _TOLD = (400, 600, 800, 1000, 1400, 2000)
-_SHARES = np.arange(1, 11) / 10
+SHARES = np.arange(1, 11) / 10
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,18 @@ def accuracy(rows: np.ndarray, columns: np.ndarray, train: Questions, test: Ques
 
 def reached(expected: Float32s, test: Questions) -> float:
     """Accuracy of the choice by expected scores of test questions, the mean over the budgets."""
+    return float(np.mean(frontier(expected, test)))
+
+
+def frontier(expected: Float32s, test: Questions, shares: Float64s = SHARES) -> list[float]:
+    """Accuracy of the choice by expected scores of test questions, under budgets that are shares of the dearest."""
     n, dearest = len(expected), test.costs.sum(axis=0).max()
     accuracies = []
-    for share in _SHARES:
+    for share in shares:
         chosen = choose(expected, test.costs, budget_usd=share * dearest).expert
         answered = np.flatnonzero(chosen >= 0)
-        accuracies.append(test.scores[answered, chosen[answered]].sum() / n)
-    return float(np.mean(accuracies))
+        accuracies.append(float(test.scores[answered, chosen[answered]].sum() / n))
+    return accuracies
 
 
 Way = Callable[[np.ndarray, np.ndarray, np.ndarray, Questions, np.ndarray, int, np.random.Generator], Pairs]
@@ -216,12 +223,16 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     found: dict[str, dict[str, list[Curve]]] = {}
-    for name in options.data.split(","):
-        train, test = load(name)
-        print(f"{name}: {len(train.scores):,} training and {len(test.scores):,} test questions", flush=True)
-        far = {"at random": options.to, "actively": options.to // 2}
-        found[name] = {way: [grow(name, way, draw, far[way]) for draw in range(options.draws)] for way in WAYS}
-        print(report(name, found[name]), flush=True)
+    far = {"at random": options.to, "actively": options.to // 2}
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        for name in options.data.split(","):
+            train, test = load(name)
+            print(f"{name}: {len(train.scores):,} training and {len(test.scores):,} test questions", flush=True)
+            curves = {
+                way: [pool.submit(grow, name, way, draw, far[way]) for draw in range(options.draws)] for way in WAYS
+            }
+            found[name] = {way: [curve.result() for curve in each] for way, each in curves.items()}
+            print(report(name, found[name]), flush=True)
     if options.plot:
         options.plot.write_text(picture(found))
 

@@ -4,7 +4,8 @@
 
 On mmlu9: the others are learned from all their outcomes, and the new expert from 50, 100, 200 and 500 of its own with
 what is expected of the others, as `leeroo train --router` does. Told are the accuracy of the choice between all nine on
-the test questions, as in `exploration.py`, and the new expert's log loss there.
+the test questions, as in `exploration.py`, the new expert's log loss there, and the frontier: the accuracy under each
+budget, without the new expert and after each number of outcomes that were chosen.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the name `bench` is
 
-from bench.exploration import Questions, load, reached
+from bench.exploration import SHARES, Questions, frontier, load
 from bench.routing_data import DATA
 from leeroo.engine.orchestrator.calibration import log_loss
 from leeroo.engine.orchestrator.coregional import fit_coregional
 from leeroo.engine.orchestrator.explore import explore
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
+from leeroo.engine.orchestrator.market import Float64s
 from leeroo.engine.orchestrator.outcomes import read_outcomes
 from leeroo.engine.orchestrator.quality import Quality, learn_quality
 
@@ -38,8 +40,8 @@ def learned(train: Questions, others: list[int]) -> Quality:
 
 def judge(
     rows: np.ndarray, new: int, others: list[int], quality: Quality, train: Questions, test: Questions
-) -> tuple[float, float]:
-    """Accuracy and log loss with the new expert's outcomes on these training questions."""
+) -> tuple[list[float], float]:
+    """Frontier, and log loss, with the new expert's outcomes on these training questions."""
 
     def before(features: Float32s) -> Float32s:
         return features @ quality.weight + quality.bias
@@ -52,7 +54,7 @@ def judge(
     log_odds[:, new] = (test.features @ added.weight + base @ added.kinship + added.bias)[:, 0]
     expected = sigmoid(log_odds)
     truth = test.scores[:, new]
-    return reached(expected, test), log_loss(expected[:, new], truth, np.ones(len(truth)))
+    return frontier(expected, test), log_loss(expected[:, new], truth, np.ones(len(truth)))
 
 
 def chosen(new: int, others: list[int], train: Questions, rng: np.random.Generator) -> np.ndarray:
@@ -89,14 +91,27 @@ def main() -> None:
             rng = np.random.default_rng(draw)
             ways = rng.permutation(len(train.scores)), chosen(new, others, train, rng)
             found.append([[judge(rows[:n], new, others, quality, train, test) for n in _OUTCOMES] for rows in ways])
+        frontiers = 100 * np.array([[[told[0] for told in way] for way in draw] for draw in found])
+        losses = np.array([[[told[1] for told in way] for way in draw] for draw in found])
         print(f"\n{name}, {options.draws} draws\n")
         print("| outcomes | at random, % | chosen, % | log loss at random | chosen |\n|---|---|---|---|---|")
-        mean = np.mean(found, axis=0)
-        error = np.std(found, axis=0, ddof=1) / len(found) ** 0.5
         for i, n in enumerate(_OUTCOMES):
-            accuracy = " | ".join(f"{100 * mean[way, i, 0]:.2f} ± {100 * error[way, i, 0]:.2f}" for way in (0, 1))
-            loss = " | ".join(f"{mean[way, i, 1]:.4f} ± {error[way, i, 1]:.4f}" for way in (0, 1))
+            accuracy = " | ".join(_told(frontiers[:, way, i].mean(axis=1), 2) for way in (0, 1))
+            loss = " | ".join(_told(losses[:, way, i], 4) for way in (0, 1))
             print(f"| {n} | {accuracy} | {loss} |", flush=True)
+        without = sigmoid(test.features @ quality.weight + quality.bias)
+        old = Questions(test.features, test.scores[:, others], test.costs[:, others])
+        # The budgets stay those of all nine.
+        scale = test.costs.sum(axis=0).max() / old.costs.sum(axis=0).max()
+        print("\n| frontier, % | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |\n" + "|---" * 11 + "|")
+        rows_told = {"without": 100 * np.array(frontier(without, old, scale * SHARES))}
+        rows_told |= {f"{n} chosen": frontiers[:, 1, i].mean(axis=0) for i, n in enumerate(_OUTCOMES)}
+        for of, accuracies in rows_told.items():
+            print(f"| {of} | " + " | ".join(f"{each:.1f}" for each in accuracies) + " |", flush=True)
+
+
+def _told(values: Float64s, digits: int) -> str:
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1) / len(values) ** 0.5:.{digits}f}"
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 A Gaussian process over pairs of question and expert. How hard a question is, all experts share; each has a rate and
 leanings of its own (the intrinsic coregionalisation model: Bonilla, Chai & Williams, "Multi-task Gaussian Process
-Prediction", NIPS 2007). How much is shared is decided by what makes the outcomes most likely. All that comes out is
-linear in the features, so that draws from the posterior are heads as well.
+Prediction", NIPS 2007). How much is shared is decided by what makes the outcomes most likely. The posterior's mean
+is linear in the features: a head for each expert.
 """
 
 from __future__ import annotations
@@ -42,29 +42,6 @@ class Coregional:
     variances: Float64s
     _outcomes: _Outcomes
     _cholesky: Float64s
-    _level: float
-
-    def draws(self, n: int, rng: np.random.Generator) -> tuple[Float64s, Float64s]:
-        """Draw n heads from the posterior: weights [n, k, e] and biases [n, e].
-
-        By Matheron's rule: draws from the prior, corrected by what they get wrong of the outcomes (Wilson et al.,
-        "Efficiently Sampling Functions from Gaussian Process Posteriors", ICML 2020).
-        """
-        k, e = self.weight.shape
-        hard, rate, lean, alone, noise = np.sqrt(self.variances)
-        of = self._outcomes
-        shared = rng.standard_normal((n, k)) * hard
-        weight = shared[:, :, None] + rng.standard_normal((n, k, e)) * lean
-        bias = rng.standard_normal((n, e)) * rate
-        questions = rng.standard_normal((n, int(of.groups.max()) + 1)) * alone
-        for i in range(n):
-            prior = np.einsum("rk,kr->r", of.features, weight[i][:, of.columns])
-            prior += bias[i, of.columns] + questions[i, of.groups]
-            wrong = of.scores - self._level - prior - rng.standard_normal(len(prior)) * noise
-            correction = of.heads(_solve(self._cholesky, wrong), self.variances, e)
-            weight[i] += correction[0]
-            bias[i] += correction[1]
-        return weight, bias + self._level
 
     def beliefs(self, features: Float32s, columns: Ints) -> Beliefs:
         """What is believed of p pairs of question and expert, by features [p, k] and experts [p]."""
@@ -152,7 +129,7 @@ def fit_coregional(features: Float32s, columns: Ints, groups: Ints, scores: Floa
     order = np.argsort(numbers, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
         held_out[rows] -= np.linalg.solve(inverse[np.ix_(rows, rows)], solved[rows])
-    return Coregional(weight, bias + level, held_out, variances, of, cholesky, level)
+    return Coregional(weight, bias + level, held_out, variances, of, cholesky)
 
 
 def _decided(of: _Outcomes) -> Float64s:

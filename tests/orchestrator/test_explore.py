@@ -59,14 +59,12 @@ def test_what_was_held_out_is_what_a_fit_without_it_says() -> None:
     assert whole.held_out[~rest] == pytest.approx(guess, abs=0.03)
 
 
-def test_draws_are_as_far_apart_as_the_truth_is_away() -> None:
-    """Their mean is the posterior's, and their spread covers what it gets wrong."""
+def test_beliefs_are_as_wide_as_the_truth_is_away() -> None:
+    """Their standard deviations cover what the mean gets wrong."""
     known, features, probabilities = fitted(300)
-    weights, biases = known.draws(200, np.random.default_rng(0))
-    drawn = np.einsum("nk,dke->dne", features[:200], weights) + biases[:, None]
-    mean = features[:200] @ known.weight + known.bias
-    assert np.abs(drawn.mean(axis=0) - mean).max() < 0.1
-    off = (probabilities[:200] - mean) / drawn.std(axis=0)
+    beliefs = known.beliefs(np.repeat(features[:200], 6, axis=0), np.tile(np.arange(6), 200))
+    spread = np.sqrt(np.diag(beliefs.covariance(beliefs))).reshape(200, 6)
+    off = (probabilities[:200] - features[:200] @ known.weight - known.bias) / spread
     assert 0.4 < np.sqrt(np.square(off).mean()) < 1.6
 
 
@@ -110,13 +108,23 @@ def test_what_is_asked_makes_what_is_contested_surer_than_chance_does() -> None:
             np.append(scores, won),
             6,
         )
-        weights, biases = told.draws(1000, rng)
-        mean = new.mean(axis=0) @ weights + biases
-        return float((mean[:, 5] - mean[:, 4]).var())
+        beliefs = told.beliefs(np.tile(new.mean(axis=0), (2, 1)), np.array([4, 5]))
+        covariance = beliefs.covariance(beliefs)
+        return float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
 
     chance = [(int(question), int(rng.integers(6))) for question in rng.permutation(2000)[:200]]
     asked = explore(known, new, np.tile(COSTS, (2000, 1)), 200, rng)
     assert variance(asked) < 0.75 * variance(chance)
+
+
+def test_how_good_the_dear_expert_is_on_the_whole_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget buys the same answers of it either way; which of two cheap ones is better is worth more asks."""
+    monkeypatch.setattr(f"{__name__}.RATES", np.array([0.3, 0.35, 0.4, 0.78, 0.8, 0.95]))
+    asked = []
+    for seed in range(3):
+        known, features, _ = fitted(400, seed)
+        asked += explore(known, features, np.tile(COSTS, (2000, 1)), 300, np.random.default_rng(0))
+    assert sum(expert == 5 for _, expert in asked) < 0.38 * len(asked)
 
 
 def test_where_money_is_short_what_is_dear_must_tell_more() -> None:
@@ -130,14 +138,22 @@ def test_where_money_is_short_what_is_dear_must_tell_more() -> None:
     assert sum(COSTS[expert] for _, expert in poor) <= 400
 
 
-def test_beliefs_vary_as_draws_do() -> None:
-    """The covariances of expected scores are those of many draws."""
+def test_beliefs_vary_as_a_gaussian_process_does() -> None:
+    """The covariances of expected scores are those of the textbook, with the variances that were decided."""
     known, features, _ = fitted(300)
-    beliefs = known.beliefs(np.repeat(features[:5], 6, axis=0), np.tile(np.arange(6), 5))
-    weights, biases = known.draws(4000, np.random.default_rng(0))
-    drawn = (np.einsum("nk,dke->dne", features[:5], weights) + biases[:, None]).reshape(4000, 30)
-    covariance = beliefs.covariance(beliefs)
-    assert np.abs(np.cov(drawn.T) - covariance).max() < 0.1 * covariance.max()
+    learned, _, columns, groups, _ = outcomes(300)
+    hard, rate, lean, alone, noise = known.variances
+    new, theirs = np.repeat(features[:5], 6, axis=0), np.tile(np.arange(6), 5)
+
+    def prior(x: Float32s, of: Ints, y: Float32s, others: Ints) -> Float32s:
+        alike = x @ y.T
+        return hard * alike + (of[:, None] == others) * (rate + lean * alike)
+
+    seen = prior(learned, columns, learned, columns) + alone * (groups[:, None] == groups) + noise * np.eye(300)
+    cross = prior(learned, columns, new, theirs)
+    expected = prior(new, theirs, new, theirs) - cross.T @ np.linalg.solve(seen, cross)
+    beliefs = known.beliefs(new, theirs)
+    assert beliefs.covariance(beliefs) == pytest.approx(expected, abs=1e-5)
 
 
 def test_an_expert_without_outcomes_is_expected_to_be_one_of_the_others() -> None:
