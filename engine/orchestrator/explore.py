@@ -183,8 +183,9 @@ def _weighed(contested: Float64s, costs: Float64s, binding: npt.NDArray[np.bool_
     tilts = (tilts[short] / np.sqrt(lengths[short])[:, None]).astype(np.float32)
 
     def weighed(errors: Float32s) -> Float32s:
-        own: Float32s = (laplacians @ errors.reshape(t, e, -1)).reshape(errors.shape)
-        return own - tilts.T @ (tilts @ errors)
+        product: Float32s = (laplacians @ errors.reshape(t, e, -1)).reshape(errors.shape)
+        product -= tilts.T @ (tilts @ errors)
+        return product
 
     return weighed
 

@@ -147,7 +147,8 @@ def test_beliefs_vary_as_a_gaussian_process_does() -> None:
 
     def prior(x: Float32s, of: Ints, y: Float32s, others: Ints) -> Float32s:
         alike = x @ y.T
-        return hard * alike + (of[:, None] == others) * (rate + lean * alike)
+        covariance: Float32s = hard * alike + (of[:, None] == others) * (rate + lean * alike)
+        return covariance
 
     seen = prior(learned, columns, learned, columns) + alone * (groups[:, None] == groups) + noise * np.eye(300)
     cross = prior(learned, columns, new, theirs)
