@@ -67,6 +67,22 @@ def test_an_expert_is_added_without_learning_the_others_again() -> None:
     assert error[0] < 0.85 * error[1]
 
 
+def test_few_outcomes_do_not_single_out_questions() -> None:
+    """An expert much like the others is, from 30 outcomes, predicted to be; one that is not, from 300, as it is."""
+    features, scores, truth = outcomes(4000, 6, own=0.3)
+    old = learn(features[300:], scores[300:, 1:])
+    base = features @ old.weight + old.bias
+    odd = sigmoid(-3 * features[:, 0])
+    for n, probabilities in ((30, truth[:, 0]), (300, odd)):
+        errors = []
+        for seed in range(8):
+            won = (np.random.default_rng(seed).random((n, 1)) < probabilities[:n, None]).astype(np.float32)
+            new = learn_quality(features[:n], won, np.arange(n), base[:n])
+            guess = sigmoid(features @ new.weight + base @ new.kinship + new.bias)[:, 0]
+            errors.append(np.abs(guess - probabilities).mean())
+        assert np.mean(errors) < 0.1
+
+
 def test_rows_of_a_question_are_held_out_together() -> None:
     """Where each question stands there twice, its twin does not give it away: noise is still not learned."""
     rng = np.random.default_rng(1)
