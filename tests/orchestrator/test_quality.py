@@ -72,13 +72,14 @@ def test_few_outcomes_do_not_single_out_questions() -> None:
     features, scores, truth = outcomes(4000, 6, own=0.3)
     old = learn(features[300:], scores[300:, 1:])
     base = features @ old.weight + old.bias
-    odd = sigmoid(-3 * features[:, 0])
+    odd = sigmoid((-3 * features[:, 0]).astype(np.float32))
     for n, probabilities in ((30, truth[:, 0]), (300, odd)):
         errors = []
         for seed in range(8):
             won = (np.random.default_rng(seed).random((n, 1)) < probabilities[:n, None]).astype(np.float32)
             new = learn_quality(features[:n], won, np.arange(n), base[:n])
-            guess = sigmoid(features @ new.weight + base @ new.kinship + new.bias)[:, 0]
+            log_odds = features @ new.weight + base @ new.kinship + new.bias
+            guess = sigmoid(log_odds.astype(np.float32))[:, 0]
             errors.append(np.abs(guess - probabilities).mean())
         assert np.mean(errors) < 0.1
 
