@@ -3,9 +3,9 @@
 Experts with outcomes on the same questions are learned at once by `principal_ridge`. Those with outcomes on fewer
 questions come after those with more: what is expected of the earlier ones on a question tells most of what to expect
 of the later ones, and their own features only have to explain the rest. As long as its outcomes do not speak against
-it, a later one is taken for the average of the earlier ones but for its rate: what a few outcomes seem to tell of
-single questions is mostly chance, and would send it questions that others answer better. So a new expert needs few
-outcomes, and the experts learned before are not learned again. All of it stays linear in the features.
+it, one that is added to a router is taken for the average of the others but for its rate: what a few outcomes seem to
+tell of single questions is mostly chance, and would send it questions that others answer better. So a new expert needs
+few outcomes, and the experts learned before are not learned again. All of it stays linear in the features.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _FLAT = 1e-3
 # Up to so many outcomes are learned together, where fewer than half of the experts were asked about a question.
 _SPARSE = 3000
 # By how much log-odds of experts' rates are expected to differ, as a standard deviation; and how many times likelier,
-# as a logarithm, its own head has to make a later expert's outcomes than the average of the earlier ones does.
+# as a logarithm, its own head has to make an added expert's outcomes than the average of the others does.
 _APART, _OWN = 0.5, 8.0
 # Penalties of what is taken over from earlier experts.
 _KIN_PENALTIES = np.logspace(-2, 4, 13)
@@ -97,9 +97,8 @@ def learn_quality(
     b = base.shape[1]
     if not b and _sparse(known):
         return _learn_together(features, scores, groups, counts)
-    heads, held_out = np.zeros((k + b + 1, e), np.float32), np.zeros((n, e), np.float32)
-    # Of the experts learned so far, in log-odds.
-    earlier, expected = np.eye(k + b + 1, dtype=np.float32)[:, k : k + b], base
+    weight, kinship, bias = np.zeros((k, e), np.float32), np.zeros((b, e), np.float32), np.zeros(e, np.float32)
+    held_out = np.zeros((n, e), np.float32)
     summaries: dict[int, ExpertSummary] = {}
     before = [_Line(np.zeros((k, b), np.float32), np.eye(b, dtype=np.float32), np.zeros(b, np.float32), base)]
     for columns in _alike(scores, known):
@@ -108,23 +107,22 @@ def learn_quality(
         for i, j in enumerate(columns):
             rows = known[:, j] & counts
             slope, offset, summaries[j] = _calibrate(line.held_out[rows, i], scores[rows, j])
-            heads[:k, j], heads[k:-1, j] = slope * line.weight[:, i], slope * line.kinship[:, i]
-            heads[-1, j] = slope * line.bias[i] + offset
+            weight[:, j], kinship[:, j] = slope * line.weight[:, i], slope * line.kinship[:, i]
+            bias[j] = slope * line.bias[i] + offset
             held_out[:, j] = slope * line.held_out[:, i] + offset
-            if earlier.shape[1]:
-                average = expected.mean(axis=1)
+            if b:
+                average = base.mean(axis=1)
                 shift = _shift(average[rows], scores[rows, j])
                 own = _share(held_out[rows, j], average[rows] + shift, scores[rows, j])
-                heads[:, j] = own * heads[:, j] + (1 - own) * earlier.mean(axis=1)
-                heads[-1, j] += (1 - own) * shift
+                weight[:, j] *= own
+                kinship[:, j] = own * kinship[:, j] + (1 - own) / b
+                bias[j] = own * bias[j] + (1 - own) * shift
                 held_out[:, j] = own * held_out[:, j] + (1 - own) * (average + shift)
                 summaries[j] = _account(held_out[rows, j], scores[rows, j], 1.0)
-        earlier = np.concatenate([earlier, heads[:, columns]], axis=1)
-        expected = np.concatenate([expected, held_out[:, columns]], axis=1)
     for j in set(range(e)) - set(summaries):
-        _, heads[-1, j], summaries[j] = _calibrate(None, scores[known[:, j] & counts, j])
-        held_out[:, j] = heads[-1, j]
-    return Quality(heads[:k], heads[k:-1], heads[-1], held_out, [summaries[j] for j in range(e)])
+        _, bias[j], summaries[j] = _calibrate(None, scores[known[:, j] & counts, j])
+        held_out[:, j] = bias[j]
+    return Quality(weight, kinship, bias, held_out, [summaries[j] for j in range(e)])
 
 
 def _shift(average: Float32s, scores: Float32s) -> np.float32:
