@@ -80,7 +80,8 @@ def learn_quality(
 
     Where a head does not beat the expert's mean score, where there are fewer than twenty outcomes, or where all
     scores are 0 or all are 1, the mean is predicted for all questions, shrunk towards 1/2 as by one success and one
-    failure more (Laplace's rule).
+    failure more (Laplace's rule). Of an expert that is added to others that is so with fewer than twenty outcomes; from
+    then on its head is mixed in log-odds with their average, moved to its rate, by what its outcomes make likely.
 
     Args:
         features: [n, k].
