@@ -1,0 +1,62 @@
+"""The parts that a question says itself, and what each of them needs."""
+
+from __future__ import annotations
+
+import pytest
+
+from leeroo.engine.jobs.split import split
+
+
+@pytest.mark.parametrize(
+    ("question", "tasks", "needs"),
+    [
+        ("What is the capital of France? Which river runs through it?", 2, [(), (0,)]),
+        ("(a) What is 2 plus 3? (b) Multiply the result by 4. (c) Name the capital of Peru.", 3, [(), (0,), ()]),
+        ("A train covers 120 km in 2 hours. What is its speed? How long does it need for 300 km?", 2, [(), ()]),
+        ("1. Who wrote Hamlet?\n2. When was the author of part 1 born?\n3. What is 3 plus 4?", 3, [(), (0,), ()]),
+        ("What is 3 plus 4? What is 5 plus 6? What is the sum of both?", 3, [(), (), (0, 1)]),
+        (
+            "A. What is 12 times 4? B. Take the result of A and add 5. C. A man has B of them; is it odd?",
+            3,
+            [(), (0,), (1,)],
+        ),
+        ("Step 1: Multiply 3 by 4. Step 2: Add 5 to the result. Step 3: Is it odd?", 3, [(), (0,), (1,)]),
+        ("i) Name the capital of Peru. ii) Name the one of Chile. iii) Is the answer to i) larger?", 3, [(), (), (0,)]),
+        ("First, multiply 3 by 4. Then add 5 to it. Finally, say whether that is even.", 3, [(), (0,), (1,)]),
+        ("How many days has March? And in April? What is the difference?", 3, [(), (0,), (0, 1)]),
+        ("Please calculate 3 plus 4. Please also name the capital of Peru.", 2, [(), ()]),
+        ("(a) What is 3 times 5? (b) What is 20 minus 4? (c) What is 9 less than (a)?", 3, [(), (), (0,)]),
+    ],
+)
+def test_parts(question: str, tasks: int, needs: list[tuple[int, ...]]) -> None:
+    """Numbered ones and questions in turn; those that speak of an earlier one need it."""
+    parts = split(question)
+    assert parts is not None
+    assert len(parts.steps) == tasks
+    assert [step.needs for step in parts.steps] == needs
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "What is the capital of Japan? Give only the name.",
+        "Which is prime? a) 4 b) 5 c) 6",
+        "Tom has 3 apples. He buys 4 more. How many has he now?",
+        "Dr. Smith lives in London. Where does he live?",
+        "What should be done first? A. Add water. B. Find the valve. C. Divide it.",
+        "Translate 'What is your name? Where do you live?' into French.",
+        "Classify the text as one of: good, bad.\n\nText: Where is my order? When will it come?",
+        "Summarize the following: Is it red? Is it blue?",
+        "",
+    ],
+)
+def test_one_question_is_not_split(question: str) -> None:
+    """How to answer, choices and what is told before are no parts."""
+    assert split(question) is None
+
+
+def test_what_is_told_before_belongs_to_all() -> None:
+    """It is kept apart, with the marks."""
+    parts = split("Take a square of side 3. (a) What is its area? (b) What is its perimeter?")
+    assert parts is not None
+    assert (parts.preamble, parts.marks) == ("Take a square of side 3.", ("a", "b"))
