@@ -178,16 +178,17 @@ def report(name: str, curves: dict[str, list[Curve]]) -> str:
         if n > outcomes[-1]:
             break
         i = outcomes.index(n)
-        half = _told(active[:, fewer.index(n // 2)]) if n // 2 in fewer else "-"
+        half = told(100 * active[:, fewer.index(n // 2)]) if n // 2 in fewer else "-"
         as_far = np.flatnonzero(active.mean(axis=0) >= random[:, i].mean())
         first = f"{fewer[as_far[0]]:,}" if len(as_far) else "-"
         paid = f"{usd['at random'][i]:.2f}, {usd['actively'][as_far[0]]:.2f}" if len(as_far) else "-"
-        lines.append(f"| {n:,} | {_told(random[:, i])} | {half} | {first} | {paid} |")
+        lines.append(f"| {n:,} | {told(100 * random[:, i])} | {half} | {first} | {paid} |")
     return "\n".join(lines)
 
 
-def _told(values: Float64s) -> str:
-    return f"{100 * values.mean():.2f} ± {100 * _error(values):.2f}"
+def told(values: Float64s, digits: int = 2) -> str:
+    """The mean over draws, and its standard error."""
+    return f"{values.mean():.{digits}f} ± {_error(values):.{digits}f}"
 
 
 def _error(values: Float64s) -> float:
@@ -204,8 +205,8 @@ def picture(found: dict[str, dict[str, list[Curve]]]) -> str:
         panels = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (name, curves) in zip(panels, found.items(), strict=True):
             for colour, (way, each) in zip((OTHERS[0], OURS), curves.items(), strict=True):
-                told = 100 * np.array([curve.accuracy for curve in each])
-                mean, error = told.mean(axis=0), np.array([_error(column) for column in told.T])
+                accuracies = 100 * np.array([curve.accuracy for curve in each])
+                mean, error = accuracies.mean(axis=0), np.array([_error(column) for column in accuracies.T])
                 axes.fill_between(each[0].outcomes, mean - error, mean + error, color=colour, alpha=0.2, linewidth=0)
                 axes.plot(each[0].outcomes, mean, color=colour, linewidth=2, label=way)
             axes.set(title=name, xlabel="outcomes to learn from", ylabel="accuracy of the choice, %")

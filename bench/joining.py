@@ -18,13 +18,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # where the name `bench` is
 
-from bench.exploration import SHARES, Questions, frontier, load
+from bench.exploration import SHARES, Questions, frontier, load, told
 from bench.routing_data import DATA
 from leeroo.engine.orchestrator.calibration import log_loss
 from leeroo.engine.orchestrator.coregional import fit_coregional
 from leeroo.engine.orchestrator.explore import explore
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.market import Float64s
 from leeroo.engine.orchestrator.outcomes import read_outcomes
 from leeroo.engine.orchestrator.quality import Quality, learn_quality
 
@@ -91,27 +90,23 @@ def main() -> None:
             rng = np.random.default_rng(draw)
             ways = rng.permutation(len(train.scores)), chosen(new, others, train, rng)
             found.append([[judge(rows[:n], new, others, quality, train, test) for n in _OUTCOMES] for rows in ways])
-        frontiers = 100 * np.array([[[told[0] for told in way] for way in draw] for draw in found])
-        losses = np.array([[[told[1] for told in way] for way in draw] for draw in found])
+        frontiers, losses = (
+            np.array([[[each[of] for each in way] for way in draw] for draw in found]) for of in (0, 1)
+        )
         print(f"\n{name}, {options.draws} draws\n")
         print("| outcomes | at random, % | chosen, % | log loss at random | chosen |\n|---|---|---|---|---|")
         for i, n in enumerate(_OUTCOMES):
-            accuracy = " | ".join(_told(frontiers[:, way, i].mean(axis=1), 2) for way in (0, 1))
-            loss = " | ".join(_told(losses[:, way, i], 4) for way in (0, 1))
+            accuracy = " | ".join(told(100 * frontiers[:, way, i].mean(axis=1)) for way in (0, 1))
+            loss = " | ".join(told(losses[:, way, i], 4) for way in (0, 1))
             print(f"| {n} | {accuracy} | {loss} |", flush=True)
-        without = sigmoid(test.features @ quality.weight + quality.bias)
         old = Questions(test.features, test.scores[:, others], test.costs[:, others])
         # The budgets stay those of all nine.
         scale = test.costs.sum(axis=0).max() / old.costs.sum(axis=0).max()
+        without = frontier(sigmoid(test.features @ quality.weight + quality.bias), old, scale * SHARES)
         print("\n| frontier, % | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |\n" + "|---" * 11 + "|")
-        rows_told = {"without": 100 * np.array(frontier(without, old, scale * SHARES))}
-        rows_told |= {f"{n} chosen": frontiers[:, 1, i].mean(axis=0) for i, n in enumerate(_OUTCOMES)}
-        for of, accuracies in rows_told.items():
-            print(f"| {of} | " + " | ".join(f"{each:.1f}" for each in accuracies) + " |", flush=True)
-
-
-def _told(values: Float64s, digits: int) -> str:
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1) / len(values) ** 0.5:.{digits}f}"
+        with_chosen = zip(_OUTCOMES, frontiers[:, 1].mean(axis=0), strict=True)
+        for of, accuracies in (("without", without), *((f"{n} chosen", each) for n, each in with_chosen)):
+            print(f"| {of} | " + " | ".join(f"{100 * each:.1f}" for each in accuracies) + " |", flush=True)
 
 
 if __name__ == "__main__":

@@ -113,36 +113,34 @@ def learn_quality(
             held_out[:, j] = slope * line.held_out[:, i] + offset
             if b:
                 average = base.mean(axis=1)
-                shift = _shift(average[rows], scores[rows, j])
-                own = _share(held_out[rows, j], average[rows] + shift, scores[rows, j])
+                own, shift = _mixture(held_out[rows, j], average[rows], scores[rows, j])
                 weight[:, j] *= own
                 kinship[:, j] = own * kinship[:, j] + (1 - own) / b
                 bias[j] = own * bias[j] + (1 - own) * shift
                 held_out[:, j] = own * held_out[:, j] + (1 - own) * (average + shift)
-                summaries[j] = _account(held_out[rows, j], scores[rows, j], 1.0)
+                summaries[j] = _account(held_out[rows, j], scores[rows, j], slope=1.0)
     for j in set(range(e)) - set(summaries):
         _, bias[j], summaries[j] = _calibrate(None, scores[known[:, j] & counts, j])
         held_out[:, j] = bias[j]
     return Quality(weight, kinship, bias, held_out, [summaries[j] for j in range(e)])
 
 
-def _shift(average: Float32s, scores: Float32s) -> np.float32:
-    """By how much log-odds [n] have to be moved for these scores [n]; likeliest, given how far experts are apart."""
+def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float, np.float32]:
+    """How much to take of an added expert's own held-out log-odds [n]: what is expected, given its scores [n].
+
+    The rest is of the other experts' average log-odds [n], which is moved to the added one's rate; the second is by
+    how much, likeliest given how far experts are apart.
+    """
     shift = np.float32(0)
     for _ in range(20):
         expected = sigmoid(average + shift)
         slope = (scores - expected).sum() - shift / _APART**2
         shift += np.float32(slope / ((expected * (1 - expected)).sum() + 1 / _APART**2))
-    return shift
-
-
-def _share(own: Float32s, average: Float32s, scores: Float32s) -> float:
-    """How much of held-out log-odds [n] to take where the rest is taken of others; expected, given the scores [n]."""
     shares = np.linspace(0, 1, 21)
-    mixed = shares[:, None] * own + (1 - shares)[:, None] * average
+    mixed = shares[:, None] * own + (1 - shares)[:, None] * (average + shift)
     likely = (scores * mixed - np.logaddexp(0, mixed)).sum(axis=1) - _OWN * shares
     weights = np.exp(likely - likely.max())
-    return float(weights @ shares / weights.sum())
+    return float(weights @ shares / weights.sum()), shift
 
 
 def _sparse(known: npt.NDArray[np.bool_]) -> bool:
