@@ -5,11 +5,13 @@ to lose by that grows with the variance of the difference of the two (the expect
 Frazier, Powell & Dayanik, "The Knowledge-Gradient Policy for Correlated Normal Beliefs", 2009). So one after the other
 those pairs are asked whose outcomes take most off these variances, summed over questions and budgets, given what was
 asked before (greedy A-optimal design: Krause, Singh & Guestrin, JMLR 2008, for the greedy). That two experts are
-compared on the same question, whose own difficulty then cancels out, comes out of it by itself.
+compared on the same question, whose own difficulty then cancels out, comes out of it by itself. How good the dear
+experts are on the whole is left out where a budget is short: it decides what the budget is worth, not where it goes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +28,7 @@ _SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 # Asked at once about one portion of the questions, questions in it at most, and those of them whose choices count.
 _AT_ONCE, _PORTION, _COUNTED = 100, 200, 32
 # Experts with less than this part of what is contested are not asked.
-_CONTENDS = 0.02
+_CONTENDS = 0.01
 
 Pairs = list[tuple[int, int]]
 
@@ -100,20 +102,13 @@ def _telling(known: Coregional, features: Float32s, mean: Float64s, spare: _Spar
     counted = some[:_COUNTED]
     t, e = len(counted), mean.shape[1]
     beliefs = known.beliefs(np.repeat(features[counted], e, axis=0), np.tile(np.arange(e), t))
-    contested = _contested(beliefs, mean, spare.costs, counted)
-    by_expert = contested.sum(axis=(0, 1))
+    contested, binding = _contested(beliefs, mean, spare.costs, counted)
+    by_expert = contested.sum(axis=(0, 1, 2))
     experts = np.flatnonzero(by_expert > _CONTENDS * by_expert.sum())
     m = len(experts)
     if not m or asks <= 0:
         return []
-    contested = contested[:, experts][:, :, experts]
-    # Laplacians: of errors x at one question, x L x sums what is contested times the squared differences.
-    laplacians = (np.eye(m) * contested.sum(axis=2)[:, :, None] - contested).astype(np.float32)
-
-    def weighed(errors: Float32s) -> Float32s:
-        product: Float32s = (laplacians @ errors.reshape(t, m, -1)).reshape(errors.shape)
-        return product
-
+    weighed = _weighed(contested[:, :, experts][..., experts], spare.costs[np.ix_(counted, experts)], binding)
     questions, columns = np.repeat(some, m), np.tile(experts, len(some))
     asked = known.beliefs(features[questions], columns)
     aimed = beliefs.at((np.arange(t)[:, None] * e + experts).ravel())
@@ -143,20 +138,24 @@ def _telling(known: Coregional, features: Float32s, mean: Float64s, spare: _Spar
     return pairs
 
 
-def _contested(beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Ints) -> Float64s:
-    """How much more a choice loses the less is known of the difference of two experts, [t, e, e] and symmetric.
+def _contested(
+    beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Ints
+) -> tuple[Float64s, npt.NDArray[np.bool_]]:
+    """How much more a choice loses the less is known of the difference of two experts.
 
-    The beliefs are of all e experts on each of t counted questions.
+    Gives [s, t, e, e], symmetric, for s budgets and t counted questions, and [s], whether the budget is short. The
+    beliefs are of all e experts on each of the questions.
     """
     t, e = len(counted), mean.shape[1]
     # Of the experts on the average question: what is known of one question alone, few outcomes will change.
     average = beliefs.covariance(beliefs).reshape(t, e, t, e).mean(axis=(0, 2))
     own = np.diag(average)
     apart = np.sqrt(np.maximum(own[:, None] + own - 2 * average, 1e-9))
-    contested = np.zeros((t, e, e))
+    contested, binding = np.zeros((len(_SHARES), t, e, e)), np.zeros(len(_SHARES), bool)
     dearest = float(costs.sum(axis=0).max())
-    for share in _SHARES:
+    for s, share in enumerate(_SHARES):
         choice = choose(mean, costs, budget_usd=share * dearest)
+        binding[s] = choice.multiplier > 0
         rows = np.flatnonzero(choice.expert[counted] >= 0)
         first = choice.expert[counted[rows]]
         worth = mean[counted[rows]] - choice.multiplier * costs[counted[rows]]
@@ -164,8 +163,31 @@ def _contested(beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Ints)
         # The slope of E[max(0, d)] by the variance of d, which is expected to be that far below 0.
         slope = np.exp(-0.5 * (behind / apart[first]) ** 2) / apart[first]
         slope[np.arange(len(rows)), first] = 0
-        contested[rows, first] += slope
-    return contested + contested.transpose(0, 2, 1)
+        contested[s, rows, first] = slope
+    return contested + contested.transpose(0, 1, 3, 2), binding
+
+
+def _weighed(contested: Float64s, costs: Float64s, binding: npt.NDArray[np.bool_]) -> Callable[[Float32s], Float32s]:
+    """The matrix W, as a function that gives W x for errors x [t * e, q]: x W x is what a choice with errors x loses.
+
+    That is the sum of what is contested [s, t, e, e] times the squared differences of errors; where a budget is short,
+    without the part of them that is in proportion to the differences of the costs [t, e]: that changes the choice's
+    multiplier, and not the choice.
+    """
+    _, t, e, _ = contested.shape
+    laplacians = (np.eye(e) * contested.sum(axis=(0, 3))[:, :, None] - contested.sum(axis=0)).astype(np.float32)
+    dearer = costs[:, :, None] - costs[:, None]
+    tilts = (contested * dearer).sum(axis=3).reshape(-1, t * e)
+    lengths = (contested * dearer**2).sum(axis=(1, 2, 3)) / 2
+    short = binding & (lengths > 0)
+    tilts = (tilts[short] / np.sqrt(lengths[short])[:, None]).astype(np.float32)
+
+    def weighed(errors: Float32s) -> Float32s:
+        product: Float32s = (laplacians @ errors.reshape(t, e, -1)).reshape(errors.shape)
+        product -= tilts.T @ (tilts @ errors)
+        return product
+
+    return weighed
 
 
 def _own_variances(beliefs: Beliefs) -> Float64s:

@@ -117,6 +117,16 @@ def test_what_is_asked_makes_what_is_contested_surer_than_chance_does() -> None:
     assert variance(asked) < 0.75 * variance(chance)
 
 
+def test_how_good_the_dear_expert_is_on_the_whole_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A budget buys the same answers of it either way; which of two cheap ones is better is worth more asks."""
+    monkeypatch.setattr(f"{__name__}.RATES", np.array([0.3, 0.35, 0.4, 0.78, 0.8, 0.95]))
+    asked = []
+    for seed in range(3):
+        known, features, _ = fitted(400, seed)
+        asked += explore(known, features, np.tile(COSTS, (2000, 1)), 300, np.random.default_rng(0))
+    assert sum(expert == 5 for _, expert in asked) < 0.38 * len(asked)
+
+
 def test_where_money_is_short_what_is_dear_must_tell_more() -> None:
     """With money for 20 dear answers among 200 asks, more is asked than by who asks the dear expert first."""
     known, features, _ = fitted(400)
