@@ -3,10 +3,10 @@
     python bench/exploration.py [--data mmlu9,mmlu_pro] [--draws 10] [--to 2000] [--plot docs/exploration.svg]
 
 On recorded outcomes: each starts from 200 random pairs of training question and expert, and goes on in rounds of 100,
-of 300 questions drawn for the round, the active one up to half as many as at random. After every round the heads are
-learned from the outcomes so far, and what they would choose for the test questions is scored, under
-budgets of a tenth to all of what the dearest expert costs there; the mean over those is the accuracy. Costs are
-expected from a question's tokens and the expert's mean answer.
+of 300 questions drawn for the round, the active one until it has asked half as often since the start as at random.
+After every round the heads are learned from the outcomes so far, and what they would choose for the test questions is
+scored, under budgets of a tenth to all of what the dearest expert costs there; the mean over those is the accuracy.
+Costs are expected from a question's tokens and the expert's mean answer.
 """
 
 from __future__ import annotations
@@ -170,19 +170,19 @@ def report(name: str, curves: dict[str, list[Curve]]) -> str:
     outcomes, fewer = (curves[way][0].outcomes for way in WAYS)
     lines = [
         f"\n{name}, {len(random)} draws\n",
-        "| outcomes at random | accuracy, % | actively, with half of them | as far actively with | USD by then |",
-        "|---|---|---|---|---|",
+        "| at random | accuracy, % | actively, half of them | half of those since the start | as far with | USD |",
+        "|---|---|---|---|---|---|",
     ]
     usd = {way: np.mean([curve.usd for curve in each], axis=0) for way, each in curves.items()}
     for n in _TOLD:
         if n > outcomes[-1]:
             break
         i = outcomes.index(n)
-        half = told(100 * active[:, fewer.index(n // 2)]) if n // 2 in fewer else "-"
+        half, after = (told(100 * active[:, fewer.index(m)]) for m in (n // 2, (n + _START) // 2))
         as_far = np.flatnonzero(active.mean(axis=0) >= random[:, i].mean())
         first = f"{fewer[as_far[0]]:,}" if len(as_far) else "-"
         paid = f"{usd['at random'][i]:.2f}, {usd['actively'][as_far[0]]:.2f}" if len(as_far) else "-"
-        lines.append(f"| {n:,} | {told(100 * random[:, i])} | {half} | {first} | {paid} |")
+        lines.append(f"| {n:,} | {told(100 * random[:, i])} | {half} | {after} | {first} | {paid} |")
     return "\n".join(lines)
 
 
@@ -224,7 +224,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     found: dict[str, dict[str, list[Curve]]] = {}
-    far = {"at random": options.to, "actively": options.to // 2}
+    far = {"at random": options.to, "actively": (options.to + _START) // 2}
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         for name in options.data.split(","):
             train, test = load(name)
