@@ -186,11 +186,11 @@ def _by_topic(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def headline(played: Played) -> str:
     """How far the router has come."""
-    first, last = played.rounds[0], played.rounds[-1]
+    first, last, n = played.rounds[0], played.rounds[-1], len(played.rounds) - 1
     return (
-        f"After {len(played.rounds) - 1} rounds and {last['outcomes_total']:,} outcomes the router's score on held-out "
-        f"questions is {last['score']:.3f}; at the start it was {first['score']:.3f}. {last['best_expert']} alone is "
-        f"right on {percent(last['best_accuracy'])} % of them, choosing with hindsight on "
+        f"After {n} round{'' if n == 1 else 's'} and {last['outcomes_total']:,} outcomes the router's score on "
+        f"held-out questions is {last['score']:.3f}; at the start it was {first['score']:.3f}. {last['best_expert']} "
+        f"alone is right on {percent(last['best_accuracy'])} % of them, choosing with hindsight on "
         f"{percent(last['oracle_accuracy'])} %."
     )
 
