@@ -102,13 +102,13 @@ def _telling(known: Coregional, features: Float32s, mean: Float64s, spare: _Spar
     counted = some[:_COUNTED]
     t, e = len(counted), mean.shape[1]
     beliefs = known.beliefs(np.repeat(features[counted], e, axis=0), np.tile(np.arange(e), t))
-    contested, binding = _contested(beliefs, mean, spare.costs, counted)
+    contested, short = _contested(beliefs, mean, spare.costs, counted)
     by_expert = contested.sum(axis=(0, 1, 2))
     experts = np.flatnonzero(by_expert > _CONTENDS * by_expert.sum())
     m = len(experts)
     if not m or asks <= 0:
         return []
-    weighed = _weighed(contested[:, :, experts][..., experts], spare.costs[np.ix_(counted, experts)], binding)
+    weighed = _weighed(contested[:, :, experts][..., experts], spare.costs[np.ix_(counted, experts)], short)
     questions, columns = np.repeat(some, m), np.tile(experts, len(some))
     asked = known.beliefs(features[questions], columns)
     aimed = beliefs.at((np.arange(t)[:, None] * e + experts).ravel())
@@ -151,11 +151,11 @@ def _contested(
     average = beliefs.covariance(beliefs).reshape(t, e, t, e).mean(axis=(0, 2))
     own = np.diag(average)
     apart = np.sqrt(np.maximum(own[:, None] + own - 2 * average, 1e-9))
-    contested, binding = np.zeros((len(_SHARES), t, e, e)), np.zeros(len(_SHARES), bool)
+    contested, short = np.zeros((len(_SHARES), t, e, e)), np.zeros(len(_SHARES), bool)
     dearest = float(costs.sum(axis=0).max())
     for s, share in enumerate(_SHARES):
         choice = choose(mean, costs, budget_usd=share * dearest)
-        binding[s] = choice.multiplier > 0
+        short[s] = choice.multiplier > 0
         rows = np.flatnonzero(choice.expert[counted] >= 0)
         first = choice.expert[counted[rows]]
         worth = mean[counted[rows]] - choice.multiplier * costs[counted[rows]]
@@ -164,23 +164,23 @@ def _contested(
         slope = np.exp(-0.5 * (behind / apart[first]) ** 2) / apart[first]
         slope[np.arange(len(rows)), first] = 0
         contested[s, rows, first] = slope
-    return contested + contested.transpose(0, 1, 3, 2), binding
+    return contested + contested.transpose(0, 1, 3, 2), short
 
 
-def _weighed(contested: Float64s, costs: Float64s, binding: npt.NDArray[np.bool_]) -> Callable[[Float32s], Float32s]:
+def _weighed(contested: Float64s, costs: Float64s, short: npt.NDArray[np.bool_]) -> Callable[[Float32s], Float32s]:
     """The matrix W, as a function that gives W x for errors x [t * e, q]: x W x is what a choice with errors x loses.
 
-    That is the sum of what is contested [s, t, e, e] times the squared differences of errors; where a budget is short,
-    without the part of them that is in proportion to the differences of the costs [t, e]: that changes the choice's
-    multiplier, and not the choice.
+    That is the sum of what is contested [s, t, e, e] times the squared differences of errors; where a budget is short
+    [s], without the part of them that is in proportion to the differences of the costs [t, e]: that changes the
+    choice's multiplier, and not the choice.
     """
     _, t, e, _ = contested.shape
     laplacians = (np.eye(e) * contested.sum(axis=(0, 3))[:, :, None] - contested.sum(axis=0)).astype(np.float32)
     dearer = costs[:, :, None] - costs[:, None]
     tilts = (contested * dearer).sum(axis=3).reshape(-1, t * e)
     lengths = (contested * dearer**2).sum(axis=(1, 2, 3)) / 2
-    short = binding & (lengths > 0)
-    tilts = (tilts[short] / np.sqrt(lengths[short])[:, None]).astype(np.float32)
+    taken_up = short & (lengths > 0)
+    tilts = (tilts[taken_up] / np.sqrt(lengths[taken_up])[:, None]).astype(np.float32)
 
     def weighed(errors: Float32s) -> Float32s:
         product: Float32s = (laplacians @ errors.reshape(t, e, -1)).reshape(errors.shape)

@@ -136,6 +136,7 @@ def test_outcomes_that_are_there_already_are_the_start(pool_of: Callable[..., Po
     _play(pool, tmp_path, 1, data=(tmp_path / "data",))
     start, first = read_played(tmp_path / "play").rounds
     assert (start["outcomes"], start["outcomes_total"], first["outcomes_total"]) == (0, 40, 60)
+    assert "After 1 round and 60 outcomes" in headline(read_played(tmp_path / "play"))
 
 
 def test_nothing_is_played_where_nothing_can_be_asked(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
