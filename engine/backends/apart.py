@@ -68,8 +68,9 @@ class Apart:
         # Threads of their own write and read, which nobody interrupts in the middle of a message.
         self._to_say: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._heard: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        for does in (self._say, self._hear):
-            threading.Thread(target=does, daemon=True).start()
+        self._threads = [threading.Thread(target=does, daemon=True) for does in (self._say, self._hear)]
+        for thread in self._threads:
+            thread.start()
         self._left = 0  # how often it was left before it had said all it had to
         self._in_step = True  # whether it has said all it had to
         try:
@@ -123,7 +124,11 @@ class Apart:
             self._process.kill()
             self._process.wait()
         end(family)
-        self._here.close()
+        for thread in self._threads:
+            thread.join(_END_S)
+        # Closed under a thread that still uses it, its number could be that of the next process's socket.
+        if not any(thread.is_alive() for thread in self._threads):
+            self._here.close()
         self._said.close()
 
     def _do(self, what: str, to: object = None) -> Any:

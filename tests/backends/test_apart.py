@@ -130,6 +130,22 @@ def test_closing_takes_its_memory_back(smollm2: Expert) -> None:
     assert not process.is_running()
 
 
+def test_closing_waits_for_what_is_still_being_said(smollm2: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that says something late does not say it to the process whose socket has the same number now."""
+    backend = Apart(smollm2)
+    psutil.Process(backend._process.pid).kill()
+    late = threading.Event()
+
+    def say_late(_: object) -> None:
+        time.sleep(0.5)
+        late.set()
+
+    monkeypatch.setattr(backend._here, "send", say_late)
+    backend.close()
+    assert late.is_set()
+    assert backend._here.closed
+
+
 def test_it_ends_with_the_one_that_started_it(smollm2: Expert) -> None:
     """Kill -9 of the process that started it takes it along."""
     command = [sys.executable, "-c", _STARTS_ONE, smollm2.model_dump_json()]
