@@ -20,7 +20,7 @@ from leeroo.engine.orchestrator.ridge import Ints
 # leanings, of what features do not tell of a question's difficulty, and of noise. These are expected beforehand, give
 # or take the spreads, standard deviations of logarithms; the noise is at least the last. Of rates the spread is small:
 # a few experts asked often make them look alike, and one that was unlucky at first would not be asked again.
-_EXPECTED = (0.1, 0.07, 0.03, 0.2, 0.65)
+_EXPECTED = (0.1, 0.07, 0.1, 0.2, 0.65)
 _SPREADS, _LEAST_NOISE = np.array([1.0, 0.3, 1.0, 1.0, 1.0]), 0.2
 # Outcomes by which they are decided.
 _DECIDED_BY = 600

@@ -1,8 +1,9 @@
 """Quality: learning each expert's probability of success, all experts together.
 
-Experts with outcomes on the same questions are learned at once by `principal_ridge`. Those with outcomes on fewer
-questions come after those with more: what is expected of the earlier ones on a question tells most of what to expect
-of the later ones, and their own features only have to explain the rest. As long as its outcomes do not speak against
+From few outcomes all experts are learned at once by `fit_coregional`, and calibrated together. From more, experts with
+outcomes on the same questions are learned at once by `principal_ridge`, and those with outcomes on fewer questions come
+after those with more: what is expected of the earlier ones on a question tells most of what to expect of the later
+ones, and their own features only have to explain the rest. As long as its outcomes do not speak against
 it, one that is added to a router is taken for the average of the others but for its rate: what a few outcomes seem to
 tell of single questions is mostly chance, and would send it questions that others answer better. So a new expert needs
 few outcomes, and the experts learned before are not learned again. All of it stays linear in the features.
@@ -26,8 +27,12 @@ from leeroo.engine.orchestrator.summary import ExpertSummary
 _FEW = 20
 # A head whose held-out predictions vary less than that says nothing; magnified, they would be rounding errors.
 _FLAT = 1e-3
-# Up to so many outcomes are learned together, where fewer than half of the experts were asked about a question.
-_SPARSE = 3000
+# Up to so many outcomes are learned together, where fewer than half of the experts were asked about a question or
+# there are at most so many questions.
+_TOGETHER, _QUESTIONS = 3000, 300
+# How fast log-odds grow with the expected scores that they are made of, and how sure that is, as a standard deviation:
+# these are probabilities already, for which it is 4 at 1/2 and more towards 0 and 1.
+_STEEP, _ABOUT = 4.5, 1.0
 # By how much log-odds of experts' rates are expected to differ, as a standard deviation; and how many times likelier,
 # as a logarithm, its own head has to make an added expert's outcomes than the average of the others does.
 _APART, _OWN = 0.5, 8.0
@@ -76,12 +81,15 @@ def learn_quality(
     base: Float32s | None = None,
     counted: int | None = None,
 ) -> Quality:
-    """Fit and calibrate heads; how freely each may grow is decided by leave-one-question-out validation.
+    """Fit and calibrate heads.
 
-    Where a head does not beat the expert's mean score, where there are fewer than twenty outcomes, or where all
-    scores are 0 or all are 1, the mean is predicted for all questions, shrunk towards 1/2 as by one success and one
-    failure more (Laplace's rule). Of an expert that is added to others that is so with fewer than twenty outcomes; from
-    then on its head is mixed in log-odds with their average, moved to its rate, by what its outcomes make likely.
+    Up to 3,000 outcomes, of at most 300 questions or with fewer than half of the experts asked about each, are learned
+    together. From more, how freely each head may grow is decided by leave-one-question-out validation, and where one
+    does not beat the expert's mean score, or there are fewer than twenty outcomes, the mean is predicted for all
+    questions, shrunk towards 1/2 as by one success and one failure more (Laplace's rule); either way that is so where
+    twenty outcomes or more are all 0 or all 1. Of an expert that is added to others it is so with fewer than twenty
+    outcomes; from then on its head is mixed in log-odds with their average, moved to its rate, by what its outcomes
+    make likely.
 
     Args:
         features: [n, k].
@@ -96,7 +104,7 @@ def learn_quality(
     known, counts = np.isfinite(scores), np.arange(n) < (n if counted is None else counted)
     base = np.zeros((n, 0), np.float32) if base is None else base
     b = base.shape[1]
-    if not b and _sparse(known):
+    if not b and _few(scores, groups):
         return _learn_together(features, scores, groups, counts)
     weight, kinship, bias = np.zeros((k, e), np.float32), np.zeros((b, e), np.float32), np.zeros(e, np.float32)
     held_out = np.zeros((n, e), np.float32)
@@ -143,8 +151,13 @@ def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float,
     return float(weights @ shares / weights.sum()), shift
 
 
-def _sparse(known: npt.NDArray[np.bool_]) -> bool:
-    return int(known.sum()) <= _SPARSE and known[known.any(axis=1)].mean() < 1 / 2
+def _few(scores: Float32s, groups: Ints) -> bool:
+    """Whether outcomes [n, e] are so few that they are learned together."""
+    known = np.isfinite(scores)
+    recorded, asked = scores[known], known.any(axis=1)
+    if not 0 < len(recorded) <= _TOGETHER or np.ptp(recorded) == 0:
+        return False
+    return bool(known[asked].mean() < 1 / 2 or len(np.unique(groups[asked])) <= _QUESTIONS)
 
 
 def _learn_together(features: Float32s, scores: Float32s, groups: Ints, counts: npt.NDArray[np.bool_]) -> Quality:
@@ -155,11 +168,31 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Ints, counts: 
     expected = (features @ fit.weight + fit.bias).astype(np.float32)
     expected[rows, columns] = fit.held_out
     told = known & counts[:, None]
-    slope, offset, _ = _calibrate(expected[told], scores[told])
-    held_out = np.asarray(slope * expected + offset, np.float32)
-    summaries = [_account(held_out[of, j], scores[of, j], slope) for j, of in enumerate(told.T)]
+    slope, offset = _steepness(expected[told], scores[told])
     weight, bias = (slope * np.asarray(each, np.float32) for each in (fit.weight, fit.bias))
-    return Quality(weight, np.zeros((0, len(bias)), np.float32), bias + np.float32(offset), held_out, summaries)
+    bias += np.float32(offset)
+    held_out = np.asarray(slope * expected + offset, np.float32)
+    summaries = []
+    for j, of in enumerate(told.T):
+        won = scores[of, j]
+        summaries.append(_account(held_out[of, j], won, slope))
+        if len(won) >= _FEW and np.ptp(won) == 0 and won[0] in (0, 1):
+            weight[:, j] = 0
+            _, bias[j], summaries[j] = _calibrate(None, won)
+            held_out[:, j] = bias[j]
+    return Quality(weight, np.zeros((0, len(bias)), np.float32), bias, held_out, summaries)
+
+
+def _steepness(expected: Float32s, scores: Float32s) -> tuple[float, float]:
+    """Slope and offset of the log-odds that make scores [n] likeliest, given held-out expected ones [n]."""
+    from scipy.optimize import minimize
+
+    def loss(line: Float32s) -> float:
+        log_odds = line[0] * (expected - 0.5) + line[1]
+        return float((np.logaddexp(0, log_odds) - scores * log_odds).sum() + ((line[0] - _STEEP) / _ABOUT) ** 2 / 2)
+
+    slope, middle = minimize(loss, (_STEEP, 0.0)).x
+    return float(slope), float(middle - slope / 2)
 
 
 def _alike(scores: Float32s, known: npt.NDArray[np.bool_]) -> list[list[int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from leeroo.engine.orchestrator import quality as quality_module
 from leeroo.engine.orchestrator.calibration import calibration_error, log_loss, platt
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
 from leeroo.engine.orchestrator.quality import Quality, learn_quality
@@ -102,13 +103,57 @@ def test_noise_is_not_learned() -> None:
     assert quality.summaries[0].log_loss <= quality.summaries[0].rate_log_loss
 
 
+def test_a_small_table_is_learned_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fifty questions that eight experts were asked: nearer to the truth than when learned as a large table is."""
+    errors: list[list[float]] = [[], []]
+    for way, questions in enumerate((quality_module._QUESTIONS, 0)):
+        monkeypatch.setattr(quality_module, "_QUESTIONS", questions)
+        for seed in range(6):
+            features, scores, truth = outcomes(1000, 8, own=0.2, seed=seed)
+            features /= np.linalg.norm(features, axis=1, keepdims=True)
+            guess = predicted(learn(features[:50], scores[:50]), features[50:])
+            errors[way].append(float(np.abs(guess - truth[50:]).mean()))
+    assert np.mean(errors[0]) < 0.95 * np.mean(errors[1])
+
+
+def test_few_questions_that_tell_nothing_still_tell_the_experts_apart() -> None:
+    """From 25 of them, eight of nine experts alike and one better, that one is expected to be better."""
+    found = 0
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        features, rates = rng.normal(size=(25, 64)).astype(np.float32) / 8, np.array([*[0.6] * 8, 0.85])
+        luck = np.where(rng.random((25, 9)) < 0.5, rng.random((25, 1)), rng.random((25, 9)))  # half is the question's
+        scores = (luck < rates).astype(np.float32)
+        expected = predicted(learn(features, scores), features).mean(axis=0)
+        assert np.ptp(expected) > 0.02
+        found += int(expected.argmax() == scores.mean(axis=0).argmax())
+    assert found >= 8
+
+
+@pytest.mark.parametrize("won", [0.0, 1.0])
+def test_one_class_only_is_a_shrunk_mean_in_a_small_table_too(won: float) -> None:
+    """Learned together with others, an expert that was always right or wrong has its rate by Laplace's rule."""
+    features, scores, _ = outcomes(100, 3)
+    scores[:, 1] = won
+    quality = learn(features, scores)
+    assert predicted(quality, features)[:, 1] == pytest.approx(np.full(100, (100 * won + 1) / 102), abs=1e-5)
+    assert quality.held_out[:, 1] == pytest.approx(
+        np.full(100, np.log((100 * won + 1) / (100 - 100 * won + 1))), abs=1e-4
+    )
+    assert [summary.learned for summary in quality.summaries] == [True, False, True]
+    scores[:] = won  # and where there is nothing else
+    assert predicted(learn(features, scores), features) == pytest.approx(
+        np.full((100, 3), (100 * won + 1) / 102), abs=1e-5
+    )
+
+
 @pytest.mark.parametrize(("wins", "asked"), [(0, 100), (100, 100), (3, 5), (0, 1)])
 def test_too_little_to_learn_from_is_a_shrunk_mean(wins: int, asked: int) -> None:
     """One class only, or few questions: (wins + 1) / (asked + 2) for every question, and finite."""
-    features, scores, _ = outcomes(100, 2)
-    scores[:, 1] = np.where(np.arange(100) < asked, np.arange(100) < wins, np.nan)
+    features, scores, _ = outcomes(400, 2)
+    scores[:, 1] = np.where(np.arange(400) < asked, np.arange(400) < wins, np.nan)
     quality = learn(features, scores)
-    assert predicted(quality, features)[:, 1] == pytest.approx(np.full(100, (wins + 1) / (asked + 2)), abs=1e-5)
+    assert predicted(quality, features)[:, 1] == pytest.approx(np.full(400, (wins + 1) / (asked + 2)), abs=1e-5)
     assert not quality.summaries[1].learned
     assert quality.summaries[0].learned
 
