@@ -121,7 +121,8 @@ def test_few_questions_that_tell_nothing_still_tell_the_experts_apart() -> None:
     found = 0
     for seed in range(10):
         rng = np.random.default_rng(seed)
-        features, rates = rng.normal(size=(25, 64)).astype(np.float32) / 8, np.array([*[0.6] * 8, 0.85])
+        features = (rng.normal(size=(25, 64)) / 8).astype(np.float32)
+        rates = np.array([*[0.6] * 8, 0.85])
         luck = np.where(rng.random((25, 9)) < 0.5, rng.random((25, 1)), rng.random((25, 9)))  # half is the question's
         scores = (luck < rates).astype(np.float32)
         expected = predicted(learn(features, scores), features).mean(axis=0)
