@@ -27,8 +27,8 @@ from leeroo.engine.orchestrator.summary import ExpertSummary
 _FEW = 20
 # A head whose held-out predictions vary less than that says nothing; magnified, they would be rounding errors.
 _FLAT = 1e-3
-# Up to so many outcomes are learned together, where fewer than half of the experts were asked about a question or
-# there are at most so many questions.
+# Up to so many outcomes are learned together, where at most half of the experts were asked about a question or there
+# are at most so many questions.
 _TOGETHER, _QUESTIONS = 3000, 300
 # How fast log-odds grow with the expected scores that they are made of, and how sure that is, as a standard deviation:
 # these are probabilities already, for which it is 4 at 1/2 and more towards 0 and 1.
@@ -83,7 +83,7 @@ def learn_quality(
 ) -> Quality:
     """Fit and calibrate heads.
 
-    Up to 3,000 outcomes, of at most 300 questions or with fewer than half of the experts asked about each, are learned
+    Up to 3,000 outcomes, of at most 300 questions or with at most half of the experts asked about each, are learned
     together. From more, how freely each head may grow is decided by leave-one-question-out validation, and where one
     does not beat the expert's mean score, or there are fewer than twenty outcomes, the mean is predicted for all
     questions, shrunk towards 1/2 as by one success and one failure more (Laplace's rule); either way that is so where
@@ -157,7 +157,7 @@ def _few(scores: Float32s, groups: Ints) -> bool:
     recorded, asked = scores[known], known.any(axis=1)
     if not 0 < len(recorded) <= _TOGETHER or np.ptp(recorded) == 0:
         return False
-    return bool(known[asked].mean() < 1 / 2 or len(np.unique(groups[asked])) <= _QUESTIONS)
+    return bool(known[asked].mean() <= 1 / 2 or len(np.unique(groups[asked])) <= _QUESTIONS)
 
 
 def _learn_together(features: Float32s, scores: Float32s, groups: Ints, counts: npt.NDArray[np.bool_]) -> Quality:
