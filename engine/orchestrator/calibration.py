@@ -11,6 +11,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating]
 
 _BINS = 10
+# Probabilities that a regression found, as they are: their log-odds grow 4 times as fast at 1/2, and faster towards 0
+# and 1; and how sure the slope is, as a standard deviation.
+_SLOPE, _SLOPE_SPREAD = 4.5, 1.0
 
 
 def platt(logits: Floats, scores: Floats, weights: Floats) -> tuple[float, float]:
@@ -28,6 +31,19 @@ def platt(logits: Floats, scores: Floats, weights: Floats) -> tuple[float, float
         np.concatenate([weights * scores, weights * (1 - scores)]),
     )
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+
+
+def platt_of_probabilities(expected: Floats, scores: Floats) -> tuple[float, float]:
+    """As `platt`, of expected scores instead of logits; few scores do not move the slope far from what it should be."""
+    from scipy.optimize import minimize
+
+    def loss(line: Floats) -> float:
+        log_odds = line[0] * (expected - 0.5) + line[1]
+        unlikely = (np.logaddexp(0, log_odds) - scores * log_odds).sum()
+        return float(unlikely + ((line[0] - _SLOPE) / _SLOPE_SPREAD) ** 2 / 2)
+
+    slope, middle = minimize(loss, (_SLOPE, 0.0)).x
+    return float(slope), float(middle - slope / 2)
 
 
 def log_loss(probabilities: Floats, scores: Floats, weights: Floats) -> float:

@@ -3,10 +3,10 @@
 From few outcomes all experts are learned at once by `fit_coregional`, and calibrated together. From more, experts with
 outcomes on the same questions are learned at once by `principal_ridge`, and those with outcomes on fewer questions come
 after those with more: what is expected of the earlier ones on a question tells most of what to expect of the later
-ones, and their own features only have to explain the rest. As long as its outcomes do not speak against
-it, one that is added to a router is taken for the average of the others but for its rate: what a few outcomes seem to
-tell of single questions is mostly chance, and would send it questions that others answer better. So a new expert needs
-few outcomes, and the experts learned before are not learned again. All of it stays linear in the features.
+ones, and their own features only have to explain the rest. As long as its outcomes do not speak against it, one that
+is added to a router is taken for the average of the others but for its rate: what a few outcomes seem to tell of single
+questions is mostly chance, and would send it questions that others answer better. So a new expert needs few outcomes,
+and the experts learned before are not learned again. All of it stays linear in the features.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from leeroo.engine.orchestrator.calibration import calibration_error, log_loss, platt
+from leeroo.engine.orchestrator.calibration import calibration_error, log_loss, platt, platt_of_probabilities
 from leeroo.engine.orchestrator.coregional import fit_coregional
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
 from leeroo.engine.orchestrator.ridge import Ints, principal_ridge, spectrum
@@ -30,9 +30,6 @@ _FLAT = 1e-3
 # Up to so many outcomes are learned together, where at most half of the experts were asked about a question or there
 # are at most so many questions.
 _TOGETHER, _QUESTIONS = 3000, 300
-# How fast log-odds grow with the expected scores that they are made of, and how sure that is, as a standard deviation:
-# these are probabilities already, for which it is 4 at 1/2 and more towards 0 and 1.
-_STEEP, _ABOUT = 4.5, 1.0
 # By how much log-odds of experts' rates are expected to differ, as a standard deviation; and how many times likelier,
 # as a logarithm, its own head has to make an added expert's outcomes than the average of the others does.
 _APART, _OWN = 0.5, 8.0
@@ -104,7 +101,7 @@ def learn_quality(
     known, counts = np.isfinite(scores), np.arange(n) < (n if counted is None else counted)
     base = np.zeros((n, 0), np.float32) if base is None else base
     b = base.shape[1]
-    if not b and _few(scores, groups):
+    if not b and _small(scores, groups):
         return _learn_together(features, scores, groups, counts)
     weight, kinship, bias = np.zeros((k, e), np.float32), np.zeros((b, e), np.float32), np.zeros(e, np.float32)
     held_out = np.zeros((n, e), np.float32)
@@ -151,8 +148,8 @@ def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float,
     return float(weights @ shares / weights.sum()), shift
 
 
-def _few(scores: Float32s, groups: Ints) -> bool:
-    """Whether outcomes [n, e] are so few that they are learned together."""
+def _small(scores: Float32s, groups: Ints) -> bool:
+    """Whether a table of outcomes [n, e] is so small that all experts are learned together."""
     known = np.isfinite(scores)
     recorded, asked = scores[known], known.any(axis=1)
     if not 0 < len(recorded) <= _TOGETHER or np.ptp(recorded) == 0:
@@ -168,7 +165,7 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Ints, counts: 
     expected = (features @ fit.weight + fit.bias).astype(np.float32)
     expected[rows, columns] = fit.held_out
     told = known & counts[:, None]
-    slope, offset = _steepness(expected[told], scores[told])
+    slope, offset = platt_of_probabilities(expected[told], scores[told])
     weight, bias = (slope * np.asarray(each, np.float32) for each in (fit.weight, fit.bias))
     bias += np.float32(offset)
     held_out = np.asarray(slope * expected + offset, np.float32)
@@ -176,23 +173,11 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Ints, counts: 
     for j, of in enumerate(told.T):
         won = scores[of, j]
         summaries.append(_account(held_out[of, j], won, slope))
-        if len(won) >= _FEW and np.ptp(won) == 0 and won[0] in (0, 1):
+        if len(won) >= _FEW and (won.max() == 0 or won.min() == 1):
             weight[:, j] = 0
             _, bias[j], summaries[j] = _calibrate(None, won)
             held_out[:, j] = bias[j]
     return Quality(weight, np.zeros((0, len(bias)), np.float32), bias, held_out, summaries)
-
-
-def _steepness(expected: Float32s, scores: Float32s) -> tuple[float, float]:
-    """Slope and offset of the log-odds that make scores [n] likeliest, given held-out expected ones [n]."""
-    from scipy.optimize import minimize
-
-    def loss(line: Float32s) -> float:
-        log_odds = line[0] * (expected - 0.5) + line[1]
-        return float((np.logaddexp(0, log_odds) - scores * log_odds).sum() + ((line[0] - _STEEP) / _ABOUT) ** 2 / 2)
-
-    slope, middle = minimize(loss, (_STEEP, 0.0)).x
-    return float(slope), float(middle - slope / 2)
 
 
 def _alike(scores: Float32s, known: npt.NDArray[np.bool_]) -> list[list[int]]:
