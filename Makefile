@@ -33,7 +33,7 @@ demo: $(VENV)/.runtime
 		replace(expert, 'smollm2-', '') AS expert, round(cost_usd * 1e6, 2) AS millionths FROM 'demo/answers.parquet'"
 
 test: $(VENV)/.development
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest --cov --cov-report=term
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

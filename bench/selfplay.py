@@ -1,6 +1,9 @@
 """Self-play for real on the embedded local pool: how far a few rounds bring the router, and how long they take.
 
-python bench/selfplay.py [--rounds 3] [--outcomes 100] [--held-out 100] [--page F.html] [--plot F.svg]
+One loop says little: its experts are right on one question in seven, so that a score moves by chance as far as by what
+is learned. Several loops with questions of their own say by how much it rises on the average.
+
+python bench/selfplay.py [--rounds 3] [--outcomes 100] [--held-out 300] [--seeds 0 1 2] [--page F.html] [--plot F.svg]
 """
 
 from __future__ import annotations
@@ -11,34 +14,58 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+
 from leeroo.engine.answer import open_engine
 from leeroo.engine.jobs.selfplay import Play, play
-from leeroo.engine.jobs.selfplay_report import headline, plot_played, read_played, report_page, tables
+from leeroo.engine.jobs.selfplay_report import Played, headline, plot_played, read_played, report_page, tables
 from leeroo.terminal_evaluation import print_tables, say
 
 
 def main() -> None:
-    """Play in a new folder, and print what it came to."""
+    """Play each loop in a new folder, and print what they came to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--outcomes", type=int, default=100)
-    parser.add_argument("--held-out", type=int, default=100)
-    parser.add_argument("--page", type=Path)
-    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--held-out", type=int, default=300)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--page", type=Path, help="of the first loop")
+    parser.add_argument("--plot", type=Path, help="of the first loop")
     options = parser.parse_args()
+    loops: list[Played] = []
+    for seed in options.seeds:
+        played = play_once(Play(outcomes=options.outcomes, held_out=options.held_out, seed=seed), options.rounds)
+        if options.page and not loops:
+            options.page.write_text(report_page(played, "the embedded local pool"))
+        if options.plot and not loops:
+            options.plot.write_text(plot_played(played))
+        loops.append(played)
+    if len(loops) > 1:
+        for name in ("score", "log_loss"):
+            say(rise(loops, name))
+
+
+def play_once(what: Play, rounds: int) -> Played:
+    """One loop, from an empty store on."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
         with open_engine(store=Path(folder) / "store") as engine:
-            what = Play(outcomes=options.outcomes, held_out=options.held_out)
-            play(engine, Path(folder) / "play", what, options.rounds, lambda line: print(line, file=sys.stderr))
+            play(engine, Path(folder) / "play", what, rounds, lambda line: print(line, file=sys.stderr))
         played = read_played(Path(folder) / "play")
-        say(f"{options.rounds} rounds in {(time.monotonic() - begun) / 60:.1f} minutes")
-        say(headline(played))
-        print_tables(tables(played))
-        if options.page:
-            options.page.write_text(report_page(played, "the embedded local pool"))
-        if options.plot:
-            options.plot.write_text(plot_played(played))
+    say(f"seed {what.seed}: {rounds} rounds in {(time.monotonic() - begun) / 60:.1f} minutes")
+    say(headline(played))
+    print_tables(tables(played))
+    return played
+
+
+def rise(loops: list[Played], name: str) -> str:
+    """From the start to the last round, the mean over the loops, with its standard error."""
+    start, end = (np.array([played.rounds[at][name] for played in loops]) for at in (0, -1))
+    error = (end - start).std(ddof=1) / np.sqrt(len(loops))
+    return (
+        f"{name}, mean of {len(loops)} loops: {start.mean():.4f} at the start, {end.mean():.4f} at the end, "
+        f"{(end - start).mean():+.4f} ± {error:.4f}"
+    )
 
 
 if __name__ == "__main__":

@@ -201,11 +201,15 @@ class Apart:
         return f"{self._model} broke, its process ended with code {code}: {lines[-1]}"
 
     def _in_use(self) -> int:
-        """What the process and those that it has started hold for themselves, in bytes."""
+        """What the process and those that it has started hold, in bytes.
+
+        Of weights that several processes have mapped each is counted its part, where the system tells it.
+        """
         held = 0
         for process in self._family():
             with contextlib.suppress(psutil.Error):
-                held += process.memory_full_info().uss
+                told = process.memory_full_info()
+                held += getattr(told, "pss", told.uss)
         return held
 
     def _family(self) -> list[psutil.Process]:

@@ -114,6 +114,15 @@ class Played:
     topics: list[dict[str, Any]]
     judged_by: dict[str, int]
 
+    @property
+    def held_out(self) -> int:
+        """Number of the held-out questions."""
+        return sum(topic["questions"] for topic in self.topics)
+
+    def error(self, score: float) -> float:
+        """Standard error of a score as that of an accuracy; two routers on the same questions differ by less of it."""
+        return float(np.sqrt(score * (1 - score) / self.held_out))
+
     def as_json(self) -> dict[str, Any]:
         """What `leeroo selfplay report --json` prints."""
         rounds = [{name: None if value != value else value for name, value in row.items()} for row in self.rounds]
@@ -189,8 +198,9 @@ def headline(played: Played) -> str:
     first, last, n = played.rounds[0], played.rounds[-1], len(played.rounds) - 1
     return (
         f"After {n} round{'' if n == 1 else 's'} and {last['outcomes_total']:,} outcomes the router's score on "
-        f"held-out questions is {last['score']:.3f}; at the start it was {first['score']:.3f}. {last['best_expert']} "
-        f"alone is right on {percent(last['best_accuracy'])} % of them, choosing with hindsight on "
+        f"{played.held_out:,} held-out questions is {last['score']:.3f} (standard error "
+        f"{played.error(last['score']):.3f}); at the start it was {first['score']:.3f}. {last['best_expert']} alone is "
+        f"right on {percent(last['best_accuracy'])} % of them, choosing with hindsight on "
         f"{percent(last['oracle_accuracy'])} %."
     )
 
@@ -295,9 +305,10 @@ def plot_played(played: Played) -> str:
     outcomes = [row["outcomes_total"] for row in played.rounds]
     with styled():
         figure, axes = new_axes(7.5, 4.5)
-        axes.plot(
-            outcomes, [row["score"] for row in played.rounds], "o-", color=OURS, linewidth=2.2, label="score (AIQ)"
-        )
+        scores = np.array([row["score"] for row in played.rounds])
+        errors = np.array([played.error(score) for score in scores])
+        axes.plot(outcomes, scores, "o-", color=OURS, linewidth=2.2, label="score (AIQ), with its standard error")
+        axes.fill_between(outcomes, scores - errors, scores + errors, color=OURS, alpha=0.12, linewidth=0)
         half = [row["accuracy_at_half"] for row in played.rounds]
         axes.plot(outcomes, half, "o--", color=OTHERS[2], linewidth=1.4, label="accuracy at half of the dearest's cost")
         axes.axhline(
