@@ -21,6 +21,7 @@ from leeroo.engine.orchestrator.asks import expected_usd
 from leeroo.engine.orchestrator.calibration import log_loss
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.evaluate import Evaluation, evaluate
+from leeroo.engine.orchestrator.frontier import Point, aiq
 from leeroo.engine.orchestrator.predict import Router
 from leeroo.engine.pool import Expert
 
@@ -119,6 +120,13 @@ class Played:
         """Number of the held-out questions."""
         return sum(topic["questions"] for topic in self.topics)
 
+    @property
+    def coin(self) -> float:
+        """The score of a coin that knows how good and how dear the experts are, and nothing of a question."""
+        told = [row for row in self.experts if row["accuracy"] is not None and row["cost_usd_per_1k"] is not None]
+        points = [Point(row["cost_usd_per_1k"], row["accuracy"]) for row in told]
+        return aiq(points, points)
+
     def error(self, score: float) -> float:
         """Standard error of a score as that of an accuracy; two routers on the same questions differ by less of it."""
         return float(np.sqrt(score * (1 - score) / self.held_out))
@@ -199,9 +207,9 @@ def headline(played: Played) -> str:
     return (
         f"After {n} round{'' if n == 1 else 's'} and {last['outcomes_total']:,} outcomes the router's score on "
         f"{played.held_out:,} held-out questions is {last['score']:.3f} (standard error "
-        f"{played.error(last['score']):.3f}); at the start it was {first['score']:.3f}. {last['best_expert']} alone is "
-        f"right on {percent(last['best_accuracy'])} % of them, choosing with hindsight on "
-        f"{percent(last['oracle_accuracy'])} %."
+        f"{played.error(last['score']):.3f}); at the start it was {first['score']:.3f}, and a coin between the experts "
+        f"comes to {played.coin:.3f}. {last['best_expert']} alone is right on {percent(last['best_accuracy'])} % of "
+        f"them, choosing with hindsight on {percent(last['oracle_accuracy'])} %."
     )
 
 
@@ -311,6 +319,7 @@ def plot_played(played: Played) -> str:
         axes.fill_between(outcomes, scores - errors, scores + errors, color=OURS, alpha=0.12, linewidth=0)
         half = [row["accuracy_at_half"] for row in played.rounds]
         axes.plot(outcomes, half, "o--", color=OTHERS[2], linewidth=1.4, label="accuracy at half of the dearest's cost")
+        axes.axhline(played.coin, color=OTHERS[0], linewidth=1, linestyle=":", label="a coin between the experts")
         axes.axhline(
             last["best_accuracy"], color=EXPERT, linewidth=1, linestyle=":", label=f"{last['best_expert']} alone"
         )
