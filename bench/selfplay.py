@@ -43,6 +43,7 @@ def main() -> None:
     if len(loops) > 1:
         for name in ("score", "log_loss"):
             say(rise(loops, name))
+        say(f"a coin between the experts comes to a score of {np.mean([played.coin for played in loops]):.4f}")
 
 
 def play_once(what: Play, rounds: int) -> Played:
