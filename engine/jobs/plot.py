@@ -141,7 +141,7 @@ def styled() -> Any:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise UsageError("plots and reports need matplotlib: pip install 'leeroo[plot]'") from error
+        raise UsageError(f"plots and reports need matplotlib: pip install 'leeroo[plot]' ({error})") from error
     return mpl.rc_context(_STYLE)
 
 

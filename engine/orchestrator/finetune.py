@@ -68,7 +68,9 @@ def finetune(
         from peft import LoraConfig, get_peft_model
         from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
     except ImportError as error:
-        raise RouterError("fine-tuning needs peft and transformers: pip install 'leeroo[local,finetune]'") from error
+        raise RouterError(
+            f"fine-tuning needs peft and transformers: pip install 'leeroo[local,finetune]' ({error})"
+        ) from error
     place = locate(encoder)
     if not hidden.is_causal(place):
         raise RouterError(f"{encoder!r} is no causal language model, so it cannot be fine-tuned: name one")

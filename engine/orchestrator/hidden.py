@@ -214,7 +214,7 @@ def _reading(name: str, folder: Path) -> Iterator[None]:
     try:
         from transformers.utils import logging
     except ImportError as error:
-        raise RouterError(f"the encoder {name!r} needs transformers: pip install 'leeroo[local]'") from error
+        raise RouterError(f"the encoder {name!r} needs transformers: pip install 'leeroo[local]' ({error})") from error
     had_bar, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
     logging.set_verbosity_error()

@@ -57,7 +57,9 @@ def load(name: str, folder: Path, made_of: str) -> SentenceTransformer:  # noqa:
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging
     except ImportError as error:
-        raise RouterError(f"the encoder {name!r} needs sentence-transformers: pip install 'leeroo[local]'") from error
+        raise RouterError(
+            f"the encoder {name!r} needs sentence-transformers: pip install 'leeroo[local]' ({error})"
+        ) from error
     had_bar = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:

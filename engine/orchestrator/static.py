@@ -60,7 +60,9 @@ def _load(name: str, folder: Path, made_of: str) -> StaticModel:
         from model2vec import StaticModel
         from safetensors import SafetensorError
     except ImportError as error:
-        raise RouterError(f"the encoder 'static:{name}' needs model2vec: pip install 'leeroo[static]'") from error
+        raise RouterError(
+            f"the encoder 'static:{name}' needs model2vec: pip install 'leeroo[static]' ({error})"
+        ) from error
     home = cache() / "static"
     kept = home / f"{folder.name}-{made_of[:16]}-{_RECIPE}"
     try:
