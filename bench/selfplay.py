@@ -32,18 +32,21 @@ def main() -> None:
     parser.add_argument("--page", type=Path, help="of the first loop")
     parser.add_argument("--plot", type=Path, help="of the first loop")
     options = parser.parse_args()
-    loops: list[Played] = []
-    for seed in options.seeds:
-        played = play_once(Play(outcomes=options.outcomes, held_out=options.held_out, seed=seed), options.rounds)
-        if options.page and not loops:
-            options.page.write_text(report_page(played, "the embedded local pool"))
-        if options.plot and not loops:
-            options.plot.write_text(plot_played(played))
-        loops.append(played)
+    plays = [Play(outcomes=options.outcomes, held_out=options.held_out, seed=seed) for seed in options.seeds]
+    loops = [play_once(what, options.rounds) for what in plays]
+    if options.page:
+        options.page.write_text(report_page(loops[0], "the embedded local pool"))
+    if options.plot:
+        options.plot.write_text(plot_played(loops[0]))
     if len(loops) > 1:
+        say(f"\nMeans of {len(loops)} loops:")
         for name in ("score", "log_loss"):
-            say(rise(loops, name))
-        say(f"a coin between the experts comes to a score of {np.mean([played.coin for played in loops]):.4f}")
+            say(risen(loops, name))
+        say(f"random mix: {np.mean([played.random_mix for played in loops]):.4f}")
+        for name in sorted(row["expert"] for row in loops[0].experts):
+            alone = [row["accuracy"] for played in loops for row in played.experts if row["expert"] == name]
+            say(f"{name} alone: {np.mean(alone):.4f}")
+        say(f"with hindsight: {np.mean([played.rounds[-1]['oracle_accuracy'] for played in loops]):.4f}")
 
 
 def play_once(what: Play, rounds: int) -> Played:
@@ -59,14 +62,12 @@ def play_once(what: Play, rounds: int) -> Played:
     return played
 
 
-def rise(loops: list[Played], name: str) -> str:
+def risen(loops: list[Played], name: str) -> str:
     """From the start to the last round, the mean over the loops, with its standard error."""
     start, end = (np.array([played.rounds[at][name] for played in loops]) for at in (0, -1))
     error = (end - start).std(ddof=1) / np.sqrt(len(loops))
-    return (
-        f"{name}, mean of {len(loops)} loops: {start.mean():.4f} at the start, {end.mean():.4f} at the end, "
-        f"{(end - start).mean():+.4f} ± {error:.4f}"
-    )
+    rise = f"{(end - start).mean():+.4f} ± {error:.4f}"
+    return f"{name}: {start.mean():.4f} at the start, {end.mean():.4f} at the end, {rise}"
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.batch.price import prices
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.findings import Table, percent, usd
+from leeroo.engine.jobs.findings import BASELINES, Table, percent, usd
 from leeroo.engine.jobs.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, new_axes, styled
 from leeroo.engine.jobs.report import page, paragraph, section, table
 from leeroo.engine.orchestrator.asks import expected_usd
@@ -121,14 +121,14 @@ class Played:
         return sum(topic["questions"] for topic in self.topics)
 
     @property
-    def coin(self) -> float:
-        """The score of a coin that knows how good and how dear the experts are, and nothing of a question."""
+    def random_mix(self) -> float:
+        """The score of mixing experts at random, knowing how good and how dear they are, and nothing of a question."""
         told = [row for row in self.experts if row["accuracy"] is not None and row["cost_usd_per_1k"] is not None]
         points = [Point(row["cost_usd_per_1k"], row["accuracy"]) for row in told]
         return aiq(points, points)
 
-    def error(self, score: float) -> float:
-        """Standard error of a score as that of an accuracy; two routers on the same questions differ by less of it."""
+    def standard_error(self, score: float) -> float:
+        """As of an accuracy; between two routers on the same questions chance makes less of a difference."""
         return float(np.sqrt(score * (1 - score) / self.held_out))
 
     def as_json(self) -> dict[str, Any]:
@@ -207,9 +207,10 @@ def headline(played: Played) -> str:
     return (
         f"After {n} round{'' if n == 1 else 's'} and {last['outcomes_total']:,} outcomes the router's score on "
         f"{played.held_out:,} held-out questions is {last['score']:.3f} (standard error "
-        f"{played.error(last['score']):.3f}); at the start it was {first['score']:.3f}, and a coin between the experts "
-        f"comes to {played.coin:.3f}. {last['best_expert']} alone is right on {percent(last['best_accuracy'])} % of "
-        f"them, choosing with hindsight on {percent(last['oracle_accuracy'])} %."
+        f"{played.standard_error(last['score']):.3f}); at the start it was {first['score']:.3f}, and a "
+        f"{BASELINES['random']} of the experts comes to {played.random_mix:.3f}. {last['best_expert']} alone is right "
+        f"on {percent(last['best_accuracy'])} % of them, choosing with hindsight on "
+        f"{percent(last['oracle_accuracy'])} %."
     )
 
 
@@ -314,12 +315,12 @@ def plot_played(played: Played) -> str:
     with styled():
         figure, axes = new_axes(7.5, 4.5)
         scores = np.array([row["score"] for row in played.rounds])
-        errors = np.array([played.error(score) for score in scores])
+        errors = np.array([played.standard_error(score) for score in scores])
         axes.plot(outcomes, scores, "o-", color=OURS, linewidth=2.2, label="score (AIQ), with its standard error")
         axes.fill_between(outcomes, scores - errors, scores + errors, color=OURS, alpha=0.12, linewidth=0)
         half = [row["accuracy_at_half"] for row in played.rounds]
         axes.plot(outcomes, half, "o--", color=OTHERS[2], linewidth=1.4, label="accuracy at half of the dearest's cost")
-        axes.axhline(played.coin, color=OTHERS[0], linewidth=1, linestyle=":", label="a coin between the experts")
+        axes.axhline(played.random_mix, color=OTHERS[0], linewidth=1, linestyle=":", label=BASELINES["random"])
         axes.axhline(
             last["best_accuracy"], color=EXPERT, linewidth=1, linestyle=":", label=f"{last['best_expert']} alone"
         )

@@ -15,7 +15,7 @@ from leeroo.engine.errors import PoolError, UsageError
 from leeroo.engine.jobs.feedback import give
 from leeroo.engine.jobs.generate import Generated
 from leeroo.engine.jobs.selfplay import Play, play
-from leeroo.engine.jobs.selfplay_report import headline, read_played, report_page
+from leeroo.engine.jobs.selfplay_report import Played, headline, read_played, report_page
 from leeroo.engine.jobs.stages import spent_usd
 from leeroo.engine.pool import Pool, load_pool
 from tests.conftest import ApiServer
@@ -50,7 +50,7 @@ def test_rounds_raise_the_held_out_score(pool_of: Callable[..., Pool], tmp_path:
     played = read_played(tmp_path / "play")
     assert [row["round"] for row in played.rounds] == [0, 1, 2]
     first, last = played.rounds[0], played.rounds[-1]
-    assert last["score"] > max(first["score"], played.coin)
+    assert last["score"] > max(first["score"], played.random_mix)
     assert last["accuracy_at_full"] > last["best_accuracy"] + 0.1
     assert last["outcomes_total"] == sum(row["outcomes"] for row in played.rounds) == 60
     assert last["cost_usd_total"] == pytest.approx(spent_usd(tmp_path / "play"))
@@ -58,6 +58,16 @@ def test_rounds_raise_the_held_out_score(pool_of: Callable[..., Pool], tmp_path:
     assert f"score {last['score']:.3f}" in said[-1]
     assert "After 2 rounds and 60 outcomes the router's score on 60 held-out questions is" in headline(played)
     assert "<svg" in report_page(played, "play")
+
+
+def test_a_score_is_told_with_what_chance_makes_of_it() -> None:
+    """Two experts, one twice as dear and 4 points better, mixed at random; and the standard error of 0.2 of 400."""
+    row = {"score": 0.2, "outcomes_total": 9, "best_expert": "dear", "best_accuracy": 0.18, "oracle_accuracy": 0.3}
+    experts = [{"cost_usd_per_1k": 2.0, "accuracy": 0.18}, {"cost_usd_per_1k": 1.0, "accuracy": 0.14}]
+    played = Played([row, row], experts, [{"questions": 300}, {"questions": 100}], {})
+    assert played.random_mix == pytest.approx(0.16)
+    assert "on 400 held-out questions is 0.200 (standard error 0.020)" in headline(played)
+    assert "random mix of the experts comes to 0.160" in headline(played)
 
 
 def test_written_questions_are_judged_by_an_expert_that_agrees_with_what_is_computed(
