@@ -52,8 +52,8 @@ ANSWERS = pa.schema(
         pa.field("answer", pa.string()),
         pa.field("expert", pa.string()),
         pa.field("predicted_score", pa.float64()),
-        pa.field("prompt_tokens", pa.int32()),
-        pa.field("completion_tokens", pa.int32()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
         pa.field("cost_usd", pa.float64()),
         pa.field("list_cost_usd", pa.float64()),
         pa.field("latency_ms", pa.float64()),
@@ -71,6 +71,44 @@ ROUTES = pa.schema(
     ]
 )
 
+# How an answer is sampled and formed, beside `max_tokens` and `temperature`; NULL is the model's own default. A backend
+# that cannot do what a row wants here fails that row (`bounced`), and does not answer it otherwise.
+SAMPLING = [
+    pa.field("top_p", pa.float64()),
+    pa.field("seed", pa.int64()),
+    pa.field("stop", pa.list_(pa.string())),  # the answer ends before any of these
+    pa.field("frequency_penalty", pa.float64()),
+    pa.field("presence_penalty", pa.float64()),
+    pa.field("reasoning_effort", pa.string()),  # 'none' | 'minimal' | 'low' | 'medium' | 'high'
+    pa.field("top_logprobs", pa.int32()),  # `logprobs` come back, each token with this many alternatives
+]
+
+# What may be asked of a row; NULL means the expert's default. The key of a question, the key of its answer and the
+# request to a backend are made from this list: a new argument is a line here, and what the backends do with it.
+ASK = pa.schema(
+    [
+        pa.field("expert", pa.string()),
+        pa.field("system", pa.string()),
+        # What was said before the question and after it: JSON lists of OpenAI's chat messages. Where the last one is
+        # the assistant's, the answer goes on from it.
+        pa.field("turns", pa.string()),
+        pa.field("after", pa.string()),
+        pa.field("max_tokens", pa.int32()),
+        pa.field("temperature", pa.float64()),
+        *SAMPLING,
+        # The answer is one of these, or JSON that is valid under this schema (text).
+        pa.field("choices", pa.list_(pa.string())),
+        pa.field("json_schema", pa.string()),
+        # Shown in the place of the question, by which the row is still known to people, routers and recorded outcomes.
+        pa.field("prompt", pa.string()),
+        # The prompt goes to a local model as it is: no system text, no template, no form of a chat.
+        pa.field("raw", pa.bool_()),
+        # What the question was made of: text with {names} in it, and a JSON object that has them; see `layout`.
+        pa.field("task", pa.string()),
+        pa.field("fields", pa.string()),
+    ]
+)
+
 # One question on its way to a backend. `question` is the row's own text, `prompt` the same text in the
 # expert's template: what is sent as the user's message.
 REQUESTS = pa.schema(
@@ -79,10 +117,12 @@ REQUESTS = pa.schema(
         pa.field("question", pa.string(), nullable=False),
         pa.field("prompt", pa.string(), nullable=False),
         pa.field("system", pa.string()),
-        # What was said before, a JSON list of objects with `role` ('user' | 'assistant') and `content`.
+        # What was said before and after, see `ASK`.
         pa.field("turns", pa.string()),
+        pa.field("after", pa.string()),
         pa.field("max_tokens", pa.int32(), nullable=False),
         pa.field("temperature", pa.float64(), nullable=False),
+        *SAMPLING,
         # When given, the answer is one of these, and `choice_logprobs` comes back.
         pa.field("choices", pa.list_(pa.string())),
         # When given, the answer is JSON that is valid under this JSON schema.
@@ -92,13 +132,16 @@ REQUESTS = pa.schema(
     ]
 )
 
-# One answer on its way back from a backend; `id` is the request's, and order is free.
+# One answer on its way back from a backend; `id` is the request's, and order is free. A row that failed may have been
+# billed: its tokens (or `list_cost_usd`) then say what, as for an answer.
 COMPLETIONS = pa.schema(
     [
         pa.field("id", pa.int64(), nullable=False),
         pa.field("answer", pa.string()),
-        pa.field("prompt_tokens", pa.int32()),
-        pa.field("completion_tokens", pa.int32()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
+        # True where the tokens are our own estimate, because whoever bills them did not report them.
+        pa.field("estimated", pa.bool_()),
         # The list cost, where the backend knows better than tokens times price (a recorded cost).
         pa.field("list_cost_usd", pa.float64()),
         pa.field("latency_ms", pa.float64()),
@@ -108,8 +151,10 @@ COMPLETIONS = pa.schema(
         pa.field("bounced", pa.bool_(), nullable=False),
         # Of each choice, among the choices; NULL where the model does not tell.
         pa.field("choice_logprobs", pa.list_(pa.float64())),
+        # JSON: a list of OpenAI's token objects (token, logprob, bytes, top_logprobs); NULL unless `top_logprobs` asks.
+        pa.field("logprobs", pa.string()),
         # How many prompt tokens were computed for an earlier request that began alike.
-        pa.field("cached_tokens", pa.int32()),
+        pa.field("cached_tokens", pa.int64()),
         pa.field("recorded_score", pa.float64()),
     ]
 )

@@ -13,11 +13,10 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.backends.base import resolve
 from leeroo.engine.batch.layout import filled
-from leeroo.engine.batch.prompts import ASK
 from leeroo.engine.jobs.rounds import left_usd
 from leeroo.engine.jobs.solve import SOLVED, Limits, foresee, solve
 from leeroo.engine.pool import Pool
-from leeroo.engine.schema import ANSWERS, ROUTES
+from leeroo.engine.schema import ANSWERS, ASK, ROUTES
 
 
 class Arguments(NamedTuple):

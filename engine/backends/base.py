@@ -21,12 +21,25 @@ import pyarrow as pa
 from leeroo.engine import weights
 from leeroo.engine.pool import Expert, Pool
 
+# The room of a backend that is better off with many requests to order than with few, and bills nobody.
+AMPLE = 1024
+
 # Engine options that change what is answered; the others only change how fast.
 _MATTERS = ("dtype", "quantization", "revision", "tokenizer", "chat_template", "hf_overrides", "provider")
 
 
 class Backend(Protocol):
-    """One loaded model (or one connection to a remote one), shared by every expert that asks it."""
+    """One loaded model (or one connection to a remote one), shared by every expert that asks it.
+
+    Attributes:
+        room: How many more requests it can start on now. The caller hands out no more: whatever waits inside a backend
+            can neither be held back by a budget nor be left to another process.
+    """
+
+    @property
+    def room(self) -> int:
+        """How many more requests it can start on now, at least 1."""
+        ...
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests.

@@ -28,13 +28,21 @@ class Request:
     json_schema: str | None = None
     raw: bool = False
     turns: str | None = None
+    after: str | None = None
+    top_p: float | None = None
+    seed: int | None = None
+    stop: list[str] | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    reasoning_effort: str | None = None
+    top_logprobs: int | None = None
 
     @property
     def messages(self) -> list[Any]:
         """The request as a chat: dicts of role and content."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
-        turns = [] if self.turns is None else json.loads(self.turns)
-        return [*system, *turns, {"role": "user", "content": self.prompt}]
+        before, after = ([] if said is None else json.loads(said) for said in (self.turns, self.after))
+        return [*system, *before, {"role": "user", "content": self.prompt}, *after]
 
 
 def requests_of(batch: pa.RecordBatch) -> list[Request]:

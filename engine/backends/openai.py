@@ -51,12 +51,18 @@ class OpenAIBackend:
                 )
         self._expert = expert
         self._concurrency = int(expert.engine.get("concurrency", 16))
+        self._room = self._concurrency
         self._failures = 0  # in a row
         self._ask, self._disconnect = _any_llm(expert) if "provider" in expert.engine else _openai(expert)
         # A thread of its own: the caller may be inside an event loop already, as in a notebook.
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"leeroo-{expert.name}", daemon=True)
         self._thread.start()
+
+    @property
+    def room(self) -> int:
+        """How many requests can leave at once."""
+        return self._room
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests, `concurrency` at a time, each yielded when it is there."""
@@ -66,6 +72,7 @@ class OpenAIBackend:
         try:
             while more or waiting or flying:
                 while more and len(flying) + len(waiting) < self._concurrency:
+                    self._room = self._concurrency - len(flying) - len(waiting)
                     batch = next(requests, None)
                     more = batch is not None
                     if batch is None or batch.num_rows == 0:
@@ -79,6 +86,7 @@ class OpenAIBackend:
                     if done:
                         yield completed(self._settled(future) for future in done)
         finally:
+            self._room = self._concurrency
             for future in flying:
                 future.cancel()
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 
 from leeroo.engine import weights
+from leeroo.engine.backends.base import AMPLE
 from leeroo.engine.backends.choices import Choosing, Fork
 from leeroo.engine.backends.completions import (
     Request,
@@ -104,6 +105,11 @@ class TransformersBackend:
         except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
             why = str(error).strip().splitlines() or [type(error).__name__]
             raise ExpertUnavailable(f"{expert.model} does not load: {why[0]}") from error
+
+    @property
+    def room(self) -> int:
+        """Requests are put in order here, and cost nothing."""
+        return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests, a buffer at a time."""

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from leeroo.engine import weights
+from leeroo.engine.backends.base import AMPLE
 from leeroo.engine.backends.choices import Choosing
 from leeroo.engine.backends.completions import (
     Request,
@@ -78,6 +79,11 @@ class VLLMBackend:
         self._window = 2 * int(config.scheduler_config.max_num_seqs)
         self._end = int(self._tokenizer.eos_token_id) if self._tokenizer.eos_token_id is not None else -1
         self._number = 0
+
+    @property
+    def room(self) -> int:
+        """Requests are put in order here, and cost nothing."""
+        return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests, kept full as long as there are any."""

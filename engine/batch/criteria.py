@@ -24,7 +24,7 @@ class Criteria:
 
     column: str = "question"
     private_column: str | None = None  # boolean; rows with true are asked of local experts only
-    ask_column: str | None = None  # a struct of `prompts.ASK`: arguments of the row's own
+    ask_column: str | None = None  # a struct of `schema.ASK`: arguments of the row's own
     expert: str | None = None  # ask this one for every row
     max_cost_usd: float | None = None
     cost_weight: float = 0.0  # score points one dollar is worth

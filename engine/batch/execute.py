@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.base import engine_key, resolve
+from leeroo.engine.backends.base import Backend, engine_key, resolve
 from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.plan import Wave, at_most
 from leeroo.engine.batch.price import list_cost
@@ -25,11 +25,10 @@ _HAND_OUT_ROWS = 1024
 _LOOK_UP_ROWS = 50_000
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
-_PENDING = """
-SELECT id, expert, expected, predicted_score, asked, question, question_hash, prompt, system, turns, max_tokens,
-       temperature, choices, json_schema, raw, key
+_PENDING = f"""
+SELECT expert, expected, predicted_score, asked, question_hash, key, {", ".join(REQUESTS.names)}
 FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)
-WHERE wave = {wave} ORDER BY system, turns, prompt, id
+WHERE wave = {{wave}} ORDER BY system, turns, prompt, id
 """
 
 _SETTLE_FOUND = """
@@ -114,7 +113,8 @@ def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> bo
     """
     pending = job.scratch.cursor().sql(_PENDING.format(wave=wave.number)).to_arrow_reader(_HAND_OUT_ROWS)
     flight = _Flight(wave)
-    requests = _hand_out(job, flight, pending)
+    room = _Room()
+    requests = _hand_out(job, flight, pending, room)
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:
         return not flight.stopped
@@ -123,6 +123,7 @@ def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> bo
     try:
         backend = engines.get(expert, [job.experts[other.experts[0]] for other in later])
         loaded = time.monotonic()
+        room.of = backend
         with contextlib.closing(backend.generate(_chain(first, requests))) as completions:
             for batch in completions:
                 _keep(job, flight, batch)
@@ -153,7 +154,18 @@ def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa
     yield from rest
 
 
-def _hand_out(job: Job, flight: _Flight, pending: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+class _Room:
+    """How many requests may leave at once: one, to see whether there are any, until their backend is there."""
+
+    of: Backend | None = None
+
+    def __call__(self) -> int:
+        return 1 if self.of is None else max(self.of.room, 1)
+
+
+def _hand_out(
+    job: Job, flight: _Flight, pending: Iterator[pa.RecordBatch], room: Callable[[], int]
+) -> Generator[pa.RecordBatch]:
     """Requests in the order of the plan, as the budget permits; empty batches while it waits for answers."""
     recorded = np.array([resolve(e) == "replay" for e in job.experts])
     for planned in pending:
@@ -161,7 +173,7 @@ def _hand_out(job: Job, flight: _Flight, pending: Iterator[pa.RecordBatch]) -> G
         while batch.num_rows:
             experts = batch.column("expert").to_numpy()
             most = at_most(batch, job.usd_per_m[experts], recorded[experts])
-            fits = job.ledger.admit(most)
+            fits = job.ledger.admit(most[: room()])
             if fits:
                 part = batch.slice(0, fits)
                 _send(job, flight, part, most[:fits])

@@ -19,7 +19,8 @@ from leeroo.engine.pool import Expert
 _CHUNK = 50_000
 
 _PLANNED = """
-SELECT p.id, p.expert, p.expected, p.rows, p.key, p.prompt, p.system, p.turns, p.max_tokens, t.id IS NOT NULL AS twin
+SELECT p.id, p.expert, p.expected, p.rows, p.key, p.prompt, p.system, p.turns, p.after, p.max_tokens,
+       t.id IS NOT NULL AS twin
 FROM plan p LEFT JOIN twins t USING (id)
 """
 

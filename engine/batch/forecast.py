@@ -65,7 +65,7 @@ def forecast(
         scratch.cursor()
         .sql(
             "SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens,"
-            " coalesce(strlen(form), 0) + coalesce(strlen(turns), 0)"
+            " coalesce(strlen(form), 0) + coalesce(strlen(turns), 0) + coalesce(strlen(after), 0)"
             " + greatest(coalesce(strlen(laid_out), strlen(prompt), 0) - strlen(question), 0) AS form,"
             " list_max([strlen(choice) for choice in choices]) AS choice FROM questions ORDER BY id"
         )

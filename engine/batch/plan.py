@@ -17,15 +17,18 @@ import pyarrow.compute as pc
 
 from leeroo.engine.backends.base import engine_key, fingerprint
 from leeroo.engine.pool import Expert
+from leeroo.engine.schema import SAMPLING
 
-# The key of a stored answer: all that made it, but for the layout of fields, which depends on the other rows. A sampled
-# answer belongs to its run and row alone. Keys are told in hexadecimal: as a decimal number one takes DuckDB 0.2 ms.
-_PLAN = """
+_SAMPLING = [field.name for field in SAMPLING]
+
+# The key of a stored answer: all that made it, but for the layout of fields, which depends on the other rows. It is a
+# hash of JSON, in which no two different requests read alike. A sampled answer belongs to its run and row alone. Keys
+# are told in hexadecimal: as a decimal number one takes DuckDB 0.2 ms.
+_PLAN = f"""
 CREATE OR REPLACE TABLE plan AS
-SELECT *, unhex(sha256(concat_ws('|', fingerprint, max_tokens, temperature,
-                  CASE WHEN temperature > 0 THEN concat(run, '-', id) ELSE '' END,
-                  coalesce(strlen(system), -1), coalesce(system, ''), plain, to_json(choices), json_schema,
-                  CASE WHEN raw THEN 'raw' END, 'turns' || strlen(turns), turns))) AS key
+SELECT *, unhex(sha256(to_json(struct_pack(fingerprint, plain, system, turns, after, max_tokens, temperature,
+                  sampled := CASE WHEN temperature > 0 THEN concat(run, '-', id) END,
+                  {", ".join(_SAMPLING)}, choices, json_schema, raw))::VARCHAR)) AS key
 FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run,
              hex(q.key) AS asked, q.question, unhex(md5(q.question)) AS question_hash, q.rows, q.raw,
              coalesce(q.prompt, q.question) AS own,
@@ -33,8 +36,9 @@ FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprin
              CASE WHEN q.laid_out IS NULL THEN plain ELSE concat(e.before, q.laid_out, e.after) END AS prompt,
              CASE WHEN NOT q.raw THEN nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '')
              END AS system,
-             q.turns, coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
-             coalesce(q.temperature, 0)::DOUBLE AS temperature, q.choices, q.json_schema
+             q.turns, q.after, coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
+             coalesce(q.temperature, 0)::DOUBLE AS temperature, {", ".join("q." + name for name in _SAMPLING)},
+             q.choices, q.json_schema
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
 """
 
@@ -115,8 +119,8 @@ def at_most(batch: pa.RecordBatch, usd_per_m: np.ndarray, recorded: np.ndarray) 
 
     """
     prompt = pc.binary_length(batch.column("prompt")).to_numpy(zero_copy_only=False)
-    before = [pc.binary_length(batch.column(name).fill_null("")) for name in ("system", "turns")]
-    beside = pc.add(*before).to_numpy(zero_copy_only=False)
+    more = [pc.binary_length(batch.column(name).fill_null("")) for name in ("system", "turns", "after")]
+    beside = sum(lengths.to_numpy(zero_copy_only=False) for lengths in more)
     # Two bytes a token is safely above what tokenizers make of ordinary text; a chat template adds its own.
     prompt_tokens = (prompt.astype(np.float64) + beside) / 2 + 64
     limit = batch.column("max_tokens").to_numpy(zero_copy_only=False)

@@ -20,28 +20,7 @@ from leeroo.engine.batch.criteria import Criteria
 from leeroo.engine.batch.layout import lay_out
 from leeroo.engine.batch.scratch import Scratch
 from leeroo.engine.errors import InputError
-
-# Arguments a row may carry of its own; NULL means the expert's default.
-ASK = pa.schema(
-    [
-        pa.field("expert", pa.string()),
-        pa.field("system", pa.string()),
-        # What was said before the question: a JSON list of objects with `role` ('user' | 'assistant') and `content`.
-        pa.field("turns", pa.string()),
-        pa.field("max_tokens", pa.int32()),
-        pa.field("temperature", pa.float64()),
-        # The answer is one of these, or JSON that is valid under this schema (text).
-        pa.field("choices", pa.list_(pa.string())),
-        pa.field("json_schema", pa.string()),
-        # Shown in the place of the question, by which the row is still known to people, routers and recorded outcomes.
-        pa.field("prompt", pa.string()),
-        # The prompt goes to a local model as it is: no system text, no template, no form of a chat.
-        pa.field("raw", pa.bool_()),
-        # What the question was made of: text with {names} in it, and a JSON object that has them; see `layout`.
-        pa.field("task", pa.string()),
-        pa.field("fields", pa.string()),
-    ]
-)
+from leeroo.engine.schema import ASK
 
 
 def asking(n: int, given: Mapping[str, Sequence[Any] | pa.Array]) -> pa.StructArray:
@@ -53,26 +32,26 @@ def asking(n: int, given: Mapping[str, Sequence[Any] | pa.Array]) -> pa.StructAr
 # Columns of the input that a router which has learned from such may use, see `Router.predict`.
 CONTEXT = ("subject", "category")
 
-# Free text comes with its length before it, so that no two different askings write the same key. A row sampled
-# at a temperature is its own question: the same words may bring another answer.
-_ROWS = """
+# What a question was made of changes how it is laid out, not what it asks.
+_ARGUMENTS = [name for name in ASK.names if name not in ("task", "fields")]
+
+# The key is a hash of JSON, in which no two different rows read alike. A row sampled at a temperature is its own
+# question: the same words may bring another answer.
+_ROWS = f"""
 CREATE TABLE rows AS
-SELECT row, CASE WHEN question IS NOT NULL THEN md5_number(concat_ws('|',
-         private, coalesce(max_tokens, -1), coalesce(temperature, 0),
-         CASE WHEN temperature > 0 THEN row ELSE -1 END,
-         coalesce(strlen(expert), -1), coalesce(expert, ''), coalesce(strlen(system), -1), coalesce(system, ''),
-         coalesce(strlen(json_schema), -1), coalesce(json_schema, ''), coalesce(to_json(choices)::VARCHAR, '-'),
-         coalesce(raw, false), coalesce(strlen(prompt), -1), coalesce(prompt, ''), coalesce(strlen(turns), -1),
-         coalesce(turns, ''),
-         question)) END AS key, question, subject, category, private, expert, system, turns, max_tokens, temperature,
-       choices, json_schema, prompt, coalesce(raw, false) AS raw, task, fields
-FROM (SELECT row, question, subject, category, coalesce(private, false) AS private, ask.* FROM input)
+SELECT row, CASE WHEN question IS NOT NULL THEN md5_number(to_json(struct_pack(
+           question, private, sampled := CASE WHEN temperature > 0 THEN row END,
+           {", ".join(_ARGUMENTS)}))::VARCHAR) END AS key,
+       *EXCLUDE (row)
+FROM (SELECT row, question, subject, category, coalesce(private, false) AS private,
+             ask.* REPLACE (coalesce(ask.raw, false) AS raw, nullif(ask.temperature, 0) AS temperature)
+      FROM input)
 """
 
-_QUESTIONS = r"""
+_QUESTIONS = rf"""
 CREATE TABLE questions AS
 SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
-       regexp_full_match(question, '[\s\p{Z}\p{C}]*') AS blank,
+       regexp_full_match(question, '[\s\p{{Z}}\p{{C}}]*') AS blank,
        CASE WHEN raw THEN NULL
             WHEN choices IS NOT NULL
             THEN 'Answer with exactly one of these, and nothing else: ' || array_to_string(choices, ', ')
@@ -82,11 +61,8 @@ SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
        NULL::VARCHAR AS laid_out
 FROM (SELECT key, min(row) AS first_row, count(*) AS rows, any_value(question) AS question,
              arg_min(subject, row) AS subject, arg_min(category, row) AS category,
-             any_value(private) AS private, any_value(expert) AS expert, any_value(system) AS system,
-             any_value(turns) AS turns, any_value(max_tokens) AS max_tokens, any_value(temperature) AS temperature,
-             any_value(choices) AS choices, any_value(json_schema) AS json_schema,
-             any_value(prompt) AS prompt, any_value(raw) AS raw,
-             arg_min(task, row) AS task, arg_min(fields, row) AS fields
+             any_value(private) AS private, arg_min(task, row) AS task, arg_min(fields, row) AS fields,
+             {", ".join(f"any_value({name}) AS {name}" for name in _ARGUMENTS)}
       FROM rows WHERE key IS NOT NULL GROUP BY key)
 """
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from leeroo.engine.backends.base import holds_memory, load_backend
+from leeroo.engine.backends.base import AMPLE, holds_memory, load_backend
 from leeroo.engine.errors import ExpertUnavailable, UsageError
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import REQUESTS
@@ -47,6 +47,11 @@ class RayBackend:
         self._most = expert.ray.replicas
         self._broken = 0
         self._start()
+
+    @property
+    def room(self) -> int:
+        """As of the models that its actors hold."""
+        return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests, handed to whichever actor has room."""

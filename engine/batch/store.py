@@ -27,7 +27,7 @@ from leeroo.engine.batch import feedback
 from leeroo.engine.batch.scratch import sweep
 from leeroo.engine.errors import OutputError, UsageError
 
-VERSION = 5
+VERSION = 6
 
 STORED = pa.schema(
     [
@@ -37,8 +37,8 @@ STORED = pa.schema(
         pa.field("expert", pa.string()),
         pa.field("fingerprint", pa.string()),
         pa.field("answer", pa.string()),
-        pa.field("prompt_tokens", pa.int32()),
-        pa.field("completion_tokens", pa.int32()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
         pa.field("list_cost_usd", pa.float64()),
         pa.field("latency_ms", pa.float64()),
         pa.field("finish_reason", pa.string()),

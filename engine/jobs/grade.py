@@ -21,8 +21,8 @@ ANSWERED = pa.schema(
     [
         *ASKED,
         pa.field("answer", pa.string()),
-        pa.field("prompt_tokens", pa.int32()),
-        pa.field("completion_tokens", pa.int32()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
         pa.field("list_cost_usd", pa.float64()),
         pa.field("recorded_score", pa.float64()),
         pa.field("error", pa.string()),

@@ -17,10 +17,11 @@ import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine, Expected
 from leeroo.engine.backends.base import unavailable
-from leeroo.engine.batch.prompts import ASK, asking
+from leeroo.engine.batch.prompts import asking
 from leeroo.engine.orchestrator.cascade import Cascade, Precedents, keep_or_ask, plan_rounds
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.market import Float64s, Int64s
+from leeroo.engine.schema import ASK
 
 # From the answers of one expert [n] to the probabilities of k choices, [n, k]; NaN where there is none.
 Chances = Callable[[pa.Table], Float64s]
@@ -57,7 +58,7 @@ def answer_in_rounds(
 
     Args:
         engine: With the pool.
-        table: With a column `question`, and `ask` with all of `prompts.ASK`.
+        table: With a column `question`, and `ask` with all of `schema.ASK`.
         criteria: Budget, perhaps one expert for all, and the column of private rows; others are set here.
         chances: Reads the answers of an expert.
         enough: An answer of that probability is kept; None keeps all of the first round's.
@@ -177,7 +178,7 @@ def _planned(engine: Engine, precedents: Precedents, expected: Expected, budget_
 def ask_at_once(
     engine: Engine, questions: Sequence[str], given: Mapping[str, Sequence[Any] | pa.Array], criteria: Criteria
 ) -> pa.Table:
-    """Answers to questions, with arguments of `prompts.ASK` for each; call `engine.delivered` as for `Engine.answer`.
+    """Answers to questions, with arguments of `schema.ASK` for each; call `engine.delivered` as for `Engine.answer`.
 
     Raises:
         PoolError, OutputError: as `Engine.answer`.

@@ -19,9 +19,8 @@ import pyarrow.parquet as pq
 import structlog
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.batch.prompts import ASK
 from leeroo.engine.errors import Interrupted, LeerooError
-from leeroo.engine.schema import ANSWERS
+from leeroo.engine.schema import ANSWERS, ASK
 from leeroo.serve import batches, files
 from leeroo.serve.batches import Batch, Waiting
 from leeroo.serve.database import Database

@@ -10,9 +10,10 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine.batch.criteria import Criteria
-from leeroo.engine.batch.prompts import ASK, spool
+from leeroo.engine.batch.prompts import spool
 from leeroo.engine.batch.scratch import Scratch, sweep
 from leeroo.engine.errors import InputError, UsageError
+from leeroo.engine.schema import ASK
 
 
 @pytest.fixture

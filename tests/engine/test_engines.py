@@ -11,8 +11,8 @@ import pytest
 
 from leeroo.engine.answer import Criteria, Engine, Progress
 from leeroo.engine.backends.base import engine_key
-from leeroo.engine.batch.prompts import ASK
 from leeroo.engine.pool import load_pool
+from leeroo.engine.schema import ASK
 
 _EXPERT = """
 [[expert]]
