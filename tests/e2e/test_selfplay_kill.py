@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leeroo.engine.jobs.stages import spent_usd
-from tests.conftest import ApiServer
+from tests.provider import Provider
 from tests.school import FAMILIES, School
 
 CONCURRENCY = 4
@@ -30,7 +30,7 @@ FILES = ("queries", "asked", "answers", "judged", "outcomes")
 
 
 def test_killed_in_every_stage_the_loop_ends_as_if_undisturbed(
-    api: ApiServer, api_entry: Callable[..., str], tmp_path: Path
+    api: Provider, api_entry: Callable[..., str], tmp_path: Path
 ) -> None:
     """All tables equal those of a loop that nobody killed, and only calls in flight at a kill were made again."""
     more = f"[expert.engine]\nconcurrency = {CONCURRENCY}"

@@ -18,12 +18,12 @@ from leeroo.engine.jobs.selfplay import Play, play
 from leeroo.engine.jobs.selfplay_report import Played, headline, read_played, report_page
 from leeroo.engine.jobs.stages import spent_usd
 from leeroo.engine.pool import Pool, load_pool
-from tests.conftest import ApiServer
+from tests.provider import Provider
 from tests.school import FAMILIES, SKILLS, School
 
 
 @pytest.fixture
-def pool_of(api: ApiServer, api_entry: Callable[..., str], tmp_path: Path) -> Callable[..., Pool]:
+def pool_of(api: Provider, api_entry: Callable[..., str], tmp_path: Path) -> Callable[..., Pool]:
     """Make a pool of these experts; 'strong' and 'judge' cost ten times what the others do."""
     api.says = School(tmp_path / "play").says
 
