@@ -37,12 +37,13 @@ from leeroo.engine.batch.progress import ExpertTotals, Listener, Meter, Progress
 from leeroo.engine.batch.prompts import Spool, check_columns, first_line, spool
 from leeroo.engine.batch.residency import Engines, visits
 from leeroo.engine.batch.scratch import Scratch
-from leeroo.engine.batch.store import Run, Store, release
 from leeroo.engine.batch.write import ANSWERED, ROUTED, beside, check_names
 from leeroo.engine.errors import Interrupted, OutputError, PoolError, RouterError, RowsFailed
 from leeroo.engine.orchestrator.predict import Router
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
+from leeroo.engine.store.runs import Run, release
+from leeroo.engine.store.store import Store
 
 __all__ = ["Criteria", "Engine", "Estimate", "Expected", "ExpertTotals", "Progress", "open_engine"]
 

@@ -53,10 +53,10 @@ def feedback(
     Rows without either are passed over. The same question and expert again replaces what was kept.
     """
     from leeroo.engine.answer import default_store
-    from leeroo.engine.batch.store import Store
     from leeroo.engine.errors import UsageError
     from leeroo.engine.jobs.feedback import drifts, judged, summary, warnings
     from leeroo.engine.jobs.feedback_table import take_table
+    from leeroo.engine.store.store import Store
     from leeroo.engine.tables import open_input
     from leeroo.terminal_evaluation import print_tables, say
 

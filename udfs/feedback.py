@@ -16,9 +16,9 @@ import duckdb
 import pyarrow as pa
 
 from leeroo.engine.answer import Engine
-from leeroo.engine.batch.feedback import Feedback
 from leeroo.engine.errors import InputError
 from leeroo.engine.jobs.feedback import complete, judged
+from leeroo.engine.store.feedback import Feedback
 
 TABLE = "leeroo_feedback"
 COLUMNS = ("question", "expert", "answer", "score", "gold")

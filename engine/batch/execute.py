@@ -16,9 +16,10 @@ from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.plan import Wave, at_most
 from leeroo.engine.batch.price import list_cost
 from leeroo.engine.batch.residency import Engines
-from leeroo.engine.batch.store import KEPT, WaveTime
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.schema import REQUESTS
+from leeroo.engine.store.answers import KEPT
+from leeroo.engine.store.timings import WaveTime
 
 # Rows handed to a backend at a time: it pulls more when it has room.
 _HAND_OUT_ROWS = 1024

@@ -15,8 +15,9 @@ from leeroo.engine.batch.price import floats
 from leeroo.engine.batch.progress import ExpertTotals, Meter
 from leeroo.engine.batch.prompts import Spool
 from leeroo.engine.batch.scratch import Scratch
-from leeroo.engine.batch.store import Run, Store
 from leeroo.engine.pool import Expert
+from leeroo.engine.store.runs import Run
+from leeroo.engine.store.store import Store
 
 # What is known of a distinct question once it has its answer or its error. `expert` is the candidate's
 # position, NULL when nobody was asked; costs are in USD for asking once.

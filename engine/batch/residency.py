@@ -19,9 +19,9 @@ from leeroo.engine import weights
 from leeroo.engine.backends import device
 from leeroo.engine.backends.base import Backend, Resident, engine_key, holds_memory, open_backend, resolve
 from leeroo.engine.batch.plan import Wave
-from leeroo.engine.batch.store import Measured
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
+from leeroo.engine.store.timings import Measured
 
 _GIB = 2**30
 # What a process takes beside the weights: Python, its libraries, and a small KV cache.

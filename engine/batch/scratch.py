@@ -1,7 +1,6 @@
 """Where one run keeps its rows while it works: a DuckDB database and files in a folder of their own.
 
-The folder holds a lock as long as its process lives, so that what a killed process left behind can be
-told from what a living one still needs, and be removed.
+Its lock lives as long as its process: what a killed process leaves behind is removed by `locks.sweep`.
 """
 
 from __future__ import annotations
@@ -11,8 +10,8 @@ import uuid
 from pathlib import Path
 
 import duckdb
-from filelock import BaseFileLock, FileLock, Timeout
 
+from leeroo.engine import locks
 from leeroo.engine.errors import OutputError
 
 MEMORY_LIMIT = "1GiB"
@@ -31,8 +30,7 @@ class Scratch:
         try:
             # Locked before it is there: at no moment does it look like a folder that nobody needs.
             parent.mkdir(parents=True, exist_ok=True)
-            self._lock = FileLock(_lock_of(self.folder))
-            self._lock.acquire(blocking=False)
+            self._lock = locks.take(self.folder.with_suffix(".lock"))
             self.folder.mkdir()
         except OSError as error:
             raise OutputError(f"cannot make a working folder in {parent}: {error.strerror or error}") from error
@@ -55,26 +53,6 @@ class Scratch:
     def close(self) -> None:
         """Remove the folder and all in it."""
         self.con.close()
-        _remove(self.folder, self._lock)
-
-
-def sweep(parent: Path) -> None:
-    """Remove the working folders of processes that are gone."""
-    for folder in parent.glob("*/"):
-        lock = FileLock(_lock_of(folder))
-        try:
-            lock.acquire(blocking=False)
-        except (Timeout, OSError):
-            continue
-        _remove(folder, lock)
-
-
-def _lock_of(folder: Path) -> Path:
-    return folder.with_name(folder.name + ".lock")
-
-
-def _remove(folder: Path, lock: BaseFileLock) -> None:
-    """Remove a folder whose lock is held, and the lock last."""
-    shutil.rmtree(folder, ignore_errors=True)
-    lock.release()
-    _lock_of(folder).unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock is not None:
+            locks.give_back(self._lock)

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import duckdb
 import pyarrow as pa
 
-from leeroo.engine.batch.feedback import Feedback
 from leeroo.engine.batch.prompts import first_line
-from leeroo.engine.batch.store import Store
 from leeroo.engine.errors import InputError
 from leeroo.engine.jobs.feedback import complete
+from leeroo.engine.store.feedback import Feedback
+from leeroo.engine.store.store import Store
 
 _ROWS = 50_000
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from leeroo.engine.batch import feedback as kept
 from leeroo.engine.jobs.feedback import give, judged, summary
+from leeroo.engine.store import feedback as kept
 from leeroo.serve import batches, files
 from leeroo.serve.batches import Batch
 from leeroo.serve.bodies import asked_by, first_mistake

@@ -9,9 +9,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from leeroo.engine import locks
 from leeroo.engine.batch.criteria import Criteria
 from leeroo.engine.batch.prompts import spool
-from leeroo.engine.batch.scratch import Scratch, sweep
+from leeroo.engine.batch.scratch import Scratch
 from leeroo.engine.errors import InputError, UsageError
 from leeroo.engine.schema import ASK
 
@@ -149,7 +150,8 @@ def test_working_folders_of_the_dead_are_swept(tmp_path: Path) -> None:
     dead = tmp_path / "dead"
     dead.mkdir()
     (dead / "rows.duckdb").touch()
-    sweep(tmp_path)
+    dead.with_suffix(".lock").touch()
+    locks.sweep(tmp_path)
     assert living.folder.exists()
     assert not dead.exists()
     living.close()

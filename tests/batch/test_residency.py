@@ -14,9 +14,9 @@ from leeroo.engine.backends import base, device
 from leeroo.engine.backends.base import engine_key
 from leeroo.engine.batch.plan import waves
 from leeroo.engine.batch.residency import Engines, visits
-from leeroo.engine.batch.store import Measured
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
+from leeroo.engine.store.timings import Measured
 
 _GIB = 2**30
 

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from leeroo.engine.batch.store import Store
 from leeroo.engine.jobs.feedback import judged
+from leeroo.engine.store.store import Store
 from tests.serve.talk import Serve, Server, chat, jsonl, submit, wait
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.batch.feedback import Feedback
-from leeroo.engine.batch.store import KEPT, STORED, Measured, Store, WaveTime, release
 from leeroo.engine.errors import OutputError, UsageError
+from leeroo.engine.store.answers import KEPT, STORED
+from leeroo.engine.store.feedback import Feedback
+from leeroo.engine.store.runs import release
+from leeroo.engine.store.store import Store
+from leeroo.engine.store.timings import Measured, WaveTime
 
 
 def _rows(*names: str, answer: str = "yes") -> pa.Table:
@@ -57,7 +60,7 @@ def test_another_process_sees_answers_at_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.look_up(_rows("a").column("key"))
     assert not store.changed()
-    code = f"from leeroo.engine.batch.store import *; import pathlib; s = Store(pathlib.Path({str(tmp_path)!r}))\n"
+    code = f"import pathlib, pyarrow as pa; from leeroo.engine.store.store import Store; from leeroo.engine.store.answers import KEPT; s = Store(pathlib.Path({str(tmp_path)!r}))\n"
     code += "s.append(pa.Table.from_pylist([{'key': b'k', 'answer': 'from afar'}], schema=KEPT))"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert store.changed()
@@ -159,7 +162,7 @@ def test_many_processes_make_one_store_at_once(tmp_path: Path) -> None:
     opener = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "from leeroo.engine.batch.store import Store\n"
+        "from leeroo.engine.store.store import Store\n"
         "here, name, others = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])\n"
         "for i in range(50):\n"
         "    (here / f'{i}-{name}').touch()\n"

@@ -11,7 +11,7 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS feedback (
@@ -102,9 +102,3 @@ def read(db: sqlite3.Connection) -> sqlite3.Cursor:
     """All feedback, golds spread over the experts that have answered, in the order in which they did."""
     db.execute(_INDEX)
     return db.execute(_READ)
-
-
-def as_dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
-    """The rows of a query by the names of its columns."""
-    columns = [column[0] for column in cursor.description]
-    return [dict(zip(columns, row, strict=True)) for row in cursor]

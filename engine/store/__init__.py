@@ -1,0 +1,1 @@
+"""The answer store: answers, runs, timings and feedback in one SQLite file, shared by processes."""

@@ -1,0 +1,92 @@
+"""Stored answers: only ever added, each under a key computed from everything that made it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from typing import Any
+
+import pyarrow as pa
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS answers (
+    key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
+    prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL,
+    finish_reason TEXT, recorded_score REAL, choice_logprobs TEXT, created REAL, question_hash BLOB,
+    predicted_score REAL);
+CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
+"""
+
+# Columns that stores of older versions lack.
+ADDED = {"choice_logprobs": "TEXT", "question_hash": "BLOB", "predicted_score": "REAL"}
+
+STORED = pa.schema(
+    [
+        pa.field("key", pa.binary(), nullable=False),
+        pa.field("run", pa.string()),
+        pa.field("asked", pa.string()),  # names the question in its run, whoever was asked
+        pa.field("expert", pa.string()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("answer", pa.string()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("latency_ms", pa.float64()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("recorded_score", pa.float64()),
+        pa.field("choice_logprobs", pa.list_(pa.float64())),
+    ]
+)
+
+# What is kept of an answer: also what feedback on it is found by, and is compared with.
+KEPT = pa.schema([*STORED, pa.field("question_hash", pa.binary()), pa.field("predicted_score", pa.float64())])
+
+
+def look_up(db: sqlite3.Connection, keys: pa.Array) -> pa.Table:
+    """The stored answers of these keys (binary, distinct), as a table with `STORED`, in any order."""
+    if db.execute("SELECT 1 FROM answers LIMIT 1").fetchone() is None:
+        return STORED.empty_table()
+    want(db, keys)
+    columns = ", ".join("a." + name for name in STORED.names)
+    return _table(db.execute(f"SELECT {columns} FROM wanted JOIN answers a USING (key)").fetchall())
+
+
+def want(db: sqlite3.Connection, keys: pa.Array) -> None:
+    """Fill the temporary table `wanted` with keys, to be joined with others."""
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (key BLOB PRIMARY KEY) WITHOUT ROWID")
+    db.execute("DELETE FROM wanted")
+    db.executemany("INSERT INTO wanted VALUES (?)", zip(keys.to_pylist(), strict=True))
+
+
+def of_run(db: sqlite3.Connection, run: str) -> pa.Table:
+    """All answers that a run has paid for so far, as a table with `STORED`."""
+    return _table(db.execute(f"SELECT {', '.join(STORED.names)} FROM answers WHERE run = ?", (run,)).fetchall())
+
+
+def append(db: sqlite3.Connection, answers: pa.Table) -> None:
+    """Keep answers (`KEPT`) for good; one whose key is there already is left as it is."""
+    columns = {name: answers.column(name).to_pylist() for name in KEPT.names}
+    columns["choice_logprobs"] = [each and json.dumps(each) for each in columns["choice_logprobs"]]
+    places = ", ".join("?" * len(KEPT))
+    db.executemany(
+        f"INSERT OR IGNORE INTO answers ({', '.join(KEPT.names)}, created) VALUES ({places}, {time.time()!r})",
+        zip(*columns.values(), strict=True),
+    )
+
+
+def spend(db: sqlite3.Connection) -> sqlite3.Cursor:
+    """What was paid by day (UTC, as text) and expert, the earliest first."""
+    return db.execute(
+        "SELECT date(created, 'unixepoch') AS day, expert, count(*) AS answers,"
+        " sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,"
+        " sum(list_cost_usd) AS cost_usd FROM answers"
+        " GROUP BY day, expert ORDER BY day, expert"
+    )
+
+
+def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
+    """Rows of the columns of `STORED` as Arrow."""
+    columns = dict(zip(STORED.names, zip(*rows, strict=True) if rows else [()] * len(STORED), strict=True))
+    columns["choice_logprobs"] = tuple(each and json.loads(each) for each in columns["choice_logprobs"])
+    return pa.Table.from_arrays([pa.array(columns[f.name], f.type) for f in STORED], schema=STORED)
