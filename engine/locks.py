@@ -33,6 +33,14 @@ def give_back(lock: BaseFileLock) -> None:
         lock.release()
 
 
+def is_held(file: Path) -> bool:
+    """Return whether a living owner holds a lock; the file of a dead one goes."""
+    lock = take(file) if file.exists() else None
+    if lock is not None:
+        give_back(lock)
+    return lock is None and file.exists()
+
+
 def sweep(folder: Path) -> None:
     """Remove the locks of dead owners in a folder, and the folders beside them that have their names."""
     for file in folder.glob("*.lock"):

@@ -193,8 +193,6 @@ def _hand_out(
 
 def _unanswered(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
     """Without the rows that another process sharing the store has answered since the plan was made."""
-    if not job.store.changed():
-        return batch
     found = job.store.look_up(batch.column("key")).column("key")
     # They stay open, and the look-up that follows the wave settles them.
     return batch.filter(pc.invert(pc.is_in(batch.column("key"), value_set=found.combine_chunks())))

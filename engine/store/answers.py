@@ -39,6 +39,14 @@ STORED = pa.schema(
     ]
 )
 
+_SPEND = """
+SELECT date(created, 'unixepoch') AS day, expert, sum(answers) AS answers, sum(prompt_tokens) AS prompt_tokens,
+       sum(completion_tokens) AS completion_tokens, sum(cost_usd) AS cost_usd
+FROM (SELECT created, expert, 1 AS answers, prompt_tokens, completion_tokens, list_cost_usd AS cost_usd FROM answers
+      UNION ALL SELECT created, expert, 0, prompt_tokens, completion_tokens, cost_usd FROM charges)
+GROUP BY day, expert ORDER BY day, expert
+"""
+
 # What is kept of an answer: also what feedback on it is found by, and is compared with.
 KEPT = pa.schema([*STORED, pa.field("question_hash", pa.binary()), pa.field("predicted_score", pa.float64())])
 
@@ -56,7 +64,7 @@ def want(db: sqlite3.Connection, keys: pa.Array) -> None:
     """Fill the temporary table `wanted` with keys, to be joined with others."""
     db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (key BLOB PRIMARY KEY) WITHOUT ROWID")
     db.execute("DELETE FROM wanted")
-    db.executemany("INSERT INTO wanted VALUES (?)", zip(keys.to_pylist(), strict=True))
+    db.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", zip(keys.to_pylist(), strict=True))
 
 
 def of_run(db: sqlite3.Connection, run: str) -> pa.Table:
@@ -65,7 +73,7 @@ def of_run(db: sqlite3.Connection, run: str) -> pa.Table:
 
 
 def append(db: sqlite3.Connection, answers: pa.Table) -> None:
-    """Keep answers (`KEPT`) for good; one whose key is there already is left as it is."""
+    """Keep answers (`KEPT`) for good, and end the claims on them; one whose key is there already is left as it is."""
     columns = {name: answers.column(name).to_pylist() for name in KEPT.names}
     columns["choice_logprobs"] = [each and json.dumps(each) for each in columns["choice_logprobs"]]
     places = ", ".join("?" * len(KEPT))
@@ -73,16 +81,12 @@ def append(db: sqlite3.Connection, answers: pa.Table) -> None:
         f"INSERT OR IGNORE INTO answers ({', '.join(KEPT.names)}, created) VALUES ({places}, {time.time()!r})",
         zip(*columns.values(), strict=True),
     )
+    db.executemany("DELETE FROM claims WHERE key = ?", zip(columns["key"], strict=True))
 
 
 def spend(db: sqlite3.Connection) -> sqlite3.Cursor:
-    """What was paid by day (UTC, as text) and expert, the earliest first."""
-    return db.execute(
-        "SELECT date(created, 'unixepoch') AS day, expert, count(*) AS answers,"
-        " sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,"
-        " sum(list_cost_usd) AS cost_usd FROM answers"
-        " GROUP BY day, expert ORDER BY day, expert"
-    )
+    """What was paid by day (UTC, as text) and expert, the earliest first; what brought no answer is paid for too."""
+    return db.execute(_SPEND)
 
 
 def _table(rows: list[tuple[Any, ...]]) -> pa.Table:

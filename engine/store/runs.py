@@ -14,10 +14,21 @@ from pathlib import Path
 from filelock import BaseFileLock
 
 from leeroo.engine import locks
+from leeroo.engine.store import claims
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
-    run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL);
+    run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL,
+    in_flight_usd REAL);
+CREATE INDEX IF NOT EXISTS runs_unfinished ON runs (job) WHERE finished IS NULL;
+"""
+
+# Columns that stores of older versions lack.
+ADDED = {"in_flight_usd": "REAL"}
+
+_PAID = """
+SELECT (SELECT coalesce(sum(list_cost_usd), 0.0) FROM answers a WHERE a.run = r.run)
+    + (SELECT coalesce(sum(cost_usd), 0.0) FROM charges c WHERE c.run = r.run)
 """
 
 
@@ -31,25 +42,35 @@ class Run:
 
 
 def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int) -> Run:
-    """Start a run of a job, or take up the one that was killed.
+    """Start a run of a job, or take up one that was killed, within a transaction that writes.
 
     Args:
         db: The store.
-        folder: Where the locks of runs are.
+        folder: Where the locks of runs are; a run lives as long as its lock.
         job: Names what is asked of which rows; the same command on the same input has the same job.
         rows: How many rows the input has.
 
     """
-    lock = locks.take(folder / f"{job}.lock")
-    query = "SELECT run FROM runs WHERE job = ? AND finished IS NULL ORDER BY started LIMIT 1"
-    killed = lock and db.execute(query, (job,)).fetchone()
-    if killed:
-        return Run(killed[0], True, lock)
+    unfinished = "SELECT run FROM runs WHERE job = ? AND finished IS NULL ORDER BY started"
+    for (run,) in db.execute(unfinished, (job,)).fetchall():
+        lock = locks.take(_lock_of(folder, run))
+        if lock is not None:
+            claims.lose(db, run)
+            return Run(run, True, lock)
     run = uuid.uuid4().hex
-    # A run beside another of the same job can't be told from it when killed, so it is not taken up.
-    owned = job if lock else None
-    db.execute("INSERT INTO runs (run, job, started, rows) VALUES (?, ?, ?, ?)", (run, owned, time.time(), rows))
-    return Run(run, False, lock)
+    db.execute("INSERT INTO runs (run, job, started, rows) VALUES (?, ?, ?, ?)", (run, job, time.time(), rows))
+    return Run(run, False, locks.take(_lock_of(folder, run)))
+
+
+def alive(folder: Path, run: str) -> bool:
+    """Return whether somebody works on a run."""
+    return locks.is_held(_lock_of(folder, run))
+
+
+def in_flight(db: sqlite3.Connection, run: str) -> float:
+    """Return the most in USD that was under way each time the run was killed, and may have been billed."""
+    [(usd,)] = db.execute("SELECT in_flight_usd FROM runs WHERE run = ?", (run,)).fetchall() or [(0.0,)]
+    return usd or 0.0
 
 
 def finish(db: sqlite3.Connection, run: Run, cost_usd: float, list_cost_usd: float) -> None:
@@ -58,6 +79,7 @@ def finish(db: sqlite3.Connection, run: Run, cost_usd: float, list_cost_usd: flo
         "UPDATE runs SET finished = ?, cost_usd = ?, list_cost_usd = ? WHERE run = ?",
         (time.time(), cost_usd, list_cost_usd, run.run),
     )
+    claims.release_all(db, run.run)
 
 
 def release(run: Run) -> None:
@@ -70,7 +92,10 @@ def read(db: sqlite3.Connection) -> sqlite3.Cursor:
     """All runs, the earliest first; times are seconds of the epoch, `finished` None while there is work left."""
     return db.execute(
         "SELECT run, started, finished, rows, coalesce(cost_usd, paid) AS cost_usd,"
-        " coalesce(list_cost_usd, paid) AS list_cost_usd FROM (SELECT *, CASE WHEN finished IS NULL THEN"
-        " (SELECT coalesce(sum(list_cost_usd), 0.0) FROM answers a WHERE a.run = r.run) END AS paid FROM runs r)"
-        " ORDER BY started"
+        " coalesce(list_cost_usd, paid) AS list_cost_usd"
+        f" FROM (SELECT *, CASE WHEN finished IS NULL THEN ({_PAID}) END AS paid FROM runs r) ORDER BY started"
     )
+
+
+def _lock_of(folder: Path, run: str) -> Path:
+    return folder / f"{run}.lock"

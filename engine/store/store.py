@@ -9,23 +9,26 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from filelock import FileLock
 
 from leeroo.engine import locks
 from leeroo.engine.errors import OutputError, UsageError
-from leeroo.engine.store import answers, feedback, runs, timings
+from leeroo.engine.sqlite import keep_private, open_sqlite
+from leeroo.engine.store import answers, charges, claims, feedback, runs, timings
+from leeroo.engine.store.charges import Charge, Charged
 from leeroo.engine.store.runs import Run
 from leeroo.engine.store.timings import Measured, WaveTime
 
-VERSION = 6
+VERSION = 7
 
-_TABLES = f"{answers.TABLES}{runs.TABLES}{timings.TABLES}{feedback.TABLES} PRAGMA user_version = {VERSION};"
-_ADDED = {"answers": answers.ADDED, "waves": timings.ADDED}
+_TABLES = (answers.TABLES, claims.TABLES, charges.TABLES, runs.TABLES, timings.TABLES, feedback.TABLES)
+_ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "waves": timings.ADDED}
+# All that is ever in the folder.
+_OURS = ("answers.sqlite", "opening.lock", "runs", "scratch", "serve")
 
 
 class Store:
@@ -43,34 +46,32 @@ class Store:
         self._runs = folder / "runs"
         self._turn = threading.RLock()
         with self._wall():
-            self.scratch.mkdir(parents=True, exist_ok=True)
-            self._runs.mkdir(exist_ok=True)
-            # Going over to write-ahead mode does not wait for others who do the same, so they take turns.
-            with FileLock(folder / "opening.lock"):
-                self._db = self._open()
-        locks.sweep(self.scratch)
-        self._seen = -1
+            for each in (folder, self.scratch, self._runs):
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
+                if each is not folder or all(part.name.startswith(_OURS) for part in folder.iterdir()):
+                    keep_private(each)
+            self._db = self._open()
+            locks.sweep(self.scratch)
+            with self._write():
+                locks.sweep(self._runs)
 
     def _open(self) -> sqlite3.Connection:
-        # Several threads use it, one at a time.
-        db = sqlite3.connect(self.folder / "answers.sqlite", timeout=60, check_same_thread=False)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA temp_store = MEMORY")
+        db = open_sqlite(self.folder / "answers.sqlite")
         # Keys fall all over their index: in 64 MiB its pages are changed many times before they are written back once.
         db.execute("PRAGMA cache_size = -65536")
         db.execute("PRAGMA wal_autocheckpoint = 16384")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+        with db:
+            db.execute("BEGIN IMMEDIATE")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version < VERSION:
+                _upgrade(db, version)
         if version > VERSION:
             raise UsageError(f"the store {self.folder} was written by a newer leeroo; upgrade, or give another --store")
-        if version < VERSION:
-            _upgrade(db)
         return db
 
     def look_up(self, keys: pa.Array) -> pa.Table:
         """The stored answers of these keys (binary, distinct), as a table with `STORED`, in any order."""
         with self._wall(), self._db:
-            self._seen = self._version()
             return answers.look_up(self._db, keys)
 
     def of_run(self, run: Run) -> pa.Table:
@@ -78,23 +79,54 @@ class Store:
         with self._wall():
             return answers.of_run(self._db, run.run)
 
-    def changed(self) -> bool:
-        """Whether another process has added answers since the last look-up."""
-        with self._wall():
-            return self._version() != self._seen
+    def claim(self, run: Run, keys: pa.Array, at_most_usd: Sequence[float]) -> pa.BooleanArray:
+        """Claim keys for a run before their requests leave, so that nobody else pays for the same answers.
 
-    def _version(self) -> int:
-        return int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        A claim ends when the answer is appended, when it is charged or released, or when the run is finished. Claims of
+        a run that was killed are free at once, and `in_flight` keeps what they may have cost.
+
+        Args:
+            run: Who claims; two runs are two owners, in one process too.
+            keys: Of answers (binary, distinct), a hand-out at a time.
+            at_most_usd: The most that each of them can cost.
+
+        Returns:
+            Which keys are granted. The others have an answer already (`look_up`), or another living run has claimed
+            them: then their answers will be there later, or the keys are free again.
+
+        """
+        with self._write() as db:
+            return claims.claim(db, lambda other: runs.alive(self._runs, other), run.run, keys, at_most_usd)
+
+    def release_claims(self, run: Run, keys: Iterable[bytes]) -> None:
+        """End claims of a run whose requests are over, or never left, and brought neither answer nor charge."""
+        with self._write() as db:
+            claims.release(db, keys, run.run)
+
+    def charge(self, rows: Iterable[Charge]) -> None:
+        """Keep what was billed and brought no answer; the claims of these rows end."""
+        with self._write() as db:
+            charges.keep(db, rows)
+
+    def charged(self, run: Run) -> dict[str, Charged]:
+        """Return what a run was charged so far without an answer, by expert: a resumed run starts from there."""
+        with self._wall():
+            return charges.of_run(self._db, run.run)
+
+    def in_flight(self, run: Run) -> float:
+        """Return the most in USD that requests under way when the run was killed may have cost, over all its kills."""
+        with self._wall():
+            return runs.in_flight(self._db, run.run)
 
     def append(self, rows: pa.Table) -> None:
-        """Keep answers (`KEPT`) for good; one whose key is there already is left as it is."""
-        with self._wall(), self._db:
-            answers.append(self._db, rows)
+        """Keep answers (`KEPT`) for good, and end the claims on them; one whose key is there already stays as it is."""
+        with self._write() as db:
+            answers.append(db, rows)
 
     def give(self, rows: Iterable[feedback.Feedback]) -> None:
         """Keep feedback, all of it or none; one on the same question and expert is replaced."""
-        with self._wall(), self._db:
-            feedback.keep(self._db, rows)
+        with self._write() as db:
+            feedback.keep(db, rows)
 
     def latest_answers(self, questions: Iterable[str]) -> list[dict[str, Any]]:
         """Of every expert the latest answer to each of the questions, in any order; `question_hash` tells which."""
@@ -111,8 +143,8 @@ class Store:
 
     def measured(self, wave: WaveTime) -> None:
         """Remember what an engine did in a wave, and how long it took."""
-        with self._wall(), self._db:
-            timings.keep(self._db, wave)
+        with self._write() as db:
+            timings.keep(db, wave)
 
     def engine(self, engine: str) -> Measured:
         """What is known of an engine (`engine_key`)."""
@@ -120,14 +152,14 @@ class Store:
             return timings.measured(self._db, engine)
 
     def begin(self, job: str, rows: int) -> Run:
-        """Start a run of a job over so many rows, or take up the one that was killed; see `runs.begin`."""
-        with self._wall(), self._db:
-            return runs.begin(self._db, self._runs, job, rows)
+        """Start a run of a job over so many rows, or take up one that was killed; see `runs.begin`."""
+        with self._write() as db:
+            return runs.begin(db, self._runs, job, rows)
 
     def finish(self, run: Run, cost_usd: float, list_cost_usd: float) -> None:
         """Note that the answers of a run are where they should be: the next run of its job is a new one."""
-        with self._wall(), self._db:
-            runs.finish(self._db, run, cost_usd, list_cost_usd)
+        with self._write() as db:
+            runs.finish(db, run, cost_usd, list_cost_usd)
         runs.release(run)
 
     def runs(self) -> list[dict[str, Any]]:
@@ -143,6 +175,13 @@ class Store:
     def close(self) -> None:
         """Close the database file."""
         self._db.close()
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """Take turns with other threads and processes; all that is written in here is kept, or nothing."""
+        with self._wall(), self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
 
     @contextlib.contextmanager
     def _wall(self) -> Iterator[None]:
@@ -161,15 +200,18 @@ class Store:
             raise OutputError(f"the answer store {self.folder} cannot be made: {error.strerror or error}") from error
 
 
-def _upgrade(db: sqlite3.Connection) -> None:
+def _upgrade(db: sqlite3.Connection, version: int) -> None:
     """Make the tables of this version, and the columns that an older one lacks."""
-    db.executescript(_TABLES)
+    for statement in "".join(_TABLES).split(";"):
+        db.execute(statement)
     for table, columns in _ADDED.items():
         there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-        for column, kind in columns.items():
-            if column not in there:
-                db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
-    db.commit()
+        for column in columns.keys() - there:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {columns[column]}")
+    if version < 7:
+        # Engines were named in plain text, which may hold secrets, and nobody asks for those names any more.
+        db.execute("DELETE FROM waves")
+    db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:

@@ -2,69 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from leeroo.engine.errors import OutputError, UsageError
-from leeroo.engine.store.answers import KEPT, STORED
-from leeroo.engine.store.feedback import Feedback
+from leeroo.engine.store.answers import STORED
 from leeroo.engine.store.runs import release
 from leeroo.engine.store.store import Store
 from leeroo.engine.store.timings import Measured, WaveTime
-
-
-def _rows(*names: str, answer: str = "yes") -> pa.Table:
-    return pa.Table.from_pylist(
-        [
-            {
-                "key": hashlib.sha256(name.encode()).digest(),
-                "run": "r",
-                "fingerprint": "f",
-                "answer": answer,
-                "prompt_tokens": 7,
-                "completion_tokens": 4,
-                "list_cost_usd": 0.5,
-                "latency_ms": 20.0,
-                "finish_reason": "stop",
-            }
-            for name in names
-        ],
-        schema=KEPT,
-    )
+from tests.store.conftest import Beside, rows
 
 
 def test_kept_answers_are_found_again(tmp_path: Path) -> None:
     """What was appended comes back whole, and only what was asked for."""
     store = Store(tmp_path)
-    store.append(_rows("a", "b"))
-    found = store.look_up(_rows("b", "c").column("key"))
-    assert found.to_pylist() == _rows("b").select(STORED.names).to_pylist()
+    store.append(rows("a", "b"))
+    found = store.look_up(rows("b", "c").column("key"))
+    assert found.to_pylist() == rows("b").select(STORED.names).to_pylist()
 
 
 def test_the_first_answer_stays(tmp_path: Path) -> None:
     """A second answer for the same key changes nothing: the store is append-only."""
     store = Store(tmp_path)
-    store.append(_rows("a"))
-    store.append(_rows("a", answer="no"))
-    assert store.look_up(_rows("a").column("key")).column("answer").to_pylist() == ["yes"]
+    store.append(rows("a"))
+    store.append(rows("a", answer="no"))
+    assert store.look_up(rows("a").column("key")).column("answer").to_pylist() == ["yes"]
 
 
-def test_another_process_sees_answers_at_once(tmp_path: Path) -> None:
-    """Two processes share a store: the one notices what the other has added."""
+def test_another_process_sees_answers_at_once(tmp_path: Path, beside: Beside) -> None:
+    """Two processes share a store: the one finds what the other has just added."""
     store = Store(tmp_path)
-    store.look_up(_rows("a").column("key"))
-    assert not store.changed()
-    code = f"import pathlib, pyarrow as pa; from leeroo.engine.store.store import Store; from leeroo.engine.store.answers import KEPT; s = Store(pathlib.Path({str(tmp_path)!r}))\n"
-    code += "s.append(pa.Table.from_pylist([{'key': b'k', 'answer': 'from afar'}], schema=KEPT))"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    assert store.changed()
-    assert store.look_up(pa.array([b"k"])).column("answer").to_pylist() == ["from afar"]
+    assert store.look_up(rows("a").column("key")).num_rows == 0
+    beside(tmp_path, "store.append(rows('a', answer='from afar'))")
+    assert store.look_up(rows("a").column("key")).column("answer").to_pylist() == ["from afar"]
 
 
 def test_a_run_that_did_not_finish_is_taken_up(tmp_path: Path) -> None:
@@ -79,11 +53,16 @@ def test_a_run_that_did_not_finish_is_taken_up(tmp_path: Path) -> None:
 
 
 def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
-    """The same job started twice at once makes two runs."""
+    """The same job started twice at once makes two runs, each of which is taken up when it was killed."""
     store = Store(tmp_path)
     first, second = store.begin("job", 3), Store(tmp_path).begin("job", 3)
     assert first.run != second.run
     assert not second.resumed
+    release(second)
+    release(first)
+    again = [store.begin("job", 3) for _ in range(3)]
+    assert [run.resumed for run in again] == [True, True, False]
+    assert {run.run for run in again[:2]} == {first.run, second.run}
 
 
 def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
@@ -95,42 +74,6 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
     )
     assert Store(tmp_path).engine("e") == Measured(50.0, 3.0, 7)
     assert store.engine("unknown") == Measured()
-
-
-def test_a_store_of_the_first_version_goes_on(tmp_path: Path) -> None:
-    """Its answers are found as they are; what is kept since is absent in them."""
-    Store(tmp_path).close()
-    db = sqlite3.connect(tmp_path / "answers.sqlite")
-    db.executescript("ALTER TABLE answers DROP COLUMN choice_logprobs; DROP TABLE waves; PRAGMA user_version = 1")
-    db.execute("INSERT INTO answers (key, answer) VALUES (x'61', 'old')")
-    db.commit()
-    db.close()
-    found = Store(tmp_path).look_up(pa.array([b"a"], pa.binary())).to_pylist()
-    assert [(row["answer"], row["choice_logprobs"]) for row in found] == [("old", None)]
-
-
-def test_a_store_of_the_third_version_goes_on(tmp_path: Path) -> None:
-    """Its waves are those of engines whose memory nobody measured."""
-    Store(tmp_path).close()
-    with sqlite3.connect(tmp_path / "answers.sqlite") as db:
-        db.executescript("ALTER TABLE waves DROP COLUMN memory_bytes; PRAGMA user_version = 3")
-        db.execute("INSERT INTO waves VALUES ('e', 1.0, 1, 10, 10, 2.0, 4.0)")
-    assert Store(tmp_path).engine("e") == Measured(5.0, 2.0, None)
-
-
-def test_a_store_of_the_fourth_version_goes_on(tmp_path: Path) -> None:
-    """It takes feedback; whose question its answers were to is not known, so that they are not judged."""
-    Store(tmp_path).close()
-    with sqlite3.connect(tmp_path / "answers.sqlite") as db:
-        for column in ("question_hash", "predicted_score"):
-            db.execute(f"ALTER TABLE answers DROP COLUMN {column}")
-        db.executescript("DROP TABLE feedback; PRAGMA user_version = 4")
-        db.execute("INSERT INTO answers (key, expert, answer) VALUES (x'61', 'small', 'old')")
-    store = Store(tmp_path)
-    assert store.look_up(pa.array([b"a"], pa.binary())).column("answer").to_pylist() == ["old"]
-    assert store.latest_answers(["q"]) == []
-    store.give([Feedback("q", "small", score=1.0)])
-    assert [(row["expert"], row["score"]) for row in store.feedback()] == [("small", 1.0)]
 
 
 def test_what_is_no_store_is_named(tmp_path: Path) -> None:

@@ -142,4 +142,4 @@ def test_an_engine_goes_with_its_connection(pool_file: Path, store: Path) -> Non
     del con, calls
     gc.collect()
     with pytest.raises(Exception, match="closed"):
-        engine.store.changed()
+        engine.store.runs()

@@ -1,0 +1,39 @@
+"""SQLite files: one way to open all of them.
+
+In write-ahead mode a file survives kill -9 at any moment, and others read it while one process writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from filelock import FileLock
+
+
+def open_sqlite(file: Path, *, wait_s: float = 60, durable: bool = True) -> sqlite3.Connection:
+    """Open a SQLite file, made if needed, which only its owner may read; threads take turns with the connection.
+
+    Args:
+        file: Its folder exists.
+        wait_s: How long to wait while another process writes.
+        durable: Each commit waits for the disk, and so survives a power failure too.
+
+    """
+    # Switching to write-ahead mode does not wait for others who do the same, so they take turns.
+    with FileLock(f"{file}.lock", timeout=wait_s, mode=0o600):
+        file.touch(mode=0o600)
+        for part in file.parent.glob(f"{file.name}*"):
+            keep_private(part)
+        db = sqlite3.connect(file, timeout=wait_s, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        db.execute("PRAGMA temp_store = MEMORY")
+    return db
+
+
+def keep_private(path: Path) -> None:
+    """Take a file or folder of ours away from all other users; what belongs to somebody else stays as it is."""
+    with contextlib.suppress(PermissionError):
+        path.chmod(0o700 if path.is_dir() else 0o600)

@@ -1,0 +1,61 @@
+"""Charges: what was billed and brought no answer, so that budgets and spend reports count it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from leeroo.engine.store import claims
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS charges (
+    run TEXT, asked TEXT, expert TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cost_usd REAL, created REAL);
+CREATE INDEX IF NOT EXISTS charges_by_run ON charges (run);
+"""
+
+
+class Charge(NamedTuple):
+    """One request that was billed and brought no answer.
+
+    Attributes:
+        run: Who pays.
+        asked: Names the question in its run, as with answers.
+        expert: Its name.
+        key: The claim on this key ends with the charge; None while the request is still being tried.
+    """
+
+    run: str
+    asked: str
+    expert: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    key: bytes | None = None
+
+
+class Charged(NamedTuple):
+    """The sum of charges of one expert."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+
+
+def keep(db: sqlite3.Connection, charges: Iterable[Charge]) -> None:
+    """Keep charges for good, and end the claims that they name."""
+    now = time.time()
+    for charge in charges:
+        db.execute("INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?)", (*charge[:-1], now))
+        if charge.key is not None:
+            claims.release(db, [charge.key], charge.run)
+
+
+def of_run(db: sqlite3.Connection, run: str) -> dict[str, Charged]:
+    """Return what a run was charged so far, by expert."""
+    query = (
+        "SELECT expert, sum(prompt_tokens), sum(completion_tokens), sum(cost_usd) FROM charges"
+        " WHERE run = ? GROUP BY expert"
+    )
+    return {expert: Charged(*sums) for expert, *sums in db.execute(query, (run,))}
