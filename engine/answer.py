@@ -8,7 +8,6 @@ once, and every model is loaded once.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import hashlib
 import os
 import threading
@@ -28,10 +27,11 @@ from leeroo.engine.batch import plan as planning
 from leeroo.engine.batch.assign import assign
 from leeroo.engine.batch.budget import Ledger
 from leeroo.engine.batch.criteria import Criteria
-from leeroo.engine.batch.execute import execute, look_up, take_up
+from leeroo.engine.batch.execute import look_up, take_up
 from leeroo.engine.batch.explain import Estimate, estimate
 from leeroo.engine.batch.forecast import Forecast, forecast
 from leeroo.engine.batch.job import SETTLED, Job
+from leeroo.engine.batch.lanes import execute_all
 from leeroo.engine.batch.price import prices
 from leeroo.engine.batch.progress import ExpertTotals, Listener, Meter, Progress
 from leeroo.engine.batch.prompts import Spool, check_columns, first_line, spool
@@ -57,7 +57,7 @@ _CHOSEN = [pa.field("confidence", pa.float64()), pa.field("choice_logprobs", pa.
 class Engine:
     """A pool of experts with a router and an answer store; loaded models stay loaded until `close`.
 
-    Threads may share an engine: their calls take turns.
+    Threads may share an engine, and their calls run side by side. Models that hold memory of this device take turns.
 
     Args:
         pool: The experts.
@@ -89,15 +89,16 @@ class Engine:
             from leeroo.engine.batch.ray import RayBackend, check_ray
 
             check_ray()
-            self._engines = Engines(self.store.engine, RayBackend, alone=True)
+            self._engines = Engines(self.store.engine, lambda expert, _: RayBackend(expert), alone=True)
         else:
             self._engines = Engines(self.store.engine)
-        self._turn = threading.RLock()
-        self._gate = threading.Lock()
-        self._inside: set[int] = set()  # threads that are being answered, or wait for their turn
-        self._undelivered: list[tuple[Run, Progress]] = []
+        self._lock = threading.Lock()  # of what is below
+        self._calls: list[tuple[threading.Thread, threading.Event]] = []  # under way, and what stops each
+        self._undelivered: list[tuple[threading.Thread, Run, Progress]] = []
 
-    def answer(self, reader: pa.RecordBatchReader, criteria: Criteria) -> pa.RecordBatchReader:
+    def answer(
+        self, reader: pa.RecordBatchReader, criteria: Criteria, stop: threading.Event | None = None
+    ) -> pa.RecordBatchReader:
         """Answer every row of a table.
 
         Everything is generated when this returns; the rows then stream from disk, in the order and number of
@@ -106,26 +107,30 @@ class Engine:
         be choices. Call `delivered` when they are where they should be: until then a run counts as unfinished, and
         the next one of the same job goes on where it stopped.
 
+        Args:
+            reader: The table.
+            criteria: What is asked of the run.
+            stop: Stops this call alone when another thread sets it, as `interrupt` does.
+
         Raises:
+            Interrupted: the call was stopped; what was answered is in the store.
             InputError: the input lacks what the criteria name.
             PoolError: no expert that may be asked can run here.
             OutputError: the store or the disk is full.
             RowsFailed: rows failed and `criteria.on_error` is "fail"; the answers are in the store.
 
         """
-        with self._my_turn():
-            job = self._start(reader, criteria)
-            with _given_up(job.scratch, job.meter, job.run):
+        with self._call(stop) as stop:
+            job = self._start(reader, criteria, stop)
+            with _given_up(job.scratch, job.meter, stop, job.run):
                 while job.open.any():
+                    job.look()
                     planning.plan(job.scratch.con, assign(job), job.run.run)
                     job.meter.stage("generate")
                     take_up(job)
                     look_up(job)
                     in_turn = criteria.max_cost_usd is not None
-                    order = visits(job.waves, job.experts, self._engines, in_turn=in_turn)
-                    for at, wave in enumerate(order, 1):
-                        if not execute(job, wave, self._engines, order[at:]):
-                            break  # the budget and the forecast have parted: choose anew for what is open
+                    execute_all(job, visits(job.waves, job.experts, self._engines, in_turn=in_turn), self._engines)
                     look_up(job, twins=True)
                 job.flush()
                 if criteria.on_error == "fail" and job.meter.now.failed:
@@ -142,9 +147,9 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._my_turn():
-            job = self._start(reader, criteria, ROUTES, to_generate=False)
-            with _given_up(job.scratch, job.meter):
+        with self._call() as stop:
+            job = self._start(reader, criteria, stop, ROUTES, to_generate=False)
+            with _given_up(job.scratch, job.meter, stop):
                 job.scratch.con.register("chosen", assign(job))
                 job.scratch.con.execute("CREATE TABLE assigned AS SELECT * FROM chosen")
                 job.scratch.con.unregister("chosen")
@@ -163,9 +168,9 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._my_turn():
-            job = self._start(reader, criteria, to_generate=False, keep_tokens=True)
-            with _given_up(job.scratch, job.meter):
+        with self._call() as stop:
+            job = self._start(reader, criteria, stop, to_generate=False, keep_tokens=True)
+            with _given_up(job.scratch, job.meter, stop):
                 planning.plan(job.scratch.con, assign(job), job.run.run)
                 told = estimate(job, self._engines)
             job.scratch.close()
@@ -179,9 +184,9 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._my_turn():
-            job = self._start(reader, criteria, to_generate=False)
-            with _given_up(job.scratch, job.meter):
+        with self._call() as stop:
+            job = self._start(reader, criteria, stop, to_generate=False)
+            with _given_up(job.scratch, job.meter, stop):
                 ids = job.scratch.con.execute(
                     "SELECT coalesce(q.id, -1) AS id FROM row_keys r LEFT JOIN questions q USING (key) ORDER BY r.row"
                 ).fetchnumpy()["id"]
@@ -202,52 +207,50 @@ class Engine:
         if self.router is None:
             raise RouterError("scores need a router: train one with 'leeroo train' and give it with router=")
         known = [(i, name) for i, name in enumerate(self.router.experts) if name in self.pool.names]
-        with self._turn:
-            predicted = self.router.predict(questions).scores
+        predicted = self.router.predict(questions).scores
         return [{name: float(row[i]) for i, name in known} for row in predicted]
 
     def interrupt(self, thread: int) -> None:
-        """Stop what is being answered in another thread: `Interrupted` is raised there, as Ctrl-C is in the first one.
+        """Stop what another thread is being answered: `Interrupted` is raised there, as Ctrl-C is in the first one.
 
-        It comes between two steps of Python. What was answered is in the store. Without effect where nothing is
-        being answered.
+        What was answered is in the store. Without effect where nothing is being answered.
 
         Args:
             thread: Its `threading.get_ident()`.
 
         """
-        with self._gate:
-            if thread in self._inside:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(Interrupted))
+        with self._lock:
+            for caller, stop in self._calls:
+                if caller.ident == thread:
+                    stop.set()
 
     @contextlib.contextmanager
-    def _my_turn(self) -> Iterator[None]:
-        """Take turns with other threads, and may be interrupted."""
-        me = threading.get_ident()
-        outermost = me not in self._inside
-        self._inside.add(me)
+    def _call(self, stop: threading.Event | None = None) -> Iterator[threading.Event]:
+        """A call of this thread, which `interrupt` stops."""
+        call = threading.current_thread(), stop or threading.Event()
+        with self._lock:
+            self._calls.append(call)
         try:
-            with self._turn:
-                yield
+            yield call[1]
         finally:
-            if outermost:
-                with self._gate:
-                    self._inside.discard(me)
+            with self._lock:
+                self._calls.remove(call)
 
     def delivered(self) -> None:
-        """The answers given so far are where they should be: their runs are finished."""
-        with self._turn:
-            for run, progress in self._undelivered:
-                self.store.finish(run, progress.cost_usd, progress.list_cost_usd)
-            self._undelivered.clear()
+        """The answers that this thread was given are where they should be: their runs are finished."""
+        me = threading.current_thread()
+        with self._lock:
+            mine = [(run, progress) for thread, run, progress in self._undelivered if thread is me]
+            self._undelivered = [each for each in self._undelivered if each[0] is not me]
+        for run, progress in mine:
+            self.store.finish(run, progress.cost_usd, progress.list_cost_usd)
 
     def close(self) -> None:
         """Close all loaded models and the store."""
-        with self._turn:
-            self._engines.close()
-            for run, _ in self._undelivered:
-                release(run)
-            self.store.close()
+        self._engines.close()
+        for _, run, _ in self._undelivered:
+            release(run)
+        self.store.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -261,6 +264,7 @@ class Engine:
         self,
         reader: pa.RecordBatchReader,
         criteria: Criteria,
+        stop: threading.Event,
         added: pa.Schema = ANSWERS,
         *,
         to_generate: bool = True,
@@ -272,19 +276,19 @@ class Engine:
         meter = Meter(self.on_progress)
         experts, down = self._candidates(criteria, meter)
         scratch = Scratch(self.store.scratch)
-        with _given_up(scratch, meter):
+        with _given_up(scratch, meter, stop):
             meter.stage("read")
-            table = spool(reader, criteria, scratch)
+            table = spool(_watched(reader, stop), criteria, scratch)
             facts = _facts(scratch, experts)
             meter.stage("predict", rows=table.rows, duplicates=int(facts.rows.sum()) - table.distinct)
             router = None if criteria.expert else self.router
             expected = forecast(
-                scratch, experts, self.pool.default, router, table.distinct, meter, keep_tokens=keep_tokens
+                scratch, experts, self.pool.default, router, table.distinct, meter, stop, keep_tokens=keep_tokens
             )
             run = Run("", resumed=False, lock=None)
             if to_generate:
                 run = self.store.begin(self._name(criteria, table, experts), table.rows)
-            return self._job(criteria, scratch, table, experts, down, facts, expected, meter, run)
+            return self._job(criteria, scratch, table, experts, down, facts, expected, meter, run, stop)
 
     def _job(
         self,
@@ -297,6 +301,7 @@ class Engine:
         expected: Forecast,
         meter: Meter,
         run: Run,
+        stop: threading.Event,
     ) -> Job:
         order = planning.waves(experts)
         planning.describe(scratch.con, experts, order)
@@ -319,6 +324,7 @@ class Engine:
             pinned=facts.pinned,
             open=np.ones(table.distinct, bool),
             down=down,
+            stop=stop,
         )
         meter.stage("choose", rows_done=table.rows - int(facts.rows.sum()))
         blank = np.flatnonzero(facts.blank)
@@ -357,12 +363,14 @@ class Engine:
         job.meter.stage("write")
         replayed = any(resolve(e) == "replay" for e in job.experts)
         chosen = job.criteria.ask_column is not None
+        caller = threading.current_thread()
         added = pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *(_CHOSEN if chosen else [])])
 
         def done() -> None:
             job.scratch.close()
             job.meter.stage("done")
-            self._undelivered.append((job.run, job.meter.now))
+            with self._lock:
+                self._undelivered.append((caller, job.run, job.meter.now))
 
         return beside(job.scratch, job.spool, ANSWERED, added, job.criteria.prefix, done)
 
@@ -431,11 +439,24 @@ def _failure(job: Job) -> str:
     return f"{job.meter.now.failed} rows failed, the first of them row {row + 1}: {error}"
 
 
+def _watched(reader: pa.RecordBatchReader, stop: threading.Event) -> pa.RecordBatchReader:
+    """The same input, which breaks off when `stop` is set."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            if stop.is_set():
+                raise Interrupted
+            yield batch
+
+    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+
+
 @contextlib.contextmanager
-def _given_up(scratch: Scratch, meter: Meter, run: Run | None = None) -> Iterator[None]:
+def _given_up(scratch: Scratch, meter: Meter, stop: threading.Event, run: Run | None = None) -> Iterator[None]:
     """When what is inside fails: remove the working files, and leave the run to the next of its job.
 
     Raises:
+        Interrupted: it failed because the call was stopped.
         OutputError: the working files found no room.
     """
     try:
@@ -445,6 +466,8 @@ def _given_up(scratch: Scratch, meter: Meter, run: Run | None = None) -> Iterato
             release(run)
         scratch.close()
         meter.stage("stopped")
+        if stop.is_set() and isinstance(error, Exception):
+            raise Interrupted from error
         if isinstance(error, (OSError, duckdb.IOException, duckdb.OutOfMemoryException)):
             raise OutputError(f"no room for the working files beside the answer store: {first_line(error)}") from error
         raise

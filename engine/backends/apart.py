@@ -26,14 +26,16 @@ import pyarrow as pa
 
 from leeroo.engine.backends import device
 from leeroo.engine.backends.base import AMPLE, Backend, load_backend
-from leeroo.engine.errors import ExpertUnavailable, LeerooError
+from leeroo.engine.errors import ExpertUnavailable, Interrupted, LeerooError
 from leeroo.engine.pool import Expert
+from leeroo.engine.schema import COMPLETIONS
 
-# How often it is looked whether the other side is still there; in between, another thread may interrupt.
+# How often it is looked whether the other side is still there, and whether to go on.
 _LOOK_S = 0.2
 # How long a process may take to end by itself.
 _END_S = 10
 _END = ("end", None)
+_NOTHING = pa.RecordBatch.from_pylist([], schema=COMPLETIONS)
 _KILLED = "its process was killed, as happens when memory runs out; it needs more, or a smaller model or context"
 # An exception as it is printed, with or without what a logger writes before it.
 _PRINTED = re.compile(r"^(?:\(.*\] )?([\w.]+(?:Error|Exception): .{1,400})", re.MULTILINE)
@@ -47,10 +49,11 @@ class Apart:
 
     Raises:
         ExpertUnavailable: it does not start.
+        Interrupted: `stop` was set while it was loading.
         PoolError: an unknown engine option, or no such model.
     """
 
-    def __init__(self, expert: Expert) -> None:
+    def __init__(self, expert: Expert, stop: threading.Event | None = None) -> None:
         self._model = expert.model
         self._here, there = Pipe()
         # Loading is not a user's business; what was said last is, if the process dies.
@@ -74,7 +77,7 @@ class Apart:
         self._left = 0  # how often it was left before it had said all it had to
         self._in_step = True  # whether it has said all it had to
         try:
-            self._do("open", expert)
+            self._do("open", expert, stop)
         except BaseException:
             self.close()
             raise
@@ -92,11 +95,13 @@ class Apart:
         self._to_say.put(("generate", None))
         try:
             while True:
-                said, what = self._receive()
-                if said == "done":
+                said, what = self._receive(waiting=True)
+                if said == "waiting":
+                    yield _NOTHING
+                elif said == "done":
                     self._in_step = True
                     return
-                if said == "more":
+                elif said == "more":
                     self._to_say.put(("requests", next(requests, None)))
                 else:
                     yield what
@@ -136,13 +141,15 @@ class Apart:
             self._here.close()
         self._said.close()
 
-    def _do(self, what: str, to: object = None) -> Any:
+    def _do(self, what: str, to: object = None, stop: threading.Event | None = None) -> Any:
         self._keep_step()
         self._in_step = False
         self._to_say.put((what, to))
-        _, answer = self._receive()
+        while (answer := self._receive(waiting=True))[0] == "waiting":
+            if stop is not None and stop.is_set():
+                raise Interrupted
         self._in_step = True
-        return answer
+        return answer[1]
 
     def _keep_step(self) -> None:
         """Let it come to the end of a stream that was left, and forget what it says until then."""
@@ -154,14 +161,15 @@ class Apart:
             pass
         self._in_step = True
 
-    def _receive(self) -> tuple[str, Any]:
-        said, what = self._next()
+    def _receive(self, *, waiting: bool = False) -> tuple[str, Any]:
+        said, what = self._next(waiting=waiting)
         if said == "failed":
             self._in_step = True
             raise self._explained(what)
         return said, what
 
-    def _next(self) -> tuple[str, Any]:
+    def _next(self, *, waiting: bool = False) -> tuple[str, Any]:
+        """What the process says next; with `waiting`, ("waiting", None) while it says nothing."""
         while True:
             with contextlib.suppress(queue.Empty):
                 message = self._heard.get(timeout=_LOOK_S)
@@ -171,6 +179,8 @@ class Apart:
                 break
             if self._process.poll() is not None and self._heard.empty():
                 break
+            if waiting and self._heard.empty():
+                return "waiting", None
         self._in_step = True
         raise ExpertUnavailable(self._why_it_ended())
 

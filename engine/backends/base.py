@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import json
 import os
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -31,6 +32,8 @@ _MATTERS = ("dtype", "quantization", "revision", "tokenizer", "chat_template", "
 class Backend(Protocol):
     """One loaded model (or one connection to a remote one), shared by every expert that asks it.
 
+    Several threads may generate through one connection at the same time; a `Resident` has one caller at a time.
+
     Attributes:
         room: How many more requests it can start on now. The caller hands out no more: whatever waits inside a backend
             can neither be held back by a budget nor be left to another process.
@@ -38,7 +41,7 @@ class Backend(Protocol):
 
     @property
     def room(self) -> int:
-        """How many more requests it can start on now, at least 1."""
+        """How many more requests it can start on now."""
         ...
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
@@ -53,6 +56,7 @@ class Backend(Protocol):
             Batches with `schema.COMPLETIONS`, as soon as there is something to keep (each batch is
             stored when it is yielded), in any order; every request comes back exactly once. A row that
             fails comes back with `finish_reason` 'error' and its `error`; it never costs another row.
+            While nothing comes back, an empty batch a few times a second: the caller looks then whether to go on.
 
         Raises:
             ExpertUnavailable: nothing more can be answered by this model; rows not yet yielded are not
@@ -89,23 +93,33 @@ class Resident(Backend, Protocol):
         ...
 
 
-def open_backend(expert: Expert) -> Backend:
+def open_backend(expert: Expert, stop: threading.Event | None = None) -> Backend:
     """Connect to the model of an expert, or load it in a process of its own (a `Resident`).
+
+    Args:
+        expert: Who is asked.
+        stop: Ends the loading when it is set.
 
     Raises:
         ExpertUnavailable: it does not start; one line with the real cause.
+        Interrupted: `stop` was set.
         PoolError: an unknown key in [expert.engine], by name.
     """
     if not holds_memory(expert):
         return load_backend(expert)
     from leeroo.engine.backends.apart import Apart
 
-    return Apart(expert)
+    return Apart(expert, stop)
 
 
 def holds_memory(expert: Expert) -> bool:
     """Whether its model is loaded here."""
     return resolve(expert) in ("vllm", "transformers")
+
+
+def runs_elsewhere(expert: Expert) -> bool:
+    """Whether its model runs in another program, so that asking it takes nothing from what runs here."""
+    return resolve(expert) == "openai"
 
 
 def load_backend(expert: Expert) -> Backend:

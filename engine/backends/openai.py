@@ -30,7 +30,9 @@ from leeroo.engine.pool import Expert
 _OPTIONS = ("concurrency", "max_retries", "timeout", "provider", "extra_body")
 # So many rows in a row failing after all their retries, and the rest would fare no better.
 _GIVE_UP_AFTER = 8
-_WAIT_S = 0.5
+_WAIT_S = 0.2
+# How often a caller looks whether the others have left it some of the concurrency.
+_SHARED_WAIT_S = 0.05
 _TOP_LOGPROBS = 20  # the most that OpenAI tells
 _FINISH = {"stop": "stop", "length": "length"}
 
@@ -51,7 +53,8 @@ class OpenAIBackend:
                 )
         self._expert = expert
         self._concurrency = int(expert.engine.get("concurrency", 16))
-        self._room = self._concurrency
+        self._at_once = 0  # requests in flight, of all who ask through this connection
+        self._counting = threading.Lock()
         self._failures = 0  # in a row
         self._ask, self._disconnect = _any_llm(expert) if "provider" in expert.engine else _openai(expert)
         # A thread of its own: the caller may be inside an event loop already, as in a notebook.
@@ -61,34 +64,48 @@ class OpenAIBackend:
 
     @property
     def room(self) -> int:
-        """How many requests can leave at once."""
-        return self._room
+        """How many more requests can leave now."""
+        return max(self._concurrency - self._at_once, 0)
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
-        """Answer a stream of requests, `concurrency` at a time, each yielded when it is there."""
+        """Answer a stream of requests, each yielded when it is there; all callers share the `concurrency`."""
         waiting: list[Request] = []
         flying: set[Future[dict[str, Any]]] = set()
         more = True
         try:
             while more or waiting or flying:
-                while more and len(flying) + len(waiting) < self._concurrency:
-                    self._room = self._concurrency - len(flying) - len(waiting)
-                    batch = next(requests, None)
-                    more = batch is not None
-                    if batch is None or batch.num_rows == 0:
-                        break  # at the end, or nothing to hand out until something is back
-                    waiting += requests_of(batch)
-                while waiting and len(flying) < self._concurrency:
+                while waiting or (more and self.room):
+                    if not waiting:
+                        batch = next(requests, None)
+                        more = batch is not None
+                        if batch is None or batch.num_rows == 0:
+                            break  # at the end, or nothing to hand out until something is back
+                        waiting += requests_of(batch)
+                    if not self._may_start():
+                        break
                     flying.add(asyncio.run_coroutine_threadsafe(self._complete(waiting.pop(0)), self._loop))
                 if flying:
-                    # Not for ever: between two waits an interrupt is heard.
                     done, flying = wait(flying, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
-                    if done:
-                        yield completed(self._settled(future) for future in done)
+                    self._count(-len(done))
+                    yield completed(self._settled(future) for future in done)
+                elif more or waiting:  # other callers have all of the concurrency
+                    time.sleep(_SHARED_WAIT_S)
+                    yield completed(())
         finally:
-            self._room = self._concurrency
+            self._count(-len(flying))
             for future in flying:
                 future.cancel()
+
+    def _may_start(self) -> bool:
+        """Count one more request in flight, where the concurrency allows it."""
+        with self._counting:
+            free = self._at_once < self._concurrency
+            self._at_once += free
+            return free
+
+    def _count(self, change: int) -> None:
+        with self._counting:
+            self._at_once += change
 
     def close(self) -> None:
         """End the connections and their thread."""

@@ -76,7 +76,9 @@ class ReplayBackend:
         for batch in requests:
             step = _SLOW_ROWS if self._speed else max(batch.num_rows, 1)
             for start in range(0, batch.num_rows, step):
-                yield self._answer(batch.slice(start, step))
+                answered = self._answer(batch.slice(start, step))
+                yield from self._take_time(answered)
+                yield answered
 
     def close(self) -> None:
         """Forget the record."""
@@ -105,7 +107,7 @@ class ReplayBackend:
             )
             mask = columns["error"].is_valid()
         columns["finish_reason"] = pc.if_else(mask, "error", "stop")
-        columns["latency_ms"] = self._take_time(columns["completion_tokens"])
+        columns["latency_ms"] = self._latency_ms(columns["completion_tokens"])
         columns["bounced"] = pa.array(np.zeros(len(places), bool))
         return pa.RecordBatch.from_arrays(
             [columns.get(f.name, pa.nulls(len(places), f.type)).cast(f.type) for f in COMPLETIONS], schema=COMPLETIONS
@@ -128,20 +130,18 @@ class ReplayBackend:
             return f"the question is not among those recorded in {folder!r}"
         return f"no outcome of {name!r} on this question is recorded in {folder!r}"
 
-    def _take_time(self, tokens: pa.Array) -> pa.Array:
-        """Sleep as long as these answers would take and give the milliseconds of each."""
+    def _latency_ms(self, tokens: pa.Array) -> pa.Array:
+        """Milliseconds that each answer takes, NULL where it takes no time."""
         if self._speed is None:
             return pa.nulls(len(tokens), pa.float64())
-        seconds = tokens.fill_null(0).to_numpy(zero_copy_only=False) / self._speed
-        _sleep(float(seconds.sum()))
-        return pa.array(seconds * 1e3)
+        return pa.array(tokens.fill_null(0).to_numpy(zero_copy_only=False) / self._speed * 1e3)
 
-
-def _sleep(seconds: float) -> None:
-    """Sleep in naps: between them an interrupt is heard."""
-    until = time.monotonic() + seconds
-    while (left := until - time.monotonic()) > 0:
-        time.sleep(min(left, _NAP_S))
+    def _take_time(self, answered: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Sleep as long as these answers take, with an empty batch after each nap."""
+        until = time.monotonic() + (pc.sum(answered.column("latency_ms")).as_py() or 0.0) / 1e3
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, _NAP_S))
+            yield answered.slice(0, 0)
 
 
 def _to_choices(

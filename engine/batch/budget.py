@@ -60,11 +60,16 @@ class Ledger:
 
     def settle(self, requests: list[int], experts: np.ndarray, actual: np.ndarray, failed: np.ndarray) -> None:
         """Requests came back from these experts and cost `actual`, or failed and cost nothing, [n] all."""
+        expected = self._land(requests)
+        self.observe(experts[~failed], expected[~failed], actual[~failed])
+
+    def _land(self, requests: list[int]) -> np.ndarray:
+        """Take requests out of the air, and give what each was expected to cost [n]."""
         expected, at_most = np.array([self._in_flight.pop(request) for request in requests]).reshape(-1, 2).T
         # An empty flight holds nothing at all: rounding must not add up over a million rows.
         self._held = self._held - float(at_most.sum()) if self._in_flight else 0.0
         self._flying = self._flying - float(expected.sum()) if self._in_flight else 0.0
-        self.observe(experts[~failed], expected[~failed], actual[~failed])
+        return expected
 
     def observe(self, experts: np.ndarray, expected: np.ndarray, actual: np.ndarray) -> None:
         """Answers of these experts were paid for: what was expected and what they cost [n]."""
@@ -73,10 +78,9 @@ class Ledger:
         np.add.at(self._actual, experts, actual)
         np.add.at(self._answers, experts, 1)
 
-    def drop_flight(self) -> None:
-        """What was in flight is not coming back."""
-        self._in_flight.clear()
-        self._held = self._flying = 0.0
+    def drop(self, requests: list[int]) -> None:
+        """These requests are not coming back."""
+        self._land(requests)
 
     def drifted(self) -> bool:
         """Whether the rest should be chosen anew, because the forecast has run away from the budget."""

@@ -24,6 +24,9 @@ from leeroo.engine.store.timings import WaveTime
 # Rows handed to a backend at a time: it pulls more when it has room.
 _HAND_OUT_ROWS = 1024
 _LOOK_UP_ROWS = 50_000
+_LOOK_S = 0.1
+# How long what is in flight may take to come back when a run is stopped: it is paid for already.
+_GRACE_S = 1.0
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
 _PENDING = f"""
@@ -98,19 +101,14 @@ class _Flight:
 
     wave: Wave
     sent: dict[int, Sent] = field(default_factory=dict)  # by id
-    stopped: bool = False  # the rest should be chosen anew
     back: int = 0  # how many have come back
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt_tokens": 0, "completion_tokens": 0})  # of those
 
 
-def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> bool:
+def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> None:
     """Generate the answers of one wave and settle its questions.
 
-    Questions that bounce, and all that are left when the engine breaks, stay open for others.
-
-    Returns:
-        Whether to go on with the next wave; if not, what is open should be chosen anew first.
-
+    Questions that bounce, and all that are left when the engine breaks or the run is halted, stay open.
     """
     pending = job.scratch.cursor().sql(_PENDING.format(wave=wave.number)).to_arrow_reader(_HAND_OUT_ROWS)
     flight = _Flight(wave)
@@ -118,36 +116,45 @@ def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> bo
     requests = _hand_out(job, flight, pending, room)
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:
-        return not flight.stopped
+        return
     expert = job.experts[wave.experts[0]]
     began, was_loaded = time.monotonic(), engines.loaded(expert)
     try:
-        backend = engines.get(expert, [job.experts[other.experts[0]] for other in later])
-        loaded = time.monotonic()
-        room.of = backend
-        with contextlib.closing(backend.generate(_chain(first, requests))) as completions:
-            for batch in completions:
-                _keep(job, flight, batch)
-        load_s = None if was_loaded else loaded - began
-        took = WaveTime(
-            engine_key(expert),
-            flight.back,
-            load_s=load_s,
-            generate_s=time.monotonic() - loaded,
-            memory_bytes=engines.memory_bytes(expert),
-            **flight.tokens,
-        )
+        with engines.lend(expert, [job.experts[other.experts[0]] for other in later], job.halt) as backend:
+            loaded = time.monotonic()
+            room.of = backend
+            _generate(job, flight, backend, _chain(first, requests))
+            took = WaveTime(
+                engine_key(expert),
+                flight.back,
+                load_s=None if was_loaded else loaded - began,
+                generate_s=time.monotonic() - loaded,
+                memory_bytes=engines.memory_bytes(expert),
+                **flight.tokens,
+            )
         job.store.measured(took)
     except ExpertUnavailable as error:
-        engines.drop(expert)
-        job.down.update(dict.fromkeys(wave.experts, str(error)))
-        job.ledger.drop_flight()
-        names = ", ".join(job.experts[i].name for i in wave.experts)
-        job.meter.warn(f"{names} cannot answer, its rows go to the next best: {error}")
+        job.lose(wave.experts, str(error))
     finally:
         requests.close()
-        job.flush()
-    return not flight.stopped
+        with job.lock:
+            job.ledger.drop(list(flight.sent))
+            job.flush()
+
+
+def _generate(job: Job, flight: _Flight, backend: Backend, requests: Iterator[pa.RecordBatch]) -> None:
+    """Keep all completions; when the run is halted, those that come back within a short grace."""
+    until: float | None = None
+    with contextlib.closing(backend.generate(requests)) as completions:
+        for batch in completions:
+            if batch.num_rows:
+                with job.lock:
+                    _keep(job, flight, batch)
+                    job.back.notify_all()
+            if job.halt.is_set():
+                until = until or time.monotonic() + _GRACE_S
+                if time.monotonic() >= until:
+                    return
 
 
 def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -167,28 +174,31 @@ class _Room:
 def _hand_out(
     job: Job, flight: _Flight, pending: Iterator[pa.RecordBatch], room: Callable[[], int]
 ) -> Generator[pa.RecordBatch]:
-    """Requests in the order of the plan, as the budget permits; empty batches while it waits for answers."""
+    """Requests in the order of the plan, as the budget permits; empty batches while it waits for answers.
+
+    Ends early when the run is halted, and when what is open should be chosen anew.
+    """
     recorded = np.array([resolve(e) == "replay" for e in job.experts])
     for planned in pending:
         batch = _unanswered(job, planned)
         while batch.num_rows:
             experts = batch.column("expert").to_numpy()
             most = at_most(batch, job.usd_per_m[experts], recorded[experts])
-            fits = job.ledger.admit(most[: room()])
-            if fits:
-                part = batch.slice(0, fits)
-                _send(job, flight, part, most[:fits])
-                yield _requests(part)
-                batch = batch.slice(fits)
-            elif job.ledger.busy:
-                yield _NOTHING
-            else:
-                job.too_dear.add(int(experts[0]))
-                flight.stopped = True
-                return
-            if job.ledger.drifted():
-                flight.stopped = True
-                return
+            with job.lock:
+                if job.halt.is_set() or job.anew:
+                    return
+                fits = job.ledger.admit(most[: room()])
+                if fits:
+                    part, batch = batch.slice(0, fits), batch.slice(fits)
+                    _send(job, flight, part, most[:fits])
+                elif not job.ledger.busy:
+                    job.too_dear.add(int(experts[0]))
+                    job.anew = True
+                elif not flight.sent:  # others have what is left of the budget in flight
+                    job.back.wait(_LOOK_S)
+                    continue
+                job.anew = job.anew or job.ledger.drifted()
+            yield _requests(part) if fits else _NOTHING
 
 
 def _unanswered(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -5,6 +5,7 @@ The arrays live in files of the scratch folder, so that a table of any length fi
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,13 @@ from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
 from leeroo.engine.batch.progress import Meter
 from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.errors import Interrupted
 from leeroo.engine.orchestrator.kin import nearest_kin
 from leeroo.engine.orchestrator.predict import Prediction, Router
 from leeroo.engine.pool import Expert
 
-_CHUNK = 8192
+# Questions predicted at a time: between two chunks a wish to stop is looked at.
+_CHUNK = 2048
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,17 @@ def forecast(
     router: Router | None,
     n: int,
     meter: Meter,
+    stop: threading.Event,
     *,
     keep_tokens: bool = False,
 ) -> Forecast:
     """Predict score, cost and time of `n` distinct questions for every candidate.
 
     A candidate that the router has not learned is expected to do as its nearest kin among those that it has.
+
+    Raises:
+        Interrupted: `stop` was set.
+
     """
     known = router if router is not None and set(router.experts) & {e.name for e in experts} else None
     if router is not None and known is None:
@@ -73,6 +81,8 @@ def forecast(
     )
     done = 0
     for batch in reader:
+        if stop.is_set():
+            raise Interrupted
         part = slice(done, done + batch.num_rows)
         questions: list[str] = batch.column("question").to_pylist()
         contexts = list(zip(*(batch.column(name).to_pylist() for name in CONTEXT), strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,7 @@ from leeroo.engine.batch.price import floats
 from leeroo.engine.batch.progress import ExpertTotals, Meter
 from leeroo.engine.batch.prompts import Spool
 from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.errors import Interrupted
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.runs import Run
 from leeroo.engine.store.store import Store
@@ -67,7 +69,31 @@ class Job:
     bounced: dict[int, dict[int, str]] = field(default_factory=dict)  # question: who could not take it, and why
     too_dear: set[int] = field(default_factory=set)  # candidates whose next answer might pass the budget
     taken_up: bool = False  # what a killed attempt had paid for is settled
+    stop: threading.Event = field(default_factory=threading.Event)  # set by whoever wants the run to stop
+    halt: threading.Event = field(default_factory=threading.Event)  # tells the lanes to hand out nothing more
+    anew: bool = False  # what is open should be chosen anew, before more is handed out
+    lock: threading.RLock = field(default_factory=threading.RLock)  # held by the lane that changes what they share
     _buffer: list[pa.Table] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.back = threading.Condition(self.lock)  # notified when answers come back
+
+    def look(self) -> None:
+        """Look whether to go on.
+
+        Raises:
+            Interrupted: somebody wants the run to stop.
+
+        """
+        if self.stop.is_set():
+            raise Interrupted
+
+    def lose(self, experts: tuple[int, ...], why: str) -> None:
+        """These candidates cannot answer any more; their rows go to others."""
+        with self.lock:
+            self.down.update(dict.fromkeys(experts, why))
+            names = ", ".join(self.experts[i].name for i in experts)
+            self.meter.warn(f"{names} cannot answer, its rows go to the next best: {why}")
 
     def settle(self, table: pa.Table, *, stored: bool = False) -> None:
         """These questions have their answer or their error (`SETTLED`)."""

@@ -60,6 +60,11 @@ class Meter:
         self._errors: Counter[str] = Counter()
         self._read = self._cached = 0
 
+    def report(self) -> None:
+        """Tell the listener, unless it was told a moment ago."""
+        if time.monotonic() - self._told > _INTERVAL_S:
+            self._tell()
+
     def stage(self, stage: str, **known: int) -> None:
         """A stage begins; `known` are fields of `Progress` now known."""
         self.now = replace(self.now, stage=stage, **known)  # type: ignore[arg-type]
@@ -71,7 +76,6 @@ class Meter:
         """Say something once."""
         if warning not in self.now.warnings:
             self.now = replace(self.now, warnings=(*self.now.warnings, warning))
-            self._tell()
 
     def fail(self, errors: Iterable[tuple[str, int]]) -> None:
         """Rows failed: each error with its number of rows."""
@@ -112,8 +116,6 @@ class Meter:
             list_cost_usd=now.list_cost_usd + did.list_cost_usd,
             experts=experts,
         )
-        if time.monotonic() - self._told > _INTERVAL_S:
-            self._tell()
 
     def _tell(self) -> None:
         elapsed = max(time.monotonic() - self._started, 1e-9)

@@ -8,9 +8,11 @@ put to sleep rather than closed - its weights wait on the host - where waking wa
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import psutil
@@ -19,7 +21,7 @@ from leeroo.engine import weights
 from leeroo.engine.backends import device
 from leeroo.engine.backends.base import Backend, Resident, engine_key, holds_memory, open_backend, resolve
 from leeroo.engine.batch.plan import Wave
-from leeroo.engine.errors import ExpertUnavailable
+from leeroo.engine.errors import ExpertUnavailable, Interrupted
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.timings import Measured
 
@@ -28,6 +30,8 @@ _GIB = 2**30
 _BESIDE = 1.5 * _GIB
 # vLLM's own default.
 _SHARE = 0.9
+# How often a wave that waits for the device looks whether to go on.
+_LOOK_S = 0.2
 
 
 @dataclass
@@ -35,14 +39,16 @@ class _Held:
     expert: Expert
     backend: Backend
     asleep: bool = False
+    users: int = 0  # waves that are asking through it
+    dropped: bool = False  # it is closed when the last of them is done
 
 
 class Engines:
-    """The loaded engines, the one used last at the end.
+    """The loaded engines, the one used last at the end; threads may share them.
 
     Args:
         measured: What is known of an engine, by its key.
-        opening: Loads an engine.
+        opening: Loads an engine, unless the event is set meanwhile.
         alone: Whether each takes what the others need, wherever it runs.
 
     """
@@ -50,34 +56,71 @@ class Engines:
     def __init__(
         self,
         measured: Callable[[str], Measured],
-        opening: Callable[[Expert], Backend] = open_backend,
+        opening: Callable[[Expert, threading.Event | None], Backend] = open_backend,
         *,
         alone: bool = False,
     ) -> None:
         self._measured, self._opening, self._alone = measured, opening, alone
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._sleepless: set[str] = set()  # engines that load as fast as they wake
+        self._device = threading.Lock()  # held by the wave whose model is at work on the device
+        self._connecting = threading.Lock()  # held while an engine that holds no memory is opened
+        self._counting = threading.Lock()
 
-    def get(self, expert: Expert, later: Sequence[Expert] = ()) -> Backend:
-        """The engine that this expert is asked through, loaded now if it is not.
+    @contextlib.contextmanager
+    def lend(
+        self, expert: Expert, later: Sequence[Expert] = (), stop: threading.Event | None = None
+    ) -> Iterator[Backend]:
+        """The engine of an expert for one wave; waves whose models hold memory of this device take turns.
+
+        An engine that breaks (`ExpertUnavailable` in here) is closed when its last wave is done.
 
         Args:
             expert: Who is asked.
             later: Who will be asked after that, the next first.
+            stop: Ends the wait for the device, or the loading, when it is set.
 
         Raises:
             ExpertUnavailable: it does not start, or needs more memory than there is.
+            Interrupted: `stop` was set before it was there.
 
         """
+        with self._turn(stop) if holds_memory(expert) else contextlib.nullcontext():
+            with contextlib.nullcontext() if holds_memory(expert) else self._connecting:
+                held = self._get(expert, later, stop)
+                self._count(held, 1)
+            try:
+                yield held.backend
+            except ExpertUnavailable:
+                self.drop(expert)
+                raise
+            finally:
+                self._count(held, -1)
+
+    def get(self, expert: Expert, later: Sequence[Expert] = ()) -> Backend:
+        """The engine of an expert, loaded now if it is not; for one thread alone. See `lend`."""
+        return self._get(expert, later, None).backend
+
+    def _get(self, expert: Expert, later: Sequence[Expert], stop: threading.Event | None) -> _Held:
         key = engine_key(expert)
         if not self.loaded(expert):
             self._make_room(expert, [engine_key(e) for e in later])
             if key in self._held:
                 self._wake(key)
             else:
-                self._held[key] = _Held(expert, self._opening(expert))
+                self._held[key] = _Held(expert, self._opening(expert, stop))
         self._held.move_to_end(key)
-        return self._held[key].backend
+        return self._held[key]
+
+    @contextlib.contextmanager
+    def _turn(self, stop: threading.Event | None) -> Iterator[None]:
+        while not self._device.acquire(timeout=_LOOK_S):
+            if stop is not None and stop.is_set():
+                raise Interrupted
+        try:
+            yield
+        finally:
+            self._device.release()
 
     def loaded(self, expert: Expert) -> bool:
         """Whether the engine of this expert is loaded, and awake."""
@@ -93,6 +136,15 @@ class Engines:
         """Close the engine of this expert, if it is loaded: it is broken, or room is needed."""
         held = self._held.pop(engine_key(expert), None)
         if held is not None:
+            self._count(held, 0, dropped=True)
+
+    def _count(self, held: _Held, change: int, *, dropped: bool = False) -> None:
+        """Count the waves that use an engine; a dropped one is closed with its last."""
+        with self._counting:
+            held.users += change
+            held.dropped = held.dropped or dropped
+            unused = held.dropped and held.users == 0
+        if unused:
             held.backend.close()
 
     def close(self) -> None:

@@ -31,7 +31,7 @@ class _Device:
     def memory(self) -> device.Memory:
         return device.Memory(int((10 - sum(self.used.values())) * _GIB), 10 * _GIB)
 
-    def open(self, expert: Expert) -> Any:
+    def open(self, expert: Expert, _: threading.Event | None = None) -> Any:
         return _Model(self, expert)
 
 
