@@ -185,6 +185,7 @@ def _hand_out(
             experts = batch.column("expert").to_numpy()
             most = at_most(batch, job.usd_per_m[experts], recorded[experts])
             with job.lock:
+                job.anew = job.anew or (bool(flight.back) and job.ledger.drifted())
                 if job.halt.is_set() or job.anew:
                     return
                 fits = job.ledger.admit(most[: room()])
@@ -197,7 +198,6 @@ def _hand_out(
                 elif not flight.sent:  # others have what is left of the budget in flight
                     job.back.wait(_LOOK_S)
                     continue
-                job.anew = job.anew or job.ledger.drifted()
             yield _requests(part) if fits else _NOTHING
 
 
