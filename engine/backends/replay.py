@@ -3,6 +3,9 @@
 `model` is a data folder (queries.parquet, outcomes.parquet). A request whose question stands in its queries is
 answered with the recorded response of the expert of the same name, its tokens, its cost and its score. Where
 several queries share a question (with different choices), the whole prompt tells them apart.
+
+How an answer is sampled changes nothing about what was recorded. What a row wants of the answer itself and a record
+cannot give - an end before a `stop` text, `top_logprobs` - fails that row, which may go to another expert.
 """
 
 from __future__ import annotations
@@ -19,11 +22,11 @@ import pyarrow.compute as pc
 
 from leeroo.engine.backends.base import AMPLE
 from leeroo.engine.backends.completions import named
-from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.backends.options import ReplayOptions, engine_options
+from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS
 
-_OPTIONS = {"tokens_per_second"}
 # With a speed to keep, answers come a few at a time, as they would from a real engine.
 _SLOW_ROWS = 32
 _NAP_S = 0.1
@@ -50,13 +53,8 @@ class ReplayBackend:
     """
 
     def __init__(self, expert: Expert) -> None:
-        unknown = set(expert.engine) - _OPTIONS
-        if unknown:
-            raise PoolError(
-                f"expert {expert.name!r}: unknown engine option {min(unknown)!r}; replay has tokens_per_second"
-            )
         self._expert = expert
-        self._speed = float(expert.engine["tokens_per_second"]) if "tokens_per_second" in expert.engine else None
+        self._speed = engine_options(expert, ReplayOptions).tokens_per_second
         try:
             table = _read(Path(expert.model), expert.name)
         except duckdb.Error as error:
@@ -89,7 +87,8 @@ class ReplayBackend:
         places = np.array([self._find(question, prompt) for question, prompt in asked], dtype=np.int64)
         known = places >= 0
         found = self._recorded.take(pa.array(np.where(known, places, 0)))
-        answered = known & found.column("recorded").to_numpy()
+        unfit = _unfit(batch)
+        answered = known & found.column("recorded").to_numpy() & unfit.is_null().to_numpy(zero_copy_only=False)
         mask = pa.array(~answered)
         columns = {
             name: pc.if_else(mask, None, found.column(name).combine_chunks())
@@ -97,10 +96,8 @@ class ReplayBackend:
             if name != "recorded"
         }
         columns["id"] = batch.column("id")
-        columns["error"] = pa.array(
-            [None if ok else self._why(place) for ok, place in zip(answered.tolist(), places.tolist(), strict=True)],
-            pa.string(),
-        )
+        why = [None if ok else self._why(place) for ok, place in zip(answered.tolist(), places.tolist(), strict=True)]
+        columns["error"] = pc.coalesce(unfit, pa.array(why, pa.string()))
         if batch.column("choices").null_count < batch.num_rows:
             columns["answer"], columns["error"] = _to_choices(
                 batch.column("choices").to_pylist(), columns, columns["prediction"].to_pylist()
@@ -108,7 +105,7 @@ class ReplayBackend:
             mask = columns["error"].is_valid()
         columns["finish_reason"] = pc.if_else(mask, "error", "stop")
         columns["latency_ms"] = self._latency_ms(columns["completion_tokens"])
-        columns["bounced"] = pa.array(np.zeros(len(places), bool))
+        columns["bounced"] = unfit.is_valid()
         return pa.RecordBatch.from_arrays(
             [columns.get(f.name, pa.nulls(len(places), f.type)).cast(f.type) for f in COMPLETIONS], schema=COMPLETIONS
         )
@@ -142,6 +139,16 @@ class ReplayBackend:
         while (left := until - time.monotonic()) > 0:
             time.sleep(min(left, _NAP_S))
             yield answered.slice(0, 0)
+
+
+def _unfit(batch: pa.RecordBatch) -> pa.Array:
+    """What each row wants that a record cannot give, as its error, NULL for nothing."""
+    stop, logprobs = pc.list_value_length(batch.column("stop")), batch.column("top_logprobs")
+    return pc.if_else(
+        pc.fill_null(pc.greater(stop, 0), False),
+        "stop: a recorded answer cannot end earlier than it did",
+        pc.if_else(logprobs.is_valid(), "top_logprobs: they are not recorded", pa.scalar(None, pa.string())),
+    )
 
 
 def _to_choices(

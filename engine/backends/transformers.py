@@ -6,8 +6,8 @@ batches with a KV cache; a row that has finished leaves its batch.
 
 from __future__ import annotations
 
-import copy
 import functools
+import json
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -18,21 +18,24 @@ import torch
 
 from leeroo.engine import weights
 from leeroo.engine.backends.base import AMPLE
+from leeroo.engine.backends.causal import Beginning, CausalModel, Rows, out_of_memory
+from leeroo.engine.backends.chat import tokens_of
 from leeroo.engine.backends.choices import Choosing, Fork
 from leeroo.engine.backends.completions import (
     Request,
+    answered,
     choosing_of,
     chose,
     completed,
     failed,
     requests_of,
-    tokens_of,
     too_long,
 )
-from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.backends.options import TransformersOptions, engine_options
+from leeroo.engine.backends.sampling import Sampler, alternatives, cut, token_objects
+from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 
-_OPTIONS = ("dtype", "device", "batch_size", "max_model_len", "attn_implementation", "revision")
 _BUFFER_ROWS = 1024
 # How long finished rows may wait to be handed on together.
 _YIELD_S = 0.5
@@ -67,41 +70,37 @@ class TransformersBackend:
         PoolError: an unknown engine option, or no such model.
     """
 
-    _model: Any
+    _model: CausalModel
     _tokenizer: Any
     _vocabulary: Any = None  # as grammars see it, once one was needed
 
     def __init__(self, expert: Expert) -> None:
-        for name in expert.engine:
-            if name not in _OPTIONS:
-                raise PoolError(
-                    f"expert {expert.name!r}: transformers has no engine option {name!r}; it has {', '.join(_OPTIONS)}"
-                )
-        options = expert.engine
-        self._device: str = options.get("device") or ("cuda" if torch.cuda.is_available() else "cpu")
-        self._batch_rows = int(options.get("batch_size", 64 if self._device == "cpu" else 256))
+        options = engine_options(expert, TransformersOptions)
+        self._device: str = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._batch_rows = options.batch_size or (64 if self._device == "cpu" else 256)
         self._load(expert, options)
-        config = self._model.config.get_text_config()
+        model = self._model.model
+        config = model.config.get_text_config()
         longest = getattr(config, "max_position_embeddings", None) or 2**31
-        self._context = int(min(longest, options.get("max_model_len") or longest))
-        ends = self._model.generation_config.eos_token_id
+        self._context = int(min(longest, options.max_model_len or longest))
+        ends = model.generation_config.eos_token_id
         ends = [self._tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])]
         self._ends = [end for end in dict.fromkeys(ends) if end is not None]
         self._end = self._ends[0] if self._ends else -1
 
-    def _load(self, expert: Expert, options: dict[str, Any]) -> None:
+    def _load(self, expert: Expert, options: TransformersOptions) -> None:
         from transformers import AutoModelForCausalLM, AutoTokenizer
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        folder = weights.locate(expert.model)
+        folder = weights.locate(expert.model, options.revision)
         # bfloat16 is slower than float32 on a CPU without matrix units for it.
-        dtype = options.get("dtype") or ("float32" if self._device == "cpu" else "auto")
-        extra = {"attn_implementation": options["attn_implementation"]} if "attn_implementation" in options else {}
+        dtype = options.dtype or ("float32" if self._device == "cpu" else "auto")
+        extra = {"attn_implementation": options.attn_implementation} if options.attn_implementation else {}
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
             model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **extra)
-            self._model = model.to(self._device).eval()
+            self._model = CausalModel(model, self._device)
         except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
             why = str(error).strip().splitlines() or [type(error).__name__]
             raise ExpertUnavailable(f"{expert.model} does not load: {why[0]}") from error
@@ -124,17 +123,17 @@ class TransformersBackend:
 
     def close(self) -> None:
         """Free the model."""
-        self._model = None
+        del self._model
         if self._device != "cpu":
             torch.cuda.empty_cache()
 
     def _answer(self, requests: list[Request]) -> Generator[pa.RecordBatch]:
         if not requests:
             return
-        refused: list[dict[str, Any]] = []
         written: list[_Writing] = []
         chosen: list[_Look] = []
-        for request, ids in zip(requests, tokens_of(requests, self._tokenizer), strict=True):
+        asked, refused = tokens_of(requests, self._tokenizer)
+        for request, ids in asked:
             looks = self._looks(request, ids)
             longest = max([len(ids), *(len(look.ids) for look in looks)])
             if longest >= self._context:
@@ -151,8 +150,8 @@ class TransformersBackend:
         written.sort(key=lambda row: (row.request.max_tokens, len(row.ids)), reverse=True)
         for rows in self._portions(written, lambda row: len(row.ids) + row.request.max_tokens):
             yield from _now_and_then(self._halving(self._decode, rows))
-        for shared, group in _alike(chosen):
-            past = self._computed(group[0].ids[:shared])
+        for shared, group in _alike(chosen) if self._model.continues else [(0, chosen)]:
+            past = self._model.begin(group[0].ids[:shared]) if group else None
             group.sort(key=lambda look: len(look.ids), reverse=True)
             for looks in self._portions(group, lambda look: len(look.ids)):
                 yield from _now_and_then(self._halving(functools.partial(self._choose, past), looks))
@@ -181,7 +180,7 @@ class TransformersBackend:
                     done.add(row["id"])
                 yield row
         except (MemoryError, RuntimeError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             if len(rows) == 1:
                 yield failed(rows[0].request, "the device's memory does not suffice for this row; shorten it")
@@ -197,52 +196,37 @@ class TransformersBackend:
     @torch.inference_mode()
     def _decode(self, batch: list[_Writing]) -> Iterator[dict[str, Any] | None]:
         """Generate; each completion as soon as its row has ended, and None after every step."""
-        from transformers import DynamicCache
-
         started = time.perf_counter()
         room = [min(r.max_tokens, self._context - len(ids)) for r, ids in batch]
         written: list[list[int]] = [[] for _ in batch]
-        rows = list(range(len(batch)))  # of the batch, those still decoding
-        cache = DynamicCache(config=self._model.config)
-        tokens, mask = self._padded([ids for _, ids in batch])  # [b, t] both
-        positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        temperature = torch.tensor([r.temperature for r, _ in batch], device=self._device)
-        ends = set(self._ends)
+        known: list[list[dict[int, float]]] = [[] for _ in batch]  # log probabilities by token, where asked for
+        going = list(range(len(batch)))  # rows of the batch that are still decoded
+        rows = Rows(self._model, [ids for _, ids in batch])
+        sampler = Sampler([request for request, _ in batch], self._device)
         grammars = {i: self._grammar(r.json_schema) for i, (r, _) in enumerate(batch) if r.json_schema is not None}
-        while rows:
-            out = self._model(
-                input_ids=tokens,
-                attention_mask=mask,
-                position_ids=positions,
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            )
-            logits = out.logits[:, -1].float()  # [b, v]
-            for at, row in enumerate(rows):
+        while going:
+            logits = rows.logits()  # [b, v]
+            plain = logits.clone()
+            for at, row in enumerate(going):
                 if row in grammars:
                     _keep_to(grammars[row], logits[at])
-            picked = _pick(logits, temperature)  # [b]
+            picked = sampler.pick(logits, going, written)  # [b]
             stay = []
-            for at, (row, token) in enumerate(zip(rows, picked.tolist(), strict=True)):
+            for at, (row, token) in enumerate(zip(going, picked.tolist(), strict=True)):
+                request, ended = batch[row].request, token in self._ends
                 if row in grammars:
                     grammars[row].consume_token(token)
-                if token not in ends:
+                if not ended:
                     written[row].append(token)
-                if token in ends or len(written[row]) == room[row]:
-                    reason = "stop" if token in ends else "length"
-                    yield self._done(batch[row], written[row], token in ends, reason, started)
+                    if request.top_logprobs is not None:
+                        known[row].append(alternatives(plain[at], token, request.top_logprobs))
+                if ended or len(written[row]) == room[row] or self._stopped(request, written[row]):
+                    yield self._done(batch[row], written[row], known[row], ended=ended, started=started)
                 else:
                     stay.append(at)
-            if len(stay) < len(rows):
-                rows = [rows[at] for at in stay]
-                keep = torch.tensor(stay, dtype=torch.long, device=self._device)
-                if rows:
-                    cache.batch_select_indices(keep)
-                picked, mask, positions, temperature = (x[keep] for x in (picked, mask, positions, temperature))
-            tokens = picked[:, None]
-            mask = torch.cat([mask, mask.new_ones(len(rows), 1)], dim=1)
-            positions = positions[:, -1:] + 1
+            going = [going[at] for at in stay]
+            if going:
+                rows.go_on(stay, picked)
             yield None
 
     def _grammar(self, json_schema: str) -> Any:
@@ -255,7 +239,7 @@ class TransformersBackend:
         import llguidance.hf
 
         if self._vocabulary is None:
-            size = self._model.get_output_embeddings().weight.shape[0]
+            size = self._model.model.get_output_embeddings().weight.shape[0]
             self._vocabulary = llguidance.hf.from_tokenizer(self._tokenizer, size, self._ends)
         return _grammar(self._vocabulary, json_schema).deep_copy()
 
@@ -267,17 +251,30 @@ class TransformersBackend:
             return f"this expert cannot keep to the JSON schema: {error}"
         return None
 
-    def _done(self, row: _Writing, written: list[int], ended: bool, reason: str, started: float) -> dict[str, Any]:
+    def _stopped(self, request: Request, written: list[int]) -> bool:
+        return bool(request.stop) and cut(self._text(written), request.stop) is not None
+
+    def _text(self, written: list[int]) -> str:
+        return str(self._tokenizer.decode(written, skip_special_tokens=True))
+
+    def _done(
+        self, row: _Writing, written: list[int], known: list[dict[int, float]], *, ended: bool, started: float
+    ) -> dict[str, Any]:
         request, prompt = row
-        return {
+        text = self._text(written)
+        before = cut(text, request.stop)
+        done = {
             "id": request.id,
-            "answer": self._tokenizer.decode(written, skip_special_tokens=True).strip(),
+            "answer": (text if before is None else before).strip(),
             "prompt_tokens": len(prompt),
             # The token that ends an answer was generated too.
             "completion_tokens": len(written) + ended,
             "latency_ms": (time.perf_counter() - started) * 1e3,
-            "finish_reason": reason,
+            "finish_reason": "stop" if ended or before is not None else "length",
         }
+        if request.top_logprobs is not None:
+            done["logprobs"] = json.dumps(token_objects(written, known, request.top_logprobs, self._tokenizer))
+        return answered(done)
 
     def _looks(self, request: Request, prompt: list[int]) -> list[_Look]:
         """Every place where the choices part, if there are any, as what the model is shown there."""
@@ -290,31 +287,11 @@ class TransformersBackend:
         ]
 
     @torch.inference_mode()
-    def _computed(self, beginning: list[int]) -> Any:
-        """The KV cache of a beginning; None for none."""
-        from transformers import DynamicCache
-
-        if not beginning:
-            return None
-        cache = DynamicCache(config=self._model.config)
-        tokens, _ = self._padded([beginning])
-        self._model(input_ids=tokens, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return cache
-
-    @torch.inference_mode()
-    def _choose(self, past: Any, looks: list[_Look]) -> Iterator[dict[str, Any]]:
-        """Look, where all begin with what `past` has computed; the completions of requests whose last fork this was."""
-        begun = 0 if past is None else past.get_seq_length()
-        cache = copy.deepcopy(past)
-        if cache is not None:
-            cache.batch_repeat_interleave(len(looks))
-        tokens, mask = self._padded([look.ids[begun:] for look in looks])
-        positions = begun + (mask.cumsum(-1) - 1).clamp(min=0)
-        mask = torch.cat([mask.new_ones(len(looks), begun), mask], dim=1)
-        out = self._model(
-            input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache, logits_to_keep=1
-        )
-        for look, logits in zip(looks, out.logits[:, -1].float(), strict=True):
+    def _choose(self, beginning: Beginning | None, looks: list[_Look]) -> Iterator[dict[str, Any]]:
+        """Look, where all begin with what was computed; the completions of requests whose last fork this was."""
+        begun = beginning.tokens if beginning else 0
+        out = Rows(self._model, [look.ids for look in looks], beginning).logits()  # [b, v]
+        for look, logits in zip(looks, out, strict=True):
             branches = look.fork.branches
             among = logits[torch.tensor(branches, device=logits.device)].log_softmax(-1).tolist()
             scores = look.choosing.tell(look.fork.prefix, dict(zip(branches, among, strict=True)))
@@ -325,20 +302,6 @@ class TransformersBackend:
                     "cached_tokens": min(begun, look.prompt_tokens),
                     "latency_ms": (time.perf_counter() - look.started) * 1e3,
                 }
-
-    def _padded(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and attention mask [b, t], padded on the left so that all rows end together."""
-        width = max(map(len, rows))
-        tokens = torch.zeros(len(rows), width, dtype=torch.long)
-        mask = torch.zeros_like(tokens)
-        for i, ids in enumerate(rows):
-            tokens[i, width - len(ids) :] = torch.tensor(ids)
-            mask[i, width - len(ids) :] = 1
-        return tokens.to(self._device), mask.to(self._device)
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
 def _alike(looks: list[_Look]) -> Iterator[tuple[int, list[_Look]]]:
@@ -400,13 +363,3 @@ def _keep_to(grammar: Any, logits: torch.Tensor) -> None:
     # Its own way of applying a mask to tensors is compiled when first used, which takes seconds.
     allowed = np.unpackbits(mask[0].view(np.uint8), bitorder="little")[: logits.shape[-1]].astype(bool)
     logits.masked_fill_(torch.from_numpy(~allowed).to(logits.device), -torch.inf)
-
-
-def _pick(logits: torch.Tensor, temperature: torch.Tensor) -> torch.Tensor:
-    """The next token of each row [b]: the likeliest at temperature 0, else a sample. Logits are [b, v]."""
-    greedy = logits.argmax(-1)
-    if not bool((temperature > 0).any()):
-        return greedy
-    scaled = logits / temperature.clamp(min=1e-6)[:, None]
-    sampled = torch.multinomial(scaled.softmax(-1), 1)[:, 0]
-    return torch.where(temperature > 0, sampled, greedy)

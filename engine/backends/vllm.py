@@ -8,26 +8,31 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
 import os
 import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
 import pyarrow as pa
+from pydantic import ValidationError
 
 from leeroo.engine import weights
 from leeroo.engine.backends.base import AMPLE
+from leeroo.engine.backends.chat import tokens_of
 from leeroo.engine.backends.choices import Choosing
 from leeroo.engine.backends.completions import (
     Request,
+    answered,
     choosing_of,
     chose,
     completed,
     failed,
     requests_of,
-    tokens_of,
     too_long,
 )
+from leeroo.engine.backends.options import VLLMOptions, complaint, engine_options
+from leeroo.engine.backends.sampling import token_objects
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 
@@ -65,12 +70,13 @@ class VLLMBackend:
         set_environment()
         from vllm import EngineArgs
 
+        options = engine_options(expert, VLLMOptions)
         known = {field.name for field in dataclasses.fields(EngineArgs)}
         for name in expert.engine:
             if name not in known:
                 raise PoolError(f"expert {expert.name!r}: vLLM has no engine option {name!r}")
-        folder = weights.locate(expert.model)
-        self._llm: Any = _start(expert, {**defaults(), **expert.engine, "model": str(folder)})
+        folder = weights.locate(expert.model, options.revision)
+        self._llm: Any = _loaded(expert, {**defaults(), **expert.engine, "model": str(folder)})
         self._engine: Any = self._llm.llm_engine
         self._tokenizer: Any = self._llm.get_tokenizer()
         config = self._engine.vllm_config
@@ -129,23 +135,35 @@ class VLLMBackend:
 
     def _add(self, requests: list[Request], flying: dict[str, _Asked]) -> list[dict[str, Any]]:
         """Give requests to the engine; returns the completions of those it cannot take."""
-        refused = []
-        for request, ids in zip(requests, tokens_of(requests, self._tokenizer), strict=True):
+        asked, refused = tokens_of(requests, self._tokenizer)
+        for request, ids in asked:
             choosing = choosing_of(request, self._tokenizer, self._end)
-            asked = _Asked(request, len(ids), time.perf_counter(), choosing)
             longest = len(ids) + max((len(fork.prefix) for fork in choosing.forks), default=0) if choosing else len(ids)
             if longest >= self._context:
                 refused.append(too_long(request, longest, self._context))
-                continue
-            try:
-                for prompt, params in self._prompts(asked, ids):
-                    self._number += 1
-                    name = str(self._number)
-                    self._engine.add_request(name, {"prompt_token_ids": prompt}, params)
-                    flying[name] = asked
-            except ValueError as error:
-                refused.append(failed(request, str(error).splitlines()[0]))
+            elif (
+                why := self._start(_Asked(request, len(ids), time.perf_counter(), choosing), ids, flying)
+            ) is not None:
+                refused.append(failed(request, why, bounced=True))
         return refused
+
+    def _start(self, asked: _Asked, ids: list[int], flying: dict[str, _Asked]) -> str | None:
+        """Give a request to the engine, all of it or nothing; returns why it does not take it."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        names: list[str] = []
+        try:
+            for prompt, params in self._prompts(asked, ids):
+                self._number += 1
+                self._engine.add_request(str(self._number), {"prompt_token_ids": prompt}, params)
+                names.append(str(self._number))
+        except EngineDeadError as error:
+            raise ExpertUnavailable(f"the vLLM engine broke: {_cause(error)}") from error
+        except Exception as error:  # noqa: BLE001 - whatever else it says, of arguments or a schema, is of this request
+            self._engine.abort_request(names)
+            return f"vLLM does not take this request: {_cause(error)}"
+        flying.update(dict.fromkeys(names, asked))
+        return None
 
     def _prompts(self, asked: _Asked, ids: list[int]) -> Iterator[tuple[list[int], Any]]:
         """What the engine is asked for one request: tokens and sampling parameters."""
@@ -165,7 +183,7 @@ class VLLMBackend:
             room = min(request.max_tokens, self._context - len(ids))
             if request.json_schema is not None:
                 final["structured_outputs"] = StructuredOutputsParams(json=request.json_schema)
-            yield ids, SamplingParams(temperature=request.temperature, max_tokens=room, **final)
+            yield ids, SamplingParams(temperature=request.temperature, max_tokens=room, **_sampling(request), **final)
 
     def _step(self, flying: dict[str, _Asked]) -> list[dict[str, Any]]:
         try:
@@ -177,16 +195,18 @@ class VLLMBackend:
             if output.finished:
                 # The engine may add to the name it was given.
                 name = output.request_id if output.request_id in flying else output.request_id.split("-")[0]
-                row = _completion(flying.pop(name), output)
+                row = _completion(flying.pop(name), output, self._tokenizer)
                 finished += [row] if row is not None else []
         return finished
 
 
-def _start(expert: Expert, options: dict[str, Any]) -> Any:
+def _loaded(expert: Expert, options: dict[str, Any]) -> Any:
     from vllm import LLM
 
     try:
         return LLM(**options)
+    except ValidationError as error:
+        raise PoolError(f"expert {expert.name!r}: {complaint(error, VLLMOptions)}") from error
     except (RuntimeError, ValueError, OSError, ImportError, AssertionError) as error:
         raise ExpertUnavailable(f"vLLM does not start {expert.model}: {_cause(error)}") from error
 
@@ -218,7 +238,20 @@ def defaults() -> dict[str, Any]:
     return {**common, "enable_sleep_mode": current_platform.is_cuda()}
 
 
-def _completion(asked: _Asked, output: Any) -> dict[str, Any] | None:
+def _sampling(request: Request) -> dict[str, Any]:
+    """What a request wants of sampling, by vLLM's names; what it leaves open is left out."""
+    wanted = {
+        "top_p": request.top_p,
+        "seed": request.seed,
+        "stop": [text for text in request.stop or () if text] or None,
+        "frequency_penalty": request.frequency_penalty,
+        "presence_penalty": request.presence_penalty,
+        "logprobs": request.top_logprobs,
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _completion(asked: _Asked, output: Any, tokenizer: Any) -> dict[str, Any] | None:
     """The completion of a finished request, None while other forks of its choices are in the engine."""
     request, made = asked.request, output.outputs[0]
     row: dict[str, Any] = {
@@ -228,12 +261,25 @@ def _completion(asked: _Asked, output: Any) -> dict[str, Any] | None:
         "cached_tokens": output.num_cached_tokens,
     }
     if asked.choosing is None:
-        reason = "length" if made.finish_reason == "length" else "stop"
-        tokens = len(made.token_ids)
-        return {**row, "answer": made.text.strip(), "completion_tokens": tokens, "finish_reason": reason}
+        row |= {
+            "answer": made.text.strip(),
+            "completion_tokens": len(made.token_ids),
+            "finish_reason": "length" if made.finish_reason == "length" else "stop",
+        }
+        if request.top_logprobs is not None:
+            row["logprobs"] = json.dumps(_token_objects(made, request.top_logprobs, tokenizer))
+        return answered(row)
     prefix = tuple(output.prompt_token_ids[asked.prompt_tokens :])
     scores = asked.choosing.tell(prefix, {token: float(known.logprob) for token, known in made.logprobs[0].items()})
     return None if scores is None else {**row, **chose(request, asked.choosing, scores)}
+
+
+def _token_objects(made: Any, most: int, tokenizer: Any) -> list[dict[str, Any]]:
+    """OpenAI's token objects of an answer, without the token that ended it."""
+    ended = made.finish_reason == "stop" and made.stop_reason is None  # a stop text is part of what was written
+    tokens = list(made.token_ids)[: -1 if ended else None]
+    known = [{token: float(each.logprob) for token, each in step.items()} for step in made.logprobs]
+    return token_objects(tokens, known[: len(tokens)], most, tokenizer)
 
 
 def _cause(error: BaseException) -> str:

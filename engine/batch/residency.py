@@ -179,12 +179,12 @@ class Engines:
         measured = self._measured(engine_key(expert)).memory_bytes
         if measured is not None:
             return measured
-        return expert.memory_gib * _GIB if expert.memory_gib else (weights.size(expert.model) or 0) + _BESIDE
+        return expert.memory_gib * _GIB if expert.memory_gib else _weights(expert) + _BESIDE
 
     def _put_away(self, key: str) -> None:
         """Put an engine to sleep, if it can and that is worth it, else close it."""
         held = self._held[key]
-        host = psutil.virtual_memory().available > (weights.size(held.expert.model) or 0) + _BESIDE
+        host = psutil.virtual_memory().available > _weights(held.expert) + _BESIDE
         if host and not device.on_host() and key not in self._sleepless and isinstance(held.backend, Resident):
             held.asleep = held.backend.sleep()
         if not held.asleep:
@@ -204,3 +204,8 @@ class Engines:
 def visits(waves: list[Wave], experts: Sequence[Expert], engines: Engines, *, in_turn: bool) -> list[Wave]:
     """The order in which engines are visited: loaded ones first, unless the waves are to come in turn."""
     return waves if in_turn else sorted(waves, key=lambda wave: not engines.loaded(experts[wave.experts[0]]))
+
+
+def _weights(expert: Expert) -> int:
+    """The bytes of its model's weights, 0 where they are not known."""
+    return weights.size(expert.model, expert.engine.get("revision")) or 0

@@ -12,6 +12,8 @@ import numpy as np
 
 from leeroo.engine.orchestrator.heads import Float32s
 
+# How many numbers of a text it tells.
+SURFACE = 30
 # The end of a text of megabytes tells no more of it.
 _MAX_CHARACTERS = 20_000
 
@@ -33,7 +35,7 @@ def surface(texts: Sequence[str]) -> Float32s:
 
     Multiple choice is told by lines that begin with a capital letter and a full stop, colon or bracket.
     """
-    numbers = np.array([_surface(text[:_MAX_CHARACTERS]) for text in texts], np.float64).reshape(-1, 30)
+    numbers = np.array([_surface(text[:_MAX_CHARACTERS]) for text in texts], np.float64).reshape(-1, SURFACE)
     numbers[:, _SIZES] = np.log1p(numbers[:, _SIZES])
     return numbers.astype(np.float32)
 

@@ -117,7 +117,7 @@ def test_a_raw_prompt_is_text_to_go_on_with(backend: Any, requests: Requests) ->
     prompt = "Q: What is the capital of France?\nA:"
     cities = ["Rome", "Paris", "Oslo"]
     row = _rows(backend, requests(prompt, choices=cities, raw=True))[0]
-    tokenizer, model = backend._tokenizer, backend._model
+    tokenizer, model = backend._tokenizer, backend._model.model
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
     first = [tokenizer(f" {choice}")["input_ids"][0] for choice in cities]
     expected = model(ids).logits[0, -1].detach().float()[first].log_softmax(-1).tolist()

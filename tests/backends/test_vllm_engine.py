@@ -116,6 +116,64 @@ def test_a_prompt_over_the_context_bounces_alone(backend: Any, requests: Request
     assert rows[1]["answer"]
 
 
+def test_what_a_row_wants_of_sampling_is_done(backend: Any, smollm2: Expert, requests: Requests) -> None:
+    """A seed gives the same again, a stop text ends an answer, a beginning is gone on with, as with transformers."""
+    base = requests("What is the capital of France?").to_pylist()[0]
+    begun = json.dumps([{"role": "assistant", "content": "The capital of France is the city of"}])
+    wants: list[dict[str, Any]] = [
+        {"temperature": 1.5, "seed": 7},
+        {"temperature": 1.5, "seed": 7},
+        {"stop": ["Paris", ""]},
+        {"after": begun},
+        {"top_logprobs": 2},
+        {"temperature": 1.5, "top_p": 1e-6},
+        {"frequency_penalty": 2.0, "presence_penalty": 1.0},
+        {},
+    ]
+    batch = pa.RecordBatch.from_pylist([{**base, "id": i, **want} for i, want in enumerate(wants)], requests("").schema)
+    rows = _rows(backend, batch)
+    other = open_backend(smollm2.model_copy(update={"backend": "transformers"}))
+    theirs = _rows(other, batch)
+    other.close()
+    assert rows[0]["answer"] == rows[1]["answer"]
+    assert rows[5]["answer"] == rows[7]["answer"]
+    for i in (2, 3, 4, 6, 7):
+        assert (rows[i]["answer"], rows[i]["error"]) == (theirs[i]["answer"], theirs[i]["error"]), wants[i]
+    ours, others = (json.loads(table[4]["logprobs"]) for table in (rows, theirs))
+    for one, another in zip(ours, others, strict=True):
+        assert one["token"] == another["token"]
+        assert one["logprob"] == pytest.approx(another["logprob"], abs=0.02)
+        assert [each["token"] for each in one["top_logprobs"]] == [each["token"] for each in another["top_logprobs"]]
+
+
+@pytest.mark.parametrize(
+    "want",
+    [
+        {"top_p": 7.0},
+        {"frequency_penalty": 99.0},
+        {"top_logprobs": 5000},
+        {"temperature": -1.0},
+        {"json_schema": "{"},
+        {"json_schema": '{"type": "wrong"}'},
+        {"json_schema": '{"$ref": "#/nowhere"}'},
+        {"json_schema": '{"type": "string", "pattern": "(?<=a)b("}'},
+        {"prompt": "", "raw": True},
+        {"turns": "[7]"},
+        {"reasoning_effort": "low"},
+        {"turns": '[{"role": "user", "content": "cut \\ud83d"}]'},
+    ],
+)
+def test_a_request_that_cannot_be_done_fails_alone(backend: Any, requests: Requests, want: dict[str, Any]) -> None:
+    """Whatever it asks for, its neighbours are answered and the engine goes on."""
+    base = requests("What is the capital of France?").to_pylist()[0]
+    asked = [{**base, "id": i, **(want if i == 1 else {})} for i in range(3)]
+    rows = _rows(backend, pa.RecordBatch.from_pylist(asked, requests("").schema))
+    assert "Paris" in rows[0]["answer"]
+    assert rows[0]["answer"] == rows[2]["answer"]
+    assert "ud83d" in str(want) or rows[1]["error"]
+    assert "\n" not in (rows[1]["error"] or "")
+
+
 def test_stopping_early_leaves_the_engine_usable(backend: Any, requests: Requests) -> None:
     """A caller that goes away in the middle takes its requests along; the next one is served."""
     stream = backend.generate(iter([requests(*(f"Story number {i}" for i in range(40)), max_tokens=30)]))
@@ -129,3 +187,11 @@ def test_unknown_options_are_refused_by_name(smollm2: Expert) -> None:
     wrong = smollm2.model_copy(update={"backend": "vllm", "engine": {"max_model_length": 5}})
     with pytest.raises(PoolError, match="no engine option 'max_model_length'"):
         open_backend(wrong)
+
+
+def test_values_of_options_are_checked(smollm2: Expert) -> None:
+    """One line names the option and what is wrong with its value, before a minute has gone."""
+    for option, value in {"max_model_len": "long", "gpu_memory_utilization": 7.0, "max_num_seqs": 0}.items():
+        wrong = smollm2.model_copy(update={"backend": "vllm", "engine": {option: value}})
+        with pytest.raises(PoolError, match=f"engine option {option} = {value!r}"):
+            unavailable(wrong)

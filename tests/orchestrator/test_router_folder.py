@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from contextlib import suppress
@@ -10,8 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from leeroo.cli import app
 from leeroo.engine.errors import OutputError, RouterError
+from leeroo.engine.orchestrator.folder import fingerprint
 from leeroo.engine.orchestrator.predict import Router
 
 QUESTIONS = ["What is 4 plus 9?", "Name a poet from Peru."]
@@ -157,3 +161,45 @@ def test_another_encoder_under_the_same_name_is_noticed(router: Router) -> None:
     turned = replace(router, probe=router.probe[::-1].copy())
     with pytest.raises(RouterError, match="is not the one this router was trained with"):
         turned.predict(QUESTIONS)
+
+
+def forge(folder: Path, numbers: dict[str, np.ndarray], **names: object) -> None:
+    """Write other numbers and names into a router folder, with right hashes."""
+    card = json.loads((folder / "router.json").read_text()) | names
+    np.savez(folder / "numbers.npz", **numbers)  # type: ignore[arg-type]
+    hashed = hashlib.sha256((folder / "numbers.npz").read_bytes()).hexdigest()
+    named = {name: card[name] for name in ("encoders", "experts", "subjects", "categories", "adapter")}
+    (folder / "router.json").write_text(
+        json.dumps({**card, "numbers_sha256": hashed, "fingerprint": fingerprint(named, numbers)})
+    )
+
+
+def test_every_number_has_its_shape_and_kind(saved: Path) -> None:
+    """Whoever computes the hashes: an array that does not fit the others is refused by its name."""
+    with np.load(saved / "numbers.npz") as stored:
+        numbers = {name: stored[name] for name in stored.files}
+    for name, array in numbers.items():
+        for other in (array[..., :-1], array[None], array.astype(str)):
+            if other.shape == array.shape and other.dtype == array.dtype:
+                continue  # an axis of length 0
+            forge(saved, {**numbers, name: other})
+            assert "does not fit" in refusal(saved) or "do not fit" in refusal(saved), name
+    forge(saved, {**numbers, "score_bias": numbers["score_bias"] * np.nan})
+    assert "score_bias in numbers.npz has values that are no numbers" in refusal(saved)
+    card = (saved / "router.json").read_text()
+    for names in ({"experts": ["a", "b"]}, {"experts": ["a", "a", "b"]}, {"subjects": ["x", "y"]}, {"encoders": []}):
+        forge(saved, numbers, **names)
+        assert "is damaged" in refusal(saved)
+        (saved / "router.json").write_text(card)
+    forge(saved, numbers)
+    assert Router.load(saved).predict(QUESTIONS).scores.shape == (2, 3)
+
+
+def test_training_is_refused_before_it_starts_where_its_folder_is_taken(topics_folder: Path, tmp_path: Path) -> None:
+    """A folder with something else in it is left alone, and nobody waits for what cannot be written."""
+    (tmp_path / "precious.txt").write_text("mine")
+    result = CliRunner().invoke(app, ["train", "--data", str(topics_folder), "--out", str(tmp_path)])
+    assert result.exit_code != 0
+    assert "is not a router" in f"{result.output}{result.exception}"
+    assert "reading" not in result.output
+    assert (tmp_path / "precious.txt").read_text() == "mine"
