@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,7 +24,12 @@ def test_what_a_record_cannot_give_fails_the_row(tmp_path: Path, requests: Reque
     pq.write_table(pa.table(outcomes), tmp_path / "outcomes.parquet")
     expert = Expert(name="e", model=str(tmp_path), backend="replay", usd_per_m_input=1, usd_per_m_output=1)
     base = requests("Who?")
-    wants = [{"seed": 7, "top_p": 0.5, "frequency_penalty": 1.0}, {"stop": ["x"]}, {"top_logprobs": 0}, {"stop": []}]
+    wants: list[dict[str, Any]] = [
+        {"seed": 7, "top_p": 0.5, "frequency_penalty": 1.0},
+        {"stop": ["x"]},
+        {"top_logprobs": 0},
+        {"stop": []},
+    ]
     asked = [{**base.to_pylist()[0], "id": i, **want} for i, want in enumerate(wants)]
     batch = pa.RecordBatch.from_pylist(asked, schema=base.schema)
     rows = [row for each in load_backend(expert).generate(iter([batch])) for row in each.to_pylist()]

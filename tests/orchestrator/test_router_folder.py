@@ -187,8 +187,8 @@ def test_every_number_has_its_shape_and_kind(saved: Path) -> None:
     forge(saved, {**numbers, "score_bias": numbers["score_bias"] * np.nan})
     assert "score_bias in numbers.npz has values that are no numbers" in refusal(saved)
     card = (saved / "router.json").read_text()
-    for names in ({"experts": ["a", "b"]}, {"experts": ["a", "a", "b"]}, {"subjects": ["x", "y"]}, {"encoders": []}):
-        forge(saved, numbers, **names)
+    for name, value in (("experts", ["a"]), ("experts", ["a", "a", "b"]), ("subjects", ["x", "y"]), ("encoders", [])):
+        forge(saved, numbers, **{name: value})
         assert "is damaged" in refusal(saved)
         (saved / "router.json").write_text(card)
     forge(saved, numbers)
