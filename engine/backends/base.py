@@ -26,8 +26,16 @@ from leeroo.engine.pool import Expert, Pool
 # The room of a backend that is better off with many requests to order than with few, and bills nobody.
 AMPLE = 1024
 
-# Engine options that change what is answered; the others only change how fast.
-_MATTERS = ("dtype", "quantization", "revision", "tokenizer", "chat_template", "hf_overrides", "provider")
+# Engine options that change how fast answers come. Any other is taken to change what they say.
+_ONLY_SPEED = frozenset(
+    {
+        *("concurrency", "max_retries", "timeout", "tokens_per_second", "batch_size", "attn_implementation"),
+        *("gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"),
+        *("pipeline_parallel_size", "enable_prefix_caching", "enable_chunked_prefill", "enable_sleep_mode"),
+        *("enforce_eager", "swap_space", "cpu_offload_gb", "block_size", "disable_log_stats"),
+    }
+)
+_OPENAI = "https://api.openai.com/v1"
 
 
 class Backend(Protocol):
@@ -187,26 +195,50 @@ def facts(expert: Expert, pool: Pool) -> dict[str, Any]:
 
 
 def engine_key(expert: Expert) -> str:
-    """Experts with the same key are asked through one loaded backend."""
+    """Return a name for the backend of an expert; experts with the same name share it.
+
+    It is a hash, because it is kept on disk: addresses and engine options may hold secrets.
+    """
     kind = resolve(expert)
     # Recorded outcomes are those of one expert: the name is part of what is loaded.
     name = expert.name if kind == "replay" else None
-    return json.dumps([kind, expert.model, expert.base_url, expert.api_key_env, name, expert.engine], sort_keys=True)
+    return _hash([kind, expert.model, base_url(expert), expert.api_key_env, name, expert.engine])
 
 
 def fingerprint(expert: Expert) -> str:
-    """Sha256 (hex) of all that makes an expert's answers what they are, but for the limits of each request."""
+    """Return a hash of everything that makes an expert's answers what they are, but the limits of each request."""
     kind = resolve(expert)
-    made = {
-        "backend": kind,
-        "model": _identity(expert.model),
-        "expert": expert.name if kind == "replay" else None,
-        "base_url": expert.base_url,
-        "system": expert.system,
-        "template": expert.template,
-        "engine": {name: expert.engine[name] for name in _MATTERS if name in expert.engine},
-    }
-    return hashlib.sha256(json.dumps(made, sort_keys=True, default=str).encode()).hexdigest()
+    return _hash(
+        {
+            "backend": kind,
+            "model": _identity(expert.model),
+            "expert": expert.name if kind == "replay" else None,
+            "base_url": _without_password(base_url(expert)),
+            "system": expert.system,
+            "template": expert.template,
+            "engine": {name: value for name, value in expert.engine.items() if name not in _ONLY_SPEED},
+        }
+    )
+
+
+def base_url(expert: Expert) -> str | None:
+    """Return the address at which an expert is asked, None where it needs none or its provider has its own."""
+    if expert.base_url or resolve(expert) != "openai" or "provider" in expert.engine:
+        return expert.base_url
+    return os.environ.get("OPENAI_BASE_URL") or _OPENAI  # as the openai client does
+
+
+def _without_password(url: str | None) -> str | None:
+    """The same server has the same answers, whoever asks it."""
+    if url is None:
+        return None
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl().rstrip("/")
+
+
+def _hash(parts: object) -> str:
+    """SHA-256, in hex, of JSON."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _identity(model: str) -> object:

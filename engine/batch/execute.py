@@ -30,7 +30,7 @@ _GRACE_S = 1.0
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
 _PENDING = f"""
-SELECT expert, expected, predicted_score, asked, question_hash, key, {", ".join(REQUESTS.names)}
+SELECT expert, expected, predicted_score, asked, question_hash, private, key, {", ".join(REQUESTS.names)}
 FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)
 WHERE wave = {{wave}} ORDER BY system, turns, prompt, id
 """
@@ -76,11 +76,14 @@ def look_up(job: Job, *, twins: bool = False) -> None:
     cursor = job.scratch.cursor()
     which = "SEMI" if twins else "ANTI"
     wanted = job.scratch.cursor().sql(
-        f"SELECT id, key, expert, predicted_score FROM plan {which} JOIN twins USING (id) ANTI JOIN settled USING (id)"
+        "SELECT id, key, expert, predicted_score, private"
+        f" FROM plan {which} JOIN twins USING (id) ANTI JOIN settled USING (id)"
     )
     for batch in wanted.to_arrow_reader(_LOOK_UP_ROWS):
         found = job.store.look_up(batch.column("key").unique())
         if found.num_rows:
+            private = batch.filter(batch.column("private")).column("key")
+            job.store.mark_private(private.filter(pc.is_in(private, value_set=found.column("key").combine_chunks())))
             cursor.register("found", found)
             cursor.register("wanted", pa.Table.from_batches([batch]))
             job.settle(cursor.sql(_SETTLE_FOUND).to_arrow_table().cast(SETTLED), stored=True)
@@ -89,10 +92,10 @@ def look_up(job: Job, *, twins: bool = False) -> None:
     job.ledger.plan(float(cursor.execute(left).fetchall()[0][0]))
 
 
-Sent = tuple[bytes, str, bytes, int, float | None]  # the columns `_SENT` of the plan
+Sent = tuple[bytes, str, bytes, bool, int, float | None]  # the columns `_SENT` of the plan
 
 
-_SENT = ("key", "asked", "question_hash", "expert", "predicted_score")
+_SENT = ("key", "asked", "question_hash", "private", "expert", "predicted_score")
 
 
 @dataclass
@@ -250,7 +253,7 @@ def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
 def _store(job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, ok: np.ndarray) -> None:
     if not ok.any():
         return
-    keys, asked, hashes, experts, predicted = zip(*sent, strict=True)
+    keys, asked, hashes, private, experts, predicted = zip(*sent, strict=True)
     own = {
         "key": pa.array(keys, pa.binary()),
         "run": pa.array([job.run.run] * len(sent)),
@@ -260,6 +263,7 @@ def _store(job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray,
         "list_cost_usd": pa.array(costs),
         "question_hash": pa.array(hashes, pa.binary()),
         "predicted_score": pa.array(predicted, pa.float64()),
+        "private": pa.array(private, pa.bool_()),
     }
     columns = [own[f.name] if f.name in own else batch.column(f.name) for f in KEPT]
     job.store.append(pa.Table.from_arrays(columns, schema=KEPT).filter(pa.array(ok)))

@@ -30,7 +30,7 @@ SELECT *, unhex(sha256(to_json(struct_pack(fingerprint, plain, system, turns, af
                   sampled := CASE WHEN temperature > 0 THEN concat(run, '-', id) END,
                   {", ".join(_SAMPLING)}, choices, json_schema, raw))::VARCHAR)) AS key
 FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run,
-             hex(q.key) AS asked, q.question, unhex(md5(q.question)) AS question_hash, q.rows, q.raw,
+             hex(q.key) AS asked, q.question, unhex(md5(q.question)) AS question_hash, q.private, q.rows, q.raw,
              coalesce(q.prompt, q.question) AS own,
              CASE WHEN q.raw THEN own ELSE concat(e.before, own, e.after) END AS plain,
              CASE WHEN q.laid_out IS NULL THEN plain ELSE concat(e.before, q.laid_out, e.after) END AS prompt,

@@ -31,7 +31,7 @@ class Scratch:
             # Locked before it is there: at no moment does it look like a folder that nobody needs.
             parent.mkdir(parents=True, exist_ok=True)
             self._lock = locks.take(self.folder.with_suffix(".lock"))
-            self.folder.mkdir()
+            self.folder.mkdir(mode=0o700)
         except OSError as error:
             raise OutputError(f"cannot make a working folder in {parent}: {error.strerror or error}") from error
         self.con = duckdb.connect(str(self.folder / "rows.duckdb"))

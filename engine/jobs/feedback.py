@@ -225,7 +225,8 @@ def _tables(rows: list[dict[str, Any]], pool: Pool | None) -> dict[str, pa.Table
     queries: dict[str, dict[str, Any]] = {}
     outcomes = []
     for row in rows:
-        name = question_hash(row["question"]).hex()
+        # What several owners say of a question are several queries, of which learning takes the mean.
+        name = question_hash("\0".join(filter(None, (row["owner"], row["question"])))).hex()
         shared = {"query_id": name, "dataset": "feedback", "split": "train", "answer": row["gold"]}
         queries[name] = {**shared, "question": row["question"], "prompt": row["question"]}
         outcomes.append({**row, "query_id": name, "response": row["answer"]})

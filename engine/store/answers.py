@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -14,12 +15,13 @@ CREATE TABLE IF NOT EXISTS answers (
     key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL,
     finish_reason TEXT, recorded_score REAL, choice_logprobs TEXT, created REAL, question_hash BLOB,
-    predicted_score REAL);
+    predicted_score REAL, private INTEGER);
 CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
+CREATE INDEX IF NOT EXISTS answers_by_fingerprint ON answers (fingerprint);
 """
 
 # Columns that stores of older versions lack.
-ADDED = {"choice_logprobs": "TEXT", "question_hash": "BLOB", "predicted_score": "REAL"}
+ADDED = {"choice_logprobs": "TEXT", "question_hash": "BLOB", "predicted_score": "REAL", "private": "INTEGER"}
 
 STORED = pa.schema(
     [
@@ -48,7 +50,25 @@ GROUP BY day, expert ORDER BY day, expert
 """
 
 # What is kept of an answer: also what feedback on it is found by, and is compared with.
-KEPT = pa.schema([*STORED, pa.field("question_hash", pa.binary()), pa.field("predicted_score", pa.float64())])
+KEPT = pa.schema(
+    [
+        *STORED,
+        pa.field("question_hash", pa.binary()),
+        pa.field("predicted_score", pa.float64()),
+        pa.field("private", pa.bool_()),  # the question came from a row that must not leave local experts
+    ]
+)
+
+# The length of an expert's answers is that of its latest ones.
+_ANSWERS_COUNTED = 1000
+
+
+class Lengths(NamedTuple):
+    """The mean tokens of the latest answers of one expert, and of their prompts."""
+
+    answers: int
+    prompt_tokens: float
+    completion_tokens: float
 
 
 def look_up(db: sqlite3.Connection, keys: pa.Array) -> pa.Table:
@@ -82,6 +102,27 @@ def append(db: sqlite3.Connection, answers: pa.Table) -> None:
         zip(*columns.values(), strict=True),
     )
     db.executemany("DELETE FROM claims WHERE key = ?", zip(columns["key"], strict=True))
+
+
+def mark_private(db: sqlite3.Connection, keys: pa.Array) -> None:
+    """Note that a private row has asked the question of these stored answers too."""
+    db.executemany(
+        "UPDATE answers SET private = 1 WHERE key = ? AND private IS NOT 1", zip(keys.to_pylist(), strict=True)
+    )
+
+
+def lengths(db: sqlite3.Connection, fingerprints: Iterable[str]) -> dict[str, Lengths]:
+    """Return how long prompts and answers of experts were, by fingerprint; those without answers are left out.
+
+    Answers that name one of some choices do not count: they are as long as the choices.
+    """
+    query = (
+        "SELECT count(*), avg(prompt_tokens), avg(completion_tokens) FROM (SELECT * FROM answers WHERE fingerprint = ?"
+        f" AND choice_logprobs IS NULL ORDER BY rowid DESC LIMIT {_ANSWERS_COUNTED})"
+        " WHERE prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL"
+    )
+    found = {each: Lengths(*db.execute(query, (each,)).fetchone()) for each in fingerprints}
+    return {each: known for each, known in found.items() if known.answers}
 
 
 def spend(db: sqlite3.Connection) -> sqlite3.Cursor:

@@ -1,8 +1,8 @@
 """Feedback: what users say of answers, kept beside them in the answer store.
 
-One row for a question and an expert, with a score or with what would have been right (gold); given again, it is
-replaced. Gold given for a question alone is of every expert that has answered it, or will. What a gold comes to is not
-kept but told anew each time, so this knows nothing of how answers are compared.
+One row for an owner, a question and an expert, with a score or with what would have been right (gold); given again by
+the same owner, it is replaced. Gold given for a question alone holds for every expert that has answered it, or will.
+How an answer scores against a gold is computed at each reading, so this module knows nothing of how they are compared.
 """
 
 from __future__ import annotations
@@ -15,9 +15,18 @@ from typing import NamedTuple
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS feedback (
-    question_hash BLOB NOT NULL, expert TEXT NOT NULL, question TEXT NOT NULL, answer TEXT, score REAL, gold TEXT,
-    predicted_score REAL, at REAL NOT NULL, PRIMARY KEY (question_hash, expert));
+    owner TEXT NOT NULL, question_hash BLOB NOT NULL, expert TEXT NOT NULL, question TEXT NOT NULL, answer TEXT,
+    score REAL, gold TEXT, predicted_score REAL, at REAL NOT NULL, private INTEGER NOT NULL,
+    PRIMARY KEY (owner, question_hash, expert));
 """
+
+# Until version 7 all feedback had one owner; whether it is private is known from the answers.
+MOVED = (
+    "ALTER TABLE feedback RENAME TO feedback_without_owner",
+    TABLES,
+    "INSERT INTO feedback SELECT '', *, 0 FROM feedback_without_owner",
+    "DROP TABLE feedback_without_owner",
+)
 
 # Only stores that get feedback look answers up by question, and pay for that when answers are appended.
 _INDEX = "CREATE INDEX IF NOT EXISTS answers_by_question ON answers (question_hash)"
@@ -31,24 +40,33 @@ FROM (SELECT *, row_number() OVER (PARTITION BY question_hash, expert ORDER BY c
 WHERE back = 1
 """
 
-# A gold counts where the user did not say a score; of several for a question, the one given last.
+# A gold counts where its owner gave no score; of several for a question, the one given last. A question is private once
+# it was: in the feedback, or in any row that was answered. Answers of older versions did not keep that, and count as
+# private.
 _READ = f"""
-WITH latest AS MATERIALIZED ({_LATEST.format(asked="(SELECT DISTINCT question_hash FROM feedback)")}),
+WITH given AS MATERIALIZED (SELECT rowid, * FROM feedback WHERE :owner IS NULL OR owner = :owner),
+latest AS MATERIALIZED ({_LATEST.format(asked="(SELECT DISTINCT question_hash FROM given)")}),
+marked AS MATERIALIZED (
+    SELECT question_hash, max(coalesce(a.private, 1)) AS private
+    FROM (SELECT DISTINCT question_hash FROM given) CROSS JOIN answers a USING (question_hash) GROUP BY question_hash),
 golds AS (
-    SELECT question_hash, question, gold, at
-    FROM (SELECT *, row_number() OVER (PARTITION BY question_hash ORDER BY at DESC, rowid DESC) AS back
-          FROM feedback WHERE gold IS NOT NULL)
+    SELECT owner, question_hash, question, gold, at, private
+    FROM (SELECT *, row_number() OVER (PARTITION BY owner, question_hash ORDER BY at DESC, rowid DESC) AS back
+          FROM given WHERE gold IS NOT NULL)
     WHERE back = 1)
-SELECT f.question, f.expert, f.answer, f.score, g.gold, f.predicted_score, l.prompt_tokens, l.completion_tokens,
-       l.list_cost_usd AS cost_usd, l.latency_ms, coalesce(l.created, f.at) AS answered, f.at
-FROM feedback f LEFT JOIN golds g USING (question_hash) LEFT JOIN latest l USING (question_hash, expert)
+SELECT f.owner, f.question, f.expert, f.answer, f.score, g.gold, f.predicted_score, l.prompt_tokens,
+       l.completion_tokens, l.list_cost_usd AS cost_usd, l.latency_ms, coalesce(l.created, f.at) AS answered, f.at,
+       max(f.private, coalesce(m.private, 0)) AS private
+FROM given f LEFT JOIN golds g USING (owner, question_hash) LEFT JOIN latest l USING (question_hash, expert)
+     LEFT JOIN marked m USING (question_hash)
 WHERE f.expert != ''
 UNION ALL
-SELECT g.question, l.expert, l.answer, NULL, g.gold, l.predicted_score, l.prompt_tokens, l.completion_tokens,
-       l.list_cost_usd, l.latency_ms, l.created, g.at
-FROM golds g JOIN latest l USING (question_hash)
-WHERE NOT EXISTS (SELECT 1 FROM feedback f WHERE f.question_hash = g.question_hash AND f.expert = l.expert)
-ORDER BY answered, 1, 2
+SELECT g.owner, g.question, l.expert, l.answer, NULL, g.gold, l.predicted_score, l.prompt_tokens, l.completion_tokens,
+       l.list_cost_usd, l.latency_ms, l.created, g.at, max(g.private, m.private)
+FROM golds g JOIN latest l USING (question_hash) JOIN marked m USING (question_hash)
+WHERE NOT EXISTS (
+    SELECT 1 FROM given f WHERE (f.owner, f.question_hash, f.expert) = (g.owner, g.question_hash, l.expert))
+ORDER BY answered, 2, 3, 1
 """
 
 
@@ -62,6 +80,8 @@ class Feedback(NamedTuple):
         score: In [0, 1].
         gold: What would have been right; of one that has a score, it is of use for the other experts.
         predicted_score: What the router had expected.
+        owner: Who gave it: a key of a server; '' for whoever uses the store directly.
+        private: The question must not be shown to remote experts; one that was answered as private is so anyway.
     """
 
     question: str
@@ -70,6 +90,11 @@ class Feedback(NamedTuple):
     score: float | None = None
     gold: str | None = None
     predicted_score: float | None = None
+    owner: str = ""
+    private: bool = False
+
+
+_COLUMNS = (*Feedback._fields, "question_hash", "at")
 
 
 def question_hash(question: str) -> bytes:
@@ -78,12 +103,13 @@ def question_hash(question: str) -> bytes:
 
 
 def keep(db: sqlite3.Connection, rows: Iterable[Feedback]) -> None:
-    """Keep rows; one on the same question and expert is replaced."""
+    """Keep rows; one of the same owner on the same question and expert is replaced."""
     now = time.time()
+    places = ", ".join(f":{name}" for name in _COLUMNS)
     db.executemany(
-        "INSERT OR REPLACE INTO feedback VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        f"INSERT OR REPLACE INTO feedback ({', '.join(_COLUMNS)}) VALUES ({places})",
         (
-            (question_hash(r.question), r.expert or "", r.question, r.answer, r.score, r.gold, r.predicted_score, now)
+            {**r._asdict(), "expert": r.expert or "", "question_hash": question_hash(r.question), "at": now}
             for r in rows
         ),
     )
@@ -98,7 +124,7 @@ def latest_answers(db: sqlite3.Connection, questions: Iterable[str]) -> sqlite3.
     return db.execute(_LATEST.format(asked="asked"))
 
 
-def read(db: sqlite3.Connection) -> sqlite3.Cursor:
-    """All feedback, golds spread over the experts that have answered, in the order in which they did."""
+def read(db: sqlite3.Connection, owner: str | None = None) -> sqlite3.Cursor:
+    """All feedback of an owner, or of all, golds spread over the experts that answered, in the order of the answers."""
     db.execute(_INDEX)
-    return db.execute(_READ)
+    return db.execute(_READ, {"owner": owner})

@@ -19,6 +19,7 @@ from leeroo.engine import locks
 from leeroo.engine.errors import OutputError, UsageError
 from leeroo.engine.sqlite import keep_private, open_sqlite
 from leeroo.engine.store import answers, charges, claims, feedback, runs, timings
+from leeroo.engine.store.answers import Lengths
 from leeroo.engine.store.charges import Charge, Charged
 from leeroo.engine.store.runs import Run
 from leeroo.engine.store.timings import Measured, WaveTime
@@ -123,8 +124,19 @@ class Store:
         with self._write() as db:
             answers.append(db, rows)
 
+    def mark_private(self, keys: pa.Array) -> None:
+        """Note that a private row has asked the question of these stored answers too."""
+        if len(keys):
+            with self._write() as db:
+                answers.mark_private(db, keys)
+
+    def lengths(self, fingerprints: Iterable[str]) -> dict[str, Lengths]:
+        """Return the mean tokens of prompts and answers of experts, by fingerprint; unknown ones are left out."""
+        with self._wall():
+            return answers.lengths(self._db, fingerprints)
+
     def give(self, rows: Iterable[feedback.Feedback]) -> None:
-        """Keep feedback, all of it or none; one on the same question and expert is replaced."""
+        """Keep feedback, all of it or none; one of the same owner on the same question and expert is replaced."""
         with self._write() as db:
             feedback.keep(db, rows)
 
@@ -133,13 +145,15 @@ class Store:
         with self._wall(), self._db:
             return _dicts(feedback.latest_answers(self._db, questions))
 
-    def feedback(self) -> list[dict[str, Any]]:
-        """All feedback, golds spread over the experts that have answered, in the order in which they did.
+    def feedback(self, owner: str | None = None) -> list[dict[str, Any]]:
+        """All feedback of an owner or of all, in the order of the answers; golds spread over the experts that answered.
 
         `score` is None where `gold` decides; `answered` and `at`, when it was given, are seconds of the epoch.
+        The question of a row that is `private` must not be shown to remote experts.
         """
         with self._wall():
-            return _dicts(feedback.read(self._db))
+            rows = _dicts(feedback.read(self._db, owner))
+        return [{**row, "private": bool(row["private"])} for row in rows]
 
     def measured(self, wave: WaveTime) -> None:
         """Remember what an engine did in a wave, and how long it took."""
@@ -202,11 +216,15 @@ class Store:
 
 def _upgrade(db: sqlite3.Connection, version: int) -> None:
     """Make the tables of this version, and the columns that an older one lacks."""
+    there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if version < 7 and "feedback" in there:
+        for statement in feedback.MOVED:
+            db.execute(statement)
     for statement in "".join(_TABLES).split(";"):
         db.execute(statement)
     for table, columns in _ADDED.items():
-        there = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
-        for column in columns.keys() - there:
+        present = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
+        for column in columns.keys() - present:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {columns[column]}")
     if version < 7:
         # Engines were named in plain text, which may hold secrets, and nobody asks for those names any more.

@@ -1,0 +1,70 @@
+"""What tells answers apart: everything that changes them, and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from leeroo.engine.backends.base import engine_key, fingerprint
+from leeroo.engine.pool import Expert
+
+
+def _expert(**more: Any) -> Expert:
+    fields = {"name": "far", "model": "m", "backend": "openai", "usd_per_m_input": 1, "usd_per_m_output": 1, **more}
+    return Expert.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"engine": {"extra_body": {"enable_thinking": True}}},
+        {"engine": {"extra_body": {"enable_thinking": False}}},
+        {"engine": {"provider": "anthropic"}},
+        {"engine": {"revision": "main"}},
+        {"engine": {"an_option_of_tomorrow": 1}},
+        {"base_url": "http://localhost:1234/v1"},
+        {"system": "Be brief."},
+        {"template": "Q: {question}"},
+        {"model": "n"},
+    ],
+)
+def test_what_changes_answers_is_in_the_fingerprint(more: dict[str, Any]) -> None:
+    """An option that nobody has thought of counts as one that changes them."""
+    assert fingerprint(_expert(**more)) != fingerprint(_expert())
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"engine": {"concurrency": 64, "max_retries": 1, "timeout": 5}},
+        {"api_key_env": "ANOTHER_KEY"},
+        {"name": "alias"},
+        {"usd_per_m_input": 5},
+        {"max_tokens": 9},  # part of each request
+    ],
+)
+def test_what_changes_only_speed_and_price_is_not(more: dict[str, Any]) -> None:
+    """Answers are not paid for again because of a limit on speed, a price, a name or a key."""
+    assert fingerprint(_expert(**more)) == fingerprint(_expert())
+
+
+def test_the_server_counts_that_is_really_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the environment names it; a password in the address does not make another server."""
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    openai = fingerprint(_expert())
+    assert fingerprint(_expert(base_url="https://api.openai.com/v1/")) == openai
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://one.example/v1")
+    one = fingerprint(_expert())
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://two.example/v1")
+    assert len({openai, one, fingerprint(_expert())}) == 3
+    assert fingerprint(_expert(base_url="http://one.example/v1")) == one
+    assert fingerprint(_expert(base_url="http://me:secret@one.example/v1")) == one
+
+
+def test_the_name_of_an_engine_holds_no_secret() -> None:
+    """It is kept on disk; experts with other addresses, options or keys do not share a connection."""
+    secret = _expert(base_url="http://me:secret@host/v1", engine={"extra_body": {"token": "secret"}})
+    assert "secret" not in engine_key(secret)
+    assert engine_key(secret) != engine_key(_expert(base_url="http://me:other@host/v1", engine=secret.engine))
+    assert engine_key(_expert()) != engine_key(_expert(api_key_env="ANOTHER_KEY"))

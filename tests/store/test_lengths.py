@@ -1,0 +1,28 @@
+"""How long the answers of an expert were, for forecasts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from leeroo.engine.store.answers import Lengths
+from leeroo.engine.store.store import Store
+from tests.store.conftest import rows
+
+
+def test_lengths_are_means_of_what_was_answered(tmp_path: Path) -> None:
+    """By fingerprint; answers that name a choice, or whose tokens nobody counted, are left out."""
+    store = Store(tmp_path)
+    store.append(rows("a", fingerprint="f", prompt_tokens=10, completion_tokens=2))
+    store.append(rows("b", fingerprint="f", prompt_tokens=20, completion_tokens=4))
+    store.append(rows("c", fingerprint="f", prompt_tokens=90, completion_tokens=1, choice_logprobs=[-0.1, -2.0]))
+    store.append(rows("d", fingerprint="f", prompt_tokens=None, completion_tokens=None))
+    store.append(rows("e", fingerprint="g", prompt_tokens=1, completion_tokens=1))
+    assert store.lengths(["f", "unknown"]) == {"f": Lengths(2, 15.0, 3.0)}
+
+
+def test_the_latest_answers_count(tmp_path: Path) -> None:
+    """An expert that has begun to write more is expected to go on so."""
+    store = Store(tmp_path)
+    store.append(rows(*(f"old{i}" for i in range(500)), completion_tokens=1))
+    store.append(rows(*(f"new{i}" for i in range(1000)), completion_tokens=9))
+    assert store.lengths(["f"])["f"].completion_tokens == 9

@@ -1,0 +1,60 @@
+"""Only their owner can read a store and what runs keep beside it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.store.store import Store
+from tests.store.conftest import rows
+
+
+@pytest.fixture(autouse=True)
+def _open_to_all() -> Iterator[None]:
+    """Most systems let all users read new files."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+def _open_paths(folder: Path) -> list[str]:
+    """Paths that other users can read."""
+    return [str(each) for each in (folder, *folder.rglob("*")) if stat.S_IMODE(each.stat().st_mode) & 0o077]
+
+
+def test_a_new_store_is_its_owners(tmp_path: Path) -> None:
+    """The folder, the database with what lies beside it while it is open, locks and working files."""
+    store = Store(tmp_path / "store")
+    store.append(rows("a"))
+    run = store.begin("job", 1)
+    scratch = Scratch(store.scratch)
+    scratch.con.execute("CREATE TABLE t AS SELECT 1")
+    assert [path for path in _open_paths(tmp_path / "store") if str(scratch.folder) not in path] == []
+    assert stat.S_IMODE(scratch.folder.stat().st_mode) == 0o700
+    assert run.lock is not None
+    scratch.close()
+
+
+def test_an_old_store_is_closed_to_others(tmp_path: Path) -> None:
+    """One that an older version left open to all is taken back when it is opened."""
+    Store(tmp_path / "store").close()
+    for each in (tmp_path / "store", *(tmp_path / "store").rglob("*")):
+        each.chmod(0o755 if each.is_dir() else 0o644)
+    store = Store(tmp_path / "store")
+    assert _open_paths(tmp_path / "store") == []
+    store.close()
+
+
+def test_a_folder_with_other_things_keeps_its_mode(tmp_path: Path) -> None:
+    """A store among other files takes away its own files, not the folder."""
+    (tmp_path / "notes.txt").write_text("for all")
+    tmp_path.chmod(0o755)
+    for _ in range(2):
+        Store(tmp_path).close()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert {Path(path).name for path in _open_paths(tmp_path)} == {tmp_path.name, "notes.txt"}
