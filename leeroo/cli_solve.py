@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leeroo.engine.money import plain_usd, usd
 from leeroo.options import (
     EXIT_ROWS_FAILED,
     MONEY,
@@ -120,8 +121,8 @@ def solve(
         say("")
         for error, rows in Counter(filter(None, solved.rows.column(prefix + "error").to_pylist())).most_common(3):
             say(f"{rows:,} x {error}")
-        within = "" if max_cost_usd is None else f" of ${max_cost_usd:g}"
-        say(f"spent ${told['cost_usd']:.6f}{within}; the list cost of all rows is ${told['list_cost_usd']:.6f}")
+        within = "" if max_cost_usd is None else f" of {usd(max_cost_usd)}"
+        say(f"spent {usd(told['cost_usd'])}{within}; the list cost of all rows is {usd(told['list_cost_usd'])}")
     typer.echo(f"written: {out}", err=True)
     if told["failed"]:
         raise typer.Exit(EXIT_ROWS_FAILED)
@@ -156,7 +157,7 @@ def _waves(solved: Solved) -> Table:
         about="Each time that the experts were asked, for all rows at once.",
         columns=("wave", "asked", "failed", "cost USD"),
         rows=[
-            (f"{i} {wave.what}", f"{wave.asked:,}", f"{wave.failed:,}", f"{wave.cost_usd:.6f}")
+            (f"{i} {wave.what}", f"{wave.asked:,}", f"{wave.failed:,}", plain_usd(wave.cost_usd))
             for i, wave in enumerate(solved.waves, 1)
         ],
     )

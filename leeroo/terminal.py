@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from leeroo.engine.answer import Engine, Place, Progress, open_engine
+from leeroo.engine.money import plain_usd, usd
 from leeroo.udfs.bar import Bar
 
 
@@ -38,7 +39,7 @@ def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:
         column.justify = "right"
     for name, did in sorted(progress.experts.items(), key=lambda item: -item[1].rows):
         table.add_row(
-            name, f"{did.rows:,}", f"{did.prompt_tokens:,}", f"{did.completion_tokens:,}", f"{did.cost_usd:.6f}"
+            name, f"{did.rows:,}", f"{did.prompt_tokens:,}", f"{did.completion_tokens:,}", plain_usd(did.cost_usd)
         )
     if progress.experts:
         console.print(table)
@@ -56,11 +57,11 @@ def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> l
         )
         if count
     ]
-    within = "" if budget_usd is None else f" of ${budget_usd:g}"
+    within = "" if budget_usd is None else f" of {usd(budget_usd)}"
     lines = [f"{progress.rows:,} rows" + (f" ({', '.join(notes)})" if notes else "")]
     lines += [f"{count:,} x {error}" for error, count in progress.errors.items()]
     lines += [
-        f"spent ${progress.cost_usd:.6f}{within}; the list cost of all rows is ${progress.list_cost_usd:.6f}",
+        f"spent {usd(progress.cost_usd)}{within}; the list cost of all rows is {usd(progress.list_cost_usd)}",
         f"{progress.seconds:.1f} s{_shared(progress)}: {out}",
     ]
     return lines

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from leeroo.engine.money import plain_usd, usd
 from leeroo.engine.orchestrator.gaps import Gaps, Topic
 from leeroo.engine.orchestrator.universe import PoolOf, Step, Universe
 
@@ -23,7 +24,7 @@ def print_universe(universe: Universe) -> None:
         table.add_row(*map(Text, _row(pool)))
     console.print(table)
     best = universe.best_single
-    cost = "" if best.cost_usd_per_1k is None else f" for ${best.cost_usd_per_1k:,.4f} per 1,000"
+    cost = "" if best.cost_usd_per_1k is None else f" for {usd(best.cost_usd_per_1k)} per 1,000"
     alone = f"the best single expert, {best.expert}, is right on {_percent(best.accuracy)} %{cost}"
     lines = [
         f"{universe.n:,} questions; {alone}.",
@@ -116,5 +117,5 @@ def _percent(part: float | None) -> str:
     return "-" if part is None else f"{100 * part:.1f}"
 
 
-def _usd(usd: float | None) -> str:
-    return "-" if usd is None else f"{usd:,.4f}"
+def _usd(amount: float | None) -> str:
+    return "-" if amount is None else plain_usd(amount)

@@ -98,7 +98,7 @@ def test_run_says_what_it_did(pool_file: Path, tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (0, "")
     assert "3 rows (1 asked before)" in done.stderr
-    assert "spent $0.003000 of $1; the list cost of all rows is $0.004500" in done.stderr
+    assert "spent $0.003 of $1.00; the list cost of all rows is $0.0045" in done.stderr
     assert "o.parquet" in done.stderr
     assert pq.read_table(tmp_path / "o.parquet").num_rows == 3
 

@@ -35,7 +35,7 @@ def test_a_pool_is_told_to_people(data_folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     assert ["1", "large", "+100.0", "100.0", "1.5000", "100.0", "-"] in rows
-    assert "40 questions; the best single expert, large, is right on 100.0 % for $1.5000 per 1,000" in done.stdout
+    assert "40 questions; the best single expert, large, is right on 100.0 % for $1.50 per 1,000" in done.stdout
     assert "note: no accuracy by subject" in done.stdout
     svg = picture.read_text()
     assert svg.startswith("<svg")

@@ -7,6 +7,7 @@ from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn
 from rich.progress import Progress as Columns
 
 from leeroo.engine.answer import Progress
+from leeroo.engine.money import usd
 
 _STAGES = {
     "read": "reading",
@@ -74,7 +75,7 @@ def _facts(progress: Progress) -> str:
     left = "" if progress.seconds_left is None else f", {_seconds(progress.seconds_left)} left"
     return (
         f"{progress.rows_done:,}/{progress.rows:,} rows, {progress.tokens_per_s:,.0f} tokens/s,"
-        f" ${progress.cost_usd:.6g}{left}"
+        f" {usd(progress.cost_usd)}{left}"
     )
 
 

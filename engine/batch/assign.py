@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from leeroo.engine.batch.job import Job
 from leeroo.engine.batch.plan import ASSIGNED
+from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.choose import choose
 
 
@@ -104,4 +105,6 @@ def _why_nobody(job: Job, question: int) -> str:
 
 
 def _out_of_budget(job: Job) -> str:
-    return f"the budget of ${job.criteria.max_cost_usd:g} does not reach this row; raise it to have it answered"
+    return (
+        f"the budget of {usd(job.criteria.max_cost_usd or 0.0)} does not reach this row; raise it to have it answered"
+    )

@@ -14,6 +14,7 @@ from leeroo.engine.backends.base import engine_key, resolve
 from leeroo.engine.batch.job import Job
 from leeroo.engine.batch.plan import at_most
 from leeroo.engine.batch.residency import Engines, visits
+from leeroo.engine.money import plain_usd, usd
 from leeroo.engine.pool import Expert
 
 _CHUNK = 50_000
@@ -174,8 +175,8 @@ def _lines(plan: Estimate) -> Iterator[str]:
     """The plan as lines of text."""
     stored = f", {plan.stored:,} of them answered before" if plan.stored else ""
     yield f"{_rows(plan.rows)}, {plan.prompts:,} distinct prompts{stored}"
-    budget = "" if plan.budget_usd is None else f"; the budget is ${plan.budget_usd:g}"
-    yield f"  Cost: ${plan.cost_usd:.6f} expected, between ${plan.least_usd:.6f} and ${plan.most_usd:.6f}{budget}"
+    budget = "" if plan.budget_usd is None else f"; the budget is {usd(plan.budget_usd)}"
+    yield f"  Cost: {usd(plan.cost_usd)} expected, between {usd(plan.least_usd)} and {usd(plan.most_usd)}{budget}"
     yield f"  Time: {_time(plan.seconds)}, {plan.waves} wave{'s' * (plan.waves != 1)}"
     if plan.parts:
         yield from _table(plan.parts)
@@ -195,8 +196,8 @@ def _table(parts: tuple[Part, ...]) -> Iterator[str]:
             f"{part.prompts:,}",
             f"{part.prompt_tokens:,}",
             f"{part.completion_tokens:,}",
-            f"{part.cost_usd:.6f}",
-            f"{part.most_usd:.6f}",
+            plain_usd(part.cost_usd),
+            plain_usd(part.most_usd),
             _time(part.seconds),
         )
         for part in parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
+from leeroo.engine.money import DECIMALS
 from leeroo.engine.pool import Expert
 
 # Bytes of UTF-8 text per token: about four in English, three in scripts with a token for every character.
@@ -12,7 +13,7 @@ BYTES_PER_TOKEN = 4.0
 
 
 def list_cost(completions: pa.RecordBatch, usd_per_m: np.ndarray) -> np.ndarray:
-    """The list cost in USD of each completion, float64 [n].
+    """Return the list cost in USD of each completion, float64 [n], rounded as all costs in tables are.
 
     Args:
         completions: With the columns of `schema.COMPLETIONS`.
@@ -22,7 +23,7 @@ def list_cost(completions: pa.RecordBatch, usd_per_m: np.ndarray) -> np.ndarray:
     tokens = np.stack([floats(completions, "prompt_tokens"), floats(completions, "completion_tokens")], axis=1)
     by_tokens = (np.nan_to_num(tokens) * usd_per_m).sum(axis=1) / 1e6
     known = floats(completions, "list_cost_usd")
-    cost: np.ndarray = np.where(np.isnan(known), by_tokens, known)
+    cost: np.ndarray = np.where(np.isnan(known), by_tokens, known).round(DECIMALS)
     return cost
 
 

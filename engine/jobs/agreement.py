@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.errors import InputError
-from leeroo.engine.jobs.findings import Table, percent, usd
+from leeroo.engine.jobs.findings import Table, percent
 from leeroo.engine.jobs.mmlu import interval
 from leeroo.engine.jobs.plot import EXPERT, OURS, as_svg, new_axes, plot_reliability, styled
 from leeroo.engine.jobs.report import page, paragraph, section, table
+from leeroo.engine.money import plain_usd
 from leeroo.engine.orchestrator.calibration import calibration_error
 from leeroo.engine.orchestrator.frontier import Estimate
 from leeroo.engine.orchestrator.market import Float64s, Int64s
@@ -132,7 +133,7 @@ def askers(labelled: pa.Table, prefix: str = "") -> Table:
     rows = []
     for name in sorted(set(named), key=lambda each: -named.count(each)):
         own = np.array([each == name for each in named])
-        rows.append((name, f"{own.sum():,}", f"{sure[own].mean():.2f}", usd(float(cost[own].sum()))))
+        rows.append((name, f"{own.sum():,}", f"{sure[own].mean():.2f}", plain_usd(float(cost[own].sum()))))
     return Table(
         title="Experts",
         about="Whose labels were kept; the list cost in USD counts what cheaper experts said of the rows before.",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from leeroo.engine.money import plain_usd, usd
 from leeroo.engine.orchestrator.evaluate import Evaluation
 
 # What people call the baselines.
@@ -36,7 +37,7 @@ def headline(evaluation: Evaluation) -> str:
     best = evaluation.experts[evaluation.best]
     return (
         f"The best single expert, {evaluation.best}, is right on {percent(best.accuracy)} % of the questions for "
-        f"${usd(best.cost_usd_per_1k)} per 1,000. At half of that cost the router is right on "
+        f"{usd(best.cost_usd_per_1k)} per 1,000. At half of that cost the router is right on "
         f"{percent(evaluation.shares[1 / 2].value)} %; choosing with hindsight would reach "
         f"{percent(evaluation.oracle.accuracy)} %."
     )
@@ -54,7 +55,7 @@ def _budgets(evaluation: Evaluation) -> Table:
         ours = evaluation.at(evaluation.frontier, share)
         others = [percent(evaluation.at(points, share).accuracy) for points in known.values()]
         interval = f"{percent(accuracy.low)} to {percent(accuracy.high)}"
-        money = (usd(ours.budget_usd_per_1k), usd(ours.cost_usd_per_1k))
+        money = (plain_usd(ours.budget_usd_per_1k), plain_usd(ours.cost_usd_per_1k))
         rows.append((str(_fraction(share)), *money, percent(accuracy.value), interval, *others))
     return Table(
         title=f"Accuracy at parts of what {evaluation.best} costs",
@@ -74,7 +75,7 @@ def _experts(evaluation: Evaluation) -> Table:
         about="Each expert when it answers everything. The oracle asks, for every question, the cheapest expert of "
         "the best recorded score.",
         columns=("expert", "accuracy %", "USD per 1,000"),
-        rows=[(name, percent(point.accuracy), usd(point.cost_usd_per_1k)) for name, point in named],
+        rows=[(name, percent(point.accuracy), plain_usd(point.cost_usd_per_1k)) for name, point in named],
     )
 
 
@@ -115,8 +116,3 @@ def _part(part: float) -> str:
 
 def _plain(value: float) -> str:
     return f"{value:.3f}"
-
-
-def usd(amount: float) -> str:
-    """An amount of dollars, without the sign."""
-    return f"{amount:.2g}" if 0 < amount < 0.001 else f"{amount:,.4f}"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leeroo.engine.jobs.findings import Table, percent, usd
+from leeroo.engine.jobs.findings import Table, percent
 from leeroo.engine.jobs.mmlu import Comparison, Part, Results, Row
 from leeroo.engine.jobs.plot import OTHERS, OURS, as_svg, new_axes, plot_frontier, styled
 from leeroo.engine.jobs.report import page, paragraph, section, table
+from leeroo.engine.money import plain_usd, usd
 from leeroo.engine.orchestrator.frontier import Estimate, Point
 
 # How many of the worst subjects are listed.
@@ -26,7 +27,7 @@ def headline(results: Results) -> str:
     return (
         f"{percent(results.accuracy.value)} % of {n:,} questions right ({_span(results.accuracy)}), "
         f"{percent(results.macro.value)} % as the mean of {len(results.subjects)} subjects; "
-        f"list cost ${usd(results.list_cost_usd)}, ${usd(1000 * results.list_cost_usd / n)} per 1,000{first}{failed}"
+        f"list cost {usd(results.list_cost_usd)}, {usd(1000 * results.list_cost_usd / n)} per 1,000{first}{failed}"
     )
 
 
@@ -151,7 +152,7 @@ def _experts(results: Results) -> Table:
                 percent(did.accuracy.value),
                 f"{did.prompt_tokens:,}",
                 f"{did.completion_tokens:,}",
-                usd(did.list_cost_usd),
+                plain_usd(did.list_cost_usd),
             )
             for name, did in results.experts.items()
         ],
@@ -168,12 +169,12 @@ def _compared(compared: Comparison) -> list[Table]:
         about="Accuracies in %, with half of the 95 % interval; money in USD per 1,000 questions. The orchestrator's "
         "choices are made for all questions at once, from predicted scores and costs. The oracle asks, for every "
         "question, the cheapest of the experts that answer it best."
-        + (f" To compare has cost ${usd(compared.cost_usd)}." if compared.cost_usd else ""),
+        + (f" To compare has cost {usd(compared.cost_usd)}." if compared.cost_usd else ""),
         columns=("who answers", "cost", "all", "±", *shown),
         rows=[
             (
                 row.name,
-                usd(row.cost_usd_per_1k),
+                plain_usd(row.cost_usd_per_1k),
                 percent(row.accuracy.value),
                 percent((row.accuracy.high - row.accuracy.low) / 2),
                 *(percent(row.categories[name]) for name in shown),

@@ -12,6 +12,7 @@ import numpy as np
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.findings import BASELINES
 from leeroo.engine.jobs.labels import place_labels
+from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.evaluate import Evaluation
 from leeroo.engine.orchestrator.frontier import Budgeted, Estimate, Point, reliability
 from leeroo.engine.orchestrator.market import Float64s
@@ -180,7 +181,7 @@ def _limits(axes: Axes, points: Sequence[Point], curves: Sequence[Point]) -> Non
         axes.xaxis.set_minor_locator(NullLocator())
     else:
         axes.set_xlim(-0.05 * high, 1.15 * high)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda usd, _: f"${usd:g}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: usd(amount).removesuffix(".00")))
     room = 0.08 * float(np.ptp(accuracies)) + 0.01
     axes.set_ylim(max(0, accuracies.min() - room), min(1.02, accuracies.max() + room))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -44,6 +44,7 @@ from leeroo.engine.jobs.judge import RUBRIC, Agreement
 from leeroo.engine.jobs.rounds import ask_at_once, paid_usd
 from leeroo.engine.jobs.selfplay_report import ROUND, measure
 from leeroo.engine.jobs.stages import Stage, alone, once, round_folder, rows, spent_usd
+from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.asks import next_asks, random_asks
 from leeroo.engine.orchestrator.drift import drifted
 from leeroo.engine.orchestrator.gaps import find_gaps
@@ -169,8 +170,8 @@ class _Loop:
     def over(self, left: float) -> UsageError:
         """The budget does not reach any farther."""
         return UsageError(
-            f"the budget of {self.what.max_cost_usd:g} USD is spent but for {max(left, 0):.2g}, with which nobody "
-            f"answers: raise --max-cost-usd to go on in {self.out}"
+            f"the budget of {usd(self.what.max_cost_usd or 0.0)} is spent but for {usd(max(left, 0.0))}, with which "
+            f"nobody answers: raise --max-cost-usd to go on in {self.out}"
         )
 
 
@@ -440,5 +441,5 @@ def _tell(now: _Round) -> None:
         now.say(note)
     now.say(
         f"{row['outcomes']:,} outcomes, {row['outcomes_total']:,} in all; held-out score {row['score']:.3f}, "
-        f"{row['best_expert']} alone is right on {row['best_accuracy']:.1%}; ${row['cost_usd_total']:.6f} spent so far"
+        f"{row['best_expert']} alone is right on {row['best_accuracy']:.1%}; {usd(row['cost_usd_total'])} spent so far"
     )

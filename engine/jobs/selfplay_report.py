@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.batch.price import prices
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.findings import BASELINES, Table, percent, usd
+from leeroo.engine.jobs.findings import BASELINES, Table, percent
 from leeroo.engine.jobs.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, new_axes, styled
 from leeroo.engine.jobs.report import page, paragraph, section, table
+from leeroo.engine.money import plain_usd
 from leeroo.engine.orchestrator.asks import expected_usd
 from leeroo.engine.orchestrator.calibration import log_loss
 from leeroo.engine.orchestrator.choose import choose
@@ -231,7 +232,7 @@ def _rounds(played: Played) -> Table:
                 str(row["round"]) if row["round"] else "start",
                 f"{row['outcomes']:,}",
                 f"{row['outcomes_total']:,}",
-                usd(row["cost_usd_total"]),
+                plain_usd(row["cost_usd_total"]),
                 f"{row['score']:.3f}",
                 percent(row["accuracy_at_quarter"]),
                 percent(row["accuracy_at_half"]),
@@ -257,7 +258,7 @@ def _experts(played: Played) -> Table:
                 f"{row['outcomes']:,}",
                 _or_dash(row["mean_score"], "{:.2f}"),
                 _or_dash(row["accuracy"], "{:.1%}").rstrip("%"),
-                "-" if row["cost_usd_per_1k"] is None else usd(row["cost_usd_per_1k"]),
+                "-" if row["cost_usd_per_1k"] is None else plain_usd(row["cost_usd_per_1k"]),
                 _or_dash(row["traffic"], "{:.0%}").rstrip("%"),
             )
             for row in played.experts

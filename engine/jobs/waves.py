@@ -18,6 +18,7 @@ from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.backends.base import unavailable
 from leeroo.engine.batch.prompts import asking
 from leeroo.engine.jobs.rounds import left_usd
+from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.choose import choose
 
 
@@ -162,7 +163,7 @@ class Asker:
 def _nobody(ask: Ask) -> Done | None:
     if ask.but is not None or ask.most_usd is None:
         return None
-    limit = f"${ask.most_usd:.2g}, what is left of the row's limit for this"
+    limit = f"{usd(ask.most_usd)}, what is left of the row's limit for this"
     return Done(error=f"no expert is expected to stay within {limit}")
 
 

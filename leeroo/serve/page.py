@@ -13,6 +13,7 @@ import jinja2
 from fastapi import APIRouter, Depends, Form, HTTPException, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from leeroo.engine.money import usd
 from leeroo.serve import api, batches, keys
 from leeroo.serve.batches import Batch
 from leeroo.serve.database import Database
@@ -158,9 +159,7 @@ def _span(seconds: float) -> str:
 
 
 def _usd(amount: float | None) -> str:
-    if amount is None:
-        return "none"
-    return f"${amount:,.2f}" if amount >= 1 or amount == 0 else f"${amount:.2g}" if amount < 0.001 else f"${amount:.4f}"
+    return "none" if amount is None else usd(amount)
 
 
 @functools.cache

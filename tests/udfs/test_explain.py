@@ -20,7 +20,7 @@ DidSince = Callable[[], Any]
 
 GOLDEN = """\
 leeroo_answer: 50 rows, 41 distinct prompts, 2 of them answered before
-  Cost: $0.990692 expected, between $0.021502 and $2.000000; the budget is $2
+  Cost: $0.990692 expected, between $0.021502 and $2.00; the budget is $2.00
   Time: 2 s, 2 waves
     wave  expert  backend  prompts  tokens in  tokens out  cost USD   at most  time
        1  small   replay         1          4          20  0.000242  0.000970   2 s

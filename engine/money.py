@@ -1,0 +1,25 @@
+"""Amounts of US dollars, as people read them."""
+
+from __future__ import annotations
+
+# Costs in tables are rounded to so many decimals: a tenth of what a token of the cheapest models costs.
+DECIMALS = 9
+
+
+def usd(amount: float) -> str:
+    """Return an amount with its sign, without an exponent.
+
+    >>> usd(0), usd(1234.5), usd(0.0449), usd(0.000001)
+    ('$0.00', '$1,234.50', '$0.0449', '$0.000001')
+    """
+    whole, _, cents = plain_usd(amount).partition(".")
+    return f"${whole}.{cents.rstrip('0'):0<2}"
+
+
+def plain_usd(amount: float) -> str:
+    """Return an amount for a column that is headed USD: six decimals, nine where six would hide most of it.
+
+    >>> plain_usd(0), plain_usd(0.0449), plain_usd(1.3949999999999999e-05)
+    ('0.000000', '0.044900', '0.000013950')
+    """
+    return f"{amount:,.{DECIMALS if 0 < abs(amount) < 0.001 else 6}f}"
