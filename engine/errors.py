@@ -12,6 +12,9 @@
     KeyboardInterrupt
     └── Interrupted           another thread asked to stop
 
+    UserWarning
+    └── RowsFailedWarning     rows of a SQL statement have no answer
+
 Every message is one sentence: what was wrong, where, and how to mend it. Foreign exceptions (vLLM,
 DuckDB, openai) are turned into these at the wall where they come in, and nowhere else.
 """
@@ -56,3 +59,7 @@ class Interrupted(KeyboardInterrupt):
 
 class RowsFailed(LeerooError):
     """Rows failed and ``on_error="fail"`` was asked for."""
+
+
+class RowsFailedWarning(UserWarning):
+    """Rows of a SQL statement have no answer and are NULL; the message counts them and says why."""

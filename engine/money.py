@@ -12,14 +12,14 @@ def usd(amount: float) -> str:
     >>> usd(0), usd(1234.5), usd(0.0449), usd(0.000001)
     ('$0.00', '$1,234.50', '$0.0449', '$0.000001')
     """
-    whole, _, cents = plain_usd(amount).partition(".")
+    whole, _, cents = f"{amount:,.{DECIMALS if abs(amount) < 0.001 else 6}f}".partition(".")
     return f"${whole}.{cents.rstrip('0'):0<2}"
 
 
 def plain_usd(amount: float) -> str:
     """Return an amount for a column that is headed USD: six decimals, nine where six would hide most of it.
 
-    >>> plain_usd(0), plain_usd(0.0449), plain_usd(1.3949999999999999e-05)
-    ('0.000000', '0.044900', '0.000013950')
+    >>> plain_usd(0), plain_usd(0.0449), plain_usd(0.0000014)
+    ('0.000000', '0.044900', '0.000001400')
     """
-    return f"{amount:,.{DECIMALS if 0 < abs(amount) < 0.001 else 6}f}"
+    return f"{amount:,.{DECIMALS if 0 < abs(amount) < 0.00001 else 6}f}"

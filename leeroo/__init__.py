@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from leeroo.engine.answer import Criteria, Engine, open_engine
-    from leeroo.engine.errors import LeerooError
+    from leeroo.engine.errors import LeerooError, RowsFailedWarning
     from leeroo.frames import answer, label, solve
     from leeroo.udfs.register import connect, explain, register, sql
 
@@ -26,6 +26,7 @@ __all__ = [
     "Criteria",
     "Engine",
     "LeerooError",
+    "RowsFailedWarning",
     "__version__",
     "answer",
     "connect",
@@ -41,6 +42,7 @@ _HOMES = {
     "Criteria": "leeroo.engine.answer",
     "Engine": "leeroo.engine.answer",
     "LeerooError": "leeroo.engine.errors",
+    "RowsFailedWarning": "leeroo.engine.errors",
     "answer": "leeroo.frames",
     "connect": "leeroo.udfs.register",
     "explain": "leeroo.udfs.register",
@@ -56,3 +58,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'leeroo' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

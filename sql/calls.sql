@@ -8,22 +8,25 @@ CREATE OR REPLACE TEMP MACRO _leeroo_plan(name) AS _leeroo_plan_{id}(
     name,
     getvariable('leeroo_max_cost_usd')::DOUBLE,
     getvariable('leeroo_cost_weight')::DOUBLE,
-    getvariable('leeroo_latency_weight')::DOUBLE
+    getvariable('leeroo_latency_weight')::DOUBLE,
+    getvariable('leeroo_on_error')::VARCHAR
 );
 
-CREATE OR REPLACE TEMP MACRO _leeroo_ask(name, question, fields, expert, "system", max_tokens) AS _leeroo_answers_{id}(
-    question::VARCHAR, fields::VARCHAR, expert::VARCHAR, "system"::VARCHAR, max_tokens::BIGINT, NULL::DOUBLE,
-    _leeroo_plan(name)
+CREATE OR REPLACE TEMP MACRO _leeroo_ask(name, question, fields, expert, "system", private, max_tokens) AS
+_leeroo_answers_{id}(
+    question::VARCHAR, fields::VARCHAR, expert::VARCHAR, "system"::VARCHAR, private::BOOLEAN, max_tokens::BIGINT,
+    NULL::DOUBLE, _leeroo_plan(name)
 );
 
-CREATE OR REPLACE TEMP MACRO _leeroo_ask_text(name, question, fields, expert, "system", max_tokens) AS _leeroo_texts_{id}(
-    question::VARCHAR, fields::VARCHAR, expert::VARCHAR, "system"::VARCHAR, max_tokens::BIGINT, NULL::DOUBLE,
-    _leeroo_plan(name)
+CREATE OR REPLACE TEMP MACRO _leeroo_ask_text(name, question, fields, expert, "system", private, max_tokens) AS
+_leeroo_texts_{id}(
+    question::VARCHAR, fields::VARCHAR, expert::VARCHAR, "system"::VARCHAR, private::BOOLEAN, max_tokens::BIGINT,
+    NULL::DOUBLE, _leeroo_plan(name)
 );
 
 -- Sampling: evaluated anew for every row, constants included, and never twice for one.
-CREATE OR REPLACE TEMP MACRO _leeroo_sample(name, question, fields, expert, "system", max_tokens, temperature) AS
+CREATE OR REPLACE TEMP MACRO _leeroo_sample(name, question, fields, expert, "system", private, max_tokens, temperature) AS
 _leeroo_samples_{id}(
-    question::VARCHAR, fields::VARCHAR, expert::VARCHAR, "system"::VARCHAR, max_tokens::BIGINT, temperature::DOUBLE,
-    _leeroo_plan(name)
+    question::VARCHAR, fields::VARCHAR, expert::VARCHAR, "system"::VARCHAR, private::BOOLEAN, max_tokens::BIGINT,
+    temperature::DOUBLE, _leeroo_plan(name)
 );

@@ -17,6 +17,7 @@ from leeroo.engine.jobs.rounds import left_usd
 from leeroo.engine.jobs.solve import SOLVED, Limits, foresee, solve
 from leeroo.engine.pool import Pool
 from leeroo.engine.schema import ANSWERS, ASK, ROUTES
+from leeroo.udfs.extraction import extract
 
 
 class Arguments(NamedTuple):
@@ -24,6 +25,7 @@ class Arguments(NamedTuple):
 
     expert: str | None = None
     system: str | None = None
+    private: bool = False  # it does not leave local experts
     max_tokens: int | None = None
     temperature: float | None = None  # above 0
     choices: tuple[str, ...] | None = None  # the answer is one of these
@@ -66,15 +68,15 @@ def known_type(pool: Pool) -> pa.StructType:
 
 def answers(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
     """Have all answered as one batch: structs of `known_type`."""
-    values = _structs(engine.answer(_table(asked), replace(criteria, ask_column="ask")), known_type(engine.pool))
+    values = _structs(engine.answer(_table(asked), _with_arguments(criteria)), known_type(engine.pool))
     # They are in the store and known to the connection: the run has nothing left to lose.
     engine.delivered()
-    return values
+    return _extracted(asked, values)
 
 
 def routes(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
     """Have an expert chosen for all as one batch: structs of `ROUTE`; nothing is generated."""
-    return _structs(engine.route(_table(asked), replace(criteria, ask_column="ask")), ROUTE)
+    return _structs(engine.route(_table(asked), _with_arguments(criteria)), ROUTE)
 
 
 def scores(engine: Engine, asked: Asked, _criteria: Criteria) -> pa.ChunkedArray:
@@ -88,7 +90,8 @@ def solutions(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArr
     parts, spent = [], 0.0
     for group, questions in asked:
         left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
-        rows = solve(engine, questions, left, group.arguments.limits or Limits()).rows
+        private = [group.arguments.private] * len(questions)
+        rows = solve(engine, questions, left, group.arguments.limits or Limits(), private).rows
         spent += sum(rows.column("cost_usd").to_pylist())
         parts += _structs(rows.to_reader(), SOLUTION).chunks
     engine.delivered()
@@ -105,7 +108,12 @@ def explain_solutions(engine: Engine, asked: Asked, criteria: Criteria) -> Estim
 
 def explain(engine: Engine, asked: Asked, criteria: Criteria) -> Estimate:
     """What having all answered as one batch would take."""
-    return engine.explain(_table(asked), replace(criteria, ask_column="ask"))
+    return engine.explain(_table(asked), _with_arguments(criteria))
+
+
+def _with_arguments(criteria: Criteria) -> Criteria:
+    """The criteria for a table of `_table`."""
+    return replace(criteria, ask_column="ask", private_column="private")
 
 
 def _table(asked: Asked) -> pa.RecordBatchReader:
@@ -119,7 +127,20 @@ def _table(asked: Asked) -> pa.RecordBatchReader:
         pa.string(),
     )
     ask = pa.StructArray.from_arrays(list(columns.values()), fields=list(ASK))
-    return pa.table({"question": pa.array(texts, pa.string()), "ask": ask}).to_reader()
+    private = np.repeat(np.array([group.arguments.private for group, _ in asked], bool), counts)
+    return pa.table({"question": pa.array(texts, pa.string()), "private": private, "ask": ask}).to_reader()
+
+
+def _extracted(asked: Asked, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same answers, where JSON was asked for with nothing but that, or with the reason why there is none."""
+    schemas = [group.arguments.json_schema for group, questions in asked for _ in questions]
+    if not any(schemas):
+        return values
+    rows = values.to_pylist()
+    for schema, row in zip(schemas, rows, strict=True):
+        if schema is not None and row["answer"] is not None:
+            row["answer"], row["error"] = extract(row["answer"], schema)
+    return pa.chunked_array([pa.array(rows, values.type)])
 
 
 def _question(group: Group, question: str) -> str:

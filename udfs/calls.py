@@ -6,19 +6,20 @@ share is here, behind one lock; nothing here touches the user's connection.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
-from leeroo.engine.errors import UsageError
+from leeroo.engine.errors import RowsFailed, UsageError
 from leeroo.udfs.ask import (
     ROUTE,
     SCORES,
@@ -37,6 +38,10 @@ from leeroo.udfs.ask import (
 )
 from leeroo.udfs.feedback import Given
 from leeroo.udfs.memo import KEPT_ROWS, Memo
+from leeroo.udfs.unanswered import Report, Unanswered
+
+# Options that SET VARIABLE leeroo_... may say otherwise.
+_VARIABLES = ("max_cost_usd", "cost_weight", "latency_weight", "on_error")
 
 
 @contextmanager
@@ -90,10 +95,11 @@ class Calls:
         options: The criteria where no variable of SQL says otherwise.
         announced: Whether someone says when a statement begins (`begin`). If not, one is taken to begin
             when the planner is at work again after rows were looked up.
+        report: Takes a line about rows of a statement that have no answer.
 
     """
 
-    def __init__(self, engine: Engine, options: Criteria, *, announced: bool) -> None:
+    def __init__(self, engine: Engine, options: Criteria, *, announced: bool, report: Report) -> None:
         self.engine = engine
         self.answers = Function(answers, Memo(known_type(engine.pool)), explain)
         self.solutions = Function(solutions, Memo(SOLUTION), explain_solutions)
@@ -108,6 +114,9 @@ class Calls:
         self._functions = (self.answers, self.solutions, self.routes, self.scores)
         self._options = options
         self._announced = announced
+        self._report = report
+        self._unanswered = Unanswered()
+        self._in_statement = False
         self._collector: int | None = None  # the thread whose plans collect
         self._spent = 0.0  # USD paid in this statement
         self._looked_up = False
@@ -134,10 +143,12 @@ class Calls:
         """A statement begins, and is over at the end of this."""
         before, self._announced = self._announced, True
         self.begin()
+        self._unanswered, self._in_statement = Unanswered(), True
         try:
             yield
         finally:
-            self._announced = before
+            self._announced, self._in_statement = before, False
+        self._report_unanswered()
 
     @contextmanager
     def collecting(self) -> Iterator[None]:
@@ -178,17 +189,28 @@ class Calls:
                 self.plans.append(plan)
             return self._numbers[plan]
 
-    def criteria(self, max_cost_usd: float | None, cost_weight: float | None, latency_weight: float | None) -> Criteria:
+    def criteria(
+        self,
+        max_cost_usd: float | None,
+        cost_weight: float | None,
+        latency_weight: float | None,
+        on_error: str | None,
+    ) -> Criteria:
         """The options, but for what the variables of SQL say; either of budget and cost weight replaces the other.
 
         Raises:
             UsageError: a variable has a value that cannot be.
 
         """
-        criteria = self._options
+        said: dict[str, Any] = {"latency_weight": latency_weight, "on_error": on_error}
+        said = {name: value for name, value in said.items() if value is not None}
         if max_cost_usd is not None or cost_weight is not None:
-            criteria = replace(criteria, max_cost_usd=max_cost_usd, cost_weight=cost_weight or 0.0)
-        return criteria if latency_weight is None else replace(criteria, latency_weight=latency_weight)
+            said |= {"max_cost_usd": max_cost_usd, "cost_weight": cost_weight or 0.0}
+        try:
+            return replace(self._options, **said)
+        except UsageError as error:
+            # The variables have the names of the options, with a prefix.
+            raise UsageError(re.sub(rf"\b({'|'.join(_VARIABLES)})\b", r"leeroo_\1", str(error))) from None
 
     def look_up(self, function: Function, group: Group, questions: list[str], *, collect: bool) -> np.ndarray:
         """The rows of the function's memo with the values for these questions, int64 [n]; equal ones only if sampled.
@@ -262,11 +284,21 @@ class Calls:
         for criteria, asked in _by_criteria(wanted):
             with naming(", ".join(function.names) or "leeroo"), self._at_work():
                 values = function.ask(self.engine, asked, self._what_is_left(criteria, share))
-            failed = [False] * len(values)
+            errors: list[str | None] = [None] * len(values)
             if function.explain is not None:
-                failed = _field(values, "error").is_valid().to_pylist()
+                errors = _field(values, "error").to_pylist()
                 self._spent += pc.sum(_field(values, "cost_usd")).as_py() or 0.0
-            function.memo.learn(asked, values, failed)
+            function.memo.learn(asked, values, [error is not None for error in errors])
+            self._unanswered.add(function.names, len(values), filter(None, errors))
+            if self._unanswered.reasons and criteria.on_error == "fail":
+                raise RowsFailed(str(self._unanswered))
+        if not self._in_statement:  # a relation is read, or nobody says when a statement is over
+            self._report_unanswered()
+
+    def _report_unanswered(self) -> None:
+        unanswered, self._unanswered = self._unanswered, Unanswered()
+        if unanswered.reasons:
+            self._report(str(unanswered))
 
     @contextmanager
     def _at_work(self) -> Iterator[None]:
@@ -278,6 +310,7 @@ class Calls:
 
     def _what_is_left(self, criteria: Criteria, share: float) -> Criteria:
         """The criteria with that share of the budget, the other functions of the statement having the rest."""
+        criteria = replace(criteria, on_error="null")  # answers are known before it is said that others failed
         if criteria.max_cost_usd is None:
             return criteria
         return replace(criteria, max_cost_usd=share * max(0.0, criteria.max_cost_usd - self._spent))

@@ -11,9 +11,11 @@ from typing import Any
 import duckdb
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.udfs.callers import run_among, tables_in_sight
 from leeroo.udfs.feedback import in_transaction
 from leeroo.udfs.registration import Registration
 from leeroo.udfs.statement import Explanation, statements
+from leeroo.udfs.unanswered import Report, warn
 
 
 class Connection:
@@ -30,28 +32,32 @@ class Connection:
     Args:
         con: Its own; closed with it.
         engine: Shared with its cursors, and closed with it if `owner`.
+        report: Takes a line about rows of a statement that have no answer.
 
     """
 
     def __init__(
-        self, con: duckdb.DuckDBPyConnection, engine: Engine, criteria: Criteria, *, owner: bool = True
+        self,
+        con: duckdb.DuckDBPyConnection,
+        engine: Engine,
+        criteria: Criteria,
+        *,
+        owner: bool = True,
+        report: Report = warn,
     ) -> None:
         self._con = con
         self._engine = engine
         self._criteria = criteria
         self._owner = owner
         self._turn = threading.RLock()  # threads that share a connection run their statements one after another
-        self._registration = Registration(con, engine, criteria, announced=True)
-        # Variables named as tables are looked for in the frame that calls DuckDB, which is one of ours.
-        con.execute("SET python_scan_all_frames = true")
+        self._report = report
+        self._registration = Registration(con, engine, criteria, announced=True, report=report)
 
     def execute(self, query: str | duckdb.Statement, parameters: object = None) -> Connection:
         """Run one or more statements; fetch the result of the last from this connection."""
         with self._turn:
-            _todo = statements(self._con, self._registration, query, parameters)
-            del query, parameters  # DuckDB would take these for tables of their names
-            for _statement in _todo:
-                _statement.execute()
+            for statement in statements(self._con, self._registration, query, parameters):
+                statement.execute()
         return self
 
     def sql(
@@ -63,19 +69,17 @@ class Connection:
         count of the rows that a statement wrote is shown, too.
         """
         with self._turn:
-            *_todo, _last = statements(self._con, self._registration, query, params)
-            _alias = alias
-            del query, params, alias
-            for _statement in _todo:
-                _statement.execute()
-            return _last.relation(_alias)
+            *before, last = statements(self._con, self._registration, query, params)
+            for statement in before:
+                statement.execute()
+            return last.relation(alias)
 
     query = sql
 
     def executemany(self, query: str | duckdb.Statement, parameters: object = None) -> Connection:
         """Run a statement with each of some parameters, as DuckDB does."""
         with self._turn, self._registration.calls.given.written(in_transaction=in_transaction(self._con)):
-            self._con.executemany(query, parameters)
+            run_among(tables_in_sight(), self._con.executemany, query, parameters)
         return self
 
     def commit(self) -> Connection:
@@ -96,9 +100,8 @@ class Connection:
         Nothing is generated and nothing is changed. Of several statements, only the last is looked at.
         """
         with self._turn:
-            *_, _last = statements(self._con, self._registration, query, parameters)
-            del query, parameters
-            return _last.explain()
+            *_, last = statements(self._con, self._registration, query, parameters)
+            return last.explain()
 
     def interrupt(self) -> None:
         """Stop the statement that another thread runs on this connection; what was answered is kept.
@@ -110,7 +113,7 @@ class Connection:
 
     def cursor(self) -> Connection:
         """Another connection to the same database, with the same engine."""
-        return Connection(self._con.cursor(), self._engine, self._criteria, owner=False)
+        return Connection(self._con.cursor(), self._engine, self._criteria, owner=False, report=self._report)
 
     duplicate = cursor
 
@@ -137,5 +140,5 @@ class Connection:
 
     def _delegate(self, own: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a method of the connection; where it returns itself, so does this."""
-        _result = own(*args, **kwargs)
-        return self if _result is self._con else _result
+        result = run_among(tables_in_sight(), own, *args, **kwargs)
+        return self if result is self._con else result

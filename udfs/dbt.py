@@ -19,17 +19,20 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 from dbt.adapters.duckdb.plugins import BasePlugin
+from dbt.adapters.events.logging import AdapterLogger
 from dbt_common.exceptions import DbtRuntimeError
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.errors import UsageError
 from leeroo.udfs.connection import Connection
+
+_LOG = AdapterLogger("Leeroo")
 
 
 class Options(BaseModel):
@@ -43,6 +46,7 @@ class Options(BaseModel):
     max_cost_usd: float | None = None
     cost_weight: float = 0.0
     latency_weight: float = 0.0
+    on_error: Literal["null", "fail"] = "null"
 
 
 class Plugin(BasePlugin):  # type: ignore[misc]
@@ -72,7 +76,8 @@ class Plugin(BasePlugin):  # type: ignore[misc]
     def _cursor(
         self, initialize: Callable[..., Any], creds: object, cursor: duckdb.DuckDBPyConnection, *rest: Any
     ) -> Any:
-        return initialize(creds, Connection(cursor, self._engine, self._criteria, owner=False), *rest)
+        connection = Connection(cursor, self._engine, self._criteria, owner=False, report=_LOG.warning)
+        return initialize(creds, connection, *rest)
 
 
 def _opened(config: dict[str, Any]) -> tuple[Engine, Criteria]:
@@ -81,7 +86,10 @@ def _opened(config: dict[str, Any]) -> tuple[Engine, Criteria]:
     except ValidationError as error:
         raise UsageError(_sentence(error)) from None
     criteria = Criteria(
-        max_cost_usd=options.max_cost_usd, cost_weight=options.cost_weight, latency_weight=options.latency_weight
+        max_cost_usd=options.max_cost_usd,
+        cost_weight=options.cost_weight,
+        latency_weight=options.latency_weight,
+        on_error=options.on_error,
     )
     return open_engine(options.pool, options.router, options.store), criteria
 

@@ -20,6 +20,7 @@ from leeroo.engine.batch.layout import names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.solve import Limits
 from leeroo.udfs.ask import Arguments
+from leeroo.udfs.extraction import validator
 
 CHOICE = pa.struct(
     [
@@ -31,6 +32,10 @@ CHOICE = pa.struct(
         pa.field("error", pa.string()),
     ]
 )
+# Of labels and of JSON, beside their value.
+_WHY = [field for field in CHOICE if field.name in ("expert", "cost_usd", "error")]
+LABELLED = pa.struct([pa.field("label", pa.string()), CHOICE.field("confidence"), *_WHY])
+EXTRACTED = pa.struct([pa.field("value", pa.string()), *_WHY])
 
 
 class Wanted(NamedTuple):
@@ -51,6 +56,12 @@ def plain(columns: Columns) -> Wanted:
     return Wanted(columns[0], np.zeros(len(columns[0]), np.int64), [Arguments()])
 
 
+def routed(columns: Columns) -> Wanted:
+    """Questions of `leeroo_route`, and whether each is private."""
+    codes, rows = _distinct(columns[1:], len(columns[0]))
+    return Wanted(columns[0], codes, [_arguments(private=private) for (private,) in rows])
+
+
 def as_known(known: pa.Array, _: Columns) -> pa.Array:
     """The values as they are."""
     return known
@@ -60,7 +71,7 @@ def asked(columns: Columns) -> Wanted:
     """Questions of `leeroo_answer` and `leeroo`.
 
     Args:
-        columns: Question, fields, and the first four of `Arguments`.
+        columns: Question, fields, and the first five of `Arguments`.
 
     Raises:
         UsageError: a task names a field that is not there.
@@ -102,7 +113,7 @@ def choices(columns: Columns) -> Wanted:
     """Questions of `leeroo_choice`, with lettered choices below them, answered with a letter.
 
     Args:
-        columns: Question, choices (a list of texts), expert and system.
+        columns: Question, choices (a list of texts), expert, system and private.
 
     """
     questions, lists, *given = columns
@@ -117,7 +128,7 @@ def choices(columns: Columns) -> Wanted:
         marked.append(marks)
         texts.append("\n".join([question, *(f"{mark}. {choice}" for mark, choice in zip(marks, among, strict=True))]))
     codes, rows = _distinct([*given, marked], len(texts))
-    arguments = [Arguments(expert, system, choices=marks) for expert, system, marks in rows]
+    arguments = [_arguments(*row)._replace(choices=marks) for *row, marks in rows]
     return Wanted(pa.array(texts, pa.string()), codes, arguments)
 
 
@@ -138,7 +149,7 @@ def labels(columns: Columns) -> Wanted:
     """Questions of `leeroo_label`.
 
     Args:
-        columns: Text, labels (a list of texts), expert and system.
+        columns: Text, labels (a list of texts), expert, system and private.
 
     Raises:
         UsageError: the labels are not two or more different texts.
@@ -154,7 +165,7 @@ def labels(columns: Columns) -> Wanted:
         None if text is None or each is None else f"Classify the text as one of: {', '.join(each)}.\n\nText: {text}"
         for text, each in zip(texts.to_pylist(), among, strict=True)
     ]
-    arguments = [Arguments(expert, system, choices=each) for expert, system, each in rows]
+    arguments = [_arguments(*row)._replace(choices=each) for *row, each in rows]
     return Wanted(pa.array(questions, pa.string()), codes, arguments)
 
 
@@ -168,7 +179,7 @@ def extracts(columns: Columns) -> Wanted:
     """Questions of `leeroo_extract`.
 
     Args:
-        columns: Text, JSON schema (as text), expert, system, max_tokens.
+        columns: Text, JSON schema (as text), expert, system, private, max_tokens.
 
     Raises:
         UsageError: a schema is not one.
@@ -180,14 +191,14 @@ def extracts(columns: Columns) -> Wanted:
         if schema is not None:
             validator(schema)
     questions = pc.if_else(schemas.is_valid(), texts, None)
-    return Wanted(questions, codes, [_arguments(e, s, m)._replace(json_schema=schema) for e, s, m, schema in rows])
+    return Wanted(questions, codes, [_arguments(*row)._replace(json_schema=schema) for *row, schema in rows])
 
 
 def solved(columns: Columns) -> Wanted:
     """Questions of `leeroo_solve`.
 
     Args:
-        columns: Question, then steps, depth, cost in USD and planner of `Limits`; NULL for what is usual.
+        columns: Question, private, then steps, depth, cost in USD and planner of `Limits`; NULL for what is usual.
 
     Raises:
         UsageError: a limit that cannot be.
@@ -196,39 +207,22 @@ def solved(columns: Columns) -> Wanted:
     questions, *given = columns
     codes, rows = _distinct(given, len(questions))
     names = ("steps", "depth", "cost_usd", "planner")
-    limits = [Limits(**{name: each for name, each in zip(names, row, strict=True) if each is not None}) for row in rows]
-    return Wanted(questions, codes, [Arguments(limits=each) for each in limits])
-
-
-@functools.lru_cache(maxsize=64)
-def validator(schema: str) -> Any:
-    """What checks values against a JSON schema.
-
-    Raises:
-        UsageError: it is not one.
-
-    """
-    from jsonschema import SchemaError
-    from jsonschema.validators import validator_for
-
-    try:
-        read = json.loads(schema)
-        kind = validator_for(read)
-        kind.check_schema(read)
-    except (ValueError, SchemaError, AttributeError, TypeError) as error:
-        why = error.message if isinstance(error, SchemaError) else error
-        raise UsageError(f"json_schema is not a JSON schema: {why}") from None
-    return kind(read)
+    arguments = []
+    for private, *row in rows:
+        limits = Limits(**{name: each for name, each in zip(names, row, strict=True) if each is not None})
+        arguments.append(_arguments(private=private)._replace(limits=limits))
+    return Wanted(questions, codes, arguments)
 
 
 def _arguments(
     expert: str | None = None,
     system: str | None = None,
+    private: bool | None = False,
     max_tokens: int | None = None,
     temperature: float | None = None,
 ) -> Arguments:
-    # The temperature 0 is what an expert has without one.
-    return Arguments(expert, system, max_tokens, temperature or None)
+    # Nobody knows whether a row marked NULL is private. The temperature 0 is what an expert has without one.
+    return Arguments(expert, system, private is None or private, max_tokens, temperature or None)
 
 
 def _distinct(columns: Sequence[pa.Array | list[Any]], n: int) -> tuple[np.ndarray, list[tuple[Any, ...]]]:
@@ -272,15 +266,18 @@ def text(known: pa.Array, _: Columns) -> pa.Array:
     return pa.StructArray.from_arrays([known], names=["answer"])
 
 
-def extracted(known: pa.Array, columns: Columns) -> pa.Array:
-    """The texts that are JSON and valid under their schema, NULL for the others, as the fields of structs."""
-    rows = zip(known.to_pylist(), columns[1].to_pylist(), strict=True)
-    valid = pa.array([a if a is not None and _valid(a, schema) else None for a, schema in rows], pa.string())
-    return text(valid, columns)
+def extracted(known: pa.StructArray, _: Columns) -> pa.Array:
+    """Structs of `EXTRACTED`."""
+    return _renamed(known, EXTRACTED)
 
 
-def _valid(answer: str, schema: str) -> bool:
-    try:
-        return bool(validator(schema).is_valid(json.loads(answer)))
-    except ValueError:
-        return False
+def labelled(known: pa.StructArray, _: Columns) -> pa.Array:
+    """Structs of `LABELLED`."""
+    return _renamed(known, LABELLED)
+
+
+def _renamed(known: pa.StructArray, kind: pa.StructType) -> pa.StructArray:
+    """Structs with some of the known fields, the answer under another name; NULL where nothing was asked."""
+    names = ["answer", *kind.names[1:]]
+    columns = [known.field(name) for name in names]
+    return pa.StructArray.from_arrays(columns, fields=list(kind), mask=known.is_null())

@@ -23,7 +23,7 @@ from leeroo.udfs.ask import ROUTE, SCORES, SOLUTION, Arguments, Group, answer_ty
 from leeroo.udfs.calls import Calls, Function, Plan, naming
 from leeroo.udfs.tables import TABLES
 
-_TEXT, _NUMBER, _COUNT, _TEXTS = pa.string(), pa.float64(), pa.int64(), pa.list_(pa.string())
+_TEXT, _NUMBER, _COUNT, _TEXTS, _MARK = pa.string(), pa.float64(), pa.int64(), pa.list_(pa.string()), pa.bool_()
 _SQL = {_TEXT: "VARCHAR", _NUMBER: "DOUBLE", _COUNT: "BIGINT", pa.int32(): "INTEGER", pa.bool_(): "BOOLEAN"}
 _SQL |= {pa.date32(): "DATE"}
 # Text comes as a struct: a function that gives plain text DuckDB works out for a whole dictionary of compressed
@@ -77,22 +77,22 @@ def _functions(calls: Calls) -> dict[str, _Raw]:
     ) -> _Raw:
         return _Raw(functools.partial(_vector, calls, of, wants, read, field), [*takes, _COUNT], gives)
 
-    question = (_TEXT, _TEXT, _TEXT, _TEXT, _COUNT, _NUMBER)
+    question = (_TEXT, _TEXT, _TEXT, _TEXT, _MARK, _COUNT, _NUMBER)
     answers = raw(calls.answers, forms.asked, forms.whole, question, answer_type(calls.engine.pool))
-    among = (_TEXT, _TEXTS, _TEXT, _TEXT)
-    shaped = (_TEXT, _TEXT, _TEXT, _TEXT, _COUNT)
-    limited = (_TEXT, _COUNT, _COUNT, _NUMBER, _TEXT)
+    among = (_TEXT, _TEXTS, _TEXT, _TEXT, _MARK)
+    shaped = (_TEXT, _TEXT, _TEXT, _TEXT, _MARK, _COUNT)
+    limited = (_TEXT, _MARK, _COUNT, _COUNT, _NUMBER, _TEXT)
     return {
-        "plan": _Raw(functools.partial(_plan, calls), [_TEXT, _NUMBER, _NUMBER, _NUMBER], _COUNT),
+        "plan": _Raw(functools.partial(_plan, calls), [_TEXT, _NUMBER, _NUMBER, _NUMBER, _TEXT], _COUNT),
         "given": _Raw(calls.given.check, [_TEXT, _TEXT, _TEXT, _NUMBER, _TEXT], pa.bool_()),
         "answers": answers,
         "samples": answers._replace(side_effects=True),
         "texts": raw(calls.answers, forms.asked, forms.text, question, _ANSWER, "answer"),
         "choices": raw(calls.answers, forms.choices, forms.chosen, among, forms.CHOICE),
-        "labels": raw(calls.answers, forms.labels, forms.text, among, _ANSWER, "answer"),
-        "extracts": raw(calls.answers, forms.extracts, forms.extracted, shaped, _ANSWER, "answer"),
+        "labels": raw(calls.answers, forms.labels, forms.labelled, among, forms.LABELLED),
+        "extracts": raw(calls.answers, forms.extracts, forms.extracted, shaped, forms.EXTRACTED),
         "solutions": raw(calls.solutions, forms.solved, forms.as_known, limited, SOLUTION),
-        "routes": raw(calls.routes, forms.plain, forms.as_known, [_TEXT], ROUTE),
+        "routes": raw(calls.routes, forms.routed, forms.as_known, [_TEXT, _MARK], ROUTE),
         "scores": raw(calls.scores, forms.plain, forms.as_known, [_TEXT], SCORES),
         **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},
     }

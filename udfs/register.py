@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
-from leeroo.engine.answer import Criteria, Engine, open_engine
+from leeroo.engine.answer import Criteria, open_engine
 from leeroo.engine.batch.progress import Listener
 from leeroo.udfs.bar import Bar
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.registration import Registration
 from leeroo.udfs.statement import Explanation, statements
+from leeroo.udfs.unanswered import Report, warn
 
 # What is registered on a connection now, so that registering again replaces it.
 _REGISTERED: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Registration] = weakref.WeakKeyDictionary()
@@ -32,13 +32,15 @@ def connect(
     max_cost_usd: float | None = None,
     cost_weight: float = 0.0,
     latency_weight: float = 0.0,
+    on_error: Literal["null", "fail"] = "null",
     on_progress: Listener | None = None,
+    on_warning: Report | None = None,
 ) -> Connection:
     """Open a DuckDB database with leeroo_answer and its kin in SQL.
 
     Each statement given to `sql` or `execute` is answered as one batch; what the options say holds for each
-    statement, and ``SET VARIABLE leeroo_max_cost_usd`` (``leeroo_cost_weight``, ``leeroo_latency_weight``)
-    says otherwise from then on.
+    statement, and ``SET VARIABLE leeroo_max_cost_usd`` (``leeroo_cost_weight``, ``leeroo_latency_weight``,
+    ``leeroo_on_error``) says otherwise from then on.
 
     Args:
         database: A file, or ":memory:".
@@ -50,17 +52,23 @@ def connect(
         max_cost_usd: No statement spends more.
         cost_weight: Score points that a dollar is worth, in the place of a budget.
         latency_weight: Score points that a second is worth.
-        on_progress: Called a few times a second with a `Progress` while questions are answered. Without it there
+        on_error: Rows that fail are NULL, or make the statement fail with `RowsFailed`.
+        on_progress: Called a few times a second with a `Progress` while questions are answered. By default there
             is a progress bar on a terminal and in a notebook, and warnings go to standard error.
+        on_warning: Called with one line after a statement of which rows have no answer. By default that is a
+            `RowsFailedWarning` of Python.
 
     Raises:
         UsageError: an option, the pool or the router is wrong.
 
     """
-    engine, criteria = _opened(pool, router, store, max_cost_usd, cost_weight, latency_weight, on_progress)
+    criteria = Criteria(
+        max_cost_usd=max_cost_usd, cost_weight=cost_weight, latency_weight=latency_weight, on_error=on_error
+    )
+    engine = open_engine(pool, router, store, on_progress or Bar().show)
     try:
         con = duckdb.connect(str(database), read_only=read_only, config=dict(config or {}))
-        opened = Connection(con, engine, criteria)
+        opened = Connection(con, engine, criteria, report=on_warning or warn)
     except BaseException:
         engine.close()
         raise
@@ -77,7 +85,9 @@ def register(
     max_cost_usd: float | None = None,
     cost_weight: float = 0.0,
     latency_weight: float = 0.0,
+    on_error: Literal["null", "fail"] = "null",
     on_progress: Listener | None = None,
+    on_warning: Report | None = None,
 ) -> Registration:
     """Make leeroo_answer and its kin known on a DuckDB connection of your own.
 
@@ -90,7 +100,8 @@ def register(
 
     Args:
         con: The connection.
-        pool, router, store, max_cost_usd, cost_weight, latency_weight, on_progress: As in `connect`.
+        pool, router, store, max_cost_usd, cost_weight, latency_weight, on_error, on_progress, on_warning: As in
+            `connect`.
 
     Returns:
         What was registered; its `close` takes the functions away again.
@@ -99,9 +110,12 @@ def register(
         UsageError: an option, the pool or the router is wrong.
 
     """
-    engine, criteria = _opened(pool, router, store, max_cost_usd, cost_weight, latency_weight, on_progress)
+    criteria = Criteria(
+        max_cost_usd=max_cost_usd, cost_weight=cost_weight, latency_weight=latency_weight, on_error=on_error
+    )
+    engine = open_engine(pool, router, store, on_progress or Bar().show)
     try:
-        registration = Registration(con, engine, criteria, announced=False)
+        registration = Registration(con, engine, criteria, announced=False, report=on_warning or warn)
     except BaseException:
         engine.close()
         raise
@@ -134,13 +148,10 @@ def sql(
     """
     if isinstance(con, Connection):
         return con.sql(query, params=parameters)
-    _registered, _con = _registration(con), con
-    *_todo, _last = statements(con, _registered, query, parameters)
-    del con, query, parameters  # DuckDB would take these for tables of their names
-    with _scanning(_con):
-        for _statement in _todo:
-            _statement.execute()
-        return _last.relation("", run=True)
+    *before, last = statements(con, _registration(con), query, parameters)
+    for statement in before:
+        statement.execute()
+    return last.relation("", run=True)
 
 
 def explain(
@@ -149,36 +160,9 @@ def explain(
     """Tell what the questions of a statement would take, and generate nothing; print the result. As `sql`."""
     if isinstance(con, Connection):
         return con.explain(query, parameters)
-    _registered, _con = _registration(con), con
-    *_, _last = statements(con, _registered, query, parameters)
-    del con, query, parameters
-    with _scanning(_con):
-        return _last.explain()
+    *_, last = statements(con, _registration(con), query, parameters)
+    return last.explain()
 
 
 def _registration(con: duckdb.DuckDBPyConnection) -> Registration:
     return _REGISTERED.get(con) or register(con)
-
-
-@contextlib.contextmanager
-def _scanning(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Variables named as tables are looked for in all frames, not only in that which calls DuckDB: it is ours."""
-    _before = con.execute("SELECT current_setting('python_scan_all_frames')").fetchall()[0][0]
-    con.execute("SET python_scan_all_frames = true")
-    try:
-        yield
-    finally:
-        con.execute(f"SET python_scan_all_frames = {_before}")
-
-
-def _opened(
-    pool: str | Path | None,
-    router: str | Path | None,
-    store: str | Path | None,
-    max_cost_usd: float | None,
-    cost_weight: float,
-    latency_weight: float,
-    on_progress: Listener | None,
-) -> tuple[Engine, Criteria]:
-    criteria = Criteria(max_cost_usd=max_cost_usd, cost_weight=cost_weight, latency_weight=latency_weight)
-    return open_engine(pool, router, store, on_progress or Bar().show), criteria

@@ -13,6 +13,7 @@ import duckdb
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.udfs.calls import Calls
 from leeroo.udfs.functions import create
+from leeroo.udfs.unanswered import Report, warn
 
 _FILES = ("calls", "answers", "forms", "solve", "routes", "tables", "feedback")  # leeroo/sql/*.sql, in this order
 
@@ -21,12 +22,20 @@ class Registration:
     """The functions on one connection until `close`; nothing is written to a database file.
 
     Args:
-        announced: As in `Calls`.
+        announced, report: As in `Calls`.
 
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, engine: Engine, criteria: Criteria, *, announced: bool) -> None:
-        self.calls = Calls(engine, criteria, announced=announced)
+    def __init__(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        engine: Engine,
+        criteria: Criteria,
+        *,
+        announced: bool,
+        report: Report = warn,
+    ) -> None:
+        self.calls = Calls(engine, criteria, announced=announced, report=report)
         self.sees_commits = announced
         self._con = weakref.ref(con)
         self._own = uuid.uuid4().hex

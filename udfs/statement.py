@@ -14,10 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import duckdb
+import pyarrow as pa
 from duckdb import ExpectedResultType, StatementType, token_type
 
 from leeroo.engine.answer import Estimate
 from leeroo.engine.errors import Interrupted, LeerooError
+from leeroo.udfs.callers import Tables, run_among, tables_in_sight
 from leeroo.udfs.feedback import TABLE, in_transaction
 from leeroo.udfs.registration import Registration
 
@@ -46,14 +48,15 @@ def statements(
         duckdb.ParserException: it is not SQL.
 
     """
+    tables = tables_in_sight()
     parts = con.extract_statements(query if isinstance(query, str) else query.query)
     if not parts or not all(part.query.strip() for part in parts):
         # There is nothing in it, or DuckDB makes it into several statements of its own that have no text (PIVOT).
-        return [Statement(con, registration, query, parameters, None)]
+        return [Statement(con, registration, query, parameters, None, tables)]
     *before, last = parts
     return [
-        *(Statement(con, registration, part.query, None, part) for part in before),
-        Statement(con, registration, last.query, parameters, last),
+        *(Statement(con, registration, part.query, None, part, tables) for part in before),
+        Statement(con, registration, last.query, parameters, last, tables),
     ]
 
 
@@ -81,8 +84,6 @@ class Statement:
     temporary tables: questions from those are answered vector by vector as the statement runs. So are all questions
     of settings, and of PIVOT. What a transaction does not hold happens in every rehearsal: `nextval` takes another
     number. COPY writes no file in one.
-
-    DuckDB takes the names of tables it does not know for variables of its callers: those here are in `self`.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Statement:
         text: str | duckdb.Statement,
         parameters: object,
         parsed: duckdb.Statement | None,
+        tables: Tables,
     ) -> None:
         kind = parsed.type if parsed is not None else None
         self._con = con
@@ -99,6 +101,7 @@ class Statement:
         self._calls = registration.calls
         self._text = text
         self._parameters = parameters
+        self._tables = tables
         self._rehearsal = _rehearsal(text, kind) if isinstance(text, str) else None
         self._rehearsed_with = parameters
         self._executes_prepared = kind == StatementType.EXECUTE
@@ -116,7 +119,7 @@ class Statement:
         with self._calls.announced():
             self._rehearse()
             with self._how(), self._telling(), self._given():
-                self._con.execute(self._text, self._parameters)
+                run_among(self._tables, self._con.execute, self._text, self._parameters)
 
     def relation(self, alias: str, *, run: bool = False) -> duckdb.DuckDBPyRelation | None:
         """Make a relation of it, with the answers known; it is run now if it has no rows to show, or with `run`."""
@@ -128,18 +131,18 @@ class Statement:
             # DuckDB 2 makes no relation while a result of `execute` is not read to its end: this lets go of it.
             self._con.execute("")
             with self._how(), self._telling(), self._given():
-                _made = self._con.sql(self._text, alias=alias, params=self._parameters)
-                return _run(_made) if run and _made is not None else _made
+                made = run_among(self._tables, self._con.sql, self._text, alias=alias, params=self._parameters)
+                return _run(made) if run and made is not None else made
 
     def explain(self) -> Explanation:
         """Tell what its questions would take, and generate nothing."""
         with self._calls.announced():
             self._look_up_prepared()
             if self._rehearsal is not None and self._calls_ours():
-                with self._stage() as _stage:
-                    self._collect(_stage)
-            elif self._rehearsal is not None:
-                self._con.execute(f"EXPLAIN {self._text}", self._parameters).fetchall()  # says what is wrong, if it is
+                with self._stage() as stage:
+                    self._collect(stage)
+            elif self._rehearsal is not None:  # DuckDB says what is wrong with it, if anything is
+                run_among(self._tables, self._con.execute, f"EXPLAIN {self._text}", self._parameters).fetchall()
             with self._telling():
                 return Explanation(tuple(self._calls.estimates()))
 
@@ -167,13 +170,21 @@ class Statement:
         if self._rehearsal is None or not self._calls_ours():
             return
         # Where the statement calls in one place alone, no question depends on an answer, unless it goes round.
-        _once = self._calls.met == 1 and "recursive" not in self._rehearsal.casefold()
-        with self._stage() as _stage:
-            for _ in range(1 if _once else PASSES):
-                self._collect(_stage)
+        once = self._calls.met == 1 and "recursive" not in self._rehearsal.casefold()
+        self._read_streams()
+        with self._stage() as stage:
+            for _ in range(1 if once else PASSES):
+                self._collect(stage)
                 with self._telling():
                     if not self._calls.ask_collected():
                         return
+
+    def _read_streams(self) -> None:
+        """Take in what can be read once only: the statement is run several times."""
+        assert self._rehearsal is not None
+        for name, table in self._tables.items():
+            if isinstance(table, pa.RecordBatchReader) and name in self._rehearsal:
+                self._tables[name] = table.read_all()
 
     def _look_up_prepared(self) -> None:
         """Rehearse what an EXECUTE runs; it may have been prepared by a statement just before."""
@@ -184,7 +195,7 @@ class Statement:
         """Whether the planner meets a call of ours, be it in a view or macro."""
         try:
             with self._calls.collecting(), self._telling():
-                self._con.execute(f"EXPLAIN {self._rehearsal}", self._rehearsed_with).fetchall()
+                self._explain(self._con, "EXPLAIN")
         except duckdb.InterruptException:
             raise
         except duckdb.Error:
@@ -207,13 +218,16 @@ class Statement:
         stage.begin()
         try:
             with self._calls.collecting(), self._calls.given.rehearsed(), self._telling():
-                stage.execute(f"EXPLAIN ANALYZE {self._rehearsal}", self._rehearsed_with).fetchall()
+                self._explain(stage, "EXPLAIN ANALYZE")
         except duckdb.InterruptException:
             raise
         except duckdb.Error:
             pass  # NULL in the place of an answer breaks some sound statements: later passes get further
         finally:
             stage.rollback()
+
+    def _explain(self, con: duckdb.DuckDBPyConnection, how: str) -> None:
+        run_among(self._tables, con.execute, f"{how} {self._rehearsal}", self._rehearsed_with).fetchall()
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -243,7 +257,6 @@ def _run(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
 
 def _like(beside: duckdb.DuckDBPyConnection, con: duckdb.DuckDBPyConnection) -> None:
     """Give a new connection what statements of another may rely on: its search path and its variables."""
-    beside.execute("SET python_scan_all_frames = true")
     path, schema = con.execute("SELECT current_setting('search_path'), current_schema()").fetchall()[0]
     beside.execute("SET search_path = ?", [path or schema])
     for name, value, kind in con.execute("SELECT name, value, type FROM duckdb_variables()").fetchall():

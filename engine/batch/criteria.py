@@ -37,5 +37,7 @@ class Criteria:
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise UsageError(f"{name} must be a number of at least 0, not {value}")
+        if self.on_error not in ("null", "fail"):
+            raise UsageError(f"on_error is 'null' or 'fail', not {self.on_error!r}")
         if self.max_cost_usd is not None and self.cost_weight:
             raise UsageError("give a budget (max_cost_usd) or a cost_weight, not both: each settles the other")

@@ -68,7 +68,7 @@ def test_errors_are_duckdbs_with_our_line(plain: duckdb.DuckDBPyConnection, did:
     """A wrong argument is an error of DuckDB's that holds our sentence, and the connection goes on."""
     with pytest.raises(duckdb.InvalidInputException, match="leeroo_answer: expert 'huge' is not in the pool"):
         plain.execute("SELECT leeroo_answer(question, expert := 'huge') FROM t").fetchall()
-    with pytest.raises(duckdb.InvalidInputException, match="leeroo: max_cost_usd must be"):
+    with pytest.raises(duckdb.InvalidInputException, match="leeroo: leeroo_max_cost_usd must be"):
         plain.execute("SET VARIABLE leeroo_max_cost_usd = -1; SELECT leeroo(question) FROM t").fetchall()
     assert did() == (0, 0)
     plain.execute("RESET VARIABLE leeroo_max_cost_usd")

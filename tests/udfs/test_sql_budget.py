@@ -85,7 +85,7 @@ def test_variables_say_otherwise(con: Connection) -> None:
 def test_a_variable_that_cannot_be_is_named(con: Connection, value: str) -> None:
     """A wrong variable is one line that names the function and what is wrong."""
     con.execute(f"SET VARIABLE leeroo_max_cost_usd = {value}")
-    with pytest.raises(UsageError, match="^leeroo: max_cost_usd must be a number of at least 0, not .*$"):
+    with pytest.raises(UsageError, match="^leeroo: leeroo_max_cost_usd must be a number of at least 0, not .*$"):
         con.execute("SELECT leeroo(question) FROM t")
     con.execute("SET VARIABLE leeroo_max_cost_usd = 1; SET VARIABLE leeroo_cost_weight = 1")
     with pytest.raises(UsageError, match="not both"):

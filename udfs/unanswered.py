@@ -1,0 +1,42 @@
+"""Questions of a statement that got no answer: counted while it runs, reported once."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from leeroo.engine.errors import RowsFailedWarning
+from leeroo.udfs.callers import callers
+
+Report = Callable[[str], None]
+
+
+@dataclass
+class Unanswered:
+    """What was asked, and the reasons why some of it has no answer."""
+
+    functions: dict[str, None] = field(default_factory=dict)  # that were asked, in order
+    asked: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def add(self, functions: Iterable[str], asked: int, reasons: Iterable[str]) -> None:
+        """Count questions that were asked, with the reasons of those that failed."""
+        self.functions.update(dict.fromkeys(functions))
+        self.asked += asked
+        self.reasons.update(reasons)
+
+    def __str__(self) -> str:
+        """Say in one line how many failed, and what most of them failed for."""
+        ((reason, count),) = self.reasons.most_common(1)
+        failed, names = self.reasons.total(), ", ".join(self.functions) or "leeroo"
+        most = "" if count == failed else f"{count:,} x "
+        return f"{names}: {failed:,} of {self.asked:,} questions have no answer and are NULL: {most}{reason}"
+
+
+def warn(line: str) -> None:
+    """Issue a Python warning at the line that ran the statement."""
+    frame = next(callers(), None)
+    where = ("leeroo", 1) if frame is None else (frame.f_code.co_filename, frame.f_lineno)
+    warnings.warn_explicit(line, RowsFailedWarning, *where)
