@@ -22,7 +22,8 @@ def callers() -> Iterator[FrameType]:
     """Return the frames outside of this package, the nearest first."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_globals.get("__name__", "leeroo").partition(".")[0] not in ("leeroo", "contextlib"):
+        module = str(frame.f_globals.get("__name__", ""))
+        if frame.f_code is not _CALL and module.partition(".")[0] not in ("leeroo", "contextlib"):
             yield frame
         frame = frame.f_back
 

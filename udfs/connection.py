@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.udfs.callers import run_among, tables_in_sight
@@ -75,6 +76,13 @@ class Connection:
             return last.relation(alias)
 
     query = sql
+
+    def register(self, view_name: str, python_object: Any) -> Connection:
+        """Give a table a name in SQL; what can be read once only is taken in, for statements are run several times."""
+        with self._turn:
+            once = isinstance(python_object, pa.RecordBatchReader)
+            self._con.register(view_name, python_object.read_all() if once else python_object)
+        return self
 
     def executemany(self, query: str | duckdb.Statement, parameters: object = None) -> Connection:
         """Run a statement with each of some parameters, as DuckDB does."""

@@ -32,7 +32,7 @@ class Unanswered:
         ((reason, count),) = self.reasons.most_common(1)
         failed, names = self.reasons.total(), ", ".join(self.functions) or "leeroo"
         most = "" if count == failed else f"{count:,} x "
-        return f"{names}: {failed:,} of {self.asked:,} questions have no answer and are NULL: {most}{reason}"
+        return f"{names}: {failed:,} of {self.asked:,} questions asked have no answer and are NULL: {most}{reason}"
 
 
 def warn(line: str) -> None:

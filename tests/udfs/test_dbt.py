@@ -152,12 +152,48 @@ def test_the_budget_is_each_models(project: Project, pool_file: Path) -> None:
         assert (8 <= answered <= 10, told) == (True, True)
 
 
+def test_a_model_without_answers_is_in_dbts_log(project: Project) -> None:
+    """dbt's own log has the line with the count and the reason; the model is made."""
+    project.model("said", "SELECT id, leeroo_answer('unknown ' || id) AS a FROM {{ ref('questions') }} WHERE id < 2")
+    assert project.run() == []
+    log = (project.folder / "logs" / "dbt.log").read_text()
+    assert log.count("leeroo_answer: 2 of 2 questions asked have no answer and are NULL") == 1
+
+
+def test_a_model_without_answers_fails_where_that_is_wanted(project: Project) -> None:
+    """on_error: fail in the config ends the model with the same line, and makes no table."""
+    project.configure(f"{CONFIG[:-1]}, on_error: fail}}")
+    project.model("said", "SELECT id, leeroo_answer('unknown ' || id) AS a FROM {{ ref('questions') }} WHERE id < 2")
+    (said,) = project.run()
+    assert "leeroo_answer: 2 of 2 questions asked have no answer" in said
+    assert project.rows("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'said'") == [(0,)]
+
+
+def test_an_incremental_model_asks_again_for_what_failed(project: Project, pool_file: Path) -> None:
+    """The model of the documentation: rows without an answer are asked again, those with one are not."""
+    whole = pool_file.read_text()
+    pool_file.write_text(whole.split('[[expert]]\nname = "small"')[0] + "max_tokens = 5\n")
+    page = (Path(__file__).parents[2] / "docs" / "integrations.md").read_text()
+    model = page.split("call the functions in models")[1].split("```sql\n")[1].split("```")[0]
+    project.model("answers", model)
+    project.model("questions", QUESTIONS + " WHERE i % 125 = 0")
+    project.configure(f"{CONFIG[:-1]}, max_cost_usd: {10.5 * 15 * 100 / 1e6}}}")
+    assert project.run() == []
+    ((few,),) = project.rows("SELECT count(answer) FROM answers")
+    assert few < 40
+    DuckDBConnectionManager.close_all_connections()
+    project.configure(CONFIG)
+    assert project.run() == []
+    assert project.rows("SELECT count(answer), count(*) FROM answers") == [(40, 40)]
+
+
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         (
             {"poool": "x"},
-            "unknown key 'poool' in config; there are: pool, router, store, max_cost_usd, cost_weight, latency_weight",
+            "unknown key 'poool' in config; there are: pool, router, store, max_cost_usd, cost_weight, latency_weight, "
+            "on_error",
         ),
         ({"pool": "nowhere.toml"}, "cannot read the pool file nowhere.toml: No such file or directory"),
         ({"pool": ["a", "b"]}, "pool = ['a', 'b'] in config: input should be a valid string"),
