@@ -6,6 +6,8 @@ An expert is a model plus how it is asked: prompt template, limits, price, place
 from __future__ import annotations
 
 import difflib
+import os
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +44,7 @@ class Expert(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+-]*$", max_length=200)
     model: str = Field(min_length=1)
     backend: Literal["auto", "vllm", "transformers", "openai", "replay"] = "auto"
     usd_per_m_input: float = Field(ge=0, allow_inf_nan=False)
@@ -58,6 +60,20 @@ class Expert(BaseModel):
     base_url: str | None = None
     engine: dict[str, Any] = {}
     ray: Cluster = Cluster()
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_route(cls, name: str) -> str:
+        if name.casefold() == "leeroo":
+            raise ValueError("is the name that has experts chosen; call this one otherwise")
+        return name
+
+    @field_validator("base_url")
+    @classmethod
+    def _has_a_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not url.lower().startswith(("http://", "https://")):
+            raise ValueError("must begin with http:// or https://")
+        return url
 
     @field_validator("template")
     @classmethod
@@ -125,10 +141,10 @@ def load_pool(path: str | Path) -> Pool:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte order mark
     except OSError as error:
         raise PoolError(f"cannot read the pool file {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise PoolError(f"{path} is not valid TOML: {error}") from error
 
 
@@ -151,13 +167,20 @@ def _located(path: Path, where: str, entry: dict[str, Any]) -> Any:
     model = entry["model"]
     if not isinstance(model, str) or entry.get("backend") == "openai":
         return model
-    there = path.parent / Path(model).expanduser()
-    if there.exists():
+    there = path.parent / os.path.expanduser(model)
+    if os.path.exists(there):
         return str(there.resolve())
+    if _is_of_an_api(entry):
+        raise PoolError(f'{where}: the model {model!r} is asked through an API: add backend = "openai"')
     is_path = model.startswith((".", "/", "~")) or model.endswith(".gguf") or model.count("/") > 1
     if is_path or entry.get("backend") == "replay":
         raise PoolError(f"{where}: the model {model!r} does not exist (looked for {there})")
     return model
+
+
+def _is_of_an_api(entry: dict[str, Any]) -> bool:
+    """Whether the model has a name such as APIs give, in the price lists too, and nothing says where it runs."""
+    return "/" not in entry["model"] and entry.get("backend", "auto") == "auto" and cheapest(entry["model"]) is not None
 
 
 def _priced(where: str, entry: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +207,7 @@ def _priced(where: str, entry: dict[str, Any]) -> dict[str, Any]:
 def _sentence(error: ValidationError) -> str:
     """The first complaint of pydantic, as a sentence that says how to mend it."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = ".".join(part if part.isprintable() else repr(part) for part in map(str, first["loc"]))
     if first["type"] == "missing":
         return f"{key!r} is missing"
     if first["type"] == "extra_forbidden":
@@ -192,7 +215,8 @@ def _sentence(error: ValidationError) -> str:
         close = difflib.get_close_matches(key, keys, 1)
         return f"unknown key {key!r}; " + (f"did you mean {close[0]!r}?" if close else f"keys are: {', '.join(keys)}")
     message = first["msg"].removeprefix("Value error, ")
-    return f"{key} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+    given = textwrap.shorten(repr(first["input"]), 80)
+    return f"{key} = {given}: {message[0].lower()}{message[1:]}"
 
 
 def _quoted(names: set[str]) -> str:

@@ -1,5 +1,15 @@
-"""`python -m leeroo` is the `leeroo` command."""
+"""The `leeroo` command, and `python -m leeroo`."""
 
-from leeroo.cli import main
+from leeroo.interrupts import interrupts
 
-main()
+
+def main() -> None:
+    """Run the command line, which takes a moment to import."""
+    with interrupts():
+        from leeroo.cli import main as run
+
+        run()
+
+
+if __name__ == "__main__":
+    main()

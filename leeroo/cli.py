@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
-import signal
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leeroo import cli_feedback, cli_jobs, cli_orchestrator, cli_selfplay, cli_serve, cli_solve
 from leeroo.engine.errors import LeerooError, RowsFailed, UsageError
+from leeroo.interrupts import interrupts
 from leeroo.options import (
-    EXIT_INTERRUPTED,
     EXIT_ROWS_FAILED,
     EXIT_USAGE,
-    ROWS,
     AsJson,
     Budget,
     Column,
@@ -28,6 +27,7 @@ from leeroo.options import (
     Input,
     LatencyWeight,
     Limit,
+    OnError,
     Out,
     Pinned,
     PoolFile,
@@ -37,6 +37,7 @@ from leeroo.options import (
     RouterDir,
     StoreDir,
     Where,
+    in_options,
 )
 
 if TYPE_CHECKING:
@@ -67,12 +68,7 @@ def run(
     private_column: Private = None,
     expert: Pinned = None,
     store: StoreDir = None,
-    on_error: Annotated[
-        Literal["null", "fail"],
-        typer.Option(
-            "--on-error", help="A row that fails is NULL with its error, or fails the run.", rich_help_panel=ROWS
-        ),
-    ] = "null",
+    on_error: OnError = "null",
     limit: Limit = None,
     prefix: Prefix = "",
     engine: Where = "local",
@@ -156,11 +152,12 @@ def sql(
     cost_weight: CostWeight = 0.0,
     latency_weight: LatencyWeight = 0.0,
     store: StoreDir = None,
+    on_error: OnError = "null",
     progress: ProgressBar = True,
 ) -> None:
-    """Run SQL with leeroo_answer and its kin (see the documentation); prints the rows of the last statement.
+    """Run SQL with leeroo_answer and the other functions of docs/sql.md; prints the rows of the last statement.
 
-    All questions of a statement are answered as one batch.
+    All questions of a statement are answered as one batch. Exit code 1 says that rows have no answer.
     """
     from leeroo.engine.tables import check_output, write_table
     from leeroo.terminal import print_relation
@@ -168,12 +165,15 @@ def sql(
     if out is not None:
         check_output(out)
     text = sys.stdin.read() if statement == "-" else statement
+    unanswered: list[str] = []
     options: dict[str, Any] = {
         "max_cost_usd": max_cost_usd,
         "cost_weight": cost_weight,
         "latency_weight": latency_weight,
+        "on_error": on_error,
+        "on_warning": unanswered.append,
     }
-    with _database(db, progress=progress, pool=pool, router=router, store=store, **options) as (con, bar), _one_line():
+    with _database(db, progress=progress, pool=pool, router=router, store=store, **options) as (con, bar):
         result = con.sql(text)
         bar.close()
         if out is not None and result is not None:
@@ -181,6 +181,10 @@ def sql(
             typer.echo(f"{rows:,} rows written: {out}", err=True)
         elif result is not None:
             print_relation(result)
+    for line in unanswered:
+        typer.echo(f"warning: {line}", err=True)
+    if unanswered:
+        raise typer.Exit(EXIT_ROWS_FAILED)
 
 
 @app.command(epilog="""Example:  leeroo explain "SELECT leeroo_answer(question) FROM 'questions.parquet'" """)
@@ -213,8 +217,8 @@ def explain(
         "cost_weight": cost_weight,
         "latency_weight": latency_weight,
     }
-    if len(what.split()) > 1 and not Path(what).exists():
-        with _database(db, progress=False, pool=pool, router=router, store=store, **options) as (con, _), _one_line():
+    if len(what.split()) > 1 and not os.path.exists(what):  # not Path.exists: a statement may be no path at all
+        with _database(db, progress=False, pool=pool, router=router, store=store, **options) as (con, _):
             plan = con.explain(what)
             estimates, text = list(plan.estimates), str(plan)
     else:
@@ -253,7 +257,9 @@ cli_serve.add_to(app)
 
 @contextlib.contextmanager
 def _database(db: Path | None, *, progress: bool, **options: Any) -> Iterator[tuple[Connection, Bar]]:
-    """A connection to a database, that shows the progress of what it answers."""
+    """Open a database on a connection that shows its progress; DuckDB's errors are the user's."""
+    import duckdb
+
     from leeroo.udfs.bar import Bar
     from leeroo.udfs.register import connect
 
@@ -261,35 +267,27 @@ def _database(db: Path | None, *, progress: bool, **options: Any) -> Iterator[tu
     try:
         with connect(str(db) if db else ":memory:", on_progress=bar.show, **options) as con:
             yield con, bar
+    except duckdb.Error as error:
+        raise UsageError(_in_short(error)) from error
     finally:
         bar.close()
 
 
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    """What DuckDB says of a statement is an error of the user's, in one line."""
-    import duckdb
-
-    try:
-        yield
-    except duckdb.Error as error:
-        raise UsageError(str(error).strip().splitlines()[0]) from error
-
-
-def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _in_short(error: Exception) -> str:
+    """Return what DuckDB says, its candidates, and where in the statement it points to."""
+    first, *rest = str(error).strip().split("\n\n")
+    pointer = [part for part in rest if part.startswith("LINE ")][:1]
+    return "\n".join([" ".join(first.splitlines()), *pointer])
 
 
 def main() -> None:
     """Run the command line; errors of ours are one line on standard error."""
-    signal.signal(signal.SIGTERM, _terminated)
-    try:
-        app()
-    except SystemExit as end:
-        if end.code == EXIT_INTERRUPTED:
-            line = "leeroo: interrupted; everything answered so far is kept, the same command goes on."
-            print(line, file=sys.stderr)
-        raise
-    except LeerooError as error:
-        print(f"leeroo: {error}", file=sys.stderr)
-        sys.exit(EXIT_ROWS_FAILED if isinstance(error, RowsFailed) else EXIT_USAGE)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # not every terminal can show every character
+    with interrupts():
+        try:
+            app()
+        except LeerooError as error:
+            print(f"leeroo: {in_options(str(error))}", file=sys.stderr)
+            sys.exit(EXIT_ROWS_FAILED if isinstance(error, RowsFailed) else EXIT_USAGE)

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-EXIT_ROWS_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_ROWS_FAILED, EXIT_USAGE = 1, 2
 
 POOL = "Who answers"
 MONEY = "Money and time"
 ROWS = "Rows"
+
+# Options as Python writes them, in errors of the engine: `prefix=`, or their whole name with an underscore.
+_IN_PYTHON = re.compile(
+    r"(?<!['\w])(?:([a-z]+(?:_[a-z]+)*)=(?![=\w'\"])|(max_cost_usd|cost_weight|latency_weight|on_error)\b)"
+)
+
+
+def in_options(message: str) -> str:
+    """Return an error of the engine with the options as the command line writes them.
+
+    >>> in_options("the output would have two columns 'answer': give the new ones a prefix=")
+    "the output would have two columns 'answer': give the new ones a --prefix"
+    """
+    return _IN_PYTHON.sub(lambda found: "--" + (found[1] or found[2]).replace("_", "-"), message)
+
 
 Input = Annotated[
     str,
@@ -58,6 +74,10 @@ Private = Annotated[
 Pinned = Annotated[str | None, typer.Option("--expert", help="Ask this expert for every row.", rich_help_panel=POOL)]
 Prefix = Annotated[
     str, typer.Option("--prefix", help="Goes before the names of the added columns.", rich_help_panel=ROWS)
+]
+OnError = Annotated[
+    Literal["null", "fail"],
+    typer.Option("--on-error", help="A row that fails is NULL with its error, or fails the run.", rich_help_panel=ROWS),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Only the first N rows.", rich_help_panel=ROWS)]
 ProgressBar = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")]

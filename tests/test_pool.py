@@ -50,6 +50,18 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         (_expert("a", model="nobody/knows-this-1b"), "no provider lists a price for 'nobody/knows-this-1b'"),
         (_expert("a", "usd_per_m_input = -1\nusd_per_m_output = 1\n"), "usd_per_m_input = -1: input should be greater"),
         (_expert("a", PRICED + 'backend = "llama"\n'), "backend = 'llama'"),
+        (_expert("leeroo", PRICED), "name = 'leeroo': is the name that has experts chosen; call this one otherwise"),
+        (
+            _expert("a", PRICED + 'backend = "openai"\nbase_url = "localhost:8000/v1"\n'),
+            "base_url = 'localhost:8000/v1': must begin with http:// or https://",
+        ),
+        (_expert("a", model="gpt-4o"), "the model 'gpt-4o' is asked through an API: add backend = \"openai\""),
+        (_expert("a", PRICED, model="gpt-4o"), "the model 'gpt-4o' is asked through an API"),
+        ("x = " + "[" * 100_000, "is not valid TOML"),
+        ("x = " + "9" * 10_000, "is not valid TOML"),
+        (_expert("a", PRICED, model="~nobody-here/model.gguf"), "the model '~nobody-here/model.gguf' does not exist"),
+        (_expert("a", PRICED, model="x" * 300 + ".gguf"), "does not exist"),
+        (_expert("a", PRICED + '[expert.ray.resources]\n"a\\nb" = "c"\n'), "ray.resources.'a\\nb' = 'c': input should"),
         (_expert("a", PRICED + 'template = "no place"\n'), "must contain {question} exactly once"),
     ],
 )
@@ -109,3 +121,10 @@ def test_a_model_that_is_not_here_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     assert unavailable(direct) is None
     absent = direct.model_copy(update={"model": "someone/absent-7b"})
     assert "is not on this machine" in (unavailable(absent) or "")
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    """Some editors put one before the text."""
+    path = _pool(tmp_path, "")
+    path.write_text(_expert("a", PRICED), encoding="utf-8-sig")
+    assert load_pool(path).names == ("a",)

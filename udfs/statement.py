@@ -10,21 +10,27 @@ runs for real and every call is a look-up; what comes up only then is answered i
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 from duckdb import ExpectedResultType, StatementType, token_type
 
 from leeroo.engine.answer import Estimate
-from leeroo.engine.errors import Interrupted, LeerooError
+from leeroo.engine.errors import Interrupted, LeerooError, UsageError
 from leeroo.udfs.callers import Tables, run_among, tables_in_sight
 from leeroo.udfs.feedback import TABLE, in_transaction
 from leeroo.udfs.registration import Registration
 
 # Calls nested deeper than this, and statements that differ each time they run, end by being answered in place.
 PASSES = 8
+
+_LITERAL = re.compile(r"'((?:[^']|'')*)'")
 
 _REHEARSED = {
     StatementType.SELECT,
@@ -103,6 +109,9 @@ class Statement:
         self._parameters = parameters
         self._tables = tables
         self._rehearsal = _rehearsal(text, kind) if isinstance(text, str) else None
+        self._pipe = _pipe(self._rehearsal or "")
+        if self._pipe is not None:
+            self._rehearsal = None
         self._rehearsed_with = parameters
         self._executes_prepared = kind == StatementType.EXECUTE
         self._ends_transaction = kind == StatementType.TRANSACTION
@@ -126,6 +135,10 @@ class Statement:
         if not self._shows_rows:
             self.execute()
             return None
+        if self._pipe is not None:  # a relation would read it once to be made, and again to be evaluated
+            self.execute()
+            rows: Any = self._con.to_arrow_reader()
+            return self._con.from_arrow(rows.read_all()).set_alias(alias or self._pipe)
         with self._calls.announced():
             self._rehearse()
             # DuckDB 2 makes no relation while a result of `execute` is not read to its end: this lets go of it.
@@ -278,6 +291,29 @@ def _rehearsal(text: str, kind: StatementType | None) -> str | None:
         if depth == 0 and token == token_type.keyword and code[start : start + 2].upper() == b"TO":
             return f"FROM {code[begin:start].decode()}"
     return None
+
+
+def _pipe(statement: str) -> str | None:
+    """Return a pipe that a statement reads, which a rehearsal would leave empty.
+
+    Raises:
+        UsageError: the statement asks questions, too.
+
+    """
+    pipe = next((path for path in _LITERAL.findall(statement) if _is_pipe(path.replace("''", "'"))), None)
+    if pipe is not None and "leeroo" in statement.casefold():
+        raise UsageError(
+            f"{pipe} can be read only once, but a statement that asks questions is run several times:"
+            " make a table of it first (CREATE TABLE t AS FROM ...), and ask about that"
+        )
+    return pipe
+
+
+def _is_pipe(path: str) -> bool:
+    try:
+        return stat.S_IFMT(os.stat(path).st_mode) in (stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR)
+    except (OSError, ValueError):  # it is no path
+        return False
 
 
 def _prepared(con: duckdb.DuckDBPyConnection, text: str) -> tuple[str | None, object]:

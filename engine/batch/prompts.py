@@ -189,7 +189,7 @@ def check_columns(schema: pa.Schema, criteria: Criteria) -> None:
     there = ", ".join(schema.names) or "none"
     for name in (criteria.column, criteria.private_column, criteria.ask_column):
         if name is not None and schema.get_all_field_indices(name) == []:
-            hint = " (choose one with --column)" if name == criteria.column else ""
+            hint = " (choose one with column=)" if name == criteria.column else ""
             raise InputError(f"the input has no column {name!r}; its columns are: {there}{hint}")
         if name is not None and len(schema.get_all_field_indices(name)) > 1:
             raise InputError(f"the input has more than one column {name!r}; rename all but one of them")

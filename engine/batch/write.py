@@ -55,8 +55,7 @@ def check_names(schema: pa.Schema, added: pa.Schema, prefix: str) -> None:
     clash = [prefix + name for name in added.names if (prefix + name).casefold() in there]
     if clash:
         raise InputError(
-            f"the input already has the column {clash[0]!r}: give a prefix for the added columns"
-            " (--prefix on the command line, prefix= in Python)"
+            f"the input already has the column {clash[0]!r}: give a prefix for the added columns (prefix=)"
         )
 
 

@@ -95,7 +95,7 @@ class Labels:
             if unknown:
                 raise UsageError(f"an example has the label {unknown[0]!r}; the labels are: {', '.join(self.names)}")
             if len(given) != 1 and not self.several:
-                raise UsageError(f"an example has {len(given)} labels; where several may apply, say so with --several")
+                raise UsageError(f"an example has {len(given)} labels; where several may apply, say so with several=")
 
 
 def read_labels(given: str | Sequence[str] | Mapping[str, str] | Labels, *, several: bool = False) -> Labels:

@@ -67,7 +67,7 @@ class Store:
             if version < VERSION:
                 _upgrade(db, version)
         if version > VERSION:
-            raise UsageError(f"the store {self.folder} was written by a newer leeroo; upgrade, or give another --store")
+            raise UsageError(f"the store {self.folder} was written by a newer leeroo; upgrade, or give another store=")
         return db
 
     def look_up(self, keys: pa.Array) -> pa.Table:
@@ -206,7 +206,7 @@ class Store:
         except sqlite3.OperationalError as error:
             raise OutputError(
                 f"the answer store in {self.folder} cannot be used ({error}); answers kept so far are safe:"
-                " make room or permit writing there, or give another --store"
+                " make room or permit writing there, or give another store="
             ) from error
         except sqlite3.DatabaseError as error:
             raise UsageError(f"{self.folder / 'answers.sqlite'} is not an answer store ({error})") from error

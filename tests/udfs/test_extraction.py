@@ -65,7 +65,9 @@ def test_one_odd_answer_costs_no_other_row(api: Any, api_entry: Callable[..., st
     said: list[str] = []
     with connect(pool=pool, store=tmp_path / "store", on_warning=said.append) as con:
         rows = con.execute(f"SELECT leeroo_extract(q, '{NUMBERS}') FROM {table} ORDER BY i").fetchall()
-        why = con.execute(f"SELECT e.value, e.error FROM (SELECT i, leeroo_extracted(q, '{NUMBERS}') AS e FROM {table}) ORDER BY i")
+        why = con.execute(
+            f"SELECT e.value, e.error FROM (SELECT i, leeroo_extracted(q, '{NUMBERS}') AS e FROM {table}) ORDER BY i"
+        )
         reasons = why.fetchall()
     assert [None if row[0] is None else json.loads(row[0]) for row in rows] == [[1], [2], None, None, None, None]
     assert [row[1] is None for row in reasons] == [True, True, False, False, False, True]

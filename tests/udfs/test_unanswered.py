@@ -16,7 +16,9 @@ from leeroo.udfs.connection import Connection
 
 DidSince = Callable[[], Any]
 # Two questions of six are not among those recorded.
-ASK = "SELECT leeroo_answer(if(i < 2, 'unknown ' || i, 'What is ' || i || ' plus ' || i || '?')) AS a FROM range(6) r(i)"
+ASK = (
+    "SELECT leeroo_answer(if(i < 2, 'unknown ' || i, 'What is ' || i || ' plus ' || i || '?')) AS a FROM range(6) r(i)"
+)
 LINE = "leeroo_answer: 2 of 6 questions asked have no answer and are NULL: the question is not among those recorded in 'data'"
 
 
@@ -56,9 +58,10 @@ def test_the_default_is_a_warning_of_python(con: Connection) -> None:
         con.execute(ASK)
     assert str(shown[0].message) == LINE
     assert shown[0].filename == __file__
-    with warnings.catch_warnings(), pytest.raises(leeroo.RowsFailedWarning, match="2 of 2"):
+    with warnings.catch_warnings():
         warnings.simplefilter("error")
-        con.execute(ASK)
+        with pytest.raises(leeroo.RowsFailedWarning, match="2 of 2"):
+            con.execute(ASK)
 
 
 def test_a_plain_connection_warns_too(pool_file: Path, store: Path) -> None:

@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM end a command with one line and exit code 130, whenever they come.
+
+Imported before everything else, so that what else is imported may be interrupted too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn
+
+EXIT_INTERRUPTED = 130
+_LINE = "leeroo: interrupted; everything answered so far is kept, the same command goes on.\n"
+
+_came: list[int] = []  # signals that came so far
+
+
+@contextlib.contextmanager
+def interrupts() -> Iterator[None]:
+    """Interrupt what runs in here at the first signal, and end the process at the second.
+
+    The first raises KeyboardInterrupt where Python is then. Libraries make other errors of it, which are not shown.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _interrupt)
+    try:
+        yield
+    except BaseException as error:
+        if _came or (isinstance(error, SystemExit) and error.code == EXIT_INTERRUPTED):
+            _end()
+        raise
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    _came.append(number)
+    if len(_came) > 1:  # answers are stored as they come: nothing is lost that tidying up would save
+        _end()
+    raise KeyboardInterrupt
+
+
+def _end() -> NoReturn:
+    """End the process here: the interpreter's own way would be interrupted by another signal, with a traceback."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+    os.write(2, _LINE.encode())
+    os._exit(EXIT_INTERRUPTED)
