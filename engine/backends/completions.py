@@ -80,9 +80,33 @@ def chose(request: Request, choosing: Choosing, scores: list[float]) -> dict[str
     }
 
 
-def named(answer: str, choices: list[str]) -> str | None:
-    """The choice that free text names: what it begins with, as a word of its own; the longest where several fit."""
+# What people and models put around a choice: quotes, brackets, Markdown, and words that introduce it.
+_AROUND = " \t\n\"'`*_()[]{}<>.,:;!\u201c\u201d\u2018\u2019"
+_BEFORE = re.compile(
+    r"^(?:(?:so|thus|therefore|hence),? )?(?:the |my |final |correct |best )*"
+    r"(?:answer|choice|option|label|category|class)(?: (?:is|would be|should be))?\b[\s:=*_\-]*",
+    re.IGNORECASE,
+)
+_INTRODUCTIONS = 3  # in a row: "The answer is option (A)"
+
+
+def named(answer: str, choices: list[str], prompt: str = "") -> str | None:
+    """Return the choice that free text names, None where it names none.
+
+    It is the one that the text begins with, as a word of its own, the longest where several fit; quotes, brackets and
+    words such as "The answer is" may stand before it. A choice that the prompt lists as "A. text" is named by its text.
+    """
     said = answer.strip().casefold()
+    if (found := _begun(said, choices)) is not None:
+        return found
+    bare = _bare(said)
+    if (found := _begun(bare, choices)) is not None:
+        return found
+    texts = {text: choice for choice in choices if (text := _bare(_listed(choice, prompt)))}
+    return texts.get(bare)
+
+
+def _begun(said: str, choices: list[str]) -> str | None:
     fits = [choice for choice in choices if re.match(re.escape(choice.strip().casefold()) + r"(?!\w)", said)]
     return max(fits, key=len) if fits else None
 
@@ -94,6 +118,20 @@ def answered(row: dict[str, Any]) -> dict[str, Any]:
     ran_out = row["finish_reason"] == "length"
     why = "the limit of tokens was reached before an answer; raise max_tokens" if ran_out else "empty answer"
     return {**row, "answer": None, "finish_reason": "error", "error": why, "bounced": ran_out}
+
+
+def _bare(said: str) -> str:
+    """Return a text without what is put around a choice."""
+    text = said.casefold().strip(_AROUND)
+    for _ in range(_INTRODUCTIONS):
+        text = _BEFORE.sub("", text, count=1).strip(_AROUND)
+    return text
+
+
+def _listed(choice: str, prompt: str) -> str:
+    """Return the text that a prompt lists behind a letter."""
+    lines = re.findall(rf"^{re.escape(choice)}[.)] (.+)$", prompt, re.MULTILINE)
+    return lines[-1] if lines else ""
 
 
 def failed(request: Request, error: str, *, bounced: bool = False) -> dict[str, Any]:

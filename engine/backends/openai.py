@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
-import math
-import os
+import random
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
@@ -20,21 +21,82 @@ from typing import Any
 
 import openai
 import pyarrow as pa
-from openai.types.chat import ChatCompletion
-from openai.types.chat.chat_completion import ChoiceLogprobs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from leeroo.engine.backends.completions import Request, completed, failed, named, requests_of
+from leeroo.engine.backends.completions import Request, completed, failed, requests_of
+from leeroo.engine.backends.dialect import Refused, body, learned
+from leeroo.engine.backends.endpoint import Endpoint, endpoint_of, missing_key
+from leeroo.engine.backends.faults import Fault, line, refusal
+from leeroo.engine.backends.replies import Bill, completion, parsed
+from leeroo.engine.backends.schemas import validator
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 
-_OPTIONS = ("concurrency", "max_retries", "timeout", "provider", "extra_body")
-# So many rows in a row failing after all their retries, and the rest would fare no better.
+# So many requests in a row fail for the expert's sake, and the rest would fare no better.
 _GIVE_UP_AFTER = 8
 _WAIT_S = 0.2
 # How often a caller looks whether the others have left it some of the concurrency.
 _SHARED_WAIT_S = 0.05
-_TOP_LOGPROBS = 20  # the most that OpenAI tells
-_FINISH = {"stop": "stop", "length": "length"}
+# The first request of a kind goes alone for so long: what the server refuses is then found out once.
+_HEAD_START_S = 1.0
+# Calls that may have been billed though nothing came back are made again so often at most: the budget held one.
+_MOST_UNSURE = 2
+_CONNECT_S = 10.0
+# Backoff doubles from the first to the second, less up to a quarter by chance.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
+
+
+class Options(BaseModel):
+    """What [expert.engine] may say.
+
+    Attributes:
+        concurrency: Requests at a time.
+        max_retries: How often a request is sent again after a fault that may pass.
+        timeout: Seconds for one call.
+        provider: The name that any-llm-sdk has for a provider.
+        extra_body: Goes into the body of each request as it is.
+
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    concurrency: int = Field(default=16, ge=1)
+    max_retries: int = Field(default=6, ge=0)
+    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    provider: str | None = Field(default=None, min_length=1)
+    extra_body: dict[str, Any] = {}
+
+    @field_validator("extra_body")
+    @classmethod
+    def _is_json(cls, given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(given, allow_nan=False)
+        except TypeError as error:
+            raise ValueError(f"must be JSON: {error}") from None
+        return given
+
+
+def options_of(expert: Expert) -> Options:
+    """Read the engine options of an expert.
+
+    Raises:
+        PoolError: one is unknown or wrong.
+
+    """
+    try:
+        return Options.model_validate(expert.engine)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(Options.model_fields)
+            raise PoolError(f"expert {expert.name!r}: openai has no engine option {name!r}; it has {known}") from None
+        why = first["msg"].removeprefix("Value error, ")
+        raise PoolError(f"expert {expert.name!r}: engine option {name}: {why[0].lower()}{why[1:]}") from None
+
+
+# A completion, and the fault that it is made of, None where the API answered.
+Outcome = tuple[dict[str, Any], Fault | None]
 
 
 class OpenAIBackend:
@@ -42,35 +104,41 @@ class OpenAIBackend:
 
     Raises:
         ExpertUnavailable: its key is not there, or any-llm-sdk is needed and not installed.
-        PoolError: an unknown engine option.
+        PoolError: an engine option or the address is wrong.
     """
 
     def __init__(self, expert: Expert) -> None:
-        for name in expert.engine:
-            if name not in _OPTIONS:
-                raise PoolError(
-                    f"expert {expert.name!r}: openai has no engine option {name!r}; it has {', '.join(_OPTIONS)}"
-                )
         self._expert = expert
-        self._concurrency = int(expert.engine.get("concurrency", 16))
+        self._options = options_of(expert)
+        self._endpoint = endpoint_of(expert)
         self._at_once = 0  # requests in flight, of all who ask through this connection
         self._counting = threading.Lock()
+        self._gone: str | None = None  # why nothing more can be answered
         self._failures = 0  # in a row
-        self._ask, self._disconnect = _any_llm(expert) if "provider" in expert.engine else _openai(expert)
+        self._last = Fault("")  # the last of these
+        self._answered = False  # whether any request was
+        self._refused = Refused()
+        self._tried: dict[frozenset[str], asyncio.Event] = {}  # by the parameters of a request
+        connect = _openai if self._options.provider is None else _any_llm
+        self._call, self._disconnect = connect(expert, self._options, self._endpoint)
         # A thread of its own: the caller may be inside an event loop already, as in a notebook.
         self._loop = asyncio.new_event_loop()
+        self._ending = asyncio.Event()  # nothing is sent again
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"leeroo-{expert.name}", daemon=True)
         self._thread.start()
 
     @property
     def room(self) -> int:
         """How many more requests can leave now."""
-        return max(self._concurrency - self._at_once, 0)
+        return max(self._options.concurrency - self._at_once, 0)
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
-        """Answer a stream of requests, each yielded when it is there; all callers share the `concurrency`."""
+        """Answer a stream of requests, each yielded when it is there; all callers share the `concurrency`.
+
+        When the expert is given up, what is in flight is awaited first, since it is paid for.
+        """
         waiting: list[Request] = []
-        flying: set[Future[dict[str, Any]]] = set()
+        flying: set[Future[Outcome]] = set()
         more = True
         try:
             while more or waiting or flying:
@@ -86,26 +154,36 @@ class OpenAIBackend:
                     flying.add(asyncio.run_coroutine_threadsafe(self._complete(waiting.pop(0)), self._loop))
                 if flying:
                     done, flying = wait(flying, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
-                    self._count(-len(done))
-                    yield completed(self._settled(future) for future in done)
+                    outcomes = [future.result() for future in done]
+                    self._count(outcomes)
+                    yield completed(row for row, _ in outcomes)
                 elif more or waiting:  # other callers have all of the concurrency
                     time.sleep(_SHARED_WAIT_S)
                     yield completed(())
+                if self._gone is not None:
+                    more, waiting = False, []
+            if (why := self._gone or self._never_let_in()) is not None:
+                raise ExpertUnavailable(why)
         finally:
-            self._count(-len(flying))
+            self._count([], len(flying))
             for future in flying:
                 future.cancel()
 
     def _may_start(self) -> bool:
         """Count one more request in flight, where the concurrency allows it."""
         with self._counting:
-            free = self._at_once < self._concurrency
+            free = self._at_once < self._options.concurrency
             self._at_once += free
             return free
 
-    def _count(self, change: int) -> None:
+    def _count(self, back: list[Outcome], left: int = 0) -> None:
+        """Count requests that came back, or were left in flight; give the expert up when there is no hope for more."""
         with self._counting:
-            self._at_once += change
+            self._at_once -= len(back) + left
+            for _, fault in back:
+                self._gone = self._gone or self._hopeless(fault)
+        if self._gone is not None:
+            self._loop.call_soon_threadsafe(self._ending.set)
 
     def close(self) -> None:
         """End the connections and their thread."""
@@ -116,170 +194,195 @@ class OpenAIBackend:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=5)
 
-    def _settled(self, future: Future[dict[str, Any]]) -> dict[str, Any]:
-        """A completion; when failures pile up, the end of this expert."""
-        row = future.result()
-        if row.get("error") is None or row["bounced"]:
-            self._failures = 0
-        else:
-            self._failures += 1
-            if self._failures >= _GIVE_UP_AFTER:
-                raise ExpertUnavailable(f"{_GIVE_UP_AFTER} requests in a row failed, the last one so: {row['error']}")
-        return row
+    def _hopeless(self, fault: Fault | None) -> str | None:
+        """Return why the expert is to be given up after this, None as long as it is not."""
+        if fault is None or fault.blames == "row":
+            self._answered, self._failures = True, 0
+        elif fault.blames == "expert":
+            self._last, self._failures = fault, self._failures + 1
+        if fault is not None and fault.ends:
+            return fault.says
+        many = self._failures >= _GIVE_UP_AFTER
+        return f"{self._failures} requests in a row failed, the last one so: {self._last.says}" if many else None
 
-    async def _complete(self, request: Request) -> dict[str, Any]:
-        started = time.perf_counter()
+    def _never_let_in(self) -> str | None:
+        """Return why this expert cannot be asked, if it refused every request for the key or the model."""
+        return self._last.says if not self._answered and self._last.status in (401, 403, 404) else None
+
+    async def _complete(self, request: Request) -> Outcome:
+        """Ask until there is an answer, or a fault that does not pass; all calls are on the row's bill."""
+        bill, tries, unsure = Bill(), 0, 0
+        while True:
+            began = time.perf_counter()
+            try:
+                row = await self._ask(request, bill)
+            except Fault as fault:
+                if fault.unsure:
+                    bill.add_unknown(request)
+                    unsure += 1
+                if not fault.passes or tries >= self._options.max_retries or unsure > _MOST_UNSURE:
+                    return self._failed(request, fault, bill), fault
+                await self._pause(tries, fault)
+                tries += 1
+                if self._ending.is_set():
+                    return self._failed(request, fault, bill), fault
+            else:
+                return {**row, **bill.columns, "latency_ms": (time.perf_counter() - began) * 1e3}, None
+
+    def _failed(self, request: Request, fault: Fault, bill: Bill) -> dict[str, Any]:
+        fault.says = self._endpoint.redacted(fault.says)
+        return {**failed(request, fault.says, bounced=fault.blames != "row"), **bill.columns}
+
+    async def _pause(self, tries: int, fault: Fault) -> None:
+        """Wait before the next try, as long as the server says, and no longer than the expert is wanted."""
+        backoff = min(_FIRST_PAUSE_S * 2**tries, _LONGEST_PAUSE_S) if fault.wait_s is None else fault.wait_s
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), backoff * random.uniform(1, 1.25))
+
+    async def _ask(self, request: Request, bill: Bill) -> dict[str, Any]:
+        """Ask once, apart from what has to be asked again without a parameter that the server refuses."""
+        if request.json_schema is not None:
+            try:
+                validator(request.json_schema)
+            except ValueError as error:
+                raise Fault(line(str(error)), blames="row") from None
+        reply = await self._first_alone(request)
+        return completion(request, reply, bill)
+
+    async def _first_alone(self, request: Request) -> dict[str, Any]:
+        """Send a request; the first with these parameters goes ahead of the others."""
+        names = frozenset(body(request, Refused())) | {message["role"] for message in request.messages}
+        ahead = self._tried.get(names)
+        if ahead is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ahead.wait(), _HEAD_START_S)
+            return await self._send(request)
+        self._tried[names] = ahead = asyncio.Event()
         try:
-            reply = await self._ask(request)
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise ExpertUnavailable(f"the API refuses the key: {_sentence(error)}") from error
-        except openai.NotFoundError as error:
-            raise ExpertUnavailable(f"the API does not know {self._expert.model!r}: {_sentence(error)}") from error
-        except openai.BadRequestError as error:
-            return failed(request, _sentence(error), bounced=_over_context(error))
-        except openai.APITimeoutError:
-            return failed(request, "the API did not answer in time")
-        except openai.APIConnectionError as error:
-            return failed(request, f"the API cannot be reached: {error.__cause__ or error}")
-        except openai.APIError as error:
-            if getattr(error, "code", None) == "insufficient_quota":
-                raise ExpertUnavailable(_sentence(error)) from error
-            return failed(request, _sentence(error))
-        except (ValueError, TypeError, AttributeError) as error:
-            return failed(request, f"the API's reply cannot be read: {error}")
-        return _completion(request, reply, (time.perf_counter() - started) * 1e3)
+            return await self._send(request)
+        finally:
+            ahead.set()
+
+    async def _send(self, request: Request) -> dict[str, Any]:
+        """Send a request in the server's dialect, which it may teach; what is taught holds once it has helped."""
+        refused = self._refused
+        while True:
+            try:
+                reply = await self._call({"model": self._expert.model, **body(request, refused)})
+            except Fault as fault:
+                taught = learned(fault, request, refused)
+                if not taught:
+                    raise
+                refused |= taught
+            else:
+                self._refused |= refused
+                return reply
 
 
-Ask = Callable[[Request], Awaitable[Any]]
+Call = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 Disconnect = Callable[[], Coroutine[Any, Any, None]]
 
 
-def _openai(expert: Expert) -> tuple[Ask, Disconnect]:
-    """Ask through the openai client, which retries 429, 5xx and time-outs with backoff by itself."""
-    options = expert.engine
-    variable = expert.api_key_env or "OPENAI_API_KEY"
+def _openai(expert: Expert, options: Options, endpoint: Endpoint) -> tuple[Call, Disconnect]:
+    """Connect through the openai client; it retries nothing, as each call is on a row's bill.
+
+    Raises:
+        ExpertUnavailable: there is no key, or the address is not said.
+
+    """
+    if (why := missing_key(expert)) is not None:
+        raise ExpertUnavailable(why)
     client = openai.AsyncOpenAI(
-        base_url=expert.base_url,
-        # A server on this machine may want no key; the client wants one.
-        api_key=os.environ.get(variable) or ("none" if expert.api_key_env is None else None),
-        max_retries=int(options.get("max_retries", 6)),
-        timeout=float(options.get("timeout", 120)),
+        base_url=endpoint.url,
+        api_key=endpoint.key or "none",  # the client wants one
+        default_query=endpoint.query,
+        max_retries=0,
+        timeout=openai.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_S)),
     )
+    headers = {} if endpoint.key else {"Authorization": endpoint.authorization or openai.Omit()}
+    refused = functools.partial(refusal, model=expert.model, url=endpoint.url)
 
-    refused: set[str] = set()  # parameters that this server or model does not take
-
-    async def ask(request: Request) -> Any:
-        form = {name: value for name, value in _form(request).items() if name not in refused}
+    async def call(sent: dict[str, Any]) -> dict[str, Any]:
+        asked = {"model": sent["model"], "messages": sent["messages"], "extra_body": {**sent, **options.extra_body}}
         try:
-            return await client.chat.completions.create(
-                model=expert.model,
-                messages=request.messages,
-                max_tokens=request.max_tokens,
-                temperature=request.temperature,
-                extra_body=options.get("extra_body"),
-                **form,
-            )
-        except openai.BadRequestError as error:
-            blamed = {name for name in form if name in str(error)}
-            if not blamed:
-                raise
-            refused.update(blamed)
-            return await ask(request)
+            async with asyncio.timeout(options.timeout):
+                reply = await client.chat.completions.with_raw_response.create(**asked, extra_headers=headers)
+        except openai.APIStatusError as error:
+            raise refused(error.status_code, error.response.content, error.response.headers) from error
+        except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
+            raise _unreached(error, options.timeout) from error
+        said = parsed(reply.content, reply.headers.get("content-type", ""))
+        if said.get("error") and not said.get("choices"):
+            raise refused(_code(said["error"]), said, reply.headers)
+        return said
 
-    return ask, client.close
+    return call, client.close
 
 
-def _form(request: Request) -> dict[str, Any]:
-    """What the API is told of the form of an answer; the system text says it too, as not every server takes this."""
-    if request.choices is not None:
-        return {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
-    if request.json_schema is not None:
-        form = {"name": "answer", "schema": json.loads(request.json_schema)}
-        return {"response_format": {"type": "json_schema", "json_schema": form}}
-    return {}
+def _code(error: Any) -> int:
+    """Return the HTTP status that an error in a reply with status 200 stands for."""
+    code = str(error.get("code") if isinstance(error, dict) else "")
+    return int(code) if re.fullmatch("[45][0-9]{2}", code) else 500
 
 
-def _any_llm(expert: Expert) -> tuple[Ask, Disconnect]:
-    """Ask through any-llm-sdk, whose replies look like OpenAI's."""
+def _unreached(error: Exception, timeout: float) -> Fault:
+    """Return what a call that brought no reply means."""
+    cause = error.__cause__
+    why = type(cause or error).__name__
+    # Nothing was sent, so nothing is billed.
+    unsent = why in ("ConnectError", "ConnectTimeout", "PoolTimeout", "LocalProtocolError", "UnsupportedProtocol")
+    if isinstance(error, openai.APITimeoutError | TimeoutError) and not unsent:
+        return Fault(f"the API did not answer in time ({timeout:g} s)", passes=True, unsure=True)
+    return Fault(f"the API cannot be reached: {line(str(cause or error)) or why}", passes=True, unsure=not unsent)
+
+
+def _any_llm(expert: Expert, options: Options, endpoint: Endpoint) -> tuple[Call, Disconnect]:
+    """Connect through any-llm-sdk, whose replies look like OpenAI's.
+
+    Raises:
+        ExpertUnavailable: it is not installed.
+
+    """
     try:
         from any_llm import acompletion
     except ImportError as error:
         raise ExpertUnavailable("providers beside OpenAI need any-llm-sdk: pip install 'leeroo[any-llm]'") from error
-    options = expert.engine
-    key = os.environ.get(expert.api_key_env) if expert.api_key_env else None
+    where = {
+        "provider": options.provider,
+        "api_key": endpoint.key if expert.api_key_env else None,
+        "api_base": expert.base_url,
+    }
 
-    async def ask(request: Request) -> Any:
-        return await acompletion(
-            model=expert.model,
-            provider=options["provider"],
-            messages=request.messages,
-            max_tokens=request.max_tokens,
-            temperature=request.temperature,
-            api_key=key,
-            api_base=expert.base_url,
-        )
+    async def call(sent: dict[str, Any]) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(options.timeout):
+                reply = await acompletion(**{**sent, **options.extra_body, **where})
+        except TimeoutError as error:
+            raise _unreached(error, options.timeout) from error
+        except Exception as error:
+            raise _foreign(error, expert.model, options.provider or "") from error
+        return parsed(reply.model_dump_json().encode())
 
     async def disconnect() -> None:
         """It closes its connections itself."""
 
-    return ask, disconnect
+    return call, disconnect
 
 
-def _completion(request: Request, reply: Any, latency_ms: float) -> dict[str, Any]:
-    """The completion of a reply; garbage is this row's error."""
-    if not isinstance(reply, ChatCompletion) or not reply.choices or reply.choices[0].message is None:
-        return failed(request, f"the API's reply holds no answer: {str(reply)[:80]!r}")
-    answer = reply.choices[0].message.content
-    reason = _FINISH.get(reply.choices[0].finish_reason)
-    if answer is None or reason is None:
-        return failed(request, f"the API gave no answer (finish reason {reply.choices[0].finish_reason!r})")
-    if request.choices is not None:
-        chosen = named(answer, request.choices)
-        if chosen is None:
-            return failed(request, f"the answer {answer[:80]!r} is none of the choices")
-        answer = chosen
-    usage = reply.usage
-    return {
-        "id": request.id,
-        "choice_logprobs": _choice_logprobs(request.choices, reply.choices[0].logprobs) if request.choices else None,
-        "answer": answer.strip(),
-        # Some servers count nothing; four bytes a token is then the estimate.
-        "prompt_tokens": usage.prompt_tokens
-        if usage
-        else _estimate("".join(message["content"] for message in request.messages)),
-        "completion_tokens": usage.completion_tokens if usage else _estimate(answer),
-        "latency_ms": latency_ms,
-        "finish_reason": reason,
-    }
+# Exceptions that carry no HTTP status, and the status that they stand for.
+_FOREIGN = {"UnsupportedParameterError": 400, "TypeError": 400, "ValueError": 400, "MissingApiKeyError": 401}
 
 
-def _choice_logprobs(choices: list[str], told: ChoiceLogprobs | None) -> list[float] | None:
-    """The log probability of each choice, by its first token; None where that does not tell them apart."""
-    if told is None or not told.content:
-        return None
-    chances = [0.0] * len(choices)
-    for candidate in told.content[0].top_logprobs:
-        begins = candidate.token.strip().casefold()
-        fits = [i for i, choice in enumerate(choices) if begins and choice.casefold().startswith(begins)]
-        if len(fits) > 1:
-            return None
-        for i in fits:
-            chances[i] += math.exp(candidate.logprob)
-    whole = sum(chances)
-    return [math.log(chance / whole) if chance else -math.inf for chance in chances] if whole else None
-
-
-def _estimate(text: str) -> int:
-    return max(1, len(text.encode()) // 4)
-
-
-def _over_context(error: openai.BadRequestError) -> bool:
-    return error.code == "context_length_exceeded" or "context length" in str(error).casefold()
-
-
-def _sentence(error: openai.APIError) -> str:
-    """What the API said, in one line."""
-    body = error.body if isinstance(error.body, dict) else {}
-    said = str(body.get("message") or error.message).strip().splitlines()
+def _foreign(error: Exception, model: str, provider: str) -> Fault:
+    """Return what an exception of any-llm-sdk, or of a provider's package below it, means."""
     status = getattr(error, "status_code", None)
-    return (f"{status}: " if status else "") + (said[0][:300] if said else type(error).__name__)
+    kind = type(error).__name__
+    if not isinstance(status, int):
+        status = {"UnsupportedParameterError": 400, "TypeError": 400, "ValueError": 400, "MissingApiKeyError": 401}.get(
+            kind
+        )
+    said = {"message": str(error) or kind, "code": getattr(error, "code", None), "param": getattr(error, "param", None)}
+    if status is None:
+        return Fault(f"the API cannot be reached: {line(str(error)) or kind}", passes=True, unsure=True)
+    wait_s = getattr(error, "retry_after", None)
+    return refusal(status, {"error": said}, {"retry-after": str(wait_s or "")}, model, provider)

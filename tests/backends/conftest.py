@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
+from leeroo.engine.backends.base import open_backend
 from leeroo.engine.pool import Expert
-from leeroo.engine.schema import REQUESTS
+from leeroo.engine.schema import COMPLETIONS, REQUESTS
+from tests.provider import Provider
 
 Requests = Callable[..., pa.RecordBatch]
+Ask = Callable[..., list[dict[str, Any]]]
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +36,35 @@ def requests() -> Requests:
         return pa.RecordBatch.from_pylist(rows, schema=REQUESTS)
 
     return make
+
+
+@pytest.fixture
+def expert(api: Provider) -> Callable[..., Expert]:
+    """Make an expert of the API; `options` are those of its engine."""
+
+    def make(base_url: str | None = None, api_key_env: str | None = None, **options: Any) -> Expert:
+        engine = {"max_retries": 1, "timeout": 5.0, **options}
+        prices: dict[str, Any] = {"usd_per_m_input": 1.0, "usd_per_m_output": 2.0}
+        url = base_url or api.url
+        return Expert(
+            name="api", model="m", backend="openai", base_url=url, api_key_env=api_key_env, engine=engine, **prices
+        )
+
+    return make
+
+
+@pytest.fixture
+def ask(expert: Callable[..., Expert], requests: Requests) -> Iterator[Ask]:
+    """Ask an expert of the API prompts, all on one connection to the end of the test; rows come in their order."""
+    opened: list[Any] = []
+
+    def make(*prompts: str, options: dict[str, Any] | None = None, **more: Any) -> list[dict[str, Any]]:
+        if not opened:
+            opened.append(open_backend(expert(**(options or {}))))
+        batches = list(opened[0].generate(iter([requests(*prompts, **more)])))
+        assert all(batch.schema.equals(COMPLETIONS) for batch in batches)
+        return sorted((row for batch in batches for row in batch.to_pylist()), key=lambda row: row["id"])
+
+    yield make
+    for backend in opened:
+        backend.close()

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import Backend, open_backend, unavailable
+from leeroo.engine.backends.base import Backend, open_backend
 from leeroo.engine.backends.openai import OpenAIBackend
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
@@ -56,7 +56,7 @@ def test_answers_carry_what_they_used(backend: OpenAIBackend) -> None:
 
 def test_many_are_asked_at_once_but_no_more_than_allowed(api: Any) -> None:
     """Requests overlap up to the concurrency, and each is asked once."""
-    api.delay_s = 0.02
+    api.delay_s = 0.1
     backend = open_backend(_expert(api.url, concurrency=4))
     rows = _answers(backend, *(f"q{i}" for i in range(40)))
     backend.close()
@@ -77,23 +77,23 @@ def test_passing_faults_are_retried(api: Any, backend: OpenAIBackend, status: in
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (429, "429: fault 429"),
-        (500, "500: fault 500"),
+        (429, "429 Too Many Requests: fault 429"),
+        (500, "500 Internal Server Error: fault 500"),
         ("hang", "the API did not answer in time"),
         ("drop", "the API cannot be reached"),
-        ("garbage", "the API's reply"),
+        ("garbage", "the API answered with a web page instead of JSON"),
         ("empty", "the API's reply holds no answer"),
-        (422, "422: fault 422"),
+        (422, "422 Unprocessable Entity: fault 422"),
     ],
 )
 def test_a_lasting_fault_is_that_rows_error(api: Any, backend: OpenAIBackend, fault: int | str, says: str) -> None:
-    """What does not pass fails its row with one line; the rows beside it are answered."""
+    """What does not pass fails its row with one line, and another expert may take it; the rows beside it are answered."""
     api.faults, api.repeat = {"bad": [fault]}, True
     rows = _answers(backend, "good", "bad", "fine")
     assert [row["answer"] for row in rows] == ["echo: good", None, "echo: fine"]
     assert says in rows[1]["error"]
     assert "\n" not in rows[1]["error"]
-    assert (rows[1]["finish_reason"], rows[1]["bounced"]) == ("error", False)
+    assert (rows[1]["finish_reason"], rows[1]["bounced"]) == ("error", True)
 
 
 def test_a_prompt_over_the_context_bounces(api: Any, backend: OpenAIBackend) -> None:
@@ -172,12 +172,3 @@ def test_unknown_options_are_refused_by_name(api: Any) -> None:
     """A misspelt engine option is a configuration error."""
     with pytest.raises(PoolError, match="no engine option 'retries'"):
         open_backend(_expert(api.url, retries=3))
-
-
-def test_a_missing_key_is_told_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable that should hold the key is named; a server on this machine needs none."""
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    remote = _expert("https://api.example.com/v1")
-    assert "OPENAI_API_KEY" in (unavailable(remote) or "")
-    assert "MY_KEY" in (unavailable(remote.model_copy(update={"api_key_env": "MY_KEY"})) or "")
-    assert unavailable(_expert("http://127.0.0.1:1/v1")) is None

@@ -1,0 +1,117 @@
+"""The place that an expert's requests go to: its address, its key, and which texts must never be shown.
+
+The key of OpenAI goes to OpenAI alone. Any other server gets the key that its pool entry names, or none.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlsplit
+
+from leeroo.engine.errors import PoolError
+from leeroo.engine.pool import Expert
+
+OPENAI = "https://api.openai.com/v1"
+_OPENAI_HOST = "api.openai.com"
+_OPENAI_KEY = "OPENAI_API_KEY"
+# The openai client would send everything there. A pool file says itself where its rows go.
+_ELSEWHERE = "OPENAI_BASE_URL"
+# A key that is shorter is a placeholder ("none", "EMPTY", "ollama"), and such words stand in ordinary text.
+_LEAST_KEY = 8
+_SECRET_QUERY = re.compile(r"key|token|secret|sig|pass", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where requests go.
+
+    Attributes:
+        url: Without user, password and query.
+        query: The query of the address, sent with each request.
+        variable: The environment variable that holds the key; None where no key is sent.
+        key: The key, None where it is not set.
+        authorization: A header that the address itself asks for by `user:password@`.
+        secrets: Texts that are cut out of whatever is shown.
+
+    """
+
+    url: str
+    query: Mapping[str, str]
+    variable: str | None
+    key: str | None
+    authorization: str | None
+    secrets: tuple[str, ...]
+
+    def redacted(self, text: str) -> str:
+        """Return a text without the secrets in it."""
+        for secret in self.secrets:
+            text = text.replace(secret, "[redacted]")
+        return text
+
+
+def endpoint_of(expert: Expert) -> Endpoint:
+    """Read where an expert's requests go, and its key from the environment.
+
+    Raises:
+        PoolError: the address is none, or the key cannot be sent as it is.
+
+    """
+    parts = _parts(expert)
+    variable = expert.api_key_env or (_OPENAI_KEY if parts.hostname == _OPENAI_HOST else None)
+    raw = os.environ.get(variable, "") if variable else ""
+    key = raw.strip()
+    if not key.isprintable() or not key.isascii():
+        raise PoolError(
+            f"expert {expert.name!r}: the key in {variable} has a line break or another character in it that no key has"
+        )
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    userinfo = unquote(parts.netloc.rpartition("@")[0])
+    basic = base64.b64encode(userinfo.encode()).decode()
+    password = parts.password or ""
+    shown = [secret for secret in (raw, key) if len(secret) >= _LEAST_KEY]
+    shown += [userinfo, unquote(password), password, basic]
+    shown += [value for name, value in query.items() if _SECRET_QUERY.search(name)]
+    # The longest first: a part of a secret must not break up the whole.
+    secrets = tuple(sorted({each for each in (*shown, *map(quote, shown)) if each}, key=len, reverse=True))
+    return Endpoint(address, query, variable, key or None, f"Basic {basic}" if userinfo else None, secrets)
+
+
+def missing_key(expert: Expert) -> str | None:
+    """Say why an expert's requests cannot be sent, None where they can."""
+    try:
+        endpoint = endpoint_of(expert)
+    except PoolError as error:
+        return str(error)
+    if endpoint.variable is not None and endpoint.key is None:
+        return f"the environment variable {endpoint.variable} with its API key is not set"
+    elsewhere = os.environ.get(_ELSEWHERE, "").rstrip("/")
+    if expert.base_url is None and elsewhere not in ("", OPENAI):
+        return f"{_ELSEWHERE} is set, and pools do not follow it: write base_url into the pool file, or unset it"
+    return None
+
+
+def _parts(expert: Expert) -> SplitResult:
+    """Split the address of an expert.
+
+    Raises:
+        PoolError: it is no address of an API.
+
+    """
+    said = (expert.base_url or OPENAI).strip().rstrip("/")
+    where = f"expert {expert.name!r}: base_url"
+    try:
+        parts = urlsplit(said)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise PoolError(f"{where} is no address of a server: write it as https://host/v1")
+    path = parts.path.rstrip("/")
+    if path.endswith("/completions"):
+        raise PoolError(f"{where} ends with {path!r}: leave out what stands behind /v1")
+    return parts._replace(path=path)
