@@ -38,6 +38,7 @@ class Call:
     usage: Usage
     content: str
     logprobs: JSON | None
+    reports: Any = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Reply:
     cut: bool = False  # the connection ends in the middle of the body
     drop: bool = False  # the connection ends without a reply
     hang: bool = False
+    trickle: bool = False  # the body comes byte by byte
 
 
 Behaviour = Callable[[Call], Reply]
@@ -179,11 +181,13 @@ _LENGTH_ERROR = {
     "openai": "This model's maximum context length is 4096 tokens. However, your messages resulted in 5000 tokens.",
     "vllm": "The prompt (total length 5000) is too long to fit into the model (context length 4096).",
     "llamacpp": "the request exceeds the available context size, try increasing it",
+    "max_tokens": "'max_tokens' is too large: 256. This model's maximum context length is 4096 tokens.",
     "anthropic": "prompt is too long: 205000 tokens > 200000 maximum",
 }
 _NO_MAX = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
 _NO_HEAT = "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) is supported."
 _LOGIN = b"<!doctype html><html><head><title>Sign in</title></head><body>Please log in</body></html>"
+_HMM = {"token": "Hmm", "logprob": -0.1, "bytes": None}
 _TOOL = {"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
 _default_heat = _unless(
@@ -209,6 +213,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
     ),
     "no_response_format": _unless(lambda body: "response_format" not in body, _extra("response_format")),
     "no_logprobs": _unless(lambda body: "logprobs" not in body, _extra("logprobs")),
+    "no_seed": _unless(lambda body: "seed" not in body, _unsupported("seed", "Unsupported parameter: 'seed'.")),
+    "bad_heat": _refuses(400, "A prompt about temperature is not what we answer."),
     # Odd contents.
     "think_tags": _thoughts,
     "reasoning_content": _says(message={"reasoning_content": "Is it A? Rather not."}),
@@ -238,6 +244,9 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "text_choice": lambda call: _answer(call, choice={"message": ..., "text": call.content}),
     "stream": _stream,
     "fenced": lambda call: _answer(call, message={"content": f"```json\n{call.content}\n```"}),
+    "logprobs_elsewhere": _says(
+        choice={"logprobs": {"content": [{"token": "Hmm", "logprob": -0.1, "top_logprobs": [_HMM]}]}}
+    ),
     # Odd finish reasons.
     "finish_missing": _says(choice={"finish_reason": ...}),
     **{
@@ -281,6 +290,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "usage_huge": _usage({"prompt_tokens": 2**40, "completion_tokens": 5}, (2**40, 5)),
     "usage_negative": _usage({"prompt_tokens": -(10**9), "completion_tokens": -5}, reported=False),
     "usage_text": _usage("many", reported=False),
+    "usage_given": lambda call: _answer(call, usage=call.reports),
     "cached": _usage(
         {"prompt_tokens": 1000, "completion_tokens": 50, "prompt_tokens_details": {"cached_tokens": 900}},
         (1000, 50),
@@ -292,6 +302,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "429_date": lambda _: Reply(
         {"error": {"message": _SLOW_DOWN}}, 429, {"Retry-After": formatdate(time.time() + 1, usegmt=True)}
     ),
+    "429_minute": _refuses(429, _SLOW_DOWN, headers={"Retry-After": "60"}),
     "insufficient_quota": _refuses(429, "You exceeded your current quota", code="insufficient_quota"),
     "402": _refuses(402, "Insufficient credits"),
     "404_model": _refuses(404, "The model `m` does not exist", code="model_not_found"),
@@ -302,6 +313,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "413": _refuses(413, "Request Entity Too Large"),
     "context_openai": _refuses(400, _LENGTH_ERROR["openai"], code="context_length_exceeded"),
     **{f"context_{name}": _refuses(400, _LENGTH_ERROR[name]) for name in ("vllm", "llamacpp", "anthropic")},
+    "context_max_tokens": _refuses(400, _LENGTH_ERROR["max_tokens"], param="max_tokens"),
     # Broken replies.
     "cut_body": lambda call: Reply(_answer(call).body, billed=call.usage, reported=False, cut=True),
     "drop": _raw(b"", drop=True),
@@ -311,6 +323,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "empty_body": lambda call: Reply(b"", billed=call.usage, reported=False),
     "html_200": _raw(_LOGIN, "text/html"),
     "empty": _says(choices=[]),
+    "trickle": lambda call: Reply(_answer(call).body, billed=call.usage, reported=False, trickle=True),
     "hang": lambda call: Reply(_answer(call).body, billed=call.usage, reported=False, hang=True),
 }
 
@@ -331,6 +344,7 @@ class Provider(ThreadingHTTPServer):
         seed: Chooses among them.
         says: From model and prompt to the answer, or to the probabilities of first words, the likeliest being the answer.
         usage: The tokens of each call, fixed or computed from prompt and body.
+        reports: The usage that the behaviour `usage_given` reports.
         usd_per_m: By model, the price of a million input and output tokens; "" is any other model.
         cached_share: Price of a cached input token, as a share of the input price.
         asked: Calls per prompt.
@@ -350,6 +364,7 @@ class Provider(ThreadingHTTPServer):
         self.seed = 0
         self.says: Callable[[str, str], dict[str, float] | str] | None = None
         self.usage: Usage | Callable[[str, JSON], Usage] = (12, 3)
+        self.reports: Any = None
         self.usd_per_m: dict[str, tuple[float, float]] = {"": (1.0, 2.0)}
         self.cached_share = 0.1
         self.delay_s = 0.0
@@ -399,7 +414,9 @@ class Provider(ThreadingHTTPServer):
         content = says if isinstance(says, str) else max(says, key=lambda word: says[word])
         usage = self.usage(prompt, body) if callable(self.usage) else self.usage
         with self.lock:
-            call = Call(prompt, body, path, headers, self.asked[prompt], usage, content, _logprobs(says, body))
+            call = Call(
+                prompt, body, path, headers, self.asked[prompt], usage, content, _logprobs(says, body), self.reports
+            )
             self.asked[prompt] += 1
             self.calls.append(call)
             self.bodies.append(body)
@@ -472,7 +489,10 @@ class _Answering(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data[: len(data) // 2] if reply.cut else data)
+        data = data[: len(data) // 2] if reply.cut else data
+        for part in (data[i : i + 1] for i in range(len(data))) if reply.trickle else [data]:
+            self.wfile.write(part)
+            self.server.ended.wait(0.05 * reply.trickle)
         self.close_connection = self.close_connection or reply.cut
 
     def log_message(self, format: str, *args: object) -> None:

@@ -10,16 +10,15 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from leeroo.engine import weights
+from leeroo.engine.backends.endpoint import missing_key
 from leeroo.engine.backends.options import check_options
 from leeroo.engine.pool import Expert, Pool
 
@@ -276,11 +275,4 @@ def _no_module(name: str, extra: str) -> str | None:
 
 def _no_api(expert: Expert) -> str | None:
     """Why an API cannot be asked, None when all it needs is there."""
-    if (missing := _no_module("openai", "openai")) is not None:
-        return missing
-    host = urlsplit(expert.base_url or "").hostname or ""
-    own = host in ("localhost", "::1") or host.startswith("127.")
-    variable = expert.api_key_env or (None if own else "OPENAI_API_KEY")
-    if variable is not None and not os.environ.get(variable):
-        return f"the environment variable {variable} with its API key is not set"
-    return None
+    return _no_module("openai", "openai") or missing_key(expert)

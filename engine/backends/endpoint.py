@@ -61,7 +61,8 @@ def endpoint_of(expert: Expert) -> Endpoint:
 
     """
     parts = _parts(expert)
-    variable = expert.api_key_env or (_OPENAI_KEY if parts.hostname == _OPENAI_HOST else None)
+    openai = parts.hostname == _OPENAI_HOST and parts.scheme == "https"
+    variable = expert.api_key_env or (_OPENAI_KEY if openai else None)
     raw = os.environ.get(variable, "") if variable else ""
     key = raw.strip()
     if not key.isprintable() or not key.isascii():
@@ -90,7 +91,7 @@ def missing_key(expert: Expert) -> str | None:
     if endpoint.variable is not None and endpoint.key is None:
         return f"the environment variable {endpoint.variable} with its API key is not set"
     elsewhere = os.environ.get(_ELSEWHERE, "").rstrip("/")
-    if expert.base_url is None and elsewhere not in ("", OPENAI):
+    if endpoint.url == OPENAI and expert.base_url is None and elsewhere not in ("", OPENAI):
         return f"{_ELSEWHERE} is set, and pools do not follow it: write base_url into the pool file, or unset it"
     return None
 
@@ -102,7 +103,9 @@ def _parts(expert: Expert) -> SplitResult:
         PoolError: it is no address of an API.
 
     """
-    said = (expert.base_url or OPENAI).strip().rstrip("/")
+    if expert.base_url is None and "provider" in expert.engine:
+        return urlsplit("")  # any-llm-sdk knows where
+    said = (expert.base_url or OPENAI).strip()
     where = f"expert {expert.name!r}: base_url"
     try:
         parts = urlsplit(said)

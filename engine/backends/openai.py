@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import json
 import random
 import re
 import threading
@@ -21,15 +20,15 @@ from typing import Any
 
 import openai
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from leeroo.engine.backends.completions import Request, completed, failed, requests_of
 from leeroo.engine.backends.dialect import Refused, body, learned
 from leeroo.engine.backends.endpoint import Endpoint, endpoint_of, missing_key
 from leeroo.engine.backends.faults import Fault, line, refusal
+from leeroo.engine.backends.options import OpenAIOptions, engine_options
 from leeroo.engine.backends.replies import Bill, completion, parsed
 from leeroo.engine.backends.schemas import validator
-from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 
 # So many requests in a row fail for the expert's sake, and the rest would fare no better.
@@ -46,55 +45,6 @@ _CONNECT_S = 10.0
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 
 
-class Options(BaseModel):
-    """What [expert.engine] may say.
-
-    Attributes:
-        concurrency: Requests at a time.
-        max_retries: How often a request is sent again after a fault that may pass.
-        timeout: Seconds for one call.
-        provider: The name that any-llm-sdk has for a provider.
-        extra_body: Goes into the body of each request as it is.
-
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    concurrency: int = Field(default=16, ge=1)
-    max_retries: int = Field(default=6, ge=0)
-    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
-    provider: str | None = Field(default=None, min_length=1)
-    extra_body: dict[str, Any] = {}
-
-    @field_validator("extra_body")
-    @classmethod
-    def _is_json(cls, given: dict[str, Any]) -> dict[str, Any]:
-        try:
-            json.dumps(given, allow_nan=False)
-        except TypeError as error:
-            raise ValueError(f"must be JSON: {error}") from None
-        return given
-
-
-def options_of(expert: Expert) -> Options:
-    """Read the engine options of an expert.
-
-    Raises:
-        PoolError: one is unknown or wrong.
-
-    """
-    try:
-        return Options.model_validate(expert.engine)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(Options.model_fields)
-            raise PoolError(f"expert {expert.name!r}: openai has no engine option {name!r}; it has {known}") from None
-        why = first["msg"].removeprefix("Value error, ")
-        raise PoolError(f"expert {expert.name!r}: engine option {name}: {why[0].lower()}{why[1:]}") from None
-
-
 # A completion, and the fault that it is made of, None where the API answered.
 Outcome = tuple[dict[str, Any], Fault | None]
 
@@ -109,8 +59,10 @@ class OpenAIBackend:
 
     def __init__(self, expert: Expert) -> None:
         self._expert = expert
-        self._options = options_of(expert)
+        self._options = engine_options(expert, OpenAIOptions)
         self._endpoint = endpoint_of(expert)
+        if (why := missing_key(expert)) is not None:
+            raise ExpertUnavailable(why)
         self._at_once = 0  # requests in flight, of all who ask through this connection
         self._counting = threading.Lock()
         self._gone: str | None = None  # why nothing more can be answered
@@ -283,15 +235,8 @@ Call = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 Disconnect = Callable[[], Coroutine[Any, Any, None]]
 
 
-def _openai(expert: Expert, options: Options, endpoint: Endpoint) -> tuple[Call, Disconnect]:
-    """Connect through the openai client; it retries nothing, as each call is on a row's bill.
-
-    Raises:
-        ExpertUnavailable: there is no key, or the address is not said.
-
-    """
-    if (why := missing_key(expert)) is not None:
-        raise ExpertUnavailable(why)
+def _openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> tuple[Call, Disconnect]:
+    """Connect through the openai client; it retries nothing, as each call is on a row's bill."""
     client = openai.AsyncOpenAI(
         base_url=endpoint.url,
         api_key=endpoint.key or "none",  # the client wants one
@@ -336,7 +281,7 @@ def _unreached(error: Exception, timeout: float) -> Fault:
     return Fault(f"the API cannot be reached: {line(str(cause or error)) or why}", passes=True, unsure=not unsent)
 
 
-def _any_llm(expert: Expert, options: Options, endpoint: Endpoint) -> tuple[Call, Disconnect]:
+def _any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> tuple[Call, Disconnect]:
     """Connect through any-llm-sdk, whose replies look like OpenAI's.
 
     Raises:
@@ -347,11 +292,9 @@ def _any_llm(expert: Expert, options: Options, endpoint: Endpoint) -> tuple[Call
         from any_llm import acompletion
     except ImportError as error:
         raise ExpertUnavailable("providers beside OpenAI need any-llm-sdk: pip install 'leeroo[any-llm]'") from error
-    where = {
-        "provider": options.provider,
-        "api_key": endpoint.key if expert.api_key_env else None,
-        "api_base": expert.base_url,
-    }
+    # A server of one's own gets no key but the one that the pool file names; any-llm-sdk would look for others.
+    key = endpoint.key or (None if expert.base_url is None else "none")
+    where = {"provider": options.provider, "api_key": key, "api_base": expert.base_url}
 
     async def call(sent: dict[str, Any]) -> dict[str, Any]:
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+import json
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import Expert
@@ -48,10 +49,41 @@ class VLLMOptions(BaseModel):
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
 
 
+class OpenAIOptions(BaseModel):
+    """Of servers that speak OpenAI's API, and of those that any-llm-sdk knows.
+
+    Attributes:
+        concurrency: Requests at a time.
+        max_retries: How often a request is sent again after a fault that may pass.
+        timeout: Seconds for one call.
+        provider: The name that any-llm-sdk has for a provider.
+        extra_body: Goes into the body of each request as it is.
+
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    concurrency: Count = 16
+    max_retries: int = Field(default=6, ge=0)
+    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
+    provider: Text | None = None
+    extra_body: dict[str, Any] = {}
+
+    @field_validator("extra_body")
+    @classmethod
+    def _is_json(cls, given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(given, allow_nan=False)
+        except TypeError as error:
+            raise ValueError(f"must be JSON: {error}") from None
+        return given
+
+
 _OPTIONS: dict[str, type[BaseModel]] = {
     "replay": ReplayOptions,
     "transformers": TransformersOptions,
     "vllm": VLLMOptions,
+    "openai": OpenAIOptions,
 }
 
 Model = TypeVar("Model", bound=BaseModel)

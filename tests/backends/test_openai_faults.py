@@ -11,7 +11,7 @@ import pytest
 
 from leeroo.engine.backends.base import Backend, open_backend
 from leeroo.engine.backends.openai import OpenAIBackend
-from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS, REQUESTS
 
@@ -166,9 +166,3 @@ def test_choices_are_kept_to(api: Any, backend: OpenAIBackend) -> None:
     )
     assert rows[0]["answer"] == "echo: yes"
     assert rows[1]["error"] == "the answer 'echo: hm' is none of the choices"
-
-
-def test_unknown_options_are_refused_by_name(api: Any) -> None:
-    """A misspelt engine option is a configuration error."""
-    with pytest.raises(PoolError, match="no engine option 'retries'"):
-        open_backend(_expert(api.url, retries=3))

@@ -1,0 +1,109 @@
+"""Every call is on its row's bill: failures, retries, hidden reasoning, and what nobody says."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.provider import BEHAVIOURS, Provider
+
+if TYPE_CHECKING:
+    from tests.backends.conftest import Ask
+
+
+def _usd(rows: list[dict[str, Any]]) -> float:
+    """Return the cost of rows at the provider's prices, one and two dollars a million tokens."""
+    return sum((row["prompt_tokens"] or 0) + 2 * (row["completion_tokens"] or 0) for row in rows) / 1e6
+
+
+# These end the expert, need more than a name, take long, are priced elsewhere, or are billed without a word.
+_OWN = ("402", "insufficient_quota", "usage_given", "hang", "trickle", "429_minute", "cached", "drop")
+
+
+@pytest.mark.parametrize("behaviour", [name for name in BEHAVIOURS if name not in _OWN])
+def test_rows_cost_what_the_provider_bills(api: Provider, ask: Ask, behaviour: str) -> None:
+    """Where replies report what they used, the rows add up to the provider's account; elsewhere it is an estimate."""
+    api.usage = (100, 50)
+    api.does = {"odd": behaviour}
+    rows = ask("good", "odd one", "odd two", options={"max_retries": 1})
+    if api.unreported_usd == 0:
+        assert _usd(rows) == pytest.approx(api.account_usd, abs=1e-12)
+    else:
+        assert all(row["estimated"] for row in rows[1:])
+        assert _usd(rows) > 0
+    assert all((row["prompt_tokens"] or 0) >= 0 and (row["completion_tokens"] or 0) >= 0 for row in rows)
+
+
+def test_a_call_without_a_reply_counts_as_the_most_it_can_cost(api: Provider, ask: Ask) -> None:
+    """A timeout may have been billed: prompt and all tokens asked for, each time; it is not tried for ever."""
+    api.does = {"slow": "hang"}
+    (row,) = ask("slow", options={"timeout": 0.2, "max_retries": 6})
+    assert "did not answer in time (0.2 s)" in row["error"]
+    assert api.asked["slow"] == 3
+    assert (row["completion_tokens"], row["prompt_tokens"], row["estimated"]) == (3 * 12, 3, True)
+
+
+def test_a_reply_in_drops_is_a_timeout(api: Provider, ask: Ask) -> None:
+    """The time is that of the whole call, however often a byte arrives."""
+    api.does = {"slow": "trickle"}
+    (row,) = ask("slow", options={"timeout": 0.5, "max_retries": 0})
+    assert "did not answer in time" in row["error"]
+
+
+def test_what_was_never_sent_costs_nothing(ask: Ask) -> None:
+    """Nobody listening is nobody billing."""
+    (row,) = ask("hi", options={"base_url": "http://127.0.0.1:9/v1", "max_retries": 0})
+    assert (row["prompt_tokens"], row["completion_tokens"], row["estimated"]) == (None, None, None)
+
+
+def test_a_retry_is_on_the_bill_of_its_row(api: Provider, ask: Ask) -> None:
+    """A reply that broke off and the one after it are both paid for."""
+    api.usage = (100, 50)
+    api.faults = {"hi": ["cut_body"]}
+    (row,) = ask("hi")
+    assert row["answer"] == "echo: hi"
+    assert (row["prompt_tokens"], row["completion_tokens"], row["estimated"]) == (101, 62, True)
+
+
+@pytest.mark.parametrize(
+    ("usage", "told", "estimated"),
+    [
+        ({"prompt_tokens": 100, "completion_tokens": 50}, (100, 50), False),
+        ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 900}, (100, 800), False),
+        ({"total_tokens": 40}, (1, 39), True),
+        ({"prompt_tokens": 100}, (100, 2), True),
+        ({"prompt_tokens": 0, "completion_tokens": 0}, (1, 2), True),
+        ({"prompt_tokens": "100", "completion_tokens": 50.0}, (100, 50), False),
+        ({"prompt_tokens": -5, "completion_tokens": 50}, (1, 50), True),
+        ({"prompt_tokens": 2**40, "completion_tokens": 50}, (2**40, 50), False),
+        ({"prompt_tokens": 10**30, "completion_tokens": True}, (1, 2), True),
+        ({"prompt_tokens": [1], "completion_tokens": {"a": 1}, "prompt_tokens_details": "no"}, (1, 2), True),
+        ("many", (1, 2), True),
+        (None, (1, 2), True),
+    ],
+)
+def test_what_usage_says_is_taken_as_numbers(
+    api: Provider, ask: Ask, usage: Any, told: tuple[int, int], estimated: bool
+) -> None:
+    """Counts of any type are read, hidden reasoning in the total too; what is missing is estimated from the texts."""
+    api.reports = usage
+    api.does = {"": "usage_given"}
+    (row,) = ask("hi")
+    assert (row["prompt_tokens"], row["completion_tokens"], row["estimated"]) == (*told, estimated)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens_details": {"cached_tokens": 900}},
+        {"prompt_cache_hit_tokens": 900},
+        {"prompt_tokens_details": {"cached_tokens": 5000}},
+    ],
+)
+def test_cached_tokens_are_counted(api: Provider, ask: Ask, usage: dict[str, Any]) -> None:
+    """How much of the prompt was read from a cache comes back, and is never more than the prompt."""
+    api.reports = {"prompt_tokens": 1000, "completion_tokens": 50, **usage}
+    api.does = {"": "usage_given"}
+    (row,) = ask("hi")
+    assert row["cached_tokens"] == (1000 if "5000" in str(usage) else 900)
