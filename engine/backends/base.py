@@ -14,11 +14,12 @@ import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 
 from leeroo.engine import weights
-from leeroo.engine.backends.endpoint import missing_key
+from leeroo.engine.backends.endpoint import OPENAI, missing_key
 from leeroo.engine.backends.options import check_options
 from leeroo.engine.pool import Expert, Pool
 
@@ -34,7 +35,6 @@ _ONLY_SPEED = frozenset(
         *("enforce_eager", "swap_space", "cpu_offload_gb", "block_size", "disable_log_stats"),
     }
 )
-_OPENAI = "https://api.openai.com/v1"
 
 
 class Backend(Protocol):
@@ -222,9 +222,8 @@ def fingerprint(expert: Expert) -> str:
 
 def base_url(expert: Expert) -> str | None:
     """Return the address at which an expert is asked, None where it needs none or its provider has its own."""
-    if expert.base_url or resolve(expert) != "openai" or "provider" in expert.engine:
-        return expert.base_url
-    return os.environ.get("OPENAI_BASE_URL") or _OPENAI  # as the openai client does
+    own = resolve(expert) == "openai" and "provider" not in expert.engine
+    return expert.base_url or (OPENAI if own else None)
 
 
 def _without_password(url: str | None) -> str | None:
