@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
+
 from leeroo.engine.answer import Criteria, Progress, open_engine
+from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.jobs.label import Labels, label_rows, read_labels
 from leeroo.engine.jobs.solve import USUAL, Limits, solve_rows
 from leeroo.engine.tables import from_frame, like_frame
+from leeroo.engine.tables.frames import eager
 
 
 def answer(
@@ -51,8 +55,9 @@ def answer(
         prefix=prefix,
         on_error=on_error,
     )
+    frame = eager(frame)
     with open_engine(pool, router, store, on_progress) as engine:
-        answered = like_frame(engine.answer(from_frame(frame), criteria), frame)
+        answered = like_frame(engine.answer(_rows(frame, criteria), criteria), frame)
         engine.delivered()
         return answered
 
@@ -101,9 +106,10 @@ def label(
         prefix=prefix,
     )
     wanted = read_labels(labels, several=several)
+    frame = eager(frame)
     with open_engine(pool, router, store, on_progress) as engine:
         labelled = label_rows(
-            engine, from_frame(frame), wanted, criteria, calibrate=calibrate, enough=enough, chat=chat
+            engine, _rows(frame, criteria), wanted, criteria, calibrate=calibrate, enough=enough, chat=chat
         )
         result = like_frame(labelled.to_reader(), frame)
         engine.delivered()
@@ -151,10 +157,16 @@ def solve(
         prefix=prefix,
     )
     limits = Limits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
+    frame = eager(frame)
     with open_engine(pool, router, store, on_progress) as engine:
-        result = like_frame(solve_rows(engine, from_frame(frame), criteria, limits).rows.to_reader(), frame)
+        result = like_frame(solve_rows(engine, _rows(frame, criteria), criteria, limits).rows.to_reader(), frame)
         engine.delivered()
         return result
+
+
+def _rows(frame: Any, criteria: Criteria) -> pa.RecordBatchReader:
+    """The rows of a frame, with the columns that are asked about."""
+    return from_frame(frame, {criteria.column, criteria.private_column or criteria.column, *CONTEXT})
 
 
 __all__ = ["Progress", "answer", "label", "solve"]

@@ -21,6 +21,7 @@ from leeroo.engine.batch.layout import lay_out
 from leeroo.engine.batch.scratch import Scratch
 from leeroo.engine.errors import InputError
 from leeroo.engine.schema import ASK
+from leeroo.engine.tables.values import as_text, can_mark, is_text, read_marks
 
 
 def asking(n: int, given: Mapping[str, Sequence[Any] | pa.Array]) -> pa.StructArray:
@@ -138,8 +139,9 @@ def _keep(reader: pa.RecordBatchReader, criteria: Criteria, kept: Path, count: _
             for batch in _read(reader):
                 writer.write_batch(batch)
                 numbers = pa.array(np.arange(count.rows, count.rows + batch.num_rows))
+                asked = _asked(batch, criteria, count.rows)
                 count.rows += batch.num_rows
-                yield pa.RecordBatch.from_arrays([numbers, *_asked(batch, criteria)], schema=_NARROW)
+                yield pa.RecordBatch.from_arrays([numbers, *asked], schema=_NARROW)
     except (InputError, OSError) as error:
         count.broke = error
         raise
@@ -153,12 +155,13 @@ def _read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         raise InputError(f"the input cannot be read to its end: {first_line(error)}") from error
 
 
-def _asked(batch: pa.RecordBatch, criteria: Criteria) -> list[pa.Array]:
+def _asked(batch: pa.RecordBatch, criteria: Criteria, first_row: int) -> list[pa.Array]:
     """Question, context, private and ask of a batch, in the types of `_NARROW`."""
     n = batch.num_rows
-    question = batch.column(criteria.column).cast(pa.string())
+    question = as_text(batch.column(criteria.column))
     context = [_text_or_null(batch, name) for name in CONTEXT]
-    private = batch.column(criteria.private_column) if criteria.private_column else pa.nulls(n, pa.bool_())
+    private = marked_private(batch, criteria, first_row)
+    private = pa.nulls(n, pa.bool_()) if private is None else private
     if criteria.ask_column is None:
         return [question, *context, private, pa.nulls(n, _NARROW.field("ask").type)]
     given = batch.column(criteria.ask_column)
@@ -171,11 +174,29 @@ def _asked(batch: pa.RecordBatch, criteria: Criteria) -> list[pa.Array]:
     return [question, *context, private, pa.StructArray.from_arrays(fields, fields=list(ASK))]
 
 
+def marked_private(batch: pa.RecordBatch | pa.Table, criteria: Criteria, first_row: int = 0) -> pa.Array | None:
+    """Return which rows are private, None where no column says so; a row that says nothing is private.
+
+    Raises:
+        InputError: a value is neither yes nor no.
+    """
+    if criteria.private_column is None:
+        return None
+    marks, wrong = read_marks(batch.column(criteria.private_column))
+    if wrong is not None:
+        row, value = wrong
+        raise InputError(
+            f"row {first_row + row + 1} of the column {criteria.private_column!r} is {value!r}: a column that marks"
+            " private rows holds true and false, 1 and 0, or yes and no"
+        )
+    return marks.fill_null(True)
+
+
 def _text_or_null(batch: pa.RecordBatch, name: str) -> pa.Array:
     """A column that may be there, as text; what is no text, or there twice, counts as absent."""
     at = batch.schema.get_all_field_indices(name)
     if len(at) == 1 and is_text(batch.schema.field(at[0]).type):
-        return batch.column(at[0]).cast(pa.string())
+        return as_text(batch.column(at[0]))
     return pa.nulls(batch.num_rows, pa.string())
 
 
@@ -194,23 +215,16 @@ def check_columns(schema: pa.Schema, criteria: Criteria) -> None:
         if name is not None and len(schema.get_all_field_indices(name)) > 1:
             raise InputError(f"the input has more than one column {name!r}; rename all but one of them")
     text = schema.field(criteria.column).type
-    if not is_text(text):
+    if not (is_text(text) or pa.types.is_integer(text) or pa.types.is_boolean(text)):
         raise InputError(
             f"the column {criteria.column!r} is of type {text}, not text; convert it to strings first"
             f" (in SQL: CAST({criteria.column} AS VARCHAR)) or choose another of: {there}"
         )
-    if criteria.private_column and not pa.types.is_boolean(schema.field(criteria.private_column).type):
+    if criteria.private_column and not can_mark(schema.field(criteria.private_column).type):
         raise InputError(
             f"the column {criteria.private_column!r} is of type {schema.field(criteria.private_column).type};"
-            " a column that marks private rows holds true and false"
+            " a column that marks private rows holds true and false, 1 and 0, or yes and no"
         )
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether values of this Arrow type are text (a column of nothing but NULL counts)."""
-    if pa.types.is_dictionary(kind):
-        return is_text(kind.value_type)
-    return kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null())
 
 
 def first_line(error: BaseException) -> str:

@@ -23,6 +23,7 @@ from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.rounds import Answered, answer_in_rounds
 from leeroo.engine.orchestrator.market import Float64s
+from leeroo.engine.tables.values import as_text
 
 _INSTRUCTION = "Classify the text: choose the label that fits it best."
 _APPLIES = ("No", "Yes")
@@ -169,7 +170,7 @@ def label_rows(
     check_columns(reader.schema, criteria)
     check_names(reader.schema, LABELLED, criteria.prefix)
     table = reader.read_all()
-    texts = table.column(criteria.column).cast(pa.string()).to_pylist()
+    texts = as_text(table.column(criteria.column)).to_pylist()
 
     def ask(texts: Texts, prompts: Texts, choices: Sequence[str]) -> Answered:
         asked = _asked(texts, prompts, choices, raw=not chat)

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
-from leeroo.engine.batch.prompts import check_columns
+from leeroo.engine.batch.prompts import check_columns, marked_private
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.jobs.decompose import (
     USUAL,
@@ -31,6 +31,7 @@ from leeroo.engine.jobs.decompose import (
 from leeroo.engine.jobs.split import Step, split
 from leeroo.engine.jobs.verify import final
 from leeroo.engine.jobs.waves import Ask, Asker, Done, Wave
+from leeroo.engine.tables.values import as_text
 
 __all__ = ["SOLVED", "STEP", "USUAL", "Limits", "Solved", "Wave", "foresee", "solve", "solve_rows"]
 
@@ -234,9 +235,9 @@ def solve_rows(engine: Engine, reader: pa.RecordBatchReader, criteria: Criteria,
     check_columns(reader.schema, criteria)
     check_names(reader.schema, SOLVED, criteria.prefix)
     table = reader.read_all()
-    marked = criteria.private_column and table.column(criteria.private_column).fill_null(False).to_pylist()
-    questions = table.column(criteria.column).cast(pa.string()).to_pylist()
-    solved = solve(engine, questions, criteria, limits, marked or None)
+    private = marked_private(table, criteria)
+    questions = as_text(table.column(criteria.column)).to_pylist()
+    solved = solve(engine, questions, criteria, limits, None if private is None else private.to_pylist())
     for name in SOLVED.names:
         table = table.append_column(criteria.prefix + name, solved.rows.column(name))
     return replace(solved, rows=table)

@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from leeroo.engine.batch.prompts import CONTEXT, is_text
+from leeroo.engine.batch.prompts import CONTEXT
+from leeroo.engine.tables.values import is_text
 from leeroo.serve.bodies import ROUTED, Asked, asked_by, first_mistake
 
 _PARQUET = b"PAR1"

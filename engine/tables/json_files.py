@@ -1,0 +1,117 @@
+"""JSON, line by line or as a list: any keys in any row, and every value of the type it has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from leeroo.engine.errors import InputError
+from leeroo.engine.tables.inputs import Kind, pattern_of
+from leeroo.engine.tables.streams import Stream, read
+
+# A row may be so long.
+_ROW_BYTES = 1 << 26
+_OBJECTS = f"""
+read_json_objects(getvariable('files'), format = '{{format}}', maximum_object_size = {_ROW_BYTES},
+                  hive_partitioning = false)
+"""
+_TYPES: dict[str, pa.DataType] = {
+    "VARCHAR": pa.string(),
+    "BOOLEAN": pa.bool_(),
+    "BIGINT": pa.int64(),
+    "UBIGINT": pa.int64(),
+    "HUGEINT": pa.int64(),
+    "DOUBLE": pa.float64(),
+    "NULL": pa.string(),
+}
+# Whether all numbers of a column keep their digits in its type.
+_KEEPS = {
+    pa.int64(): "bool_and(v[{i}] IS NULL OR TRY_CAST(v[{i}] AS BIGINT) IS NOT NULL)",
+    pa.float64(): "bool_and(v[{i}] IS NULL OR abs(v[{i}]::DOUBLE) <= CASE WHEN regexp_matches(v[{i}], '[.eE]')"
+    " THEN 1e308 ELSE 9007199254740992 END)",
+}
+_VALUE = {
+    pa.string(): "v[{i}]->>'$'",
+    pa.bool_(): "v[{i}]::BOOLEAN",
+    pa.int64(): "v[{i}]::BIGINT",
+    pa.float64(): "v[{i}]::DOUBLE",
+    pa.json_(): "nullif(v[{i}]::VARCHAR, 'null')",
+}
+
+
+def json_streams(paths: Sequence[str], kind: Kind) -> list[Stream]:
+    """Return the stream of all rows of some files, with the columns of all of them."""
+    objects = _OBJECTS.format(format="newline_delimited" if kind == "jsonl" else "auto")
+    patterns = [pattern_of(path) for path in paths]
+    types = _exact(_keys(paths, objects, patterns), objects, patterns)
+    schema = pa.schema([pa.field(key or f"column{i}", kind) for i, (key, kind) in enumerate(types.items())])
+    values = [_VALUE[kind].format(i=i) for i, kind in enumerate(types.values(), 1)]
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        if types:
+            for batch in read(_select(values, types, objects), patterns):
+                columns = [_typed(column, kind) for column, kind in zip(batch.columns, types.values(), strict=True)]
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return [Stream(schema, batches)]
+
+
+def _keys(paths: Sequence[str], objects: str, patterns: Sequence[str]) -> dict[str, pa.DataType]:
+    """The keys of all rows in the order in which they first come, each with the type that holds its values."""
+    found = _first_row(f"SELECT json_group_structure(json)::VARCHAR AS found FROM {objects}", patterns)["found"]
+    con = duckdb.connect()
+    kind = con.execute("SELECT json_type($found)", {"found": found}).fetchall()[0][0]
+    if kind == "OBJECT":
+        query = "SELECT key, CASE type WHEN 'VARCHAR' THEN value->>'$' END FROM json_each($found)"
+        return {key: _TYPES.get(name, pa.json_()) for key, name in con.execute(query, {"found": found}).fetchall()}
+    for path in paths if kind is not None else ():
+        if (bad := bad_line(path)) is not None:
+            raise InputError(f"{path}: line {bad[0]} is no JSON object ({bad[1]}); mend or remove that line")
+    return {}
+
+
+def _exact(types: Mapping[str, pa.DataType], objects: str, patterns: Sequence[str]) -> dict[str, pa.DataType]:
+    """The same types, but JSON where a number would lose digits."""
+    checks = {key: _KEEPS[kind].format(i=i) for i, (key, kind) in enumerate(types.items(), 1) if kind in _KEEPS}
+    if not checks:
+        return dict(types)
+    row = _first_row(_select(list(checks.values()), types, objects), patterns)
+    lossy = {key for key, keeps in zip(checks, row.values(), strict=True) if keeps is False}
+    return {key: pa.json_() if key in lossy else kind for key, kind in types.items()}
+
+
+def _select(values: Sequence[str], keys: Iterable[str], objects: str) -> str:
+    """SQL for values made of `v`, the list of the values of all keys."""
+    pointers = ", ".join(_text("/" + key.replace("~", "~0").replace("/", "~1")) for key in keys)
+    columns = ", ".join(f"{value} AS c{i}" for i, value in enumerate(values))
+    return f"SELECT {columns} FROM (SELECT json_extract(json, [{pointers}]) AS v FROM {objects})"
+
+
+def _first_row(query: str, patterns: Sequence[str]) -> dict[str, Any]:
+    row: dict[str, Any] = read(query, patterns).read_all().to_pylist()[0]
+    return row
+
+
+def _typed(column: pa.Array, kind: pa.DataType) -> pa.Array:
+    return pa.ExtensionArray.from_storage(kind, column) if kind == pa.json_() else column
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def bad_line(path: str) -> tuple[int, str] | None:
+    """Return number and complaint of the first line that is not JSON."""
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    if not isinstance(json.loads(line), dict):
+                        return number, "it is not an object"
+                except (ValueError, RecursionError) as error:
+                    return number, str(error)
+    return None

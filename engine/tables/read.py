@@ -1,0 +1,86 @@
+"""Tables in: Parquet, CSV and JSON, from files, patterns, folders, URLs and streams; DuckDB reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from leeroo.engine.errors import InputError
+from leeroo.engine.tables.csv_files import csv_streams, why_no_csv
+from leeroo.engine.tables.inputs import Files, Layout, find, pattern_of, plain
+from leeroo.engine.tables.json_files import bad_line, json_streams
+from leeroo.engine.tables.streams import Stream, read
+
+_PARQUET = "FROM read_parquet(getvariable('files'), union_by_name = true, hive_types_autocast = false)"
+
+
+def open_input(source: str | Path, limit: int | None = None, layout: Layout = Layout()) -> pa.RecordBatchReader:  # noqa: B008 (immutable)
+    """Read Parquet, CSV or JSON: a file, a pattern, a folder, a URL, or a stream ('-' is standard input).
+
+    The order of rows is kept. Values of CSV are text as it is written; an empty cell is NULL. The columns of all files
+    and lines are united. Values of JSON keep their types; a column of several types, or of nested values, is JSON.
+
+    Raises:
+        InputError: nothing is there, or it cannot be read as what it is said to be.
+    """
+    with ExitStack() as held:
+        files = find(source, layout, held)
+        try:
+            streams = _streams(files, layout, held)
+        except (duckdb.Error, pa.ArrowException) as error:
+            raise _unreadable(files, error) from error
+        schema = streams[0].schema if len(streams) == 1 else _united(streams)
+        return pa.RecordBatchReader.from_batches(schema, _batches(files, streams, schema, limit, held.pop_all()))
+
+
+def _streams(files: Files, layout: Layout, held: ExitStack) -> list[Stream]:
+    if files.kind == "parquet":
+        reader = read(_PARQUET, [pattern_of(path) for path in files.paths])
+        return [Stream(reader.schema, lambda: reader)]
+    local = [plain(path, files.kind, layout.encoding, held) for path in files.paths]
+    return csv_streams(local, files.kind, layout) if files.kind in ("csv", "tsv") else json_streams(local, files.kind)
+
+
+def _united(streams: list[Stream]) -> pa.Schema:
+    """The columns of all, in the order in which they first come."""
+    return pa.schema({field.name: field for stream in streams for field in stream.schema}.values())
+
+
+def _batches(
+    files: Files, streams: list[Stream], schema: pa.Schema, limit: int | None, held: ExitStack
+) -> Iterator[pa.RecordBatch]:
+    """The batches of all streams up to a number of rows; the copies that were read go when it ends."""
+    left = limit
+    with held:
+        try:
+            for stream in streams:
+                for batch in stream.batches():
+                    if left is not None:
+                        batch = batch.slice(0, left)
+                        left -= batch.num_rows
+                    yield batch if len(streams) == 1 else _with_columns(batch, schema)
+                    if left == 0:
+                        return
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise _unreadable(files, error) from error
+
+
+def _with_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    there = dict(zip(batch.schema.names, batch.columns, strict=True))
+    columns = [there[f.name] if f.name in there else pa.nulls(batch.num_rows, f.type) for f in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _unreadable(files: Files, error: BaseException) -> InputError:
+    """What is wrong with the input, in one line."""
+    if files.kind in ("jsonl", "json"):
+        for path in files.paths:
+            if (bad := bad_line(path)) is not None:
+                return InputError(f"{files.shown}: line {bad[0]} is not JSON ({bad[1]}); mend or remove that line")
+    kind = {"parquet": "Parquet", "csv": "CSV", "tsv": "CSV"}.get(files.kind, "JSON")
+    why = why_no_csv(error) if kind == "CSV" else str(error).strip().splitlines()[0]
+    return InputError(f"{files.shown} cannot be read as {kind}: {why}")
