@@ -36,7 +36,7 @@ from leeroo.engine.batch.price import prices
 from leeroo.engine.batch.progress import ExpertTotals, Listener, Meter, Progress
 from leeroo.engine.batch.prompts import Spool, check_columns, first_line, spool
 from leeroo.engine.batch.residency import Engines, visits
-from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.batch.scratch import NO_ROOM, Scratch
 from leeroo.engine.batch.write import ANSWERED, ROUTED, beside, check_names
 from leeroo.engine.errors import Interrupted, OutputError, PoolError, RouterError, RowsFailed
 from leeroo.engine.orchestrator.predict import Router
@@ -468,7 +468,7 @@ def _given_up(scratch: Scratch, meter: Meter, stop: threading.Event, run: Run | 
         meter.stage("stopped")
         if stop.is_set() and isinstance(error, Exception):
             raise Interrupted from error
-        if isinstance(error, (OSError, duckdb.IOException, duckdb.OutOfMemoryException)):
+        if isinstance(error, NO_ROOM):
             raise OutputError(f"no room for the working files beside the answer store: {first_line(error)}") from error
         raise
 

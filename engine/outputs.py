@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,6 +126,17 @@ def check_file(out: str | Path, suffix: str, keep: Keep = Keep()) -> None:
         raise OutputError(f"{out} would be written as {suffix[1:].upper()}: give it a name that ends in {suffix}")
     if check_place(out, keep).is_dir():
         raise OutputError(f"{out} is a folder: name a file in it")
+
+
+def check_own(folder: Path, names: Collection[str]) -> None:
+    """Check that a folder that will be replaced holds nothing but files and folders of these names.
+
+    Raises:
+        OutputError: it does.
+    """
+    for each in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if each.name not in names:
+            raise OutputError(f"{folder} also holds {each.name}: name another folder, or move it away")
 
 
 def write_file(text: str, out: str | Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,11 +25,16 @@ from leeroo.options import (
     Column,
     CostWeight,
     Database,
+    Delimiter,
+    Encoding,
+    Format,
+    Header,
     Input,
     LatencyWeight,
     Limit,
     OnError,
     Out,
+    Overwrite,
     Pinned,
     PoolFile,
     Prefix,
@@ -71,6 +77,11 @@ def run(
     on_error: OnError = "null",
     limit: Limit = None,
     prefix: Prefix = "",
+    format: Format = None,
+    delimiter: Delimiter = None,
+    header: Header = True,
+    encoding: Encoding = None,
+    overwrite: Overwrite = False,
     engine: Where = "local",
     progress: ProgressBar = True,
 ) -> None:
@@ -79,8 +90,8 @@ def run(
     Killed or interrupted, the same command goes on where it stopped and pays for nothing twice.
     """
     from leeroo.engine.answer import Criteria
-    from leeroo.engine.tables import check_output, open_input, write_table
-    from leeroo.terminal import opened, summary
+    from leeroo.engine.tables import Layout, check_output, open_input, write_table
+    from leeroo.terminal import keeping, opened, summary
 
     criteria = Criteria(
         column=column,
@@ -92,9 +103,10 @@ def run(
         prefix=prefix,
         on_error=on_error,
     )
-    check_output(out)
+    check_output(out, keeping(store, source, overwrite=overwrite))
+    reader = open_input(source, limit, Layout(format, delimiter, header, encoding))
     with opened(pool, router, store, progress, engine) as (answering, bar):
-        rows = answering.answer(open_input(source, limit), criteria)
+        rows = answering.answer(reader, criteria)
         write_table(rows, out)
         answering.delivered()
         bar.close()
@@ -117,12 +129,17 @@ def route(
     store: StoreDir = None,
     limit: Limit = None,
     prefix: Prefix = "",
+    format: Format = None,
+    delimiter: Delimiter = None,
+    header: Header = True,
+    encoding: Encoding = None,
+    overwrite: Overwrite = False,
     progress: ProgressBar = True,
 ) -> None:
     """Choose an expert for every row and generate nothing; costs nothing."""
     from leeroo.engine.answer import Criteria
-    from leeroo.engine.tables import check_output, open_input, write_table
-    from leeroo.terminal import opened
+    from leeroo.engine.tables import Layout, check_output, open_input, write_table
+    from leeroo.terminal import keeping, opened
 
     criteria = Criteria(
         column=column,
@@ -132,9 +149,10 @@ def route(
         latency_weight=latency_weight,
         prefix=prefix,
     )
-    check_output(out)
+    check_output(out, keeping(store, source, overwrite=overwrite))
+    reader = open_input(source, limit, Layout(format, delimiter, header, encoding))
     with opened(pool, router, store, progress) as (engine, bar):
-        rows = write_table(engine.route(open_input(source, limit), criteria), out)
+        rows = write_table(engine.route(reader, criteria), out)
         bar.close()
         bar.say(f"{rows:,} rows routed: {out}")
 
@@ -153,6 +171,7 @@ def sql(
     latency_weight: LatencyWeight = 0.0,
     store: StoreDir = None,
     on_error: OnError = "null",
+    overwrite: Overwrite = False,
     progress: ProgressBar = True,
 ) -> None:
     """Run SQL with leeroo_answer and the other functions of docs/sql.md; prints the rows of the last statement.
@@ -160,12 +179,12 @@ def sql(
     All questions of a statement are answered as one batch. Exit code 1 says that rows have no answer.
     """
     from leeroo.engine.tables import check_output, write_table
-    from leeroo.terminal import print_relation
+    from leeroo.terminal import keeping, print_relation
 
-    if out is not None:
-        check_output(out)
     text = sys.stdin.read() if statement == "-" else statement
     unanswered: list[str] = []
+    if out is not None:
+        check_output(out, keeping(store, *_named_in(text), overwrite=overwrite))
     options: dict[str, Any] = {
         "max_cost_usd": max_cost_usd,
         "cost_weight": cost_weight,
@@ -202,6 +221,10 @@ def explain(
     private_column: Private = None,
     store: StoreDir = None,
     limit: Limit = None,
+    format: Format = None,
+    delimiter: Delimiter = None,
+    header: Header = True,
+    encoding: Encoding = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell what a statement or a run would take: rows, experts, tokens, cost, time. Generates nothing.
@@ -209,7 +232,7 @@ def explain(
     What has white space in it and is no file is a statement.
     """
     from leeroo.engine.answer import Criteria
-    from leeroo.engine.tables import open_input
+    from leeroo.engine.tables import Layout, open_input
     from leeroo.terminal import opened
 
     options: dict[str, Any] = {
@@ -224,7 +247,8 @@ def explain(
     else:
         criteria = Criteria(column=column, private_column=private_column, **options)
         with opened(pool, router, store, progress=False) as (engine, _):
-            estimate = engine.explain(open_input(what, limit), criteria)
+            layout = Layout(format, delimiter, header, encoding)
+            estimate = engine.explain(open_input(what, limit, layout), criteria)
         estimates, text = [(what, estimate)], f"{what}: {estimate}"
     if as_json:
         print(json.dumps({"estimates": [{"of": name, **each.as_dict()} for name, each in estimates]}))
@@ -278,6 +302,11 @@ def _in_short(error: Exception) -> str:
     first, *rest = str(error).strip().split("\n\n")
     pointer = [part for part in rest if part.startswith("LINE ")][:1]
     return "\n".join([" ".join(first.splitlines()), *pointer])
+
+
+def _named_in(statement: str) -> list[str]:
+    """The texts in a statement; some of them are the files that it reads."""
+    return re.findall(r"'([^']*\.\w+)'", statement)
 
 
 def main() -> None:

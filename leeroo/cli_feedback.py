@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leeroo.options import EXIT_ROWS_FAILED, ROWS, AsJson, Column, Input, Limit, StoreDir
+from leeroo.options import (
+    EXIT_ROWS_FAILED,
+    ROWS,
+    AsJson,
+    Column,
+    Delimiter,
+    Encoding,
+    Format,
+    Header,
+    Input,
+    Limit,
+    StoreDir,
+)
 
 if TYPE_CHECKING:
     from leeroo.engine.jobs.findings import Table as Found
@@ -46,6 +58,10 @@ def feedback(
     ] = None,
     store: StoreDir = None,
     limit: Limit = None,
+    format: Format = None,
+    delimiter: Delimiter = None,
+    header: Header = True,
+    encoding: Encoding = None,
     as_json: AsJson = False,
 ) -> None:
     """Keep what people made of answers, for routers to learn from: a table as leeroo run wrote it, and scores or gold.
@@ -57,12 +73,12 @@ def feedback(
     from leeroo.engine.jobs.feedback import drifts, judged, summary, warnings
     from leeroo.engine.jobs.feedback_table import take_table
     from leeroo.engine.store.store import Store
-    from leeroo.engine.tables import open_input
+    from leeroo.engine.tables import Layout, open_input
     from leeroo.terminal_evaluation import print_tables, say
 
     if gold is None and score is None:
         raise UsageError("name the column with what would have been right (--gold), or that with scores (--score)")
-    reader = open_input(source, limit)
+    reader = open_input(source, limit, Layout(format, delimiter, header, encoding))
     place = store or default_store()
     kept = Store(place)
     try:

@@ -16,10 +16,15 @@ from leeroo.options import (
     AsJson,
     Budget,
     CostWeight,
+    Delimiter,
+    Encoding,
+    Format,
+    Header,
     Input,
     LatencyWeight,
     Limit,
     Out,
+    Overwrite,
     Pinned,
     PoolFile,
     Prefix,
@@ -95,13 +100,16 @@ def mmlu(
     from leeroo.engine.jobs.mmlu import run_mmlu
     from leeroo.engine.jobs.mmlu_data import read_questions
     from leeroo.engine.jobs.mmlu_report import headline, mmlu_page, tables
+    from leeroo.engine.outputs import write_file
     from leeroo.engine.tables import check_output, write_table
-    from leeroo.terminal import opened
+    from leeroo.terminal import aside, check_drawn, keeping, opened
     from leeroo.terminal_evaluation import print_tables, say
 
+    keep = keeping(store, data)
     if out is not None:
-        check_output(out)
-    _check_page(report)
+        check_output(out, keep)
+        aside(out, as_json=as_json)
+    check_drawn(keep.store, page=report)
     criteria = Criteria(
         expert=expert, max_cost_usd=max_cost_usd, cost_weight=cost_weight, latency_weight=latency_weight
     )
@@ -111,8 +119,6 @@ def mmlu(
         if out is not None:
             write_table(results.answers.to_reader(), out)
         if report is not None:
-            from leeroo.engine.jobs.files import write_file
-
             write_file(mmlu_page(results, "MMLU", _about(data, shots, mode, chat, pool, router)), report)
         engine.delivered()
         bar.close()
@@ -180,6 +186,11 @@ def label(
     store: StoreDir = None,
     limit: Limit = None,
     prefix: Prefix = "",
+    format: Format = None,
+    delimiter: Delimiter = None,
+    header: Header = True,
+    encoding: Encoding = None,
+    overwrite: Overwrite = False,
     progress: ProgressBar = True,
 ) -> None:
     """Give every row of a table one of some labels, with how sure that is.
@@ -189,16 +200,21 @@ def label(
     from leeroo.engine.answer import Criteria
     from leeroo.engine.jobs.agreement import against, agree, askers, label_page, shares
     from leeroo.engine.jobs.label import label_rows, read_labels, to_check
-    from leeroo.engine.tables import check_output, open_input, write_table
-    from leeroo.terminal import opened
+    from leeroo.engine.outputs import is_stream, write_file
+    from leeroo.engine.tables import Layout, check_output, open_input, write_table
+    from leeroo.terminal import aside, check_drawn, keeping, opened
     from leeroo.terminal_evaluation import print_tables
 
     wanted = read_labels(labels, several=several)
-    check_output(out)
-    _check_page(report)
+    keep = keeping(store, source, overwrite=overwrite)
+    check_output(out, keep)
+    aside(out, as_json=as_json)
+    check_drawn(keep.store, page=report)
     checked = out.with_name(f"{out.stem}-check.csv")
     if check:
-        check_output(checked)
+        if is_stream(out):
+            raise UsageError("--check writes a file beside the output: name a file with --out")
+        check_output(checked, keep)
     if several and gold is not None:
         raise UsageError("--gold is for one label a row: leave out --several")
     criteria = Criteria(
@@ -210,7 +226,7 @@ def label(
         latency_weight=latency_weight,
         prefix=prefix,
     )
-    rows = open_input(source, limit)
+    rows = open_input(source, limit, Layout(format, delimiter, header, encoding))
     if gold is not None and gold not in rows.schema.names:
         raise UsageError(f"the input has no column {gold!r}; its columns are: {', '.join(rows.schema.names)}")
     with opened(pool, router, store, progress) as (engine, bar):
@@ -220,8 +236,6 @@ def label(
         if check:
             write_table(to_check(labelled, check, prefix).to_reader(), checked)
         if report is not None:
-            from leeroo.engine.jobs.files import write_file
-
             about = [f"{len(labelled):,} rows of {source}, labelled with {', '.join(wanted.names)}."]
             write_file(label_page(labelled, found, f"Labels of {source}", about, prefix), report)
         engine.delivered()
@@ -260,13 +274,3 @@ def _names(listed: str | None) -> list[str]:
     if not all(names):
         raise UsageError(f"--subjects takes names with commas between, but was given {listed!r}")
     return names
-
-
-def _check_page(report: Path | None) -> None:
-    """Refuse a page that could not be written, before anything is spent."""
-    if report is not None:
-        from leeroo.engine.jobs.files import check_file
-        from leeroo.engine.jobs.plot import check_plotting
-
-        check_plotting()
-        check_file(report, ".html")

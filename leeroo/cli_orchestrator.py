@@ -147,8 +147,10 @@ def evaluate(
     """
     from leeroo.engine.orchestrator.evaluate import evaluate as measure
     from leeroo.engine.orchestrator.predict import Router
+    from leeroo.engine.outputs import write_file
+    from leeroo.terminal import check_drawn
 
-    _check_files(plot, report)
+    check_drawn(page=report, plot=plot)
     found = measure(
         Router.load(router),
         data,
@@ -158,13 +160,11 @@ def evaluate(
         lambda line: typer.echo(line, err=True),
     )
     if plot is not None:
-        from leeroo.engine.jobs.files import write_file
         from leeroo.engine.jobs.plot import plot_evaluation
 
         write_file(plot_evaluation(found), plot)
         typer.echo(f"picture: {plot}", err=True)
     if report is not None:
-        from leeroo.engine.jobs.files import write_file
         from leeroo.engine.jobs.report import report as page
 
         write_file(page(found, str(router), [str(folder) for folder in data], split), report)
@@ -191,16 +191,3 @@ def _pair(listed: str) -> tuple[str, str]:
         case [weak, strong] if weak != strong:
             return weak, strong
     raise UsageError(f"--pair takes a weak and a strong expert with a comma between, but was given {listed!r}")
-
-
-def _check_files(plot: Path | None, report: Path | None) -> None:
-    """Refuse what could not be written, before anything is measured."""
-    if plot is None and report is None:
-        return
-    from leeroo.engine.jobs.files import check_file
-    from leeroo.engine.jobs.plot import check_plotting
-
-    check_plotting()
-    for out, suffix in ((plot, ".svg"), (report, ".html")):
-        if out is not None:
-            check_file(out, suffix)

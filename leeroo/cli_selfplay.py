@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from leeroo.engine.errors import UsageError
-from leeroo.options import MONEY, POOL, ROWS, AsJson, PoolFile, ProgressBar, StoreDir
+from leeroo.options import (
+    MONEY,
+    POOL,
+    ROWS,
+    AsJson,
+    Delimiter,
+    Encoding,
+    Format,
+    Header,
+    PoolFile,
+    ProgressBar,
+    StoreDir,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -52,6 +64,10 @@ def selfplay(
     column: Annotated[
         str, typer.Option("--column", help="The column with the seeds' questions.", rich_help_panel=ROWS)
     ] = "question",
+    format: Format = None,
+    delimiter: Delimiter = None,
+    header: Header = True,
+    encoding: Encoding = None,
     data: Annotated[
         list[Path] | None,
         typer.Option("--data", help="Start from the outcomes of this data folder; give it again for more."),
@@ -104,17 +120,18 @@ def selfplay(
     from leeroo.engine.jobs.judge import RUBRIC
     from leeroo.engine.jobs.selfplay import Play, play
     from leeroo.engine.jobs.stages import check_folder
-    from leeroo.engine.tables import open_input
+    from leeroo.engine.tables import Layout, open_input
     from leeroo.terminal import opened
 
     if out is None:
         raise UsageError("--out is missing: name the folder of the loop")
     check_folder(out)
+    layout = Layout(format, delimiter, header, encoding)
     what = Play(
         outcomes=outcomes,
         held_out=held_out,
         families=_families(families),
-        seeds=() if seeds is None else tuple(read_seeds(open_input(seeds), column)),
+        seeds=() if seeds is None else tuple(read_seeds(open_input(seeds, layout=layout), column)),
         data=tuple(data or ()),
         writer=writer,
         written=written,
@@ -139,15 +156,12 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Compare the rounds of a loop: outcomes, cost, the held-out score of their routers, who answers what."""
-    from leeroo.engine.jobs.files import check_file, write_file
-    from leeroo.engine.jobs.plot import check_plotting
     from leeroo.engine.jobs.selfplay_report import headline, plot_played, read_played, report_page, tables
+    from leeroo.engine.outputs import write_file
+    from leeroo.terminal import check_drawn
     from leeroo.terminal_evaluation import print_tables, say
 
-    for file, suffix in ((page, ".html"), (plot, ".svg")):
-        if file is not None:
-            check_plotting()
-            check_file(file, suffix)
+    check_drawn(page=page, plot=plot)
     played = read_played(folder)
     if page is not None:
         write_file(report_page(played, str(folder)), page)

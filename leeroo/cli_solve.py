@@ -17,10 +17,15 @@ from leeroo.options import (
     Budget,
     Column,
     CostWeight,
+    Delimiter,
+    Encoding,
+    Format,
+    Header,
     Input,
     LatencyWeight,
     Limit,
     Out,
+    Overwrite,
     Pinned,
     PoolFile,
     Prefix,
@@ -32,8 +37,6 @@ from leeroo.options import (
 )
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from leeroo.engine.jobs.findings import Table
     from leeroo.engine.jobs.solve import Solved
 
@@ -79,6 +82,11 @@ def solve(
     as_json: AsJson = False,
     limit: Limit = None,
     prefix: Prefix = "",
+    format: Format = None,
+    delimiter: Delimiter = None,
+    header: Header = True,
+    encoding: Encoding = None,
+    overwrite: Overwrite = False,
     engine: Where = "local",
     progress: ProgressBar = True,
 ) -> None:
@@ -89,11 +97,12 @@ def solve(
     """
     from leeroo.engine.answer import Criteria
     from leeroo.engine.jobs.solve import Limits, solve_rows
-    from leeroo.engine.tables import check_output, open_input, write_table
-    from leeroo.terminal import opened
+    from leeroo.engine.tables import Layout, check_output, open_input, write_table
+    from leeroo.terminal import aside, keeping, opened
     from leeroo.terminal_evaluation import print_tables, say
 
-    check_output(out)
+    check_output(out, keeping(store, source, overwrite=overwrite))
+    aside(out, as_json=as_json)
     criteria = Criteria(
         column=column,
         private_column=private_column,
@@ -104,9 +113,10 @@ def solve(
         prefix=prefix,
     )
     limits = Limits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
+    reader = open_input(source, limit, Layout(format, delimiter, header, encoding))
     with opened(pool, router, store, progress, engine) as (answering, bar):
-        solved = solve_rows(answering, open_input(source, limit), criteria, limits)
-        write_table(_flat(solved.rows, prefix + "steps") if out.suffix == ".csv" else solved.rows.to_reader(), out)
+        solved = solve_rows(answering, reader, criteria, limits)
+        write_table(solved.rows.to_reader(), out)
         answering.delivered()
         bar.close()
     told = _told(solved, prefix)
@@ -126,14 +136,6 @@ def solve(
     typer.echo(f"written: {out}", err=True)
     if told["failed"]:
         raise typer.Exit(EXIT_ROWS_FAILED)
-
-
-def _flat(rows: pa.Table, name: str) -> pa.RecordBatchReader:
-    """The rows with that column as JSON, for files that hold text only."""
-    import pyarrow as pa
-
-    texts = [None if each is None else json.dumps(each, ensure_ascii=False) for each in rows.column(name).to_pylist()]
-    return rows.set_column(rows.column_names.index(name), name, pa.array(texts, pa.string())).to_reader()
 
 
 def _told(solved: Solved, prefix: str) -> dict[str, Any]:

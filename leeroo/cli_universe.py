@@ -37,12 +37,13 @@ def select_experts(
     Shows what each adds: to an oracle, on questions they were not chosen by, and to a choice by subject.
     """
     from leeroo.engine.orchestrator.universe import select_experts as select
+    from leeroo.engine.outputs import write_file
+    from leeroo.terminal import check_drawn
     from leeroo.terminal_universe import print_universe
 
-    _check(plot)
+    check_drawn(plot=plot)
     universe = select(data, k, split, cost_weight)
     if plot is not None:
-        from leeroo.engine.jobs.files import write_file
         from leeroo.engine.jobs.plot_gaps import plot_universe
 
         write_file(plot_universe(universe), plot)
@@ -70,13 +71,14 @@ def gaps(
     """
     from leeroo.engine.orchestrator.gaps import find_gaps
     from leeroo.engine.orchestrator.predict import Router
+    from leeroo.engine.outputs import write_file
+    from leeroo.terminal import check_drawn
     from leeroo.terminal_universe import print_gaps
 
-    _check(plot)
+    check_drawn(plot=plot)
     trained = None if router is None else Router.load(router)
     found = find_gaps(data, trained, split, good, clusters, lambda line: typer.echo(line, err=True))
     if plot is not None:
-        from leeroo.engine.jobs.files import write_file
         from leeroo.engine.jobs.plot_gaps import plot_gaps
 
         write_file(plot_gaps(found), plot)
@@ -85,13 +87,3 @@ def gaps(
         print(json.dumps(found.as_json(), allow_nan=False))
     else:
         print_gaps(found)
-
-
-def _check(plot: Path | None) -> None:
-    """Refuse a picture that cannot be, before anything is computed."""
-    if plot is not None:
-        from leeroo.engine.jobs.files import check_file
-        from leeroo.engine.jobs.plot import check_plotting
-
-        check_plotting()
-        check_file(plot, ".svg")

@@ -13,6 +13,7 @@ EXIT_ROWS_FAILED, EXIT_USAGE = 1, 2
 POOL = "Who answers"
 MONEY = "Money and time"
 ROWS = "Rows"
+INPUT = "Form of the input"
 
 # Options as Python writes them, in errors of the engine: `prefix=`, or their whole name with an underscore.
 _IN_PYTHON = re.compile(
@@ -31,11 +32,18 @@ def in_options(message: str) -> str:
 
 Input = Annotated[
     str,
-    typer.Argument(metavar="INPUT", help="Parquet, CSV or JSONL, a glob of them in quotes, or - for JSONL on stdin."),
+    typer.Argument(
+        metavar="INPUT",
+        help="Parquet, CSV or JSON lines (.gz and .zst too): a file, folder, glob in quotes, URL, or - for stdin.",
+    ),
 ]
 Database = Annotated[Path | None, typer.Option("--db", help="DuckDB database file; in memory without.")]
 Out = Annotated[
-    Path, typer.Option("--out", help="Where the table goes: .parquet, .csv, .jsonl, or a folder of Parquet parts.")
+    Path,
+    typer.Option(
+        "--out",
+        help="Where the table goes: .parquet, .csv, .tsv, .jsonl, a folder of Parquet parts, or - for JSONL on stdout.",
+    ),
 ]
 Column = Annotated[str, typer.Option("--column", help="The column with the questions.", rich_help_panel=ROWS)]
 PoolFile = Annotated[
@@ -90,3 +98,28 @@ Where = Annotated[
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+Format = Annotated[
+    Literal["parquet", "csv", "tsv", "jsonl", "json"] | None,
+    typer.Option("--format", help="What INPUT holds. Default: as its suffix or content says.", rich_help_panel=INPUT),
+]
+Delimiter = Annotated[
+    str | None,
+    typer.Option(
+        "--delimiter", help="Separates values of CSV. Default: a comma, in .tsv a tab.", rich_help_panel=INPUT
+    ),
+]
+Header = Annotated[
+    bool,
+    typer.Option(
+        "--header/--no-header",
+        help="CSV starts with the names of its columns.",
+        rich_help_panel=INPUT,
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", help="Of CSV and JSON, such as latin-1. Default: utf-8.", rich_help_panel=INPUT),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="The output may replace an input, once it is whole.", rich_help_panel=ROWS)
+]

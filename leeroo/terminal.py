@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from leeroo.engine.answer import Engine, Place, Progress, open_engine
+from leeroo.engine.answer import Engine, Place, Progress, default_store, open_engine
+from leeroo.engine.errors import UsageError
 from leeroo.engine.money import plain_usd, usd
+from leeroo.engine.outputs import Keep, check_file, is_standard_output
+from leeroo.engine.tables import input_paths
 from leeroo.udfs.bar import Bar
 
 
@@ -27,6 +31,39 @@ def opened(
             yield engine, bar
     finally:
         bar.close()
+
+
+def keeping(store: Path | None, *sources: str, overwrite: bool = False) -> Keep:
+    """What an output may not take the place of: the answer store, and the files that the command reads."""
+    inputs = [path for source in sources for path in input_paths(source)]
+    return Keep(inputs, store or default_store(), overwrite)
+
+
+def check_drawn(store: Path | None = None, *, page: Path | None = None, plot: Path | None = None) -> None:
+    """Check that a page and a picture can be drawn and written, before anything is spent or computed.
+
+    Raises:
+        OutputError: one of them cannot be written there.
+        UsageError: matplotlib is not installed.
+    """
+    for file, suffix in ((page, ".html"), (plot, ".svg")):
+        if file is not None:
+            from leeroo.engine.jobs.plot import check_plotting
+
+            check_plotting()
+            check_file(file, suffix, Keep(store=store))
+
+
+def aside(out: Path, *, as_json: bool) -> None:
+    """Print everything else on standard error from now on, where the table itself goes to standard output.
+
+    Raises:
+        UsageError: JSON would go there too.
+    """
+    if is_standard_output(out):
+        if as_json:
+            raise UsageError("--json and --out - both print on standard output: name a file with --out")
+        sys.stdout = sys.stderr
 
 
 def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:

@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 
 from leeroo.engine.batch.criteria import Criteria
 from leeroo.engine.batch.layout import lay_out
-from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.batch.scratch import NO_ROOM, Scratch
 from leeroo.engine.errors import InputError
 from leeroo.engine.schema import ASK
-from leeroo.engine.tables.values import as_text, can_mark, is_text, read_marks
+from leeroo.engine.tables.values import as_text, can_mark, is_text, read_marks, stands_as_text
 
 
 def asking(n: int, given: Mapping[str, Sequence[Any] | pa.Array]) -> pa.StructArray:
@@ -95,9 +95,10 @@ def spool(reader: pa.RecordBatchReader, criteria: Criteria, scratch: Scratch) ->
     try:
         con.execute(_ROWS)
     except duckdb.Error as error:
+        if counted.broke is None and isinstance(error, NO_ROOM):
+            raise
         raise counted.broke or InputError(f"the input cannot be read to its end: {first_line(error)}") from error
-    finally:
-        con.unregister("input")
+    con.unregister("input")
     con.execute(_QUESTIONS)
     lay_out(con)
     # The text of every row has done its work; the distinct ones are in `questions`.
@@ -214,10 +215,10 @@ def check_columns(schema: pa.Schema, criteria: Criteria) -> None:
             raise InputError(f"the input has no column {name!r}; its columns are: {there}{hint}")
         if name is not None and len(schema.get_all_field_indices(name)) > 1:
             raise InputError(f"the input has more than one column {name!r}; rename all but one of them")
-    text = schema.field(criteria.column).type
-    if not (is_text(text) or pa.types.is_integer(text) or pa.types.is_boolean(text)):
+    field = schema.field(criteria.column)
+    if not is_text(field.type) and not stands_as_text(field):
         raise InputError(
-            f"the column {criteria.column!r} is of type {text}, not text; convert it to strings first"
+            f"the column {criteria.column!r} is of type {field.type}, not text; convert it to strings first"
             f" (in SQL: CAST({criteria.column} AS VARCHAR)) or choose another of: {there}"
         )
     if criteria.private_column and not can_mark(schema.field(criteria.private_column).type):

@@ -15,6 +15,8 @@ from leeroo.engine import locks
 from leeroo.engine.errors import OutputError
 
 MEMORY_LIMIT = "1GiB"
+# What is raised when the working files find no room.
+NO_ROOM = (OSError, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
 
 
 class Scratch:

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from leeroo.engine.errors import OutputError
 from leeroo.engine.jobs.verify import check_for, score
 from leeroo.engine.orchestrator.drift import Drift, drifted
+from leeroo.engine.outputs import check_own
 from leeroo.engine.pool import Expert, Pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
 from leeroo.engine.store.feedback import Feedback, question_hash
@@ -243,6 +244,7 @@ def _write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
     empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not empty and not (folder / "outcomes.parquet").is_file():
         raise OutputError(f"{folder} exists and is no data folder: name another for the feedback")
+    check_own(folder, ("queries.parquet", "outcomes.parquet", "experts.parquet"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:

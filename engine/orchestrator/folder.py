@@ -23,6 +23,7 @@ from leeroo.engine.orchestrator.features import Features
 from leeroo.engine.orchestrator.heads import Heads
 from leeroo.engine.orchestrator.summary import Summary
 from leeroo.engine.orchestrator.surface import SURFACE
+from leeroo.engine.outputs import check_own
 
 FORMAT = 2
 ADAPTER = "adapter"
@@ -126,6 +127,7 @@ def check_place(path: Path) -> None:
         raise OutputError(f"the router cannot be written to {path}: {error.strerror or error}") from error
     if theirs:
         raise OutputError(f"{path} exists and is not a router: name another folder for the new one")
+    check_own(path, (_CARD, _FILE, ADAPTER))
 
 
 def _swap(fresh: Path, path: Path, old: Path) -> None:

@@ -36,6 +36,7 @@ _ROW_END = re.compile(rb'"[^"]*"|\r\n?')
 # did not come before).
 _NO_JSON = re.compile(rb"\\u[dD][89a-fA-F]|\bNaN\b|\bInfinity\b")
 _STRING_OR_NUMBER = re.compile(rb'"(?:[^"\\]|\\.)*"|-?\b(?:NaN|Infinity)\b')
+_HALF = re.compile(rb"\\u[dD]")
 _ESCAPE = re.compile(
     rb"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u[dD][89a-fA-F][0-9a-fA-F]{2}|.)"
 )
@@ -240,4 +241,4 @@ def _mended(token: re.Match[bytes]) -> bytes:
 def _whole(escape: re.Match[bytes]) -> bytes:
     """An escape as it is, or U+FFFD where it is half a character."""
     text = escape.group()
-    return b"\\ufffd" if escape.group(1) is None and text[1:2] == b"u" and text[2:3] in b"dD" else text
+    return b"\\ufffd" if escape.group(1) is None and _HALF.match(text) else text

@@ -12,6 +12,7 @@ import pyarrow as pa
 from leeroo.engine.errors import InputError
 from leeroo.engine.tables.inputs import Kind, pattern_of
 from leeroo.engine.tables.streams import Stream, read
+from leeroo.engine.tables.values import from_text
 
 # A row may be so long.
 _ROW_BYTES = 1 << 26
@@ -31,7 +32,7 @@ _TYPES: dict[str, pa.DataType] = {
 # Whether all numbers of a column keep their digits in its type.
 _KEEPS = {
     pa.int64(): "bool_and(v[{i}] IS NULL OR TRY_CAST(v[{i}] AS BIGINT) IS NOT NULL)",
-    pa.float64(): "bool_and(v[{i}] IS NULL OR abs(v[{i}]::DOUBLE) <= CASE WHEN regexp_matches(v[{i}], '[.eE]')"
+    pa.float64(): "bool_and(v[{i}] IS NULL OR abs(v[{i}]::DOUBLE) < CASE WHEN regexp_matches(v[{i}], '[.eE]')"
     " THEN 1e308 ELSE 9007199254740992 END)",
 }
 _VALUE = {
@@ -48,7 +49,8 @@ def json_streams(paths: Sequence[str], kind: Kind) -> list[Stream]:
     objects = _OBJECTS.format(format="newline_delimited" if kind == "jsonl" else "auto")
     patterns = [pattern_of(path) for path in paths]
     types = _exact(_keys(paths, objects, patterns), objects, patterns)
-    schema = pa.schema([pa.field(key or f"column{i}", kind) for i, (key, kind) in enumerate(types.items())])
+    named = [pa.field(key or f"column{i}", kind) for i, (key, kind) in enumerate(types.items())]
+    schema = pa.schema([from_text(field) for field in named])
     values = [_VALUE[kind].format(i=i) for i, kind in enumerate(types.values(), 1)]
 
     def batches() -> Iterator[pa.RecordBatch]:

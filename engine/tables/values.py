@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_FROM_TEXT = b"leeroo.from_text"
 _YES, _NO = ["true", "yes", "1"], ["false", "no", "0"]
 
 
@@ -21,6 +22,16 @@ def is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return is_text(kind.value_type)
     return kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null()) or is_json(kind)
+
+
+def from_text(field: pa.Field) -> pa.Field:
+    """Return the field of values that stand as text in a file, such as the numbers of JSON."""
+    return field.with_metadata({_FROM_TEXT: b"yes"})
+
+
+def stands_as_text(field: pa.Field) -> bool:
+    """Return whether the values of a field stand as text in a file: they may be asked as they are written."""
+    return _FROM_TEXT in (field.metadata or {})
 
 
 def as_text(column: pa.Array | pa.ChunkedArray) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -117,10 +118,30 @@ def test_a_column_of_numbers_is_refused(scratch: Scratch) -> None:
         spool(pa.table({"question": [1]}).to_reader(), Criteria(), scratch)
 
 
-def test_a_private_column_holds_true_and_false(scratch: Scratch) -> None:
-    """Anything but booleans would leak rows by a misreading."""
-    with pytest.raises(InputError, match="'p' is of type string"):
-        spool(pa.table({"question": ["a"], "p": ["no"]}).to_reader(), Criteria(private_column="p"), scratch)
+@pytest.mark.parametrize(
+    "marks",
+    [[True, False, None], [1, 0, None], ["true", "False", None], ["YES", " no ", ""], ["1", "0", " "]],
+)
+def test_a_row_is_private_unless_it_says_no(scratch: Scratch, marks: list[Any]) -> None:
+    """True and false, 1 and 0, yes and no are read; a row that says nothing is private."""
+    table = pa.table({"question": ["a", "b", "c"], "p": marks})
+    spool(table.to_reader(), Criteria(private_column="p"), scratch)
+    found = scratch.con.execute("SELECT question, private FROM questions ORDER BY id").fetchall()
+    assert found == [("a", True), ("b", False), ("c", True)]
+
+
+@pytest.mark.parametrize(("marks", "says"), [(["no", "maybe"], "row 2 .*'p' is 'maybe'"), ([0, 2], "row 2 .*'p' is 2")])
+def test_what_says_neither_yes_nor_no_is_named(scratch: Scratch, marks: list[Any], says: str) -> None:
+    """A misreading would leak a row: the row and its value are named."""
+    table = pa.table({"question": ["a", "b"], "p": marks})
+    with pytest.raises(InputError, match=says):
+        spool(table.to_reader(), Criteria(private_column="p"), scratch)
+
+
+def test_a_private_column_of_another_type_is_refused(scratch: Scratch) -> None:
+    """Fractions mark nothing."""
+    with pytest.raises(InputError, match="'p' is of type double"):
+        spool(pa.table({"question": ["a"], "p": [0.5]}).to_reader(), Criteria(private_column="p"), scratch)
 
 
 def test_an_input_that_breaks_off_is_one_line(scratch: Scratch) -> None:

@@ -47,10 +47,20 @@ def test_a_pattern_reads_all_its_files(tmp_path: Path) -> None:
     assert read.column("question").to_pylist() == ["q0", "q1", "q2"]
 
 
-def test_a_folder_is_no_input(tmp_path: Path) -> None:
-    """A folder asks for a pattern."""
-    with pytest.raises(InputError, match="is a folder; name a file, or a pattern"):
-        open_input(tmp_path)
+def test_a_folder_reads_all_its_files(tmp_path: Path) -> None:
+    """A folder is one table, folders in it and the values in their names included; one that is empty is named."""
+    for year in ("2023", "01"):
+        (tmp_path / f"year={year}").mkdir()
+        pq.write_table(pa.table({"question": [year]}), tmp_path / f"year={year}" / "t.parquet")
+    (tmp_path / "_SUCCESS").touch()
+    rows = open_input(tmp_path).read_all()
+    assert rows.select(["question", "year"]).to_pylist() == [
+        {"question": "01", "year": "01"},
+        {"question": "2023", "year": "2023"},
+    ]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="the folder .*empty holds no files"):
+        open_input(tmp_path / "empty")
 
 
 @pytest.mark.parametrize("name", ["o.parquet", "o.csv", "o.jsonl"])
@@ -133,10 +143,10 @@ def test_a_relation_that_cannot_be_read_is_told() -> None:
 
 
 def test_half_characters_in_a_frame_cost_no_other_row(pool_file: Path, tmp_path: Path) -> None:
-    """A Python string that is no text is replaced where it is broken; the other rows are answered."""
+    """A Python string that is no text is asked with U+FFFD; the frame keeps it as it was, the other rows are answered."""
     frame = pd.DataFrame({"question": ["half \ud83d", "What is 1 plus 1?"]}, dtype="object")
     out = leeroo.answer(frame, pool=pool_file, store=tmp_path / "store")
-    assert out["question"].tolist() == ["half \ufffd", "What is 1 plus 1?"]
+    assert out["question"].tolist() == frame["question"].tolist()
     assert out["answer"].tolist()[1] == "large says 2"
 
 
