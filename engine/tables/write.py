@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -66,9 +67,8 @@ def write_table(reader: pa.RecordBatchReader, out: str | Path) -> int:
 
 
 def _is_folder(path: Path) -> bool:
-    return bool(_NO_SUFFIX.fullmatch(path.suffix)) or (
-        path.is_dir() and path.suffix.lower() not in (".parquet", *_COPY)
-    )
+    known = path.suffix.lower() in (".parquet", *_COPY)
+    return not known and (os.path.isdir(path) or bool(_NO_SUFFIX.fullmatch(path.suffix)))
 
 
 def _suffix(out: str | Path) -> str:
