@@ -38,7 +38,7 @@ from leeroo.engine.batch.prompts import Spool, check_columns, first_line, spool
 from leeroo.engine.batch.residency import Engines, visits
 from leeroo.engine.batch.scratch import NO_ROOM, Scratch
 from leeroo.engine.batch.write import ANSWERED, ROUTED, beside, check_names
-from leeroo.engine.errors import Interrupted, OutputError, PoolError, RouterError, RowsFailed
+from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError, RouterError, RowsFailed
 from leeroo.engine.orchestrator.predict import Router
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
@@ -132,6 +132,7 @@ class Engine:
                     in_turn = criteria.max_cost_usd is not None
                     execute_all(job, visits(job.waves, job.experts, self._engines, in_turn=in_turn), self._engines)
                     look_up(job, twins=True)
+                    job.wait_for_others()
                 job.flush()
                 if criteria.on_error == "fail" and job.meter.now.failed:
                     raise RowsFailed(_failure(job))
@@ -327,9 +328,6 @@ class Engine:
             stop=stop,
         )
         meter.stage("choose", rows_done=table.rows - int(facts.rows.sum()))
-        blank = np.flatnonzero(facts.blank)
-        if len(blank):
-            job.fail(blank, ["the question is blank"] * len(blank))
         return job
 
     def _candidates(self, criteria: Criteria, meter: Meter) -> tuple[tuple[Expert, ...], dict[int, str]]:
@@ -343,7 +341,10 @@ class Engine:
                 "; ".join(f"the expert {experts[i].name!r} cannot run here: {why}" for i, why in down.items())
             )
         for i, why in down.items():
+            if criteria.on_expert_down == "fail":
+                raise ExpertUnavailable(f"{experts[i].name} cannot run here: {why}")
             meter.warn(f"{experts[i].name} cannot run here, others take its rows: {why}")
+        meter.lose({experts[i].name: why for i, why in down.items()})
         return experts, down
 
     def _name(self, criteria: Criteria, table: Spool, experts: tuple[Expert, ...]) -> str:
@@ -360,6 +361,7 @@ class Engine:
 
     def _write(self, job: Job) -> pa.RecordBatchReader:
         """The answers as a reader; the scratch folder goes when it is exhausted."""
+        job.meter.warn_of_guesses()
         job.meter.stage("write")
         replayed = any(resolve(e) == "replay" for e in job.experts)
         chosen = job.criteria.ask_column is not None
@@ -396,7 +398,6 @@ class _Facts:
 
     rows: np.ndarray  # how many rows of the input ask it
     private: np.ndarray
-    blank: np.ndarray
     pinned: np.ndarray  # position of the expert it asks for, -1 for none
 
 
@@ -408,7 +409,7 @@ def _facts(scratch: Scratch, experts: tuple[Expert, ...]) -> _Facts:
 
     """
     con = scratch.con
-    columns = con.execute("SELECT rows, private, blank FROM questions ORDER BY id").fetchnumpy()
+    columns = con.execute("SELECT rows, private FROM questions ORDER BY id").fetchnumpy()
     pinned = np.full(len(columns["rows"]), -1, np.int32)
     names = [e.name for e in experts]
     asked = con.execute("SELECT id, expert FROM questions WHERE expert IS NOT NULL").fetchall()
@@ -419,7 +420,6 @@ def _facts(scratch: Scratch, experts: tuple[Expert, ...]) -> _Facts:
     return _Facts(
         np.asarray(columns["rows"]),
         np.asarray(columns["private"], bool),
-        np.asarray(columns["blank"], bool),
         pinned,
     )
 

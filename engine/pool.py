@@ -49,6 +49,7 @@ class Expert(BaseModel):
     backend: Literal["auto", "vllm", "transformers", "openai", "replay"] = "auto"
     usd_per_m_input: float = Field(ge=0, allow_inf_nan=False)
     usd_per_m_output: float = Field(ge=0, allow_inf_nan=False)
+    usd_per_m_cached: float | None = Field(default=None, ge=0, allow_inf_nan=False)  # input from a cache; None: in full
     price_source: str | None = None  # whose list price and of which date; None when the file gives the price
     location: Literal["local", "remote"] = "local"
     max_tokens: int = Field(default=256, gt=0)
@@ -200,6 +201,7 @@ def _priced(where: str, entry: dict[str, Any]) -> dict[str, Any]:
         **entry,
         "usd_per_m_input": price.usd_per_m_input,
         "usd_per_m_output": price.usd_per_m_output,
+        "usd_per_m_cached": entry.get("usd_per_m_cached", price.usd_per_m_cached),
         "price_source": price.source,
     }
 

@@ -21,6 +21,7 @@ class Price:
 
     usd_per_m_input: float
     usd_per_m_output: float
+    usd_per_m_cached: float | None  # of input tokens that the provider has cached; None where it has no such price
     source: str
 
 
@@ -42,15 +43,15 @@ def cheapest(model: str) -> Price | None:
     ]
     if not found:
         return None
-    (usd_in, usd_out), provider = min(found, key=lambda item: sum(item[0]))
-    return Price(usd_in, usd_out, f"{provider}, {_date()}")
+    (usd_in, usd_out, cached), provider = min(found, key=lambda item: sum(item[0][:2]))
+    return Price(usd_in, usd_out, cached, f"{provider}, {_date()}")
 
 
-def _base_price(entry: Any) -> tuple[float, float] | None:
-    """Input and output price of the first tier as of today, None for a model that is not sold by the token."""
+def _base_price(entry: Any) -> tuple[float, float, float | None] | None:
+    """Input, output and cached price of the first tier as of today, None for a model not sold by the token."""
     prices = entry.get_prices(datetime.datetime.now(datetime.UTC))
-    pair = [_first_tier(prices.input_mtok), _first_tier(prices.output_mtok)]
-    return None if pair[0] is None or pair[1] is None else (pair[0], pair[1])
+    usd_in, usd_out = _first_tier(prices.input_mtok), _first_tier(prices.output_mtok)
+    return None if usd_in is None or usd_out is None else (usd_in, usd_out, _first_tier(prices.cache_read_mtok))
 
 
 def _first_tier(price: Any) -> float | None:

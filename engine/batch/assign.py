@@ -10,6 +10,9 @@ from leeroo.engine.batch.plan import ASSIGNED
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.choose import choose
 
+# What an answer of an expert is worth of which nothing is known, where the default one counts 1.
+_UNKNOWN = 0.5
+
 
 def assign(job: Job) -> pa.Table:
     """Choose for all open questions at once; those that nobody may answer are settled with the reason.
@@ -28,16 +31,19 @@ def assign(job: Job) -> pa.Table:
     left_out = expert < 0
     # As long as others are asked, what they turn out to cost may leave room after all.
     if len(ids) and left_out.all():
-        job.fail(ids[left_out], [_out_of_budget(job)] * int(left_out.sum()))
-    ids, expert = ids[~left_out], expert[~left_out]
+        job.fail(ids, [_out_of_budget(job)] * len(ids))
+    ids, expert, allowed = ids[~left_out], expert[~left_out], allowed[~left_out]
     expected = _costs(job, ids)[np.arange(len(ids)), expert].astype(np.float64)
     scores = job.forecast.scores[ids, expert].astype(np.float64)
+    best = np.where(allowed, _whole(job.forecast.scores, ids), -np.inf).max(axis=1, initial=-np.inf)
+    job.binding = bool(left_out.any() or (scores < best).any())
     predicted = pa.array(scores, pa.float64(), from_pandas=True) if job.forecast.known else None
     return pa.Table.from_arrays(
         [
             pa.array(ids, pa.int64()),
             pa.array(expert, pa.int32()),
             pa.array(expected),
+            pa.array(job.forecast.at_most[ids, expert].astype(np.float64)),
             predicted if predicted is not None else pa.nulls(len(ids), pa.float64()),
         ],
         schema=ASSIGNED,
@@ -49,8 +55,12 @@ def choose_experts(job: Job, ids: np.ndarray, allowed: np.ndarray) -> np.ndarray
     if len(ids) == 0:
         return np.zeros(0, np.int32)
     criteria = job.criteria
+    scores = _whole(job.forecast.scores, ids)
+    if criteria.max_cost_usd is not None and not job.forecast.known:
+        # Nothing is known of the others, but an answer of theirs is worth more than none.
+        scores = np.maximum(scores, _UNKNOWN)
     choice = choose(
-        _whole(job.forecast.scores, ids),
+        scores,
         _costs(job, ids),
         rows=job.rows[ids],
         latency_s=_whole(job.forecast.seconds, ids) if criteria.latency_weight else None,
@@ -75,8 +85,11 @@ def _costs(job: Job, ids: np.ndarray) -> np.ndarray:
 
 
 def _allowed(job: Job, ids: np.ndarray) -> np.ndarray:
-    """Which candidates each of these questions may be asked of, bool [len(ids), e]."""
-    up = np.array([i not in job.down and i not in job.too_dear for i in range(len(job.experts))])
+    """Which candidates each of these questions may be asked of, bool [len(ids), e].
+
+    With a budget only those that cannot cost more than what is left of it.
+    """
+    up = np.array([i not in job.down for i in range(len(job.experts))])
     local = np.array([e.location == "local" for e in job.experts])
     allowed = np.broadcast_to(up, (len(ids), len(up))).copy()
     allowed[job.private[ids]] &= local
@@ -87,7 +100,15 @@ def _allowed(job: Job, ids: np.ndarray) -> np.ndarray:
         place = {question: i for i, question in enumerate(ids.tolist()) if question in job.bounced}
         for question, i in place.items():
             allowed[i, list(job.bounced[question])] = False
+    if job.criteria.max_cost_usd is not None:
+        allowed &= _at_most(job, ids) <= job.ledger.left
     return allowed
+
+
+def _at_most(job: Job, ids: np.ndarray) -> np.ndarray:
+    """The most that each candidate can cost, as far as is known by now, float64 [len(ids), e]."""
+    most: np.ndarray = _whole(job.forecast.at_most, ids).astype(np.float64) * job.ledger.stretch
+    return most
 
 
 def _why_nobody(job: Job, question: int) -> str:
@@ -95,16 +116,18 @@ def _why_nobody(job: Job, question: int) -> str:
     if question in job.bounced:
         return list(job.bounced[question].values())[-1]
     pinned = int(job.pinned[question])
-    if pinned in job.too_dear or (pinned < 0 and job.too_dear):
-        return _out_of_budget(job)
     if pinned in job.down:
         return f"the expert {job.experts[pinned].name!r} cannot answer: {job.down[pinned]}"
-    if job.private[question]:
+    local = [i for i, e in enumerate(job.experts) if e.location == "local"]
+    if job.private[question] and ((pinned >= 0 and pinned not in local) or all(i in job.down for i in local)):
         return "the row is private and no local expert can answer it"
+    if len(job.down) < len(job.experts):
+        return _out_of_budget(job)
     return "; ".join(f"{job.experts[i].name}: {why}" for i, why in job.down.items())
 
 
 def _out_of_budget(job: Job) -> str:
     return (
-        f"the budget of {usd(job.criteria.max_cost_usd or 0.0)} does not reach this row; raise it to have it answered"
+        f"the budget of {usd(job.ledger.budget)} does not reach this row: {usd(job.ledger.left)} of it is left, less"
+        " than the row can cost; raise it, or lower max_tokens"
     )

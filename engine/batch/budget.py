@@ -1,8 +1,8 @@
 """The money of one run: what was paid, what is in flight, what the rest is expected to cost.
 
-Predictions are right on average and wrong for every row, so the spend is watched while it grows. A request
-leaves only when the most it can cost still fits the budget; and when the forecast for all that is left
-runs away from the budget, the run is told to choose again.
+Predictions are right on average and wrong for every row, so the spend is watched while it grows. A request leaves only
+when the most it can cost still fits the budget. When the forecast for all that is left runs away from the budget, in
+either direction, the rest should be chosen anew.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-# How far the forecast may run over the budget, as a share of what is still to be handed out: what is left can
+# How far the forecast may run away from the budget, as a share of what is still to be handed out: what is left can
 # still make up for it. Towards the end of a run the share of nothing is nothing.
 _TOLERANCE = 0.1
 # Predictions of an expert's cost are trusted as much as this many of its answers.
@@ -19,76 +19,126 @@ _TRUST = 5
 
 
 class Ledger:
-    """Counts USD against a budget (None: no limit) for experts numbered from 0."""
+    """Counts USD against a budget (None: no limit) for experts numbered from 0; n requests at a time.
+
+    Attributes:
+        budget: USD, `inf` without a limit.
+        spent: All that was billed, failed requests too.
+        reserved: The most that requests may have cost whose fate a kill of the run has hidden.
+        stretch: By how much each expert was seen to bill more than it was thought able to, float64 [e], at least 1:
+            hidden reasoning keeps to no limit on tokens.
+
+    """
 
     def __init__(self, budget_usd: float | None, experts: int) -> None:
         self.budget = math.inf if budget_usd is None else budget_usd
-        self.spent = 0.0
-        self._held = 0.0  # the most that what is in flight can cost
+        self.spent = self.reserved = 0.0
+        self.stretch = np.ones(experts)
+        self._in_flight: dict[int, tuple[int, float, float]] = {}  # request: expert, USD expected and at most
+        self._held = np.zeros(experts)  # the most that what is in flight was thought able to cost
         self._flying = 0.0  # what it is expected to cost
-        self._in_flight: dict[int, tuple[float, float]] = {}  # request id: expected, at most
-        self._waiting = 0.0  # expected cost of what is planned and not handed out
+        self._waiting = np.zeros(experts)  # expected cost of what is planned and not handed out
+        self._planned_at = np.ones(experts)  # the correction in `_waiting`
+        self._binding = False
         self._expected = np.zeros(experts)
         self._actual = np.zeros(experts)
         self._answers = np.zeros(experts)
+        self._answers_planned = 0.0  # when the plan was made
 
     @property
     def left(self) -> float:
         """What may still be spent; `inf` without a budget."""
-        return max(self.budget - self.spent, 0.0)
+        return max(self.budget - self.spent - self.reserved, 0.0)
+
+    @property
+    def room(self) -> float:
+        """What is left beside the most that is in flight can cost."""
+        return self.left - float((self._held * self.stretch).sum())
 
     @property
     def busy(self) -> bool:
         """Whether anything is in flight."""
         return bool(self._in_flight)
 
-    def plan(self, expected: float) -> None:
-        """All that is left was planned anew, at this expected cost."""
-        self._waiting = expected
+    def plan(self, expected: np.ndarray, *, binding: bool) -> None:
+        """All that is left was planned anew.
 
-    def admit(self, at_most: np.ndarray) -> int:
-        """How many of these rows, in order, may go now, given the most that each can cost [n]."""
-        room = self.budget - self.spent - self._held
-        return len(at_most) if math.isinf(room) else int(np.searchsorted(np.cumsum(at_most), room, side="right"))
+        Args:
+            expected: What it costs by expert, float64 [e].
+            binding: Whether more money would have bought better answers.
 
-    def hand_out(self, ids: list[int], expected: np.ndarray, at_most: np.ndarray) -> None:
+        """
+        self._waiting, self._planned_at, self._binding = expected.copy(), self.correction(), binding
+        self._answers_planned = self._answers.sum()
+
+    def fits(self, experts: np.ndarray, at_most: np.ndarray) -> np.ndarray:
+        """Which of these requests could go now if they went alone, bool [n]."""
+        alone: np.ndarray = at_most * self.stretch[experts] <= self.room
+        return alone
+
+    def admit(self, experts: np.ndarray, at_most: np.ndarray) -> int:
+        """How many of these requests, in order, may go now together, given the most that each can cost [n]."""
+        if math.isinf(self.budget):
+            return len(at_most)
+        return int(np.searchsorted(np.cumsum(at_most * self.stretch[experts]), self.room, side="right"))
+
+    def hand_out(self, ids: list[int], experts: np.ndarray, expected: np.ndarray, at_most: np.ndarray) -> None:
         """These requests are in flight now."""
-        self._waiting -= float(expected.sum())
-        self._held += float(at_most.sum())
+        np.add.at(self._held, experts, at_most)
+        np.add.at(self._waiting, experts, -expected)
         self._flying += float(expected.sum())
-        self._in_flight.update(zip(ids, zip(expected.tolist(), at_most.tolist(), strict=True), strict=True))
+        each = zip(experts.tolist(), expected.tolist(), at_most.tolist(), strict=True)
+        self._in_flight.update(zip(ids, each, strict=True))
 
-    def settle(self, requests: list[int], experts: np.ndarray, actual: np.ndarray, failed: np.ndarray) -> None:
-        """Requests came back from these experts and cost `actual`, or failed and cost nothing, [n] all."""
-        expected = self._land(requests)
-        self.observe(experts[~failed], expected[~failed], actual[~failed])
-
-    def _land(self, requests: list[int]) -> np.ndarray:
-        """Take requests out of the air, and give what each was expected to cost [n]."""
-        expected, at_most = np.array([self._in_flight.pop(request) for request in requests]).reshape(-1, 2).T
-        # An empty flight holds nothing at all: rounding must not add up over a million rows.
-        self._held = self._held - float(at_most.sum()) if self._in_flight else 0.0
-        self._flying = self._flying - float(expected.sum()) if self._in_flight else 0.0
-        return expected
-
-    def observe(self, experts: np.ndarray, expected: np.ndarray, actual: np.ndarray) -> None:
-        """Answers of these experts were paid for: what was expected and what they cost [n]."""
-        self.spent += float(actual.sum())
-        np.add.at(self._expected, experts, expected)
-        np.add.at(self._actual, experts, actual)
-        np.add.at(self._answers, experts, 1)
+    def settle(self, requests: list[int], actual: np.ndarray) -> None:
+        """Requests came back and were billed `actual` [n], 0 for one that was refused."""
+        experts, expected, at_most = self._land(requests)
+        billed = actual > 0
+        self.observe(experts[billed], expected[billed], actual[billed])
+        limited = billed & (at_most > 0)
+        np.maximum.at(self.stretch, experts[limited], actual[limited] / at_most[limited])
 
     def drop(self, requests: list[int]) -> None:
         """These requests are not coming back."""
         self._land(requests)
 
+    def observe(self, experts: np.ndarray, expected: np.ndarray, actual: np.ndarray) -> None:
+        """Requests to these experts were billed: what was expected and what they cost [n]."""
+        self.spent += float(actual.sum())
+        np.add.at(self._expected, experts, expected)
+        np.add.at(self._actual, experts, actual)
+        np.add.at(self._answers, experts, 1)
+
     def drifted(self) -> bool:
         """Whether the rest should be chosen anew, because the forecast has run away from the budget."""
-        return self.spent + self._flying + self._waiting > self.budget + _TOLERANCE * max(self._waiting, 0.0)
+        waiting = float((self._waiting * self.correction() / self._planned_at).clip(0.0).sum())
+        forecast = self.spent + self.reserved + self._flying + waiting
+        if forecast > self.budget + _TOLERANCE * waiting:
+            return True
+        # What is saved is worth a new choice only where it buys something, and when enough was learned since the last.
+        learned = self._answers.sum() - self._answers_planned > max(_TRUST, _TOLERANCE * self._answers_planned)
+        return self._binding and bool(learned) and forecast < self.budget - _TOLERANCE * waiting and waiting > 0
 
     def correction(self) -> np.ndarray:
-        """Actual over expected cost of each expert so far, float64 [e], drawn towards 1 while little is known."""
+        """Actual over expected cost of each expert so far, float64 [e], drawn to a guess while little is known.
+
+        The guess is 1, or what all experts together were cheaper than expected: the lengths of answers err alike. It is
+        never more, as an expert that is taken for more expensive than it is would not be asked and never known better.
+        """
+        asked, answers = self._expected.sum(), max(self._answers.sum(), 1.0)
+        guess = min(1.0, (self._actual.sum() + _TRUST * asked / answers) / (1 + _TRUST / answers) / max(asked, 1e-300))
+        prior = _TRUST * self._expected / np.maximum(self._answers, 1.0)
         known = self._expected > 0
-        mean = np.where(known, self._expected / np.maximum(self._answers, 1), 1.0)
-        ratio: np.ndarray = (self._actual + _TRUST * mean) / (self._expected + _TRUST * mean)
-        return np.where(known, ratio, 1.0)
+        ratio = (self._actual + guess * prior) / np.where(known, self._expected + prior, 1.0)
+        return np.where(known, ratio, guess if asked > 0 else 1.0)
+
+    def _land(self, requests: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Take requests out of the air: the expert of each, and what it was expected and able to cost [n]."""
+        landed = [self._in_flight.pop(request) for request in requests]
+        experts = np.array([expert for expert, _, _ in landed], np.int64)
+        expected, at_most = np.array([usd for _, *usd in landed]).reshape(-1, 2).T
+        np.add.at(self._held, experts, -at_most)
+        self._flying -= float(expected.sum())
+        if not self._in_flight:  # an empty flight holds nothing: rounding must not add up over a million rows
+            self._held[:] = self._flying = 0.0
+        return experts, expected, at_most

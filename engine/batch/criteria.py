@@ -31,6 +31,7 @@ class Criteria:
     latency_weight: float = 0.0  # score points one second is worth
     prefix: str = ""  # of the names of the columns appended
     on_error: Literal["null", "fail"] = "null"
+    on_expert_down: Literal["next", "fail"] = "next"  # whether rows of an expert that cannot answer go to others
 
     def __post_init__(self) -> None:
         for name in ("max_cost_usd", "cost_weight", "latency_weight"):

@@ -1,11 +1,10 @@
-"""Execute: hand the rows of a wave to its engine, and keep every answer the moment it is there."""
+"""Execute: hand the rows of a wave to its engine, as the budget and other runs permit."""
 
 from __future__ import annotations
 
 import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
@@ -13,12 +12,12 @@ import pyarrow.compute as pc
 
 from leeroo.engine.backends.base import Backend, engine_key, resolve
 from leeroo.engine.batch.job import SETTLED, Job
-from leeroo.engine.batch.plan import Wave, at_most
-from leeroo.engine.batch.price import list_cost
+from leeroo.engine.batch.keep import Flight, Sent, give_up, keep, settle
+from leeroo.engine.batch.plan import Wave
+from leeroo.engine.batch.progress import ExpertTotals
 from leeroo.engine.batch.residency import Engines
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.schema import REQUESTS
-from leeroo.engine.store.answers import KEPT
 from leeroo.engine.store.timings import WaveTime
 
 # Rows handed to a backend at a time: it pulls more when it has room.
@@ -30,7 +29,7 @@ _GRACE_S = 1.0
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
 _PENDING = f"""
-SELECT expert, expected, predicted_score, asked, question_hash, private, key, {", ".join(REQUESTS.names)}
+SELECT expert, expected, at_most, predicted_score, asked, question_hash, private, key, {", ".join(REQUESTS.names)}
 FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)
 WHERE wave = {{wave}} ORDER BY system, turns, prompt, id
 """
@@ -60,6 +59,8 @@ def take_up(job: Job) -> None:
         return
     job.taken_up = True
     cursor = job.scratch.cursor()
+    job.ledger.reserved = job.store.in_flight(job.run)
+    _take_up_charges(job)
     cursor.register("own", job.store.of_run(job.run))
     own = cursor.sql(_SETTLE_OWN).to_arrow_table().cast(SETTLED)
     ids, experts = own.column("id").to_numpy(), own.column("expert").to_numpy()
@@ -69,6 +70,16 @@ def take_up(job: Job) -> None:
         own = own.set_column(SETTLED.get_field_index("predicted_score"), SETTLED.field("predicted_score"), scores)
     job.settle(own, stored=True)
     job.flush()
+
+
+def _take_up_charges(job: Job) -> None:
+    """Count what this run was billed for requests that failed before it was killed."""
+    for charge in job.store.charges(job.run):
+        at = job.scratch.con.execute("SELECT id FROM questions WHERE hex(key) = ?", [charge.asked]).fetchall()
+        job.bill([question for (question,) in at], [charge.cost_usd])
+        tokens = charge.prompt_tokens, charge.completion_tokens
+        job.meter.settle(charge.expert, ExpertTotals(0, *tokens, charge.cost_usd, charge.cost_usd))
+        job.ledger.spent += charge.cost_usd
 
 
 def look_up(job: Job, *, twins: bool = False) -> None:
@@ -88,24 +99,13 @@ def look_up(job: Job, *, twins: bool = False) -> None:
             cursor.register("wanted", pa.Table.from_batches([batch]))
             job.settle(cursor.sql(_SETTLE_FOUND).to_arrow_table().cast(SETTLED), stored=True)
     job.flush()
-    left = "SELECT coalesce(sum(expected), 0) FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id)"
-    job.ledger.plan(float(cursor.execute(left).fetchall()[0][0]))
-
-
-Sent = tuple[bytes, str, bytes, bool, int, float | None]  # the columns `_SENT` of the plan
-
-
-_SENT = ("key", "asked", "question_hash", "private", "expert", "predicted_score")
-
-
-@dataclass
-class _Flight:
-    """Requests handed out and not back yet: what is needed to keep their answers."""
-
-    wave: Wave
-    sent: dict[int, Sent] = field(default_factory=dict)  # by id
-    back: int = 0  # how many have come back
-    tokens: dict[str, int] = field(default_factory=lambda: {"prompt_tokens": 0, "completion_tokens": 0})  # of those
+    left = (
+        "SELECT expert, sum(expected) FROM plan ANTI JOIN settled USING (id) ANTI JOIN twins USING (id) GROUP BY expert"
+    )
+    expected = np.zeros(len(job.experts))
+    for expert, usd in cursor.execute(left).fetchall():
+        expected[expert] = usd
+    job.ledger.plan(expected, binding=job.binding)
 
 
 def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> None:
@@ -114,19 +114,21 @@ def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> No
     Questions that bounce, and all that are left when the engine breaks or the run is halted, stay open.
     """
     pending = job.scratch.cursor().sql(_PENDING.format(wave=wave.number)).to_arrow_reader(_HAND_OUT_ROWS)
-    flight = _Flight(wave)
+    expert = job.experts[wave.experts[0]]
+    flight = Flight(wave, claims=resolve(expert) != "replay")
     room = _Room()
     requests = _hand_out(job, flight, pending, room)
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:
         return
-    expert = job.experts[wave.experts[0]]
     began, was_loaded = time.monotonic(), engines.loaded(expert)
     try:
         with engines.lend(expert, [job.experts[other.experts[0]] for other in later], job.halt) as backend:
             loaded = time.monotonic()
             room.of = backend
             _generate(job, flight, backend, _chain(first, requests))
+            with job.lock:
+                settle(job, flight)
             took = WaveTime(
                 engine_key(expert),
                 flight.back,
@@ -137,7 +139,9 @@ def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> No
             )
         job.store.measured(took)
     except ExpertUnavailable as error:
-        job.lose(wave.experts, str(error))
+        with job.lock:
+            give_up(job, flight)
+            job.lose(wave.experts, str(error))
     finally:
         requests.close()
         with job.lock:
@@ -145,14 +149,14 @@ def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> No
             job.flush()
 
 
-def _generate(job: Job, flight: _Flight, backend: Backend, requests: Iterator[pa.RecordBatch]) -> None:
+def _generate(job: Job, flight: Flight, backend: Backend, requests: Iterator[pa.RecordBatch]) -> None:
     """Keep all completions; when the run is halted, those that come back within a short grace."""
     until: float | None = None
     with contextlib.closing(backend.generate(requests)) as completions:
         for batch in completions:
             if batch.num_rows:
                 with job.lock:
-                    _keep(job, flight, batch)
+                    keep(job, flight, batch)
                     job.back.notify_all()
             if job.halt.is_set():
                 until = until or time.monotonic() + _GRACE_S
@@ -175,95 +179,53 @@ class _Room:
 
 
 def _hand_out(
-    job: Job, flight: _Flight, pending: Iterator[pa.RecordBatch], room: Callable[[], int]
+    job: Job, flight: Flight, pending: Iterator[pa.RecordBatch], room: Callable[[], int]
 ) -> Generator[pa.RecordBatch]:
     """Requests in the order of the plan, as the budget permits; empty batches while it waits for answers.
 
-    Ends early when the run is halted, and when what is open should be chosen anew.
+    Ends early when the run is halted, and when what is open should be chosen anew. What does not fit the budget, or is
+    being asked by another run, stays open.
     """
-    recorded = np.array([resolve(e) == "replay" for e in job.experts])
-    for planned in pending:
-        batch = _unanswered(job, planned)
+    for batch in pending:
         while batch.num_rows:
-            experts = batch.column("expert").to_numpy()
-            most = at_most(batch, job.usd_per_m[experts], recorded[experts])
+            experts, most = batch.column("expert").to_numpy(), batch.column("at_most").to_numpy()
             with job.lock:
                 job.anew = job.anew or (bool(flight.back) and job.ledger.drifted())
                 if job.halt.is_set() or job.anew:
                     return
-                fits = job.ledger.admit(most[: room()])
-                if fits:
-                    part, batch = batch.slice(0, fits), batch.slice(fits)
-                    _send(job, flight, part, most[:fits])
-                elif not job.ledger.busy:
-                    job.too_dear.add(int(experts[0]))
-                    job.anew = True
-                elif not flight.sent:  # others have what is left of the budget in flight
+                at_once = room()
+                fits = job.ledger.admit(experts[:at_once], most[:at_once])
+                part = _claimed(job, flight, batch.slice(0, fits))
+                _send(job, flight, part)
+                if not fits and not job.ledger.busy:
+                    batch = batch.filter(pa.array(job.ledger.fits(experts, most)))
+                elif not fits and not flight.sent:  # other lanes have what is left of the budget in flight
                     job.back.wait(_LOOK_S)
-                    continue
-            yield _requests(part) if fits else _NOTHING
+                batch = batch.slice(fits)
+            if part.num_rows:
+                yield _requests(part)
+            elif flight.sent:
+                yield _NOTHING
 
 
-def _unanswered(job: Job, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Without the rows that another process sharing the store has answered since the plan was made."""
-    found = job.store.look_up(batch.column("key")).column("key")
-    # They stay open, and the look-up that follows the wave settles them.
-    return batch.filter(pc.invert(pc.is_in(batch.column("key"), value_set=found.combine_chunks())))
+def _claimed(job: Job, flight: Flight, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Without the rows that another run has answered, or is asking, since the plan was made."""
+    if not flight.claims or not batch.num_rows:
+        return batch
+    granted = job.store.claim(job.run, batch.column("key"), batch.column("at_most").to_pylist())
+    mine = batch.filter(granted)
+    job.refused += batch.num_rows - mine.num_rows
+    return mine
 
 
-def _send(job: Job, flight: _Flight, batch: pa.RecordBatch, most: np.ndarray) -> None:
+def _send(job: Job, flight: Flight, batch: pa.RecordBatch) -> None:
     ids = batch.column("id").to_pylist()
-    job.ledger.hand_out(ids, batch.column("expected").to_numpy(), most)
-    columns = (batch.column(name).to_pylist() for name in _SENT)
-    flight.sent.update(zip(ids, zip(*columns, strict=True), strict=True))
+    amounts = (batch.column(name).to_numpy() for name in ("expert", "expected", "at_most"))
+    job.ledger.hand_out(ids, *amounts)
+    job.sent += len(ids)
+    columns = (batch.column(name).to_pylist() for name in Sent._fields)
+    flight.sent.update(zip(ids, map(Sent._make, zip(*columns, strict=True)), strict=True))
 
 
 def _requests(batch: pa.RecordBatch) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([batch.column(name) for name in REQUESTS.names], schema=REQUESTS)
-
-
-def _keep(job: Job, flight: _Flight, batch: pa.RecordBatch) -> None:
-    """Price completions, store the answers, settle all but those that bounced."""
-    ids = batch.column("id").to_pylist()
-    sent = [flight.sent.pop(i) for i in ids]
-    flight.back += len(ids)
-    for name in flight.tokens:
-        flight.tokens[name] += pc.sum(batch.column(name)).as_py() or 0
-    told = batch.filter(batch.column("cached_tokens").is_valid())
-    if told.num_rows:
-        job.meter.read(*(pc.sum(told.column(name)).as_py() or 0 for name in ("prompt_tokens", "cached_tokens")))
-    experts = np.array([expert for *_, expert, _ in sent], dtype=np.int32)
-    failed = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
-    costs = np.where(failed, 0.0, list_cost(batch, job.usd_per_m[experts]))
-    _store(job, batch, sent, costs, ~failed)
-    job.ledger.settle(ids, experts, costs, failed)
-    bounced = batch.column("bounced").to_numpy(zero_copy_only=False)
-    for at in np.flatnonzero(bounced).tolist():
-        job.bounced.setdefault(ids[at], {})[int(experts[at])] = batch.column("error")[at].as_py()
-    own = {
-        "expert": pa.array(experts),
-        "predicted_score": pa.array([score for *_, score in sent], pa.float64()),
-        "cost_usd": pa.array(costs),
-        "list_cost_usd": pa.array(costs),
-    }
-    columns = [own[f.name] if f.name in own else batch.column(f.name) for f in SETTLED]
-    job.settle(pa.Table.from_arrays(columns, schema=SETTLED).filter(pa.array(~bounced)))
-
-
-def _store(job: Job, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, ok: np.ndarray) -> None:
-    if not ok.any():
-        return
-    keys, asked, hashes, private, experts, predicted = zip(*sent, strict=True)
-    own = {
-        "key": pa.array(keys, pa.binary()),
-        "run": pa.array([job.run.run] * len(sent)),
-        "asked": pa.array(asked, pa.string()),
-        "expert": pa.array([job.experts[i].name for i in experts]),
-        "fingerprint": pa.array([job.fingerprints[i] for i in experts]),
-        "list_cost_usd": pa.array(costs),
-        "question_hash": pa.array(hashes, pa.binary()),
-        "predicted_score": pa.array(predicted, pa.float64()),
-        "private": pa.array(private, pa.bool_()),
-    }
-    columns = [own[f.name] if f.name in own else batch.column(f.name) for f in KEPT]
-    job.store.append(pa.Table.from_arrays(columns, schema=KEPT).filter(pa.array(ok)))

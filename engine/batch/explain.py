@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 
 from leeroo.engine.backends.base import engine_key, resolve
 from leeroo.engine.batch.job import Job
-from leeroo.engine.batch.plan import at_most
 from leeroo.engine.batch.residency import Engines, visits
 from leeroo.engine.money import plain_usd, usd
 from leeroo.engine.pool import Expert
@@ -20,7 +19,7 @@ from leeroo.engine.pool import Expert
 _CHUNK = 50_000
 
 _PLANNED = """
-SELECT p.id, p.expert, p.expected, p.rows, p.key, p.prompt, p.system, p.turns, p.after, p.max_tokens,
+SELECT p.id, p.expert, p.expected, p.at_most, p.rows, p.key, p.prompt, p.system, p.turns, p.after, p.max_tokens,
        t.id IS NOT NULL AS twin
 FROM plan p LEFT JOIN twins t USING (id)
 """
@@ -132,10 +131,9 @@ def _measure(job: Job, batch: pa.RecordBatch) -> np.ndarray:
     assert job.forecast.tokens is not None
     tokens = job.forecast.tokens[ids, experts].astype(np.float64)
     prices = job.usd_per_m[experts] / 1e6
-    recorded = np.array([resolve(e) == "replay" for e in job.experts])[experts]
     expected = batch.column("expected").to_numpy()
     least = np.minimum(tokens[:, 0] * prices[:, 0] + prices[:, 1], expected)
-    most = at_most(batch, job.usd_per_m[experts], recorded)
+    most = batch.column("at_most").to_numpy()
     # Questions that are one request are asked once.
     once = ~batch.column("twin").to_numpy(zero_copy_only=False)
     facts = np.column_stack([np.ones(len(ids)), tokens, expected, least, most])

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leeroo.engine.backends.base import resolve
+from leeroo.engine.batch.plan import AROUND_A_CHOICE, thinks
 from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
 from leeroo.engine.batch.progress import Meter
 from leeroo.engine.batch.prompts import CONTEXT
@@ -24,6 +25,10 @@ from leeroo.engine.pool import Expert
 
 # Questions predicted at a time: between two chunks a wish to stop is looked at.
 _CHUNK = 2048
+# Tokens that a chat template adds to a prompt, at most.
+_TEMPLATE_TOKENS = 64
+# So many times its expected cost is held for a recorded answer.
+_RECORDED_AT_MOST = 4
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Forecast:
 
     scores: np.ndarray
     costs: np.ndarray  # USD for asking once
+    at_most: np.ndarray  # the most USD that asking once can cost, as far as that can be known beforehand
     seconds: np.ndarray  # of one answer
     known: bool
     tokens: np.ndarray | None = None  # [n, e, 2] of prompt and completion, kept where somebody wants to see them
@@ -67,7 +73,9 @@ def forecast(
             f" all rows go to {default!r}, the pool's default"
         )
     columns = _columns(experts, known, meter)
-    scores, costs, seconds = (_on_disk(scratch, name, (n, len(experts))) for name in ("scores", "costs", "seconds"))
+    unknown: set[str] = set()  # experts whose answers are of a length that the router has not learned
+    names = ("scores", "costs", "at_most", "seconds")
+    scores, costs, most, seconds = (_on_disk(scratch, name, (n, len(experts))) for name in names)
     kept = _on_disk(scratch, "tokens", (n, len(experts), 2)) if keep_tokens else None
     reader = (
         scratch.cursor()
@@ -75,6 +83,7 @@ def forecast(
             "SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens,"
             " coalesce(strlen(form), 0) + coalesce(strlen(turns), 0) + coalesce(strlen(after), 0)"
             " + greatest(coalesce(strlen(laid_out), strlen(prompt), 0) - strlen(question), 0) AS form,"
+            " coalesce(strlen(json_schema), 0) AS schema,"
             " list_max([strlen(choice) for choice in choices]) AS choice FROM questions ORDER BY id"
         )
         .to_arrow_reader(_CHUNK)
@@ -90,17 +99,23 @@ def forecast(
         for i, expert in enumerate(experts):
             column = columns[i]
             tokens = _tokens(batch, expert, prediction, column)
-            costs[part, i] = tokens @ prices((expert,))[0] / 1e6
+            usd_per_m = prices((expert,))[0, :2]
+            costs[part, i] = tokens @ usd_per_m / 1e6
+            most[part, i] = _at_most(batch, expert, costs[part, i], usd_per_m)
             if kept is not None:
                 kept[part, i] = tokens
             if prediction is None or column is None:
                 scores[part, i] = float(expert.name == default)
             else:
                 scores[part, i] = prediction.scores[:, column]
+                unknown |= {expert.name} if np.isnan(prediction.completion_tokens[:, column]).any() else set()
             seconds[part, i] = _seconds(tokens[:, 1], expert, prediction, column)
         done = part.stop
         meter.stage("predict")
-    return Forecast(scores, costs, seconds, known is not None, kept)
+    if unknown:
+        who = ", ".join(sorted(unknown))
+        meter.warn(f"the router has not learned how long answers of {who} are: max_tokens is expected")
+    return Forecast(scores, costs, most, seconds, known is not None, kept)
 
 
 def _columns(experts: tuple[Expert, ...], router: Router | None, meter: Meter) -> list[int | None]:
@@ -128,13 +143,11 @@ def _on_disk(scratch: Scratch, name: str, shape: tuple[int, ...]) -> np.ndarray:
 
 def _tokens(batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None, column: int | None) -> np.ndarray:
     """Expected prompt and completion tokens, float64 [n, 2]."""
-    limit = batch.column("max_tokens").fill_null(expert.max_tokens).to_numpy(zero_copy_only=False)
+    limit = _limit(batch, expert)
     # An answer that is one of some choices is as long as they are.
     choice = batch.column("choice").fill_null(0).to_numpy(zero_copy_only=False)
     limit = np.where(choice > 0, np.minimum(limit, np.ceil(choice / BYTES_PER_TOKEN)), limit)
-    own = batch.column("system").to_numpy(zero_copy_only=False)
-    system = np.where(own > 0, own, len((expert.system or "").encode())) + batch.column("form").to_numpy()
-    added = (system + len((expert.template or "").encode())) / BYTES_PER_TOKEN
+    added = _added_bytes(batch, expert) / BYTES_PER_TOKEN
     if resolve(expert) == "replay":  # a recorded prompt is as long as it was
         added = np.zeros(len(batch))
     if prediction is None or column is None:
@@ -142,9 +155,40 @@ def _tokens(batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None
         # Nothing is known of how long this expert's answers are: the limit is the cautious guess.
         return np.stack([lengths / BYTES_PER_TOKEN + added, limit.astype(np.float64)], axis=1)
     completion = prediction.completion_tokens[:, column].astype(np.float64)
+    completion = np.where(np.isnan(completion), limit, completion)
     if resolve(expert) != "replay":  # a recorded answer is as long as it was
         completion = np.minimum(completion, limit)
-    return np.stack([prediction.prompt_tokens[:, column] + added, completion], axis=1)
+    prompt = prediction.prompt_tokens[:, column].astype(np.float64)
+    prompt = np.where(np.isnan(prompt), pc.binary_length(batch.column("question")) / BYTES_PER_TOKEN, prompt)
+    return np.stack([prompt + added, completion], axis=1)
+
+
+def _limit(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
+    """The most tokens that are asked for [n], as `plan.max_tokens` says."""
+    limit: np.ndarray = batch.column("max_tokens").fill_null(expert.max_tokens).to_numpy(zero_copy_only=False)
+    if thinks(expert):
+        return limit
+    choice = batch.column("choice").cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return np.asarray(np.fmin(limit, choice + AROUND_A_CHOICE))
+
+
+def _added_bytes(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
+    """Bytes that are sent beside the question [n]."""
+    own = batch.column("system").to_numpy(zero_copy_only=False)
+    system = np.where(own > 0, own, len((expert.system or "").encode())) + batch.column("form").to_numpy()
+    added: np.ndarray = system + len((expert.template or "").encode())
+    return added
+
+
+def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, usd_per_m: np.ndarray) -> np.ndarray:
+    """The most USD that asking once can cost [n]."""
+    if resolve(expert) == "replay":  # a recorded answer keeps to no limit on new tokens
+        most: np.ndarray = _RECORDED_AT_MOST * expected
+        return most
+    # No tokenizer makes more than a token of a byte; the chat template adds its own. A schema may be read twice.
+    lengths = pc.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
+    prompt = lengths + _added_bytes(batch, expert) + batch.column("schema").to_numpy() + _TEMPLATE_TOKENS
+    return np.asarray(np.maximum(np.stack([prompt, _limit(batch, expert)], axis=1) @ usd_per_m / 1e6, expected))
 
 
 def _seconds(

@@ -16,7 +16,7 @@ from leeroo.engine.batch.price import floats
 from leeroo.engine.batch.progress import ExpertTotals, Meter
 from leeroo.engine.batch.prompts import Spool
 from leeroo.engine.batch.scratch import Scratch
-from leeroo.engine.errors import Interrupted
+from leeroo.engine.errors import ExpertUnavailable, Interrupted
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.runs import Run
 from leeroo.engine.store.store import Store
@@ -43,6 +43,8 @@ SETTLED = pa.schema(
 
 # Settled rows gather in memory up to this many before they go to the scratch database.
 _FLUSH_ROWS = 8192
+# How often the store is looked at for answers that other runs have asked for.
+_OTHERS_S = 0.5
 
 
 @dataclass
@@ -57,7 +59,7 @@ class Job:
     experts: tuple[Expert, ...]
     fingerprints: tuple[str, ...]
     waves: list[Wave]
-    usd_per_m: np.ndarray  # [e, 2] prices per million input and output tokens
+    usd_per_m: np.ndarray  # [e, 3] `price.prices`
     forecast: Forecast
     ledger: Ledger
     meter: Meter
@@ -67,11 +69,15 @@ class Job:
     open: np.ndarray  # [n] bool: without answer or error yet
     down: dict[int, str] = field(default_factory=dict)  # candidates that cannot answer now, and why
     bounced: dict[int, dict[int, str]] = field(default_factory=dict)  # question: who could not take it, and why
-    too_dear: set[int] = field(default_factory=set)  # candidates whose next answer might pass the budget
+    answered: set[int] = field(default_factory=set)  # candidates that have answered
+    billed: dict[int, float] = field(default_factory=dict)  # question: USD for requests that brought it no end
+    binding: bool = False  # whether more money would have bought better answers, when last chosen
     taken_up: bool = False  # what a killed attempt had paid for is settled
     stop: threading.Event = field(default_factory=threading.Event)  # set by whoever wants the run to stop
     halt: threading.Event = field(default_factory=threading.Event)  # tells the lanes to hand out nothing more
     anew: bool = False  # what is open should be chosen anew, before more is handed out
+    sent: int = 0  # requests handed out since the last choice
+    refused: int = 0  # and those that another run is asking already
     lock: threading.RLock = field(default_factory=threading.RLock)  # held by the lane that changes what they share
     _buffer: list[pa.Table] = field(default_factory=list)
 
@@ -88,21 +94,44 @@ class Job:
         if self.stop.is_set():
             raise Interrupted
 
+    def wait_for_others(self) -> None:
+        """Wait a moment where all that is open is being asked by other runs: their answers will be in the store."""
+        if self.refused and not self.sent:
+            self.meter.warn("another run is asking for some of the rows: its answers are awaited")
+            self.meter.report()
+            self.stop.wait(_OTHERS_S)
+
     def lose(self, experts: tuple[int, ...], why: str) -> None:
         """These candidates cannot answer any more; their rows go to others."""
+        names = ", ".join(self.experts[i].name for i in experts)
         with self.lock:
             self.down.update(dict.fromkeys(experts, why))
-            names = ", ".join(self.experts[i].name for i in experts)
+            self.meter.lose({self.experts[i].name: why for i in experts if i not in self.answered})
+            if self.criteria.on_expert_down == "fail":
+                raise ExpertUnavailable(f"{names} cannot answer: {why}")
             self.meter.warn(f"{names} cannot answer, its rows go to the next best: {why}")
+
+    def bill(self, ids: list[int], costs: list[float]) -> None:
+        """Requests were billed and brought these questions no end: whatever does costs so much more, in USD."""
+        for question, usd in zip(ids, costs, strict=True):
+            self.billed[question] = self.billed.get(question, 0.0) + usd
 
     def settle(self, table: pa.Table, *, stored: bool = False) -> None:
         """These questions have their answer or their error (`SETTLED`)."""
         ids = table.column("id").to_numpy()
         self.open[ids] = False
-        self._buffer.append(table)
+        self._buffer.append(self._with_billed(table, ids))
         if sum(chunk.num_rows for chunk in self._buffer) >= _FLUSH_ROWS:
             self.flush()
         self._count(table, self.rows[ids], stored)
+
+    def _with_billed(self, table: pa.Table, ids: np.ndarray) -> pa.Table:
+        """The same with what earlier requests for these questions have cost."""
+        if not self.billed:
+            return table
+        more = np.array([self.billed.pop(question, 0.0) for question in ids.tolist()])
+        cost = pa.array(np.nan_to_num(floats(table, "cost_usd")) + more)
+        return table.set_column(SETTLED.get_field_index("cost_usd"), SETTLED.field("cost_usd"), cost)
 
     def _count(self, table: pa.Table, rows: np.ndarray, stored: bool) -> None:
         asked = table.column("expert").fill_null(-1).to_numpy()

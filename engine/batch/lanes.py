@@ -27,7 +27,7 @@ def execute_all(job: Job, order: Sequence[Wave], engines: Engines) -> None:
         OutputError: the store or the disk is full.
 
     """
-    job.anew = False
+    job.anew, job.sent, job.refused = False, 0, 0
     lanes = split(job, order)
     with ThreadPoolExecutor(max(len(lanes), 1), "leeroo-lane") as threads:
         running = {threads.submit(_visit, job, lane, engines) for lane in lanes}

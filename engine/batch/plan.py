@@ -11,15 +11,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import duckdb
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from leeroo.engine.backends.base import engine_key, fingerprint
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import SAMPLING
 
 _SAMPLING = [field.name for field in SAMPLING]
+
+# Room for what an expert may write around the choice that it names, in tokens.
+AROUND_A_CHOICE = 16
+
+
+def max_tokens(question: str, expert: str) -> str:
+    """SQL for the most tokens of an answer: those of the longest choice, where there are choices (a byte a token).
+
+    An expert whose `max_tokens` is above the default has room to think before it chooses.
+    """
+    asked = f"coalesce({question}.max_tokens, {expert}.max_tokens)"
+    longest = f"list_max([strlen(each) for each in {question}.choices]) + {AROUND_A_CHOICE}"
+    return f"(CASE WHEN {expert}.thinks THEN {asked} ELSE least({asked}, {longest}) END)::INTEGER"
+
 
 # The key of a stored answer: all that made it, but for the layout of fields, which depends on the other rows. It is a
 # hash of JSON, in which no two different requests read alike. A sampled answer belongs to its run and row alone. Keys
@@ -29,14 +41,14 @@ CREATE OR REPLACE TABLE plan AS
 SELECT *, unhex(sha256(to_json(struct_pack(fingerprint, plain, system, turns, after, max_tokens, temperature,
                   sampled := CASE WHEN temperature > 0 THEN concat(run, '-', id) END,
                   {", ".join(_SAMPLING)}, choices, json_schema, raw))::VARCHAR)) AS key
-FROM (SELECT a.id, a.expert, a.expected, a.predicted_score, e.wave, e.fingerprint, $run AS run,
+FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, e.wave, e.fingerprint, $run AS run,
              hex(q.key) AS asked, q.question, unhex(md5(q.question)) AS question_hash, q.private, q.rows, q.raw,
              coalesce(q.prompt, q.question) AS own,
              CASE WHEN q.raw THEN own ELSE concat(e.before, own, e.after) END AS plain,
              CASE WHEN q.laid_out IS NULL THEN plain ELSE concat(e.before, q.laid_out, e.after) END AS prompt,
              CASE WHEN NOT q.raw THEN nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '')
              END AS system,
-             q.turns, q.after, coalesce(q.max_tokens, e.max_tokens)::INTEGER AS max_tokens,
+             q.turns, q.after, {max_tokens("q", "e")} AS max_tokens,
              coalesce(q.temperature, 0)::DOUBLE AS temperature, {", ".join("q." + name for name in _SAMPLING)},
              q.choices, q.json_schema
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
@@ -53,7 +65,8 @@ ASSIGNED = pa.schema(
     [
         pa.field("id", pa.int64()),
         pa.field("expert", pa.int32()),
-        pa.field("expected", pa.float64()),
+        pa.field("expected", pa.float64()),  # USD
+        pa.field("at_most", pa.float64()),  # USD
         pa.field("predicted_score", pa.float64()),
     ]
 )
@@ -84,14 +97,19 @@ def describe(con: duckdb.DuckDBPyConnection, experts: tuple[Expert, ...], order:
     """Make the table `experts` of the scratch database: how each candidate is asked, and in which wave."""
     wave_of = {position: wave.number for wave in order for position in wave.experts}
     rows = [
-        (i, e.name, wave_of[i], fingerprint(e), *_around_the_question(e.template), e.system, e.max_tokens)
+        (i, e.name, wave_of[i], fingerprint(e), *_around_the_question(e.template), e.system, e.max_tokens, thinks(e))
         for i, e in enumerate(experts)
     ]
     con.execute(
         "CREATE TABLE experts (expert INTEGER, name VARCHAR, wave INTEGER, fingerprint VARCHAR, before VARCHAR,"
-        " after VARCHAR, system VARCHAR, max_tokens INTEGER)"
+        " after VARCHAR, system VARCHAR, max_tokens INTEGER, thinks BOOLEAN)"
     )
-    con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def thinks(expert: Expert) -> bool:
+    """Whether it is given more tokens than the default, and so may think before it names a choice."""
+    return bool(expert.max_tokens > Expert.model_fields["max_tokens"].default)
 
 
 def _around_the_question(template: str | None) -> tuple[str, str]:
@@ -106,25 +124,3 @@ def plan(con: duckdb.DuckDBPyConnection, assigned: pa.Table, run: str) -> None:
     con.execute(_PLAN, {"run": run})
     con.unregister("assigned")
     con.execute(_TWINS)
-
-
-def at_most(batch: pa.RecordBatch, usd_per_m: np.ndarray, recorded: np.ndarray) -> np.ndarray:
-    """The most that each request can cost in USD, float64 [n], as far as that can be known beforehand.
-
-    Args:
-        batch: Rows of `plan`.
-        usd_per_m: [n, 2] prices of the expert of each.
-        recorded: [n] whether the answer is a recorded one, which keeps to no limit on new tokens; several
-            times the expected cost is held for it.
-
-    """
-    prompt = pc.binary_length(batch.column("prompt")).to_numpy(zero_copy_only=False)
-    more = [pc.binary_length(batch.column(name).fill_null("")) for name in ("system", "turns", "after")]
-    beside = sum(lengths.to_numpy(zero_copy_only=False) for lengths in more)
-    # Two bytes a token is safely above what tokenizers make of ordinary text; a chat template adds its own.
-    prompt_tokens = (prompt.astype(np.float64) + beside) / 2 + 64
-    limit = batch.column("max_tokens").to_numpy(zero_copy_only=False)
-    bound = (prompt_tokens * usd_per_m[:, 0] + limit * usd_per_m[:, 1]) / 1e6
-    expected = batch.column("expected").to_numpy(zero_copy_only=False)
-    held: np.ndarray = np.where(recorded, 4 * expected, np.maximum(bound, expected))
-    return held

@@ -13,15 +13,18 @@ BYTES_PER_TOKEN = 4.0
 
 
 def list_cost(completions: pa.RecordBatch, usd_per_m: np.ndarray) -> np.ndarray:
-    """Return the list cost in USD of each completion, float64 [n], rounded as all costs in tables are.
+    """Return the list cost in USD of each completion, failed ones too, float64 [n], rounded as costs in tables are.
 
     Args:
         completions: With the columns of `schema.COMPLETIONS`.
-        usd_per_m: [n, 2] USD per million input and output tokens of the expert that answered.
+        usd_per_m: [n, 3] `prices` of the expert that was asked.
 
     """
-    tokens = np.stack([floats(completions, "prompt_tokens"), floats(completions, "completion_tokens")], axis=1)
-    by_tokens = (np.nan_to_num(tokens) * usd_per_m).sum(axis=1) / 1e6
+    names = ("prompt_tokens", "completion_tokens", "cached_tokens")
+    tokens = np.nan_to_num(np.stack([floats(completions, name) for name in names], axis=1))
+    tokens[:, 2] = np.minimum(tokens[:, 2], tokens[:, 0])
+    tokens[:, 0] -= tokens[:, 2]
+    by_tokens = (tokens * usd_per_m).sum(axis=1) / 1e6
     known = floats(completions, "list_cost_usd")
     cost: np.ndarray = np.where(np.isnan(known), by_tokens, known).round(DECIMALS)
     return cost
@@ -34,5 +37,9 @@ def floats(batch: pa.RecordBatch | pa.Table, name: str) -> np.ndarray:
 
 
 def prices(experts: tuple[Expert, ...]) -> np.ndarray:
-    """USD per million input and output tokens, float64 [e, 2]."""
-    return np.array([[e.usd_per_m_input, e.usd_per_m_output] for e in experts], dtype=np.float64)
+    """USD per million input tokens, output tokens, and input tokens that were cached, float64 [e, 3]."""
+    return np.array([[e.usd_per_m_input, e.usd_per_m_output, _cached(e)] for e in experts], dtype=np.float64)
+
+
+def _cached(expert: Expert) -> float:
+    return expert.usd_per_m_input if expert.usd_per_m_cached is None else expert.usd_per_m_cached

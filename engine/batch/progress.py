@@ -46,6 +46,7 @@ class Progress:
     seconds_left: float | None = None
     experts: Mapping[str, ExpertTotals] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    experts_down: Mapping[str, str] = field(default_factory=dict)  # those that never answered in this run, and why
 
 
 class Meter:
@@ -59,6 +60,7 @@ class Meter:
         self._done_before = 0
         self._errors: Counter[str] = Counter()
         self._read = self._cached = 0
+        self._guessed: Counter[str] = Counter()
 
     def report(self) -> None:
         """Tell the listener, unless it was told a moment ago."""
@@ -76,6 +78,19 @@ class Meter:
         """Say something once."""
         if warning not in self.now.warnings:
             self.now = replace(self.now, warnings=(*self.now.warnings, warning))
+
+    def lose(self, experts: Mapping[str, str]) -> None:
+        """Experts cannot answer and have answered nothing in this run, each with the reason."""
+        self.now = replace(self.now, experts_down={**self.now.experts_down, **experts})
+
+    def guess(self, expert: str, answers: int) -> None:
+        """Answers of an expert came without a count of tokens."""
+        self._guessed[expert] += answers
+
+    def warn_of_guesses(self) -> None:
+        """Say of which experts how many costs are estimates."""
+        for expert, answers in self._guessed.items():
+            self.warn(f"{expert} did not report the tokens of {answers:,} answers: their cost is an estimate")
 
     def fail(self, errors: Iterable[tuple[str, int]]) -> None:
         """Rows failed: each error with its number of rows."""

@@ -37,10 +37,10 @@ CONTEXT = ("subject", "category")
 _ARGUMENTS = [name for name in ASK.names if name not in ("task", "fields")]
 
 # The key is a hash of JSON, in which no two different rows read alike. A row sampled at a temperature is its own
-# question: the same words may bring another answer.
-_ROWS = f"""
+# question: the same words may bring another answer. A blank question asks nothing, as NULL does.
+_ROWS = rf"""
 CREATE TABLE rows AS
-SELECT row, CASE WHEN question IS NOT NULL THEN md5_number(to_json(struct_pack(
+SELECT row, CASE WHEN NOT regexp_full_match(question, '[\s\p{{Z}}\p{{C}}]*') THEN md5_number(to_json(struct_pack(
            question, private, sampled := CASE WHEN temperature > 0 THEN row END,
            {", ".join(_ARGUMENTS)}))::VARCHAR) END AS key,
        *EXCLUDE (row)
@@ -49,10 +49,9 @@ FROM (SELECT row, question, subject, category, coalesce(private, false) AS priva
       FROM input)
 """
 
-_QUESTIONS = rf"""
+_QUESTIONS = f"""
 CREATE TABLE questions AS
 SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
-       regexp_full_match(question, '[\s\p{{Z}}\p{{C}}]*') AS blank,
        CASE WHEN raw THEN NULL
             WHEN choices IS NOT NULL
             THEN 'Answer with exactly one of these, and nothing else: ' || array_to_string(choices, ', ')

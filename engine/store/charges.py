@@ -59,3 +59,9 @@ def of_run(db: sqlite3.Connection, run: str) -> dict[str, Charged]:
         " WHERE run = ? GROUP BY expert"
     )
     return {expert: Charged(*sums) for expert, *sums in db.execute(query, (run,))}
+
+
+def read(db: sqlite3.Connection, run: str) -> list[Charge]:
+    """Return what a run was charged so far, request by request."""
+    columns = ", ".join(Charge._fields[:-1])
+    return [Charge(*row) for row in db.execute(f"SELECT {columns} FROM charges WHERE run = ?", (run,))]

@@ -114,6 +114,11 @@ class Store:
         with self._wall():
             return charges.of_run(self._db, run.run)
 
+    def charges(self, run: Run) -> list[Charge]:
+        """Return what a run was charged so far without an answer, request by request."""
+        with self._wall():
+            return charges.read(self._db, run.run)
+
     def in_flight(self, run: Run) -> float:
         """Return the most in USD that requests under way when the run was killed may have cost, over all its kills."""
         with self._wall():

@@ -9,23 +9,37 @@ from hypothesis import strategies as st
 from leeroo.engine.batch.budget import Ledger
 
 
-def _settle(ledger: Ledger, request: int, expert: int, actual: float) -> None:
-    ledger.settle([request], np.array([expert]), np.array([actual]), np.array([False]))
+def _send(ledger: Ledger, request: int, expert: int, expected: float, at_most: float) -> None:
+    ledger.hand_out([request], np.array([expert]), np.array([expected]), np.array([at_most]))
 
 
-def test_failures_cost_nothing() -> None:
-    """They are out of the air, and neither spent nor counted in what an expert is expected to cost."""
+def _admitted(ledger: Ledger, *at_most: float) -> int:
+    return ledger.admit(np.zeros(len(at_most), int), np.array(at_most))
+
+
+def _settle(ledger: Ledger, request: int, actual: float) -> None:
+    ledger.settle([request], np.array([actual]))
+
+
+def _plan(ledger: Ledger, usd: float, *, binding: bool = False) -> None:
+    ledger.plan(np.array([usd]), binding=binding)
+
+
+def test_what_is_billed_is_spent() -> None:
+    """A request that was refused costs nothing and teaches nothing; one that was billed counts, answered or not."""
     ledger = Ledger(10.0, 2)
-    ledger.hand_out([1, 2, 3], np.array([1.0, 1.0, 1.0]), np.array([4.0, 4.0, 4.0]))
-    ledger.settle([3, 1], np.array([0, 1]), np.array([9.0, 2.0]), np.array([True, False]))
+    for request, expert in ((1, 1), (2, 0), (3, 0)):
+        _send(ledger, request, expert, 1.0, 4.0)
+    ledger.settle([3, 1], np.array([0.0, 2.0]))
     assert (ledger.spent, ledger.left, ledger.busy) == (2.0, 8.0, True)
-    assert ledger.admit(np.array([4.0, 0.1])) == 1
+    assert _admitted(ledger, 4.0, 0.1) == 1
+    _settle(ledger, 2, 1.0)
     assert ledger.correction()[0] == 1.0
 
 
 def test_without_a_budget_everything_may_go() -> None:
     """No budget, no limit."""
-    assert Ledger(None, 1).admit(np.full(5, 1e9)) == 5
+    assert _admitted(Ledger(None, 1), *[1e9] * 5) == 5
 
 
 @given(
@@ -35,48 +49,89 @@ def test_without_a_budget_everything_may_go() -> None:
 def test_admitted_rows_never_pass_the_budget(budget: float, rows: list[tuple[float, float]]) -> None:
     """Whatever share of its bound each answer costs, what was admitted stays within the budget."""
     ledger = Ledger(budget, 1)
-    ledger.plan(sum(bound * share for bound, share in rows))
+    _plan(ledger, sum(bound * share for bound, share in rows))
     for i, (bound, share) in enumerate(rows):
-        if ledger.admit(np.array([bound])):
-            ledger.hand_out([i], np.array([bound * share]), np.array([bound]))
+        if _admitted(ledger, bound):
+            _send(ledger, i, 0, bound * share, bound)
             if i % 3 == 0:
-                _settle(ledger, i, 0, bound * share)
+                _settle(ledger, i, bound * share)
     assert ledger.spent <= budget
-    assert ledger.admit(np.array([budget + 1])) == 0
+    assert _admitted(ledger, budget + 1) == 0
+
+
+def test_an_expert_that_bills_beyond_its_limit_is_held_to_more() -> None:
+    """After an answer that cost twenty times its bound, the next is held at twenty times its own."""
+    ledger = Ledger(100.0, 2)
+    _send(ledger, 1, 0, 1.0, 1.0)
+    _send(ledger, 2, 0, 1.0, 1.0)
+    _settle(ledger, 1, 20.0)
+    assert ledger.room == 100 - 20 - 20  # what is in flight may cost as much
+    assert ledger.fits(np.array([0, 0, 1]), np.array([3.0, 3.1, 60.0])).tolist() == [True, False, True]
+
+
+def test_what_a_kill_has_hidden_is_reserved() -> None:
+    """The most that requests under way at a kill may have cost is not spent again."""
+    ledger = Ledger(1.0, 1)
+    ledger.reserved = 0.75
+    assert ledger.left == 0.25
+    assert _admitted(ledger, 0.2, 0.2) == 1
 
 
 def test_a_forecast_beyond_the_budget_is_drift() -> None:
-    """Answers dearer than expected make the ledger ask for a new choice, before the budget is gone."""
+    """Answers that cost more than expected make the ledger ask for a new choice, before the budget is gone."""
     ledger = Ledger(1.0, 1)
-    ledger.plan(1.0)
+    _plan(ledger, 1.0)
     for i in range(50):
-        ledger.hand_out([i], np.array([0.01]), np.array([0.02]))
-        _settle(ledger, i, 0, 0.015)
+        _send(ledger, i, 0, 0.01, 0.02)
+        _settle(ledger, i, 0.015)
         if ledger.drifted():
             break
-    assert 0.1 < ledger.spent < 0.5
+    assert 0 < ledger.spent < 0.5
     assert 1.0 < ledger.correction()[0] < 1.5
 
 
+def test_a_forecast_below_the_budget_is_drift_where_money_buys_something() -> None:
+    """Answers that cost less than expected ask for a new choice, unless every row has its best expert already."""
+    for binding in (True, False):
+        ledger = Ledger(1.0, 1)
+        _plan(ledger, 1.0, binding=binding)
+        drifted = []
+        for i in range(50):
+            _send(ledger, i, 0, 0.01, 0.02)
+            _settle(ledger, i, 0.005)
+            drifted.append(ledger.drifted())
+        assert any(drifted) == binding
+        assert not any(drifted[:5])
+
+
 def test_a_forecast_within_the_budget_is_none() -> None:
-    """Answers as dear as expected finish without a new choice."""
+    """Answers that cost what was expected finish without a new choice."""
     ledger = Ledger(1.0, 1)
-    ledger.plan(1.0)
+    _plan(ledger, 1.0, binding=True)
     for i in range(100):
-        ledger.hand_out([i], np.array([0.01]), np.array([0.01]))
-        _settle(ledger, i, 0, 0.01)
+        _send(ledger, i, 0, 0.01, 0.01)
+        _settle(ledger, i, 0.01)
         assert not ledger.drifted() or i == 99
 
 
 def test_corrections_grow_with_evidence() -> None:
-    """An expert's costs are corrected towards the ratio seen; of another nothing is known."""
+    """An expert's costs are corrected towards the ratio seen; another is taken for no more expensive than expected."""
     ledger = Ledger(None, 2)
     seen = []
     for i in range(200):
-        ledger.hand_out([i], np.array([1.0]), np.array([1.0]))
-        _settle(ledger, i, 1, 2.0)
+        _send(ledger, i, 1, 1.0, 4.0)
+        _settle(ledger, i, 2.0)
         seen.append(float(ledger.correction()[1]))
         assert ledger.correction()[0] == 1.0
     assert seen == sorted(seen)
     assert seen[0] < 1.2
     assert seen[-1] > 1.95
+
+
+def test_what_one_expert_saves_is_expected_of_the_others() -> None:
+    """Where answers are half as long as was feared, an expert that was not asked yet is expected at half as well."""
+    ledger = Ledger(None, 2)
+    for i in range(200):
+        _send(ledger, i, 1, 1.0, 4.0)
+        _settle(ledger, i, 0.5)
+    assert ledger.correction()[0] < 0.55

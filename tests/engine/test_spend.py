@@ -29,7 +29,7 @@ def test_the_spend_never_passes_the_budget(engine: Engine, questions: Ask, budge
     for row in out.to_pylist():
         assert (row["answer"] is None) == (row["error"] is not None)
         if row["error"]:
-            assert row["error"] == f"the budget of ${budget:g} does not reach this row; raise it to have it answered"
+            assert f"the budget of ${budget:g} does not reach this row: $" in row["error"]
 
 
 def test_a_middling_budget_mixes_experts(engine: Engine, questions: Ask) -> None:
