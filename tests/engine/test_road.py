@@ -133,7 +133,7 @@ def test_private_rows_stay_local(pool_file: Path, tmp_path: Path) -> None:
 def test_names_that_clash_need_a_prefix(engine: Engine) -> None:
     """A column of the input is never hidden: the run is refused until a prefix is given."""
     table = pa.table({"question": [q(1)], "Answer": ["mine"]})
-    with pytest.raises(InputError, match="'answer'.*--prefix"):
+    with pytest.raises(InputError, match="'answer'.*prefix"):
         engine.answer(table.to_reader(), Criteria())
     out = engine.answer(table.to_reader(), Criteria(prefix="l_")).read_all()
     assert out.column("Answer").to_pylist() == ["mine"]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.money import usd
 
 Ask = Callable[..., pa.RecordBatchReader]
 ALL = tuple(f"What is {i} plus {i}?" for i in range(40))
@@ -29,7 +30,7 @@ def test_the_spend_never_passes_the_budget(engine: Engine, questions: Ask, budge
     for row in out.to_pylist():
         assert (row["answer"] is None) == (row["error"] is not None)
         if row["error"]:
-            assert f"the budget of ${budget:g} does not reach this row: $" in row["error"]
+            assert f"the budget of {usd(budget)} does not reach this row: $" in row["error"]
 
 
 def test_a_middling_budget_mixes_experts(engine: Engine, questions: Ask) -> None:
