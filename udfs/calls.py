@@ -280,6 +280,13 @@ class Calls:
                 self._ask(function, function.take_wanted(), paid[i] / sum(paid[i:]) if paid[i] else 1.0)
             return bool(collected)
 
+    def forget_collected(self) -> int:
+        """Forget what was collected, and return how much that was."""
+        with self.lock:
+            for function in self._functions:
+                function.calls = 0
+            return sum(len(questions) for function in self._functions for _, questions in function.take_wanted())
+
     def _ask(self, function: Function, wanted: Asked, share: float = 1.0) -> None:
         for criteria, asked in _by_criteria(wanted):
             with naming(", ".join(function.names) or "leeroo"), self._at_work():

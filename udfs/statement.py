@@ -10,12 +10,13 @@ runs for real and every call is a look-up; what comes up only then is answered i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -25,11 +26,14 @@ from leeroo.engine.answer import Estimate
 from leeroo.engine.errors import Interrupted, LeerooError, UsageError
 from leeroo.udfs.callers import Tables, run_among, tables_in_sight
 from leeroo.udfs.feedback import TABLE, in_transaction
+from leeroo.udfs.filters import Order, as_optimized, as_written, mixes_calls
 from leeroo.udfs.registration import Registration
 
 # Calls nested deeper than this, and statements that differ each time they run, end by being answered in place.
 PASSES = 8
 
+_WORD = re.compile(rb"\w*")
+_CONFLICT = ("ON", "CONFLICT")
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 
 _REHEARSED = {
@@ -64,6 +68,14 @@ def statements(
         *(Statement(con, registration, part.query, None, part, tables) for part in before),
         Statement(con, registration, last.query, parameters, last, tables),
     ]
+
+
+class _Keyword(NamedTuple):
+    """A keyword of a statement."""
+
+    start: int  # its first byte
+    text: str  # in upper case
+    depth: int  # in how many parentheses it stands
 
 
 @dataclass(frozen=True)
@@ -109,10 +121,13 @@ class Statement:
         self._parameters = parameters
         self._tables = tables
         self._rehearsal = _rehearsal(text, kind) if isinstance(text, str) else None
+        self._source = _source(text) if kind == StatementType.INSERT and isinstance(text, str) else None
         self._pipe = _pipe(self._rehearsal or "")
         if self._pipe is not None:
             self._rehearsal = None
         self._rehearsed_with = parameters
+        self._order: Order = as_optimized  # of the conditions of filters
+        self._plan = "[]"
         self._executes_prepared = kind == StatementType.EXECUTE
         self._ends_transaction = kind == StatementType.TRANSACTION
         # The planner works out constants, a call with constant arguments among them: to show a plan costs nothing.
@@ -127,7 +142,7 @@ class Statement:
         """Run it; its result is the connection's."""
         with self._calls.announced():
             self._rehearse()
-            with self._how(), self._telling(), self._given():
+            with self._how(), self._telling(), self._given(), self._order(self._con):
                 run_among(self._tables, self._con.execute, self._text, self._parameters)
 
     def relation(self, alias: str, *, run: bool = False) -> duckdb.DuckDBPyRelation | None:
@@ -143,9 +158,10 @@ class Statement:
             self._rehearse()
             # DuckDB 2 makes no relation while a result of `execute` is not read to its end: this lets go of it.
             self._con.execute("")
-            with self._how(), self._telling(), self._given():
+            with self._how(), self._telling(), self._given(), self._order(self._con):
                 made = run_among(self._tables, self._con.sql, self._text, alias=alias, params=self._parameters)
-                return _run(made) if run and made is not None else made
+                # Used later, it would be planned without the order of conditions that was chosen.
+                return _run(made) if (run or self._order is as_written) and made is not None else made
 
     def explain(self) -> Explanation:
         """Tell what its questions would take, and generate nothing."""
@@ -153,6 +169,7 @@ class Statement:
             self._look_up_prepared()
             if self._rehearsal is not None and self._calls_ours():
                 with self._stage() as stage:
+                    self._choose_order(stage)
                     self._collect(stage)
             elif self._rehearsal is not None:  # DuckDB says what is wrong with it, if anything is
                 run_among(self._tables, self._con.execute, f"EXPLAIN {self._text}", self._parameters).fetchall()
@@ -186,11 +203,24 @@ class Statement:
         once = self._calls.met == 1 and "recursive" not in self._rehearsal.casefold()
         self._read_streams()
         with self._stage() as stage:
+            self._choose_order(stage)
             for _ in range(1 if once else PASSES):
                 self._collect(stage)
                 with self._telling():
                     if not self._calls.ask_collected():
                         return
+
+    def _choose_order(self, stage: duckdb.DuckDBPyConnection) -> None:
+        """Keep the conditions of filters in the order in which they are written, where fewer questions are asked so."""
+        if not mixes_calls(self._plan):
+            return
+        asked = []
+        for order in (as_optimized, as_written):
+            self._order = order
+            self._collect(stage)
+            asked.append(self._calls.forget_collected())
+        if asked[0] <= asked[1]:
+            self._order = as_optimized
 
     def _read_streams(self) -> None:
         """Take in what can be read once only: the statement is run several times."""
@@ -208,7 +238,7 @@ class Statement:
         """Whether the planner meets a call of ours, be it in a view or macro."""
         try:
             with self._calls.collecting(), self._telling():
-                self._explain(self._con, "EXPLAIN")
+                self._plan = self._explain(self._con, "EXPLAIN (FORMAT json)", self._rehearsal)
         except duckdb.InterruptException:
             raise
         except duckdb.Error:
@@ -227,20 +257,32 @@ class Statement:
             yield beside
 
     def _collect(self, stage: duckdb.DuckDBPyConnection) -> None:
-        """Run it once for its questions; EXPLAIN ANALYZE runs it whole and makes no result of it."""
+        """Run it once for its questions.
+
+        NULL in the place of an answer breaks some sound statements. Of an INSERT, whose target may refuse it, its query
+        is run then; of others, later passes get further.
+        """
+        if not self._collects(stage, self._rehearsal) and self._source is not None:
+            self._collects(stage, self._source)
+
+    def _collects(self, stage: duckdb.DuckDBPyConnection, text: str | None) -> bool:
+        """Run a statement for its questions, and say whether it came to its end."""
         stage.begin()
         try:
-            with self._calls.collecting(), self._calls.given.rehearsed(), self._telling():
-                self._explain(stage, "EXPLAIN ANALYZE")
+            with self._order(stage), self._calls.collecting(), self._calls.given.rehearsed(), self._telling():
+                self._explain(stage, "EXPLAIN ANALYZE", text)  # which runs it whole and makes no result of it
         except duckdb.InterruptException:
             raise
         except duckdb.Error:
-            pass  # NULL in the place of an answer breaks some sound statements: later passes get further
+            return False
         finally:
             stage.rollback()
+        return True
 
-    def _explain(self, con: duckdb.DuckDBPyConnection, how: str) -> None:
-        run_among(self._tables, con.execute, f"{how} {self._rehearsal}", self._rehearsed_with).fetchall()
+    def _explain(self, con: duckdb.DuckDBPyConnection, how: str, text: str | None) -> str:
+        """Return the plan of a statement."""
+        rows = run_among(self._tables, con.execute, f"{how} {text}", self._rehearsed_with).fetchall()
+        return str(rows[-1][1])
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
@@ -283,14 +325,39 @@ def _rehearsal(text: str, kind: StatementType | None) -> str | None:
     """What is run for the questions of a statement: itself; of COPY ... TO the query that it writes; None for none."""
     if kind != StatementType.COPY:
         return text if kind in _REHEARSED else None
+    (copy, _), *_ = duckdb.tokenize(text)
+    code = text.encode()
+    to = next((word.start for word in _keywords(text) if word.depth == 0 and word.text == "TO"), None)
+    return None if to is None else f"FROM {code[copy + len('COPY') : to].decode()}"
+
+
+def _source(insert: str) -> str | None:
+    """Return the query of an INSERT: what stands between its target and its clauses, with the WITH before it."""
+    code, words = insert.encode(), list(_keywords(insert))
+    inserts = next(word.start for word in words if word.text == "INSERT")
+    into = next((word.start for word in words if word.text == "INTO"), inserts)
+    queries = (word.start for word in words if word.start > into and word.text in ("SELECT", "FROM", "VALUES", "WITH"))
+    query = next(queries, None)
+    if query is None:
+        return None
+    clauses = (
+        word.start
+        for word, then in itertools.pairwise([*words, _Keyword(len(code), "", 0)])
+        if word.start > query and word.depth == 0 and (word.text == "RETURNING" or (word.text, then.text) == _CONFLICT)
+    )
+    query = len(code[:query].rstrip(b"( \t\r\n"))  # a query may stand in parentheses
+    return (code[:inserts] + code[query : next(clauses, None)]).decode()
+
+
+def _keywords(text: str) -> Iterator[_Keyword]:
+    """Return the keywords of a statement."""
     code = text.encode()  # tokens are counted in bytes
-    (_, _), (begin, _), *rest = duckdb.tokenize(text)
     depth = 0
-    for start, token in [(begin, None), *rest]:
+    for start, token in duckdb.tokenize(text):
         depth += code.startswith(b"(", start) - code.startswith(b")", start)
-        if depth == 0 and token == token_type.keyword and code[start : start + 2].upper() == b"TO":
-            return f"FROM {code[begin:start].decode()}"
-    return None
+        if token == token_type.keyword:
+            word = _WORD.match(code, start)
+            yield _Keyword(start, word[0].decode().upper() if word else "", depth)
 
 
 def _pipe(statement: str) -> str | None:

@@ -1,0 +1,52 @@
+"""A filter asks about no more rows than its other conditions leave, whatever DuckDB makes of their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leeroo.udfs.connection import Connection
+from leeroo.udfs.register import connect
+
+
+@pytest.fixture
+def con(api: Any, api_entry: Callable[..., str], tmp_path: Path) -> Iterator[Connection]:
+    """A connection with a table of 3,000 rows, and an expert that says "echo: " and the question."""
+    (tmp_path / "pool.toml").write_text(api_entry("m", 1, 20))
+    with connect(pool=tmp_path / "pool.toml", store=tmp_path / "store") as con:
+        con.execute("CREATE TABLE t AS SELECT i AS id, 'q' || i AS q FROM range(3000) r(i)")
+        yield con
+
+
+@pytest.mark.parametrize(
+    ("condition", "left"),
+    [
+        ("id % 1000 = 0 AND {} IS NOT NULL", 3),
+        ("id::INT < 5 AND {} IS NOT NULL", 5),
+        ("abs(id) < 5 AND {} IS NULL", 5),
+        ("id % 1000 = 0 AND ({} LIKE 'a%' OR {} IS NOT NULL)", 3),
+        ("id % 1000 = 0 AND {} LIKE 'echo%'", 3),
+        ("id % 1000 = 0 AND {} = 'echo: q0'", 3),
+        ("id < 5 AND {} IS NOT NULL", 5),
+    ],
+)
+def test_only_the_rows_that_are_left_are_asked_about(con: Connection, api: Any, condition: str, left: int) -> None:
+    """With execute, sql and in what makes a table; the setting that orders conditions is as before."""
+    statement = f"SELECT id FROM t WHERE {condition.replace('{}', 'leeroo_answer(q)')}"
+    count = con.execute(f"SELECT count(*) FROM ({statement})").fetchall()
+    assert sum(api.asked.values()) == left
+    made = con.sql(statement)
+    assert made is not None
+    assert [(len(made.fetchall()),)] == count
+    con.execute(f"CREATE TABLE made AS {statement}")
+    assert sum(api.asked.values()) == left
+    assert con.execute("SELECT current_setting('disabled_optimizers')").fetchall() == [("",)]
+
+
+def test_joins_keep_their_conditions(con: Connection, api: Any) -> None:
+    """A join is planned as ever."""
+    con.execute("SELECT * FROM t a, t b WHERE a.id = b.id AND a.id % 1000 = 0 AND leeroo_answer(b.q) = 'x'")
+    assert sum(api.asked.values()) == 3
