@@ -102,13 +102,13 @@ def mmlu(
     from leeroo.engine.jobs.mmlu_report import headline, mmlu_page, tables
     from leeroo.engine.outputs import write_file
     from leeroo.engine.tables import check_output, write_table
-    from leeroo.terminal import aside, check_drawn, keeping, opened
+    from leeroo.terminal import aside, check_alone, check_drawn, keeping, opened
     from leeroo.terminal_evaluation import print_tables, say
 
     keep = keeping(store, data)
     if out is not None:
         check_output(out, keep)
-        aside(out, as_json=as_json)
+        check_alone(out, as_json=as_json)
     check_drawn(keep.store, page=report)
     criteria = Criteria(
         expert=expert, max_cost_usd=max_cost_usd, cost_weight=cost_weight, latency_weight=latency_weight
@@ -125,8 +125,9 @@ def mmlu(
     if as_json:
         print(json.dumps(results.as_json(), allow_nan=False))
     else:
-        say(headline(results))
-        print_tables(tables(results))
+        with aside(out):
+            say(headline(results))
+            print_tables(tables(results))
     for written in (out, report):
         if written is not None:
             typer.echo(f"written: {written}", err=True)
@@ -202,13 +203,13 @@ def label(
     from leeroo.engine.jobs.label import label_rows, read_labels, to_check
     from leeroo.engine.outputs import is_stream, write_file
     from leeroo.engine.tables import Layout, check_output, open_input, write_table
-    from leeroo.terminal import aside, check_drawn, keeping, opened
+    from leeroo.terminal import aside, check_alone, check_drawn, keeping, opened
     from leeroo.terminal_evaluation import print_tables
 
     wanted = read_labels(labels, several=several)
     keep = keeping(store, source, overwrite=overwrite)
     check_output(out, keep)
-    aside(out, as_json=as_json)
+    check_alone(out, as_json=as_json)
     check_drawn(keep.store, page=report)
     checked = out.with_name(f"{out.stem}-check.csv")
     if check:
@@ -246,7 +247,8 @@ def label(
         told = {"rows": len(labelled), "failed": failed, **cost, "agreement": found.as_json() if found else None}
         print(json.dumps(told, allow_nan=False))
     else:
-        print_tables([shares(labelled, prefix), askers(labelled, prefix), *(against(found) if found else [])])
+        with aside(out):
+            print_tables([shares(labelled, prefix), askers(labelled, prefix), *(against(found) if found else [])])
     for written in (out, checked if check else None, report):
         if written is not None:
             typer.echo(f"written: {written}", err=True)

@@ -98,11 +98,11 @@ def solve(
     from leeroo.engine.answer import Criteria
     from leeroo.engine.jobs.solve import Limits, solve_rows
     from leeroo.engine.tables import Layout, check_output, open_input, write_table
-    from leeroo.terminal import aside, keeping, opened
+    from leeroo.terminal import aside, check_alone, keeping, opened
     from leeroo.terminal_evaluation import print_tables, say
 
     check_output(out, keeping(store, source, overwrite=overwrite))
-    aside(out, as_json=as_json)
+    check_alone(out, as_json=as_json)
     criteria = Criteria(
         column=column,
         private_column=private_column,
@@ -123,16 +123,17 @@ def solve(
     if as_json:
         print(json.dumps({**told, "waves": [asdict(wave) for wave in solved.waves]}, allow_nan=False))
     else:
-        say(
-            f"{told['rows']:,} rows, {told['split']:,} of them split ({told['planned']:,} by an expert's plan); "
-            f"{told['steps']:,} steps in {len(solved.waves)} waves"
-        )
-        print_tables([_waves(solved), _experts(solved)])
-        say("")
-        for error, rows in Counter(filter(None, solved.rows.column(prefix + "error").to_pylist())).most_common(3):
-            say(f"{rows:,} x {error}")
-        within = "" if max_cost_usd is None else f" of {usd(max_cost_usd)}"
-        say(f"spent {usd(told['cost_usd'])}{within}; the list cost of all rows is {usd(told['list_cost_usd'])}")
+        with aside(out):
+            say(
+                f"{told['rows']:,} rows, {told['split']:,} of them split ({told['planned']:,} by an expert's plan); "
+                f"{told['steps']:,} steps in {len(solved.waves)} waves"
+            )
+            print_tables([_waves(solved), _experts(solved)])
+            say("")
+            for error, rows in Counter(filter(None, solved.rows.column(prefix + "error").to_pylist())).most_common(3):
+                say(f"{rows:,} x {error}")
+            within = "" if max_cost_usd is None else f" of {usd(max_cost_usd)}"
+            say(f"spent {usd(told['cost_usd'])}{within}; the list cost of all rows is {usd(told['list_cost_usd'])}")
     typer.echo(f"written: {out}", err=True)
     if told["failed"]:
         raise typer.Exit(EXIT_ROWS_FAILED)

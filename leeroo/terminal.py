@@ -54,16 +54,19 @@ def check_drawn(store: Path | None = None, *, page: Path | None = None, plot: Pa
             check_file(file, suffix, Keep(store=store))
 
 
-def aside(out: Path, *, as_json: bool) -> None:
-    """Print everything else on standard error from now on, where the table itself goes to standard output.
+def check_alone(out: Path, *, as_json: bool) -> None:
+    """Check that a table on standard output has it for itself.
 
     Raises:
         UsageError: JSON would go there too.
     """
-    if is_standard_output(out):
-        if as_json:
-            raise UsageError("--json and --out - both print on standard output: name a file with --out")
-        sys.stdout = sys.stderr
+    if as_json and is_standard_output(out):
+        raise UsageError("--json and --out - both print on standard output: name a file with --out")
+
+
+def aside(out: Path | None) -> contextlib.AbstractContextManager[object]:
+    """Print on standard error what is for people, where the table itself goes to standard output."""
+    return contextlib.redirect_stdout(sys.stderr) if is_standard_output(out) else contextlib.nullcontext()
 
 
 def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:

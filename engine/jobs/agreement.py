@@ -18,6 +18,7 @@ from leeroo.engine.money import plain_usd
 from leeroo.engine.orchestrator.calibration import calibration_error
 from leeroo.engine.orchestrator.frontier import Estimate
 from leeroo.engine.orchestrator.market import Float64s, Int64s
+from leeroo.engine.tables.values import as_text
 
 # Inches of a cell of the confusion matrix, and of what stands around the cells.
 _CELL, _AROUND = 0.42, 2.2
@@ -66,7 +67,9 @@ def agree(labelled: pa.Table, gold: str, names: Sequence[str], prefix: str = "")
     """
     if gold not in labelled.column_names:
         raise InputError(f"the input has no column {gold!r}; its columns are: {', '.join(labelled.column_names)}")
-    wanted = [None if value is None else str(value) for value in labelled.column(gold).to_pylist()]
+    if pa.types.is_nested(labelled.schema.field(gold).type):
+        raise InputError(f"the column {gold!r} holds lists or structures, not one gold label a row")
+    wanted = as_text(labelled.column(gold)).to_pylist()
     rows = [i for i, value in enumerate(wanted) if value is not None]
     if not rows:
         raise InputError(f"the column {gold!r} holds no gold label")

@@ -23,7 +23,7 @@ from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.rounds import Answered, answer_in_rounds
 from leeroo.engine.orchestrator.market import Float64s
-from leeroo.engine.tables.values import as_text
+from leeroo.engine.tables.values import as_text, without_formulas
 
 _INSTRUCTION = "Classify the text: choose the label that fits it best."
 _APPLIES = ("No", "Yes")
@@ -195,6 +195,8 @@ def label_rows(
 def to_check(labelled: pa.Table, rows: int, prefix: str = "", seed: int = 0) -> pa.Table:
     """Some rows for people to look at: half of them drawn by chance, half those with the least confidence.
 
+    A text that a spreadsheet would take for a formula has an apostrophe before it.
+
     Returns:
         The rows, with `drawn` ('by chance' or 'least sure') and an empty column `correct_label` after their own. Those
         drawn by chance tell how good the labels are; the others are where mistakes are likeliest.
@@ -207,6 +209,7 @@ def to_check(labelled: pa.Table, rows: int, prefix: str = "", seed: int = 0) -> 
     least = [i for i in np.argsort(sure, kind="stable").tolist() if i not in set(by_chance.tolist())][: n // 2]
     chosen = labelled.take(pa.array(np.concatenate([by_chance, np.array(least, np.int64)])))
     drawn = ["by chance"] * len(by_chance) + ["least sure"] * len(least)
+    chosen = without_formulas(chosen)
     return chosen.append_column("drawn", pa.array(drawn, pa.string())).append_column(
         "correct_label", pa.nulls(len(chosen), pa.string())
     )

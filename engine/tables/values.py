@@ -52,6 +52,15 @@ def _plain(text: str | None) -> str | None:
     return plain
 
 
+def without_formulas(table: pa.Table) -> pa.Table:
+    """Return a table for people's spreadsheets: texts that look like formulas have an apostrophe before them."""
+    for i, field in enumerate(table.schema):
+        if is_text(field.type):
+            plain = pc.replace_substring_regex(as_text(table.column(i)), r"\A([=+\-@\t\r])", r"'\1")
+            table = table.set_column(i, field.name, plain)
+    return table
+
+
 def quoted(name: str) -> str:
     """Return an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
