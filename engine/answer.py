@@ -54,6 +54,10 @@ _RECORDED = pa.field("recorded_score", pa.float64())
 _CHOSEN = [pa.field("confidence", pa.float64()), pa.field("choice_logprobs", pa.list_(pa.float64()))]
 
 
+# The error of a row that had no answer when its call was stopped.
+STOPPED = "not reached: the run was stopped"
+
+
 class Engine:
     """A pool of experts with a router and an answer store; loaded models stay loaded until `close`.
 
@@ -97,7 +101,12 @@ class Engine:
         self._undelivered: list[tuple[threading.Thread, Run, Progress]] = []
 
     def answer(
-        self, reader: pa.RecordBatchReader, criteria: Criteria, stop: threading.Event | None = None
+        self,
+        reader: pa.RecordBatchReader,
+        criteria: Criteria,
+        stop: threading.Event | None = None,
+        *,
+        partial: bool = False,
     ) -> pa.RecordBatchReader:
         """Answer every row of a table.
 
@@ -111,6 +120,7 @@ class Engine:
             reader: The table.
             criteria: What is asked of the run.
             stop: Stops this call alone when another thread sets it, as `interrupt` does.
+            partial: Return what is answered when the call is stopped; the other rows have the error `STOPPED`.
 
         Raises:
             Interrupted: the call was stopped; what was answered is in the store.
@@ -123,20 +133,30 @@ class Engine:
         with self._call(stop) as stop:
             job = self._start(reader, criteria, stop)
             with _given_up(job.scratch, job.meter, stop, job.run):
-                while job.open.any():
-                    job.look()
-                    planning.plan(job.scratch.con, assign(job), job.run.run)
-                    job.meter.stage("generate")
-                    take_up(job)
-                    look_up(job)
-                    in_turn = criteria.max_cost_usd is not None
-                    execute_all(job, visits(job.waves, job.experts, self._engines, in_turn=in_turn), self._engines)
-                    look_up(job, twins=True)
-                    job.wait_for_others()
+                try:
+                    self._resolve(job)
+                except Interrupted:
+                    if not partial:
+                        raise
+                    left = np.flatnonzero(job.open)
+                    job.fail(left, [STOPPED] * len(left))
                 job.flush()
                 if criteria.on_error == "fail" and job.meter.now.failed:
                     raise RowsFailed(_failure(job))
                 return self._write(job)
+
+    def _resolve(self, job: Job) -> None:
+        """Choose experts and have them asked until no row is open."""
+        while job.open.any():
+            job.look()
+            planning.plan(job.scratch.con, assign(job), job.run.run)
+            job.meter.stage("generate")
+            take_up(job)
+            look_up(job)
+            in_turn = job.criteria.max_cost_usd is not None
+            execute_all(job, visits(job.waves, job.experts, self._engines, in_turn=in_turn), self._engines)
+            look_up(job, twins=True)
+            job.wait_for_others()
 
     def route(self, reader: pa.RecordBatchReader, criteria: Criteria) -> pa.RecordBatchReader:
         """Choose an expert for every row and generate nothing.
