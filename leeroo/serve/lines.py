@@ -1,8 +1,9 @@
-"""Lines: what a batch's input file asks, line by line."""
+"""Lines: the requests in a batch's input file, one by one."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,11 @@ from leeroo.engine.tables.values import is_text
 from leeroo.serve.bodies import ROUTED, Asked, asked_by, first_mistake
 
 _PARQUET = b"PAR1"
-_BATCH_ROWS = 256
-# Of a Parquet file, when all of it is unpacked: so many times the limit of the file itself.
+# Half of a character that takes two: JSON can write it, UTF-8 cannot.
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
+# Rows of a Parquet file in memory at a time.
+BATCH_ROWS = 256
+# The content of a Parquet file may be so many times larger than the file itself may be.
 _UNPACKED = 5
 
 # What became of a line: answered; wrong in itself; failed, or not come to.
@@ -54,12 +58,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """What a file may hold."""
+    """Limits of a file, and of what one key may keep."""
 
     file_bytes: int = 200 * 1024**2
     lines: int = 50_000
     line_bytes: int = 1024**2
     open_batches: int = 1000
+    bytes_per_key: int = 20 * 1024**3
 
 
 def form_of(path: Path) -> Form:
@@ -96,50 +101,74 @@ def read_jsonl(path: Path, endpoint: str, models: frozenset[str], limits: Limits
                 twice = f"the custom_id {envelope.custom_id!r} is there twice: give each line its own"
                 raise Refused("duplicate_custom_id", twice, number, "custom_id")
             seen.add(envelope.custom_id)
-            yield _line(envelope, models)
+            yield _line(envelope, models, half=_HALF.search(raw) is not None)
     if not count:
         raise Refused("empty_file", "the file holds no requests")
 
 
 def read_parquet(path: Path, limits: Limits) -> Iterator[Line]:
-    """The rows of a Parquet file with a column `question`; `subject` and `category` are used where they are there.
+    """Yield the rows of a Parquet file with a column `question`; `subject` and `category` are used if they are there.
 
     Raises:
-        Refused: the file cannot be read, has no such column, too many rows, or far more text than its size tells.
+        Refused: the file cannot be read, has no such column, too many rows, or far more content than its size says.
 
     """
     try:
         with pq.ParquetFile(path) as file:
-            texts = [name for name in file.schema_arrow.names if is_text(file.schema_arrow.field(name).type)]
             _check_parquet(file, limits)
-        # A text that stands in every row is kept once in the file, and is not unpacked before it is weighed.
-        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            leaves = [file.schema.column(i).path for i in range(len(file.schema))]
+        # A value that stands in every row is kept once in the file, and is not unpacked before it is weighed.
+        with pq.ParquetFile(path, read_dictionary=leaves) as file:
+            names = file.schema_arrow.names
+            used = [name for name in ("question", *CONTEXT) if names.count(name) == 1]
+            used = [name for name in used if is_text(file.schema_arrow.field(name).type)]
             weight = 0
-            for batch in file.iter_batches(_BATCH_ROWS, columns=texts):
-                weight += sum(_weight(batch.column(name)) for name in texts)
+            for batch in file.iter_batches(BATCH_ROWS):
+                weight += sum(map(_weight, batch.columns))
                 if weight > _UNPACKED * limits.file_bytes:
                     raise Refused("file_too_large", "the Parquet file is too large when it is unpacked: split it")
-                columns = {
-                    name: batch.column(name).cast(pa.string()).to_pylist()
-                    for name in ("question", *CONTEXT)
-                    if name in texts
-                }
-                for row in zip(*columns.values(), strict=True):
-                    asked = Asked(**dict(zip(columns, row, strict=True)))
-                    if len((asked.question or "").encode()) > limits.line_bytes:
-                        yield Line(None, None, WRONG, f"the question has more than {limits.line_bytes:,} bytes")
-                    else:
-                        yield Line(None, asked)
-    except (pa.ArrowException, OSError) as error:
-        raise Refused("invalid_parquet", f"the Parquet file cannot be read: {str(error).splitlines()[0]}") from error
+                columns = [_bytes(batch.column(names.index(name))) for name in used]
+                for row in zip(*columns, strict=True):
+                    yield _row(dict(zip(used, row, strict=True)), limits)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        why = (str(error).splitlines() or ["it is damaged"])[0]
+        raise Refused("invalid_parquet", f"the Parquet file cannot be read: {why}") from error
+
+
+def _row(cells: dict[str, bytes | None], limits: Limits) -> Line:
+    """Return a row as a line; text that is not UTF-8 or too long is its own error."""
+    if len(cells["question"] or b"") > limits.line_bytes:
+        return Line(None, None, WRONG, f"the question has more than {limits.line_bytes:,} bytes")
+    texts: dict[str, Any] = {}
+    for name, cell in cells.items():
+        try:
+            texts[name] = cell if cell is None else cell.decode()
+        except UnicodeDecodeError:
+            return Line(None, None, WRONG, f"the column {name!r} is not valid UTF-8 in this row")
+    return Line(None, Asked(**texts))
+
+
+def _bytes(column: pa.Array) -> list[bytes | None]:
+    """Return texts as they are in the file, valid or not."""
+    texts = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+    return list(texts.cast(pa.large_binary()).to_pylist())
 
 
 def _weight(column: pa.Array) -> int:
-    """Bytes of a column of texts when they are unpacked."""
-    if not pa.types.is_dictionary(column.type):
-        return int(column.nbytes)
-    lengths = pc.binary_length(column.dictionary).take(column.indices)
-    return int(pc.sum(lengths).as_py() or 0)
+    """Return the bytes of a column when it is unpacked, whatever it is nested in."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        if kind.value_type not in (pa.string(), pa.binary(), pa.large_string(), pa.large_binary()):
+            return int(column.dictionary_decode().nbytes)
+        lengths = pc.binary_length(column.dictionary).take(column.indices)
+        return int(pc.sum(lengths).as_py() or 0) + 4 * len(column)
+    if pa.types.is_struct(kind):
+        return len(column) + sum(map(_weight, column.flatten()))
+    if pa.types.is_map(kind):
+        return 4 * len(column) + _weight(column.keys) + _weight(column.items)
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return 8 * len(column) + _weight(column.flatten())
+    return int(column.nbytes)
 
 
 def _check_parquet(file: pq.ParquetFile, limits: Limits) -> None:
@@ -186,9 +215,11 @@ def no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no JSON")
 
 
-def _line(envelope: _Envelope, models: frozenset[str]) -> Line:
-    """What a line asks; what is wrong with its body is its own error and costs no other line."""
+def _line(envelope: _Envelope, models: frozenset[str], *, half: bool) -> Line:
+    """Return the request of a line; whatever is wrong with its body is its own error and costs no other line."""
     try:
+        if half:
+            _check_text(envelope.body)
         asked = asked_by(envelope.url, envelope.body)
     except ValueError as error:
         return Line(envelope.custom_id, None, WRONG, str(error))
@@ -198,3 +229,11 @@ def _line(envelope: _Envelope, models: frozenset[str]) -> Line:
         why = f"there is no model {model!r}; those that can be asked are: {there}"
         return Line(envelope.custom_id, None, NO_MODEL, why)
     return Line(envelope.custom_id, asked)
+
+
+def _check_text(body: dict[str, Any]) -> None:
+    """Raise ValueError where a text holds half a character, which may be written as one escape of a pair."""
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("a text holds half a character (a lone surrogate): send whole ones") from error

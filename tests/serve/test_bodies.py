@@ -1,0 +1,185 @@
+"""Bodies as clients write them: what asks for nothing, what is passed on, and what is refused by name."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+
+from leeroo.serve.bodies import CHAT, COMPLETIONS, Asked, asked_by
+
+USER = {"role": "user", "content": "q"}
+PLAIN = {"model": "leeroo", "messages": [USER]}
+
+
+def _asked(**more: Any) -> Asked:
+    return asked_by(CHAT, {**PLAIN, **more})
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        *({name: None} for name in ("stop", "top_logprobs", "tools", "stream_options", "seed", "n", "whatever")),
+        {"tools": []}, {"functions": []}, {"tool_choice": "none"}, {"tool_choice": "auto"}, {"logit_bias": {}},
+        {"store": False}, {"stream": False}, {"logprobs": False}, {"service_tier": "auto"},
+        {"parallel_tool_calls": True}, {"parallel_tool_calls": False}, {"modalities": ["text"]}, {"metadata": None},
+        {"metadata": {"run": 7}}, {"n": 1}, {"top_p": 1}, {"top_p": 1.0}, {"presence_penalty": 0},
+        {"frequency_penalty": 0.0}, {"stop": []}, {"stop": ""}, {"user": "u"}, {"response_format": {"type": "text"}},
+        {"safety_identifier": "s"}, {"prompt_cache_key": "k"}, {"verbosity": "medium"}, {"audio": None},
+    ],
+)  # fmt: skip
+def test_defaults_and_nulls_ask_for_nothing(more: dict[str, Any]) -> None:
+    """The line is the same as without the key, so that it shares its stored answer."""
+    assert _asked(**more) == asked_by(CHAT, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"stop": "END"}, {"stop": ["END"]}),
+        ({"stop": ["a", "b"]}, {"stop": ["a", "b"]}),
+        ({"seed": 7}, {"seed": 7}),
+        ({"top_p": 0.5}, {"top_p": 0.5}),
+        ({"frequency_penalty": 1, "presence_penalty": -0.5}, {"frequency_penalty": 1.0, "presence_penalty": -0.5}),
+        ({"reasoning_effort": "low"}, {"reasoning_effort": "low"}),
+        ({"logprobs": True}, {"top_logprobs": 0}),
+        ({"logprobs": True, "top_logprobs": 3}, {"top_logprobs": 3}),
+        ({"n": 3}, {"n": 3, "temperature": 1.0}),
+        ({"n": 2, "temperature": 0.0}, {"n": 2, "temperature": 0.0}),
+        ({"max_tokens": 5, "max_completion_tokens": 6}, {"max_tokens": 6}),
+        ({"model": "large"}, {"expert": "large"}),
+        ({"response_format": {"type": "json_object"}}, {"json_schema": '{"type": "object"}'}),
+    ],
+)
+def test_what_is_asked_for_is_passed_on(more: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Under the names of the engine's columns, as it is kept until the line is answered."""
+    assert json.loads(_asked(**more).as_json()) == {"question": "q", "n": 1, **expected}
+
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("messages", "system", "turns", "after"),
+    [
+        ([{"role": "system", "content": "s"}, {"role": "developer", "content": "d"}, USER], "s\n\nd", None, None),
+        ([USER, {"role": "assistant", "content": "It"}], None, None, [{"role": "assistant", "content": "It"}]),
+        (
+            [{"role": "user", "content": "a"}, {"role": "system", "content": "s"}, USER],
+            None,
+            [{"role": "user", "content": "a"}, {"role": "system", "content": "s"}],
+            None,
+        ),
+        (
+            [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]},
+             {"role": "tool", "tool_call_id": "c1", "content": "7"}],
+            None,
+            None,
+            [{"role": "assistant", "content": "", "tool_calls": [CALL]},
+             {"role": "tool", "content": "7", "tool_call_id": "c1"}],
+        ),
+        ([{"role": "user", "content": [{"type": "text", "text": "q"}]}], None, None, None),
+    ],
+)  # fmt: skip
+def test_conversations_of_any_order(messages: Any, system: Any, turns: Any, after: Any) -> None:
+    """The user's last message is the question; what stands before and after it is kept in its order."""
+    asked = _asked(messages=messages)
+    told = [None if text is None else json.loads(text) for text in (asked.turns, asked.after)]
+    assert (asked.question, asked.system, *told) == ("q", system, turns, after)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"tools": [CALL]}, "tools: is not supported here: leave it out"),
+        ({"stream": True}, "stream: is not supported here"),
+        ({"logit_bias": {"5": 1}}, "logit_bias: is not supported here"),
+        ({"colour": "red"}, "colour: is not supported here"),
+        ({"n": 17}, "n: Input should be less than or equal to 16"),
+        ({"n": "2"}, "n: Input should be a valid integer"),
+        ({"seed": 2**63}, "seed:"),
+        ({"stop": [""]}, "stop.0:"),
+        ({"top_p": 1.5}, "top_p:"),
+        ({"top_logprobs": 2}, "top_logprobs: set logprobs"),
+        ({"reasoning_effort": "huge"}, "reasoning_effort:"),
+        ({"messages": []}, "messages: is missing"),
+        ({"messages": [{"role": "system", "content": "s"}]}, "messages: there is no message of the user"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+         "messages.0.content: parts of type 'image_url' are not supported here: send text"),
+        ({"messages": [{"role": "function", "content": "x"}]}, "messages.0.role:"),
+        ({"response_format": {"type": "json_schema"}}, "response_format: json_schema is missing"),
+    ],
+)  # fmt: skip
+def test_what_is_not_done_here_is_refused_by_name(more: dict[str, Any], message: str) -> None:
+    """One rule: a key that asks for something that is not done is named."""
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        _asked(**more)
+
+
+def test_texts_to_go_on_with() -> None:
+    """The older endpoint has log probabilities as a number, and texts instead of messages."""
+    asked = asked_by(COMPLETIONS, {"model": "one", "prompt": "Once", "logprobs": 0, "best_of": 1, "echo": False})
+    assert (asked.question, asked.raw, asked.top_logprobs, asked.max_tokens) == ("Once", True, 0, 16)
+    for more in ({"logprobs": 6}, {"echo": True}, {"suffix": "end"}, {"prompt": ["a", "b"]}):
+        with pytest.raises(ValueError, match=next(iter(more))):
+            asked_by(COMPLETIONS, {"model": "one", "prompt": "Once", **more})
+
+
+def _schema(schema: Any) -> str | None:
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    return _asked(response_format=form).json_schema
+
+
+def _nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+@pytest.mark.parametrize(
+    ("schema", "message"),
+    [
+        (_nested(150), "the schema is nested more than 64 deep"),
+        ({"$schema": [1]}, "$schema should be text"),
+        ({"$schema": 0}, "$schema should be text"),
+        ({"$ref": "http://127.0.0.1:9/secret"}, "$ref should begin with '#'"),
+        ({"properties": {"a": {"$ref": 7}}}, "$ref should begin with '#'"),
+        ({"type": 1}, "not a JSON schema: 1 is not valid"),
+        ({"required": ["a", "a"]}, "not a JSON schema: ['a', 'a'] has non-unique elements"),
+        ({"enum": ["x" * 70_000]}, "the schema has more than 65,536 bytes"),
+    ],
+)
+def test_schemas_are_checked(schema: Any, message: str) -> None:
+    """Whatever is wrong with one is its line's own error."""
+    with pytest.raises(ValueError, match=f"^{re.escape('response_format: ' + message)}"):
+        _schema(schema)
+
+
+@pytest.mark.parametrize(
+    "dialect", ["http://json-schema.org/draft-04/schema#", "https://json-schema.org/draft/2020-12/schema"]
+)
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"enum": [n if n % 2 else str(n) for n in range(8000)]},
+        {"required": [n if n % 2 else str(n) for n in range(7000)]},
+        {"properties": {f"p{n}": {} for n in range(4000)}},
+        {"allOf": [{"not": {"const": n}} for n in range(2500)]},
+    ],
+)
+def test_no_schema_takes_long(dialect: str, schema: Any) -> None:
+    """The largest ones of any dialect take a few seconds of the processor, and the same one again none."""
+    assert len(json.dumps(schema)) > 40_000
+    began = time.thread_time()
+    with contextlib.suppress(ValueError):
+        _schema({"$schema": dialect, **schema})
+    assert time.thread_time() - began < 5
+    began = time.thread_time()
+    with contextlib.suppress(ValueError):
+        _schema({"$schema": dialect, **schema})
+    assert time.thread_time() - began < 0.5
