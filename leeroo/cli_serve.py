@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LIMITS = "Limits"
 # Of the extra `serve`.
-_NEEDED = ("fastapi", "jinja2", "limits", "multipart", "prometheus_client", "structlog", "uvicorn")
+_NEEDED = ("fastapi", "jinja2", "multipart", "prometheus_client", "structlog", "uvicorn")
 
 keys_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of a server.")
 
@@ -58,6 +58,22 @@ def serve(
     requests_per_minute: Annotated[
         int, typer.Option("--requests-per-minute", min=1, help="Of a key.", rich_help_panel=LIMITS)
     ] = 6000,
+    max_key_gb: Annotated[
+        int, typer.Option("--max-key-gb", min=1, help="Files that a key may keep, in GiB.", rich_help_panel=LIMITS)
+    ] = 20,
+    keep_days: Annotated[
+        int,
+        typer.Option(
+            "--keep-days",
+            min=0,
+            help="Days until files and ended batches are deleted; 0 keeps them for ever.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = 30,
+    proxy: Annotated[
+        str | None,
+        typer.Option("--proxy", help="Address of a proxy before the server, whose X-Forwarded-For is believed."),
+    ] = None,
 ) -> None:
     """Serve batches over HTTP, as OpenAI's Files and Batches API; the stock openai client works unchanged.
 
@@ -71,12 +87,13 @@ def serve(
     from leeroo.serve.run import LOOPBACK, Place, run
 
     run(
-        Place(host, port, pool, router, store),
+        Place(host, port, pool, router, store, proxy),
         Options(
-            limits=Limits(max_file_mb * 1024**2, max_lines, max_line_kb * 1024, max_open),
+            limits=Limits(max_file_mb * 1024**2, max_lines, max_line_kb * 1024, max_open, max_key_gb * 1024**3),
             requests_per_minute=requests_per_minute,
             wishes=Wishes(max_cost_usd, cost_weight, latency_weight),
             loopback=host in LOOPBACK,
+            keep_s=keep_days * 24 * 3600 if keep_days else None,
         ),
     )
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
+from dataclasses import replace
+from difflib import get_close_matches
 from typing import Annotated, BinaryIO, Literal
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Path, Query, Response, UploadFile
 from fastapi.responses import FileResponse
+from starlette.background import BackgroundTask
 
+from leeroo.engine.errors import UsageError
 from leeroo.serve import batches, files
 from leeroo.serve.batches import Batch, Wishes
 from leeroo.serve.bodies import ROUTED
@@ -54,13 +59,18 @@ def upload(
     here: Here,
     file: Annotated[UploadFile, File()],
     purpose: Annotated[Literal["batch"], Form()],
+    anchor: Annotated[Literal["created_at"] | None, Form(alias="expires_after[anchor]")] = None,
+    seconds: Annotated[int | None, Form(alias="expires_after[seconds]", ge=3600, le=30 * 24 * 3600)] = None,
 ) -> FileObject:
     """Take in a file of requests, JSON lines or Parquet."""
+    del anchor
     with files.writing(here.db) as draft:
         _copy(file.file, draft.file, here.options.limits.file_bytes)
+        _check_quota(here, who, draft.file.tell())
         draft.file.close()
-        name = (file.filename or "")[:_FILE_NAME]
-        return FileObject.of(files.add(here.db, draft.path, who, name, purpose))
+        # Browsers and clients may send a path; whoever downloads the file gets its last part only.
+        name = (file.filename or "").replace("\\", "/").rpartition("/")[2][:_FILE_NAME]
+        return FileObject.of(files.add(here.db, draft.path, who, name, purpose, seconds))
 
 
 @router.get("/v1/files")
@@ -99,10 +109,17 @@ def delete_file(who: Owner, here: Here, file_id: FileId) -> FileDeleted:
 def get_content(who: Owner, here: Here, file_id: FileId) -> FileResponse:
     """The content of a file."""
     file = _file(here, who, file_id)
-    path = files.path_of(here.db, file.id)
-    if not path.is_file():
-        raise HTTPException(404, f"the content of {file.id} is gone")
-    return FileResponse(path, media_type="application/octet-stream", filename=file.filename or file.id)
+    try:
+        content = files.path_of(here.db, file.id).open("rb")
+    except FileNotFoundError as error:
+        raise HTTPException(404, f"the content of {file.id} is gone") from error
+    # It is sent whole from the open file, also when it is deleted meanwhile.
+    return FileResponse(
+        f"/dev/fd/{content.fileno()}",
+        media_type="application/octet-stream",
+        filename=file.filename or file.id,
+        background=BackgroundTask(content.close),
+    )
 
 
 @router.post("/v1/batches", responses={429: {"model": Wrong, "description": "Too many requests or open batches."}})
@@ -110,13 +127,17 @@ def create_batch(who: Owner, here: Here, wanted: NewBatch) -> BatchObject:
     """Have the requests of a file answered."""
     file = _file(here, who, wanted.input_file_id, "input_file_id")
     wishes = _wishes(wanted.metadata or {}, here.options.wishes)
-    form = form_of(files.path_of(here.db, file.id))
+    try:
+        form = form_of(files.path_of(here.db, file.id))
+    except FileNotFoundError as error:
+        raise HTTPException(404, f"the content of {file.id} is gone", headers=_param("input_file_id")) from error
     most = here.options.limits.open_batches
-    batch = batches.create(here.db, who, wanted.endpoint, file.id, form, wanted.metadata, wishes, most)
+    expires_s = wanted.output_expires_after.seconds if wanted.output_expires_after else None
+    batch = batches.create(here.db, who, wanted.endpoint, file.id, form, wanted.metadata, wishes, most, expires_s)
     if batch is None:
         raise HTTPException(429, f"there are {most:,} open batches of this key already: wait until some have ended")
     here.works.news()
-    return BatchObject.of(batch)
+    return BatchObject.of(batch, here.works.trouble())
 
 
 @router.get("/v1/batches")
@@ -124,14 +145,15 @@ def list_batches(who: Owner, here: Here, after: After = None, limit: Limit = _FE
     """The batches of this key, the newest first."""
     place = _batch(here, who, after, "after") if after else None
     found = batches.listed(here.db, who, place, limit + 1)
-    shown = [BatchObject.of(each) for each in found[:limit]]
+    trouble = here.works.trouble()
+    shown = [BatchObject.of(each, trouble) for each in found[:limit]]
     return BatchList(data=shown, has_more=len(found) > limit, first_id=_id(shown[:1]), last_id=_id(shown[-1:]))
 
 
 @router.get("/v1/batches/{batch_id}")
 def get_batch(who: Owner, here: Here, batch_id: BatchId) -> BatchObject:
     """How far a batch is."""
-    return BatchObject.of(_batch(here, who, batch_id))
+    return BatchObject.of(_batch(here, who, batch_id), here.works.trouble())
 
 
 @router.post("/v1/batches/{batch_id}/cancel", responses={409: {"model": Wrong, "description": "It has ended."}})
@@ -140,7 +162,7 @@ def cancel_batch(who: Owner, here: Here, batch_id: BatchId) -> BatchObject:
     batch = _batch(here, who, batch_id)
     if not cancelled(here, batch):
         raise HTTPException(409, f"{batch.id} is {batch.status}, and can no longer be cancelled")
-    return BatchObject.of(_batch(here, who, batch_id))
+    return BatchObject.of(_batch(here, who, batch_id), here.works.trouble())
 
 
 def cancelled(here: Door, batch: Batch) -> bool:
@@ -169,12 +191,15 @@ def get_model(who: Owner, here: Here, model: Annotated[str, Path(max_length=256)
     return ModelObject(id=model, owned_by="leeroo")
 
 
-@router.get("/health", responses={503: {"model": Health}})
+@router.get("/health", responses={503: {"model": Health}}, response_model_exclude_none=True)
 def health(here: Here, response: Response) -> Health:
-    """Whether the server lives, and whether its threads are at work."""
-    ready = here.works.alive()
+    """Return whether the server lives, whether it can answer, and which experts cannot be asked."""
+    trouble, down = here.works.trouble(), here.works.degraded()
+    ready = here.works.alive() and trouble is None
     response.status_code = 200 if ready else 503
-    return Health(status="ok" if ready else "not ready", live=True, ready=ready)
+    why = trouble or "; ".join(f"{name}: {reason}" for name, reason in down.items()) or None
+    status: Literal["ok", "degraded", "not ready"] = "degraded" if why else "ok" if ready else "not ready"
+    return Health(status=status, live=True, ready=ready, why=why)
 
 
 @router.get("/metrics", response_class=Response)
@@ -206,6 +231,13 @@ def _id(of: list[FileObject] | list[BatchObject]) -> str | None:
     return of[0].id if of else None
 
 
+def _check_quota(here: Door, who: str, more: int) -> None:
+    used, most = files.used(here.db, who), here.options.limits.bytes_per_key
+    if used + more > most:
+        kept = f"this key keeps {used:,} bytes of files, and may keep {most:,}"
+        raise HTTPException(413, f"{kept}: delete files that are no longer needed")
+
+
 def _copy(source: BinaryIO, target: BinaryIO, most: int) -> None:
     shutil.copyfileobj(source, target)
     if target.tell() > most:
@@ -215,26 +247,47 @@ def _copy(source: BinaryIO, target: BinaryIO, most: int) -> None:
 
 
 def _wishes(metadata: dict[str, str], default: Wishes) -> Wishes:
-    """What metadata asks for; its values are text.
+    """Read what metadata asks for; its values are text.
+
+    A budget or weight there replaces both of the server's own.
 
     Raises:
-        HTTPException: 400, a value is none that can be used.
+        HTTPException: 400, a value cannot be used, or a name is nearly one of ours.
 
     """
-    numbers = {}
-    for name in ("max_cost_usd", "cost_weight", "latency_weight"):
-        numbers[name] = getattr(default, name)
-        if name in metadata:
-            try:
-                value = float(metadata[name])
-            except ValueError:
-                value = math.nan
-            if not (math.isfinite(value) and value >= 0):
-                why = f"metadata.{name} is {metadata[name]!r}; it should be a number of at least 0"
-                raise HTTPException(400, why, headers=_param(f"metadata.{name}"))
-            numbers[name] = value
+    for name in metadata:
+        meant = get_close_matches(_plain(name), _WISHES, n=1, cutoff=0.85)
+        if meant and name not in _WISHES:
+            raise _bad_wish(name, f"is not known: did you mean {meant[0]!r}?")
     private = metadata.get("private", "true" if default.private else "false")
     if private not in ("true", "false"):
-        why = f"metadata.private is {private!r}; it should be 'true' or 'false'"
-        raise HTTPException(400, why, headers=_param("metadata.private"))
-    return Wishes(**numbers, private=private == "true")
+        raise _bad_wish("private", f"is {private!r}; it should be 'true' or 'false'")
+    numbers = {name: _number(name, metadata[name]) for name in _NUMBERS if name in metadata}
+    if "max_cost_usd" in numbers or "cost_weight" in numbers:
+        default = replace(default, max_cost_usd=None, cost_weight=0.0)
+    try:
+        return replace(default, **numbers, private=private == "true").checked()
+    except UsageError as error:
+        raise HTTPException(400, f"metadata: {error}", headers=_param("metadata")) from error
+
+
+_NUMBERS = ("max_cost_usd", "cost_weight", "latency_weight")
+_WISHES = (*_NUMBERS, "private")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "_", name.casefold())
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 0):
+        raise _bad_wish(name, f"is {text!r}; it should be a number of at least 0")
+    return value
+
+
+def _bad_wish(name: str, why: str) -> HTTPException:
+    return HTTPException(400, f"metadata.{name} {why}", headers=_param(f"metadata.{name}"))

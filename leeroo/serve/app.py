@@ -1,4 +1,4 @@
-"""The application: the API and the page behind the guard, and how it says what is wrong."""
+"""The application: the API and the page behind the guard, and its error replies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
@@ -17,9 +17,9 @@ from starlette.middleware import Middleware
 
 from leeroo.engine.answer import Engine
 from leeroo.engine.errors import LeerooError
-from leeroo.serve import api, feedback, files, keys, page
+from leeroo.serve import api, feedback, keys, page
 from leeroo.serve.database import Database
-from leeroo.serve.door import Door, Options
+from leeroo.serve.door import Door, Options, owner
 from leeroo.serve.guard import Guard, Sizes, kind_of
 from leeroo.serve.results import error_body
 
@@ -32,7 +32,6 @@ def make_app(db: Database, engine: Engine, options: Options) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
-        files.sweep(db)
         door.works.start()
         yield
         door.works.stop()
@@ -44,13 +43,15 @@ def make_app(db: Database, engine: Engine, options: Options) -> FastAPI:
         lifespan=life,
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
         middleware=[
             Middleware(
                 Guard,
                 sizes=Sizes(options.limits.file_bytes),
                 metrics=door.metrics,
                 loopback_only=lambda: options.loopback and not keys.wanted(db),
-                admits=lambda scope: door.known(Request(scope)) is not None,
+                admit=lambda scope: door.admit(Request(scope)),
             )
         ],
     )
@@ -63,6 +64,7 @@ def make_app(db: Database, engine: Engine, options: Options) -> FastAPI:
     app.add_exception_handler(LeerooError, _broken)
     app.add_exception_handler(OSError, _broken)
     app.openapi = lambda: _described(app)  # type: ignore[method-assign]
+    app.get("/openapi.json", include_in_schema=False, dependencies=[Depends(owner)])(app.openapi)
     return app
 
 
@@ -75,8 +77,10 @@ def _invalid(_: Request, error: Exception) -> JSONResponse:
     return JSONResponse(error_body(message, "invalid_request_error", param=where or None), 400)
 
 
-def _wrong(_: Request, error: Exception) -> JSONResponse:
+def _wrong(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
+        return _broken(request, error.__cause__)  # no room for the parts of an upload as they come
     headers = dict(error.headers or {})
     param = headers.pop("x-leeroo-param", None)
     body = error_body(str(error.detail), kind_of(error.status_code), param=param)

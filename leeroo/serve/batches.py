@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import random
 import sqlite3
-import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from leeroo.engine.answer import Criteria
+from leeroo.serve.clock import now
 from leeroo.serve.database import Database, new_id
-from leeroo.serve.lines import FAILED, OK, Form, Line
+from leeroo.serve.lines import Form, Line
 
 WINDOW, WINDOW_S = "24h", 24 * 3600
 OPEN = ("validating", "in_progress", "finalizing", "cancelling")
@@ -55,6 +57,8 @@ class Batch:
     expired_at: int | None
     cancelling_at: int | None
     cancelled_at: int | None
+    output_expires_s: int | None
+    attempts: int
 
     @property
     def open(self) -> bool:
@@ -64,20 +68,22 @@ class Batch:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a batch's metadata asks for, or the server's options where it does not."""
+    """The budget, weights and privacy of a batch, from its metadata or the server's options."""
 
     max_cost_usd: float | None = None
     cost_weight: float = 0.0
     latency_weight: float = 0.0
     private: bool = False
 
+    def checked(self) -> Wishes:
+        """Return it, if the engine can do it.
 
-@dataclass(frozen=True)
-class Waiting:
-    """A line on its way to the engine."""
+        Raises:
+            UsageError: a budget and a weight exclude each other, or a number cannot be.
 
-    line: int
-    asked: dict[str, Any]
+        """
+        Criteria(max_cost_usd=self.max_cost_usd, cost_weight=self.cost_weight, latency_weight=self.latency_weight)
+        return self
 
 
 _COLUMNS = ", ".join(f.name for f in fields(Batch))
@@ -92,9 +98,10 @@ def create(
     metadata: dict[str, str] | None,
     wishes: Wishes,
     most_open: int,
+    output_expires_s: int | None = None,
 ) -> Batch | None:
-    """A new batch, to be validated; None where its owner has `most_open` open ones."""
-    now = int(time.time())
+    """Make a batch, to be validated; None where its owner has `most_open` open ones."""
+    created = int(now())
     with db.turn() as con:
         marks = ", ".join("?" * len(OPEN))
         query = f"SELECT count(*) FROM batches WHERE status IN ({marks}) AND owner = ?"
@@ -103,8 +110,8 @@ def create(
         batch = new_id("batch_")
         con.execute(
             "INSERT INTO batches (id, owner, endpoint, input_file_id, form, completion_window, metadata, max_cost_usd,"
-            " cost_weight, latency_weight, private, status, created_at, expires_at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'validating', ?, ?)",
+            " cost_weight, latency_weight, private, status, created_at, expires_at, output_expires_s)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'validating', ?, ?, ?)",
             (
                 batch,
                 owner,
@@ -117,8 +124,9 @@ def create(
                 wishes.cost_weight,
                 wishes.latency_weight,
                 wishes.private,
-                now,
-                now + WINDOW_S,
+                created,
+                created + WINDOW_S,
+                output_expires_s,
             ),
         )
     return get(db, owner, batch)
@@ -153,7 +161,14 @@ def uses(db: Database, file: str) -> bool:
     return bool(db.rows(query, *OPEN, file))
 
 
-def admit(db: Database, batch: Batch, lines: Iterator[Line]) -> None:
+def attempt(db: Database, batch: Batch, change: int = 1) -> int:
+    """Count that work on a stage of a batch begins, before it does, or take that back; return how often it did."""
+    with db.turn() as con:
+        query = "UPDATE batches SET attempts = attempts + ? WHERE number = ? RETURNING attempts"
+        return int(con.execute(query, (change, batch.number)).fetchone()[0])
+
+
+def admit(db: Database, batch: Batch, lines: Iterable[Line]) -> None:
     """Put the lines of a validated batch in, a chunk at a time, and then open it to the engine.
 
     Raises:
@@ -161,183 +176,94 @@ def admit(db: Database, batch: Batch, lines: Iterator[Line]) -> None:
 
     """
     with db.turn() as con:
-        con.execute("DELETE FROM lines WHERE batch = ?", (batch.number,))  # of a try that was killed
+        _forget_lines(con, batch)  # of a try that was killed
     places = random.Random(batch.id)
     rows: list[tuple[Any, ...]] = []
+    backlog: Counter[str] = Counter()
     total = failed = 0
     for number, line in enumerate(lines):
         wrong = None if line.wrong is None else json.dumps({"error": line.wrong})
         asked = line.asked.as_json() if line.asked else None
         status = None if line.wrong is None else line.status
-        rows.append((batch.number, number, places.getrandbits(40), line.custom_id, asked, status, wrong))
+        expert = (line.asked.expert if line.asked else None) or ""
+        rows.append((batch.number, number, places.getrandbits(40), line.custom_id, asked, status, wrong, expert))
         total, failed = total + 1, failed + (line.wrong is not None)
+        backlog[expert] += line.wrong is None
         if len(rows) == _CHUNK:
             _put(db, rows)
             rows = []
     _put(db, rows)
     with db.turn() as con:
+        con.executemany("INSERT INTO backlog VALUES (?, ?, ?)", ((batch.number, *each) for each in backlog.items()))
         con.execute("UPDATE batches SET total = ?, failed = ? WHERE number = ?", (total, failed, batch.number))
         con.execute(  # unless it was cancelled meanwhile
-            "UPDATE batches SET status = 'in_progress', in_progress_at = ? WHERE number = ? AND status = 'validating'",
-            (int(time.time()), batch.number),
+            "UPDATE batches SET status = 'in_progress', in_progress_at = ?, attempts = 0"
+            " WHERE number = ? AND status = 'validating'",
+            (int(now()), batch.number),
         )
 
 
 def _put(db: Database, rows: list[tuple[Any, ...]]) -> None:
     with db.turn() as con:
         con.executemany(
-            "INSERT INTO lines (batch, line, turn, custom_id, asked, status, told) VALUES (?, ?, ?, ?, ?, ?, ?)", rows
+            "INSERT INTO lines (batch, line, turn, custom_id, asked, status, told, expert)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            rows,
         )
 
 
+def _forget_lines(con: sqlite3.Connection, batch: Batch) -> None:
+    for table in ("lines", "backlog"):
+        con.execute(f"DELETE FROM {table} WHERE batch = ?", (batch.number,))
+
+
 def refuse(db: Database, batch: Batch, errors: list[dict[str, Any]]) -> None:
-    """End a batch whose file is none."""
+    """End a batch that cannot be worked on."""
     with db.turn() as con:
-        con.execute("DELETE FROM lines WHERE batch = ?", (batch.number,))
+        _forget_lines(con, batch)
         con.execute(
             "UPDATE batches SET status = 'failed', failed_at = ?, errors = ? WHERE number = ?",
-            (int(time.time()), json.dumps(errors), batch.number),
+            (int(now()), json.dumps(errors), batch.number),
         )
 
 
 def cancel(db: Database, batch: Batch) -> None:
-    """Ask for the end of a batch; what rides in a wave is still answered."""
+    """Ask for the end of a batch."""
     with db.turn() as con:
         con.execute(
-            "UPDATE batches SET status = 'cancelling', cancelling_at = ?"
+            "UPDATE batches SET status = 'cancelling', cancelling_at = ?, attempts = 0"
             " WHERE number = ? AND status IN ('validating', 'in_progress')",
-            (int(time.time()), batch.number),
+            (int(now()), batch.number),
         )
-
-
-def embark(db: Database, room: int) -> int | None:
-    """Choose the lines of the next wave: the same number of every batch, and what is left to those with more.
-
-    Returns:
-        The number of the wave, or of one that a killed server had begun; None where nothing waits.
-
-    """
-    with db.turn() as con:
-        begun = con.execute("SELECT min(wave) FROM lines WHERE wave IS NOT NULL AND status IS NULL").fetchone()[0]
-        if begun is not None:
-            return int(begun)
-        # While no wave is under way, all lines without an answer wait.
-        waiting = dict(
-            con.execute(
-                "SELECT number, total - completed - failed AS lines FROM batches"
-                " WHERE status = 'in_progress' AND lines > 0"
-            ).fetchall()
-        )
-        wave = time.time_ns()
-        for batch, seats in _seats(waiting, room).items():
-            con.execute(
-                "UPDATE lines SET wave = ? WHERE batch = ? AND line IN (SELECT line FROM lines"
-                " WHERE batch = ? AND wave IS NULL AND status IS NULL ORDER BY turn LIMIT ?)",
-                (wave, batch, batch, seats),
-            )
-    return wave if waiting else None
-
-
-def _seats(waiting: dict[int, int], room: int) -> dict[int, int]:
-    """How many lines of each batch ride: those with the fewest are served whole before others get more."""
-    seats = {}
-    left = room
-    for place, (batch, lines) in enumerate(sorted(waiting.items(), key=lambda item: (item[1], item[0]))):
-        seats[batch] = min(lines, max(1, left // (len(waiting) - place)))
-        left -= seats[batch]
-    return seats
-
-
-def riding(db: Database, wave: int) -> dict[int, list[Waiting]]:
-    """The lines of a wave that have no answer yet, by batch."""
-    found: dict[int, list[Waiting]] = {}
-    query = "SELECT batch, line, asked FROM lines WHERE wave = ? AND status IS NULL ORDER BY batch, line"
-    for row in db.rows(query, wave):
-        found.setdefault(row["batch"], []).append(Waiting(row["line"], json.loads(row["asked"])))
-    return found
-
-
-def rides(db: Database, batch: Batch) -> bool:
-    """Whether lines of a batch ride in a wave."""
-    query = "SELECT 1 FROM lines WHERE batch = ? AND wave IS NOT NULL AND status IS NULL LIMIT 1"
-    return bool(db.rows(query, batch.number))
-
-
-def waiting(db: Database, batch: int) -> int:
-    """How many lines of a batch have no answer yet, those that ride included."""
-    rows = db.rows("SELECT count(*) FROM lines WHERE batch = ? AND status IS NULL", batch)
-    return int(rows[0][0])
 
 
 def by_number(db: Database, number: int) -> Batch:
-    """A batch by its number."""
+    """Return a batch by its number."""
     return _batch(db.rows(f"SELECT {_COLUMNS} FROM batches WHERE number = ?", number)[0])
 
 
-def settle(db: Database, told: Sequence[tuple[int, int, dict[str, Any]]]) -> None:
-    """Keep what became of lines, all of them or none: (batch, line, columns of the answers table)."""
-    of: dict[int, dict[int, dict[str, Any]]] = {}
-    for batch, line, answer in told:
-        of.setdefault(batch, {})[line] = answer
-    with db.turn() as con:
-        for batch, answers in of.items():
-            con.executemany(
-                "UPDATE lines SET status = ?, told = ?, asked = NULL WHERE batch = ? AND line = ?",
-                ((FAILED if a["error"] is not None else OK, json.dumps(a), batch, line) for line, a in answers.items()),
-            )
-            _count(con, batch, list(answers.values()))
-
-
-def _count(con: sqlite3.Connection, batch: int, answers: list[dict[str, Any]]) -> None:
-    """Add answers to the sums of their batch."""
-    failed = sum(answer["error"] is not None for answer in answers)
-    con.execute(
-        f"UPDATE batches SET completed = completed + ?, failed = failed + ?,"
-        f" {', '.join(f'{name} = {name} + ?' for name in _SUMS)} WHERE number = ?",
-        (len(answers) - failed, failed, *_sums(answers, _SUMS), batch),
-    )
-    for expert in sorted({answer["expert"] for answer in answers} - {None}):
-        its = [answer for answer in answers if answer["expert"] == expert]
-        con.execute(
-            "INSERT INTO shares VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
-            f" {', '.join(f'{name} = {name} + excluded.{name}' for name in ('rows', *_SHARED))}",
-            (batch, expert, len(its), *_sums(its, _SHARED)),
-        )
-    con.execute(
-        "INSERT INTO history SELECT number, ?, completed + failed, cost_usd FROM batches WHERE number = ?",
-        (time.time(), batch),
-    )
-
-
-def _sums(answers: list[dict[str, Any]], names: Sequence[str]) -> list[float]:
-    return [sum(answer[name] or 0 for answer in answers) for name in names]
-
-
-_SUMS = ("cost_usd", "list_cost_usd", "prompt_tokens", "completion_tokens")
-_SHARED = ("cost_usd", "prompt_tokens", "completion_tokens")
-
-
 def finish(db: Database, batch: Batch, status: str, output: str | None, errors: str | None) -> None:
-    """The end of a batch, with its files; its lines are no longer needed."""
+    """End a batch with its files; its lines are no longer needed."""
     with db.turn() as con:
-        con.execute("DELETE FROM lines WHERE batch = ?", (batch.number,))
+        _forget_lines(con, batch)
         con.execute(
             f"UPDATE batches SET status = ?, {status}_at = ?, output_file_id = ?, error_file_id = ? WHERE number = ?",
-            (status, int(time.time()), output, errors, batch.number),
+            (status, int(now()), output, errors, batch.number),
         )
 
 
 def finalizing(db: Database, batch: Batch) -> None:
-    """All lines have an answer: the files are being written."""
+    """Mark a batch whose lines are all answered: its files are being written."""
     with db.turn() as con:
         con.execute(
-            "UPDATE batches SET status = 'finalizing', finalizing_at = ? WHERE number = ? AND status = 'in_progress'",
-            (int(time.time()), batch.number),
+            "UPDATE batches SET status = 'finalizing', finalizing_at = ?, attempts = 0"
+            " WHERE number = ? AND status = 'in_progress'",
+            (int(now()), batch.number),
         )
 
 
 def results(db: Database, batch: Batch) -> Iterator[tuple[int, str | None, int | None, dict[str, Any] | None]]:
-    """Line, custom_id, status and what it came to, in the order of the input; None where it was not come to."""
+    """Yield line, custom_id, status and result in the order of the input; None where a line was not reached."""
     after = -1
     query = "SELECT line, custom_id, status, told FROM lines WHERE batch = ? AND line > ? ORDER BY line LIMIT ?"
     while rows := db.rows(query, batch.number, after, _CHUNK):
@@ -352,3 +278,12 @@ def _batch(row: sqlite3.Row) -> Batch:
     told["errors"] = told["errors"] and json.loads(told["errors"])
     told["private"] = bool(told["private"])
     return Batch(**told)
+
+
+def forget(db: Database, before: float) -> None:
+    """Remove the records of batches that ended before this time."""
+    ended = "SELECT number FROM batches WHERE coalesce(completed_at, failed_at, expired_at, cancelled_at) < ?"
+    with db.turn() as con:
+        for table in ("shares", "history"):
+            con.execute(f"DELETE FROM {table} WHERE batch IN ({ended})", (before,))
+        con.execute(f"DELETE FROM batches WHERE number IN ({ended})", (before,))

@@ -12,11 +12,9 @@ from typing import Any
 
 from leeroo.engine.errors import OutputError, UsageError
 
-VERSION = 1
-
 # Times are seconds of the epoch. `turn` is a line's place in a random order: any part of a batch is then like the
-# whole, and worth that part of its budget. `wave` is the wave that a line rode in or rides in, NULL before that.
-_TABLES = f"""
+# whole, and worth that part of its budget. `wave` is the wave that has claimed a line, NULL while it waits.
+_TABLES = """
 CREATE TABLE keys (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, revoked INTEGER);
 CREATE TABLE sessions (hash TEXT PRIMARY KEY, key TEXT NOT NULL, expires INTEGER NOT NULL);
@@ -46,8 +44,27 @@ CREATE TABLE shares (
     prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, PRIMARY KEY (batch, expert)) WITHOUT ROWID;
 CREATE TABLE history (batch INTEGER NOT NULL, at REAL NOT NULL, done INTEGER NOT NULL, cost_usd REAL NOT NULL);
 CREATE INDEX history_by_batch ON history (batch, at);
-PRAGMA user_version = {VERSION};
 """
+
+# `expert` is the one that a line names, '' for any; `backlog` counts the lines that wait for each. `attempts` counts
+# how often a stage of a batch was begun, `tries` how often a line went back to waiting.
+_SINCE_2 = """
+ALTER TABLE files ADD COLUMN expires INTEGER;
+ALTER TABLE batches ADD COLUMN output_expires_s INTEGER;
+ALTER TABLE batches ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lines ADD COLUMN tries INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE lines ADD COLUMN expert TEXT NOT NULL DEFAULT '';
+UPDATE lines SET expert = coalesce(json_extract(asked, '$.expert'), ''), wave = NULL WHERE status IS NULL;
+DROP INDEX lines_waiting;
+CREATE INDEX lines_waiting ON lines (batch, expert, turn) WHERE wave IS NULL AND status IS NULL;
+CREATE TABLE backlog (
+    batch INTEGER NOT NULL, expert TEXT NOT NULL, lines INTEGER NOT NULL, PRIMARY KEY (batch, expert)) WITHOUT ROWID;
+INSERT INTO backlog SELECT batch, expert, count(*) FROM lines WHERE status IS NULL GROUP BY batch, expert;
+"""
+
+# What each version added; a new file takes the same road as an old one.
+_VERSIONS = (_TABLES, _SINCE_2)
+VERSION = len(_VERSIONS)
 
 
 class Database:
@@ -77,13 +94,14 @@ class Database:
             )
             self._reader.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA synchronous = FULL")  # what a client was told survives a power cut
             with self.turn() as db:
                 db.execute("BEGIN IMMEDIATE")
                 [version] = db.execute("PRAGMA user_version").fetchone()
-                if version == 0:
-                    for statement in _TABLES.split(";"):
-                        db.execute(statement)
+                for statement in "".join(_VERSIONS[version:]).split(";"):
+                    db.execute(statement)
+                if version < VERSION:
+                    db.execute(f"PRAGMA user_version = {VERSION}")
             if version > VERSION:
                 raise UsageError(f"{folder} was written by a newer leeroo; upgrade, or give another --store")
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass, field
 
-import limits as rates
 from fastapi import HTTPException, Request
 
 from leeroo.engine.answer import Engine
@@ -16,10 +13,13 @@ from leeroo.serve.database import Database
 from leeroo.serve.guard import NO_KEY
 from leeroo.serve.lines import Limits
 from leeroo.serve.metrics import Metrics
+from leeroo.serve.rates import Rates
 from leeroo.serve.work import Works
 
 # The cookie of a browser that has shown a key.
 COOKIE = "leeroo_session"
+# Requests without a key that is in use, from one address in a minute.
+_GUESSES = 60
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class Options:
         requests_per_minute: Of each key.
         wishes: What a batch asks for that says nothing of it.
         loopback: Whether it listens to its own machine only.
+        keep_s: How long files and ended batches are kept, None for ever.
     """
 
     limits: Limits = field(default_factory=Limits)
     requests_per_minute: int = 6000
     wishes: Wishes = field(default_factory=Wishes)
     loopback: bool = True
+    keep_s: float | None = 30 * 24 * 3600
 
 
 class Door:
@@ -45,9 +47,8 @@ class Door:
     def __init__(self, db: Database, engine: Engine, options: Options) -> None:
         self.db, self.engine, self.options = db, engine, options
         self.metrics = Metrics(db)
-        self.works = Works(db, engine, options.limits, self.metrics)
-        self._rate = rates.RateLimitItemPerMinute(options.requests_per_minute)
-        self._counts = rates.strategies.MovingWindowRateLimiter(rates.storage.MemoryStorage())
+        self.works = Works(db, engine, options.limits, options.keep_s, self.metrics)
+        self._rates = Rates()
 
     def known(self, request: Request) -> str | None:
         """Whose request this is; None without a key that is in use."""
@@ -59,23 +60,35 @@ class Door:
         session = request.cookies.get(COOKIE)
         return keys.owner_of_session(self.db, session) if session else None
 
-    def count(self, request: Request, who: str) -> None:
-        """Count a request.
+    def admit(self, request: Request) -> None:
+        """Let a request in before anything of it is read.
+
+        Raises:
+            HTTPException: 401 without a key that is in use, 429 after too many of these.
+
+        """
+        if self.known(request) is None:
+            self.count(request, None)
+            raise HTTPException(401, NO_KEY)
+
+    def count(self, request: Request, who: str | None) -> None:
+        """Count a request of a key; one without, as a guess of its address.
 
         Raises:
             HTTPException: 429 when there were too many.
 
         """
-        granted = self._counts.hit(self._rate, who)
-        reset, remaining = self._counts.get_window_stats(self._rate, who)
-        wait = max(0, math.ceil(reset - time.time()))
+        most = self.options.requests_per_minute
+        address = request.client.host if request.client else "nowhere"
+        client, most = (who, most) if who is not None else (f"guesses from {address}", min(most, _GUESSES))
+        hit = self._rates.hit(client, most)
         request.state.headers = {
-            "x-ratelimit-limit-requests": str(self._rate.amount),
-            "x-ratelimit-remaining-requests": str(remaining),
-            "x-ratelimit-reset-requests": f"{wait}s",
+            "x-ratelimit-limit-requests": str(most),
+            "x-ratelimit-remaining-requests": str(hit.left),
+            "x-ratelimit-reset-requests": f"{hit.wait_s}s",
         }
-        if not granted:
-            raise HTTPException(429, "too many requests", headers={"retry-after": str(max(1, wait))})
+        if not hit.granted:
+            raise HTTPException(429, "too many requests", headers={"retry-after": str(max(1, hit.wait_s))})
 
 
 def door(request: Request) -> Door:
@@ -93,8 +106,7 @@ def owner(request: Request) -> str:
     """
     here = door(request)
     who = here.known(request)
-    # Guesses at keys are counted too, by where they come from.
-    here.count(request, who or f"unknown from {request.client.host if request.client else 'nowhere'}")
+    here.count(request, who)
     if who is None:
         raise HTTPException(401, NO_KEY)
     request.state.owner = who

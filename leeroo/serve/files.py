@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from leeroo.serve.clock import now
 from leeroo.serve.database import Database, new_id
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Purpose = Literal["batch", "batch_output"]
 
 @dataclass(frozen=True)
 class File:
-    """A row of the table `files`; `created` is in seconds of the epoch."""
+    """A row of the table `files`; times are seconds of the epoch."""
 
     id: str
     owner: str
@@ -29,6 +29,7 @@ class File:
     purpose: Purpose
     bytes: int
     created: int
+    expires: int | None
 
 
 @dataclass(frozen=True)
@@ -51,30 +52,55 @@ def writing(db: Database) -> Iterator[Draft]:
 
 
 def sweep(db: Database) -> None:
-    """Remove what a killed server was writing."""
-    for path in db.files.glob(".*"):
-        path.unlink(missing_ok=True)
+    """Remove what a killed server was writing, or had not yet entered in the database."""
+    known = {row["id"] for row in db.rows("SELECT id FROM files")}
+    for path in db.files.iterdir():
+        if path.name not in known:
+            path.unlink(missing_ok=True)
+
+
+def expire(db: Database, keep_s: float | None) -> None:
+    """Delete files past their time: their own, or `keep_s` after they were made; inputs of open batches stay."""
+    query = "SELECT * FROM files WHERE (expires < ? OR created < ?)"
+    oldest = -1 if keep_s is None else now() - keep_s
+    in_use = (
+        "SELECT input_file_id FROM batches WHERE status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
+    )
+    for row in db.rows(f"{query} AND id NOT IN ({in_use})", now(), oldest):
+        delete(db, File(*row))
+
+
+def used(db: Database, owner: str) -> int:
+    """Return the bytes of all files of an owner."""
+    return int(db.rows("SELECT coalesce(sum(bytes), 0) FROM files WHERE owner = ?", owner)[0][0])
 
 
 def keep(db: Database, draft: Draft, batch: Batch, filename: str) -> str:
-    """Make a draft a file of a batch's owner; tells its id."""
+    """Make a draft a file of a batch's owner, and return its id."""
     if not draft.file.closed:
         draft.file.close()
-    return add(db, draft.path, batch.owner, filename, "batch_output").id
+    return add(db, draft.path, batch.owner, filename, "batch_output", batch.output_expires_s).id
 
 
-def add(db: Database, path: Path, owner: str, filename: str, purpose: Purpose) -> File:
+def add(db: Database, path: Path, owner: str, filename: str, purpose: Purpose, expires_s: int | None = None) -> File:
     """Take a file over, on the disk for good before anyone is told of it."""
-    with path.open("rb") as written:
-        os.fsync(written.fileno())
-    file = File(new_id("file-"), owner, filename, purpose, path.stat().st_size, int(time.time()))
+    _sync(path)
+    created = int(now())
+    expires = None if expires_s is None else created + expires_s
+    file = File(new_id("file-"), owner, filename, purpose, path.stat().st_size, created, expires)
     path.rename(db.files / file.id)
+    _sync(db.files)
     with db.turn() as con:
-        con.execute(
-            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?)",
-            (file.id, file.owner, file.filename, file.purpose, file.bytes, file.created),
-        )
+        con.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(file))
     return file
+
+
+def _sync(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def get(db: Database, owner: str, file: str) -> File | None:

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -41,8 +41,8 @@ class Sizes:
 class Refusal(HTTPException):
     """A request brings what it may not, too much or too slowly; the rest of it is not read."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(status, message, headers={"connection": "close"})
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, message, headers={**(headers or {}), "connection": "close"})
 
 
 def kind_of(status: int) -> str:
@@ -60,10 +60,10 @@ class Guard:
         metrics: Metrics,
         *,
         loopback_only: Callable[[], bool],
-        admits: Callable[[Scope], bool],
+        admit: Callable[[Scope], None],
     ) -> None:
         self._app, self._sizes, self._metrics = app, sizes, metrics
-        self._loopback_only, self._admits = loopback_only, admits
+        self._loopback_only, self._admit = loopback_only, admit
         self._log = structlog.get_logger("leeroo.http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,8 +114,11 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and origin.split("://")[-1] != host:
             return Refusal(403, "pages of other origins may not use this server")
-        if scope["method"] == "POST" and scope["path"].startswith("/v1/") and not self._admits(scope):
-            return Refusal(401, NO_KEY)
+        if scope["method"] == "POST" and scope["path"].startswith("/v1/"):
+            try:
+                self._admit(scope)
+            except HTTPException as error:
+                return Refusal(error.status_code, str(error.detail), error.headers)
         if headers.get("content-encoding", "identity") != "identity":
             return Refusal(415, "send the content as it is, without Content-Encoding")
         length = headers.get("content-length", "0")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 from dataclasses import dataclass
 
 from leeroo.engine.errors import UsageError
+from leeroo.serve.clock import now
 from leeroo.serve.database import Database, new_id
 
 # Whose things are those of a server without keys.
@@ -35,7 +35,7 @@ def create(db: Database, name: str) -> tuple[Key, str]:
     if not name.strip():
         raise UsageError("a key needs a name, to tell it from others by")
     secret = "lk-" + secrets.token_urlsafe(32)
-    key = Key(new_id("key_"), name.strip(), int(time.time()), None)
+    key = Key(new_id("key_"), name.strip(), int(now()), None)
     with db.turn() as con:
         if con.execute("SELECT 1 FROM keys WHERE name = ? AND revoked IS NULL", (key.name,)).fetchone():
             raise UsageError(f"there is a key {key.name!r} already: revoke it first, or choose another name")
@@ -59,7 +59,7 @@ def revoke(db: Database, name: str) -> Key:
         row = con.execute(
             "UPDATE keys SET revoked = ? WHERE (name = ? OR id = ?) AND revoked IS NULL"
             " RETURNING id, name, created, revoked",
-            (int(time.time()), name, name),
+            (int(now()), name, name),
         ).fetchone()
         if row is None:
             raise UsageError(f"no key in use is called {name!r}: see leeroo keys list")
@@ -80,16 +80,16 @@ def owner_of(db: Database, secret: str) -> str | None:
 
 def open_session(db: Database, owner: str) -> str:
     """A secret for a browser that has shown a key, good for half a day."""
-    secret, now = secrets.token_urlsafe(32), int(time.time())
+    secret, opened = secrets.token_urlsafe(32), int(now())
     with db.turn() as con:
-        con.execute("DELETE FROM sessions WHERE expires < ?", (now,))
-        con.execute("INSERT INTO sessions VALUES (?, ?, ?)", (_hash(secret), owner, now + _SESSION_S))
+        con.execute("DELETE FROM sessions WHERE expires < ?", (opened,))
+        con.execute("INSERT INTO sessions VALUES (?, ?, ?)", (_hash(secret), owner, opened + _SESSION_S))
     return secret
 
 
 def owner_of_session(db: Database, secret: str) -> str | None:
     """The id of the key that a browser has shown."""
-    rows = db.rows("SELECT key FROM sessions WHERE hash = ? AND expires >= ?", _hash(secret), int(time.time()))
+    rows = db.rows("SELECT key FROM sessions WHERE hash = ? AND expires >= ?", _hash(secret), int(now()))
     return str(rows[0]["key"]) if rows else None
 
 

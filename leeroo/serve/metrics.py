@@ -11,6 +11,8 @@ from prometheus_client.core import GaugeMetricFamily
 from leeroo.serve import batches
 from leeroo.serve.database import Database
 
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
 
 class Metrics:
     """Counters since the server's start, and what its database says when it is asked."""
@@ -48,8 +50,8 @@ class Metrics:
         self._ended.labels(status).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request was answered."""
-        self._requests.labels(method, route, str(status)).observe(seconds)
+        """A request was answered; invented methods make no series of their own."""
+        self._requests.labels(method if method in _METHODS else "other", route, str(status)).observe(seconds)
 
     def text(self) -> bytes:
         """All of it, in Prometheus' format."""

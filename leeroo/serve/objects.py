@@ -32,7 +32,14 @@ class FileObject(BaseModel):
     @classmethod
     def of(cls, file: File) -> FileObject:
         """As the database has it."""
-        return cls(id=file.id, bytes=file.bytes, created_at=file.created, filename=file.filename, purpose=file.purpose)
+        return cls(
+            id=file.id,
+            bytes=file.bytes,
+            created_at=file.created,
+            expires_at=file.expires,
+            filename=file.filename,
+            purpose=file.purpose,
+        )
 
 
 class FileDeleted(BaseModel):
@@ -90,11 +97,12 @@ class Usage(BaseModel):
 
 
 class Cost(BaseModel):
-    """What a batch has cost so far in US dollars, and what it may."""
+    """The cost of a batch so far in US dollars, its budget, and what keeps the server from answering it now."""
 
     cost_usd: float
     list_cost_usd: float
     max_cost_usd: float | None
+    waiting_for: str | None
 
 
 class BatchObject(BaseModel):
@@ -125,8 +133,8 @@ class BatchObject(BaseModel):
     leeroo: Cost
 
     @classmethod
-    def of(cls, batch: Batch) -> BatchObject:
-        """As the database has it."""
+    def of(cls, batch: Batch, trouble: str | None = None) -> BatchObject:
+        """Return a batch of the database; `trouble` is what open ones wait for."""
         told = {name: getattr(batch, name) for name in cls.model_fields if hasattr(batch, name)}
         return cls(
             **{
@@ -139,7 +147,10 @@ class BatchObject(BaseModel):
                     total_tokens=batch.prompt_tokens + batch.completion_tokens,
                 ),
                 "leeroo": Cost(
-                    cost_usd=batch.cost_usd, list_cost_usd=batch.list_cost_usd, max_cost_usd=batch.max_cost_usd
+                    cost_usd=batch.cost_usd,
+                    list_cost_usd=batch.list_cost_usd,
+                    max_cost_usd=batch.max_cost_usd,
+                    waiting_for=trouble if batch.open else None,
                 ),
             }
         )
@@ -181,6 +192,15 @@ class ModelList(BaseModel):
     data: list[ModelObject]
 
 
+class Expiry(BaseModel):
+    """When the files of a batch expire."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    anchor: Literal["created_at"]
+    seconds: int = Field(ge=3600, le=30 * 24 * 3600)
+
+
 class NewBatch(BaseModel):
     """What `POST /v1/batches` takes."""
 
@@ -190,6 +210,7 @@ class NewBatch(BaseModel):
     endpoint: Literal["/v1/chat/completions", "/v1/completions"]
     completion_window: Literal["24h"]
     metadata: Metadata | None = None
+    output_expires_after: Expiry | None = None
 
 
 class Problem(BaseModel):
@@ -212,8 +233,9 @@ WRONG = {400: "Bad input.", 401: "No key.", 429: "Too many requests.", 507: "The
 
 
 class Health(BaseModel):
-    """Whether the server is at work."""
+    """Whether the server is at work, and why not all of it is."""
 
-    status: Literal["ok", "not ready"]
+    status: Literal["ok", "degraded", "not ready"]
     live: bool
     ready: bool
+    why: str | None = None

@@ -16,6 +16,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from leeroo.engine.money import usd
 from leeroo.serve import api, batches, keys
 from leeroo.serve.batches import Batch
+from leeroo.serve.clock import now
 from leeroo.serve.database import Database
 from leeroo.serve.door import COOKIE, Door, door, owner
 
@@ -41,6 +42,8 @@ def status_page(request: Request, here: Here, after: Annotated[str | None, Query
     """The page, or a form for the key where one is needed; with the header `x-part` only what changes on it."""
     who = here.known(request)
     if who is None:
+        if "authorization" in request.headers or COOKIE in request.cookies:
+            here.count(request, None)
         return _html("login.html", 401, wrong=False)
     owner(request)
     place = batches.get(here.db, who, after) if after else None
@@ -53,14 +56,14 @@ def status_page(request: Request, here: Here, after: Annotated[str | None, Query
         open=sum(batch.open for batch in found[:_SHOWN]),
         experts=here.engine.pool.names,
         with_key=who != keys.NOBODY,
-        now=_when(datetime.now(UTC).timestamp()),
+        now=_when(now()),
     )
 
 
 @router.post("/login")
 def login(request: Request, here: Here, key: Annotated[str, Form(max_length=200)]) -> Response:
     """Exchange a key for a cookie."""
-    here.count(request, f"login from {request.client.host if request.client else 'nowhere'}")
+    here.count(request, None)
     who = keys.owner_of(here.db, key.strip())
     if who is None:
         return _html("login.html", 401, wrong=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
+import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,25 +15,31 @@ import structlog
 import uvicorn
 from filelock import FileLock, Timeout
 
-from leeroo.engine.answer import default_store, open_engine
+from leeroo.engine.answer import Engine, default_store, open_engine
+from leeroo.engine.backends.base import unavailable
 from leeroo.engine.errors import UsageError
 from leeroo.serve import keys
 from leeroo.serve.app import make_app
+from leeroo.serve.bodies import ROUTED
+from leeroo.serve.connections import Connections, protocol
 from leeroo.serve.database import Database
 from leeroo.serve.door import Options
 
+# Requests under way have so many seconds to end when the server does.
+_GRACE_S = 5
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server listens, and what it answers with."""
+    """The address of a server, and its pool, router and store."""
 
     host: str
     port: int
     pool: Path | None
     router: Path | None
     store: Path | None
+    proxy: str | None = None  # whose X-Forwarded-For is believed
 
 
 def folder_of(store: Path | None) -> Path:
@@ -43,24 +51,78 @@ def run(place: Place, options: Options) -> None:
     """Serve until a signal ends it.
 
     Raises:
-        UsageError: the address needs keys and there are none, another server has the folder, or an option is wrong.
+        UsageError: the address needs keys and there are none or is in use, another server has the folder, an option is
+            wrong, or the pool or the router cannot run here.
 
     """
     _log_as_json()
+    options.wishes.checked()
     folder = folder_of(place.store)
-    with contextlib.closing(Database(folder)) as db, _alone(folder):
+    with contextlib.closing(Database(folder)) as db, _alone(folder), _listening(place) as listener:
         if place.host not in LOOPBACK and not keys.wanted(db):
             raise UsageError(
                 f"{place.host} can be reached from elsewhere, and there is no key yet: make one with leeroo keys "
                 "create, or leave out --host"
             )
         with open_engine(place.pool, place.router, place.store) as engine:
-            app = make_app(db, engine, options)
-            config = uvicorn.Config(app, place.host, place.port, log_config=None, access_log=False, server_header=False)
-            server = uvicorn.Server(config)
-            server.run()
-            if not server.started:
-                raise UsageError(f"{place.host}:{place.port} cannot be listened on: choose another --port")
+            _check(engine)
+            config = uvicorn.Config(
+                make_app(db, engine, options),
+                http=protocol(Connections()),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=place.proxy is not None,
+                forwarded_allow_ips=place.proxy,
+                timeout_graceful_shutdown=_GRACE_S,
+            )
+            _Server(config).run(sockets=[listener])
+
+
+class _Server(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """End cleanly at SIGTERM and Ctrl-C; uvicorn would raise the signal again after its clean end."""
+        before = {each: signal.signal(each, self.handle_exit) for each in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for each, handler in before.items():
+                signal.signal(each, handler)
+
+
+def _check(engine: Engine) -> None:
+    """Refuse a pool or a router that can never run here.
+
+    Raises:
+        UsageError: no expert has the packages that it needs, the router has not, or an expert is called `leeroo`.
+
+    """
+    if ROUTED in engine.pool.names:
+        raise UsageError(f"an expert of the pool is called {ROUTED!r}, the name that routes: give it another")
+    down = {expert.name: unavailable(expert) or "" for expert in engine.pool.experts}
+    if all("pip install" in why for why in down.values()):
+        raise UsageError("no expert can run here: " + "; ".join(f"{name}: {why}" for name, why in down.items()))
+    if engine.router is not None:
+        engine.scores(["What is 1 plus 1?"])
+
+
+@contextlib.contextmanager
+def _listening(place: Place) -> Iterator[socket.socket]:
+    """Listen before anything is loaded.
+
+    Raises:
+        UsageError: the address cannot be listened on.
+
+    """
+    try:
+        family = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0][0]
+        listener = socket.create_server((place.host, place.port), family=family, backlog=2048)
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise UsageError(f"{place.host}:{place.port} cannot be listened on ({why}): choose another --port") from error
+    with listener:
+        yield listener
 
 
 @contextlib.contextmanager
@@ -98,4 +160,7 @@ def _log_as_json() -> None:
             ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+    # Libraries write a line for each call of an API, with its URL, which may have a password in it: warnings only.
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for ours in ("leeroo", "uvicorn"):
+        logging.getLogger(ours).setLevel(logging.INFO)

@@ -29,8 +29,8 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Server:
-        """Start, and wait until it answers."""
+    def start(self, ready: int = 200) -> Server:
+        """Start, and wait until /health answers with the status `ready`."""
         command = [sys.executable, "-m", "leeroo", "serve", "--port", str(self.port), "--pool", "pool.toml"]
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -40,7 +40,7 @@ class Server:
         while time.monotonic() < until:
             assert self.process.poll() is None, self.log()
             try:
-                if httpx.get(f"{self.url}/health").status_code == 200:
+                if httpx.get(f"{self.url}/health").status_code == ready:
                     return self
             except httpx.TransportError:
                 time.sleep(0.05)

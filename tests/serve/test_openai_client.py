@@ -61,7 +61,7 @@ def test_what_is_wrong_with_a_line_costs_no_other(serve: Serve, api: Any) -> Non
     lines = [
         chat("good", "fine"),
         chat("unknown", "x", model="gpt-9"),
-        chat("tools", "x", tools=[]),
+        chat("tools", "x", tools=[{"type": "function"}]),
         chat("hot", "x", temperature=3),
         chat("silent", "x") | {"body": {"model": "leeroo", "messages": [{"role": "assistant", "content": "x"}]}},
         chat(
@@ -90,7 +90,7 @@ def test_what_is_wrong_with_a_line_costs_no_other(serve: Serve, api: Any) -> Non
         "unknown": (404, "there is no model 'gpt-9'; those that can be asked are: leeroo, large, small"),
         "tools": (400, "tools: is not supported here: leave it out"),
         "hot": (400, "temperature: Input should be less than or equal to 2"),
-        "silent": (400, "messages: the last one must be the user's"),
+        "silent": (400, "messages: there is no message of the user"),
         "schema": (400, "response_format: not a JSON schema: 1 is not valid under any of the given schemas"),
     }
 

@@ -1,0 +1,188 @@
+"""Poison: a batch or line that cannot be worked on fails alone, and the batches of others go on."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.serve.talk import ENDED, Serve, Server, chat, content, jsonl, submit, wait
+
+pytestmark = pytest.mark.usefixtures("api_pool")
+
+
+def _database(server: Server, statement: str) -> None:
+    with closing(sqlite3.connect(server.place / "store" / "serve" / "serve.sqlite")) as db, db:
+        db.execute(statement)
+
+
+def _parquet(**columns: Any) -> bytes:
+    return _bytes(pa.table(columns))
+
+
+def _bytes(table: pa.Table) -> bytes:
+    into = io.BytesIO()
+    pq.write_table(table, into, compression="zstd")
+    return into.getvalue()
+
+
+def test_a_budget_and_a_weight_are_refused_together(serve: Serve, tmp_path: Path) -> None:
+    """At creation, and at the start for the server's own options."""
+    client = serve().client()
+    with pytest.raises(openai.BadRequestError, match="give a budget"):
+        submit(client, jsonl([chat("a", "x")]), metadata={"max_cost_usd": "1", "cost_weight": "2"})
+    command = [sys.executable, "-m", "leeroo", "serve", "--pool", "pool.toml", "--store", "other", "--port", "0"]
+    options = ["--max-cost-usd", "1", "--cost-weight", "2"]
+    done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "give a budget" in done.stderr
+
+
+def test_a_batch_that_the_engine_refuses_fails_alone(serve: Serve, api: Any) -> None:
+    """One that was written by an older server: it says why, and others are answered."""
+    api.delay_s = 0.3
+    server = serve()
+    client = server.client()
+    poison = submit(client, jsonl([chat(str(i), f"poison {i}") for i in range(3)]))
+    _database(server, "UPDATE batches SET max_cost_usd = 1, cost_weight = 2")
+    good = wait(client, submit(client, jsonl([chat("a", "good")])).id, timeout_s=30)
+    assert good.request_counts.completed == 1
+    ended = wait(client, poison.id, timeout_s=30)
+    assert ended.status == "failed"
+    assert "give a budget" in ended.errors.data[0].message
+
+
+@pytest.mark.parametrize("name", ["binary", "list", "struct", "map", "text", "dictionary"])
+def test_a_parquet_bomb_is_refused(serve: Serve, name: str) -> None:
+    """One value in every row takes no room in the file and gigabytes when it is unpacked, whatever it is nested in."""
+    text = "x" * 500_000
+    value: pa.Array = {
+        "binary": pa.array([text.encode()] * 200),
+        "list": pa.array([[text]] * 200),
+        "struct": pa.array([{"a": {"b": text}}] * 200),
+        "map": pa.array([[("k", text)]] * 200, pa.map_(pa.string(), pa.string())),
+        "text": pa.array([text] * 200),
+        "dictionary": pa.array([text] * 200).dictionary_encode(),
+    }[name]
+    server = serve("--max-file-mb", "2")
+    client = server.client()
+    bomb = _parquet(question=["q"] * 200, blob=value)
+    assert len(bomb) < 100_000
+    ended = wait(client, submit(client, bomb).id)
+    assert ended.errors.data[0].message == "the Parquet file is too large when it is unpacked: split it"
+
+
+def test_a_batch_that_ends_the_server_is_given_up(serve: Serve) -> None:
+    """A server that was killed twice while it wrote the files of a batch does not try them a third time."""
+    server = serve()
+    client = server.client()
+    batch = wait(client, submit(client, jsonl([chat("a", "x")])).id)
+    server.stop(signal.SIGKILL)
+    _database(server, "UPDATE batches SET status = 'finalizing', attempts = 2")
+    server.start()
+    ended = wait(client, batch.id, timeout_s=10)
+    assert (ended.status, ended.errors.data[0].code) == ("failed", "server_error")
+
+
+def test_half_a_character_is_its_lines_error(serve: Serve, api: Any) -> None:
+    """It costs no other line, and takes no time."""
+    client = serve().client()
+    lines = [chat(str(i), "half \ud83d" if i % 2 else f"whole \U0001f600 {i}") for i in range(40)]
+    batch = wait(client, submit(client, jsonl(lines)).id, timeout_s=30)
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (20, 20)
+    told = {line["response"]["body"]["error"]["message"] for line in content(client, batch.error_file_id)}
+    assert told == {"a text holds half a character (a lone surrogate): send whole ones"}
+
+
+def test_odd_schemas_are_their_lines_errors(serve: Serve) -> None:
+    """Nested deep, with a `$schema` that is no text: the other lines are answered."""
+
+    def line(name: str, schema: Any) -> dict[str, Any]:
+        form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+        return chat(name, "x", response_format=form)
+
+    deep: Any = {}
+    for _ in range(150):
+        deep = {"properties": {"a": deep}}
+    client = serve().client()
+    lines = [line("deep", deep), line("list", {"$schema": [1]}), line("false", {"$schema": False}), chat("good", "x")]
+    batch = wait(client, submit(client, jsonl(lines)).id)
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 3)
+
+
+def test_parquet_files_as_people_have_them(serve: Serve) -> None:
+    """Two columns of one name, names in upper case, and text that is not UTF-8: only the broken row fails."""
+    client = serve().client()
+    question = pa.array(["one", "two", None]).cast(pa.binary())
+    broken = pa.array([b"one", b"\xff\xfe", b"three"], pa.binary())
+    broken = pa.Array.from_buffers(pa.string(), 3, broken.buffers())
+    twice = pa.Table.from_arrays(
+        [question.cast(pa.string()), pa.array([1, 2, 3]), pa.array([[4], None, []]), pa.array(["x", "y", "z"])],
+        names=["question", "a", "a", "Answer"],
+    )
+    batch = wait(client, submit(client, _bytes(twice)).id)
+    told = pq.ParquetFile(io.BytesIO(client.files.content(batch.output_file_id).content)).read()
+    assert told.column_names[:5] == ["question", "a", "a", "Answer", "leeroo_answer"]
+    assert told.select([0, 1, 2, 3]).equals(twice)
+    assert told.column("leeroo_answer").to_pylist() == ["echo: one", "echo: two", None]
+    batch = wait(client, submit(client, _bytes(pa.Table.from_arrays([broken], names=["question"]))).id)
+    told = pq.ParquetFile(io.BytesIO(client.files.content(batch.output_file_id).content)).read()
+    assert told.column("answer").to_pylist() == ["echo: one", None, "echo: three"]
+    assert "not valid UTF-8" in told.column("error")[1].as_py()
+
+
+def test_without_a_key_of_its_api_batches_wait_and_say_why(serve: Serve, tmp_path: Path) -> None:
+    """The server is up, but not ready; files can be fetched, and batches go on when the key is there again."""
+    pool = tmp_path / "pool.toml"
+    pool.write_text(pool.read_text().replace("max_tokens", 'api_key_env = "NO_SUCH_KEY"\nmax_tokens', 1))
+    entries = pool.read_text().split("[[expert]]")
+    pool.write_text("[[expert]]".join(entries[:2]))
+    server = serve(start=False)
+    server.start(ready=503)
+    told = httpx.get(f"{server.url}/health")
+    assert (told.status_code, told.json()["status"], told.json()["ready"]) == (503, "degraded", False)
+    assert "NO_SUCH_KEY" in told.json()["why"]
+    client = server.client()
+    batch = submit(client, jsonl([chat("a", "x")]))
+    time.sleep(2)
+    batch = client.batches.retrieve(batch.id)
+    assert batch.status not in ENDED
+    assert "NO_SUCH_KEY" in batch.leeroo["waiting_for"]  # type: ignore[attr-defined]
+
+
+def test_one_expert_down_is_told_and_the_others_answer(serve: Serve, tmp_path: Path, api: Any) -> None:
+    """Ready, but degraded."""
+    pool = tmp_path / "pool.toml"
+    pool.write_text(pool.read_text().replace("max_tokens", 'api_key_env = "NO_SUCH_KEY"\nmax_tokens', 1))
+    server = serve()
+    told = httpx.get(f"{server.url}/health").json()
+    assert (told["status"], told["ready"]) == ("degraded", True)
+    client = server.client()
+    batch = wait(client, submit(client, jsonl([chat("a", "x", "small"), chat("b", "x", "large")])).id)
+    assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 1)
+    [error] = content(client, batch.error_file_id)
+    assert "NO_SUCH_KEY" in error["error"]["message"]
+
+
+def test_lines_of_output_are_lines(serve: Serve) -> None:
+    """Also for readers that split at every line separator of Unicode."""
+    client = serve().client()
+    name = "a\u2028b\u0085c"
+    batch = wait(client, submit(client, jsonl([chat(name, "x\u2028y\u2029z")])).id)
+    [line] = client.files.content(batch.output_file_id).text.splitlines()
+    told = json.loads(line)
+    assert told["custom_id"] == name
+    assert told["response"]["body"]["choices"][0]["message"]["content"] == "echo: x\u2028y\u2029z"
