@@ -27,7 +27,7 @@ def _told(server: Server, key: str = "none") -> dict[tuple[str, ...], float]:
 
 def test_rows_tokens_spend_and_queue(serve: Serve, api: Any) -> None:
     """By expert, and what waits; requests by route, not by what is asked for."""
-    api.faults = {"broken": ["garbage"]}
+    api.does = {"broken": "garbage"}
     server = serve()
     client = server.client()
     lines = [chat("a", "one"), chat("b", "two"), chat("c", "three", model="small"), chat("d", "broken")]

@@ -56,7 +56,7 @@ def test_a_batch_from_upload_to_output(serve: Serve, api: Any) -> None:
 
 def test_what_is_wrong_with_a_line_costs_no_other(serve: Serve, api: Any) -> None:
     """It stands in the error file, with why; the others are answered."""
-    api.faults = {"broken": ["garbage"]}
+    api.does = {"broken": "garbage"}
     client = serve().client()
     lines = [
         chat("good", "fine"),
@@ -81,7 +81,7 @@ def test_what_is_wrong_with_a_line_costs_no_other(serve: Serve, api: Any) -> Non
     errors = {line["custom_id"]: line for line in content(client, batch.error_file_id)}
     assert errors["broken"]["response"] is None
     assert errors["broken"]["error"]["code"] == "request_failed"
-    assert "cannot be read" in errors.pop("broken")["error"]["message"]
+    assert "instead of JSON" in errors.pop("broken")["error"]["message"]
     told = {
         name: (line["response"]["status_code"], line["response"]["body"]["error"]["message"])
         for name, line in errors.items()
@@ -174,7 +174,7 @@ def test_metadata_sets_budget_and_privacy(serve: Serve, api: Any) -> None:
 
 def test_a_table_comes_back_as_a_table(serve: Serve, api: Any, tmp_path: Path) -> None:
     """Parquet in, Parquet out: the input's columns, then those of the answers, under names that are not taken; NULL stays."""
-    api.faults = {"broken": ["garbage"]}
+    api.does = {"broken": "garbage"}
     client = serve().client()
     frame = pl.DataFrame({"answer": [3, 1, 2, 0], "question": ["one", None, "broken", "four"]})
     frame.write_parquet(tmp_path / "in.parquet")
