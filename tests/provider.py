@@ -344,6 +344,7 @@ class Provider(ThreadingHTTPServer):
         seed: Chooses among them.
         says: From model and prompt to the answer, or to the probabilities of first words, the likeliest being the answer.
         usage: The tokens of each call, fixed or computed from prompt and body.
+        replies: Makes the reply of every call that nothing else is said of.
         reports: The usage that the behaviour `usage_given` reports.
         usd_per_m: By model, the price of a million input and output tokens; "" is any other model.
         cached_share: Price of a cached input token, as a share of the input price.
@@ -365,6 +366,7 @@ class Provider(ThreadingHTTPServer):
         self.says: Callable[[str, str], dict[str, float] | str] | None = None
         self.usage: Usage | Callable[[str, JSON], Usage] = (12, 3)
         self.reports: Any = None
+        self.replies: Behaviour | None = None
         self.usd_per_m: dict[str, tuple[float, float]] = {"": (1.0, 2.0)}
         self.cached_share = 0.1
         self.delay_s = 0.0
@@ -474,7 +476,8 @@ class _Answering(BaseHTTPRequestHandler):
         call = self.server.call(self.path, headers, body)
         with self.server.counted():
             name = self.server.behaviour(call)
-            reply = (_status(name) if isinstance(name, int) else BEHAVIOURS[name])(call)
+            behave = _status(name) if isinstance(name, int) else BEHAVIOURS[name]
+            reply = (self.server.replies or behave)(call) if name == "ok" else behave(call)
             self.server.bill(call, str(name), reply)
             self.server.ended.wait(self.server.delay_s + self.server.hang_s * reply.hang)
             self._send(reply)
@@ -484,6 +487,7 @@ class _Answering(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         data = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        data = b"" if reply.status in (204, 304) else data  # these have none
         self.send_response(reply.status)
         for name, value in {"Content-Type": "application/json", **reply.headers}.items():
             self.send_header(name, value)

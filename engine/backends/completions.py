@@ -111,12 +111,16 @@ def _begun(said: str, choices: list[str]) -> str | None:
     return max(fits, key=len) if fits else None
 
 
+# Why there is no answer, where a model has used all its tokens for something else.
+RAN_OUT = "ended by length before an answer: raise max_tokens"
+
+
 def answered(row: dict[str, Any]) -> dict[str, Any]:
     """Return the completion of an answer; one without text is an error, and its tokens still count."""
     if row["answer"]:
         return row
     ran_out = row["finish_reason"] == "length"
-    why = "the limit of tokens was reached before an answer; raise max_tokens" if ran_out else "empty answer"
+    why = RAN_OUT if ran_out else "empty answer"
     return {**row, "answer": None, "finish_reason": "error", "error": why, "bounced": ran_out}
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from leeroo.engine.backends.completions import Request
-from leeroo.engine.backends.faults import Fault
+from leeroo.engine.backends.faults import Fault, storable
 from leeroo.engine.backends.schemas import ANY_OBJECT
 
 _TOP_LOGPROBS = 20  # the most that OpenAI gives
@@ -47,7 +47,10 @@ def body(request: Request, refused: Refused) -> dict[str, Any]:
         **{name: value for name in _THEIRS if (value := getattr(request, name)) is not None},
         **_form(request),
     }
-    return {name: value for name, value in said.items() if name not in refused}
+    sent = {name: value for name, value in said.items() if name not in refused}
+    # JSON from others may hold half a character, which cannot be sent.
+    cleaned: dict[str, Any] = json.loads(storable(json.dumps(sent, ensure_ascii=False)))
+    return cleaned
 
 
 def learned(fault: Fault, request: Request, refused: Refused) -> Refused:

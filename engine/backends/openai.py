@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import random
 import re
 import threading
@@ -193,13 +194,8 @@ class OpenAIBackend:
 
     async def _ask(self, request: Request, bill: Bill) -> dict[str, Any]:
         """Ask once, apart from what has to be asked again without a parameter that the server refuses."""
-        if request.json_schema is not None:
-            try:
-                validator(request.json_schema)
-            except ValueError as error:
-                raise Fault(line(str(error)), blames="row") from None
-        reply = await self._first_alone(request)
-        return completion(request, reply, bill)
+        _check(request)
+        return completion(request, await self._first_alone(request), bill)
 
     async def _first_alone(self, request: Request) -> dict[str, Any]:
         """Send a request; the first with these parameters goes ahead of the others."""
@@ -231,6 +227,26 @@ class OpenAIBackend:
                 return reply
 
 
+def _check(request: Request) -> None:
+    """Check what others have put into a request as text.
+
+    Raises:
+        Fault: it is not what it should be.
+
+    """
+    try:
+        if request.json_schema is not None:
+            validator(request.json_schema)
+    except ValueError as error:
+        raise Fault(line(str(error)), blames="row") from None
+    try:
+        chat = all(isinstance(each["role"], str) and isinstance(each, dict) for each in request.messages)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        chat = False
+    if not chat:
+        raise Fault("turns and after must be JSON lists of chat messages", blames="row")
+
+
 Call = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
 Disconnect = Callable[[], Coroutine[Any, Any, None]]
 
@@ -256,6 +272,8 @@ def _openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> tuple
             raise refused(error.status_code, error.response.content, error.response.headers) from error
         except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
             raise _unreached(error, options.timeout) from error
+        except (openai.OpenAIError, ValueError, TypeError, RecursionError) as error:
+            raise Fault(f"the request cannot be sent: {line(str(error))}", blames="row") from error
         said = parsed(reply.content, reply.headers.get("content-type", ""))
         if said.get("error") and not said.get("choices"):
             raise refused(_code(said["error"]), said, reply.headers)
@@ -304,7 +322,7 @@ def _any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> tupl
             raise _unreached(error, options.timeout) from error
         except Exception as error:
             raise _foreign(error, expert.model, options.provider or "") from error
-        return parsed(reply.model_dump_json().encode())
+        return parsed(json.dumps(reply.model_dump(), default=str).encode())
 
     async def disconnect() -> None:
         """It closes its connections itself."""
@@ -325,7 +343,9 @@ def _foreign(error: Exception, model: str, provider: str) -> Fault:
             kind
         )
     said = {"message": str(error) or kind, "code": getattr(error, "code", None), "param": getattr(error, "param", None)}
+    if kind == "ValidationError":
+        return Fault(f"the API's reply cannot be read: {line(str(error))}", unsure=True)
     if status is None:
-        return Fault(f"the API cannot be reached: {line(str(error)) or kind}", passes=True, unsure=True)
+        return Fault(f"asking {provider} failed: {line(str(error)) or kind}", passes=True, unsure=True)
     wait_s = getattr(error, "retry_after", None)
     return refusal(status, {"error": said}, {"retry-after": str(wait_s or "")}, model, provider)

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from leeroo.engine.backends.completions import Request, named
+from leeroo.engine.backends.completions import RAN_OUT, Request, named
 from leeroo.engine.backends.faults import Fault, line, storable
 from leeroo.engine.backends.schemas import complaint
 
@@ -302,7 +302,7 @@ def _answer(content: str, choice: Choice, message: Message) -> str:
     if answer:
         return answer
     if ended in _LENGTH:
-        raise Fault("the answer was ended by length before it began: the expert needs more max_tokens")
+        raise Fault(RAN_OUT)
     # No text at all is the kind of thing that one prompt does to a model; an empty one may be all it ever says.
     if message.content is None:
         raise Fault(f"the API gave no answer (finish reason {ended!r})", blames="row")

@@ -43,8 +43,8 @@ ANSWERED = {
 
 # By behaviour: what the error says, whether another expert may take the row, and whether the reply is billed.
 FAILED = {
-    "length_in_reasoning": ("ended by length before it began", True, True),
-    "null_length": ("ended by length before it began", True, True),
+    "length_in_reasoning": ("ended by length before an answer", True, True),
+    "null_length": ("ended by length before an answer", True, True),
     "empty_stop": ("empty answer", True, True),
     "blank_stop": ("empty answer", True, True),
     "null_content": ("the API gave no answer", False, True),
