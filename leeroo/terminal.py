@@ -131,6 +131,8 @@ def print_experts(experts: list[dict[str, Any]]) -> None:
     console.print(table)
     console.print("* the pool's default", highlight=False)
     for e in experts:
+        if e["sent_to"]:
+            console.print(f"{e['expert']}: rows go to {e['sent_to']}", markup=False, highlight=False, soft_wrap=True)
         if e["unavailable"]:
             console.print(f"{e['expert']}: {e['unavailable']}", markup=False, highlight=False, soft_wrap=True)
 

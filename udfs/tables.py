@@ -20,6 +20,7 @@ _EXPERTS = pa.struct(
         pa.field("model", pa.string()),
         pa.field("backend", pa.string()),
         pa.field("location", pa.string()),
+        pa.field("sent_to", pa.string()),
         pa.field("usd_per_m_input", pa.float64()),
         pa.field("usd_per_m_output", pa.float64()),
         pa.field("price_source", pa.string()),

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 
 from leeroo.engine import weights
-from leeroo.engine.backends.endpoint import OPENAI, missing_key
+from leeroo.engine.backends.endpoint import OPENAI, destination, missing_key
 from leeroo.engine.backends.options import check_options
 from leeroo.engine.pool import Expert, Pool
 
@@ -186,6 +186,7 @@ def facts(expert: Expert, pool: Pool) -> dict[str, Any]:
         "model": expert.model,
         "backend": resolve(expert),
         "location": expert.location,
+        "sent_to": destination(expert) if resolve(expert) == "openai" else None,
         "usd_per_m_input": expert.usd_per_m_input,
         "usd_per_m_output": expert.usd_per_m_output,
         "price_source": expert.price_source or "pool file",

@@ -96,6 +96,19 @@ def missing_key(expert: Expert) -> str | None:
     return None
 
 
+def destination(expert: Expert) -> str:
+    """Say where an expert's rows go and with which key, without showing it."""
+    try:
+        endpoint = endpoint_of(expert)
+    except PoolError:
+        return "nowhere"
+    where = endpoint.url or str(expert.engine.get("provider"))
+    if endpoint.variable is not None:
+        return f"{where} with the key in {endpoint.variable}"
+    # Providers that any-llm-sdk knows have variables of their own for their keys.
+    return where if not endpoint.url else f"{where} without a key"
+
+
 def _parts(expert: Expert) -> SplitResult:
     """Split the address of an expert.
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leeroo.engine.backends.base import open_backend, unavailable
+from leeroo.engine.backends.base import facts, open_backend, unavailable
 from leeroo.engine.backends.endpoint import endpoint_of
 from leeroo.engine.errors import ExpertUnavailable, PoolError
-from leeroo.engine.pool import Expert
+from leeroo.engine.pool import Expert, Pool
 from tests.provider import Provider
 
 if TYPE_CHECKING:
@@ -79,6 +79,24 @@ def test_a_base_url_of_the_environment_is_not_followed_in_silence(
     assert unavailable(expert("https://api.openai.com/v1")) is None
 
 
+@pytest.mark.parametrize(
+    ("url", "env", "options", "sent_to"),
+    [
+        ("https://api.openai.com/v1", None, {}, "https://api.openai.com/v1 with the key in OPENAI_API_KEY"),
+        ("http://user:hunter2@host:8000/v1?key=hunter2", None, {}, "http://host:8000/v1 without a key"),
+        ("https://api.example.com/v1", "MY_KEY", {}, "https://api.example.com/v1 with the key in MY_KEY"),
+        (None, None, {"provider": "anthropic"}, "anthropic"),
+        (None, "MY_KEY", {"provider": "anthropic"}, "anthropic with the key in MY_KEY"),
+    ],
+)
+def test_people_are_told_where_rows_go(
+    expert: Callable[..., Expert], url: str | None, env: str | None, options: dict[str, str], sent_to: str
+) -> None:
+    """The list of experts has the address and the name of the key's variable, and no secret."""
+    one = expert(api_key_env=env, **options).model_copy(update={"base_url": url})
+    assert facts(one, Pool(default="api", experts=(one,)))["sent_to"] == sent_to
+
+
 def test_a_key_that_the_server_shows_is_cut_out(api: Provider, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the row's error nor the reason for giving the expert up holds the key."""
     monkeypatch.setenv("MY_KEY", KEY)
@@ -119,8 +137,6 @@ def test_a_wrong_address_is_told(api: Provider, ask: Ask) -> None:
     ("url", "says"),
     [
         ("http://127.0.0.1:9/v1/chat/completions", "base_url ends with '/v1/chat/completions'"),
-        ("api.example.com/v1", "base_url is no address of a server: write it as https://host/v1"),
-        ("ftp://example.com", "base_url is no address"),
         ("http://", "base_url is no address"),
         ("http://host:99999/v1", "base_url is no address"),
     ],
