@@ -77,10 +77,17 @@ def selfplay(
         typer.Option(
             "--families",
             metavar="A,B,C|none",
-            help="Of questions with computed answers: arithmetic, units, dates, words, tables, code; all without.",
+            help="Questions with computed answers: arithmetic, units, dates, words, tables, code "
+            "[default: all; code only with --run-code].",
             rich_help_panel=ROWS,
         ),
     ] = None,
+    run_code: Annotated[
+        bool,
+        typer.Option(
+            "--run-code", help="Run code that experts write, isolated by bubblewrap (Linux).", rich_help_panel=ROWS
+        ),
+    ] = False,
     written: Annotated[
         float,
         typer.Option(
@@ -130,7 +137,8 @@ def selfplay(
     what = Play(
         outcomes=outcomes,
         held_out=held_out,
-        families=_families(families),
+        families=_families(families, run_code),
+        run_code=run_code,
         seeds=() if seeds is None else tuple(read_seeds(open_input(seeds, layout=layout), column)),
         data=tuple(data or ()),
         writer=writer,
@@ -177,11 +185,11 @@ def report(
             typer.echo(f"written: {written}", err=True)
 
 
-def _families(listed: str | None) -> tuple[str, ...]:
-    from leeroo.engine.jobs.families import FAMILIES
+def _families(listed: str | None, run_code: bool) -> tuple[str, ...]:
+    from leeroo.engine.jobs.families import FAMILIES, SAFE
 
     if listed is None:
-        return tuple(FAMILIES)
+        return tuple(FAMILIES) if run_code else SAFE
     names = () if listed == "none" else tuple(name.strip() for name in listed.split(","))
     for name in names:
         if name not in FAMILIES:

@@ -200,3 +200,5 @@ FAMILIES: dict[str, Maker] = {
     "tables": tables,
     "code": code,
 }
+# Families that need none of an expert's code to be run.
+SAFE = tuple(name for name in FAMILIES if name != "code")

@@ -38,7 +38,14 @@ _COMPARED = 60
 
 
 def judge_answers(
-    engine: Engine, queries: pa.Table, answers: pa.Table, expert: str, rubric: str, criteria: Criteria
+    engine: Engine,
+    queries: pa.Table,
+    answers: pa.Table,
+    expert: str,
+    rubric: str,
+    criteria: Criteria,
+    *,
+    run_code: bool = False,
 ) -> tuple[pa.Table, float]:
     """Compute what can be computed, and ask a judge about the rest, and about some of the computed to compare.
 
@@ -51,12 +58,13 @@ def judge_answers(
         expert: Name of the judge.
         rubric: What it judges by.
         criteria: What may be spent.
+        run_code: Whether answers that are code may be run in a sandbox; otherwise they are judged.
 
     Returns:
         A table of `JUDGED` [n], and the USD paid. Call `engine.delivered` when it is where it should be.
 
     """
-    computed = compute(queries, answers)
+    computed = compute(queries, answers, run_code=run_code)
     texts = _texts(queries, answers)
     agreed, judged = np.full(len(answers), np.nan), np.full(len(answers), np.nan)
     agreed[list(texts)] = consensus(list(texts.values()), _trust(answers, computed))
@@ -106,7 +114,7 @@ def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, f
     return pa.Table.from_pylist(rows, schema=GRADED)
 
 
-def compute(queries: pa.Table, answers: pa.Table) -> np.ndarray:
+def compute(queries: pa.Table, answers: pa.Table, *, run_code: bool = False) -> np.ndarray:
     """Scores [n] of answers that are recorded or can be computed; NaN of others, and of what failed."""
     of = {row["query_id"]: (row["answer"], row["check"]) for row in queries.to_pylist()}
     scores = np.full(len(answers), np.nan)
@@ -116,7 +124,7 @@ def compute(queries: pa.Table, answers: pa.Table) -> np.ndarray:
             continue
         if row["recorded_score"] is not None:
             scores[i] = row["recorded_score"]
-        elif check is not None:
+        elif check is not None and (check != "code" or run_code):
             scores[i] = score(row["answer"], right, check)
     return scores
 

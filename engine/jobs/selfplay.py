@@ -36,12 +36,13 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.backends.base import unavailable
 from leeroo.engine.batch.price import prices
 from leeroo.engine.errors import RowsFailed, UsageError
-from leeroo.engine.jobs.families import FAMILIES
+from leeroo.engine.jobs.families import SAFE
 from leeroo.engine.jobs.feedback import experts_table, export_feedback, judged, warnings
 from leeroo.engine.jobs.generate import Generated, as_queries, of_families, write
 from leeroo.engine.jobs.grade import ANSWERED, ASKED, compared, grade, judge_answers
 from leeroo.engine.jobs.judge import RUBRIC, Agreement
 from leeroo.engine.jobs.rounds import ask_at_once, paid_usd
+from leeroo.engine.jobs.sandbox import check_sandbox
 from leeroo.engine.jobs.selfplay_report import ROUND, measure
 from leeroo.engine.jobs.stages import Stage, alone, once, round_folder, rows, spent_usd
 from leeroo.engine.money import usd
@@ -69,7 +70,8 @@ class Play:
     Attributes:
         outcomes: To get in a round; as many questions are made.
         held_out: Questions that routers are measured on, asked of every expert once.
-        families: Of `FAMILIES`.
+        families: Of `FAMILIES`; 'code' needs `run_code`.
+        run_code: Run code that experts write, in a sandbox.
         seeds: A user's own questions; a quarter of those with a right answer is held out.
         data: Data folders with outcomes that are there already; with them nothing is asked at the start.
         writer: The expert that writes questions; the dearest of the pool without.
@@ -82,7 +84,8 @@ class Play:
 
     outcomes: int = 150
     held_out: int = 150
-    families: tuple[str, ...] = tuple(FAMILIES)
+    families: tuple[str, ...] = SAFE
+    run_code: bool = False
     seeds: tuple[Generated, ...] = ()
     data: tuple[Path, ...] = ()
     writer: str | None = None
@@ -115,6 +118,10 @@ def play(engine: Engine, out: Path, what: Play, rounds: int | None, say: Say) ->
     """
     for named in filter(None, (what.writer, what.judge)):
         engine.pool[named]  # raises where there is none
+    if what.run_code:
+        check_sandbox()
+    elif "code" in what.families:
+        raise UsageError("the family 'code' runs code that experts write: allow it with --run-code, or leave it out")
     experts = tuple(e for e in engine.pool.experts if unavailable(e) is None)
     loop = _Loop(engine, out, what, experts, say)
     with alone(out):
@@ -211,7 +218,7 @@ def _of_expert(loop: _Loop, queries: pa.Table, name: str) -> tuple[pa.Table, flo
     answers, cost = _answers(
         loop, queries, asked, Criteria(max_cost_usd=loop.left(), on_error="fail" if whole else "null")
     )
-    computed, _ = judge_answers(loop.engine, queries, answers, loop.judge, loop.what.rubric, Criteria())
+    computed, _ = _judge(loop, queries, answers, Criteria())
     return grade(queries, answers, computed, loop.judge, compared([])), cost
 
 
@@ -263,9 +270,7 @@ def _play_round(loop: _Loop, number: int, share: int | None) -> None:
     asked = now.once("asked", lambda: (_asks(now, queries), 0.0))
     now.say(f"{len(queries):,} questions made, {len(asked):,} times an expert is asked one")
     answers = now.once("answers", lambda: _answers(loop, queries, asked, now.criteria))
-    told = now.once(
-        "judged", lambda: judge_answers(loop.engine, queries, answers, loop.judge, loop.what.rubric, now.criteria)
-    )
+    told = now.once("judged", lambda: _judge(loop, queries, answers, now.criteria))
     found = compared([pq.read_table(each / "judged.parquet") for each in (*earlier, now.folder)])
     outcomes = now.once("outcomes", lambda: (_outcomes(now, queries, answers, told, found), 0.0))
     now.once("experts", lambda: (experts_table(loop.experts), 0.0))
@@ -370,6 +375,12 @@ def _answers(loop: _Loop, queries: pa.Table, asked: pa.Table, criteria: Criteria
     columns = {name: answers[name] for name in answers.column_names}
     given = {**columns, **{name: asked[name] for name in ASKED.names}, "recorded_score": recorded}
     return pa.table({name: given[name] for name in ANSWERED.names}).cast(ANSWERED), paid_usd(answers)
+
+
+def _judge(loop: _Loop, queries: pa.Table, answers: pa.Table, criteria: Criteria) -> tuple[pa.Table, float]:
+    """Scores of the answers, as `judge_answers` returns them."""
+    what = loop.what
+    return judge_answers(loop.engine, queries, answers, loop.judge, what.rubric, criteria, run_code=what.run_code)
 
 
 def _outcomes(now: _Round, queries: pa.Table, answers: pa.Table, told: pa.Table, found: Agreement) -> pa.Table:

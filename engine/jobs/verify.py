@@ -1,55 +1,30 @@
-"""Verify: whether an answer is right, where that can be computed.
+"""Verify: compute whether an answer is right, where that can be computed. Code runs in a sandbox only, see `sandbox`.
 
-Code runs in a process of its own, with little memory, little time, an empty folder, and no leave to open files for
-writing, to connect or to start others. That keeps the accidents of a model away from the machine; it is no wall
-against an attacker.
+Texts come from models and users, so the time it takes grows in proportion to their length.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-import tempfile
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Literal
+
+from leeroo.engine.jobs.sandbox import run_code
 
 Check = Literal["exact", "numeric", "choice", "code"]
 
 # Two numbers are the same up to that part of them.
 _CLOSE = 1e-6
-_CODE_S, _CODE_GIB = 5, 0.5
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
-_FENCED = re.compile(r"```(?:python|py)?\s*\n(.*?)```", re.DOTALL)
+_FENCED = re.compile(r"```(?:python|py)?[^\S\n]*\n(.*?)```", re.DOTALL)
 # What follows the last of these is the answer, the rest is how it was found; "206 is the answer" announces none.
 _ANSWER = re.compile(r"(?i)\banswer\b(?:\s+is\b\s*:?|\W{0,3}[:=])")
 _SENTENCE = re.compile(r"\n+|(?<=[.!?])\s+")
-_RUN = """
-import json, resource, sys
-told = json.load(sys.stdin)
-resource.setrlimit(resource.RLIMIT_CPU, (told["seconds"], told["seconds"]))
-resource.setrlimit(resource.RLIMIT_AS, (told["bytes"], told["bytes"]))
-resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-out = sys.stdout
-sys.stdout = None
-code = compile(told["code"], "answer", "exec")
-allowed = ("import", "compile", "exec", "marshal.", "object.", "code.", "builtins.id")
-def watch(event, args):
-    reading = event == "open" and isinstance(args[1], str) and set(args[1]) <= set("rbt")
-    if not reading and not event.startswith(allowed):
-        raise PermissionError(event)
-space = {"__name__": "answer"}
-sys.addaudithook(watch)
-exec(code, space)
-results = []
-for arguments, wanted in told["cases"]:
-    try:
-        results.append(json.loads(json.dumps(space[told["function"]](*arguments))) == wanted)
-    except Exception:
-        results.append(False)
-out.write(json.dumps([bool(result) for result in results]))
-"""
+_STARTS, _GOES_ON = re.compile(r"(?<![a-z0-9.])"), re.compile(r"[a-z0-9]")
+# Characters of an answer, from its end, that are looked at.
+_COMPARED = 2**16
 
 
 def score(answer: str | None, right: str, check: Check, choices: Sequence[str] = ()) -> float:
@@ -65,6 +40,7 @@ def score(answer: str | None, right: str, check: Check, choices: Sequence[str] =
     """
     if answer is None:
         return 0.0
+    answer = answer[-_COMPARED:]
     if check == "code":
         return _passed(answer, right)
     said = final(answer)
@@ -118,9 +94,20 @@ def _chosen(text: str, choices: Sequence[str]) -> str | None:
 
 
 def _named(plain: str, texts: Sequence[str]) -> list[str]:
-    """Those of some texts that stand in another, in the order in which they do."""
-    longest = sorted(filter(None, texts), key=len, reverse=True)
-    return re.findall(rf"(?<![a-z0-9.])(?:{'|'.join(map(re.escape, longest))})(?![a-z0-9])", plain) if longest else []
+    """Those of some texts that stand in another as whole words, in their order there, the longest first."""
+    of_length: defaultdict[int, set[str]] = defaultdict(set)
+    for text in filter(None, texts):
+        of_length[len(text)].add(text)
+    lengths = sorted(of_length, reverse=True)
+    found, end = list[str](), 0
+    for at in (match.start() for match in _STARTS.finditer(plain)):
+        if at >= end:
+            here = (plain[at : at + n] for n in lengths if plain[at : at + n] in of_length[n])
+            word = next((text for text in here if not _GOES_ON.match(plain, at + len(text))), None)
+            if word is not None:
+                found.append(word)
+                end = at + len(word)
+    return found
 
 
 def _number(text: str) -> float | None:
@@ -138,29 +125,7 @@ def plain(text: str) -> str:
 def _passed(answer: str, right: str) -> float:
     """The share of the unit tests that the code in an answer passes."""
     fenced = _FENCED.findall(answer)
-    asked = {
-        **json.loads(right),
-        "code": "\n".join(fenced) if fenced else answer,
-        "seconds": _CODE_S,
-        "bytes": int(_CODE_GIB * 2**30),
-    }
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            done = subprocess.run(
-                [sys.executable, "-I", "-S", "-c", _RUN],
-                input=json.dumps(asked),
-                capture_output=True,
-                text=True,
-                cwd=folder,
-                env={},
-                timeout=2 * _CODE_S,
-                check=False,
-                start_new_session=True,
-            )
-        except subprocess.TimeoutExpired:
-            return 0.0
-    try:
-        passed = json.loads(done.stdout)
-    except ValueError:
-        return 0.0
-    return float(sum(passed) / len(passed))
+    tests = json.loads(right)
+    calls, wanted = zip(*tests["cases"], strict=True)
+    results = run_code("\n".join(fenced) if fenced else answer, tests["function"], calls)
+    return sum(result == [value] for result, value in zip(results, wanted, strict=True)) / len(wanted)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
-from pathlib import Path
+import time
 
 import pytest
 
 from leeroo.engine.jobs.families import FAMILIES
 from leeroo.engine.jobs.verify import Check, score
-
-SQUARE = json.dumps({"function": "f", "cases": [[[2], 4], [[3], 9]]})
 
 
 @pytest.mark.parametrize(
@@ -62,33 +59,19 @@ def test_naming_all_choices_is_no_answer(answer: str, expected: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "expected"),
+    ("answer", "right"),
     [
-        ("def f(x): return x * x", 1),
-        ("Here it is:\n```python\nimport math\ndef f(x):\n    return math.prod([x, x])\n```", 1),
-        ("def f(x): return 4", 0.5),
-        ("print('[true, true]')\ndef f(x): return 1", 0),
-        ("class Any(int):\n    __eq__ = lambda self, other: True\ndef f(x): return Any()", 0),
-        ("def f(x):\n    while True: pass", 0),
-        ("def f(x): return 'a' * 10**10", 0),
-        ("import socket\ndef f(x):\n    socket.socket()\n    return x * x", 0),
-        ("def f(x): return x *", 0),
+        ("g000001x " * 120_000, ";".join(f"g{i:06}" for i in range(15_000))),
+        ("字" * 200_000, ";".join("字" * i + "x" for i in range(1, 44))),
+        ("```" + "\n" * 200_000, "Paris"),
+        ("answer is " * 20_000, "Paris"),
     ],
 )
-def test_code(code: str, expected: float) -> None:
-    """The share of its unit tests that pass, within limits."""
-    assert score(code, SQUARE, "code") == expected
-
-
-def test_code_touches_nothing(tmp_path: Path) -> None:
-    """It neither writes files nor starts programs."""
-    for act in (
-        "open({!r}, 'w')",
-        "__import__('os').system('touch ' + {!r})",
-        "__import__('pathlib').Path({!r}).touch()",
-    ):
-        score(f"def f(x):\n    {act.format(str(tmp_path / 'there'))}\n    return x * x", SQUARE, "code")
-    assert not list(tmp_path.iterdir())
+def test_time_grows_with_the_length_alone(answer: str, right: str) -> None:
+    """However many answers are right, and however long the text is."""
+    began = time.process_time()
+    assert score(answer, right, "exact") == 0
+    assert time.process_time() - began < 2
 
 
 def test_families_know_their_answers() -> None:
