@@ -68,9 +68,11 @@ def main() -> None:
                     how = {"calibrate": calibrate, "chat": chat}
                     labelled = label_rows(engine, table.to_reader(), labels, criteria, enough=None, **how)
                     found = agree(labelled, "topic", tuple(TOPICS))
+                    assert found is not None  # every row has a topic
                     cells = ("chat" if chat else "text", "yes" if examples else "no", "yes" if calibrate else "no")
                     measures = f"{found.accuracy.value:.1%} | {found.macro_f1:.3f} | {found.ece:.2f}"
                     print(f"| {' | '.join(cells)} | {measures} | {time.perf_counter() - started:.0f} |", flush=True)
+    assert found is not None
     print(f"| the commonest topic | | | {found.prior_accuracy:.1%} | {found.prior_macro_f1:.3f} | | |")
 
 

@@ -211,9 +211,11 @@ class Engine:
                 ids = job.scratch.con.execute(
                     "SELECT coalesce(q.id, -1) AS id FROM row_keys r LEFT JOIN questions q USING (key) ORDER BY r.row"
                 ).fetchnumpy()["id"]
-                blank = (ids < 0)[:, None]
                 told = (job.forecast.scores, job.forecast.costs, job.forecast.seconds)
-                scores, costs, seconds = (np.where(blank, np.nan, table[ids]) for table in told)
+                # A blank row has the id -1: the row of NaN below those of the questions, of which there may be none.
+                scores, costs, seconds = (
+                    np.vstack([table, np.full(len(job.experts), np.nan, table.dtype)])[ids] for table in told
+                )
             job.scratch.close()
             job.meter.stage("done")
             return Expected(tuple(e.name for e in job.experts), scores, costs, seconds, job.forecast.known)

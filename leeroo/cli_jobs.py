@@ -102,7 +102,7 @@ def mmlu(
     from leeroo.engine.jobs.mmlu_report import headline, mmlu_page, tables
     from leeroo.engine.outputs import write_file
     from leeroo.engine.tables import check_output, write_table
-    from leeroo.terminal import aside, check_alone, check_drawn, keeping, opened
+    from leeroo.terminal import aside, check_alone, check_drawn, commonest, keeping, opened, print_failures
     from leeroo.terminal_evaluation import print_tables, say
 
     keep = keeping(store, data)
@@ -122,12 +122,14 @@ def mmlu(
             write_file(mmlu_page(results, "MMLU", _about(data, shots, mode, chat, pool, router)), report)
         engine.delivered()
         bar.close()
+    errors = results.answers.column("error").to_pylist()
     if as_json:
-        print(json.dumps(results.as_json(), allow_nan=False))
+        print(json.dumps({**results.as_json(), "errors": commonest(errors)}, allow_nan=False))
     else:
         with aside(out):
             say(headline(results))
             print_tables(tables(results))
+        print_failures(errors)
     for written in (out, report):
         if written is not None:
             typer.echo(f"written: {written}", err=True)
@@ -203,7 +205,7 @@ def label(
     from leeroo.engine.jobs.label import label_rows, read_labels, to_check
     from leeroo.engine.outputs import is_stream, write_file
     from leeroo.engine.tables import Layout, check_output, open_input, write_table
-    from leeroo.terminal import aside, check_alone, check_drawn, keeping, opened
+    from leeroo.terminal import aside, check_alone, check_drawn, commonest, keeping, opened, print_failures
     from leeroo.terminal_evaluation import print_tables
 
     wanted = read_labels(labels, several=several)
@@ -241,14 +243,18 @@ def label(
             write_file(label_page(labelled, found, f"Labels of {source}", about, prefix), report)
         engine.delivered()
         bar.close()
-    failed = len(labelled) - labelled.column(prefix + "error").null_count
+    errors = labelled.column(prefix + "error").to_pylist()
+    failed = len(errors) - errors.count(None)
     if as_json:
         cost = {name: sum(labelled.column(prefix + name).to_pylist()) for name in ("cost_usd", "list_cost_usd")}
-        told = {"rows": len(labelled), "failed": failed, **cost, "agreement": found.as_json() if found else None}
-        print(json.dumps(told, allow_nan=False))
+        summary = {"rows": len(labelled), "failed": failed, "errors": commonest(errors), **cost}
+        print(json.dumps({**summary, "agreement": found.as_json() if found else None}, allow_nan=False))
     else:
         with aside(out):
             print_tables([shares(labelled, prefix), askers(labelled, prefix), *(against(found) if found else [])])
+        print_failures(errors)
+        if gold is not None and found is None:
+            typer.echo(f"the column {gold!r} holds no gold label: nothing was compared", err=True)
     for written in (out, checked if check else None, report):
         if written is not None:
             typer.echo(f"written: {written}", err=True)

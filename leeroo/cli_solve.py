@@ -98,7 +98,7 @@ def solve(
     from leeroo.engine.answer import Criteria
     from leeroo.engine.jobs.solve import Limits, solve_rows
     from leeroo.engine.tables import Layout, check_output, open_input, write_table
-    from leeroo.terminal import aside, check_alone, keeping, opened
+    from leeroo.terminal import aside, check_alone, commonest, keeping, opened, print_failures
     from leeroo.terminal_evaluation import print_tables, say
 
     check_output(out, keeping(store, source, overwrite=overwrite))
@@ -120,8 +120,10 @@ def solve(
         answering.delivered()
         bar.close()
     told = _told(solved, prefix)
+    errors = solved.rows.column(prefix + "error").to_pylist()
     if as_json:
-        print(json.dumps({**told, "waves": [asdict(wave) for wave in solved.waves]}, allow_nan=False))
+        waves = [asdict(wave) for wave in solved.waves]
+        print(json.dumps({**told, "errors": commonest(errors), "waves": waves}, allow_nan=False))
     else:
         with aside(out):
             say(
@@ -130,10 +132,9 @@ def solve(
             )
             print_tables([_waves(solved), _experts(solved)])
             say("")
-            for error, rows in Counter(filter(None, solved.rows.column(prefix + "error").to_pylist())).most_common(3):
-                say(f"{rows:,} x {error}")
             within = "" if max_cost_usd is None else f" of {usd(max_cost_usd)}"
             say(f"spent {usd(told['cost_usd'])}{within}; the list cost of all rows is {usd(told['list_cost_usd'])}")
+        print_failures(errors)
     typer.echo(f"written: {out}", err=True)
     if told["failed"]:
         raise typer.Exit(EXIT_ROWS_FAILED)

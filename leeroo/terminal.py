@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,9 @@ from leeroo.engine.money import plain_usd, usd
 from leeroo.engine.outputs import Keep, check_file, is_standard_output
 from leeroo.engine.tables import input_paths
 from leeroo.udfs.bar import Bar
+
+# How many reasons of failures are shown.
+_REASONS = 5
 
 
 @contextlib.contextmanager
@@ -105,6 +109,21 @@ def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> l
         f"{progress.seconds:.1f} s{_shared(progress)}: {out}",
     ]
     return lines
+
+
+def commonest(errors: Iterable[str | None]) -> dict[str, int]:
+    """The commonest reasons why rows failed, and how many rows each has."""
+    return dict(Counter(error for error in errors if error is not None).most_common(_REASONS))
+
+
+def print_failures(errors: Sequence[str | None]) -> None:
+    """Print how many rows failed and the commonest reasons, where any did."""
+    reasons = commonest(errors)
+    if reasons:
+        console = Console(stderr=True)
+        failed = len(errors) - errors.count(None)
+        for line in [f"{failed:,} of {len(errors):,} rows failed:", *(f"{n:,} x {why}" for why, n in reasons.items())]:
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _shared(progress: Progress) -> str:

@@ -41,7 +41,7 @@ def test_questions_are_solved_from_one_command(place: Path) -> None:
         ["1", "steps", "5", "1", "0.006000"],
         ["2", "steps", "1", "1", "0.000000"],
     ]
-    assert "1 x step 2: the question is not among those recorded in 'data'" in done.stdout
+    assert "1 x step 2: the question is not among those recorded in 'data'" in done.stderr
     assert "written: solved.parquet" in done.stderr
     solved = pl.read_parquet(place / "solved.parquet")
     assert solved.columns == ["id", "question", "secret", "answer", "steps", "cost_usd", "list_cost_usd", "error"]
@@ -55,12 +55,13 @@ def test_questions_are_solved_from_one_command(place: Path) -> None:
     assert told["waves"][0] == {"what": "steps", "asked": 5, "failed": 1, "cost_usd": 0, "experts": {"large": 5}}
 
 
-def test_steps_in_a_text_file_are_json(place: Path) -> None:
-    """In CSV, which has no lists; JSON lines have them."""
+@pytest.mark.parametrize("name", ["solved.csv", "SOLVED.CSV"])
+def test_steps_in_a_text_file_are_json(place: Path, name: str) -> None:
+    """In CSV, which has no lists, whatever case its name has; JSON lines have them."""
     options = ["--private-column", "secret", "--max-steps", "1", "--prefix", "s_", "--limit", "3"]
-    assert _leeroo(*COMMAND, "--out", "solved.csv", *options, cwd=place).returncode == 1
+    assert _leeroo(*COMMAND, "--out", name, *options, cwd=place).returncode == 1
     assert _leeroo(*COMMAND, "--out", "solved.jsonl", "--limit", "1", cwd=place).returncode == 0
-    first = pl.read_csv(place / "solved.csv").row(0, named=True)
+    first = pl.read_csv(place / name).row(0, named=True)
     assert len(json.loads(first["s_steps"])) == 1
     line = json.loads((place / "solved.jsonl").read_text())
     assert [step["answer"] for step in line["steps"]] == ["large says 2", "large says 4"]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import re
 import textwrap
-from typing import Any, NoReturn
+from typing import Any
 
 from leeroo.engine.errors import UsageError
+from leeroo.engine.model_json import parse_json
 
 # A block of Markdown, into which models like to put JSON.
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL | re.IGNORECASE)
+_FENCED = re.compile(r"```(?:json)?[^\S\n]*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 # So much of an answer is quoted in the reason why it is no JSON.
 _QUOTED = 80
 
@@ -27,7 +27,7 @@ def extract(answer: str, schema: str) -> tuple[str | None, str | None]:
     check = validator(schema)
     try:
         text, value = _read(answer)
-    except (ValueError, RecursionError):
+    except ValueError:
         return None, f"the answer is not JSON: {answer[:_QUOTED]!r}"
     try:
         wrong = next(check.iter_errors(value), None)
@@ -61,28 +61,12 @@ def validator(schema: str) -> Any:
 def _read(answer: str) -> tuple[str, Any]:
     """Return the text of the JSON in an answer, and its value."""
     try:
-        return answer, _loads(answer)
+        return answer, parse_json(answer)
     except ValueError:
         fenced = _FENCED.search(answer)
         if fenced is None:
             raise
-        return fenced[1].strip(), _loads(fenced[1])
-
-
-def _loads(text: str) -> Any:
-    """Read JSON by its standard, which knows no NaN, no infinity and no half characters."""
-    value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
-    json.dumps(value, ensure_ascii=False).encode()
-    return value
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _no_number(digits)
-
-
-def _no_number(text: str) -> NoReturn:
-    raise ValueError(f"{text} is not a number of JSON")
+        return fenced[1].strip(), parse_json(fenced[1])
 
 
 def _shortened(wrong: Any) -> str:

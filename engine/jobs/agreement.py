@@ -12,7 +12,7 @@ import pyarrow as pa
 from leeroo.engine.errors import InputError
 from leeroo.engine.jobs.findings import Table, percent
 from leeroo.engine.jobs.mmlu import interval
-from leeroo.engine.jobs.plot import EXPERT, OURS, as_svg, new_axes, plot_reliability, styled
+from leeroo.engine.jobs.plot import EXPERT, OURS, as_svg, new_axes, plot_reliability, shortened, styled
 from leeroo.engine.jobs.report import page, paragraph, section, table
 from leeroo.engine.money import plain_usd
 from leeroo.engine.orchestrator.calibration import calibration_error
@@ -22,6 +22,8 @@ from leeroo.engine.tables.values import as_text
 
 # Inches of a cell of the confusion matrix, and of what stands around the cells.
 _CELL, _AROUND = 0.42, 2.2
+# Characters of a label's name in it.
+_NAME = 20
 
 
 @dataclass(frozen=True)
@@ -58,21 +60,24 @@ class Agreement:
         return {**told, "accuracy": asdict(self.accuracy), "confusion": self.confusion.tolist()}
 
 
-def agree(labelled: pa.Table, gold: str, names: Sequence[str], prefix: str = "") -> Agreement:
-    """Compare the labels of a table with its column `gold`; rows without a gold label do not count.
+def agree(labelled: pa.Table, gold: str, names: Sequence[str], prefix: str = "") -> Agreement | None:
+    """Compare the labels of a table with its column `gold`; None where that holds no label.
+
+    Rows whose gold label is NULL, NaN or blank do not count.
 
     Raises:
-        InputError: there is no such column, or nothing in it.
+        InputError: There is no such column.
 
     """
     if gold not in labelled.column_names:
         raise InputError(f"the input has no column {gold!r}; its columns are: {', '.join(labelled.column_names)}")
     if pa.types.is_nested(labelled.schema.field(gold).type):
         raise InputError(f"the column {gold!r} holds lists or structures, not one gold label a row")
-    wanted = as_text(labelled.column(gold)).to_pylist()
-    rows = [i for i, value in enumerate(wanted) if value is not None]
+    told = zip(labelled.column(gold).to_pylist(), as_text(labelled.column(gold)).to_pylist(), strict=True)
+    wanted = [None if value != value else text for value, text in told]  # NaN is no label
+    rows = [i for i, text in enumerate(wanted) if text is not None and text.strip()]
     if not rows:
-        raise InputError(f"the column {gold!r} holds no gold label")
+        return None
     got = [value or "" for value in labelled.column(prefix + "label").to_pylist()]
     truth, given = [str(wanted[i]) for i in rows], [got[i] for i in rows]
     every = (*names, *sorted(set(truth) - set(names)), *([""] if "" in given else []))
@@ -214,7 +219,7 @@ def plot_confusion(found: Agreement) -> str:
         UsageError: matplotlib is not installed.
 
     """
-    names = [name or "(none)" for name in found.names]
+    names = [shortened(name or "(none)", _NAME) for name in found.names]
     wanted = np.maximum(found.confusion.sum(axis=1, keepdims=True), 1)
     part = found.confusion / wanted
     side = _AROUND + _CELL * len(names)
@@ -222,13 +227,18 @@ def plot_confusion(found: Agreement) -> str:
         from matplotlib.colors import LinearSegmentedColormap
 
         figure, axes = new_axes(side, side)
-        axes.imshow(part, cmap=LinearSegmentedColormap.from_list("share", ["#ffffff", OURS]), vmin=0, vmax=1)
+        # Drawn as shapes: a picture of pixels is data from elsewhere to the page's policy.
+        axes.pcolormesh(part, cmap=LinearSegmentedColormap.from_list("share", ["#ffffff", OURS]), vmin=0, vmax=1)
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
         for (i, j), count in np.ndenumerate(found.confusion):
             if count:
                 dark = part[i, j] > 0.5
-                axes.text(j, i, f"{count:,}", ha="center", va="center", fontsize=8, color="white" if dark else EXPERT)
-        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-        axes.set_yticks(range(len(names)), names, parse_math=False)
+                colour = "white" if dark else EXPERT
+                axes.text(j + 0.5, i + 0.5, f"{count:,}", ha="center", va="center", fontsize=8, color=colour)
+        middle = np.arange(len(names)) + 0.5
+        axes.set_xticks(middle, names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(middle, names)
         axes.set(xlabel="label", ylabel="gold label")
         axes.tick_params(length=0)
         for spine in axes.spines.values():

@@ -9,6 +9,7 @@ from typing import Any
 
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.split import Step
+from leeroo.engine.model_json import parse_json
 
 # Questions shorter than that are simple, and so are those that tell no order of things to be done.
 _SIMPLE_WORDS = 20
@@ -90,7 +91,7 @@ def plan_schema(most: int) -> str:
 def read_plan(plan: str | None, question: str) -> tuple[Step, ...]:
     """The steps of a plan; none where it is no plan, or says nothing but the question again."""
     try:
-        steps = tuple(map(_step, json.loads(plan or "")["steps"]))
+        steps = tuple(map(_step, parse_json(plan or "")["steps"]))
     except (ValueError, TypeError, KeyError, AttributeError):
         return ()
     tasks = {step.task.casefold() for step in steps}

@@ -6,6 +6,8 @@ single letter from A to J as a choice, anything else as text.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
@@ -27,6 +29,10 @@ from leeroo.engine.store.store import Store
 
 _OUTCOMES = pa.schema([*OUTCOMES, pa.field("latency_ms", pa.float64()), pa.field("judged_by", pa.string())])
 _SHOWN = 60
+# Characters of a gold answer; more are no short answer to compare with.
+_GOLD_LONGEST = 1024
+# Of the way that answers are compared with golds: another number makes all kept scores void.
+_COMPARISON = 1
 
 
 def complete(
@@ -86,12 +92,28 @@ def judged(store: Store) -> list[dict[str, Any]]:
     the epoch `answered` and `at`, when the feedback was given; None where something is not known.
     """
     rows = store.feedback()
+    by_gold = [row for row in rows if row["score"] is None]
     for row in rows:
         row["judged_by"] = "user"
-        if row["score"] is None:
-            row["judged_by"] = check_for(row["gold"])
-            row["score"] = score(row["answer"], row["gold"], row["judged_by"])
+    for row, points in zip(by_gold, _compared(store, by_gold), strict=True):
+        row["judged_by"], row["score"] = check_for(row["gold"]), points
     return rows
+
+
+def _compared(store: Store, rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Scores of answers compared with golds; each pair is compared once, and its score kept in the store."""
+    pairs = [(row["answer"], row["gold"]) for row in rows]
+    keys = [hashlib.sha256(json.dumps([_COMPARISON, *pair]).encode()).digest() for pair in pairs]
+    known = store.verdicts(keys)
+    fresh = {
+        key: score(answer, gold, check_for(gold))
+        for key, (answer, gold) in zip(keys, pairs, strict=True)
+        if key not in known
+    }
+    if fresh:
+        store.keep_verdicts(fresh)
+    known |= fresh
+    return [known[key] for key in keys]
 
 
 def summary(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
@@ -125,7 +147,7 @@ def _by_expert(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mappin
     return sorted(of.items())
 
 
-def export_feedback(store: Store | Path, pool: Pool | None, folder: Path) -> int:
+def export_feedback(store: Store | Path, pool: Pool | None, folder: Path, *, private: bool | None = None) -> int:
     """Write feedback as a data folder that `train` learns from: all of it is seen at once, or what was there stays.
 
     Outcomes have the columns `latency_ms` and `judged_by` besides ('user', or the check that compared with the gold).
@@ -134,6 +156,7 @@ def export_feedback(store: Store | Path, pool: Pool | None, folder: Path) -> int
         store: The answer store, or its folder.
         pool: Its experts' outcomes are written, and their prices; None for all outcomes and no prices.
         folder: A data folder that was there is replaced.
+        private: Write only feedback on questions that are private, or only on those that are not; None for all.
 
     Returns:
         The number of outcomes; there may be none.
@@ -146,10 +169,14 @@ def export_feedback(store: Store | Path, pool: Pool | None, folder: Path) -> int
     if isinstance(store, Path):
         opened = Store(store)
         try:
-            return export_feedback(opened, pool, folder)
+            return export_feedback(opened, pool, folder, private=private)
         finally:
             opened.close()
-    rows = [row for row in judged(store) if pool is None or row["expert"] in pool.names]
+    rows = [
+        row
+        for row in judged(store)
+        if (pool is None or row["expert"] in pool.names) and private in (None, row["private"])
+    ]
     _write(folder, _tables(rows, pool))
     return len(rows)
 
@@ -176,6 +203,8 @@ def _wrong(row: Feedback, experts: set[str] | None) -> str | None:
         return "there is no question"
     if row.score is None and (row.gold is None or not row.gold.strip()):
         return f"{about} has neither a score nor a gold answer: give one of them"
+    if row.gold is not None and len(row.gold) > _GOLD_LONGEST:
+        return f"the gold answer of {about} has more than {_GOLD_LONGEST:,} characters: give a short one, or a score"
     if row.score is not None and not 0 <= row.score <= 1:
         return f"the score of {about} is {row.score:g}: scale scores to the range from 0 to 1"
     if row.expert is not None and experts is not None and row.expert not in experts:

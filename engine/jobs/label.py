@@ -14,21 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.batch.prompts import asking, check_columns
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.lean import probabilities, without_lean
 from leeroo.engine.jobs.rounds import Answered, answer_in_rounds
 from leeroo.engine.orchestrator.market import Float64s
 from leeroo.engine.tables.values import as_text, without_formulas
 
 _INSTRUCTION = "Classify the text: choose the label that fits it best."
 _APPLIES = ("No", "Yes")
-# A batch with fewer rows for each label says too little of how a model leans.
-_ROWS_PER_LABEL = 5
+# No label has more tokens than bytes; so many more are for quotes and a full stop that a model may put around it.
+_AROUND_TOKENS = 8
 
 Texts = Sequence[str | None]
 # Texts with the prompts that show them, and the choices for the answers.
@@ -44,6 +44,14 @@ LABELLED = pa.schema(
         pa.field("error", pa.string()),
     ]
 )
+
+
+# What is wrong with a setting of a file, in words.
+_WRONG = {
+    "labels": "labels is missing, or neither a list of names nor a table of descriptions by name",
+    "instruction": "instruction is not a text",
+    "example": "each [[example]] has a text and a label (or a list of labels), and nothing else",
+}
 
 
 class _Example(BaseModel):
@@ -115,22 +123,32 @@ def read_labels(given: str | Sequence[str] | Mapping[str, str] | Labels, *, seve
         return Labels(tuple(given), dict(given), several=several)
     if not isinstance(given, str):
         return Labels(tuple(given), several=several)
-    if not given.endswith(".toml"):
+    if not given.casefold().endswith(".toml"):
         return Labels(tuple(name.strip() for name in given.split(",")), several=several)
-    try:
-        told = _File.model_validate(tomllib.loads(Path(given).read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"cannot read the labels in {given}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{given} is not valid TOML: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{given}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    file = _read_file(given)
     examples = tuple(
-        (each.text, (each.label,) if isinstance(each.label, str) else tuple(each.label)) for each in told.example
+        (each.text, (each.label,) if isinstance(each.label, str) else tuple(each.label)) for each in file.example
     )
-    descriptions = told.labels if isinstance(told.labels, dict) else {}
-    return Labels(tuple(told.labels), descriptions, examples, told.instruction, several)
+    descriptions = file.labels if isinstance(file.labels, dict) else {}
+    return Labels(tuple(file.labels), descriptions, examples, file.instruction, several)
+
+
+def _read_file(name: str) -> _File:
+    """Read a TOML file of labels; one from Windows may begin with a byte order mark."""
+    try:
+        return _File.model_validate(tomllib.loads(Path(name).read_text(encoding="utf-8-sig")))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(_wrong_file(name, error)) from error
+
+
+def _wrong_file(name: str, error: Exception) -> str:
+    """What is wrong with a file of labels, in one line."""
+    if isinstance(error, ValidationError):
+        where = [str(part) for part in error.errors()[0]["loc"]]
+        return f"{name}: {_WRONG.get(where[0], f'there is no setting {where[0]!r}')}"
+    if isinstance(error, OSError):
+        return f"cannot read the labels in {name}: {error.strerror}"
+    return f"{name} is not valid TOML: {error}".splitlines()[0]
 
 
 def label_rows(
@@ -170,7 +188,8 @@ def label_rows(
     check_columns(reader.schema, criteria)
     check_names(reader.schema, LABELLED, criteria.prefix)
     table = reader.read_all()
-    texts = as_text(table.column(criteria.column)).to_pylist()
+    read = as_text(table.column(criteria.column)).to_pylist()
+    texts = [text if text is not None and text.strip() else None for text in read]
 
     def ask(texts: Texts, prompts: Texts, choices: Sequence[str]) -> Answered:
         asked = _asked(texts, prompts, choices, raw=not chat)
@@ -260,10 +279,12 @@ def _of_several(ask: Ask, texts: Texts, labels: Labels) -> list[pa.Array]:
 def _asked(questions: Texts, prompts: Texts, choices: Sequence[str], *, raw: bool) -> pa.Table:
     """A table for the engine: text with the prompt that it is shown in, and the choices for the answer."""
     n = len(questions)
+    longest = max(len(choice.encode()) for choice in choices) + _AROUND_TOKENS
     given = {
         "prompt": pa.array(prompts, pa.string()),
         "raw": pa.array([raw] * n),
         "choices": pa.array([list(choices)] * n, pa.list_(pa.string())),
+        "max_tokens": pa.array([longest] * n, pa.int32()),
     }
     return pa.table({"question": pa.array(questions, pa.string()), "ask": asking(n, given)})
 
@@ -292,19 +313,14 @@ def _applies(name: str, labels: Labels) -> str:
 def _chances(answers: pa.Table, choices: Sequence[str], *, calibrate: bool) -> Float64s:
     """The probability of each choice, [n, k]; NaN without an answer.
 
-    An API may tell no probabilities; then its answer counts as certain.
+    An answer is certain where the expert gives no probabilities, or gives none to what it answered.
     """
-    told = answers.column("choice_logprobs").combine_chunks()
     position = {choice: i for i, choice in enumerate(choices)}
-    at = np.array([position.get(answer, -1) for answer in answers.column("answer").to_pylist()])
+    at = np.array([position.get(answer, -1) for answer in answers.column("answer").to_pylist()], np.int64)
     chances = np.full((len(answers), len(choices)), np.nan)
     chances[at >= 0] = np.eye(len(choices))[at[at >= 0]]
-    known = told.is_valid().to_numpy(zero_copy_only=False)
-    if known.any():
-        logs = pc.list_flatten(told).to_numpy(zero_copy_only=False).reshape(-1, len(choices))
-        chances[known] = np.exp(logs - logs.max(axis=1, keepdims=True))
-        chances[known] /= chances[known].sum(axis=1, keepdims=True)
-    if calibrate and known.sum() >= _ROWS_PER_LABEL * len(choices):
-        chances[known] /= chances[known].mean(axis=0)
-        chances[known] /= chances[known].sum(axis=1, keepdims=True)
+    given = probabilities(answers.column("choice_logprobs").to_pylist(), len(choices))
+    known = at >= 0
+    known[known] = given[known, at[known]] > 0
+    chances[known] = without_lean(given[known]) if calibrate else given[known]
     return chances

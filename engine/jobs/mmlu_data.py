@@ -59,6 +59,15 @@ SELECT row_number() OVER () AS number, query_id, subject, category, prompt AS qu
 FROM read_parquet('{path}') WHERE split = 'test' AND len(choices) > 1
 """
 
+# The first question that cannot be scored, with the column that is at fault.
+_WRONG = """
+SELECT number, choices, gold, CASE
+       WHEN coalesce(len(list_filter(choices, lambda each: each IS NOT NULL)), 0) < greatest(2, len(choices))
+       THEN 'choices'
+       WHEN gold IS NULL OR length(gold) != 1 OR ord(gold) - ord('A') NOT BETWEEN 0 AND len(choices) - 1 THEN 'answer'
+       END AS wrong
+FROM {table} WHERE wrong IS NOT NULL ORDER BY number LIMIT 1
+"""
 _PROMPTS = """
 SELECT q.query_id, q.subject, q.category, q.question, q.choices, q.gold,
        concat('The following are multiple choice questions (with answers) about ', replace(q.subject, '_', ' '), '.',
@@ -118,8 +127,11 @@ def _load(con: duckdb.DuckDBPyConnection, data: str) -> None:
     con.register("categories", known)
     folder = Path(data)
     if (folder / "queries.parquet").is_file():
+        _columns(con, _quoted(folder / "queries.parquet"), "query_id", "subject", "category", "prompt")
         con.execute(_DATA_FOLDER.format(path=_quoted(folder / "queries.parquet")))
         con.execute("CREATE TABLE solved AS FROM questions LIMIT 0")
+        if not (folder / "outcomes.parquet").is_file():  # recorded outcomes have scores of their own
+            _check(con, "questions", data)
         return
     if data.startswith("hf://"):
         places = [f"{data}/all"]
@@ -132,14 +144,36 @@ def _load(con: duckdb.DuckDBPyConnection, data: str) -> None:
         )
     for name, split in (("questions", "test"), ("solved", "dev")):
         path = _quoted(f"{places[0]}/{split}*.parquet")
-        columns = {column: str(kind) for column, kind, *_ in con.execute(f"DESCRIBE FROM '{path}'").fetchall()}
-        missing = [column for column in ("subject", "question", "choices", "answer") if column not in columns]
-        if missing:
-            raise InputError(f"{path} has no column {missing[0]!r}; its columns are: {', '.join(columns)}")
+        columns = _columns(con, path, "subject", "question")
         gold = "answer" if columns["answer"] == "VARCHAR" else "chr(65 + answer::INTEGER)"
         own = "category" if "category" in columns else "(SELECT any_value(c.category) FROM categories c "
         own += "" if "category" in columns else "WHERE c.subject = read_parquet.subject)"
         con.execute(_OWN_FILES.format(space=_SPACE, name=name, path=path, gold=gold, category=own))
+        _check(con, name, path, numbers=columns["answer"] != "VARCHAR")
+
+
+def _columns(con: duckdb.DuckDBPyConnection, path: str, *needed: str) -> dict[str, str]:
+    """The types of a file's columns; there must be these, and lists of choices with their answers."""
+    columns = {column: str(kind) for column, kind, *_ in con.execute(f"DESCRIBE FROM '{path}'").fetchall()}
+    for column in (*needed, "choices", "answer"):
+        if column not in columns:
+            raise InputError(f"{path} has no column {column!r}; its columns are: {', '.join(columns)}")
+    if columns["choices"] != "VARCHAR[]":
+        raise InputError(f"{path}: the column 'choices' is {columns['choices']}: make it a list of texts for each row")
+    return columns
+
+
+def _check(con: duckdb.DuckDBPyConnection, table: str, path: str, *, numbers: bool = False) -> None:
+    """Refuse questions that cannot be scored."""
+    found = con.execute(_WRONG.format(table=table)).fetchone()
+    if found is None:
+        return
+    number, choices, gold, wrong = found
+    if wrong == "choices":
+        raise InputError(f"{path}: the column 'choices' of row {number} is {choices!r}: give at least two texts")
+    letters = f"a letter from A to {chr(64 + len(choices))}, or a number from 0 to {len(choices) - 1}"
+    shown = ord(gold) - ord("A") if numbers and gold else gold
+    raise InputError(f"{path}: the column 'answer' of row {number} is {shown!r}, which names no choice: give {letters}")
 
 
 def _keep(con: duckdb.DuckDBPyConnection, subjects: Sequence[str]) -> None:

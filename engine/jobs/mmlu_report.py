@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 
 from leeroo.engine.jobs.findings import Table, percent
 from leeroo.engine.jobs.mmlu import Comparison, Part, Results, Row
-from leeroo.engine.jobs.plot import OTHERS, OURS, as_svg, new_axes, plot_frontier, styled
+from leeroo.engine.jobs.plot import OTHERS, OURS, as_svg, in_percent, new_axes, plot_frontier, shortened, styled
 from leeroo.engine.jobs.report import page, paragraph, section, table
 from leeroo.engine.money import plain_usd, usd
 from leeroo.engine.orchestrator.frontier import Estimate, Point
@@ -17,6 +18,8 @@ _WORST = 10
 _WIDE = 5
 # Inches: of a row of the picture, and of what stands around the rows.
 _ROW, _AROUND = 0.19, 0.9
+# Characters of a category's name in it.
+_NAME = 24
 
 
 def headline(results: Results) -> str:
@@ -90,26 +93,32 @@ def plot_subjects(results: Results) -> str:
         UsageError: matplotlib is not installed.
 
     """
-    category_of = dict(
-        zip(results.answers.column("subject").to_pylist(), results.answers.column("category").to_pylist(), strict=True)
-    )
-    colours = dict(zip(results.categories, (OURS, *OTHERS[1:], OTHERS[0]), strict=False))
+    pairs = results.answers.select(["subject", "category"]).to_pylist()
+    category_of = {str(row["subject"]): str(row["category"]) for row in pairs}
+    colours = dict(zip(results.categories, cycle((OURS, *OTHERS[1:], OTHERS[0])), strict=False))
     ordered = sorted(results.subjects.items(), key=lambda item: item[1].accuracy.value)
     with styled():
-        from matplotlib.ticker import PercentFormatter
-
         figure, axes = new_axes(8.5, _AROUND + _ROW * len(ordered))
         for category, colour in colours.items():
             own = [(at, part) for at, (name, part) in enumerate(ordered) if category_of[name] == category]
             at, value, below, above = zip(*(_bar(at, part) for at, part in own), strict=True)
             axes.errorbar(
-                value, at, xerr=[below, above], fmt="o", markersize=4, color=colour, label=category, capsize=2
+                value,
+                at,
+                xerr=[below, above],
+                fmt="o",
+                markersize=4,
+                color=colour,
+                label=shortened(category, _NAME),
+                capsize=2,
             )
-        axes.set_yticks(range(len(ordered)), [name.replace("_", " ") for name, _ in ordered], fontsize=7.5)
+        axes.set_yticks(
+            range(len(ordered)), [shortened(name.replace("_", " "), 2 * _NAME) for name, _ in ordered], fontsize=7.5
+        )
         axes.set_ylim(-0.7, len(ordered) - 0.3)
         axes.set_xlim(0, 1)
         axes.axvline(results.accuracy.value, color="#bbbbbb", linewidth=1, linestyle="--", label="all questions")
-        axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        in_percent(axes.xaxis)
         axes.set_xlabel("accuracy, with 95 % intervals")
         axes.grid(color="#eeeeee", zorder=0)
         figure.legend(loc="outside lower center", ncols=5, frameon=False)

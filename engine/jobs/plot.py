@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,15 +21,17 @@ from leeroo.engine.orchestrator.market import Float64s
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 OURS, ORACLE, EXPERT = "#0072B2", "#D55E00", "#333333"
 OTHERS = ("#999999", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
-# Text stays text, and the same evaluation gives the same file.
+# Text stays text, a name with two $ is no formula, and the same evaluation gives the same file.
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "leeroo",
+    "text.parse_math": False,
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -137,13 +141,22 @@ def check_plotting() -> None:
         pass
 
 
-def styled() -> Any:
+@contextmanager
+def styled() -> Iterator[None]:
     """The look of all pictures, while entered. Raises UsageError where Matplotlib is not installed."""
     try:
         import matplotlib as mpl
     except ImportError as error:
         raise UsageError(f"plots and reports need matplotlib: pip install 'leeroo[plot]' ({error})") from error
-    return mpl.rc_context(_STYLE)
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # Text stays text, so whoever looks at it brings the font.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        yield
+
+
+def shortened(name: str, most: int) -> str:
+    """A name of so many characters at most."""
+    return name if len(name) <= most else name[: most - 3] + "..."
 
 
 def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
@@ -154,6 +167,13 @@ def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), dpi=72, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.add_subplot()
+
+
+def in_percent(axis: Axis) -> None:
+    """Write the ticks of parts of 1 in per cent, each exactly as it is."""
+    from matplotlib.ticker import FuncFormatter
+
+    axis.set_major_formatter(FuncFormatter(lambda part, _: f"{round(100 * part, 6):g}%"))
 
 
 def as_svg(figure: Figure, name: str) -> str:
@@ -170,7 +190,7 @@ def _xy(points: Iterable[Point]) -> Float64s:
 
 def _limits(axes: Axes, points: Sequence[Point], curves: Sequence[Point]) -> None:
     """Room for all points and, to the right, the curves; where budgets leave questions unanswered nobody need look."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     costs, accuracies = _xy(points)
     low, high = costs.min(), max(costs.max(), *(point.cost_usd_per_1k for point in curves))
@@ -184,7 +204,7 @@ def _limits(axes: Axes, points: Sequence[Point], curves: Sequence[Point]) -> Non
     axes.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: usd(amount).removesuffix(".00")))
     room = 0.08 * float(np.ptp(accuracies)) + 0.01
     axes.set_ylim(max(0, accuracies.min() - room), min(1.02, accuracies.max() + room))
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    in_percent(axes.yaxis)
 
 
 def _label(figure: Figure, axes: Axes, points: Mapping[str, Point], curves: Sequence[Sequence[Point]]) -> None:
@@ -192,8 +212,8 @@ def _label(figure: Figure, axes: Axes, points: Mapping[str, Point], curves: Sequ
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # all stays where it was measured
     at = axes.transData.transform(_xy(points.values()).T)
-    notes = [  # a name with two $ is no formula
-        axes.annotate(name, tuple(xy), textcoords="offset points", xytext=(0, 0), fontsize=7.5, parse_math=False)
+    notes = [
+        axes.annotate(name, tuple(xy), textcoords="offset points", xytext=(0, 0), fontsize=7.5)
         for name, xy in zip(points, _xy(points.values()).T, strict=True)
     ]
     sizes = np.array([note.get_window_extent().size for note in notes])

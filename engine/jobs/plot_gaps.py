@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leeroo.engine.jobs.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, new_axes, styled
+from leeroo.engine.jobs.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, shortened, styled
 from leeroo.engine.orchestrator.gaps import Gaps, Standing, Topic
 from leeroo.engine.orchestrator.universe import Universe
 
@@ -19,6 +19,8 @@ _ROW, _AROUND = 0.3, 1.3
 # Topics beyond the gaps are shown up to so many in all.
 _ROWS = 24
 _OFFSET = 0.13
+# Characters of a topic's name.
+_NAME = 70
 
 
 def plot_universe(universe: Universe) -> str:
@@ -77,7 +79,7 @@ def plot_gaps(gaps: Gaps) -> str:
             for topic in of_section:
                 row = len(names)
                 _topic(axes, row, topic)
-                names.append(_shortened(topic.name))
+                names.append(shortened(topic.name, _NAME))
                 gains.append(f"{topic.to_gain:.0f} of {topic.n:,}")
         axes.axvline(gaps.good, color="#bbbbbb", linewidth=1, linestyle="--", label="good", zorder=1)
         _rows(axes, names)
@@ -116,15 +118,11 @@ def _legend(axes: Axes, gaps: Gaps, topics: Sequence[Topic]) -> None:
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
     """Name the rows, from above; the axis has percents and nothing else."""
-    from matplotlib.ticker import PercentFormatter
-
     axes.set_yticks(range(len(names)), names)
-    for label in axes.get_yticklabels():
-        label.set_parse_math(False)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    in_percent(axes.xaxis)
     axes.grid(axis="x", color="#eeeeee", zorder=0)
 
 
@@ -136,7 +134,3 @@ def _right(axes: Axes, title: str, words: Sequence[str]) -> None:
             word, (1, row if row >= 0 else -0.9), xycoords=("axes fraction", "data"), xytext=(8, 0), ha="left",
             va="center", textcoords="offset points", fontsize=8, style=style, annotation_clip=False,
         )  # fmt: skip
-
-
-def _shortened(name: str, most: int = 70) -> str:
-    return name if len(name) <= most else name[: most - 3] + "..."

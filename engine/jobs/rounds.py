@@ -68,12 +68,12 @@ def answer_in_rounds(
 
     """
     criteria = replace(criteria, column="question", ask_column="ask", prefix="")
-    if criteria.expert is not None or enough is None:
+    expected = None if criteria.expert or enough is None else engine.expect(table.to_reader(), criteria)
+    able = [i for i, name in enumerate(expected.experts if expected else ()) if unavailable(engine.pool[name]) is None]
+    if expected is None or enough is None or not able:
         answers = engine.answer(table.to_reader(), criteria).read_all()
         return Answered(answers, chances(answers), np.ones(len(table), np.int64))
-    expected = engine.expect(table.to_reader(), criteria)
-    able = [i for i, name in enumerate(expected.experts) if unavailable(engine.pool[name]) is None]
-    ladder = sorted(able, key=lambda i: float(np.nanmean(expected.costs[:, i])))
+    ladder = sorted(able, key=lambda i: float(np.nansum(expected.costs[:, i])))
     known = set(engine.router.experts) if engine.router else set()
     kept: pa.Table | None = None
     told, rounds = np.zeros((len(table), 0)), np.zeros(len(table), np.int64)

@@ -59,6 +59,8 @@ Say = Callable[[str], None]
 
 # Topics that questions are written about, and questions shown beside a topic's own.
 _TOPICS, _EXAMPLES = 5, 8
+# The folder of a round with feedback on private questions. Routers learn from it, and no writer is shown any of it.
+_PRIVATE = "feedback-private"
 # Of the seeds with a right answer so many at most are held out.
 _HELD_OUT_PART = 1 / 4
 
@@ -288,10 +290,17 @@ def _play_round(loop: _Loop, number: int, share: int | None) -> None:
 
 
 def _feedback(loop: _Loop, folder: Path) -> list[Path]:
-    """What users wrote back until the round began, as a data folder."""
+    """What users wrote back until the round began, as data folders: private questions have one of their own."""
+    private = folder.with_name(_PRIVATE)
     if not folder.is_dir():
-        export_feedback(loop.engine.store, loop.engine.pool, folder)
-    return [folder]
+        for each, marked in ((private, True), (folder, False)):
+            export_feedback(loop.engine.store, loop.engine.pool, each, private=marked)
+    return [each for each in (folder, private) if each.is_dir()]
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether a data folder holds private questions; one of feedback that was not sorted may hold some."""
+    return folder.name == _PRIVATE or (folder.name == "feedback" and not folder.with_name(_PRIVATE).is_dir())
 
 
 def _queries(now: _Round) -> tuple[pa.Table, float]:
@@ -311,7 +320,9 @@ def _queries(now: _Round) -> tuple[pa.Table, float]:
     known |= {seed.question for seed in what.seeds}
     cost = 0.0
     if n_written:
-        shown = [seed.question for seed in own] or sorted(known - held_out)
+        private = [each for each in loop.out.glob("rounds/*/feedback*") if _is_private(each)]
+        unseen = {row["question"] for each in private for row in _rows_in(each, "queries.parquet")}
+        shown = sorted({seed.question for seed in own} - unseen) or sorted(known - held_out - unseen)
         seeds = _topics(now, shown, n_written, rng)
         written, cost = write(loop.engine, what.writer or loop.dearest, seeds, sorted(known), rng, now.criteria)
         now.say(f"{len(written):,} of {n_written:,} written questions are new and fit to be asked")
@@ -330,8 +341,9 @@ def _rows_in(out: Path, name: str) -> list[dict[str, Any]]:
 
 def _topics(now: _Round, shown: list[str], n: int, rng: random.Random) -> list[tuple[str | None, list[str]]]:
     """What to write about: every other time a topic on which most is to be gained, and examples."""
+    data = [each for each in now.data if not _is_private(each)]
     try:
-        topics = find_gaps(now.data, now.before).topics[:_TOPICS]
+        topics = find_gaps(data, now.before).topics[:_TOPICS] if data else []
     except UsageError:  # too few questions so far to tell topics apart
         topics = []
     seeds: list[tuple[str | None, list[str]]] = []

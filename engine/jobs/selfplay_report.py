@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from leeroo.engine.batch.price import prices
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.findings import BASELINES, Table, percent
-from leeroo.engine.jobs.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, new_axes, styled
+from leeroo.engine.jobs.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, styled
 from leeroo.engine.jobs.report import page, paragraph, section, table
 from leeroo.engine.money import plain_usd
 from leeroo.engine.orchestrator.asks import expected_usd
@@ -309,8 +309,6 @@ def plot_played(played: Played) -> str:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    from matplotlib.ticker import PercentFormatter
-
     last = played.rounds[-1]
     outcomes = [row["outcomes_total"] for row in played.rounds]
     with styled():
@@ -327,7 +325,7 @@ def plot_played(played: Played) -> str:
         )
         axes.axhline(last["oracle_accuracy"], color=ORACLE, linewidth=1, linestyle=":", label="with hindsight")
         axes.set(xlabel="outcomes that the router has learned from", ylabel="held-out questions", xlim=(0, None))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        in_percent(axes.yaxis)
         axes.grid(color="#eeeeee", zorder=0)
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return as_svg(figure, "learning")

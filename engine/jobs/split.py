@@ -3,11 +3,14 @@
 Parts that are numbered, and several questions one after another, need no model to be told apart. What stands before
 the first part belongs to all of them. A part that speaks of an earlier one needs its answer first. What is quoted, and
 text that something is to be done with, is not looked into.
+
+Questions may be long texts from anywhere, so the time it takes grows in proportion to their length.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,12 +29,14 @@ _COUNTS = (
 )
 # Ends of sentences; "Dr. Who" and "J. Smith" go on.
 _SENTENCES = re.compile(r"(?<=[.!?])(?<!\b[A-Z]\.)(?<!\b[DM]r\.)(?<!\bMrs\.)(?<!\bSt\.)\s+(?=[\"'(]?[A-Z0-9])")
-_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|(?<!\w)'[^'\n]*'(?!\w)|```.*?```", re.DOTALL)
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^“”]*”|(?<!\w)'[^'\n]*'(?!\w)|```.*?```", re.DOTALL)
+_BELOW = re.compile(r"\b(?:following|below)\b", re.IGNORECASE)
 _MATERIAL = re.compile(
-    r"\b(?:following|below)\b[^?.]*:|\b(?:text|passage|e-?mail|review|message|ticket|document|article|conversation"
-    r"|transcript|code)\s*:",
+    r"\b(?:text|passage|e-?mail|review|message|ticket|document|article|conversation|transcript|code)\s*:",
     re.IGNORECASE,
 )
+# More parts are no question but a text. A label names no part beyond these either, see `_LABEL`.
+_MOST_PARTS = 99
 _FIRST = r"and|then|after that|next|finally|afterwards|also|now|lastly|please|(?:first|second|third|fourth)(?:ly)?"
 _THEN = rf"(?:(?:{_FIRST})\b,?\s*)*"
 _WHAT = r"what|which|who|whom|whose|when|where|why|how|(?:in|on|at|to|of|by|for|from) (?:which|what|whom)"
@@ -94,7 +99,7 @@ def split(question: str) -> Parts | None:
     for preamble, marks, tasks in (_numbered(question), _bulleted(question), _in_turn(question)):
         # What is marked below a question may be choices for its answer.
         asks = str.endswith if "?" in preamble and any(marks) else _asks
-        if len(tasks) > 1 and all(asks(task, "?") for task in tasks):
+        if 1 < len(tasks) <= _MOST_PARTS and all(asks(task, "?") for task in tasks):
             return Parts(preamble, tuple(_needing(i, tasks, marks, preamble) for i in range(len(tasks))), tuple(marks))
     return None
 
@@ -106,7 +111,13 @@ def _asks(task: str, end: str) -> bool:
 def _outside(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
     """The matches that begin in no quotation."""
     quoted = [match.span() for match in _QUOTED.finditer(text)]
-    return [m for m in pattern.finditer(text) if not any(start < m.start() < end for start, end in quoted)]
+    starts = [start for start, _ in quoted]
+
+    def inside(at: int) -> bool:
+        before = bisect_left(starts, at)
+        return before > 0 and at < quoted[before - 1][1]
+
+    return [match for match in pattern.finditer(text) if not inside(match.start())]
 
 
 def _numbered(question: str) -> tuple[str, list[str], list[str]]:
@@ -136,7 +147,10 @@ def _cut(question: str, spans: Sequence[tuple[int, int]], marks: list[str]) -> t
 
 
 def _tidy(task: str) -> str:
-    return re.sub(r"(?:[,;]|[,;]?\s+and)$", "", task.strip()).strip()
+    task = task.strip()
+    if re.search(r"\sand$", task):
+        task = task.removesuffix("and").rstrip()
+    return task[:-1].rstrip() if task.endswith((",", ";")) else task
 
 
 def _in_turn(question: str) -> tuple[str, list[str], list[str]]:
@@ -144,7 +158,7 @@ def _in_turn(question: str) -> tuple[str, list[str], list[str]]:
     tasks: list[str] = []
     told: list[str] = []
     preamble: list[str] | None = None
-    if _MATERIAL.search(question):
+    if _has_material(question):
         return "", [], []
     for sentence in _sentences(question.strip()):
         if _asks(sentence, "?") and not _MANNER.match(sentence):
@@ -161,6 +175,13 @@ def _in_turn(question: str) -> tuple[str, list[str], list[str]]:
     return " ".join(preamble or []), [""] * len(tasks), tasks
 
 
+def _has_material(question: str) -> bool:
+    """Whether a text follows that something is to be done with."""
+    parts = re.split(r"[?.]", question)
+    follows = (":" in part[match.end() :] for part in parts if (match := _BELOW.search(part)))
+    return any(follows) or _MATERIAL.search(question) is not None
+
+
 def _sentences(text: str) -> list[str]:
     ends = _outside(_SENTENCES, text)
     starts = [0, *(match.end() for match in ends)]
@@ -175,9 +196,10 @@ def _needing(i: int, tasks: Sequence[str], marks: Sequence[str], preamble: str) 
     labels = [label for match in _NAMED.finditer(task) for label in match.groups() if label]
     if marks[0] == "A":
         labels += [match[1] or match[2] for match in _CAPITAL.finditer(task)]
-    named = {j for label in labels for j in range(i) if label.casefold() == marks[j].casefold() or label == str(j + 1)}
+    said = {label.casefold() for label in labels}
+    named = [j for j in range(i) if marks[j].casefold() in said or str(j + 1) in said] if said else []
     if named:
-        return Step(task, tuple(sorted(named)))
+        return Step(task, tuple(named))
     if _ALL.search(task):
         return Step(task, tuple(range(i)))
     # What has been told before all parts may be what a pronoun stands for.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pyarrow as pa
 from leeroo.engine import locks
 from leeroo.engine.errors import OutputError, UsageError
 from leeroo.engine.sqlite import keep_private, open_sqlite
-from leeroo.engine.store import answers, charges, claims, feedback, runs, timings
+from leeroo.engine.store import answers, charges, claims, feedback, runs, timings, verdicts
 from leeroo.engine.store.answers import Lengths
 from leeroo.engine.store.charges import Charge, Charged
 from leeroo.engine.store.runs import Run
@@ -26,7 +26,15 @@ from leeroo.engine.store.timings import Measured, WaveTime
 
 VERSION = 7
 
-_TABLES = (answers.TABLES, claims.TABLES, charges.TABLES, runs.TABLES, timings.TABLES, feedback.TABLES)
+_TABLES = (
+    answers.TABLES,
+    claims.TABLES,
+    charges.TABLES,
+    runs.TABLES,
+    timings.TABLES,
+    feedback.TABLES,
+    verdicts.TABLES,
+)
 _ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "waves": timings.ADDED}
 # All that is ever in the folder.
 _OURS = ("answers.sqlite", "opening.lock", "runs", "scratch", "serve")
@@ -149,6 +157,16 @@ class Store:
         """Of every expert the latest answer to each of the questions, in any order; `question_hash` tells which."""
         with self._wall(), self._db:
             return _dicts(feedback.latest_answers(self._db, questions))
+
+    def verdicts(self, keys: Iterable[bytes]) -> dict[bytes, float]:
+        """The scores that are kept of some comparisons, by their keys."""
+        with self._wall():
+            return verdicts.look_up(self._db, keys)
+
+    def keep_verdicts(self, scores: Mapping[bytes, float]) -> None:
+        """Keep the scores of comparisons, by their keys."""
+        with self._wall(), self._db:
+            verdicts.keep(self._db, scores)
 
     def feedback(self, owner: str | None = None) -> list[dict[str, Any]]:
         """All feedback of an owner or of all, in the order of the answers; golds spread over the experts that answered.

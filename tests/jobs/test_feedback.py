@@ -168,3 +168,34 @@ def test_a_killed_giver_leaves_whole_statements(tmp_path: Path) -> None:
     kept = len(judged(Store(tmp_path / "store")))
     assert kept % 50 == 0
     assert kept >= 50 * int(told.read_text() or 0)
+
+
+def test_answers_are_compared_with_golds_once(engine: Engine, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores are kept in the store; another answer or another gold is compared anew."""
+    compared: list[object] = []
+
+    def score(answer: str | None, gold: str, check: str) -> float:
+        compared.append((answer, gold))
+        return float(gold in (answer or ""))
+
+    monkeypatch.setattr("leeroo.engine.jobs.feedback.score", score)
+    ask("small", 1, 2)
+    assert give(engine.store, [Feedback(Q.format(1), gold="2"), Feedback(Q.format(2), gold="5")]) == []
+    first = _told(engine.store)
+    assert [row[3] for row in first] == [1.0, 0.0]
+    assert _told(engine.store) == first
+    assert len(compared) == 2
+    give(engine.store, [Feedback(Q.format(2), gold="4")])
+    assert [row[3] for row in _told(engine.store)] == [1.0, 1.0]
+    assert len(compared) == 3
+
+
+def test_a_gold_that_is_no_short_answer_is_refused(engine: Engine, ask: Ask) -> None:
+    """One line says how long it may be, and the rows beside it are kept."""
+    ask("small", 1)
+    long = "; ".join(f"answer {i}" for i in range(15_000))
+    rows = [Feedback(Q.format(1), gold=long), Feedback(Q.format(1), gold="2")]
+    [(at, wrong)] = give(engine.store, rows)
+    assert (at, len(wrong.splitlines())) == (0, 1)
+    assert "has more than 1,024 characters: give a short one, or a score" in wrong
+    assert len(judged(engine.store)) == 1

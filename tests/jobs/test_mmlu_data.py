@@ -134,3 +134,53 @@ def test_how_a_row_is_asked(tmp_path: Path) -> None:
     assert chosen["prompt"] == questions.column("prompt")[0].as_py()
     written = ask(raw=False, choose=False)
     assert (written["choices"], written["raw"]) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"answer": "b"}, r"the column 'answer' of row 2 is 'b', which names no choice: give a letter from A to D"),
+        ({"answer": None}, r"the column 'answer' of row 2 is None, which names no choice"),
+        ({"answer": "E"}, r"'answer' of row 2 is 'E'"),
+        ({"answer": "AB"}, r"'answer' of row 2 is 'AB'"),
+        (
+            {"choices": ["one", None, "three", "four"]},
+            r"the column 'choices' of row 2 is \['one', None, 'three', 'four'\]",
+        ),
+        ({"choices": None}, r"the column 'choices' of row 2 is None: give at least two texts"),
+        ({"choices": ["one"]}, r"the column 'choices' of row 2"),
+    ],
+)
+@pytest.mark.parametrize("split", ["test", "dev"])
+def test_gold_and_choices_that_cannot_be_scored_are_one_line(
+    tmp_path: Path, split: str, change: dict[str, Any], line: str
+) -> None:
+    """The column and the first bad row are named, before anybody is asked."""
+    file = _write(tmp_path) / f"{split}.parquet"
+    rows = pq.read_table(file).to_pylist()
+    rows[1] |= change
+    rows[3] |= change
+    pq.write_table(pa.Table.from_pylist(rows, schema=pq.read_schema(file)), file)
+    with pytest.raises(InputError, match=line) as wrong:
+        read_questions(str(tmp_path), shots=0)
+    assert file.name.split(".")[0] in str(wrong.value)
+    assert len(str(wrong.value).splitlines()) == 1
+
+
+def test_answers_counted_from_one_are_found_out(tmp_path: Path) -> None:
+    """As far as one of them is beyond the choices; the number is told, not a letter made of it."""
+    place = _write(tmp_path, numbers=True, rows=4) / "test-00000-of-00001.parquet"
+    rows = [{**row, "answer": row["answer"] + 1} for row in pq.read_table(place).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows), place)
+    with pytest.raises(InputError, match=r"the column 'answer' of row 4 is 4, .* or a number from 0 to 3"):
+        read_questions(str(tmp_path), shots=0)
+
+
+@pytest.mark.parametrize("choices", ["A. one B. two", 4])
+def test_choices_that_are_no_list_are_one_line(tmp_path: Path, choices: object) -> None:
+    """What the column is, and what it should be."""
+    file = _write(tmp_path) / "test.parquet"
+    rows = [{**row, "choices": choices} for row in pq.read_table(file).to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows), file)
+    with pytest.raises(InputError, match=r"the column 'choices' is \w+: make it a list of texts"):
+        read_questions(str(tmp_path), shots=0)

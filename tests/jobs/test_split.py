@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from leeroo.engine.jobs.split import split
@@ -60,3 +62,35 @@ def test_what_is_told_before_belongs_to_all() -> None:
     parts = split("Take a square of side 3. (a) What is its area? (b) What is its perimeter?")
     assert parts is not None
     assert (parts.preamble, parts.marks) == ("Take a square of side 3.", ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"x" (a) y? ' * 16_000,
+        "“" * 60_000,
+        "following " * 17_000,
+        "why? " * 34_000,
+        "both? what? " * 14_000,
+        "(a) " * 40_000,
+        "- x\n" * 40_000,
+        "is it" + " " * 170_000 + "?",
+        "'" * 170_000,
+        "1. what? 2. why " + "(1) " * 40_000 + "?",
+        "``` " * 40_000,
+    ],
+    ids=lambda text: repr(text[:9]),
+)
+def test_long_texts_are_split_in_a_moment(text: str) -> None:
+    """However many quotations and marks there are: the time grows with the length alone."""
+    began = time.process_time()
+    split(text)
+    assert time.process_time() - began < 3
+
+
+def test_more_parts_than_anybody_asks_are_one_text() -> None:
+    """Ninety-nine are parts, a hundred are not."""
+    parts = split("Why? " * 99)
+    assert parts is not None
+    assert len(parts.steps) == 99
+    assert split("Why? " * 100) is None

@@ -1,0 +1,42 @@
+"""Lean: the probabilities that a model gives to choices, and the correction of one that leans to some of them.
+
+Batch calibration (Zhou et al. 2024, "Batch Calibration: Rethinking Calibration for In-Context Learning and Prompt
+Engineering", ICLR) divides by the mean over the batch, which takes choices to be equally frequent. So it spoils a table
+in which one is frequent. A model that leans says nearly the same of every row; one that tells rows apart does not. So
+the correction is weighted by how alike the rows are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from leeroo.engine.orchestrator.market import Float64s
+
+# A batch with fewer rows for each choice says too little of how a model leans.
+_ROWS_PER_CHOICE = 5
+
+
+def probabilities(logs: Sequence[Sequence[float] | None], k: int) -> Float64s:
+    """The probabilities [n, k] of k choices from their logarithms; all 0 in a row whose logarithms give none."""
+    known = np.full((len(logs), k), -np.inf)
+    for i, row in enumerate(logs):
+        if row is not None and len(row) == k:
+            known[i] = row
+    known[~(known < np.inf)] = -np.inf  # NaN and infinity
+    top = known.max(axis=1, keepdims=True, initial=-np.inf)
+    weights = np.exp(known - np.where(np.isfinite(top), top, 0.0))
+    return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1.0))
+
+
+def without_lean(chances: Float64s) -> Float64s:
+    """The probabilities [n, k] corrected for what the model says whatever it reads."""
+    n, k = chances.shape
+    if n < _ROWS_PER_CHOICE * k:
+        return chances
+    mean = chances.mean(axis=0)
+    most = float((mean * (1 - mean)).sum())  # the variance of a model that is certain of each row
+    alike = 1 - float(chances.var(axis=0).sum()) / most if most > 0 else 0.0
+    weights = chances / np.where(mean > 0, mean, 1.0) ** alike
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))

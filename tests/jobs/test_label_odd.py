@@ -1,0 +1,165 @@
+"""Labels whatever a model or a table has in it: an answer is never lost, and a wrong thing is one line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.agreement import agree, askers, label_page, shares
+from leeroo.engine.jobs.label import Labels, _chances, label_rows, read_labels, to_check
+from leeroo.engine.pool import load_pool
+
+NAMES = ("billing", "bug", "a-very-long-label")
+
+
+@pytest.fixture
+def engine(tmp_path: Path, api_entry: Callable[..., str]) -> Iterator[Engine]:
+    """An engine with two experts of a real API."""
+    (tmp_path / "pool.toml").write_text(api_entry("small", 1, 256) + api_entry("large", 10, 256))
+    with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store") as engine:
+        yield engine
+
+
+def _label(engine: Engine, texts: list[str | None], **how: Any) -> pa.Table:
+    table = pa.table({"text": pa.array(texts, pa.string())})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        return label_rows(engine, table.to_reader(), Labels(NAMES), Criteria(column="text"), **how)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [{}, {"The": 0.001}, {"a-very-long-label": 1e-12}],
+    ids=["nothing else", "no label", "another label"],
+)
+@pytest.mark.parametrize("calibrate", [True, False])
+def test_probabilities_that_do_not_name_a_label_never_lose_the_answer(
+    engine: Engine, api: Any, others: dict[str, float], calibrate: bool
+) -> None:
+    """A confident API names few tokens; the label that was answered stands, with a confidence, without a warning."""
+    api.says = lambda _model, prompt: {"bug" if "crash" in prompt else "billing": 0.999, **others}
+    labelled = _label(engine, [f"{word} {i}" for i in range(12) for word in ("crash", "invoice")], calibrate=calibrate)
+    assert labelled["label"].to_pylist() == ["bug", "billing"] * 12
+    assert all(0.9 < sure <= 1 for sure in labelled["confidence"].to_pylist())
+    assert labelled["error"].null_count == 24
+
+
+def test_a_label_that_has_no_probability_of_its_own_stands() -> None:
+    """Where the expert gives probabilities to other labels only, its answer counts as certain."""
+    answers = pa.table({"answer": ["bug", "bug"], "choice_logprobs": [[-0.1, None, -3.0], [0.0, -1.0, -2.0]]})
+    first, second = _chances(answers, NAMES, calibrate=True).tolist()
+    assert first == [0, 1, 0]
+    assert 0 < second[1] < 1
+
+
+def test_a_label_reserves_no_more_than_it_can_take(engine: Engine, api: Any) -> None:
+    """The longest label's tokens, not the 256 of the expert."""
+    api.says = lambda _model, _prompt: {"bug": 0.9, "billing": 0.1}
+    _label(engine, ["crash"])
+    asked = {body.get("max_tokens") or body.get("max_completion_tokens") for body in api.bodies}
+    assert all(len(NAMES[-1]) <= most <= len(NAMES[-1]) + 16 for most in asked)
+
+
+@pytest.mark.parametrize("enough", [0.8, None])
+def test_a_table_without_rows_is_labelled(engine: Engine, enough: float | None) -> None:
+    """Nobody is asked, and the table, its report and its rows to check are empty."""
+    labelled = _label(engine, [], enough=enough)
+    assert labelled.column_names == ["text", "label", "confidence", "expert", "cost_usd", "list_cost_usd", "error"]
+    assert len(labelled) == len(to_check(labelled, 5)) == 0
+    assert shares(labelled).rows == askers(labelled).rows == []
+    assert "<table" in label_page(labelled, None, "Nothing", [])
+
+
+def test_blank_texts_are_no_failures(engine: Engine, api: Any) -> None:
+    """They have no label, no error and no cost, as NULL; nobody is asked about them."""
+    api.says = lambda _model, _prompt: {"bug": 0.9, "billing": 0.1}
+    for several in (False, True):
+        table = pa.table({"text": pa.array(["", "  \n", None], pa.string())})
+        labels = Labels(NAMES, several=several)
+        labelled = label_rows(engine, table.to_reader(), labels, Criteria(column="text"))
+        assert labelled["label"].null_count == labelled["error"].null_count == 3
+        assert sum(labelled["cost_usd"].to_pylist()) == 0
+    assert not api.asked
+
+
+def test_gold_that_is_blank_is_no_label() -> None:
+    """Neither is NULL or NaN; a row that failed is never right."""
+    labelled = pa.table(
+        {
+            "gold": ["", "bug", " ", None],
+            "number": [float("nan"), 1.0, None, float("nan")],
+            "label": [None, "bug", None, None],
+            "confidence": [None, 0.9, None, None],
+        }
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = agree(labelled, "gold", ["bug", "billing"])
+        assert found is not None
+        assert (found.n, found.accuracy.value, found.names) == (1, 1.0, ("bug", "billing"))
+        assert agree(labelled.slice(2), "gold", ["bug", "billing"]) is None
+        counted = agree(labelled, "number", ["1.0", "bug"])
+        assert counted is not None
+        assert counted.n == 1
+
+
+@pytest.mark.parametrize("name", ["l.toml", "L.TOML"])
+def test_a_file_of_labels_from_windows(tmp_path: Path, name: str) -> None:
+    """With a byte order mark, and a name in any case."""
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbflabels = ['a', 'b']\r\n")
+    assert read_labels(str(tmp_path / name)).names == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("labels = 1", "labels is missing, or neither a list of names nor a table"),
+        ("labels = ['a', 1]", "labels is missing, or neither"),
+        ("labels = {a = 1, b = 'x'}", "labels is missing, or neither"),
+        ("labels = ['a', 'b']\ninstruction = 1", "instruction is not a text"),
+        ("labels = ['a', 'b']\n[[example]]\ntext = 1", r"each \[\[example\]\] has a text and a label"),
+        ("labels = ['a', 'b']\nexample = 'x'", r"each \[\[example\]\] has a text and a label"),
+        ("labels = ['a', 'b']\nlabel = 'x'", "there is no setting 'label'"),
+        ("labels = " + "[" * 5000, "is not valid TOML"),
+        ("labels = ['a', '\x00']", "is not valid TOML"),
+    ],
+)
+def test_what_is_wrong_with_a_file_of_labels_is_said_in_words(tmp_path: Path, text: str, line: str) -> None:
+    """Without the words of the library that checks it."""
+    (tmp_path / "l.toml").write_text(text)
+    with pytest.raises(UsageError, match=line) as wrong:
+        read_labels(str(tmp_path / "l.toml"))
+    assert len(str(wrong.value).splitlines()) == 1
+    assert "valid list" not in str(wrong.value)
+
+
+def test_label_says_why_rows_failed(tmp_path: Path, api: Any, api_entry: Callable[..., str]) -> None:
+    """How many rows failed and the commonest reasons; exit code 1, and the same as JSON."""
+    api.repeat, api.faults = True, {"broken": ["garbage"]}
+    api.says = lambda _model, _prompt: {"bug": 0.9, "billing": 0.1}
+    (tmp_path / "pool.toml").write_text(api_entry("only", 1, 3))
+    pl.DataFrame({"text": ["fine", "broken one", "broken two", ""], "team": ["", "", "", ""]}).write_csv(
+        tmp_path / "t.csv"
+    )
+    command = [sys.executable, "-m", "leeroo", "label", "t.csv", "--labels", "bug,billing", "--out", "o.csv"]
+    command += ["--pool", "pool.toml", "--store", "store", "--gold", "team"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "2 of 4 rows failed:" in done.stderr
+    assert "2 x " in done.stderr
+    assert "the column 'team' holds no gold label: nothing was compared" in done.stderr
+    assert "Warning" not in done.stderr
+    done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["failed"], list(told["errors"].values())) == (1, 2, [2])
