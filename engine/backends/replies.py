@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -374,7 +375,8 @@ def _choice_logprobs(choices: list[str], answer: str, tokens: list[Token]) -> li
             chances[i] += math.exp(min(candidate.logprob, 0.0))
     if not chances[choices.index(answer)]:
         return None
-    # A choice that is not among the likeliest tokens is at most as likely as the last of them.
-    least = min(math.exp(min(each.logprob, 0.0)) for each in told)
+    # A choice that is not among the likeliest tokens is no likelier than the last of them, or than all but the first.
+    likely = [math.exp(min(each.logprob, 0.0)) for each in told]
+    least = min(*likely, max(1 - max(likely), sys.float_info.min))
     whole = [chance or least for chance in chances]
     return [math.log(chance / sum(whole)) for chance in whole]
