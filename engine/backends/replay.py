@@ -34,7 +34,8 @@ _NAP_S = 0.1
 _UNKNOWN, _AMBIGUOUS = -1, -2
 
 _RECORDED = """
-SELECT q.question, q.prompt, o.query_id IS NOT NULL AS recorded, {response} AS answer,
+SELECT q.question::VARCHAR AS question, q.prompt::VARCHAR AS prompt, o.query_id IS NOT NULL AS recorded,
+       {response} AS answer,
        {prediction}::VARCHAR AS prediction,
        {prompt_tokens}::INTEGER AS prompt_tokens, {completion_tokens}::INTEGER AS completion_tokens,
        {cost_usd}::DOUBLE AS list_cost_usd, o.score::DOUBLE AS recorded_score
@@ -59,6 +60,8 @@ class ReplayBackend:
             table = _read(Path(expert.model), expert.name)
         except duckdb.Error as error:
             raise ExpertUnavailable(f"cannot replay {expert.model}: {str(error).splitlines()[0]}") from error
+        except (RuntimeError, UnicodeDecodeError) as error:  # DuckDB's message quotes the bytes, which are no text
+            raise ExpertUnavailable(f"cannot replay {expert.model}: its text is not UTF-8") from error
         if not pc.any(table.column("recorded")).as_py():
             raise ExpertUnavailable(f"{expert.model} has no outcomes of an expert called {expert.name!r}")
         self._by_question, self._by_prompt, self._plain = _index(table)

@@ -76,7 +76,8 @@ class Heads:
         """What to expect of questions with these features [n, k] and measures [n, 2], whatever their context."""
         completion = self.lengths(features)
         prompt = self.prompt_line[0] + measures @ self.prompt_line[1:]
-        latency = self.latency_line[0] + self.latency_line[1] * completion
+        # A time that does not depend on the tokens is known without them.
+        latency = self.latency_line[0] + np.where(self.latency_line[1] == 0, 0, self.latency_line[1] * completion)
         return Prediction(
             scores=sigmoid(self.log_odds(features)),
             prompt_tokens=np.maximum(prompt, 1).astype(np.float32),

@@ -23,10 +23,10 @@ from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER, candidates, encod
 from leeroo.engine.orchestrator.features import Features, fit_features
 from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
 from leeroo.engine.orchestrator.lengths import learn_latency_lines, learn_lengths, learn_prompt_lines
-from leeroo.engine.orchestrator.outcomes import LEAST_QUESTIONS, Outcomes, read_outcomes
+from leeroo.engine.orchestrator.outcomes import LEAST_QUESTIONS, Outcomes, read_outcomes, read_prices
 from leeroo.engine.orchestrator.predict import PROBE, Router, Seen
 from leeroo.engine.orchestrator.quality import Quality, learn_quality
-from leeroo.engine.orchestrator.recorded import filled
+from leeroo.engine.orchestrator.recorded import filled, with_tokens
 from leeroo.engine.orchestrator.ridge import Ints
 from leeroo.engine.orchestrator.summary import Summary
 from leeroo.engine.orchestrator.surface import surface
@@ -78,10 +78,14 @@ def train(
             "layer"
         )
     say(f"reading {', '.join(map(str, data))}")
-    outcomes = read_outcomes([Path(folder) for folder in data])
+    outcomes = _read(data, say)
     say(f"{len(outcomes.questions):,} training questions with outcomes of {len(outcomes.experts)} experts")
     if cascades and (outcomes.answers < 0).all():
         raise RouterError("cascades are planned on answers: the outcomes have no column 'prediction' that tells them")
+    if cascades and np.isnan(outcomes.completion_tokens).all():
+        raise RouterError(
+            "cascades are planned on costs: the outcomes record no completion_tokens, nor costs with prices"
+        )
     lessons = _lessons(outcomes, seed)
     pinned = _pinned(encoders, lessons, seed, say)
     blocks = _blocks(lessons.texts, pinned, say)
@@ -116,7 +120,7 @@ def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say
     say = on_progress or (lambda _: None)
     folders = ", ".join(map(str, data))
     say(f"reading {folders}")
-    found = read_outcomes([Path(folder) for folder in data])
+    found = _read(data, say)
     new = [name for name in found.experts if name not in router.experts]
     if not new:
         raise RouterError(f"the router already knows all experts of {folders}: {', '.join(found.experts)}")
@@ -138,6 +142,20 @@ def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say
     if router.precedents:
         say("no cascades are planned with the new experts: train again with all of the data to have them")
     return replace(router, experts=experts, heads=router.heads.beside(heads), summary=summary, precedents=None)
+
+
+def _read(data: Sequence[Path], say: Say) -> Outcomes:
+    """Read the training rows, with completion tokens as far as anything tells them."""
+    folders = [Path(folder) for folder in data]
+    bare = read_outcomes(folders)
+    outcomes = with_tokens(bare, read_prices(folders, bare.experts))
+    unrecorded, unknown = (np.isnan(each.completion_tokens).all(axis=0) for each in (bare, outcomes))
+    derived = [bare.experts[i] for i in np.flatnonzero(unrecorded & ~unknown)]
+    if derived:
+        say(f"no completion tokens are recorded of {', '.join(derived)}: they follow from costs and prices")
+    if unknown.all():
+        say("nothing tells how long answers are: each expert's max_tokens is expected of all")
+    return outcomes
 
 
 @dataclass(frozen=True)

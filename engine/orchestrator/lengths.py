@@ -14,7 +14,7 @@ from leeroo.engine.orchestrator.ridge import PENALTIES, Ints, Spectrum, spectrum
 Floats = npt.NDArray[np.floating]
 
 # English text has about four bytes to a token; said of questions when no tokens were recorded.
-_TOKENS_PER_BYTE = 0.25
+TOKENS_PER_BYTE = 0.25
 # The part of the questions, those with the shortest predictions, whose mean is the least that is ever predicted: a
 # straight line goes too low at its end, and a choice that looks for what is cheap finds just those questions.
 _TAIL = 0.1
@@ -123,7 +123,7 @@ def _plane(measures: Float32s, tokens: Float32s) -> tuple[float, ...]:
 
     known = np.isfinite(tokens)
     if not known.any():
-        return 0.0, _TOKENS_PER_BYTE, 0.0
+        return 0.0, TOKENS_PER_BYTE, 0.0
     terms = np.concatenate([np.ones((known.sum(), 1)), measures[known]], axis=1, dtype=np.float64)
     if len(terms) < _FEW:
         return 0.0, float(tokens[known].sum() / max(terms[:, 1].sum(), 1)), 0.0

@@ -7,7 +7,8 @@ A data folder holds `queries.parquet` and `outcomes.parquet` with the columns of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,25 +113,26 @@ def read_prices(folders: Sequence[Path], experts: Sequence[str]) -> Float32s:
     does.
 
     Raises:
-        RouterError: a file is there but cannot be read, lacks a column, or has a price below 0.
+        RouterError: a file is there but cannot be read, lacks a column, or has a price that is below 0 or no number.
     """
     prices = np.full((2, len(experts)), np.nan, np.float32)
     for folder in reversed(folders):
         file = folder / "experts.parquet"
         if not file.is_file():
             continue
-        try:
-            listed = duckdb.read_parquet(str(file)).select("expert, usd_per_m_input, usd_per_m_output").fetchall()
-        except duckdb.Error as error:
-            reason = str(error).split("\n")[0]
-            raise RouterError(f"{file} cannot be read as a data folder's experts: {reason}") from error
+        with _one_line(file), duckdb.connect() as con:
+            listed = con.execute(_PRICES, {"file": str(file)}).fetchall()
         for name, *pair in listed:
             if name in experts and None not in pair:
-                if min(pair) < 0:
-                    raise RouterError(f"{file} gives {name!r} a price below 0")
+                if not all(0 <= price < np.inf for price in pair):
+                    raise RouterError(f"{file} gives {name!r} a price that is below 0, or no number")
                 prices[:, experts.index(name)] = pair
     return prices
 
+
+_PRICES = """
+SELECT expert::VARCHAR, usd_per_m_input::DOUBLE, usd_per_m_output::DOUBLE FROM read_parquet($file)
+"""
 
 # Column, its type, and whether it must be there.
 _COLUMNS: dict[str, list[tuple[str, str, bool]]] = {
@@ -208,7 +210,7 @@ def _open(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
         file = folder / f"{name}.parquet"
         if not file.is_file():
             raise RouterError(f"the data folder {folder} has no {file.name}")
-        try:
+        with _one_line(file):
             there = con.read_parquet(str(file)).columns
             for column, _, needed in columns:
                 if needed and column not in there:
@@ -217,9 +219,18 @@ def _open(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
                 f"CAST({column if column in there else 'NULL'} AS {kind}) AS {column}" for column, kind, _ in columns
             )
             con.execute(f"CREATE TABLE {name}{i} AS SELECT {taken} FROM read_parquet($file)", {"file": str(file)})
-        except duckdb.Error as error:
-            reason = str(error).split("\n")[0]
-            raise RouterError(f"{file} cannot be read as a data folder's {name}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _one_line(file: Path) -> Iterator[None]:
+    """Turn what goes wrong while a file of a data folder is read into one line."""
+    try:
+        yield
+    except duckdb.Error as error:
+        reason = str(error).split("\n")[0]
+        raise RouterError(f"{file} cannot be read as a data folder's {file.stem}: {reason}") from error
+    except (RuntimeError, UnicodeDecodeError) as error:  # its message quotes the bytes, which are no text
+        raise RouterError(f"{file} cannot be read as a data folder's {file.stem}: its text is not UTF-8") from error
 
 
 def _check(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.heads import Float32s
+from leeroo.engine.orchestrator.lengths import TOKENS_PER_BYTE
 from leeroo.engine.orchestrator.market import Bools, Float64s, Int64s
 from leeroo.engine.orchestrator.outcomes import Outcomes, read_prices
 
@@ -83,6 +84,22 @@ def prices_of(data: Sequence[Path], experts: Sequence[str]) -> Float32s:
             "add one, or leave those experts out"
         )
     return prices
+
+
+def with_tokens(outcomes: Outcomes, prices: Float32s) -> Outcomes:
+    """Return the same with completion tokens that follow from costs, where only those are recorded.
+
+    Args:
+        outcomes: Of e experts.
+        prices: [2, e], USD per million tokens; NaN where unknown.
+    """
+    measures = np.array([[len(prompt.encode("utf-8", "replace"))] for prompt in outcomes.prompts], np.float32)
+    read = np.where(np.isfinite(outcomes.prompt_tokens), outcomes.prompt_tokens, measures * TOKENS_PER_BYTE)
+    price = np.where(prices[1] > 0, prices[1], np.nan)  # free answers tell nothing
+    tokens = np.maximum((outcomes.cost_usd * 1e6 - read * prices[0]) / price, 1)
+    recorded_tokens = outcomes.completion_tokens
+    whole = np.where(np.isfinite(recorded_tokens), recorded_tokens, tokens).astype(np.float32)
+    return replace(outcomes, completion_tokens=whole)
 
 
 def _columns(outcomes: Outcomes, experts: Sequence[str]) -> Outcomes:

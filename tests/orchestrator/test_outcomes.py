@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.outcomes import read_outcomes
+from leeroo.engine.orchestrator.outcomes import read_outcomes, read_prices
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Rows, Topics
@@ -179,3 +181,26 @@ def test_missing_folders_and_files_are_named(topics: Topics, tmp_path: Path) -> 
     with pytest.raises(RouterError, match=r"outcomes\.parquet cannot be read") as error:
         read_outcomes([tmp_path])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("column", ["query_id", "expert"])
+def test_text_that_is_not_utf_8_is_one_line(topics: Topics, tmp_path: Path, column: str) -> None:
+    """The line names the file; nothing of what libraries say of bytes gets out."""
+    folder = topics.write(tmp_path, *rows())
+    table = pq.read_table(folder / "outcomes.parquet")
+    broken = pa.array([b"\xff\xfe"] * len(table), pa.binary()).view(pa.string())
+    at = table.column_names.index(column)
+    pq.write_table(table.set_column(at, column, broken), folder / "outcomes.parquet")
+    with pytest.raises(RouterError, match=r"outcomes\.parquet cannot be read as a data folder's outcomes: ") as raised:
+        read_outcomes([folder])
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf"), "much"])
+def test_prices_are_numbers(tmp_path: Path, price: object) -> None:
+    """A price that is none is one line with the file, whatever its column holds."""
+    listed = {"expert": ["a"], "usd_per_m_input": [price], "usd_per_m_output": [price]}
+    pq.write_table(pa.table(listed), tmp_path / "experts.parquet")
+    with pytest.raises(RouterError, match=r"experts\.parquet") as raised:
+        read_prices([tmp_path], ["a"])
+    assert "\n" not in str(raised.value)

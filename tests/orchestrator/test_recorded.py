@@ -100,5 +100,5 @@ def test_an_expert_without_a_price_is_named(tmp_path: Path) -> None:
         prices_of([folder], ["a", "b", "c"])
     with pytest.raises(RouterError, match="gives no price for a"):
         prices_of([tmp_path / "nowhere"], ["a"])
-    with pytest.raises(RouterError, match="gives 'a' a price below 0"):
+    with pytest.raises(RouterError, match="gives 'a' a price that is below 0"):
         prices_of([write_prices(tmp_path / "negative", a=(-1.0, 2.0))], ["a"])

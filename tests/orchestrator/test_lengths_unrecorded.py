@@ -1,0 +1,53 @@
+"""Routers learned from outcomes that do not say how long answers are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from leeroo.engine.errors import RouterError
+from leeroo.engine.orchestrator.learn import train
+from tests.orchestrator.conftest import Topics
+
+
+def _folder(topics: Topics, folder: Path, *, costs: bool = False) -> Path:
+    """Outcomes of model, question and score, with costs if wanted, and prices then."""
+    questions = topics.sums(15) + topics.facts(15)
+    queries, outcomes = topics.recorded(questions)
+    bare: list[dict[str, Any]] = [{name: row[name] for name in ("query_id", "expert", "score")} for row in outcomes]
+    if costs:  # one dollar a million in, ten out: 40 tokens each, beside the prompt's
+        for row, whole in zip(bare, outcomes, strict=True):
+            prompt = next(query["prompt"] for query in queries if query["query_id"] == whole["query_id"])
+            row["cost_usd"] = (len(prompt) / 4 * 1 + 40 * 10) / 1e6
+        names = ["counter", "oracle", "reader"]
+        prices = {"expert": names, "usd_per_m_input": [1.0] * 3, "usd_per_m_output": [10.0] * 3}
+        folder.mkdir()
+        pq.write_table(pa.table(prices), folder / "experts.parquet")
+    return topics.write(folder, queries, bare)
+
+
+def test_lengths_follow_from_costs_and_prices(topics: Topics, tmp_path: Path) -> None:
+    """Where only costs are recorded, they tell how long the answers were; that is said once."""
+    lines: list[str] = []
+    router = train([_folder(topics, tmp_path / "data", costs=True)], ["static"], on_progress=lines.append)
+    prediction = router.predict(["What is 4 plus 9?"])
+    assert prediction.completion_tokens == pytest.approx(np.full((1, 3), 40), abs=1)
+    assert sum("follow from costs and prices" in line for line in lines) == 1
+
+
+def test_unknown_lengths_are_nan_and_said(topics: Topics, tmp_path: Path) -> None:
+    """Nothing is made up: predictions are NaN; cascades, which need costs, are refused."""
+    lines: list[str] = []
+    folder = _folder(topics, tmp_path / "data")
+    router = train([folder], ["static"], on_progress=lines.append)
+    assert np.isnan(router.predict(["What is 4 plus 9?"]).completion_tokens).all()
+    assert sum("max_tokens" in line for line in lines) == 1
+    table = pq.read_table(folder / "outcomes.parquet")
+    pq.write_table(table.append_column("prediction", pa.array(["x"] * len(table))), folder / "outcomes.parquet")
+    with pytest.raises(RouterError, match="cascades are planned on costs"):
+        train([folder], ["static"], cascades=True)
