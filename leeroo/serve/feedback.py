@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from leeroo.engine.jobs.feedback import give, judged, summary
 from leeroo.engine.store import feedback as kept
@@ -16,11 +17,14 @@ from leeroo.serve.batches import Batch
 from leeroo.serve.bodies import asked_by, first_mistake
 from leeroo.serve.database import Database
 from leeroo.serve.door import Door, door, owner
+from leeroo.serve.keys import NOBODY
 from leeroo.serve.lines import no_constant
 from leeroo.serve.objects import WRONG, Wrong
 
-# So many errors are told.
+# Errors that a reply lists.
 _ERRORS = 100
+# Items of one request, and characters of a gold answer and of a judged one: they are compared word by word.
+_ITEMS, _GOLD, _ANSWER = 1000, 1024, 32_768
 
 
 class Feedback(BaseModel):
@@ -31,10 +35,12 @@ class Feedback(BaseModel):
     question: str | None = Field(default=None, min_length=1, description="As it was asked.")
     custom_id: str | None = Field(default=None, min_length=1, max_length=512, description="Of a line, in its place.")
     batch_id: str | None = Field(default=None, max_length=64, description="The batch of that line.")
-    expert: str | None = Field(default=None, description="Who answered; whoever did without.")
-    answer: str | None = Field(default=None, description="What is judged; the latest answer without.")
+    expert: str | None = Field(default=None, description="Who answered; by default whoever did.")
+    answer: str | None = Field(
+        default=None, max_length=_ANSWER, description="What is judged; by default the latest answer."
+    )
     score: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
-    gold: str | int | float | None = Field(
+    gold: Annotated[str, StringConstraints(max_length=_GOLD)] | int | float | None = Field(
         default=None, description="What would have been right, in the place of a score."
     )
 
@@ -106,13 +112,16 @@ def give_feedback(
     """Keep what users make of answers: one object, a list of them, or JSON lines. One that is wrong costs no other."""
     numbers, rows, wrong = [], [], []
     lines = _Lines(here, who)
-    for number, told in _read(content):
+    items = list(itertools.islice(_read(content), _ITEMS + 1))
+    if len(items) > _ITEMS:
+        raise HTTPException(413, f"there are more than {_ITEMS:,} items: send them in several requests")
+    for number, told in items:
         try:
             rows.append(lines.feedback(told))
             numbers.append(number)
         except ValueError as error:
             wrong.append((number, str(error)))
-    complaints = give(here.engine.store, rows, here.engine.pool.names)
+    complaints = _keep(here, rows)
     wrong = sorted(wrong + [(numbers[at], why) for at, why in complaints])
     kept = len(rows) - len(complaints)
     if not kept:
@@ -122,14 +131,30 @@ def give_feedback(
     return FeedbackKept(kept=kept, failed=len(wrong), errors=errors)
 
 
+def _keep(here: Door, rows: list[kept.Feedback]) -> list[tuple[int, str]]:
+    """Keep feedback, and return what cannot be kept with its position and the reason.
+
+    With keys a gold alone is kept unseen: the reply must not say whether anybody has asked that question.
+    """
+    unseen = [at for at, row in enumerate(rows) if row.owner and row.expert is None]
+    here.engine.store.give([rows[at] for at in unseen])
+    others = [at for at in range(len(rows)) if at not in set(unseen)]
+    complaints = give(here.engine.store, [rows[at] for at in others], here.engine.pool.names)
+    return [(others[at], why) for at, why in complaints]
+
+
 @router.get("/v1/feedback")
 def feedback_summary(who: Annotated[str, Depends(owner)], here: Annotated[Door, Depends(door)]) -> FeedbackSummary:
-    """How many outcomes there are of each expert, of all keys together, and their mean score."""
-    del who
-    told = summary(judged(here.engine.store))
+    """Return how many outcomes this key gave of each expert, and their mean score."""
+    told = summary(row for row in judged(here.engine.store) if row["owner"] == _as_owner(who))
     return FeedbackSummary(
         data=[ExpertFeedback(expert=name, feedback=n, mean_score=mean) for name, (n, mean) in told.items()]
     )
+
+
+def _as_owner(who: str) -> str:
+    """Return whose feedback that of a key is; without keys it is that of the command line."""
+    return "" if who == NOBODY else who
 
 
 def _read(content: bytes) -> Iterator[tuple[int, Any]]:
@@ -176,8 +201,11 @@ class _Lines:
             where, why = first_mistake(error)
             raise ValueError(f"{where}: {why.removeprefix('Value error, ')}") from error
         gold = None if given.gold is None else str(given.gold)
-        own = kept.Feedback(given.question or "", given.expert, given.answer, given.score, gold)
+        owner = _as_owner(self._who)
+        own = kept.Feedback(given.question or "", given.expert, given.answer, given.score, gold, owner=owner)
         if given.custom_id is None or given.batch_id is None:
+            if owner:
+                _check_own(given)
             return own
         line = self._of(given.batch_id).get(given.custom_id)
         if line is None:
@@ -193,6 +221,20 @@ class _Lines:
                 raise ValueError(f"there is no batch {batch_id!r}")
             self._batches[batch_id] = dict(_answered(self._here.db, batch))
         return self._batches[batch_id]
+
+
+def _check_own(given: Feedback) -> None:
+    """Refuse what could only be completed from answers that other keys may have asked for.
+
+    Raises:
+        ValueError: an expert or its answer is missing.
+
+    """
+    gold_alone = given.expert is None and given.answer is None and given.score is None
+    if given.expert is None and not gold_alone:
+        raise ValueError("expert: is missing; name the expert, or a line by custom_id and batch_id")
+    if given.expert is not None and given.answer is None and given.score is None:
+        raise ValueError("answer: is missing; give the expert's answer, or name a line by custom_id and batch_id")
 
 
 def _answered(db: Database, batch: Batch) -> Iterator[tuple[str, kept.Feedback]]:

@@ -115,3 +115,32 @@ def test_batches_of_others_are_not_there(serve: Serve, api_pool: None) -> None:
     told = _post(server, line, authorization=f"Bearer {other}")
     assert (told.status_code, told.json()["error"]["message"]) == (400, f"line 1: there is no batch {batch.id!r}")
     assert _post(server, line, authorization=f"Bearer {mine}").json()["kept"] == 1
+
+
+def test_feedback_of_keys_is_their_own(serve: Serve, api_pool: None) -> None:
+    """One key neither replaces nor sums another's, nor learns whether a question was asked."""
+    del api_pool
+    server = serve(start=False)
+    mine, other = ({"authorization": f"Bearer {server.key(name)}"} for name in ("mine", "other"))
+    server.start()
+    client = server.client(mine["authorization"].removeprefix("Bearer "))
+    batch = wait(client, submit(client, jsonl([chat("a", "one", "small")])).id)
+    assert _post(server, {"batch_id": batch.id, "custom_id": "a", "score": 0.9}, **mine).json()["kept"] == 1
+    for question in ("one", "never asked"):
+        for more in ({"score": 0}, {"expert": "small", "gold": "x"}, {"answer": "x", "score": 0}):
+            told = _post(server, {"question": question, **more}, **other)
+            assert (told.status_code, "is missing; " in told.json()["error"]["message"]) == (400, True)
+        for more in ({"gold": "x"}, {"expert": "small", "score": 0}):
+            assert _post(server, {"question": question, **more}, **other).json()["kept"] == 1
+    summed = [httpx.get(f"{server.url}/v1/feedback", headers=key).json()["data"] for key in (mine, other)]
+    assert summed[0] == [{"expert": "small", "feedback": 1, "mean_score": 0.9}]
+    assert summed[1] == [{"expert": "small", "feedback": 2, "mean_score": 0.0}]
+
+
+def test_feedback_is_limited(unasked: Server) -> None:
+    """What is long to compare is refused at the door, and so are too many at once."""
+    one = {"question": "q", "expert": "one"}
+    assert "gold" in _post(unasked, {**one, "answer": "a", "gold": "x" * 1025}).json()["error"]["message"]
+    assert "answer" in _post(unasked, {**one, "answer": "a" * 40_000, "gold": "x"}).json()["error"]["message"]
+    many = _post(unasked, jsonl([{**one, "score": 1}] * 1001))
+    assert (many.status_code, "more than 1,000 items" in many.json()["error"]["message"]) == (413, True)
