@@ -84,14 +84,14 @@ def give(store: Store, rows: Sequence[Feedback], experts: Iterable[str] | None =
     return complaints
 
 
-def judged(store: Store) -> list[dict[str, Any]]:
+def judged(store: Store, owner: str | None = None) -> list[dict[str, Any]]:
     """All feedback as outcomes, in the order in which the answers were given.
 
     Each has question, expert, answer, score, gold, `judged_by` ('user', or the name of the check that compared the
     answer with the gold), predicted_score, prompt_tokens, completion_tokens, cost_usd, latency_ms, and as seconds of
     the epoch `answered` and `at`, when the feedback was given; None where something is not known.
     """
-    rows = store.feedback()
+    rows = store.feedback(owner)
     by_gold = [row for row in rows if row["score"] is None]
     for row in rows:
         row["judged_by"] = "user"

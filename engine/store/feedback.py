@@ -64,7 +64,7 @@ UNION ALL
 SELECT g.owner, g.question, l.expert, l.answer, NULL, g.gold, l.predicted_score, l.prompt_tokens, l.completion_tokens,
        l.list_cost_usd, l.latency_ms, l.created, g.at, max(g.private, m.private)
 FROM golds g JOIN latest l USING (question_hash) JOIN marked m USING (question_hash)
-WHERE NOT EXISTS (
+WHERE :owner IS NULL AND NOT EXISTS (
     SELECT 1 FROM given f WHERE (f.owner, f.question_hash, f.expert) = (g.owner, g.question_hash, l.expert))
 ORDER BY answered, 2, 3, 1
 """
@@ -125,6 +125,9 @@ def latest_answers(db: sqlite3.Connection, questions: Iterable[str]) -> sqlite3.
 
 
 def read(db: sqlite3.Connection, owner: str | None = None) -> sqlite3.Cursor:
-    """All feedback of an owner, or of all, golds spread over the experts that answered, in the order of the answers."""
+    """Read all feedback in the order of the answers, golds spread over the experts that answered; or what an owner gave.
+
+    An owner's golds are not spread: that would say which questions others have asked.
+    """
     db.execute(_INDEX)
     return db.execute(_READ, {"owner": owner})

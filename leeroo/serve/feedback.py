@@ -146,7 +146,8 @@ def _keep(here: Door, rows: list[kept.Feedback]) -> list[tuple[int, str]]:
 @router.get("/v1/feedback")
 def feedback_summary(who: Annotated[str, Depends(owner)], here: Annotated[Door, Depends(door)]) -> FeedbackSummary:
     """Return how many outcomes this key gave of each expert, and their mean score."""
-    told = summary(row for row in judged(here.engine.store) if row["owner"] == _as_owner(who))
+    rows = judged(here.engine.store, _as_owner(who) or None)
+    told = summary(row for row in rows if row["owner"] == _as_owner(who))
     return FeedbackSummary(
         data=[ExpertFeedback(expert=name, feedback=n, mean_score=mean) for name, (n, mean) in told.items()]
     )

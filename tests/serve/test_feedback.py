@@ -130,11 +130,11 @@ def test_feedback_of_keys_is_their_own(serve: Serve, api_pool: None) -> None:
         for more in ({"score": 0}, {"expert": "small", "gold": "x"}, {"answer": "x", "score": 0}):
             told = _post(server, {"question": question, **more}, **other)
             assert (told.status_code, "is missing; " in told.json()["error"]["message"]) == (400, True)
-        for more in ({"gold": "x"}, {"expert": "small", "score": 0}):
+        for more in ({"gold": "x"}, {"expert": "large", "score": 0, "gold": "x"}):
             assert _post(server, {"question": question, **more}, **other).json()["kept"] == 1
     summed = [httpx.get(f"{server.url}/v1/feedback", headers=key).json()["data"] for key in (mine, other)]
     assert summed[0] == [{"expert": "small", "feedback": 1, "mean_score": 0.9}]
-    assert summed[1] == [{"expert": "small", "feedback": 2, "mean_score": 0.0}]
+    assert summed[1] == [{"expert": "large", "feedback": 2, "mean_score": 0.0}]
 
 
 def test_feedback_is_limited(unasked: Server) -> None:
