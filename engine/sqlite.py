@@ -20,16 +20,22 @@ def open_sqlite(file: Path, *, wait_s: float = 60, durable: bool = True) -> sqli
         wait_s: How long to wait while another process writes.
         durable: Each commit waits for the disk, and so survives a power failure too.
 
+    Raises:
+        sqlite3.Error: it cannot be opened, or is no such file.
+
     """
-    # Switching to write-ahead mode does not wait for others who do the same, so they take turns.
-    with FileLock(f"{file}.lock", timeout=wait_s, mode=0o600):
-        file.touch(mode=0o600)
-        for part in file.parent.glob(f"{file.name}*"):
-            keep_private(part)
-        db = sqlite3.connect(file, timeout=wait_s, check_same_thread=False)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-        db.execute("PRAGMA temp_store = MEMORY")
+    try:
+        # Switching to write-ahead mode does not wait for others who do the same, so they take turns.
+        with FileLock(f"{file}.lock", timeout=wait_s, mode=0o600):
+            file.touch(mode=0o600)
+            for part in file.parent.glob(f"{file.name}*"):
+                keep_private(part)
+            db = sqlite3.connect(file, timeout=wait_s, check_same_thread=False)
+            db.execute("PRAGMA journal_mode = WAL")
+    except OSError as error:
+        raise sqlite3.OperationalError(error.strerror or str(error)) from error
+    db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+    db.execute("PRAGMA temp_store = MEMORY")
     return db
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leeroo import cli_feedback, cli_jobs, cli_orchestrator, cli_selfplay, cli_serve, cli_solve
+from leeroo import cli_feedback, cli_jobs, cli_orchestrator, cli_selfplay, cli_serve, cli_solve, cli_store
 from leeroo.engine.errors import LeerooError, RowsFailed, UsageError
 from leeroo.interrupts import interrupts
 from leeroo.options import (
@@ -277,6 +277,7 @@ cli_solve.add_to(app)
 cli_orchestrator.add_to(app)
 cli_selfplay.add_to(app)
 cli_serve.add_to(app)
+cli_store.add_to(app)
 
 
 @contextlib.contextmanager

@@ -15,10 +15,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.batching import Float32s, Ints
+from leeroo.engine.sqlite import open_sqlite
 from leeroo.engine.weights import cache
 
 _GIB = 4.0
@@ -91,16 +91,10 @@ def most_bytes() -> int:
 @lru_cache(maxsize=4)
 def _open(file: Path, process: int) -> sqlite3.Connection:  # noqa: ARG001  # a connection must not outlive a fork
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Going over to write-ahead mode does not wait for others who do the same, so they take turns.
-    with FileLock(f"{file}.lock", timeout=_WAIT_S):
-        # Used by several threads, one at a time.
-        db = sqlite3.connect(file, timeout=_WAIT_S, check_same_thread=False)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-        db.execute("PRAGMA temp_store = MEMORY")
-        with db:
-            db.execute(_TABLE)
-            db.execute(_WANTED)
+    db = open_sqlite(file, wait_s=_WAIT_S, durable=False)
+    with db:
+        db.execute(_TABLE)
+        db.execute(_WANTED)
     return db
 
 

@@ -41,14 +41,6 @@ STORED = pa.schema(
     ]
 )
 
-_SPEND = """
-SELECT date(created, 'unixepoch') AS day, expert, sum(answers) AS answers, sum(prompt_tokens) AS prompt_tokens,
-       sum(completion_tokens) AS completion_tokens, sum(cost_usd) AS cost_usd
-FROM (SELECT created, expert, 1 AS answers, prompt_tokens, completion_tokens, list_cost_usd AS cost_usd FROM answers
-      UNION ALL SELECT created, expert, 0, prompt_tokens, completion_tokens, cost_usd FROM charges)
-GROUP BY day, expert ORDER BY day, expert
-"""
-
 # What is kept of an answer: also what feedback on it is found by, and is compared with.
 KEPT = pa.schema(
     [
@@ -123,11 +115,6 @@ def lengths(db: sqlite3.Connection, fingerprints: Iterable[str]) -> dict[str, Le
     )
     found = {each: Lengths(*db.execute(query, (each,)).fetchone()) for each in fingerprints}
     return {each: known for each, known in found.items() if known.answers}
-
-
-def spend(db: sqlite3.Connection) -> sqlite3.Cursor:
-    """What was paid by day (UTC, as text) and expert, the earliest first; what brought no answer is paid for too."""
-    return db.execute(_SPEND)
 
 
 def _table(rows: list[tuple[Any, ...]]) -> pa.Table:

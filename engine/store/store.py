@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,26 +20,21 @@ import pyarrow as pa
 from leeroo.engine import locks
 from leeroo.engine.errors import OutputError, UsageError
 from leeroo.engine.sqlite import keep_private, open_sqlite
-from leeroo.engine.store import answers, charges, claims, feedback, runs, timings, verdicts
+from leeroo.engine.store import answers, charges, claims, feedback, prune, runs, spending, timings, verdicts
 from leeroo.engine.store.answers import Lengths
 from leeroo.engine.store.charges import Charge, Charged
+from leeroo.engine.store.prune import Pruned
 from leeroo.engine.store.runs import Run
 from leeroo.engine.store.timings import Measured, WaveTime
 
 VERSION = 7
 
-_TABLES = (
-    answers.TABLES,
-    claims.TABLES,
-    charges.TABLES,
-    runs.TABLES,
-    timings.TABLES,
-    feedback.TABLES,
-    verdicts.TABLES,
-)
+_ROOMS = (answers, claims, charges, spending, runs, timings, feedback, verdicts)
 _ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "waves": timings.ADDED}
 # All that is ever in the folder.
 _OURS = ("answers.sqlite", "opening.lock", "runs", "scratch", "serve")
+
+_ENDS = (("min", "oldest_answer"), ("max", "newest_answer"))
 
 
 class Store:
@@ -68,7 +65,7 @@ class Store:
         db = open_sqlite(self.folder / "answers.sqlite")
         # Keys fall all over their index: in 64 MiB its pages are changed many times before they are written back once.
         db.execute("PRAGMA cache_size = -65536")
-        db.execute("PRAGMA wal_autocheckpoint = 16384")
+        db.execute("PRAGMA wal_autocheckpoint = 4096")
         with db:
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -104,12 +101,12 @@ class Store:
             them: then their answers will be there later, or the keys are free again.
 
         """
-        with self._write() as db:
+        with self._write(durable=False) as db:
             return claims.claim(db, lambda other: runs.alive(self._runs, other), run.run, keys, at_most_usd)
 
     def release_claims(self, run: Run, keys: Iterable[bytes]) -> None:
         """End claims of a run whose requests are over, or never left, and brought neither answer nor charge."""
-        with self._write() as db:
+        with self._write(durable=False) as db:
             claims.release(db, keys, run.run)
 
     def charge(self, rows: Iterable[Charge]) -> None:
@@ -180,7 +177,7 @@ class Store:
 
     def measured(self, wave: WaveTime) -> None:
         """Remember what an engine did in a wave, and how long it took."""
-        with self._write() as db:
+        with self._write(durable=False) as db:
             timings.keep(db, wave)
 
     def engine(self, engine: str) -> Measured:
@@ -207,16 +204,76 @@ class Store:
     def spend(self) -> list[dict[str, Any]]:
         """What was paid by day (UTC, as text) and expert, the earliest first."""
         with self._wall():
-            return _dicts(answers.spend(self._db))
+            return _dicts(spending.read(self._db))
+
+    def info(self) -> dict[str, int | str | None]:
+        """Return what is in the store: counts, bytes on the disk, and the days (UTC) of the first and last answer."""
+        counts = ", ".join(f"(SELECT count(*) FROM {name}) AS {name}" for name in ("answers", "feedback", "runs"))
+        days = ", ".join(f"date({which}(created), 'unixepoch') AS {name}" for which, name in _ENDS)
+        with self._wall():
+            [found] = _dicts(self._db.execute(f"SELECT {counts}, {days} FROM answers"))
+        size = sum(part.stat().st_size for part in self.folder.glob("answers.sqlite*"))
+        return {"bytes": size, **found}
+
+    def prune(self, before: float | None = None, max_bytes: int | None = None) -> Pruned:
+        """Remove what is older than a time (seconds of the epoch), and the oldest answers beyond so many bytes.
+
+        What a run under way needs stays, and so do feedback, the answers that it is about, and the sums of what was
+        spent. Where a run is under way, the file keeps its size, and only what is too old goes.
+        """
+        dropped_runs = dropped = 0
+        if before is not None:
+            with self._write() as db:
+                dropped_runs = prune.drop_runs(db, lambda run: runs.alive(self._runs, run), before)
+            dropped = self._drop_answers(before)
+        compact = self._shrink()
+        while max_bytes is not None and compact and (most := self._too_many(max_bytes)):
+            part = self._drop_answers(time.time(), most)
+            compact = bool(part) and self._shrink()
+            dropped += part
+        with self._wall():
+            return Pruned(dropped, dropped_runs, prune.used_bytes(self._db))
+
+    def _drop_answers(self, before: float, most: int = sys.maxsize) -> int:
+        """Remove answers a part at a time, so that nobody waits long."""
+        dropped = 0
+        while dropped < most:
+            with self._write() as db:
+                part = prune.drop_answers(db, before, min(most - dropped, prune.AT_ONCE))
+            if not part:
+                break
+            dropped += part
+        return dropped
+
+    def _too_many(self, max_bytes: int) -> int:
+        with self._wall():
+            return prune.too_many(self._db, max_bytes)
+
+    def _shrink(self) -> bool:
+        """Give space back to the disk, which takes the whole file for a while: not while a run is under way."""
+        with self._write() as db:
+            unfinished = db.execute("SELECT run FROM runs WHERE finished IS NULL").fetchall()
+            busy = any(runs.alive(self._runs, run) for (run,) in unfinished)
+        with self._wall():
+            if not busy:
+                self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return not busy
 
     def close(self) -> None:
         """Close the database file."""
         self._db.close()
 
     @contextlib.contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """Take turns with other threads and processes; all that is written in here is kept, or nothing."""
+    def _write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Take turns with other threads and processes; all that is written in here is kept, or nothing.
+
+        Args:
+            durable: It survives a power failure too, and not only the end of this process. That takes milliseconds.
+
+        """
         with self._wall(), self._db:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
 
@@ -243,8 +300,9 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
     if version < 7 and "feedback" in there:
         for statement in feedback.MOVED:
             db.execute(statement)
-    for statement in "".join(_TABLES).split(";"):
-        db.execute(statement)
+    for room in _ROOMS:
+        for statement in room.TABLES.split(";"):
+            db.execute(statement)
     for table, columns in _ADDED.items():
         present = {row[1] for row in db.execute(f"PRAGMA table_info({table})")}
         for column in columns.keys() - present:

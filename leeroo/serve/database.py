@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from leeroo.engine.errors import OutputError, UsageError
+from leeroo.engine.sqlite import open_sqlite
 
 # Times are seconds of the epoch. `turn` is a line's place in a random order: any part of a batch is then like the
 # whole, and worth that part of its budget. `wave` is the wave that has claimed a line, NULL while it waits.
@@ -89,12 +90,9 @@ class Database:
         except OSError as error:
             raise OutputError(f"the server's folder {folder} cannot be made: {error.strerror or error}") from error
         with self._wall():
-            self._db, self._reader = (
-                sqlite3.connect(folder / "serve.sqlite", timeout=60, check_same_thread=False) for _ in range(2)
-            )
+            # Durable: what a client was told survives a power cut.
+            self._db, self._reader = (open_sqlite(folder / "serve.sqlite", durable=True) for _ in range(2))
             self._reader.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")  # what a client was told survives a power cut
             with self.turn() as db:
                 db.execute("BEGIN IMMEDIATE")
                 [version] = db.execute("PRAGMA user_version").fetchone()

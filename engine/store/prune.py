@@ -1,0 +1,69 @@
+"""Pruning: what a store no longer needs, so that it does not grow for ever.
+
+Feedback stays, with the answers that it is about: routers learn from them. So does all that belongs to a run that is
+under way. A run that was killed is forgotten with its age: the next one of its job then starts anew.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import NamedTuple
+
+from leeroo.engine.store import claims, spending
+
+# Answers removed in one go: other processes wait that long, about a tenth of a second.
+AT_ONCE = 20_000
+
+_FREE = """
+coalesce(run, '') NOT IN (SELECT run FROM runs WHERE finished IS NULL)
+AND coalesce(question_hash, x'') NOT IN (SELECT question_hash FROM feedback)
+"""
+
+
+class Pruned(NamedTuple):
+    """What was removed, and the bytes that the database takes now."""
+
+    answers: int
+    runs: int
+    bytes: int
+
+
+def drop_runs(db: sqlite3.Connection, alive: Callable[[str], bool], before: float) -> int:
+    """Remove runs that ended before a time, or were killed and started before it; and timings. Returns how many."""
+    killed = "SELECT run FROM runs WHERE finished IS NULL AND started < ?"
+    gone = [run for (run,) in db.execute(killed, (before,)).fetchall() if not alive(run)]
+    gone += [run for (run,) in db.execute("SELECT run FROM runs WHERE finished < ?", (before,))]
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS gone (run TEXT PRIMARY KEY) WITHOUT ROWID")
+    db.execute("DELETE FROM gone")
+    db.executemany("INSERT INTO gone VALUES (?)", ((run,) for run in gone))
+    spending.drop_charges(db, "run IN (SELECT run FROM gone)")
+    for run in gone:
+        claims.release_all(db, run)
+    db.execute("DELETE FROM runs WHERE run IN (SELECT run FROM gone)")
+    db.execute("DELETE FROM waves WHERE ended < ?", (before,))
+    return len(gone)
+
+
+def drop_answers(db: sqlite3.Connection, before: float, most: int) -> int:
+    """Remove the oldest answers from before a time, so many at most; returns how many."""
+    chosen = f"SELECT rowid FROM answers WHERE created < {before!r} AND {_FREE} ORDER BY rowid LIMIT {most}"
+    db.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (number INTEGER PRIMARY KEY)")
+    db.execute("DELETE FROM chosen")
+    db.execute(f"INSERT INTO chosen {chosen}")
+    return spending.drop_answers(db, "rowid IN (SELECT number FROM chosen)")
+
+
+def too_many(db: sqlite3.Connection, max_bytes: int) -> int:
+    """Return how many answers, at their mean size, a database has too many for so many bytes."""
+    [(answers,)] = db.execute("SELECT count(*) FROM answers").fetchall()
+    used = used_bytes(db)
+    return -(-answers * max(0, used - max_bytes) // used)
+
+
+def used_bytes(db: sqlite3.Connection) -> int:
+    """Return the bytes of a database that are in use."""
+    pages, unused, size = (
+        db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - unused) * size)

@@ -1,0 +1,139 @@
+"""Pruning removes what is old, and nothing that anyone needs."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from leeroo.engine.store.charges import Charge
+from leeroo.engine.store.feedback import Feedback, question_hash
+from leeroo.engine.store.runs import release
+from leeroo.engine.store.store import Store
+from leeroo.engine.store.timings import Measured, WaveTime
+from tests.store.conftest import keys, rows
+
+_DAY_S = 86_400
+
+
+def _age(folder: Path) -> None:
+    """Make all that is in a store a hundred days older."""
+    with sqlite3.connect(folder / "answers.sqlite") as db:
+        for table, column in (
+            ("answers", "created"),
+            ("runs", "started"),
+            ("runs", "finished"),
+            ("waves", "ended"),
+            ("charges", "created"),
+        ):
+            db.execute(f"UPDATE {table} SET {column} = {column} - 100 * {_DAY_S}")
+    db.close()
+
+
+def _leeroo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "leeroo", "store", *arguments], capture_output=True, text=True)
+
+
+def test_old_things_go_and_young_ones_stay(tmp_path: Path) -> None:
+    """Answers, finished runs, runs that were killed, and timings; what was spent stays known, by day and expert."""
+    store = Store(tmp_path)
+    finished, killed = store.begin("finished", 1), store.begin("killed", 1)
+    for run in (finished, killed):
+        store.append(rows(run.run, run=run.run, expert="large"))
+        store.charge([Charge(run.run, "q", "large", 1, 1, 0.25)])
+    store.claim(killed, keys("x"), [0.5])
+    store.measured(WaveTime("e", 1, 1, 1, None, 1.0, None))
+    store.finish(finished, 0.75, 0.75)
+    release(killed)
+    _age(tmp_path)
+    store.append(rows("young", expert="large"))
+    before = store.spend()
+    pruned = store.prune(time.time() - 50 * _DAY_S)
+    assert (pruned.answers, pruned.runs) == (2, 2)
+    assert store.look_up(keys("young")).num_rows == 1
+    assert store.runs() == []
+    assert store.engine("e") == Measured()
+    assert store.spend() == before
+    assert not store.begin("killed", 1).resumed
+    assert store.prune(time.time() - 50 * _DAY_S).answers == 0
+    assert store.spend() == before
+
+
+def test_a_run_under_way_loses_nothing(tmp_path: Path) -> None:
+    """However old it is: what it has paid for is there when it goes on, its claims hold, and the file is not taken away."""
+    store = Store(tmp_path)
+    run = store.begin("job", 1)
+    store.append(rows("a", run=run.run))
+    store.claim(run, keys("b"), [0.5])
+    _age(tmp_path)
+    other = Store(tmp_path)
+    pruned = other.prune(time.time(), max_bytes=0)
+    assert (pruned.answers, pruned.runs) == (0, 0)
+    assert store.of_run(run).num_rows == 1
+    assert other.claim(other.begin("other", 1), keys("b"), [0.5]).to_pylist() == [False]
+
+
+def test_feedback_keeps_its_answers(tmp_path: Path) -> None:
+    """Routers learn from it, with the tokens and costs of the answers."""
+    store = Store(tmp_path)
+    store.append(rows("a", expert="large", question_hash=question_hash("q"), private=False))
+    store.append(rows("b", expert="large", question_hash=question_hash("other"), private=False))
+    store.give([Feedback("q", gold="yes")])
+    _age(tmp_path)
+    assert store.prune(time.time()).answers == 1
+    assert [(row["expert"], row["prompt_tokens"]) for row in store.feedback()] == [("large", 7)]
+
+
+def test_a_store_is_made_as_small_as_wanted(tmp_path: Path) -> None:
+    """The oldest answers go, the file shrinks, and what is left is the latest."""
+    store = Store(tmp_path)
+    for part in range(20):
+        store.append(rows(*(f"{part}-{i}" for i in range(500)), answer="some words " * 20))
+    most = 2_000_000
+    pruned = store.prune(max_bytes=most)
+    assert 0 < pruned.bytes <= most
+    assert sum(part.stat().st_size for part in tmp_path.glob("answers.sqlite")) <= most
+    left = [bool(store.look_up(keys(f"{part}-0")).num_rows) for part in range(20)]
+    assert left == sorted(left)
+    assert left[-1]
+    assert not left[0]
+    assert most * 0.8 < pruned.bytes
+
+
+def test_the_command_prunes(tmp_path: Path) -> None:
+    """`leeroo store prune` says what it removed, `leeroo store info` what there is."""
+    store = Store(tmp_path)
+    store.append(rows("a", "b"))
+    _age(tmp_path)
+    store.append(rows("c"))
+    store.close()
+    found = json.loads(_leeroo("info", "--store", str(tmp_path), "--json").stdout)
+    assert found["answers"] == 3
+    assert found["oldest_answer"] < found["newest_answer"]
+    assert found["bytes"] > 0
+    assert "answers         3" in _leeroo("info", "--store", str(tmp_path)).stdout
+    done = _leeroo("prune", "--store", str(tmp_path), "--older-than", "50")
+    assert done.stdout.startswith("2 answers and 0 runs removed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["prune", "--store", "{}"], "say what to remove: --older-than DAYS, --max-bytes BYTES, or both"),
+        (["prune", "--store", "{}/absent", "--older-than", "1"], "there is no answer store in"),
+        (["info", "--store", "{}/absent"], "there is no answer store in"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], complaint: str) -> None:
+    """Nothing is made where there is no store."""
+    Store(tmp_path).close()
+    done = _leeroo(*(each.format(tmp_path) for each in arguments))
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert complaint in done.stderr
+    assert not (tmp_path / "absent").exists()
