@@ -58,7 +58,7 @@ def too_many(db: sqlite3.Connection, max_bytes: int) -> int:
     """Return how many answers, at their mean size, a database has too many for so many bytes."""
     [(answers,)] = db.execute("SELECT count(*) FROM answers").fetchall()
     used = used_bytes(db)
-    return -(-answers * max(0, used - max_bytes) // used)
+    return int(-(-answers * max(0, used - max_bytes) // used))
 
 
 def used_bytes(db: sqlite3.Connection) -> int:
