@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 from leeroo.engine.errors import InputError
-from leeroo.engine.tables.inputs import Kind, Layout, pattern_of
+from leeroo.engine.tables.inputs import Kind, Layout, is_url, pattern_of
 from leeroo.engine.tables.streams import Stream, read
 
 # A row may be so long; DuckDB reads files in buffers of this size.
@@ -21,6 +21,10 @@ _ROWS = """
 FROM read_csv(getvariable('files'), auto_detect = false, columns = {columns}, delim = {delimiter}, quote = '"',
               escape = '"', comment = '', header = {header}, strict_mode = true, allow_quoted_nulls = false,
               max_line_size = {most}, buffer_size = {most}, hive_partitioning = false)
+"""
+_FIRST_LINE = f"""
+FROM read_csv(getvariable('files'), auto_detect = false, columns = {{'line': 'VARCHAR'}}, delim = '{_NO_DELIMITER}',
+              quote = '', escape = '', header = false) LIMIT 1
 """
 _WHERE = re.compile(r"CSV Error on Line: (\d+)")
 _WHY = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)|Value with unterminated quote found|Invalid unicode")
@@ -55,6 +59,9 @@ def why_no_csv(error: BaseException) -> str:
 
 def _head(path: str, delimiter: str) -> list[str]:
     """The values of the first row."""
+    if is_url(path):
+        first = read(_FIRST_LINE, [path]).read_all().to_pydict().get("line") or [""]
+        return next(csv.reader(first, delimiter=delimiter), [])
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             return next((row for row in csv.reader(file, delimiter=delimiter) if row), [])

@@ -26,6 +26,7 @@ _SUFFIXES: dict[str, Kind] = {f".{kind}": kind for kind in KINDS} | {".ndjson": 
 _MARKS = "*?["
 _PACKED = (".gz", ".zst")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
+_FILE_URL = "file://"
 _CHUNK_BYTES = 1 << 20
 # So much of a stream says what it holds.
 _HEAD_BYTES = 4096
@@ -70,8 +71,8 @@ class Files:
 
 def input_paths(source: str | Path) -> list[str]:
     """Return the files that an input names, and the folder if it is one; none for a stream or a URL."""
-    name = str(source)
-    if name == "-" or _URL.match(name) or _is_pipe(name):
+    name = str(source).removeprefix(_FILE_URL)
+    if name == "-" or is_url(name) or _is_pipe(name):
         return []
     return [name, *_in_folder(name)] if os.path.isdir(name) else [name] if os.path.exists(name) else _matching(name)
 
@@ -82,12 +83,12 @@ def find(source: str | Path, layout: Layout, held: ExitStack) -> Files:
     Raises:
         InputError: there are none, they are of several kinds, or it cannot be told what they hold.
     """
-    name = str(source)
+    name = str(source).removeprefix(_FILE_URL)
     if name == "-" or _is_pipe(name):
         shown = "standard input" if name == "-" else name
         copy = _copied(name, held)
         return Files([copy], layout.kind or _kind_of_content(copy, layout.encoding), shown)
-    if _URL.match(name):
+    if is_url(name):
         return Files([name], layout.kind or _kind_of([urlsplit(name).path], name), name)
     paths = [path for path in input_paths(name) if not os.path.isdir(path)]
     if not paths and os.path.isdir(name):
@@ -106,6 +107,10 @@ def plain(path: str, kind: Kind, encoding: str | None, held: ExitStack) -> str:
     Raises:
         InputError: it is not in that encoding, or cannot be read.
     """
+    if is_url(path):
+        if encoding is not None:
+            raise InputError(f"{path}: --encoding is for files; download it first")
+        return path
     try:
         if path.lower().endswith(_PACKED):
             with pa.input_stream(path, compression="detect") as packed:
@@ -123,9 +128,14 @@ def plain(path: str, kind: Kind, encoding: str | None, held: ExitStack) -> str:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
+def is_url(name: str) -> bool:
+    """Return whether a name is a URL, which DuckDB reads."""
+    return _URL.match(name) is not None
+
+
 def pattern_of(path: str) -> str:
     """Return the pattern that only this file matches, for a reader that takes patterns."""
-    return path if _URL.match(path) else re.sub(r"([*?[])", r"[\1]", os.path.abspath(path))
+    return path if is_url(path) else re.sub(r"([*?[])", r"[\1]", os.path.abspath(path))
 
 
 def _is_pipe(name: str) -> bool:

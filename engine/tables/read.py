@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,10 +12,11 @@ import pyarrow as pa
 
 from leeroo.engine.errors import InputError
 from leeroo.engine.tables.csv_files import csv_streams, why_no_csv
-from leeroo.engine.tables.inputs import Files, Layout, find, pattern_of, plain
+from leeroo.engine.tables.inputs import Files, Layout, find, is_url, pattern_of, plain
 from leeroo.engine.tables.json_files import bad_line, json_streams
 from leeroo.engine.tables.streams import Stream, read
 
+_EXTENSION = re.compile(r"[Ee]xtension ['\"](\w+)")
 _PARQUET = "FROM read_parquet(getvariable('files'), union_by_name = true, hive_types_autocast = false)"
 
 
@@ -77,8 +79,12 @@ def _with_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def _unreadable(files: Files, error: BaseException) -> InputError:
     """What is wrong with the input, in one line."""
+    if (extension := _EXTENSION.search(str(error))) is not None:
+        name = extension.group(1)
+        how = f'install it once with leeroo sql "INSTALL {name}", or download the file'
+        return InputError(f"{files.shown} needs DuckDB's extension {name}, which is not installed: {how}")
     if files.kind in ("jsonl", "json"):
-        for path in files.paths:
+        for path in (path for path in files.paths if not is_url(path)):
             if (bad := bad_line(path)) is not None:
                 return InputError(f"{files.shown}: line {bad[0]} is not JSON ({bad[1]}); mend or remove that line")
     kind = {"parquet": "Parquet", "csv": "CSV", "tsv": "CSV"}.get(files.kind, "JSON")
