@@ -58,8 +58,11 @@ def test_csv_is_read_as_the_standard_has_it(cases: Cases, tmp_path: Path) -> Non
         rows = [[_text(rng) for _ in names] for _ in range(rng.choice([0, 1, 2, 5, 50]))]
         text = io.StringIO()
         # A row of one empty value needs quotes: a blank line is no row.
-        quoting = csv.QUOTE_ALL if len(names) == 1 or rng.random() < 0.3 else csv.QUOTE_MINIMAL
-        writer = csv.writer(text, lineterminator=rng.choice(["\n", "\r\n"]), quoting=quoting)
+        writer = csv.writer(
+            text,
+            lineterminator=rng.choice(["\n", "\r\n"]),
+            quoting=csv.QUOTE_ALL if len(names) == 1 or rng.random() < 0.3 else csv.QUOTE_MINIMAL,
+        )
         writer.writerow(names)
         writer.writerows(rows)
         content = text.getvalue().encode()
