@@ -75,7 +75,6 @@ class Bill:
 
 def _answer(call: Call, *, message: JSON | None = None, choice: JSON | None = None, **top: Any) -> Reply:
     """Return a good reply with some fields replaced; Ellipsis takes a field out."""
-    prompt_tokens, completion_tokens = call.usage
     told = {"role": "assistant", "content": call.content, **(message or {})}
     whole = {
         "id": "x",
@@ -83,16 +82,17 @@ def _answer(call: Call, *, message: JSON | None = None, choice: JSON | None = No
         "created": 1,
         "model": call.body.get("model"),
         "choices": [_left({"index": 0, "message": _left(told), "finish_reason": "stop", **(choice or {})})],
-        "usage": {
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": completion_tokens,
-            "total_tokens": prompt_tokens + completion_tokens,
-        },
+        "usage": _counts(call),
         **top,
     }
     if call.logprobs is not None:
         whole["choices"][0].setdefault("logprobs", call.logprobs)
     return Reply(_left(whole), billed=call.usage)
+
+
+def _counts(call: Call) -> JSON:
+    """Return the usage of a call as OpenAI reports it."""
+    return {"prompt_tokens": call.usage[0], "completion_tokens": call.usage[1], "total_tokens": sum(call.usage)}
 
 
 def _left(fields: JSON) -> JSON:
@@ -155,6 +155,14 @@ def _stream(call: Call) -> Reply:
     events.append({**base, "choices": [], "usage": whole["usage"]})
     text = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
     return Reply(text.encode(), headers={"Content-Type": "text/event-stream"}, billed=call.usage)
+
+
+def _stream_broken(call: Call) -> Reply:
+    """Send an event stream that reports an error after some words."""
+    whole = _stream(call)
+    assert isinstance(whole.body, bytes)
+    events = [*whole.body.split(b"\n\n")[:2], b'data: {"error": {"message": "overloaded", "code": 503}}', b""]
+    return Reply(b"\n\n".join(events), headers=whole.headers, billed=call.usage, reported=False)
 
 
 def _thoughts(call: Call) -> Reply:
@@ -241,6 +249,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
     ),
     "surrogate": lambda call: _answer(call, message={"content": f"{call.content}\ud83d"}),
     "nul": lambda call: _answer(call, message={"content": f"{call.content}\0!"}),
+    "stream_broken": _stream_broken,
+    "bom": lambda call: Reply(b"\xef\xbb\xbf" + json.dumps(_answer(call).body).encode(), billed=call.usage),
     "text_choice": lambda call: _answer(call, choice={"message": ..., "text": call.content}),
     "stream": _stream,
     "fenced": lambda call: _answer(call, message={"content": f"```json\n{call.content}\n```"}),
@@ -275,6 +285,10 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "error_429_in_200": lambda _: Reply(
         {"id": "x", "choices": None, "error": {"message": "Provider returned error", "code": 429}}
     ),
+    "error_billed": lambda call: Reply(
+        {"error": {"message": "Provider failed", "code": 400}, "usage": _counts(call)}, 400, billed=call.usage
+    ),
+    "quotes_money": _refuses(400, "Invalid prompt: 'we have insufficient funds'"),
     "error_502_in_200": lambda _: Reply({"error": {"message": "Provider is down", "code": 502}}),
     # Odd usage. What is billed is the usual.
     "usage_missing": _usage(..., reported=False),

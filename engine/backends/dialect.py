@@ -82,7 +82,7 @@ def _names(fault: Fault, name: str) -> bool:
     if fault.param is not None and fault.param.split(".")[0] in (*_OURS, *_THEIRS, _MOST):
         return fault.param.split(".")[0] == name
     if "_" not in name and name not in ("temperature", "logprobs"):
-        return re.search(rf"""["'`]{name}["'`]""", fault.detail) is not None
+        return re.search(rf"""["'`.]{name}\b""", fault.detail) is not None
     return re.search(rf"\b{name}\b", fault.detail) is not None
 
 

@@ -20,6 +20,8 @@ from typing import Any, Literal
 
 # Servers that answer later than this after "too many requests" are not waited for.
 _LONGEST_WAIT_S = 120.0
+# Errors whose texts may speak of money; others may quote the prompt.
+_MONEY = (402, 403, 429)
 _PASSING = (408, 409, 425, 429)
 _LONGEST_TEXT = 300
 
@@ -40,12 +42,11 @@ _TOO_LONG = _any(
     r"string_above_max_length",
 )
 _NO_MONEY = _any(
+    r"credit balance is too low",
     r"insufficient[_ ](quota|funds|credit|balance)",
     r"billing[_ ](hard[_ ])?limit",
     r"billing_not_active",
     r"exceeded your current quota",
-    r"credit balance is too low",
-    r"payment required",
 )
 _FILTERED = _any(r"content[_ ](filter|policy)", r"content management policy", r"moderation", r"safety[_ ]system")
 
@@ -60,6 +61,7 @@ class Fault(Exception):
         param: The parameter that the server names as the cause.
         detail: All that the server said, to look for names in.
         wait_s: How long the server asks to wait.
+        usage: What the reply says that it used.
 
     """
 
@@ -72,6 +74,7 @@ class Fault(Exception):
     ends: bool = False
     blames: Literal["expert", "row", "nobody"] = "expert"
     unsure: bool = False
+    usage: Any = None
 
     def __str__(self) -> str:
         return self.says
@@ -90,16 +93,16 @@ def refusal(status: int, body: bytes | Any, headers: Mapping[str, str], model: s
     """
     said = _read(body) if isinstance(body, bytes) else body
     message, code, param = _message(said)
-    detail = f"{code} {message} {json.dumps(said) if isinstance(said, dict | list) else ''}"
+    detail = f"{code} {message}"
     known = status in HTTPStatus.__members__.values()
     says = f"{status} {HTTPStatus(status).phrase}" if known else str(status)
-    says = f"{says}: {message}" if message else says
-    fault = Fault(says, status, param, detail)
-    if status == 402 or _NO_MONEY.search(f"{code} {message}"):
+    says = f"{says}: {line(message)}" if message else says
+    fault = Fault(says, status, param, detail, usage=said.get("usage") if isinstance(said, dict) else None)
+    if status == 402 or _NO_MONEY.search(detail if status in _MONEY else code):
         return replace(fault, ends=True)
-    if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(f"{code} {message}")):
+    if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(detail)):
         return replace(fault, blames="nobody")
-    if status in (400, 403, 422) and _FILTERED.search(f"{code} {message}"):
+    if status in (400, 403, 422) and _FILTERED.search(detail):
         return replace(fault, blames="row")
     if status in (401, 403):
         return replace(fault, says=f"the API refuses the key: {says}")
@@ -124,16 +127,16 @@ def _message(said: Any) -> tuple[str, str, str | None]:
     """Return message, code and parameter of an error, in any of the forms that servers give it."""
     error = said.get("error", said) if isinstance(said, dict) else said
     if not isinstance(error, dict):
-        return line(error if isinstance(error, str) else ""), "", None
+        return (error if isinstance(error, str) else "").strip(), "", None
     parts = [error.get(name) for name in ("message", "detail", "msg", "title", "error_description")]
     message = next((part for part in parts if part), "")
     if isinstance(message, list):
         message = "; ".join(_detail(each) for each in message)
     if isinstance(message, dict):
-        message = message.get("message") or json.dumps(message)
+        message = message.get("message") or ""
     param = error.get("param")
     code = f"{error.get('code') or ''} {error.get('type') or ''}".strip()
-    return line(str(message)), code, param if isinstance(param, str) else None
+    return str(message).strip() if isinstance(message, str) else "", code, param if isinstance(param, str) else None
 
 
 def _detail(each: Any) -> str:

@@ -1,39 +1,39 @@
 """OpenAI: any server that speaks OpenAI's chat API, many requests at a time.
 
-Providers that speak otherwise (Anthropic, Gemini, Bedrock, SageMaker, ...) are reached through any-llm-sdk: set
-`provider` in [expert.engine] to its name for them, and install the extra `any-llm`. Every answer is handed on
-the moment it is there, because it was paid for.
+Every answer is handed on the moment it is there, because it was paid for. Calls are made in `calls`, in the dialect
+that the server was found to take; replies are read in `replies`, and `faults` says what each error means.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import json
 import random
-import re
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any
 
 import openai
 import pyarrow as pa
 
+from leeroo.engine.backends.bills import Bill
+from leeroo.engine.backends.calls import through_any_llm, through_openai
 from leeroo.engine.backends.completions import Request, completed, failed, requests_of
 from leeroo.engine.backends.dialect import Refused, body, learned
-from leeroo.engine.backends.endpoint import Endpoint, endpoint_of, missing_key
-from leeroo.engine.backends.faults import Fault, line, refusal
+from leeroo.engine.backends.endpoint import endpoint_of, missing_key
+from leeroo.engine.backends.faults import Fault, line
 from leeroo.engine.backends.options import OpenAIOptions, engine_options
-from leeroo.engine.backends.replies import Bill, completion, parsed
+from leeroo.engine.backends.replies import completion
 from leeroo.engine.backends.schemas import validator
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 
 # So many requests in a row fail for the expert's sake, and the rest would fare no better.
 _GIVE_UP_AFTER = 8
+# Who has answered before has nothing against us: these are about what one row asks for.
+_OF_ONE_ROW = (400, 422)
 _WAIT_S = 0.2
 # How often a caller looks whether the others have left it some of the concurrency.
 _SHARED_WAIT_S = 0.05
@@ -41,7 +41,6 @@ _SHARED_WAIT_S = 0.05
 _HEAD_START_S = 1.0
 # Calls that may have been billed though nothing came back are made again so often at most: the budget held one.
 _MOST_UNSURE = 2
-_CONNECT_S = 10.0
 # Backoff doubles from the first to the second, less up to a quarter by chance.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 
@@ -72,7 +71,7 @@ class OpenAIBackend:
         self._answered = False  # whether any request was
         self._refused = Refused()
         self._tried: dict[frozenset[str], asyncio.Event] = {}  # by the parameters of a request
-        connect = _openai if self._options.provider is None else _any_llm
+        connect = through_openai if self._options.provider is None else through_any_llm
         self._call, self._disconnect = connect(expert, self._options, self._endpoint)
         # A thread of its own: the caller may be inside an event loop already, as in a notebook.
         self._loop = asyncio.new_event_loop()
@@ -151,7 +150,7 @@ class OpenAIBackend:
         """Return why the expert is to be given up after this, None as long as it is not."""
         if fault is None or fault.blames == "row":
             self._answered, self._failures = True, 0
-        elif fault.blames == "expert":
+        elif fault.blames == "expert" and not (self._answered and fault.status in _OF_ONE_ROW):
             self._last, self._failures = fault, self._failures + 1
         if fault is not None and fault.ends:
             return fault.says
@@ -170,9 +169,8 @@ class OpenAIBackend:
             try:
                 row = await self._ask(request, bill)
             except Fault as fault:
-                if fault.unsure:
-                    bill.add_unknown(request)
-                    unsure += 1
+                bill.add_fault(fault, request)
+                unsure += fault.unsure
                 if not fault.passes or tries >= self._options.max_retries or unsure > _MOST_UNSURE:
                     return self._failed(request, fault, bill), fault
                 await self._pause(tries, fault)
@@ -245,107 +243,3 @@ def _check(request: Request) -> None:
         chat = False
     if not chat:
         raise Fault("turns and after must be JSON lists of chat messages", blames="row")
-
-
-Call = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-Disconnect = Callable[[], Coroutine[Any, Any, None]]
-
-
-def _openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> tuple[Call, Disconnect]:
-    """Connect through the openai client; it retries nothing, as each call is on a row's bill."""
-    client = openai.AsyncOpenAI(
-        base_url=endpoint.url,
-        api_key=endpoint.key or "none",  # the client wants one
-        default_query=endpoint.query,
-        max_retries=0,
-        timeout=openai.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_S)),
-    )
-    headers = {} if endpoint.key else {"Authorization": endpoint.authorization or openai.Omit()}
-    refused = functools.partial(refusal, model=expert.model, url=endpoint.url)
-
-    async def call(sent: dict[str, Any]) -> dict[str, Any]:
-        asked = {"model": sent["model"], "messages": sent["messages"], "extra_body": {**sent, **options.extra_body}}
-        try:
-            async with asyncio.timeout(options.timeout):
-                reply = await client.chat.completions.with_raw_response.create(**asked, extra_headers=headers)
-        except openai.APIStatusError as error:
-            raise refused(error.status_code, error.response.content, error.response.headers) from error
-        except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
-            raise _unreached(error, options.timeout) from error
-        except (openai.OpenAIError, ValueError, TypeError, RecursionError) as error:
-            raise Fault(f"the request cannot be sent: {line(str(error))}", blames="row") from error
-        said = parsed(reply.content, reply.headers.get("content-type", ""))
-        if said.get("error") and not said.get("choices"):
-            raise refused(_code(said["error"]), said, reply.headers)
-        return said
-
-    return call, client.close
-
-
-def _code(error: Any) -> int:
-    """Return the HTTP status that an error in a reply with status 200 stands for."""
-    code = str(error.get("code") if isinstance(error, dict) else "")
-    return int(code) if re.fullmatch("[45][0-9]{2}", code) else 500
-
-
-def _unreached(error: Exception, timeout: float) -> Fault:
-    """Return what a call that brought no reply means."""
-    cause = error.__cause__
-    why = type(cause or error).__name__
-    # Nothing was sent, so nothing is billed.
-    unsent = why in ("ConnectError", "ConnectTimeout", "PoolTimeout", "LocalProtocolError", "UnsupportedProtocol")
-    if isinstance(error, openai.APITimeoutError | TimeoutError) and not unsent:
-        return Fault(f"the API did not answer in time ({timeout:g} s)", passes=True, unsure=True)
-    return Fault(f"the API cannot be reached: {line(str(cause or error)) or why}", passes=True, unsure=not unsent)
-
-
-def _any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> tuple[Call, Disconnect]:
-    """Connect through any-llm-sdk, whose replies look like OpenAI's.
-
-    Raises:
-        ExpertUnavailable: it is not installed.
-
-    """
-    try:
-        from any_llm import acompletion
-    except ImportError as error:
-        raise ExpertUnavailable("providers beside OpenAI need any-llm-sdk: pip install 'leeroo[any-llm]'") from error
-    # A server of one's own gets no key but the one that the pool file names; any-llm-sdk would look for others.
-    key = endpoint.key or (None if expert.base_url is None else "none")
-    where = {"provider": options.provider, "api_key": key, "api_base": expert.base_url}
-
-    async def call(sent: dict[str, Any]) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(options.timeout):
-                reply = await acompletion(**{**sent, **options.extra_body, **where})
-        except TimeoutError as error:
-            raise _unreached(error, options.timeout) from error
-        except Exception as error:
-            raise _foreign(error, expert.model, options.provider or "") from error
-        return parsed(json.dumps(reply.model_dump(), default=str).encode())
-
-    async def disconnect() -> None:
-        """It closes its connections itself."""
-
-    return call, disconnect
-
-
-# Exceptions that carry no HTTP status, and the status that they stand for.
-_FOREIGN = {"UnsupportedParameterError": 400, "TypeError": 400, "ValueError": 400, "MissingApiKeyError": 401}
-
-
-def _foreign(error: Exception, model: str, provider: str) -> Fault:
-    """Return what an exception of any-llm-sdk, or of a provider's package below it, means."""
-    status = getattr(error, "status_code", None)
-    kind = type(error).__name__
-    if not isinstance(status, int):
-        status = {"UnsupportedParameterError": 400, "TypeError": 400, "ValueError": 400, "MissingApiKeyError": 401}.get(
-            kind
-        )
-    said = {"message": str(error) or kind, "code": getattr(error, "code", None), "param": getattr(error, "param", None)}
-    if kind == "ValidationError":
-        return Fault(f"the API's reply cannot be read: {line(str(error))}", unsure=True)
-    if status is None:
-        return Fault(f"asking {provider} failed: {line(str(error)) or kind}", passes=True, unsure=True)
-    wait_s = getattr(error, "retry_after", None)
-    return refusal(status, {"error": said}, {"retry-after": str(wait_s or "")}, model, provider)

@@ -11,19 +11,14 @@ import math
 import re
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
+from leeroo.engine.backends.bills import Bill, table, usage_of
 from leeroo.engine.backends.completions import RAN_OUT, Request, named
 from leeroo.engine.backends.faults import Fault, line, storable
 from leeroo.engine.backends.schemas import complaint
-
-# Bytes of a text for a token, where the server does not count.
-_BYTES_PER_TOKEN = 4
-# A count beyond this is nonsense, and sums of such do not fit a column.
-_MOST_TOKENS = 2**56
 
 # Everything else that a server calls the end of an answer is a stop, if there is an answer.
 _LENGTH = ("length", "max_tokens", "max_output_tokens", "model_length", "max_length")
@@ -33,21 +28,6 @@ _FAILED = ("error", "malformed_function_call")
 
 _THOUGHTS = re.compile(r"\s*<(think|thinking|thought|reasoning)>(.*?)(?:</\1>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
-
-
-def _count(value: Any) -> int | None:
-    """Return a number of tokens as an integer; None for anything that is none."""
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return int(number) if 0 <= number <= _MOST_TOKENS else None
-
-
-def _table(value: Any) -> Any:
-    return value if isinstance(value, dict) else {}
 
 
 def _joined(value: Any) -> Any:
@@ -66,23 +46,6 @@ def _spoken(value: Any) -> Any:
 def _bytes(value: Any) -> list[int] | None:
     fits = isinstance(value, list) and all(isinstance(each, int) and 0 <= each < 256 for each in value)
     return value if fits else None
-
-
-Count = Annotated[int | None, BeforeValidator(_count)]
-
-
-class _Details(BaseModel):
-    cached_tokens: Count = None
-
-
-class Usage(BaseModel):
-    """What a reply says that it used; None where it does not say so."""
-
-    prompt_tokens: Count = None
-    completion_tokens: Count = None
-    total_tokens: Count = None
-    prompt_tokens_details: Annotated[_Details, BeforeValidator(_table)] = _Details()
-    prompt_cache_hit_tokens: Count = None  # DeepSeek's name of it
 
 
 class Message(BaseModel):
@@ -120,61 +83,6 @@ class Token(Candidate):
 _TOKENS = TypeAdapter(list[Token])
 
 
-@dataclass
-class Bill:
-    """What the calls for one row are billed, all of them together.
-
-    Attributes:
-        estimated: Some of it is our estimate, as the server did not say.
-
-    """
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    cached_tokens: int | None = None
-    estimated: bool = False
-
-    def add(self, usage: Usage, request: Request, answer: str) -> None:
-        """Add a call whose reply said this; what it did not say is estimated from the texts."""
-        prompt, completion, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
-        self.estimated |= not prompt or completion is None or (completion == 0 and answer != "")
-        if not prompt:
-            prompt = tokens_of_messages(request)
-            prompt = prompt if total is None or not total else min(prompt, total)
-        if not completion:
-            completion = estimate(answer) if answer else 0
-        # Some servers leave hidden reasoning out of the completion, and count it in the total.
-        completion = max(completion, (total or 0) - prompt)
-        self.prompt_tokens += prompt
-        self.completion_tokens += completion
-        hit = usage.prompt_tokens_details.cached_tokens
-        hit = usage.prompt_cache_hit_tokens if hit is None else hit
-        if hit is not None:
-            self.cached_tokens = (self.cached_tokens or 0) + min(hit, prompt)
-
-    def add_unknown(self, request: Request) -> None:
-        """Add a call that may have been billed, and nobody says so: the most that it can cost."""
-        self.prompt_tokens += tokens_of_messages(request)
-        self.completion_tokens += request.max_tokens
-        self.estimated = True
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """The columns of a completion."""
-        return vars(self) if self.prompt_tokens or self.completion_tokens else {}
-
-
-def estimate(text: str) -> int:
-    """Return about how many tokens a text has."""
-    return max(1, len(text.encode(errors="replace")) // _BYTES_PER_TOKEN)
-
-
-def tokens_of_messages(request: Request) -> int:
-    """Return about how many tokens the prompt of a request has."""
-    contents = (message.get("content") for message in request.messages)
-    return estimate("".join(c if isinstance(c, str) else json.dumps(c) for c in contents))
-
-
 def parsed(body: bytes, kind: str = "") -> dict[str, Any]:
     """Read the body of a reply with status 200.
 
@@ -186,7 +94,7 @@ def parsed(body: bytes, kind: str = "") -> dict[str, Any]:
         Fault: it is neither.
 
     """
-    text = body.decode(errors="replace").strip()
+    text = body.decode(errors="replace").strip("\ufeff \t\r\n")
     if "event-stream" in kind or text.startswith(("data:", "event:")):
         return _streamed(text)
     if text.startswith("<"):
@@ -216,12 +124,15 @@ def _streamed(text: str) -> dict[str, Any]:
         first = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(first, dict):
             continue
-        delta = _table(first.get("delta"))
+        delta = table(first.get("delta"))
         content += [each for each in (_joined(delta.get("content")), first.get("text")) if isinstance(each, str)]
         choice.update({name: first[name] for name in ("finish_reason", "logprobs") if first.get(name)})
-    if "error" not in whole or content:
-        whole["choices"] = [{**choice, "message": {"content": "".join(content)}}]
-    return whole
+    if "error" in whole:
+        return {
+            **whole,
+            "choices": [{"message": {"content": "".join(content)}, "finish_reason": "error"}] if content else [],
+        }
+    return {**whole, "choices": [{**choice, "message": {"content": "".join(content)}}]}
 
 
 def _events(text: str) -> Iterable[dict[str, Any]]:
@@ -244,7 +155,7 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
         Fault: it holds no answer, in words for the row.
 
     """
-    usage = Usage.model_validate(_table(reply.get("usage")))
+    usage = usage_of(reply.get("usage"))
     try:
         choice = _first(reply)
     except Fault:
@@ -267,7 +178,7 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
 def _first(reply: dict[str, Any]) -> Choice:
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices:
-        raise Fault(f"the API's reply holds no answer: {line(json.dumps(reply)[:120])}")
+        raise Fault(f"the API's reply holds no answer, only: {line(', '.join(reply)) or 'nothing'}")
     try:
         choice = Choice.model_validate(choices[0])
     except ValidationError as error:
@@ -348,7 +259,7 @@ def _chosen(request: Request, choices: list[str], answer: str, logprobs: Any) ->
 def _tokens(logprobs: Any) -> list[Token]:
     """Return the tokens of an answer as far as they can be understood."""
     try:
-        return _TOKENS.validate_python(_table(logprobs).get("content"))
+        return _TOKENS.validate_python(table(logprobs).get("content"))
     except ValidationError:
         return []
 

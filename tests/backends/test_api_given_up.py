@@ -66,6 +66,18 @@ def test_an_empty_account_ends_the_expert_at_once(
     assert [row["error"] is None for row in rows] == [True, True, False]
 
 
+@pytest.mark.parametrize("behaviour", ["bad_heat", "quotes_money"])
+def test_rows_that_a_server_does_not_take_end_nobody(
+    api: Provider, expert: Callable[..., Expert], requests: Requests, behaviour: str
+) -> None:
+    """However many rows in a row get a 400, and whatever its text quotes, the others are asked."""
+    api.does = {"bad": behaviour}
+    batch = requests("first", *(f"bad {i}" for i in range(20)), "last")
+    rows, why = _rows(expert(concurrency=1), batch)
+    assert why is None
+    assert sum(row["error"] is None for row in rows) == 2
+
+
 def test_what_is_in_flight_is_kept(api: Provider, expert: Callable[..., Expert], requests: Requests) -> None:
     """When the expert ends among calls that are under way, their answers come back first."""
     api.does = {"no money": "402"}

@@ -36,6 +36,7 @@ ANSWERED = {
     "usage_text": ANSWER,
     "cached": ANSWER,
     "stream": ANSWER,
+    "bom": ANSWER,
     "text_choice": ANSWER,
     "surrogate": ANSWER + "\ufffd",
     "nul": ANSWER + "\ufffd!",
@@ -66,6 +67,7 @@ FAILED = {
     "choices_empty": ("holds no answer", True, True),
     "choices_nulls": ("choices.0: Input should be", True, True),
     "error_429_in_200": ("429 Too Many Requests: Provider returned error", True, False),
+    "error_billed": ("400 Bad Request: Provider failed", True, True),
     "error_502_in_200": ("502 Bad Gateway: Provider is down", True, False),
     "html_503": ("503 Service Unavailable", True, False),
     "413": ("413", True, False),
@@ -140,6 +142,15 @@ def test_a_server_says_how_long_to_wait(api: Provider, ask: Ask, behaviour: str)
     api.faults = {"hi": [behaviour]}
     (row,) = ask("hi")
     assert row["answer"] == ANSWER
+
+
+def test_a_stream_that_breaks_off_is_no_answer(api: Provider, ask: Ask) -> None:
+    """Words before an error are not taken for the whole answer, and are billed as far as they can be seen."""
+    api.does = {"": "stream_broken"}
+    (row,) = ask("a long question", options={"max_retries": 0})
+    assert row["answer"] is None
+    assert "the provider broke off the answer" in row["error"]
+    assert row["estimated"]
 
 
 def test_too_many_requests_are_nobodys_fault(api: Provider, ask: Ask) -> None:
