@@ -33,6 +33,7 @@ from leeroo.options import (
     LatencyWeight,
     Limit,
     OnError,
+    OnExpertDown,
     Out,
     Overwrite,
     Pinned,
@@ -75,6 +76,7 @@ def run(
     expert: Pinned = None,
     store: StoreDir = None,
     on_error: OnError = "null",
+    on_expert_down: OnExpertDown = "next",
     limit: Limit = None,
     prefix: Prefix = "",
     format: Format = None,
@@ -91,7 +93,7 @@ def run(
     """
     from leeroo.engine.answer import Criteria
     from leeroo.engine.tables import Layout, check_output, open_input, write_table
-    from leeroo.terminal import keeping, opened, summary
+    from leeroo.terminal import all_well, keeping, opened, summary
 
     criteria = Criteria(
         column=column,
@@ -102,6 +104,7 @@ def run(
         latency_weight=latency_weight,
         prefix=prefix,
         on_error=on_error,
+        on_expert_down=on_expert_down,
     )
     check_output(out, keeping(store, source, overwrite=overwrite))
     reader = open_input(source, limit, Layout(format, delimiter, header, encoding))
@@ -111,7 +114,7 @@ def run(
         answering.delivered()
         bar.close()
         summary(bar.last, out, max_cost_usd)
-        if bar.last.failed:
+        if not all_well(bar, bar.last.failed):
             raise typer.Exit(EXIT_ROWS_FAILED)
 
 
@@ -126,6 +129,7 @@ def route(
     cost_weight: CostWeight = 0.0,
     latency_weight: LatencyWeight = 0.0,
     private_column: Private = None,
+    on_expert_down: OnExpertDown = "next",
     store: StoreDir = None,
     limit: Limit = None,
     prefix: Prefix = "",
@@ -139,7 +143,7 @@ def route(
     """Choose an expert for every row and generate nothing; costs nothing."""
     from leeroo.engine.answer import Criteria
     from leeroo.engine.tables import Layout, check_output, open_input, write_table
-    from leeroo.terminal import keeping, opened
+    from leeroo.terminal import all_well, keeping, opened
 
     criteria = Criteria(
         column=column,
@@ -148,6 +152,7 @@ def route(
         cost_weight=cost_weight,
         latency_weight=latency_weight,
         prefix=prefix,
+        on_expert_down=on_expert_down,
     )
     check_output(out, keeping(store, source, overwrite=overwrite))
     reader = open_input(source, limit, Layout(format, delimiter, header, encoding))
@@ -155,6 +160,8 @@ def route(
         rows = write_table(engine.route(reader, criteria), out)
         bar.close()
         bar.say(f"{rows:,} rows routed: {out}")
+        if not all_well(bar, 0):
+            raise typer.Exit(EXIT_ROWS_FAILED)
 
 
 @app.command(epilog="""Example:  leeroo sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """)
@@ -171,6 +178,7 @@ def sql(
     latency_weight: LatencyWeight = 0.0,
     store: StoreDir = None,
     on_error: OnError = "null",
+    on_expert_down: OnExpertDown = "next",
     overwrite: Overwrite = False,
     progress: ProgressBar = True,
 ) -> None:
@@ -179,7 +187,7 @@ def sql(
     All questions of a statement are answered as one batch. Exit code 1 says that rows have no answer.
     """
     from leeroo.engine.tables import check_output, write_table
-    from leeroo.terminal import keeping, print_relation
+    from leeroo.terminal import all_well, keeping, print_relation
 
     text = sys.stdin.read() if statement == "-" else statement
     unanswered: list[str] = []
@@ -190,6 +198,7 @@ def sql(
         "cost_weight": cost_weight,
         "latency_weight": latency_weight,
         "on_error": on_error,
+        "on_expert_down": on_expert_down,
         "on_warning": unanswered.append,
     }
     with _database(db, progress=progress, pool=pool, router=router, store=store, **options) as (con, bar):
@@ -202,7 +211,7 @@ def sql(
             print_relation(result)
     for line in unanswered:
         typer.echo(f"warning: {line}", err=True)
-    if unanswered:
+    if not all_well(bar, len(unanswered)):
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 

@@ -23,6 +23,7 @@ from leeroo.options import (
     Input,
     LatencyWeight,
     Limit,
+    OnExpertDown,
     Out,
     Overwrite,
     Pinned,
@@ -69,6 +70,7 @@ def mmlu(
     cost_weight: CostWeight = 0.0,
     latency_weight: LatencyWeight = 0.0,
     expert: Pinned = None,
+    on_expert_down: OnExpertDown = "next",
     store: StoreDir = None,
     mode: Annotated[
         Literal["choose", "generate"],
@@ -102,7 +104,7 @@ def mmlu(
     from leeroo.engine.jobs.mmlu_report import headline, mmlu_page, tables
     from leeroo.engine.outputs import write_file
     from leeroo.engine.tables import check_output, write_table
-    from leeroo.terminal import aside, check_alone, check_drawn, commonest, keeping, opened, print_failures
+    from leeroo.terminal import all_well, aside, check_alone, check_drawn, commonest, keeping, opened, print_failures
     from leeroo.terminal_evaluation import print_tables, say
 
     keep = keeping(store, data)
@@ -111,7 +113,11 @@ def mmlu(
         check_alone(out, as_json=as_json)
     check_drawn(keep.store, page=report)
     criteria = Criteria(
-        expert=expert, max_cost_usd=max_cost_usd, cost_weight=cost_weight, latency_weight=latency_weight
+        expert=expert,
+        max_cost_usd=max_cost_usd,
+        cost_weight=cost_weight,
+        latency_weight=latency_weight,
+        on_expert_down=on_expert_down,
     )
     questions = read_questions(data, _names(subjects), shots, limit)
     with opened(pool, router, store, progress) as (engine, bar):
@@ -133,7 +139,7 @@ def mmlu(
     for written in (out, report):
         if written is not None:
             typer.echo(f"written: {written}", err=True)
-    if results.failed:
+    if not all_well(bar, results.failed):
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 
@@ -159,6 +165,7 @@ def label(
     latency_weight: LatencyWeight = 0.0,
     private_column: Private = None,
     expert: Pinned = None,
+    on_expert_down: OnExpertDown = "next",
     enough: Annotated[
         float | None,
         typer.Option(
@@ -205,7 +212,7 @@ def label(
     from leeroo.engine.jobs.label import label_rows, read_labels, to_check
     from leeroo.engine.outputs import is_stream, write_file
     from leeroo.engine.tables import Layout, check_output, open_input, write_table
-    from leeroo.terminal import aside, check_alone, check_drawn, commonest, keeping, opened, print_failures
+    from leeroo.terminal import all_well, aside, check_alone, check_drawn, commonest, keeping, opened, print_failures
     from leeroo.terminal_evaluation import print_tables
 
     wanted = read_labels(labels, several=several)
@@ -228,6 +235,7 @@ def label(
         cost_weight=cost_weight,
         latency_weight=latency_weight,
         prefix=prefix,
+        on_expert_down=on_expert_down,
     )
     rows = open_input(source, limit, Layout(format, delimiter, header, encoding))
     if gold is not None and gold not in rows.schema.names:
@@ -258,7 +266,7 @@ def label(
     for written in (out, checked if check else None, report):
         if written is not None:
             typer.echo(f"written: {written}", err=True)
-    if failed:
+    if not all_well(bar, failed):
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 

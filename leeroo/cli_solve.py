@@ -24,6 +24,7 @@ from leeroo.options import (
     Input,
     LatencyWeight,
     Limit,
+    OnExpertDown,
     Out,
     Overwrite,
     Pinned,
@@ -78,6 +79,7 @@ def solve(
     latency_weight: LatencyWeight = 0.0,
     private_column: Private = None,
     expert: Pinned = None,
+    on_expert_down: OnExpertDown = "next",
     store: StoreDir = None,
     as_json: AsJson = False,
     limit: Limit = None,
@@ -98,7 +100,7 @@ def solve(
     from leeroo.engine.answer import Criteria
     from leeroo.engine.jobs.solve import Limits, solve_rows
     from leeroo.engine.tables import Layout, check_output, open_input, write_table
-    from leeroo.terminal import aside, check_alone, commonest, keeping, opened, print_failures
+    from leeroo.terminal import all_well, aside, check_alone, commonest, keeping, opened, print_failures
     from leeroo.terminal_evaluation import print_tables, say
 
     check_output(out, keeping(store, source, overwrite=overwrite))
@@ -111,6 +113,7 @@ def solve(
         cost_weight=cost_weight,
         latency_weight=latency_weight,
         prefix=prefix,
+        on_expert_down=on_expert_down,
     )
     limits = Limits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
     reader = open_input(source, limit, Layout(format, delimiter, header, encoding))
@@ -136,7 +139,7 @@ def solve(
             say(f"spent {usd(told['cost_usd'])}{within}; the list cost of all rows is {usd(told['list_cost_usd'])}")
         print_failures(errors)
     typer.echo(f"written: {out}", err=True)
-    if told["failed"]:
+    if not all_well(bar, told["failed"]):
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 

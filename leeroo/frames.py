@@ -28,6 +28,7 @@ def answer(
     max_cost_usd: float | None = None,
     cost_weight: float = 0.0,
     latency_weight: float = 0.0,
+    on_expert_down: Literal["next", "fail"] = "next",
     prefix: str = "",
     on_error: Literal["null", "fail"] = "null",
     on_progress: Any = None,
@@ -53,6 +54,7 @@ def answer(
         cost_weight=cost_weight,
         latency_weight=latency_weight,
         prefix=prefix,
+        on_expert_down=on_expert_down,
         on_error=on_error,
     )
     frame = eager(frame)
@@ -79,6 +81,7 @@ def label(
     enough: float | None = 0.8,
     calibrate: bool = True,
     chat: bool = True,
+    on_expert_down: Literal["next", "fail"] = "next",
     prefix: str = "",
     on_progress: Any = None,
 ) -> Any:
@@ -104,6 +107,7 @@ def label(
         cost_weight=cost_weight,
         latency_weight=latency_weight,
         prefix=prefix,
+        on_expert_down=on_expert_down,
     )
     wanted = read_labels(labels, several=several)
     frame = eager(frame)
@@ -132,6 +136,7 @@ def solve(
     max_cost_usd_per_row: float | None = None,
     cost_weight: float = 0.0,
     latency_weight: float = 0.0,
+    on_expert_down: Literal["next", "fail"] = "next",
     prefix: str = "",
     on_progress: Any = None,
 ) -> Any:
@@ -155,6 +160,7 @@ def solve(
         cost_weight=cost_weight,
         latency_weight=latency_weight,
         prefix=prefix,
+        on_expert_down=on_expert_down,
     )
     limits = Limits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
     frame = eager(frame)

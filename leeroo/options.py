@@ -87,6 +87,14 @@ OnError = Annotated[
     Literal["null", "fail"],
     typer.Option("--on-error", help="A row that fails is NULL with its error, or fails the run.", rich_help_panel=ROWS),
 ]
+OnExpertDown = Annotated[
+    Literal["next", "fail"],
+    typer.Option(
+        "--on-expert-down",
+        help="Rows of an expert that cannot be reached go to the next best, or the run fails.",
+        rich_help_panel=POOL,
+    ),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=0, help="Only the first N rows.", rich_help_panel=ROWS)]
 ProgressBar = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")]
 Where = Annotated[

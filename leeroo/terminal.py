@@ -73,6 +73,13 @@ def aside(out: Path | None) -> contextlib.AbstractContextManager[object]:
     return contextlib.redirect_stdout(sys.stderr) if is_standard_output(out) else contextlib.nullcontext()
 
 
+def all_well(bar: Bar, failed: int) -> bool:
+    """Whether every row has its answer and every expert was reached; says which ones were not."""
+    for name, why in bar.down.items():
+        bar.say(f"{name} was never reached: {why}")
+    return not failed and not bar.down
+
+
 def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:
     """Print what a run did: rows, experts, spend, and where the table is."""
     console = Console(stderr=True)
@@ -103,7 +110,7 @@ def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> l
     ]
     within = "" if budget_usd is None else f" of {usd(budget_usd)}"
     lines = [f"{progress.rows:,} rows" + (f" ({', '.join(notes)})" if notes else "")]
-    lines += [f"{count:,} x {error}" for error, count in progress.errors.items()]
+    lines += [f"failed: {count:,} x {error}" for error, count in progress.errors.items()]
     lines += [
         f"spent {usd(progress.cost_usd)}{within}; the list cost of all rows is {usd(progress.list_cost_usd)}",
         f"{progress.seconds:.1f} s{_shared(progress)}: {out}",

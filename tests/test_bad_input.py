@@ -190,8 +190,9 @@ usd_per_m_output = 1
     pool_file.write_text(text + pool_file.read_text().replace('default = "large"', ""))
     source = _table(tmp_path / "t.parquet", "What is 1 plus 1?", "What is 2 plus 2?")
     code, said = _run(tmp_path, source, "--out", "o.parquet", "--pool", str(pool_file))
-    assert code == 0, said
+    assert code == 1, said
     assert said.count("broken cannot answer, its rows go to the next best") == 1
+    assert said.splitlines()[-1].startswith("broken was never reached: ")
     assert pq.read_table(tmp_path / "o.parquet").column("expert").to_pylist() == ["small", "small"]
 
 
@@ -230,3 +231,30 @@ def test_options_that_cannot_be_are_told(tmp_path: Path, pool: list[str], option
     """Wrong options are one line that says how to mend them."""
     source = _table(tmp_path / "t.parquet", "What is 1 plus 1?")
     _one_line(_run(tmp_path, source, "--out", "o.parquet", *pool, *options), says)
+
+
+@pytest.mark.parametrize("command", ["run", "label", "sql"])
+def test_an_expert_that_was_never_reached_is_said_last(tmp_path: Path, api: Any, pool_file: Path, command: str) -> None:
+    """Others answer for it, the exit code is 1; with --on-expert-down fail nobody answers in its place."""
+    api.faults, api.repeat = {"": [401]}, True
+    local = pool_file.read_text().replace('default = "large"', "")
+    remote = f'name = "api"\nmodel = "m"\nbackend = "openai"\nbase_url = "{api.url}"\n'
+    pool_file.write_text(
+        f'default = "api"\n[[expert]]\n{remote}usd_per_m_input = 1\nusd_per_m_output = 1\nmax_tokens = 5\n{local}'
+    )
+    source = _table(tmp_path / "t.parquet", "What is 1 plus 1?")
+    options = {
+        "run": [source, "--out", "o.parquet"],
+        "label": [source, "--labels", "a,b", "--column", "question", "--out", "o.parquet", "--expert", "api"],
+        "sql": [f"SELECT leeroo_answer(question) FROM '{source}'"],
+    }[command]
+    command_line = [sys.executable, "-m", "leeroo", command, *options, "--pool", str(pool_file), "--store", "store"]
+    done = subprocess.run(command_line, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("api was never reached: ")
+    command_line[-1] = "another"
+    done = subprocess.run(
+        [*command_line, "--on-expert-down", "fail"], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.splitlines()[-1].startswith("leeroo: api cannot answer: ")

@@ -23,6 +23,7 @@ class Bar:
 
     def __init__(self, *, shown: bool = True) -> None:
         self.last = Progress()
+        self.down: dict[str, str] = {}  # experts that were never reached in one of the runs, and why
         self._console = Console(stderr=True)
         self._shown = shown and (self._console.is_terminal or self._console.is_jupyter)
         self._columns: Columns | None = None
@@ -34,6 +35,7 @@ class Bar:
             if warning not in self.last.warnings:
                 self.say(f"warning: {warning}")
         self.last = progress
+        self.down |= progress.experts_down
         if progress.stage not in _STAGES:
             self.close()
         elif self._shown:

@@ -47,6 +47,7 @@ class Options(BaseModel):
     cost_weight: float = 0.0
     latency_weight: float = 0.0
     on_error: Literal["null", "fail"] = "null"
+    on_expert_down: Literal["next", "fail"] = "next"
 
 
 class Plugin(BasePlugin):  # type: ignore[misc]
@@ -90,6 +91,7 @@ def _opened(config: dict[str, Any]) -> tuple[Engine, Criteria]:
         cost_weight=options.cost_weight,
         latency_weight=options.latency_weight,
         on_error=options.on_error,
+        on_expert_down=options.on_expert_down,
     )
     return open_engine(options.pool, options.router, options.store), criteria
 

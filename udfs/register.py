@@ -33,6 +33,7 @@ def connect(
     cost_weight: float = 0.0,
     latency_weight: float = 0.0,
     on_error: Literal["null", "fail"] = "null",
+    on_expert_down: Literal["next", "fail"] = "next",
     on_progress: Listener | None = None,
     on_warning: Report | None = None,
 ) -> Connection:
@@ -53,6 +54,7 @@ def connect(
         cost_weight: Score points that a dollar is worth, in the place of a budget.
         latency_weight: Score points that a second is worth.
         on_error: Rows that fail are NULL, or make the statement fail with `RowsFailed`.
+        on_expert_down: Rows of an expert that cannot be reached go to the next best, or the statement fails.
         on_progress: Called a few times a second with a `Progress` while questions are answered. By default there
             is a progress bar on a terminal and in a notebook, and warnings go to standard error.
         on_warning: Called with one line after a statement of which rows have no answer. By default that is a
@@ -63,7 +65,11 @@ def connect(
 
     """
     criteria = Criteria(
-        max_cost_usd=max_cost_usd, cost_weight=cost_weight, latency_weight=latency_weight, on_error=on_error
+        max_cost_usd=max_cost_usd,
+        cost_weight=cost_weight,
+        latency_weight=latency_weight,
+        on_error=on_error,
+        on_expert_down=on_expert_down,
     )
     engine = open_engine(pool, router, store, on_progress or Bar().show)
     try:
@@ -86,6 +92,7 @@ def register(
     cost_weight: float = 0.0,
     latency_weight: float = 0.0,
     on_error: Literal["null", "fail"] = "null",
+    on_expert_down: Literal["next", "fail"] = "next",
     on_progress: Listener | None = None,
     on_warning: Report | None = None,
 ) -> Registration:
@@ -100,8 +107,8 @@ def register(
 
     Args:
         con: The connection.
-        pool, router, store, max_cost_usd, cost_weight, latency_weight, on_error, on_progress, on_warning: As in
-            `connect`.
+        pool, router, store, max_cost_usd, cost_weight, latency_weight, on_error, on_expert_down, on_progress,
+            on_warning: As in `connect`.
 
     Returns:
         What was registered; its `close` takes the functions away again.
@@ -111,7 +118,11 @@ def register(
 
     """
     criteria = Criteria(
-        max_cost_usd=max_cost_usd, cost_weight=cost_weight, latency_weight=latency_weight, on_error=on_error
+        max_cost_usd=max_cost_usd,
+        cost_weight=cost_weight,
+        latency_weight=latency_weight,
+        on_error=on_error,
+        on_expert_down=on_expert_down,
     )
     engine = open_engine(pool, router, store, on_progress or Bar().show)
     try:

@@ -29,7 +29,7 @@ CREATE OR REPLACE MACRO next(said) AS 'What is ' || split_part(said, ' ', 3) || 
 def _answer(question: str | None) -> str | None:
     """What the expert 'large' has recorded."""
     words = (question or "").split()
-    known = len(words) == 5 and words[2].isdigit() and int(words[2]) < 40 and words[2] + "?" == words[4]
+    known = words[:2] == ["What", "is"] and words[3:] == ["plus", f"{words[2]}?"] and words[2] in map(str, range(40))
     return f"large says {2 * int(words[2])}" if known else None
 
 

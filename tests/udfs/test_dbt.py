@@ -193,7 +193,7 @@ def test_an_incremental_model_asks_again_for_what_failed(project: Project, pool_
         (
             {"poool": "x"},
             "unknown key 'poool' in config; there are: pool, router, store, max_cost_usd, cost_weight, latency_weight, "
-            "on_error",
+            "on_error, on_expert_down",
         ),
         ({"pool": "nowhere.toml"}, "cannot read the pool file nowhere.toml: No such file or directory"),
         ({"pool": ["a", "b"]}, "pool = ['a', 'b'] in config: input should be a valid string"),
