@@ -76,7 +76,7 @@ def test_steps_in_a_text_file_are_json(place: Path, name: str) -> None:
         (["--max-cost-usd-per-row", "-1"], "a row's limit of -1.0 USD is not an amount of money"),
         (["--private-column", "id"], "a column that marks private rows holds true and false"),
         (["--out", "nowhere/solved.parquet"], "nowhere does not exist"),
-        (["--out", "solved.txt"], "answers are written as .parquet, .csv or .jsonl"),
+        (["--out", "solved.txt"], "answers are written as .parquet, .csv, .tsv or .jsonl"),
     ],
 )
 def test_what_is_wrong_with_solving_is_one_line(place: Path, options: list[str], line: str) -> None:
