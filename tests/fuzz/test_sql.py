@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from duckdb.func import FunctionNullHandling
 
 from leeroo.udfs.register import connect
 
@@ -130,7 +131,7 @@ def _rows(con: Any, statement: str) -> list[str] | str:
 def test_statements_give_what_a_plain_function_gives(cases: Cases, pool_file: Path, tmp_path: Path) -> None:
     """The same rows or the same error, and no statement hangs."""
     plain = duckdb.connect()
-    plain.create_function("plain_answer", _answer, ["VARCHAR"], "VARCHAR", null_handling="special")
+    plain.create_function("plain_answer", _answer, ["VARCHAR"], "VARCHAR", null_handling=FunctionNullHandling.SPECIAL)
     plain.execute("CREATE MACRO ask(question) AS plain_answer(question)")
     with connect(pool=pool_file, store=tmp_path / "store") as con, plain:
         con.execute("CREATE TEMP MACRO ask(question) AS leeroo_answer(question)")
