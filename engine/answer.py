@@ -42,6 +42,7 @@ from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, Po
 from leeroo.engine.orchestrator.predict import Router
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
+from leeroo.engine.store.answers import Lengths
 from leeroo.engine.store.runs import Run, release
 from leeroo.engine.store.store import Store
 
@@ -306,7 +307,15 @@ class Engine:
             meter.stage("predict", rows=table.rows, duplicates=int(facts.rows.sum()) - table.distinct)
             router = None if criteria.expert else self.router
             expected = forecast(
-                scratch, experts, self.pool.default, router, table.distinct, meter, stop, keep_tokens=keep_tokens
+                scratch,
+                experts,
+                self.pool.default,
+                router,
+                table.distinct,
+                meter,
+                stop,
+                self._lengths(experts),
+                keep_tokens=keep_tokens,
             )
             run = Run("", resumed=False, lock=None)
             if to_generate:
@@ -351,6 +360,12 @@ class Engine:
         )
         meter.stage("choose", rows_done=table.rows - int(facts.rows.sum()))
         return job
+
+    def _lengths(self, experts: tuple[Expert, ...]) -> list[Lengths | None]:
+        """How long the stored answers of each expert are."""
+        names = [fingerprint(e) for e in experts]
+        known = self.store.lengths(names)
+        return [known.get(name) for name in names]
 
     def _candidates(self, criteria: Criteria, meter: Meter) -> tuple[tuple[Expert, ...], dict[int, str]]:
         """The experts that may be asked, and which of them cannot run here, by position, with the reason."""

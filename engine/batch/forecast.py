@@ -6,6 +6,7 @@ The arrays live in files of the scratch folder, so that a table of any length fi
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,9 +23,12 @@ from leeroo.engine.errors import Interrupted
 from leeroo.engine.orchestrator.kin import nearest_kin
 from leeroo.engine.orchestrator.predict import Prediction, Router
 from leeroo.engine.pool import Expert
+from leeroo.engine.store.answers import Lengths
 
 # Questions predicted at a time: between two chunks a wish to stop is looked at.
 _CHUNK = 2048
+# From so many answers on their mean length is expected.
+_LENGTHS_KNOWN = 10
 # Tokens that a chat template adds to a prompt, at most.
 _TEMPLATE_TOKENS = 64
 # So many times its expected cost is held for a recorded answer.
@@ -55,12 +59,14 @@ def forecast(
     n: int,
     meter: Meter,
     stop: threading.Event,
+    lengths: Sequence[Lengths | None],
     *,
     keep_tokens: bool = False,
 ) -> Forecast:
     """Predict score, cost and time of `n` distinct questions for every candidate.
 
-    A candidate that the router has not learned is expected to do as its nearest kin among those that it has.
+    A candidate that the router has not learned is expected to do as its nearest kin among those that it has. Without a
+    router the answers of each are expected to be as long as its latest ones (`lengths`), where there are some.
 
     Raises:
         Interrupted: `stop` was set.
@@ -98,7 +104,7 @@ def forecast(
         prediction = known.predict(questions, contexts) if known is not None else None
         for i, expert in enumerate(experts):
             column = columns[i]
-            tokens = _tokens(batch, expert, prediction, column)
+            tokens = _tokens(batch, expert, prediction, column, lengths[i])
             usd_per_m = prices((expert,))[0, :2]
             costs[part, i] = tokens @ usd_per_m / 1e6
             most[part, i] = _at_most(batch, expert, costs[part, i], usd_per_m)
@@ -141,7 +147,13 @@ def _on_disk(scratch: Scratch, name: str, shape: tuple[int, ...]) -> np.ndarray:
     return np.memmap(scratch.folder / name, mode="w+", dtype=np.float32, shape=shape)
 
 
-def _tokens(batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None, column: int | None) -> np.ndarray:
+def _tokens(
+    batch: pa.RecordBatch,
+    expert: Expert,
+    prediction: Prediction | None,
+    column: int | None,
+    measured: Lengths | None,
+) -> np.ndarray:
     """Expected prompt and completion tokens, float64 [n, 2]."""
     limit = _limit(batch, expert)
     # An answer that is one of some choices is as long as they are.
@@ -152,8 +164,10 @@ def _tokens(batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None
         added = np.zeros(len(batch))
     if prediction is None or column is None:
         lengths = pc.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
-        # Nothing is known of how long this expert's answers are: the limit is the cautious guess.
-        return np.stack([lengths / BYTES_PER_TOKEN + added, limit.astype(np.float64)], axis=1)
+        # Where nothing is known of how long this expert's answers are, the limit is the cautious guess.
+        known = measured is not None and measured.answers >= _LENGTHS_KNOWN
+        long = np.fmin(limit, measured.completion_tokens) if measured is not None and known else limit
+        return np.stack([lengths / BYTES_PER_TOKEN + added, long.astype(np.float64)], axis=1)
     completion = prediction.completion_tokens[:, column].astype(np.float64)
     completion = np.where(np.isnan(completion), limit, completion)
     if resolve(expert) != "replay":  # a recorded answer is as long as it was
