@@ -35,14 +35,6 @@ class Charge(NamedTuple):
     key: bytes | None = None
 
 
-class Charged(NamedTuple):
-    """The sum of charges of one expert."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    cost_usd: float
-
-
 def keep(db: sqlite3.Connection, charges: Iterable[Charge]) -> None:
     """Keep charges for good, and end the claims that they name."""
     now = time.time()
@@ -50,15 +42,6 @@ def keep(db: sqlite3.Connection, charges: Iterable[Charge]) -> None:
         db.execute("INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?)", (*charge[:-1], now))
         if charge.key is not None:
             claims.release(db, [charge.key], charge.run)
-
-
-def of_run(db: sqlite3.Connection, run: str) -> dict[str, Charged]:
-    """Return what a run was charged so far, by expert."""
-    query = (
-        "SELECT expert, sum(prompt_tokens), sum(completion_tokens), sum(cost_usd) FROM charges"
-        " WHERE run = ? GROUP BY expert"
-    )
-    return {expert: Charged(*sums) for expert, *sums in db.execute(query, (run,))}
 
 
 def read(db: sqlite3.Connection, run: str) -> list[Charge]:

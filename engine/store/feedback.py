@@ -125,7 +125,7 @@ def latest_answers(db: sqlite3.Connection, questions: Iterable[str]) -> sqlite3.
 
 
 def read(db: sqlite3.Connection, owner: str | None = None) -> sqlite3.Cursor:
-    """Read all feedback in the order of the answers, golds spread over the experts that answered; or what an owner gave.
+    """Read feedback in the order of the answers: all, golds spread over the experts that answered, or an owner's.
 
     An owner's golds are not spread: that would say which questions others have asked.
     """

@@ -22,7 +22,7 @@ from leeroo.engine.errors import OutputError, UsageError
 from leeroo.engine.sqlite import keep_private, open_sqlite
 from leeroo.engine.store import answers, charges, claims, feedback, prune, runs, spending, timings, verdicts
 from leeroo.engine.store.answers import Lengths
-from leeroo.engine.store.charges import Charge, Charged
+from leeroo.engine.store.charges import Charge
 from leeroo.engine.store.prune import Pruned
 from leeroo.engine.store.runs import Run
 from leeroo.engine.store.timings import Measured, WaveTime
@@ -114,13 +114,8 @@ class Store:
         with self._write() as db:
             charges.keep(db, rows)
 
-    def charged(self, run: Run) -> dict[str, Charged]:
-        """Return what a run was charged so far without an answer, by expert: a resumed run starts from there."""
-        with self._wall():
-            return charges.of_run(self._db, run.run)
-
     def charges(self, run: Run) -> list[Charge]:
-        """Return what a run was charged so far without an answer, request by request."""
+        """Return what a run was charged so far without an answer: a resumed run starts from there."""
         with self._wall():
             return charges.read(self._db, run.run)
 

@@ -6,7 +6,7 @@ import threading
 import time
 from pathlib import Path
 
-from leeroo.engine.store.charges import Charge, Charged
+from leeroo.engine.store.charges import Charge
 from leeroo.engine.store.runs import Run, release
 from leeroo.engine.store.store import Store
 from tests.store.conftest import Beside, key, keys, rows
@@ -133,7 +133,11 @@ def test_charges_are_counted(tmp_path: Path) -> None:
     store.append(rows("a", run=run.run, expert="large"))
     store.charge([Charge(run.run, "q", "large", 10, 5, 0.25), Charge(run.run, "q", "large", 10, 5, 0.25)])
     store.charge([Charge(run.run, "q2", "small", 1, 0, 0.125)])
-    assert store.charged(run) == {"large": Charged(20, 10, 0.5), "small": Charged(1, 0, 0.125)}
+    assert [(each.expert, each.cost_usd) for each in store.charges(run)] == [
+        ("large", 0.25),
+        ("large", 0.25),
+        ("small", 0.125),
+    ]
     assert [each["cost_usd"] for each in store.runs()] == [1.125]
     spent = {each["expert"]: (each["answers"], each["prompt_tokens"], each["cost_usd"]) for each in store.spend()}
     assert spent == {"large": (1, 27, 1.0), "small": (0, 1, 0.125)}
@@ -145,4 +149,5 @@ def test_charges_outlive_their_process(tmp_path: Path, beside: Beside) -> None:
     other.kill()
     other.wait()
     store = Store(tmp_path)
-    assert store.charged(store.begin("job", 1)) == {"large": Charged(10, 5, 0.25)}
+    run = store.begin("job", 1)
+    assert store.charges(run) == [Charge(run.run, "q", "large", 10, 5, 0.25)]
