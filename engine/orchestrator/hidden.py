@@ -19,7 +19,7 @@ import numpy as np
 
 from leeroo.engine.errors import PoolError, RouterError
 from leeroo.engine.orchestrator.batching import MAX_CHARACTERS, MAX_TOKENS, Float32s, Ints, Passes, batches, in_parallel
-from leeroo.engine.weights import fingerprint, locate
+from leeroo.engine.weights import check_known, fingerprint, locate
 
 # Ends every text, so that the state of the last token is about the answer.
 _SUFFIX = "\nAnswer:"
@@ -203,9 +203,11 @@ def _watching(loaded: Loaded, points: Sequence[Point]) -> Iterator[Callable[[Any
 def _base(adapter: Path) -> Path:
     try:
         config = json.loads((adapter / _ADAPTER).read_text(encoding="utf-8"))
-        return locate(str(config["base_model_name_or_path"]))
+        base = str(config["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RouterError(f"the adapter in {adapter} is damaged: its {_ADAPTER} cannot be read") from error
+    check_known(base)
+    return locate(base)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from leeroo.engine.orchestrator import folder
 from leeroo.engine.orchestrator.adapter import Adapter
 from leeroo.engine.orchestrator.cascade import Precedents
 from leeroo.engine.orchestrator.contexts import Context, Contexts
-from leeroo.engine.orchestrator.encode import encode_all
+from leeroo.engine.orchestrator.encode import check_encoder, encode_all
 from leeroo.engine.orchestrator.features import Features
 from leeroo.engine.orchestrator.heads import Float32s, Heads, Prediction, measure, sigmoid
 from leeroo.engine.orchestrator.ridge import Ints
@@ -70,8 +70,11 @@ class Router:
 
         Raises:
             RouterError: the folder is absent, not a router's, damaged, or of another version.
+            PoolError: an encoder that it names is not on this machine, and nobody known has made it.
         """
         card, numbers = folder.load(Path(path))
+        for encoder in card.encoders:
+            check_encoder(encoder)
         return cls(
             encoders=tuple(card.encoders),
             adapter=Adapter(Path(path) / folder.ADAPTER, card.adapter[0]) if card.adapter else None,

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from leeroo.cli import app
-from leeroo.engine.errors import OutputError, RouterError
+from leeroo.engine.errors import OutputError, PoolError, RouterError
 from leeroo.engine.orchestrator.folder import fingerprint
 from leeroo.engine.orchestrator.predict import Router
 
@@ -203,3 +203,25 @@ def test_training_is_refused_before_it_starts_where_its_folder_is_taken(topics_f
     assert "is not a router" in f"{result.output}{result.exception}"
     assert "reading" not in result.output
     assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_an_encoder_is_not_fetched_from_wherever_a_router_says(router: Router, tmp_path: Path) -> None:
+    """A router may name what is on this machine; anything else is fetched by those who trust it."""
+    for number, name in enumerate(["evil/encoder", "evil/model@3-mean", "static:evil/encoder", "../evil/"]):
+        replace(router, encoders=(name,)).save(tmp_path / f"{number}")
+        with pytest.raises(PoolError, match=r"hf download .*evil/"):
+            Router.load(tmp_path / f"{number}")
+
+
+def test_code_in_an_encoders_folder_is_not_run(router: Router, tmp_path: Path) -> None:
+    """A modules.json that names a class of its own is refused, and the class's file is not imported."""
+    encoder = tmp_path / "encoder"
+    encoder.mkdir()
+    module = {"idx": 0, "name": "0", "path": "", "type": "trap.Trap"}
+    (encoder / "modules.json").write_text(json.dumps([module]))
+    (encoder / "trap.py").write_text(f"open({str(tmp_path / 'sprung')!r}, 'w')\nclass Trap: pass\n")
+    replace(router, encoders=(str(encoder),)).save(tmp_path / "router")
+    with pytest.raises(RouterError, match="cannot be loaded") as raised:
+        Router.load(tmp_path / "router").predict(QUESTIONS)
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "sprung").exists()
