@@ -53,7 +53,7 @@ def test_every_function_has_an_example(con: Connection) -> None:
     functions = {name for (name,) in con.execute(query).fetchall()}
     shown = " ".join(statement for statement, *_ in EXAMPLES)
     assert {name for name in functions if f"{name}(" not in shown} == set()
-    assert len(functions) == 12
+    assert len(functions) == 14
 
 
 def test_the_readme_example_runs(con: Connection, monkeypatch: pytest.MonkeyPatch) -> None:

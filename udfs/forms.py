@@ -20,7 +20,7 @@ from leeroo.engine.batch.layout import names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.solve import Limits
 from leeroo.udfs.ask import Arguments
-from leeroo.udfs.extraction import validator
+from leeroo.udfs.extraction import check_schema
 
 CHOICE = pa.struct(
     [
@@ -189,7 +189,7 @@ def extracts(columns: Columns) -> Wanted:
     codes, rows = _distinct([*given, schemas], len(texts))
     for *_, schema in rows:
         if schema is not None:
-            validator(schema)
+            check_schema(schema)
     questions = pc.if_else(schemas.is_valid(), texts, None)
     return Wanted(questions, codes, [_arguments(*row)._replace(json_schema=schema) for *row, schema in rows])
 

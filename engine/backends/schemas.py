@@ -12,6 +12,8 @@ from jsonschema.validators import validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from leeroo.engine.model_json import parse_json
+
 # Any JSON object: providers have a mode of their own for it.
 ANY_OBJECT = {"type": "object"}
 
@@ -37,8 +39,8 @@ def validator(schema: str) -> Any:
 def complaint(answer: str, schema: str) -> str | None:
     """Return why an answer is not JSON that is valid under a schema; None where it is."""
     try:
-        value = json.loads(answer, parse_constant=_refuse)
-    except (ValueError, RecursionError):
+        value = parse_json(answer)
+    except ValueError:
         return f"the answer is not JSON: {answer[:80]!r}"
     try:
         validator(schema).validate(value)
@@ -47,8 +49,3 @@ def complaint(answer: str, schema: str) -> str | None:
     except (ValueError, Unresolvable, RecursionError, re.error) as error:
         return f"the answer cannot be checked: {type(error).__name__}: {error}"
     return None
-
-
-def _refuse(constant: str) -> Any:
-    """Refuse what Python reads and JSON does not have: NaN and infinities."""
-    raise ValueError(constant)

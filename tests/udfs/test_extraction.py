@@ -39,7 +39,7 @@ def test_json_is_found_in_what_models_write(answer: str) -> None:
         (DEEP, "the answer is not JSON"),
         (DEEP + "]" * len(DEEP), "the answer is not JSON"),
         ("```json\n[1,\n```", "the answer is not JSON"),
-        ('[1, "two"]', "the answer is not valid under the schema: at [1]: 'two' is not of type 'number'"),
+        ('[1, "two"]', "the answer is not valid under the schema: $[1]: 'two' is not of type 'number'"),
     ],
 )
 def test_what_is_no_json_says_why(answer: str, says: str) -> None:
@@ -52,7 +52,8 @@ def test_what_is_no_json_says_why(answer: str, says: str) -> None:
 def test_nesting_beyond_what_can_be_checked_is_a_reason() -> None:
     """A schema that looks at every level gives up in words."""
     nested = json.dumps({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}})
-    assert extract("[" * 300 + "]" * 300, nested)[1] in (None, "the answer is nested too deeply to be checked")
+    why = extract("[" * 300 + "]" * 300, nested)[1]
+    assert why is None or why.startswith("the answer cannot be checked")
 
 
 def test_one_odd_answer_costs_no_other_row(api: Any, api_entry: Callable[..., str], tmp_path: Path) -> None:
