@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.jobs.lean import probabilities
 from leeroo.engine.jobs.rounds import ask_at_once, paid_usd
 from leeroo.engine.jobs.verify import final, plain
 from leeroo.engine.orchestrator.market import Float64s
@@ -166,9 +167,7 @@ def _prompt(answers: Sequence[Answer], rubric: str) -> str:
 
 
 def _chances(choices: Sequence[str], text: str, logs: Sequence[float] | None) -> Float64s:
-    """The probability of each choice; where the model does not tell them, its answer is certain."""
-    if logs is None:
-        return np.array([float(choice == text) for choice in choices])
-    chances: Float64s = np.exp(np.array(logs) - max(logs))
-    chances /= chances.sum()
-    return chances
+    """The probability of each choice; where the model gives none to its answer, that is certain."""
+    at = choices.index(text)
+    chances: Float64s = probabilities([logs], len(choices))[0]
+    return chances if chances[at] > 0 else np.eye(len(choices))[at]
