@@ -3,7 +3,7 @@
 Batch calibration (Zhou et al. 2024, "Batch Calibration: Rethinking Calibration for In-Context Learning and Prompt
 Engineering", ICLR) divides by the mean over the batch, which takes choices to be equally frequent. So it spoils a table
 in which one is frequent. A model that leans says nearly the same of every row; one that tells rows apart does not. So
-the correction is weighted by how alike the rows are.
+the correction is weighted by how alike the rows are, squared (`bench/leaning.py`, on skewed and even tables).
 """
 
 from __future__ import annotations
@@ -38,5 +38,5 @@ def without_lean(chances: Float64s) -> Float64s:
     mean = chances.mean(axis=0)
     most = float((mean * (1 - mean)).sum())  # the variance of a model that is certain of each row
     alike = 1 - float(chances.var(axis=0).sum()) / most if most > 0 else 0.0
-    weights = chances / np.where(mean > 0, mean, 1.0) ** alike
+    weights = chances / np.where(mean > 0, mean, 1.0) ** alike**2
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))

@@ -31,7 +31,7 @@ def test_a_model_that_leans_is_corrected_on_an_even_table() -> None:
     """One that says the first choice to nearly everything tells the others apart all the same."""
     right, chances = _said([0.25] * 4, skill=2, lean=5)
     assert _macro_f1(right, chances) < 0.2
-    assert _macro_f1(right, without_lean(chances)) > 0.5
+    assert _macro_f1(right, without_lean(chances)) > 2 * _macro_f1(right, chances)
 
 
 def test_a_model_that_does_not_lean_keeps_a_skewed_table() -> None:
