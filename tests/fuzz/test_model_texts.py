@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from leeroo.engine.jobs.judge import Answer, _chances, consensus
 from leeroo.engine.jobs.lean import probabilities, without_lean
 from leeroo.engine.jobs.mmlu import _scored
 from leeroo.engine.jobs.split import split
-from leeroo.engine.jobs.verify import score
+from leeroo.engine.jobs.verify import Check, score
 from leeroo.engine.model_json import parse_json
 from tests.fuzz.conftest import Cases
 
@@ -25,8 +26,8 @@ _PIECES = (
     "Answer: ", "the answer is ", "B", "yes", "no", "1,234", "١٢٣", "\u2028", " " * 5000, "\n" * 500, "Paris", "數學",
     "1. ", "- ", "What is that? ", "both of them", "following: ", "<think>", "\x1b[31m", "true", "a" * 3000, "²",
 )  # fmt: skip
-_PLAN = [{"task": "How old is Ann?", "needs": []}, {"task": "How old is Bob?", "needs": [1]}]
-_ODD = (
+_PLAN: list[dict[str, Any]] = [{"task": "How old is Ann?", "needs": []}, {"task": "How old is Bob?", "needs": [1]}]
+_ODD: tuple[Any, ...] = (
     None,
     0,
     -1,
@@ -46,6 +47,9 @@ _ODD = (
     math.nan,
     math.inf,
 )
+
+
+_CHECKS: tuple[Check, ...] = ("exact", "numeric", "choice")
 
 
 def _text(rng: random.Random) -> str:
@@ -91,7 +95,7 @@ def test_any_text_is_scored_and_compared(cases: Cases) -> None:
     """Scores are between 0 and 1, whatever is right; a question is one line or none; parts are of the text."""
     for name, rng in cases(150):
         text, right = _text(rng), rng.choice(("Paris", "12", "B", "yes", ";", "Paris; Rome", "²", _text(rng)))
-        for check in ("exact", "numeric", "choice"):
+        for check in _CHECKS:
             assert 0 <= score(text, right, check) <= 1, name
         question = as_question(text)
         assert question is None or question in " ".join(text.split("\n")) or question in text, name
