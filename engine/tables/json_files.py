@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from leeroo.engine.errors import InputError
@@ -20,15 +19,17 @@ _OBJECTS = f"""
 read_json_objects(getvariable('files'), format = '{{format}}', maximum_object_size = {_ROW_BYTES},
                   hive_partitioning = false)
 """
-_TYPES: dict[str, pa.DataType] = {
-    "VARCHAR": pa.string(),
-    "BOOLEAN": pa.bool_(),
-    "BIGINT": pa.int64(),
-    "UBIGINT": pa.int64(),
-    "HUGEINT": pa.int64(),
-    "DOUBLE": pa.float64(),
-    "NULL": pa.string(),
-}
+# The keys of all rows in the order in which they first come, with the types of their values. Rows of one structure are
+# counted as one: memory grows with the number of structures, not of rows.
+_KEYS = """
+SELECT key, list(DISTINCT CASE each.type WHEN 'VARCHAR' THEN each.value->>'$' ELSE 'JSON' END) AS types,
+       bool_and(json_type(found.structure) = 'OBJECT' OR found.structure::VARCHAR = '"JSON"') AS objects
+FROM (SELECT structure, min(row) AS row
+      FROM (SELECT json_structure(json) AS structure, row_number() OVER () AS row FROM {objects})
+      GROUP BY structure) found, json_each(found.structure) each
+GROUP BY key ORDER BY min(found.row), arg_min(each.id, found.row)
+"""
+_INTEGERS = {"BIGINT", "UBIGINT", "HUGEINT"}
 # Whether all numbers of a column keep their digits in its type.
 _KEEPS = {
     pa.int64(): "bool_and(v[{i}] IS NULL OR TRY_CAST(v[{i}] AS BIGINT) IS NOT NULL)",
@@ -64,16 +65,27 @@ def json_streams(paths: Sequence[str], kind: Kind) -> list[Stream]:
 
 def _keys(paths: Sequence[str], objects: str, patterns: Sequence[str]) -> dict[str, pa.DataType]:
     """The keys of all rows in the order in which they first come, each with the type that holds its values."""
-    found = _first_row(f"SELECT json_group_structure(json)::VARCHAR AS found FROM {objects}", patterns)["found"]
-    con = duckdb.connect()
-    kind = con.execute("SELECT json_type($found)", {"found": found}).fetchall()[0][0]
-    if kind == "OBJECT":
-        query = "SELECT key, CASE type WHEN 'VARCHAR' THEN value->>'$' END FROM json_each($found)"
-        return {key: _TYPES.get(name, pa.json_()) for key, name in con.execute(query, {"found": found}).fetchall()}
-    for path in paths if kind is not None else ():
-        if (bad := bad_line(path)) is not None:
-            raise InputError(f"{path}: line {bad[0]} is no JSON object ({bad[1]}); mend or remove that line")
-    return {}
+    found = read(_KEYS.format(objects=objects), patterns).read_all().to_pylist()
+    if not all(each["objects"] for each in found):
+        for path in paths:
+            if (bad := bad_line(path)) is not None:
+                raise InputError(f"{path}: line {bad[0]} is no JSON object ({bad[1]}); mend or remove that line")
+        raise InputError(f"{', '.join(paths)}: holds something that is no JSON object")
+    return {each["key"]: _type(set(each["types"])) for each in found if each["key"] is not None}
+
+
+def _type(names: set[str]) -> pa.DataType:
+    """The type that holds values of these types of JSON."""
+    match names - {"NULL"}:
+        case some if some <= {"VARCHAR"}:
+            return pa.string()
+        case some if some <= {"BOOLEAN"}:
+            return pa.bool_()
+        case some if some <= _INTEGERS:
+            return pa.int64()
+        case some if some <= {"DOUBLE", *_INTEGERS}:
+            return pa.float64()
+    return pa.json_()
 
 
 def _exact(types: Mapping[str, pa.DataType], objects: str, patterns: Sequence[str]) -> dict[str, pa.DataType]:
