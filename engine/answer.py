@@ -51,8 +51,12 @@ __all__ = ["Criteria", "Engine", "Estimate", "Expected", "ExpertTotals", "Progre
 Place = Literal["local", "ray"]
 
 _RECORDED = pa.field("recorded_score", pa.float64())
-# The probability of the answer among its choices, and the log probability of each of them.
-_CHOSEN = [pa.field("confidence", pa.float64()), pa.field("choice_logprobs", pa.list_(pa.float64()))]
+# The probability of the answer among its choices, the log probability of each of them, and the tokens of the answer.
+_CHOSEN = [
+    pa.field("confidence", pa.float64()),
+    pa.field("choice_logprobs", pa.list_(pa.float64())),
+    pa.field("logprobs", pa.string()),
+]
 
 
 # The error of a row that had no answer when its call was stopped.
@@ -113,8 +117,8 @@ class Engine:
 
         Everything is generated when this returns; the rows then stream from disk, in the order and number of
         the input, with the columns of `schema.ANSWERS` after its own; `recorded_score` comes too when recorded
-        outcomes are replayed, and `confidence` and `choice_logprobs` when rows carry arguments of their own, which may
-        be choices. Call `delivered` when they are where they should be: until then a run counts as unfinished, and
+        outcomes are replayed, and `confidence`, `choice_logprobs` and `logprobs` when rows carry arguments of their
+        own, which may be choices. Call `delivered` when they are where they should be: until then a run counts as unfinished, and
         the next one of the same job goes on where it stopped.
 
         Args:

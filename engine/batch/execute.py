@@ -36,14 +36,15 @@ WHERE wave = {{wave}} ORDER BY system, turns, prompt, id
 
 _SETTLE_FOUND = """
 SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens, 0.0::DOUBLE AS cost_usd,
-       f.list_cost_usd, f.latency_ms, f.finish_reason, NULL::VARCHAR AS error, f.recorded_score, f.choice_logprobs
+       f.list_cost_usd, f.latency_ms, f.finish_reason, NULL::VARCHAR AS error, f.recorded_score, f.choice_logprobs,
+       f.logprobs
 FROM found f JOIN wanted w USING (key)
 """
 
 _SETTLE_OWN = """
 SELECT q.id, e.expert, NULL::DOUBLE AS predicted_score, o.answer, o.prompt_tokens, o.completion_tokens,
        o.list_cost_usd AS cost_usd, o.list_cost_usd, o.latency_ms, o.finish_reason, NULL::VARCHAR AS error,
-       o.recorded_score, o.choice_logprobs
+       o.recorded_score, o.choice_logprobs, o.logprobs
 FROM own o JOIN questions q ON hex(q.key) = o.asked JOIN experts e ON e.name = o.expert
 QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY e.expert) = 1
 """

@@ -38,6 +38,7 @@ SETTLED = pa.schema(
         pa.field("error", pa.string()),
         pa.field("recorded_score", pa.float64()),
         pa.field("choice_logprobs", pa.list_(pa.float64())),
+        pa.field("logprobs", pa.string()),
     ]
 )
 

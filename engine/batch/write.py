@@ -16,7 +16,7 @@ SELECT s.answer, e.name AS expert, s.predicted_score, s.prompt_tokens, s.complet
        CASE WHEN q.first_row = r.row THEN s.cost_usd ELSE 0 END AS cost_usd,
        coalesce(s.list_cost_usd, 0) AS list_cost_usd, s.latency_ms, s.finish_reason, s.error, s.recorded_score,
        1 / list_sum([exp(each - list_max(s.choice_logprobs)) for each in s.choice_logprobs]) AS confidence,
-       s.choice_logprobs
+       s.choice_logprobs, s.logprobs
 FROM row_keys r LEFT JOIN questions q USING (key) LEFT JOIN settled s ON q.id = s.id
      LEFT JOIN experts e ON s.expert = e.expert
 ORDER BY r.row

@@ -15,13 +15,19 @@ CREATE TABLE IF NOT EXISTS answers (
     key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL,
     finish_reason TEXT, recorded_score REAL, choice_logprobs TEXT, created REAL, question_hash BLOB,
-    predicted_score REAL, private INTEGER);
+    predicted_score REAL, private INTEGER, logprobs TEXT);
 CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
 CREATE INDEX IF NOT EXISTS answers_by_fingerprint ON answers (fingerprint);
 """
 
 # Columns that stores of older versions lack.
-ADDED = {"choice_logprobs": "TEXT", "question_hash": "BLOB", "predicted_score": "REAL", "private": "INTEGER"}
+ADDED = {
+    "choice_logprobs": "TEXT",
+    "question_hash": "BLOB",
+    "predicted_score": "REAL",
+    "private": "INTEGER",
+    "logprobs": "TEXT",
+}
 
 STORED = pa.schema(
     [
@@ -38,6 +44,7 @@ STORED = pa.schema(
         pa.field("finish_reason", pa.string()),
         pa.field("recorded_score", pa.float64()),
         pa.field("choice_logprobs", pa.list_(pa.float64())),
+        pa.field("logprobs", pa.string()),
     ]
 )
 

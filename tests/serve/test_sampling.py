@@ -1,0 +1,98 @@
+"""What lines ask of sampling reaches the API, and what comes back reaches the output file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+
+from tests.serve.talk import Serve, chat, content, jsonl, submit, wait
+
+pytestmark = pytest.mark.usefixtures("api_pool")
+
+ASKED = {
+    "stop": ["END"], "seed": 7, "top_p": 0.5, "frequency_penalty": 0.5, "presence_penalty": -0.5,
+    "reasoning_effort": "low",
+}  # fmt: skip
+
+
+def _completions(client: openai.OpenAI, file: str) -> list[openai.types.chat.ChatCompletion]:
+    bodies = [line["response"]["body"] for line in content(client, file)]
+    return [openai.types.chat.ChatCompletion.model_validate(body) for body in bodies]
+
+
+def test_parameters_are_sent_as_they_are(serve: Serve, api: Any) -> None:
+    """Each under OpenAI's name; conversations in their order."""
+    client = serve().client()
+    messages = [
+        {"role": "user", "content": "One?"},
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Two?"},
+        {"role": "assistant", "content": "It is"},
+    ]
+    line = chat("a", "", **ASKED)
+    line["body"]["messages"] = messages
+    batch = wait(client, submit(client, jsonl([line])).id)
+    assert batch.request_counts.completed == 1, content(client, batch.error_file_id)
+    sent = api.bodies[-1]
+    assert {name: sent[name] for name in ASKED} == ASKED
+    assert sent["messages"] == messages
+
+
+def test_several_choices_are_one_reply(serve: Serve, api: Any) -> None:
+    """They are samples, each with a seed of its own; usage and cost are those of all of them."""
+    client = serve().client()
+    lines = [chat("a", "sampled", n=3, seed=5), chat("b", "plain")]
+    batch = wait(client, submit(client, jsonl(lines)).id)
+    assert batch.request_counts.model_dump() == {"total": 2, "completed": 2, "failed": 0}
+    told = _completions(client, batch.output_file_id)
+    assert [choice.index for choice in told[0].choices] == [0, 1, 2]
+    assert [len(each.choices) for each in told] == [3, 1]
+    assert told[0].usage
+    assert told[0].usage.total_tokens == 45
+    assert batch.leeroo["cost_usd"] == pytest.approx(4 * 150e-6)
+    sampled = [body for body in api.bodies if body["messages"][-1]["content"] == "sampled"]
+    assert {(body["seed"], body["temperature"]) for body in sampled} == {(5, 1.0), (6, 1.0), (7, 1.0)}
+
+
+def test_a_choice_that_fails_costs_no_other(serve: Serve, api: Any) -> None:
+    """The reply has those that came, under their index."""
+    api.faults = {"shaky": [400]}
+    client = serve().client()
+    batch = wait(client, submit(client, jsonl([chat("a", "shaky", "large", n=3)])).id)
+    [told] = _completions(client, batch.output_file_id)
+    assert len(told.choices) == 2
+    assert {choice.index for choice in told.choices} < {0, 1, 2}
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_log_probabilities_come_back(serve: Serve, again: bool) -> None:
+    """In OpenAI's form, also when the answer comes out of the store."""
+    client = serve().client()
+    lines = jsonl([chat("a", "q", logprobs=True, top_logprobs=2)])
+    for _ in range(1 + again):
+        batch = wait(client, submit(client, lines).id)
+        [told] = _completions(client, batch.output_file_id)
+        assert told.choices[0].logprobs
+        assert told.choices[0].logprobs.content
+        assert told.choices[0].logprobs.content[0].logprob < 0
+
+
+def test_a_schema_is_held(serve: Serve, api: Any) -> None:
+    """An answer that is not valid under it is its line's error, and so is one that is no JSON object."""
+    api.says = lambda model, prompt: {"good": '{"a": 1}', "list": "[1, 2"}.get(prompt, "no JSON at all")
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+    forms: list[dict[str, Any]] = [
+        {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}},
+        {"type": "json_object"},
+    ]
+    client = serve().client()
+    lines = [
+        chat(f"{n}-{word}", word, response_format=form)
+        for n, form in enumerate(forms)
+        for word in ("good", "list", "text")
+    ]
+    batch = wait(client, submit(client, jsonl(lines)).id)
+    assert [line["custom_id"] for line in content(client, batch.output_file_id)] == ["0-good", "1-good"]
+    assert batch.request_counts.failed == 4
