@@ -118,8 +118,8 @@ class Engine:
         Everything is generated when this returns; the rows then stream from disk, in the order and number of
         the input, with the columns of `schema.ANSWERS` after its own; `recorded_score` comes too when recorded
         outcomes are replayed, and `confidence`, `choice_logprobs` and `logprobs` when rows carry arguments of their
-        own, which may be choices. Call `delivered` when they are where they should be: until then a run counts as unfinished, and
-        the next one of the same job goes on where it stopped.
+        own, which may be choices. Call `delivered` when they are where they should be: until then a run counts as
+        unfinished, and the next one of the same job goes on where it stopped.
 
         Args:
             reader: The table.

@@ -29,12 +29,13 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, ready: int = 200) -> Server:
-        """Start, and wait until /health answers with the status `ready`."""
+    def start(self, ready: int = 200, files: int = 1024) -> Server:
+        """Start with so many open files allowed, and wait until /health answers with the status `ready`."""
         command = [sys.executable, "-m", "leeroo", "serve", "--port", str(self.port), "--pool", "pool.toml"]
+        limited = ["bash", "-c", f'ulimit -Sn {files}; exec "$@"', "serve"]
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--store", "store", *self.options], cwd=self.place, stderr=log, stdout=log
+                [*limited, *command, "--store", "store", *self.options], cwd=self.place, stderr=log, stdout=log
             )
         until = time.monotonic() + 60
         while time.monotonic() < until:

@@ -1,0 +1,233 @@
+"""Limits of the door: silent connections, guesses at keys, quotas, names, and the end of the server."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from leeroo.serve import clock
+from leeroo.serve.rates import Rates
+from tests.serve.talk import Serve, Server, chat, jsonl, submit, wait
+
+pytestmark = pytest.mark.usefixtures("api_pool")
+
+
+@contextlib.contextmanager
+def _silent(server: Server, data: bytes, n: int) -> Iterator[list[socket.socket]]:
+    with contextlib.ExitStack() as opened:
+        lines = []
+        for _ in range(n):
+            lines.append(opened.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=60)))
+            lines[-1].sendall(data)
+        yield lines
+
+
+@pytest.mark.parametrize("data", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\nX-A"])
+def test_silent_connections_are_closed(serve: Serve, data: bytes) -> None:
+    """Those that send nothing, and those that stop in the middle of a head."""
+    with _silent(serve(), data, 5) as lines:
+        began = time.monotonic()
+        for line in lines:
+            with contextlib.suppress(ConnectionError):
+                assert b"200 OK" not in line.recv(1000)
+        assert 20 < time.monotonic() - began < 50
+
+
+def test_more_connections_than_there_may_be(serve: Serve) -> None:
+    """Silent ones give way to new ones: whoever asks something is answered."""
+    server = serve(start=False)
+    server.start(files=160)
+    with _silent(server, b"GET ", 200):
+        for _ in range(20):
+            assert httpx.get(f"{server.url}/health").status_code == 200
+
+
+def test_guesses_at_keys_are_counted_by_the_real_address(serve: Serve) -> None:
+    """For every method and form, whatever X-Forwarded-For says; a right key is not held up."""
+    server = serve()
+    key = {"authorization": f"Bearer {server.key('only')}"}
+    wrong = {"authorization": "Bearer lk-wrong"}
+    for i, (method, path, headers) in enumerate(
+        [("GET", "/v1/models", wrong), ("POST", "/v1/files", wrong), ("GET", "/", {"cookie": "leeroo_session=x"})] * 30
+    ):
+        reply = httpx.request(method, server.url + path, headers={**headers, "x-forwarded-for": f"10.0.0.{i}"})
+        assert reply.status_code == (401 if i < 60 else 429)
+    assert httpx.get(f"{server.url}/v1/models", headers=key).status_code == 200
+    assert httpx.get(f"{server.url}/openapi.json").status_code == 429
+    assert httpx.get(f"{server.url}/openapi.json", headers=key).status_code == 200
+
+
+def test_a_step_of_the_clock_changes_no_rate_and_no_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither an hour back nor a day forward."""
+    rates = Rates()
+    before, real = clock.now(), time.time()
+    for step in (-3600, 25 * 3600):
+        monkeypatch.setattr(time, "time", lambda step=step: real + step)
+        assert rates.hit("a", most=3).granted
+        assert clock.now() - before < 60
+    assert rates.hit("a", most=3).granted
+    refused = rates.hit("a", most=3)
+    assert (refused.granted, 0 < refused.wait_s <= 60) == (False, True)
+    assert rates.hit("b", most=3).granted
+
+
+def test_a_key_keeps_no_more_than_its_quota(serve: Serve, tmp_path: Path) -> None:
+    """What it deletes makes room again; other keys have their own."""
+    import sqlite3
+
+    server = serve("--max-key-gb", "1")
+    client = server.client()
+    file = client.files.create(file=("a.jsonl", jsonl([chat("a", "x")])), purpose="batch")
+    with sqlite3.connect(tmp_path / "store" / "serve" / "serve.sqlite") as db:
+        db.execute("UPDATE files SET bytes = 1073741824")
+    with pytest.raises(openai.APIStatusError, match="delete files that are no longer needed") as refused:
+        client.files.create(file=("b.jsonl", jsonl([chat("a", "x")])), purpose="batch")
+    assert refused.value.status_code == 413
+    client.files.delete(file.id)
+    client.files.create(file=("b.jsonl", jsonl([chat("a", "x")])), purpose="batch")
+
+
+def test_files_and_batches_expire(serve: Serve, tmp_path: Path) -> None:
+    """As their creator asked for, or as the server is set up; what is left over of a killed one goes at the start."""
+    import sqlite3
+
+    server = serve("--keep-days", "2")
+    client = server.client()
+    expiry: Any = {"anchor": "created_at", "seconds": 3600}
+    kept = wait(client, submit(client, jsonl([chat("a", "x")])).id)
+    batch = wait(client, submit(client, jsonl([chat("a", "x")]), extra_body={"output_expires_after": expiry}).id)
+    output = client.files.retrieve(batch.output_file_id)
+    assert output.expires_at == output.created_at + 3600
+    with pytest.raises(openai.BadRequestError, match="output_expires_after.seconds"):
+        submit(client, jsonl([chat("a", "x")]), extra_body={"output_expires_after": {**expiry, "seconds": 5}})
+    upload = client.files.create(file=("a", jsonl([chat("a", "x")])), purpose="batch", expires_after=expiry)
+    assert upload.expires_at == upload.created_at + 3600
+    server.stop(signal.SIGKILL)
+    folder = tmp_path / "store" / "serve"
+    (folder / "files" / "file-orphan").write_text("left over")
+    with sqlite3.connect(folder / "serve.sqlite") as db:
+        db.execute("UPDATE files SET expires = 1 WHERE expires IS NOT NULL")
+        db.execute(f"UPDATE files SET created = created - 200000 WHERE id = '{kept.output_file_id}'")
+        db.execute(f"UPDATE batches SET completed_at = completed_at - 200000 WHERE id = '{kept.id}'")
+    server.start()
+    until = time.monotonic() + 20
+    gone = {output.id, upload.id, kept.output_file_id}
+    while gone & {file.id for file in client.files.list()} and time.monotonic() < until:
+        time.sleep(0.1)
+    left = {file.id for file in client.files.list()}
+    assert not gone & left
+    assert {path.name for path in (folder / "files").iterdir()} == left
+    with pytest.raises(openai.NotFoundError):
+        client.batches.retrieve(kept.id)
+    assert client.batches.retrieve(batch.id).status == "completed"
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\files\\passwd", "/etc/passwd"])
+def test_a_file_is_named_by_its_last_part(serve: Serve, name: str) -> None:
+    """Whoever downloads it does not write elsewhere."""
+    client = serve().client()
+    file = client.files.create(file=(name, jsonl([chat("a", "x")])), purpose="batch")
+    assert file.filename == "passwd"
+    assert client.files.content(file.id).response.headers["content-disposition"] == 'attachment; filename="passwd"'
+
+
+@pytest.mark.parametrize("name", ["Private", "privat", "max-cost-usd", "MAX_COST_USD", "cost_weigth"])
+def test_names_that_are_nearly_ours_are_refused(serve: Serve, name: str) -> None:
+    """Rows that were meant to be private do not go out because of a capital letter."""
+    client = serve().client()
+    with pytest.raises(openai.BadRequestError, match="did you mean"):
+        submit(client, jsonl([chat("a", "x")]), metadata={name: "true"})
+
+
+def test_paths_with_a_slash_lead_nowhere(serve: Serve) -> None:
+    """No redirect to whatever the Host header names; invented methods make no series of metrics."""
+    server = serve()
+    assert httpx.get(f"{server.url}/v1/files/", headers={"host": "localhost"}).status_code == 404
+    for i in range(5):
+        httpx.request(f"METHOD{i}", f"{server.url}/v1/files")
+    assert "METHOD" not in httpx.get(f"{server.url}/metrics").text
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("uploading", [False, True])
+def test_a_signal_ends_the_server_with_0(serve: Serve, how: signal.Signals, uploading: bool) -> None:
+    """Within seconds, also with an upload under way."""
+    server = serve()
+    head = b"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n"
+    body = b'Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    with _silent(server, head + body, 1) if uploading else contextlib.nullcontext():
+        time.sleep(0.3)
+        began = time.monotonic()
+        server.stop(how)
+    assert server.process
+    assert server.process.returncode == 0
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in server.log()
+
+
+def _refused(place: Path, *options: str) -> str:
+    """Return the one line that a server says which does not start."""
+    command = [sys.executable, "-m", "leeroo", "serve", "--pool", "pool.toml", "--store", "other", *options]
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    return done.stderr
+
+
+def test_a_port_in_use_is_one_line(serve: Serve, tmp_path: Path) -> None:
+    """And exit code 2."""
+    server = serve()
+    told = _refused(tmp_path, "--port", str(server.port))
+    assert f"127.0.0.1:{server.port} cannot be listened on (address already in use)" in told
+
+
+def test_a_pool_without_its_packages_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra that is missing is named before anything is served."""
+    from leeroo.engine.answer import open_engine
+    from leeroo.engine.backends import base
+    from leeroo.engine.errors import UsageError
+    from leeroo.serve.run import _check
+
+    missing = "the package openai is not installed: pip install 'leeroo[openai]'"
+    monkeypatch.setattr(base, "_no_module", lambda *_: missing)
+    no_expert = pytest.raises(UsageError, match="no expert can run here: large: the package openai")
+    with open_engine(tmp_path / "pool.toml", store=tmp_path / "store") as engine, no_expert:
+        _check(engine)
+
+
+def test_secrets_of_a_pool_are_in_no_log(serve: Serve, tmp_path: Path, api: Any) -> None:
+    """Neither a password in a base_url nor a key that the provider repeats, in the log or in an error file."""
+    pool = tmp_path / "pool.toml"
+    pool.write_text(pool.read_text().replace("http://127", "http://user:pass-word-1@127"))
+    api.does = {"odd": "key_shown"}
+    server = serve()
+    client = server.client()
+    batch = wait(client, submit(client, jsonl([chat("a", "x"), chat("b", "odd")])).id)
+    said = server.log() + "".join(
+        client.files.content(f).text for f in (batch.output_file_id, batch.error_file_id) if f
+    )
+    assert "pass-word-1" not in said
+    assert os.environ.get("OPENAI_API_KEY", "sk-none") not in said
+
+
+def test_reading_while_deleting_is_whole_or_404(serve: Serve) -> None:
+    """A download that has begun is not cut off."""
+    client = serve().client()
+    content = jsonl([chat(str(i), "x" * 1000) for i in range(20_000)])
+    file = client.files.create(file=("a", content), purpose="batch")
+    with client.files.with_streaming_response.content(file.id) as reply:
+        client.files.delete(file.id)
+        assert b"".join(reply.iter_bytes()) == content
+    with pytest.raises(openai.NotFoundError):
+        client.files.content(file.id)
