@@ -91,6 +91,9 @@ class Guard:
                 await _answer(refusal, scope, receive, tell)
             else:
                 await self._app(scope, self._counted(scope, receive), tell)
+        except asyncio.CancelledError:  # uvicorn ends what is still under way when the server has to end
+            if status == _GONE:
+                await _answer(Refusal(503, "the server is ending: send this again later"), scope, receive, tell)
         finally:
             seconds = time.perf_counter() - began
             route = getattr(scope.get("route"), "path", "none")

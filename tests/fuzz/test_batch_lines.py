@@ -116,7 +116,7 @@ def test_batch_files(server: Server, cases: Cases) -> None:
     """Every line of a file that is a batch is in one of the two outputs, once; another batch is answered beside it."""
     client = server.client()
     count = lines = 0
-    for name, rng in cases(least=12):
+    for name, rng in cases(12):
         data, n = _file(rng)
         made = submit(client, data)
         good = submit(client, jsonl([chat("a", f"good {name}", "small")]))
@@ -141,7 +141,7 @@ def test_http_bodies(server: Server, cases: Cases) -> None:
     """Whatever is sent to whichever path is answered, and never with a 5xx."""
     count = 0
     with httpx.Client(base_url=server.url, timeout=30) as client:
-        for name, rng in cases(least=150):
+        for name, rng in cases(150):
             path = rng.choice(
                 ["/v1/batches", "/v1/files", "/v1/feedback", "/v1/batches/x/cancel", "/login", "/v1/models/x"]
             )

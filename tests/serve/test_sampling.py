@@ -11,7 +11,7 @@ from tests.serve.talk import Serve, chat, content, jsonl, submit, wait
 
 pytestmark = pytest.mark.usefixtures("api_pool")
 
-ASKED = {
+ASKED: dict[str, Any] = {
     "stop": ["END"], "seed": 7, "top_p": 0.5, "frequency_penalty": 0.5, "presence_penalty": -0.5,
     "reasoning_effort": "low",
 }  # fmt: skip
