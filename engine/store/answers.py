@@ -127,5 +127,8 @@ def lengths(db: sqlite3.Connection, fingerprints: Iterable[str]) -> dict[str, Le
 def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
     """Rows of the columns of `STORED` as Arrow."""
     columns = dict(zip(STORED.names, zip(*rows, strict=True) if rows else [()] * len(STORED), strict=True))
-    columns["choice_logprobs"] = tuple(each and json.loads(each) for each in columns["choice_logprobs"])
-    return pa.Table.from_arrays([pa.array(columns[f.name], f.type) for f in STORED], schema=STORED)
+    try:
+        columns["choice_logprobs"] = tuple(each and json.loads(each) for each in columns["choice_logprobs"])
+        return pa.Table.from_arrays([pa.array(columns[f.name], f.type) for f in STORED], schema=STORED)
+    except (ValueError, TypeError) as error:
+        raise sqlite3.DatabaseError(f"an answer cannot be read: {error}") from error

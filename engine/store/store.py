@@ -280,13 +280,20 @@ class Store:
                 yield
         except sqlite3.OperationalError as error:
             raise OutputError(
-                f"the answer store in {self.folder} cannot be used ({error}); answers kept so far are safe:"
+                f"the answer store in {self.folder} cannot be used ({_one_line(error)}); answers kept so far are safe:"
                 " make room or permit writing there, or give another store="
             ) from error
-        except sqlite3.DatabaseError as error:
-            raise UsageError(f"{self.folder / 'answers.sqlite'} is not an answer store ({error})") from error
+        except (sqlite3.DatabaseError, UnicodeError) as error:
+            raise UsageError(
+                f"{self.folder / 'answers.sqlite'} is damaged, or not an answer store ({_one_line(error)}):"
+                " put a copy in its place, or give another store="
+            ) from error
         except OSError as error:
             raise OutputError(f"the answer store {self.folder} cannot be made: {error.strerror or error}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _upgrade(db: sqlite3.Connection, version: int) -> None:

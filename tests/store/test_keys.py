@@ -97,8 +97,9 @@ def _keys(tmp_path: Path, rows: list[dict[str, Any]]) -> list[bytes]:
     try:
         spool(_table(rows).to_reader(), Criteria(ask_column="ask"), scratch)
         planning.describe(scratch.con, experts, planning.waves(experts))
-        assigned = scratch.con.sql("SELECT id, 0 AS expert, 0.0 AS expected, 0.0 AS predicted_score FROM questions")
-        planning.plan(scratch.con, assigned.to_arrow_table().cast(planning.ASSIGNED), "run")
+        zeros = ", ".join(f"0 AS {name}" for name in planning.ASSIGNED.names if name != "id")
+        assigned = scratch.con.sql(f"SELECT {zeros}, id FROM questions").to_arrow_table()
+        planning.plan(scratch.con, assigned.select(planning.ASSIGNED.names).cast(planning.ASSIGNED), "run")
         query = "SELECT p.key FROM row_keys r JOIN questions q USING (key) JOIN plan p USING (id) ORDER BY r.row"
         return [key for (key,) in scratch.con.execute(query).fetchall()]
     finally:

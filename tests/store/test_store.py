@@ -79,7 +79,7 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
 def test_what_is_no_store_is_named(tmp_path: Path) -> None:
     """A file that is no database is refused by name, not overwritten."""
     (tmp_path / "answers.sqlite").write_text("these are my holiday notes, not a database" * 30)
-    with pytest.raises(UsageError, match="answers.sqlite is not an answer store"):
+    with pytest.raises(UsageError, match="answers.sqlite is damaged, or not an answer store"):
         Store(tmp_path)
 
 
