@@ -190,7 +190,7 @@ def _read(folder: Path, expert: str) -> pa.Table:
         )
         texts.insert(1 if "response" in there else 0, "r.response")
         variables["responses"] = str(folder / "responses*.parquet")
-    response = f"coalesce({', '.join(texts)}, NULL)::VARCHAR"
+    response = f"coalesce({', '.join([*texts, 'NULL'])})::VARCHAR"
     # No parameters: with them DuckDB 1.5 would hold all of it in memory twice, and DuckDB 2 after `execute`.
     for name, value in variables.items():
         con.execute(f"SET VARIABLE {name} = $value", {"value": value})

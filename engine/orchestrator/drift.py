@@ -24,7 +24,7 @@ import numpy as np
 LEAST = 30
 # As many independent tests as all points of one doubling of a history come to, divided by the 5 in 100; measured on
 # histories of chance, see bench/LOG.md.
-_TESTS = 400.0
+_TESTS = 1000.0
 
 
 class Drift(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
+from leeroo.cli import app
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.learn import train
 from tests.orchestrator.conftest import Topics
@@ -51,3 +54,28 @@ def test_unknown_lengths_are_nan_and_said(topics: Topics, tmp_path: Path) -> Non
     pq.write_table(table.append_column("prediction", pa.array(["x"] * len(table))), folder / "outcomes.parquet")
     with pytest.raises(RouterError, match="cascades are planned on costs"):
         train([folder], ["static"], cascades=True)
+
+
+def test_such_a_router_routes_runs_and_explains(topics: Topics, tmp_path: Path) -> None:
+    """With a budget and without: the experts' limits stand in for the lengths, and no row is left out."""
+    data = _folder(topics, tmp_path / "data")
+    train([data], ["static"]).save(tmp_path / "router")
+    entry = '[[expert]]\nname = "{}"\nmodel = "data"\nbackend = "replay"\nusd_per_m_input = 1\nusd_per_m_output = {}\n'
+    pool = "".join(entry.format(name, price) for name, price in (("counter", 1), ("reader", 2), ("oracle", 9)))
+    (tmp_path / "pool.toml").write_text(pool)
+    pq.write_table(pa.table({"question": topics.sums(6) + topics.facts(6)}), tmp_path / "t.parquet")
+    options = ["--pool", "pool.toml", "--router", "router", "--store", str(tmp_path / "store")]
+    for more in ([], ["--max-cost-usd", "0.05"]):
+        for command in (["route", "t.parquet", "--out", "r.parquet"], ["run", "t.parquet", "--out", "o.parquet"]):
+            _run(tmp_path, [*command, *options, *more])
+        assert pq.read_table(tmp_path / "r.parquet")["expert"].null_count == 0
+        assert pq.read_table(tmp_path / "o.parquet")["recorded_score"].null_count == 0
+    estimates = json.loads(_run(tmp_path, ["explain", "t.parquet", "--json", *options]))["estimates"]
+    assert len(estimates) == 1
+
+
+def _run(folder: Path, arguments: list[str]) -> str:
+    here = [str(folder / each) if (folder / each).exists() or each.endswith("parquet") else each for each in arguments]
+    result = CliRunner().invoke(app, here, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
