@@ -36,7 +36,8 @@ def info(store: StoreDir = None, as_json: AsJson = False) -> None:
         print(json.dumps(found))
         return
     for name, value in found.items():
-        print(f"{name.replace('_', ' '):<16}{value:,}" if isinstance(value, int) else f"{name:<16}{value}")
+        shown = f"{value:,}" if isinstance(value, int) else value or "-"
+        print(f"{name.replace('_', ' '):<16}{shown}")
 
 
 @store_app.command("prune", epilog="Example:  leeroo store prune --older-than 90")

@@ -116,7 +116,8 @@ def test_the_command_prunes(tmp_path: Path) -> None:
     assert found["answers"] == 3
     assert found["oldest_answer"] < found["newest_answer"]
     assert found["bytes"] > 0
-    assert "answers         3" in _leeroo("info", "--store", str(tmp_path)).stdout
+    assert "answers         3\n" in _leeroo("info", "--store", str(tmp_path)).stdout
+    assert "oldest answer   20" in _leeroo("info", "--store", str(tmp_path)).stdout
     done = _leeroo("prune", "--store", str(tmp_path), "--older-than", "50")
     assert done.stdout.startswith("2 answers and 0 runs removed")
 
