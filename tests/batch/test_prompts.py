@@ -91,23 +91,23 @@ def test_text_of_any_kind_is_read(scratch: Scratch, kind: pa.DataType) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t\n", "\u2003\u00a0", "\u200b", "\x00"])
-def test_blank_text_is_marked(scratch: Scratch, text: str) -> None:
-    """Empty text, and text of nothing but white space or control characters, is blank."""
+def test_blank_text_asks_nothing(scratch: Scratch, text: str) -> None:
+    """Empty text, and text of nothing but white space or control characters, is no question."""
     spool(pa.table({"question": [text, "no"]}).to_reader(), Criteria(), scratch)
-    assert scratch.con.execute("SELECT blank FROM questions ORDER BY id").fetchall() == [(True,), (False,)]
+    assert scratch.con.execute("SELECT question FROM questions").fetchall() == [("no",)]
 
 
 @pytest.mark.parametrize("text", ["NUL \x00 inside", "שלום, מה שלומך?", "👩‍👩‍👧 emoji", "x" * 1_000_000])
 def test_odd_text_goes_through_unharmed(scratch: Scratch, text: str) -> None:
     """NUL bytes, right-to-left text, emoji and very long text are questions like any other."""
     spool(pa.table({"question": [text]}).to_reader(), Criteria(), scratch)
-    assert scratch.con.execute("SELECT question, blank FROM questions").fetchall() == [(text, False)]
+    assert scratch.con.execute("SELECT question FROM questions").fetchall() == [(text,)]
 
 
 def test_a_missing_column_is_named_with_those_there_are(scratch: Scratch) -> None:
     """The message names the column asked for, the columns there are, and the option that chooses."""
     with pytest.raises(
-        InputError, match=r"no column 'question'; its columns are: prompt, id \(choose one with --column\)"
+        InputError, match=r"no column 'question'; its columns are: prompt, id \(choose one with column=\)"
     ):
         spool(pa.table({"prompt": ["a"], "id": [1]}).to_reader(), Criteria(), scratch)
 

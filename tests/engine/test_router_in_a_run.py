@@ -76,3 +76,22 @@ def test_a_stranger_does_as_its_nearest_kin(engine: Engine) -> None:
         one = engine.route(table.to_reader(), Criteria(cost_weight=0 if name == "keeper-7b" else 1e6))
         scores[name] = one.read_all().column("predicted_score").to_pylist()
     assert scores["keeper-7b"] == pytest.approx(scores["keeper-8b"])
+
+
+def test_lengths_that_a_router_has_not_learned_are_the_limit(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, engine: Engine
+) -> None:
+    """A router of outcomes without tokens still forecasts and keeps a budget, by `max_tokens`; this is said once."""
+    folder = tmp_path_factory.mktemp("no-tokens")
+    ids = [f"q-{i}" for i in range(N)]
+    columns = {"query_id": ids, "split": ["train"] * N, "question": QUESTIONS}
+    pq.write_table(pa.table(columns), folder / "queries.parquet")
+    names = ("gardener-7b", "keeper-7b")
+    rows = [{"query_id": q, "expert": name, "score": float(i % 2)} for i, q in enumerate(ids) for name in names]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "outcomes.parquet")
+    with Engine(engine.pool, train([folder]), tmp_path / "other") as other:
+        table = pa.table({"question": QUESTIONS[:4]})
+        told = other.explain(table.to_reader(), Criteria())
+        assert sum(part.completion_tokens for part in told.parts) == 4 * 256
+        assert sum("has not learned how long answers of" in warning for warning in told.warnings) == 1
+        assert other.route(table.to_reader(), Criteria(max_cost_usd=1.0)).read_all().column("expert").null_count == 0

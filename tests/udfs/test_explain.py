@@ -70,7 +70,7 @@ def test_an_estimate_is_what_is_paid(con: Connection, did: DidSince) -> None:
 
 def test_rows_beyond_the_budget_are_told(con: Connection) -> None:
     """A budget that reaches some rows only says how many it does not."""
-    con.execute("SET VARIABLE leeroo_max_cost_usd = 0.1")
+    con.execute("SET VARIABLE leeroo_max_cost_usd = 0.15")
     ((_, estimate),) = con.explain("SELECT leeroo_answer(question, expert := 'large') FROM t").estimates
     assert estimate.over_budget == 40 - estimate.parts[0].prompts > 0
     assert f"{estimate.over_budget} rows beyond the budget" in str(estimate)

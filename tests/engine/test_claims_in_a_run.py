@@ -1,0 +1,46 @@
+"""Two engines on one store pay for no row twice."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from leeroo.engine.answer import Criteria
+from tests.engine.api import expert, opened, questions
+from tests.provider import Provider, running
+
+PROMPTS = [f"question {i}" for i in range(120)]
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """A provider whose calls take a moment."""
+    with running() as server:
+        server.delay_s = 0.02
+        yield server
+
+
+@pytest.mark.parametrize("halves", [(0, 120, 0, 120), (0, 80, 40, 120)])
+def test_rows_that_another_asks_are_awaited(
+    tmp_path: Path, provider: Provider, halves: tuple[int, int, int, int]
+) -> None:
+    """The same table at once, or two that overlap: each row is asked once, and both tables are whole."""
+    first, last, again, end = halves
+    answers: dict[int, list[str | None]] = {}
+
+    def answer(number: int, prompts: list[str]) -> None:
+        with opened(tmp_path, expert(provider)) as engine:
+            out = engine.answer(questions(*prompts), Criteria()).read_all()
+            answers[number] = out.column("answer").to_pylist()
+
+    parts = (PROMPTS[first:last], PROMPTS[again:end])
+    threads = [threading.Thread(target=answer, args=(i, part)) for i, part in enumerate(parts)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [answers[i] for i in (0, 1)] == [[f"echo: {prompt}" for prompt in part] for part in parts]
+    assert len(provider.bills) == len(PROMPTS)
