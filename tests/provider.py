@@ -222,6 +222,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "no_response_format": _unless(lambda body: "response_format" not in body, _extra("response_format")),
     "no_logprobs": _unless(lambda body: "logprobs" not in body, _extra("logprobs")),
     "no_seed": _unless(lambda body: "seed" not in body, _unsupported("seed", "Unsupported parameter: 'seed'.")),
+    "out_of_range": _unless(
+        lambda body: body["temperature"] <= 2,
+        _refuses(400, "Invalid value for temperature: at most 2."),
+        _unless(lambda body: body["max_tokens"] <= 8192, _refuses(400, "Invalid max_tokens value: at most 8192.")),
+    ),
     "bad_heat": _refuses(400, "A prompt about temperature is not what we answer."),
     # Odd contents.
     "think_tags": _thoughts,
@@ -288,6 +293,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "error_billed": lambda call: Reply(
         {"error": {"message": "Provider failed", "code": 400}, "usage": _counts(call)}, 400, billed=call.usage
     ),
+    "escapes": _refuses(400, "No.\x1b[31m\x07"),
     "quotes_money": _refuses(400, "Invalid prompt: 'we have insufficient funds'"),
     "error_502_in_200": lambda _: Reply({"error": {"message": "Provider is down", "code": 502}}),
     # Odd usage. What is billed is the usual.

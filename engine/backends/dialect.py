@@ -18,7 +18,8 @@ from leeroo.engine.backends.schemas import ANY_OBJECT
 _TOP_LOGPROBS = 20  # the most that OpenAI gives
 _REFUSING = (400, 422, 500)
 _REFUSED = re.compile(
-    r"un(supported|known|recogni[sz]ed|expected)|not (support|permitted|allowed|recogni[sz]ed)|extra|instead|invalid",
+    r"un(supported|known|recogni[sz]ed|expected)|not (support|permitted|allowed|recogni[sz]ed)"
+    r"|extra[ _](input|field|forbidden)|instead",
     re.IGNORECASE,
 )
 _NO_SYSTEM = re.compile(
@@ -70,6 +71,9 @@ def learned(fault: Fault, request: Request, refused: Refused) -> Refused:
     if _MOST in sent and _names(fault, _MOST) and _REFUSED.search(fault.detail):
         return Refused([_MOST])
     ours = Refused(name for name in _OURS if name in sent and _names(fault, name))
+    # A temperature that a row asks for may be out of range, which is no reason to answer at another.
+    if request.temperature and not _REFUSED.search(fault.detail):
+        ours -= {"temperature"}
     if ours & _LOGPROBS:
         return ours | _LOGPROBS
     if not ours and any(each["role"] == _SYSTEM for each in sent["messages"]) and _NO_SYSTEM.search(fault.says):

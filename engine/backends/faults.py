@@ -149,9 +149,9 @@ def _detail(each: Any) -> str:
 
 
 def line(text: str) -> str:
-    """Return the first line of a text that can be stored anywhere, cut where it is long."""
-    first = next(iter(text.strip().splitlines()), "")
-    return storable(first)[:_LONGEST_TEXT]
+    """Return the first line of a text, cut where it is long, that tables can hold and terminals can show."""
+    first = next(iter(text.strip().splitlines()), "")[:_LONGEST_TEXT]
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", storable(first))
 
 
 def storable(text: str) -> str:

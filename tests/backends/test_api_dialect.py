@@ -67,6 +67,16 @@ def test_a_refusal_that_does_not_help_is_forgotten(api: Provider, ask: Ask) -> N
     assert api.bodies[-1]["temperature"] == 0.0
 
 
+@pytest.mark.parametrize("more", [{"temperature": 5.0}, {"max_tokens": 10_000}])
+def test_a_value_out_of_range_is_the_rows_error(api: Provider, ask: Ask, more: dict[str, Any]) -> None:
+    """A parameter that the server knows is neither left out nor renamed because of one value."""
+    api.does = {"": "out_of_range"}
+    ask("first")
+    (row,) = ask("hi", **more)
+    assert "400 Bad Request: Invalid" in row["error"]
+    assert api.asked["hi"] == 1
+
+
 def test_too_many_tokens_are_no_unknown_parameter(api: Provider, ask: Ask) -> None:
     """A prompt that does not fit beside its answer goes to another expert, though the text names max_tokens."""
     api.does = {"long": "context_max_tokens"}

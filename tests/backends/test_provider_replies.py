@@ -144,6 +144,13 @@ def test_a_server_says_how_long_to_wait(api: Provider, ask: Ask, behaviour: str)
     assert row["answer"] == ANSWER
 
 
+def test_an_error_is_safe_to_print(api: Provider, ask: Ask) -> None:
+    """Control characters in a provider's text do not reach terminals."""
+    api.does = {"": "escapes"}
+    (row,) = ask("hi")
+    assert row["error"].isprintable()
+
+
 def test_a_stream_that_breaks_off_is_no_answer(api: Provider, ask: Ask) -> None:
     """Words before an error are not taken for the whole answer, and are billed as far as they can be seen."""
     api.does = {"": "stream_broken"}
