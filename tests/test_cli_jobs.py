@@ -37,7 +37,7 @@ def test_recorded_mmlu_from_one_command(recorded: Path, shared_data: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "64.3 % of 2,157 questions right" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert ["gpt-4-1106-preview", "1.1047", "80.7", "1.7", "89.1", "83.1", "83.6", "65.1"] in rows
+    assert ["gpt-4-1106-preview", "1.104700", "80.7", "1.7", "89.1", "83.1", "83.6", "65.1"] in rows
     assert "written: report.html" in done.stderr
     assert "abstract algebra" in (recorded / "report.html").read_text()
     scored = duckdb.execute(f"SELECT count(*), round(avg(score), 4) FROM '{recorded / 'answers.parquet'}'").fetchall()
@@ -129,7 +129,6 @@ def test_tickets_are_labelled_from_one_command(tickets: Path) -> None:
         (["--labels", "bug,billing", "--gold", "truth"], "the input has no column 'truth'"),
         (["--labels", "bug,billing", "--gold", "team", "--several"], "--gold is for one label a row"),
         (["--labels", "missing.toml"], "cannot read the labels in missing.toml"),
-        (["--labels", "bug,billing", "--prefix", "t", "--column", "id"], "not text"),
     ],
 )
 def test_what_is_wrong_with_labels_is_one_line(tickets: Path, api: Any, options: list[str], line: str) -> None:
@@ -150,3 +149,20 @@ def test_labels_for_a_data_frame(tickets: Path) -> None:
     assert isinstance(labelled, pl.DataFrame)
     assert labelled["label"].to_list() == ["bug", "billing"]
     assert labelled["n"].to_list() == [1, 2]
+
+
+def test_mmlu_that_nobody_answers_says_why(tmp_path: Path, api: Any) -> None:
+    """How many failed and the commonest reason, the page all the same, and exit code 1."""
+    api.does = {"": "content_filter"}
+    rows = [{"subject": "own", "question": f"Number {i}?", "choices": ["x", "y"], "answer": "A"} for i in range(3)]
+    for split in ("test", "dev"):
+        pl.DataFrame(rows).write_parquet(tmp_path / f"{split}.parquet")
+    entry = '[[expert]]\nname = "m"\nmodel = "m"\nbackend = "openai"\nbase_url = "{}"\nusd_per_m_input = 1\nusd_per_m_output = 1\n'
+    (tmp_path / "pool.toml").write_text(entry.format(api.url))
+    command = ["mmlu", "--data", ".", "--shots", "0", "--pool", "pool.toml", "--store", "store", "--report", "r.html"]
+    done = _leeroo(*command, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "3 of 3 rows failed:" in done.stderr
+    assert "3 x " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "<svg" in (tmp_path / "r.html").read_text()

@@ -57,7 +57,7 @@ def test_an_odd_plan_is_no_plan(engine: Engine, api: Any) -> None:
 
 def _play(engine: Engine, out: Path, rounds: int, **what: Any) -> list[str]:
     said: list[str] = []
-    some: dict[str, Any] = {"outcomes": 20, "held_out": 40, "written": 0.5, "families": FAMILIES, "judge": "strong"}
+    some: dict[str, Any] = {"outcomes": 20, "held_out": 20, "written": 0.5, "families": FAMILIES, "judge": "strong"}
     play(engine, out, Play(**(some | what)), rounds, said.append)
     return said
 
