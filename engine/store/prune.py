@@ -47,10 +47,10 @@ def drop_runs(db: sqlite3.Connection, alive: Callable[[str], bool], before: floa
 
 def drop_answers(db: sqlite3.Connection, before: float, most: int) -> int:
     """Remove the oldest answers from before a time, so many at most; returns how many."""
-    chosen = f"SELECT rowid FROM answers WHERE created < {before!r} AND {_FREE} ORDER BY rowid LIMIT {most}"
+    chosen = f"SELECT rowid FROM answers WHERE created < ? AND {_FREE} ORDER BY rowid LIMIT ?"
     db.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (number INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM chosen")
-    db.execute(f"INSERT INTO chosen {chosen}")
+    db.execute(f"INSERT INTO chosen {chosen}", (before, most))
     return spending.drop_answers(db, "rowid IN (SELECT number FROM chosen)")
 
 

@@ -105,6 +105,13 @@ def test_a_store_is_made_as_small_as_wanted(tmp_path: Path) -> None:
     assert most * 0.8 < pruned.bytes
 
 
+def test_an_age_that_nothing_has_removes_nothing(tmp_path: Path) -> None:
+    """Nor does one that is no number."""
+    store = Store(tmp_path)
+    store.append(rows("a"))
+    assert [store.prune(before).answers for before in (float("nan"), float("-inf"), 0.0)] == [0, 0, 0]
+
+
 def test_the_command_prunes(tmp_path: Path) -> None:
     """`leeroo store prune` says what it removed, `leeroo store info` what there is."""
     store = Store(tmp_path)
