@@ -128,7 +128,7 @@ def _replies(rng: random.Random) -> Callable[[Call], Reply]:
 
 def _expert(api: Provider) -> Expert:
     prices: dict[str, Any] = {"usd_per_m_input": 1.0, "usd_per_m_output": 2.0}
-    engine = {"max_retries": 0, "timeout": 5.0}
+    engine = {"max_retries": 0, "timeout": 60.0}
     return Expert(name="api", model="m", backend="openai", base_url=api.url, engine=engine, **prices)
 
 
