@@ -119,7 +119,7 @@ def _listening(place: Place) -> Iterator[socket.socket]:
         family = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0][0]
         listener = socket.create_server((place.host, place.port), family=family, backlog=2048)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
+        why = (error.strerror or str(error)).partition(" (while")[0].lower()
         raise UsageError(f"{place.host}:{place.port} cannot be listened on ({why}): choose another --port") from error
     with listener:
         yield listener
