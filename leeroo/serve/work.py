@@ -33,8 +33,9 @@ _STOP_S = 10.0  # for the workers to end, see `stop`
 _LATE_S, _DEADLINE_S = 3 * WAVE_S, 900.0
 # Waves that run at once: in all, of them in time, of one key, and of one lane.
 _MOST, _IN_TIME, _OF_KEY, _OF_LANE = 64, 8, 8, 4
-# Files checked, and files written, at once; and seconds of the processor that the check of one may take.
-_MOST_FILES, _CHECK_S = 4, 120.0
+# Files checked, and files written, at once, in all and of one key: beside a large file of its own a key's small one is
+# not held up. Seconds of the processor that the check of one may take.
+_MOST_FILES, _FILES_OF_KEY, _CHECK_S = 6, 2, 120.0
 # So often a stage of a batch is begun, and a line tried, before it fails.
 _ATTEMPTS = 2
 
@@ -61,7 +62,7 @@ class Works:
         self._remote = frozenset(expert.name for expert in engine.pool.experts if not holds_memory(expert))
         self._ending, self._news = threading.Event(), threading.Event()
         self._lock = threading.Lock()  # of what is below
-        self._at_work: dict[tuple[Kind, str], int] = {}  # the batch that is worked on, by kind and key
+        self._at_work: dict[tuple[Kind, int], str] = {}  # stages of batches under way, and whose
         self._waves: dict[int, Wave] = {}
         self._served: dict[str, float] = {}  # when a wave of each key was started last
         self._speeds = waves.Speeds()
@@ -164,14 +165,16 @@ class Works:
                 self._begin("write", batch, self._finish)
 
     def _begin(self, kind: Kind, batch: Batch, work: Callable[[Batch], None]) -> None:
-        """Begin a stage of a batch, unless its key has one under way, or there are many."""
+        """Begin a stage of a batch, unless it is under way, or there are many of its key or in all."""
         with self._lock:
-            if (kind, batch.owner) in self._at_work or Counter(k for k, _ in self._at_work)[kind] >= _MOST_FILES:
+            owners = [owner for (other, _), owner in self._at_work.items() if other == kind]
+            many = len(owners) >= _MOST_FILES or owners.count(batch.owner) >= _FILES_OF_KEY
+            if many or (kind, batch.number) in self._at_work:
                 return
-            self._at_work[kind, batch.owner] = batch.number
+            self._at_work[kind, batch.number] = batch.owner
 
         def done() -> None:
-            del self._at_work[kind, batch.owner]
+            del self._at_work[kind, batch.number]
 
         self._thread_for(lambda: self._stage(batch, work), done)
 

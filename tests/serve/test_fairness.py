@@ -92,22 +92,23 @@ def test_a_cancelled_batch_delivers_what_it_had(serve: Serve, api: Any) -> None:
 
 @pytest.mark.usefixtures("replayed")
 def test_a_small_batch_beside_a_large_one(serve: Serve) -> None:
-    """Of another key, or of the same one: it is done within seconds."""
+    """One of another key is done within seconds, and one of the same key not much later."""
     server = serve()
     ours, theirs = server.client(server.key("ours")), server.client(server.key("theirs"))
     large = submit(ours, jsonl([chat(str(i), f"What is {i} plus {i}?") for i in range(LINES)]))
     began = time.monotonic()
-    times = []
+    times: dict[str, list[float]] = {"another key": [], "the same key": []}
     while ours.batches.retrieve(large.id).status in ("validating", "in_progress"):
-        for client in (theirs, ours):
+        for client, of in ((theirs, times["another key"]), (ours, times["the same key"])):
             at = time.monotonic()
             small = [chat(str(i), f"What is {i} plus {i}?") for i in range(10)]
             assert wait(client, submit(client, jsonl(small)).id).request_counts.completed == 10
-            times.append(time.monotonic() - at)
-    print(
-        f"\n{LINES} lines: {time.monotonic() - began:.1f} s; beside them {len(times)} batches of 10: {max(times):.1f} s at most"
-    )
-    assert max(times) < SOON_S
+            of.append(time.monotonic() - at)
+    print(f"\n{LINES} lines: {time.monotonic() - began:.1f} s")
+    for name, taken in times.items():
+        print(f"{len(taken)} batches of 10 beside them, of {name}: {max(taken):.1f} s at most")
+    assert max(times["another key"]) < SOON_S
+    assert max(times["the same key"]) < 2 * SOON_S
     assert wait(ours, large.id, timeout_s=300).request_counts.completed == LINES
 
 
