@@ -14,6 +14,7 @@ from leeroo.engine.jobs.label import Labels, label_rows, read_labels
 from leeroo.engine.jobs.solve import USUAL, Limits, solve_rows
 from leeroo.engine.tables import from_frame, like_frame
 from leeroo.engine.tables.frames import eager
+from leeroo.udfs.unanswered import Unanswered, warn
 
 
 def answer(
@@ -117,6 +118,7 @@ def label(
         )
         result = like_frame(labelled.to_reader(), frame)
         engine.delivered()
+        _warn("leeroo.label", labelled, prefix)
         return result
 
 
@@ -165,14 +167,25 @@ def solve(
     limits = Limits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
     frame = eager(frame)
     with open_engine(pool, router, store, on_progress) as engine:
-        result = like_frame(solve_rows(engine, _rows(frame, criteria), criteria, limits).rows.to_reader(), frame)
+        solved = solve_rows(engine, _rows(frame, criteria), criteria, limits).rows
+        result = like_frame(solved.to_reader(), frame)
         engine.delivered()
+        _warn("leeroo.solve", solved, prefix)
         return result
 
 
 def _rows(frame: Any, criteria: Criteria) -> pa.RecordBatchReader:
     """The rows of a frame, with the columns that are asked about."""
     return from_frame(frame, {criteria.column, criteria.private_column or criteria.column, *CONTEXT})
+
+
+def _warn(function: str, rows: pa.Table, prefix: str) -> None:
+    """Warn once of rows that failed, with the commonest reason."""
+    errors = rows.column(f"{prefix}error").drop_null().to_pylist()
+    if errors:
+        unanswered = Unanswered()
+        unanswered.add([function], len(rows), errors)
+        warn(str(unanswered))
 
 
 __all__ = ["Progress", "answer", "label", "solve"]

@@ -14,8 +14,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+import leeroo
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.errors import UsageError
+from leeroo.engine.errors import RowsFailedWarning, UsageError
 from leeroo.engine.jobs.agreement import agree, askers, label_page, shares
 from leeroo.engine.jobs.label import Labels, _chances, label_rows, read_labels, to_check
 from leeroo.engine.pool import load_pool
@@ -163,3 +164,16 @@ def test_label_says_why_rows_failed(tmp_path: Path, api: Any, api_entry: Callabl
     done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     told = json.loads(done.stdout)
     assert (done.returncode, told["failed"], list(told["errors"].values())) == (1, 2, [2])
+
+
+def test_python_warns_of_rows_that_failed(tmp_path: Path, api: Any, api_entry: Callable[..., str]) -> None:
+    """Once, with their number and the commonest reason, where the function was called."""
+    api.does = {"": "content_filter"}
+    (tmp_path / "pool.toml").write_text(api_entry("only", 1, 3))
+    frame = pl.DataFrame({"text": ["one", "two"], "question": ["What is one?", "What is two?"]})
+    place: dict[str, Any] = {"pool": tmp_path / "pool.toml", "store": tmp_path / "store"}
+    with pytest.warns(RowsFailedWarning, match=r"^leeroo\.label: 2 of 2 questions asked have no answer") as warned:
+        leeroo.label(frame, ["bug", "billing"], **place)
+    assert warned[0].filename == __file__
+    with pytest.warns(RowsFailedWarning, match=r"^leeroo\.solve: 2 of 2 questions asked have no answer"):
+        leeroo.solve(frame, **place)
