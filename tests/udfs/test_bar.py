@@ -44,10 +44,14 @@ def test_a_statement_shows_how_far_it_is(terminal: io.StringIO, slow_pool: Path,
     assert terminal.getvalue() == first  # nothing new to answer, nothing to show
 
 
-def test_what_breaks_off_takes_its_bar_with_it(terminal: io.StringIO, pool_file: Path, store: Path) -> None:
+def test_what_breaks_off_takes_its_bar_with_it(
+    terminal: io.StringIO, api: Any, api_entry: Callable[..., str], tmp_path: Path, store: Path
+) -> None:
     """No bar stays behind an error."""
-    pool_file.write_text(pool_file.read_text() + "[expert.engine]\nspeed = 1\n")
-    with leeroo.connect(pool=pool_file, store=store) as con, pytest.raises(leeroo.LeerooError):
+    api.faults, api.repeat = {"What": [401]}, True
+    (tmp_path / "pool.toml").write_text(api_entry("small", 1, 5))
+    options: dict[str, Any] = {"pool": tmp_path / "pool.toml", "store": store, "on_expert_down": "fail"}
+    with leeroo.connect(**options) as con, pytest.raises(leeroo.LeerooError):
         con.execute(ASK)
     assert terminal.getvalue().count("\x1b[?25l") == terminal.getvalue().count("\x1b[?25h") == 1
 
