@@ -9,12 +9,15 @@ import subprocess
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from leeroo.cli import app
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs import sandbox
+from leeroo.engine.jobs.grade import compute
 from leeroo.engine.jobs.sandbox import check_sandbox, run_code
 from leeroo.engine.jobs.verify import score
 
@@ -179,3 +182,12 @@ def test_self_play_runs_code_only_where_that_is_allowed(tmp_path: Path) -> None:
     assert told.exit_code != 0
     assert "--run-code" in str(told.exception or "") + told.output
     assert not (tmp_path / "play" / "rounds").exists()
+
+
+def test_answers_that_are_code_are_judged_where_code_may_not_run() -> None:
+    """Without leave they have no computed score, so a judge reads them; with it, and a sandbox, their tests run."""
+    query = {"query_id": "q", "answer": SQUARE, "check": "code"}
+    answer = {"query_id": "q", "answer": "def f(x): return x * x", "recorded_score": None, "error": None}
+    queries, answers = pa.Table.from_pylist([query]), pa.Table.from_pylist([answer])
+    assert np.isnan(compute(queries, answers)).all()
+    assert compute(queries, answers, run_code=True).tolist() == [float(isolates())]
