@@ -14,7 +14,7 @@ from leeroo.engine.tables.inputs import Kind, Layout, is_url, pattern_of
 from leeroo.engine.tables.streams import Stream, read
 
 # A row may be so long; DuckDB reads files in buffers of this size.
-_ROW_BYTES = 1 << 26
+_ROW_BYTES = 1 << 25
 # Stands in no text: a file whose first row has one value holds one column, also where there are commas in its rows.
 _NO_DELIMITER = "\x1f"
 _ROWS = """

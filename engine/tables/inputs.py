@@ -16,6 +16,7 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.errors import InputError
@@ -208,11 +209,17 @@ def _even_rows(path: str) -> Iterator[bytes] | None:
 
 def _mixes_row_ends(path: str) -> bool:
     pairs = returns = feeds = 0
+    last = np.zeros(1, bool)  # whether the byte before is a carriage return
     with open(path, "rb") as file:
-        while part := file.read(_CHUNK_BYTES):
-            if part.endswith(b"\r"):
-                part += file.read(1)
-            pairs, returns, feeds = pairs + part.count(b"\r\n"), returns + part.count(b"\r"), feeds + part.count(b"\n")
+        while len(part := np.frombuffer(file.read(_CHUNK_BYTES), np.uint8)):
+            is_return, is_feed = part == ord("\r"), part == ord("\n")
+            after = np.concatenate([last, is_return[:-1]])
+            pairs += np.count_nonzero(is_feed & after)
+            returns, feeds, last = (
+                returns + np.count_nonzero(is_return),
+                feeds + np.count_nonzero(is_feed),
+                is_return[-1:],
+            )
     return min(returns, feeds) > 0 and not pairs == returns == feeds
 
 
