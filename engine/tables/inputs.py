@@ -214,7 +214,7 @@ def _mixes_row_ends(path: str) -> bool:
         while len(part := np.frombuffer(file.read(_CHUNK_BYTES), np.uint8)):
             is_return, is_feed = part == ord("\r"), part == ord("\n")
             after = np.concatenate([last, is_return[:-1]])
-            pairs += np.count_nonzero(is_feed & after)
+            pairs += int(np.count_nonzero(is_feed & after))
             returns, feeds, last = (
                 returns + np.count_nonzero(is_return),
                 feeds + np.count_nonzero(is_feed),
