@@ -215,11 +215,9 @@ def _mixes_row_ends(path: str) -> bool:
             is_return, is_feed = part == ord("\r"), part == ord("\n")
             after = np.concatenate([last, is_return[:-1]])
             pairs += int(np.count_nonzero(is_feed & after))
-            returns, feeds, last = (
-                returns + np.count_nonzero(is_return),
-                feeds + np.count_nonzero(is_feed),
-                is_return[-1:],
-            )
+            returns += int(np.count_nonzero(is_return))
+            feeds += int(np.count_nonzero(is_feed))
+            last = is_return[-1:]
     return min(returns, feeds) > 0 and not pairs == returns == feeds
 
 
