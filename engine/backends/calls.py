@@ -118,9 +118,7 @@ def _foreign(error: Exception, model: str, provider: str) -> Fault:
     status = getattr(error, "status_code", None)
     kind = type(error).__name__
     if not isinstance(status, int):
-        status = {"UnsupportedParameterError": 400, "TypeError": 400, "ValueError": 400, "MissingApiKeyError": 401}.get(
-            kind
-        )
+        status = _FOREIGN.get(kind)
     said = {"message": str(error) or kind, "code": getattr(error, "code", None), "param": getattr(error, "param", None)}
     if kind == "ValidationError":
         return Fault(f"the API's reply cannot be read: {line(str(error))}", unsure=True)

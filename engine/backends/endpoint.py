@@ -120,13 +120,14 @@ def _parts(expert: Expert) -> SplitResult:
         return urlsplit("")  # any-llm-sdk knows where
     said = (expert.base_url or OPENAI).strip()
     where = f"expert {expert.name!r}: base_url"
+    wrong = PoolError(f"{where} is no address of a server: write it as https://host/v1")
     try:
         parts = urlsplit(said)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        valid = False
+    except ValueError as error:
+        raise wrong from error
     if not valid:
-        raise PoolError(f"{where} is no address of a server: write it as https://host/v1")
+        raise wrong
     path = parts.path.rstrip("/")
     if path.endswith("/completions"):
         raise PoolError(f"{where} ends with {path!r}: leave out what stands behind /v1")

@@ -23,7 +23,7 @@ from leeroo.engine.errors import InputError
 
 Kind = Literal["parquet", "csv", "tsv", "jsonl", "json"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-_SUFFIXES: dict[str, Kind] = {f".{kind}": kind for kind in KINDS} | {".ndjson": "jsonl"}
+_SUFFIXES: dict[str, Kind] = {**{f".{kind}": kind for kind in KINDS}, ".ndjson": "jsonl"}
 _MARKS = "*?["
 _PACKED = (".gz", ".zst")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://")
@@ -159,7 +159,7 @@ def _matching(pattern: str) -> list[str]:
 
 
 def _kind_of(paths: Sequence[str], shown: str) -> Kind:
-    found = {_SUFFIXES.get(Path(_unpacked(path)).suffix.lower()) for path in paths}
+    found: set[Kind | None] = {_SUFFIXES.get(Path(_unpacked(path)).suffix.lower()) for path in paths}
     if len(found) > 1:
         raise InputError(f"{shown}: its files are of several kinds; name those of one kind, as in '*.csv'")
     kind = found.pop()
