@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.base import Backend, engine_key, resolve
+from leeroo.engine.backends.base import AMPLE, Backend, engine_key, resolve, runs_elsewhere
 from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.keep import Flight, Sent, give_up, keep, settle
 from leeroo.engine.batch.plan import Wave
@@ -117,7 +118,7 @@ def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> No
     pending = job.scratch.cursor().sql(_PENDING.format(wave=wave.number)).to_arrow_reader(_HAND_OUT_ROWS)
     expert = job.experts[wave.experts[0]]
     flight = Flight(wave, claims=resolve(expert) != "replay")
-    room = _Room()
+    room = _Room(1 if runs_elsewhere(expert) else AMPLE)
     requests = _hand_out(job, flight, pending, room)
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:
@@ -170,13 +171,15 @@ def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa
     yield from rest
 
 
+@dataclass
 class _Room:
-    """How many requests may leave at once: one, to see whether there are any, until their backend is there."""
+    """How many requests may leave at once: as many as the backend has room for, `first` until there is one."""
 
+    first: int
     of: Backend | None = None
 
     def __call__(self) -> int:
-        return 1 if self.of is None else max(self.of.room, 1)
+        return self.first if self.of is None else max(self.of.room, 1)
 
 
 def _hand_out(

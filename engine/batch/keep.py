@@ -70,10 +70,12 @@ def settle(job: Job, flight: Flight) -> None:
 
 
 def give_up(job: Job, flight: Flight) -> None:
-    """The expert cannot answer, so that its latest failures go to others."""
+    """The expert cannot answer, so that its latest failures go to others, and nothing of its is under way."""
     for rows in flight.doubtful:
         _pass_on(job, rows)
     flight.doubtful.clear()
+    if flight.claims and flight.sent:
+        job.store.release_claims(job.run, [each.key for each in flight.sent.values()])
 
 
 def _pass_on(job: Job, rows: pa.Table) -> None:

@@ -11,8 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import SchemaError
 from jsonschema.validators import extend
+
+from leeroo.engine.backends.schemas import unique
 
 # Checking takes about a second for the most bytes that are allowed, and Python's stack bounds the depth.
 _MOST_BYTES, _MOST_DEPTH = 64 * 1024, 64
@@ -66,10 +68,4 @@ def _members(value: Any) -> Iterator[tuple[int, tuple[Any, Any]]]:
                 waiting.append((depth + 1, each))
 
 
-def _unique(_: Any, wanted: Any, items: Any, __: Any) -> Iterator[ValidationError]:
-    """Compare by text: jsonschema compares pairwise, which takes minutes for a long list of mixed items."""
-    if wanted and isinstance(items, list) and len({json.dumps(each, sort_keys=True) for each in items}) < len(items):
-        yield ValidationError("an item is there twice")
-
-
-_Meta: Any = extend(Draft202012Validator, {"uniqueItems": _unique})  # type: ignore[no-untyped-call]
+_Meta: Any = extend(Draft202012Validator, {"uniqueItems": unique})  # type: ignore[no-untyped-call]

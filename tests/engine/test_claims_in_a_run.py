@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from leeroo.engine.answer import Criteria
+from leeroo.engine.pool import Expert
 from tests.engine.api import expert, opened, questions
 from tests.provider import Provider, running
 
@@ -44,3 +47,17 @@ def test_rows_that_another_asks_are_awaited(
         thread.join(60)
     assert [answers[i] for i in (0, 1)] == [[f"echo: {prompt}" for prompt in part] for part in parts]
     assert len(provider.bills) == len(PROMPTS)
+
+
+def test_what_an_expert_that_does_not_start_was_to_answer_is_free_again(tmp_path: Path, provider: Provider) -> None:
+    """Another run may ask it at once: nothing stays claimed when the rows have gone to the next expert."""
+    (broken := tmp_path / "broken").mkdir()
+    (broken / "config.json").write_text("{}")
+    (broken / "model.safetensors").write_bytes(b"no weights")
+    prices = {"usd_per_m_input": 0, "usd_per_m_output": 0}
+    first = Expert(name="broken", model=str(broken), backend="transformers", **prices)
+    with opened(tmp_path / "store", first, expert(provider)) as engine:
+        out = engine.answer(questions("a", "b"), Criteria()).read_all()
+        assert out.column("answer").to_pylist() == ["echo: a", "echo: b"]
+        with contextlib.closing(sqlite3.connect(tmp_path / "store" / "answers.sqlite")) as store:
+            assert store.execute("SELECT count(*) FROM claims").fetchone() == (0,)
