@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from leeroo.engine.answer import Engine
 from leeroo.engine.errors import UsageError
+from leeroo.engine.outputs import check_own
 from leeroo.engine.tables import write_table
 
 # Makes the table of a stage, and tells what it cost in USD.
@@ -55,8 +56,9 @@ def check_folder(out: Path) -> None:
     Raises:
         UsageError: something else is there.
     """
-    if out.is_file() or (out.is_dir() and any(each.name not in _OURS for each in out.iterdir())):
-        raise UsageError(f"{out} holds something else: name a new folder, or one that self-play has made")
+    if out.is_file():
+        raise UsageError(f"{out} is a file: name a new folder, or one that self-play has made")
+    check_own(out, _OURS)
 
 
 @contextmanager

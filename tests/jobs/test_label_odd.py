@@ -20,6 +20,7 @@ from leeroo.engine.errors import RowsFailedWarning, UsageError
 from leeroo.engine.jobs.agreement import agree, askers, label_page, shares
 from leeroo.engine.jobs.label import Labels, _chances, label_rows, read_labels, to_check
 from leeroo.engine.pool import load_pool
+from leeroo.engine.tables import open_input
 
 NAMES = ("billing", "bug", "a-very-long-label")
 
@@ -177,3 +178,15 @@ def test_python_warns_of_rows_that_failed(tmp_path: Path, api: Any, api_entry: C
     assert warned[0].filename == __file__
     with pytest.warns(RowsFailedWarning, match=r"^leeroo\.solve: 2 of 2 questions asked have no answer"):
         leeroo.solve(frame, **place)
+
+
+def test_gold_labels_of_a_csv_file_are_compared_as_they_are_written(engine: Engine, api: Any, tmp_path: Path) -> None:
+    """Labels that look like booleans or numbers stay text: all are right here."""
+    names = ("yes", "1.10")
+    api.says = lambda _model, prompt: {"1.10" if "price" in prompt else "yes": 0.9}
+    (tmp_path / "t.csv").write_text("text,gold\nis it so,yes\nthe price,1.10\n")
+    rows = open_input(tmp_path / "t.csv")
+    labelled = label_rows(engine, rows, Labels(names), Criteria(column="text"), enough=None)
+    found = agree(labelled, "gold", names)
+    assert found is not None
+    assert found.accuracy.value == 1.0

@@ -157,7 +157,7 @@ def test_nothing_is_played_where_nothing_can_be_asked(pool_of: Callable[..., Poo
     with pytest.raises(UsageError, match="only 0 questions can be held out"):
         _play(pool, tmp_path, 1, families=())
     (tmp_path / "play" / "letters.txt").write_text("private")
-    with pytest.raises(UsageError, match="holds something else"):
+    with pytest.raises(UsageError, match="also holds letters.txt"):
         _play(pool, tmp_path, 1)
 
 
