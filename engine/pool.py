@@ -175,7 +175,7 @@ def _located(path: Path, where: str, entry: dict[str, Any]) -> Any:
         raise PoolError(f'{where}: the model {model!r} is asked through an API: add backend = "openai"')
     is_path = model.startswith((".", "/", "~")) or model.endswith(".gguf") or model.count("/") > 1
     if is_path or entry.get("backend") == "replay":
-        raise PoolError(f"{where}: the model {model!r} does not exist (looked for {there})")
+        raise PoolError(f"{where}: the model {model!r} does not exist (looked for {str(there)!r})")
     return model
 
 

@@ -61,6 +61,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         ("x = " + "9" * 10_000, "is not valid TOML"),
         (_expert("a", PRICED, model="~nobody-here/model.gguf"), "the model '~nobody-here/model.gguf' does not exist"),
         (_expert("a", PRICED, model="x" * 300 + ".gguf"), "does not exist"),
+        (_expert("a", PRICED, model="./two\\nlines"), "the model './two\\nlines' does not exist"),
         (_expert("a", PRICED + '[expert.ray.resources]\n"a\\nb" = "c"\n'), "ray.resources.'a\\nb' = 'c': input should"),
         (_expert("a", PRICED + 'template = "no place"\n'), "must contain {question} exactly once"),
     ],
