@@ -102,7 +102,8 @@ class Labels:
         for _, given in self.examples:
             unknown = [name for name in given if name not in self.names]
             if unknown:
-                raise UsageError(f"an example has the label {unknown[0]!r}; the labels are: {', '.join(self.names)}")
+                there = ", ".join(map(repr, self.names))
+                raise UsageError(f"an example has the label {unknown[0]!r}; the labels are: {there}")
             if len(given) != 1 and not self.several:
                 raise UsageError(f"an example has {len(given)} labels; where several may apply, say so with several=")
 

@@ -204,9 +204,10 @@ def test_wrong_labels_are_one_line(given: str, match: str) -> None:
         ("instruction = 'x'", "labels"),
         (
             "labels = ['a', 'b']\n[[example]]\ntext = 'x'\nlabel = 'c'",
-            "an example has the label 'c'; the labels are: a, b",
+            "an example has the label 'c'; the labels are: 'a', 'b'",
         ),
         ("labels = ['a', 'b']\n[[example]]\ntext = 'x'\nlabel = ['a', 'b']", "an example has 2 labels"),
+        ('labels = ["a", "\\tb"]\n[[example]]\ntext = "x"\nlabel = "b"', r"the labels are: 'a', '\\tb'"),
     ],
 )
 def test_wrong_files_are_one_line(tmp_path: Path, text: str, match: str) -> None:
