@@ -9,9 +9,11 @@ DECIMALS = 9
 def usd(amount: float) -> str:
     """Return an amount with its sign, without an exponent.
 
-    >>> usd(0), usd(1234.5), usd(0.0449), usd(0.000001)
-    ('$0.00', '$1,234.50', '$0.0449', '$0.000001')
+    >>> usd(0), usd(1234.5), usd(0.0449), usd(0.000001), usd(1e-12)
+    ('$0.00', '$1,234.50', '$0.0449', '$0.000001', 'under $0.000000001')
     """
+    if 0 < amount < 10**-DECIMALS / 2:
+        return f"under {usd(10**-DECIMALS)}"
     whole, _, cents = f"{amount:,.{DECIMALS if abs(amount) < 0.001 else 6}f}".partition(".")
     return f"${whole}.{cents.rstrip('0'):0<2}"
 

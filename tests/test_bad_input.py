@@ -138,7 +138,7 @@ def test_a_million_rows_of_the_same_question_are_asked_once(tmp_path: Path, pool
     [
         ("nowhere/o.parquet", "does not exist"),
         ("/proc/o.parquet", "cannot write in the folder /proc"),
-        ("o.xlsx", "written as .parquet, .csv or .jsonl"),
+        ("o.xlsx", "written as .parquet, .csv, .tsv or .jsonl"),
     ],
 )
 def test_an_output_that_cannot_be_is_told_first(tmp_path: Path, pool: list[str], out: str, says: str) -> None:
@@ -222,7 +222,7 @@ usd_per_m_output = 1
     ("options", "says"),
     [
         (["--max-cost-usd", "1", "--cost-weight", "2"], "not both"),
-        (["--max-cost-usd", "-1"], "max_cost_usd must be a number of at least 0"),
+        (["--max-cost-usd", "-1"], "--max-cost-usd must be a number of at least 0"),
         (["--expert", "huge"], "no expert is called 'huge'; the pool has: large, small"),
         (["--router", "nowhere"], "nowhere"),
     ],

@@ -34,7 +34,7 @@ def test_a_pool_is_told_to_people(data_folder: Path, tmp_path: Path) -> None:
     done = _leeroo("select-experts", "--data", data_folder, "-k", "1", "--split", "test", "--plot", picture)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
-    assert ["1", "large", "+100.0", "100.0", "1.5000", "100.0", "-"] in rows
+    assert ["1", "large", "+100.0", "100.0", "1.500000", "100.0", "-"] in rows
     assert "40 questions; the best single expert, large, is right on 100.0 % for $1.50 per 1,000" in done.stdout
     assert "note: no accuracy by subject" in done.stdout
     svg = picture.read_text()
@@ -114,7 +114,7 @@ def _refused(done: subprocess.CompletedProcess[str], says: str) -> None:
     [
         (["-k", "3"], "k is 3, but must be from 1 to 2, the number of experts in "),
         (["-k", "0"], "k is 0, but must be from 1 to 2"),
-        (["--cost-weight", "-1"], "cost_weight must be a number of at least 0, but it is -1"),
+        (["--cost-weight", "-1"], "--cost-weight must be a number of at least 0, but it is -1"),
         (["--split", "train"], "0 questions with outcomes in the split 'train'; at least 10 are needed"),
         (["--data", "nowhere"], "there is no data folder nowhere"),
         (["--plot", "pool.png"], "pool.png would be written as SVG: give it a name that ends in .svg"),

@@ -42,31 +42,41 @@ SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completio
 FROM found f JOIN wanted w USING (key)
 """
 
+# Answers of this job: those of the same expert as now, and of this run alone where an answer is sampled.
 _SETTLE_OWN = """
 SELECT q.id, e.expert, NULL::DOUBLE AS predicted_score, o.answer, o.prompt_tokens, o.completion_tokens,
-       o.list_cost_usd AS cost_usd, o.list_cost_usd, o.latency_ms, o.finish_reason, NULL::VARCHAR AS error,
-       o.recorded_score, o.choice_logprobs, o.logprobs
-FROM own o JOIN questions q ON hex(q.key) = o.asked JOIN experts e ON e.name = o.expert
-QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY e.expert) = 1
+       CASE WHEN o.run = '{run}' THEN o.list_cost_usd ELSE 0 END AS cost_usd, o.list_cost_usd, o.latency_ms,
+       o.finish_reason, NULL::VARCHAR AS error, o.recorded_score, o.choice_logprobs, o.logprobs
+FROM own o JOIN questions q ON hex(q.key) = o.asked
+     JOIN experts e ON e.name = o.expert AND e.fingerprint = o.fingerprint
+WHERE o.run = '{run}' OR q.temperature IS NULL
+QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY o.run != '{run}', e.expert) = 1
 """
 
 
 def take_up(job: Job) -> None:
-    """Settle what this run has paid for before it was killed, by whichever expert the run had chosen then.
+    """Settle what was paid for already: by this run before it was killed, and by earlier runs of the same job.
 
     The choice for the whole batch was made first, as if nothing had happened: where the costs keep to the forecast,
-    what is left goes where it would have gone.
+    what is left goes where it would have gone. A finished command that is repeated costs nothing, though its forecast
+    is another by now.
     """
-    if not job.run.resumed or job.taken_up:
+    if job.taken_up:
         return
     job.taken_up = True
     cursor = job.scratch.cursor()
-    job.ledger.reserved = job.store.in_flight(job.run)
-    _take_up_charges(job)
-    cursor.register("own", job.store.of_run(job.run))
-    own = cursor.sql(_SETTLE_OWN).to_arrow_table().cast(SETTLED)
+    earlier = job.store.of_job(job.run)
+    cursor.register("own", pa.concat_tables([job.store.of_run(job.run), earlier]) if job.run.resumed else earlier)
+    own = cursor.sql(_SETTLE_OWN.format(run=job.run.run)).to_arrow_table().cast(SETTLED)
     ids, experts = own.column("id").to_numpy(), own.column("expert").to_numpy()
-    job.ledger.observe(experts, job.forecast.costs[ids, experts], own.column("cost_usd").to_numpy())
+    costs = own.column("cost_usd").to_numpy()
+    paid = costs > 0
+    job.ledger.observe(experts[paid], job.forecast.costs[ids, experts][paid], costs[paid])
+    if job.run.resumed:
+        _take_up_charges(job)
+        # What was in flight at a kill is held at what this run was billed so far of the most it could have been.
+        bound = float(job.forecast.at_most[ids, experts][paid].sum())
+        job.ledger.reserved = job.store.in_flight(job.run) * (min(1.0, float(costs.sum()) / bound) if bound else 1.0)
     if job.forecast.known:
         scores = pa.array(job.forecast.scores[ids, experts].astype(np.float64), from_pandas=True)
         own = own.set_column(SETTLED.get_field_index("predicted_score"), SETTLED.field("predicted_score"), scores)

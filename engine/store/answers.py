@@ -91,6 +91,16 @@ def of_run(db: sqlite3.Connection, run: str) -> pa.Table:
     return _table(db.execute(f"SELECT {', '.join(STORED.names)} FROM answers WHERE run = ?", (run,)).fetchall())
 
 
+def of_job(db: sqlite3.Connection, run: str) -> pa.Table:
+    """The latest answer to each question that other runs of its job have paid for, as a table with `STORED`."""
+    others = "SELECT o.run FROM runs r JOIN runs o USING (job) WHERE r.run = ? AND o.run != r.run"
+    if db.execute(others, (run,)).fetchone() is None:  # all answers are looked at for their runs
+        return STORED.empty_table()
+    latest = "SELECT *, row_number() OVER (PARTITION BY asked ORDER BY created DESC) AS back FROM answers"
+    query = f"SELECT {', '.join(STORED.names)} FROM ({latest} WHERE run IN ({others})) WHERE back = 1"
+    return _table(db.execute(query, (run,)).fetchall())
+
+
 def append(db: sqlite3.Connection, answers: pa.Table) -> None:
     """Keep answers (`KEPT`) for good, and end the claims on them; one whose key is there already is left as it is."""
     columns = {name: answers.column(name).to_pylist() for name in KEPT.names}

@@ -85,6 +85,11 @@ class Store:
         with self._wall():
             return answers.of_run(self._db, run.run)
 
+    def of_job(self, run: Run) -> pa.Table:
+        """The latest answer to each question that other runs of its job have paid for, as a table with `STORED`."""
+        with self._wall():
+            return answers.of_job(self._db, run.run)
+
     def claim(self, run: Run, keys: pa.Array, at_most_usd: Sequence[float]) -> pa.BooleanArray:
         """Claim keys for a run before their requests leave, so that nobody else pays for the same answers.
 

@@ -70,7 +70,7 @@ def test_kills_change_nothing(command: list[str], api: Any, tmp_path: Path) -> N
     kills = _killed(disturbed, api, tmp_path)
     assert kills == 5
     subprocess.run(disturbed, cwd=tmp_path, check=True, capture_output=True, timeout=120)
-    assert sum(n - 1 for n in api.asked.values()) <= kills * CONCURRENCY
+    assert sum(n - 1 for n in api.asked.values()) <= kills * 2 * CONCURRENCY  # two experts at work at once
     asked = set(api.asked)
     subprocess.run(
         [*command, "--out", "whole.parquet", "--store", "other"],

@@ -30,7 +30,7 @@ def _pool(folder: Path, *contexts: int) -> Path:
 def test_an_expert_with_a_longer_context_takes_it(tmp_path: Path, questions: Ask) -> None:
     """The long question is answered by the roomier expert, the short one where it was."""
     with Engine(load_pool(_pool(tmp_path, 64, 512)), store=tmp_path / "store") as engine:
-        rows = engine.answer(questions("word " * 200, "Hi"), Criteria()).read_all().to_pylist()
+        rows = engine.answer(questions("Tell me about the sea. " * 40, "Hi"), Criteria()).read_all().to_pylist()
     assert [row["expert"] for row in rows] == ["holds-512", "holds-64"]
     assert all(row["error"] is None and row["completion_tokens"] > 0 for row in rows)
     assert rows[0]["prompt_tokens"] > 200

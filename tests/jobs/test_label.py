@@ -74,7 +74,7 @@ def test_the_budget_is_kept_to_and_goes_where_it_gains_most(label: Label, api: A
         return {"red": p, "green": (1 - p) * 0.6, "blue": (1 - p) * 0.4}
 
     api.says = says
-    budget = 0.0025
+    budget = 0.004
     table = label([f"0.{50 + 2 * i}" for i in range(12)], criteria=Criteria(column="text", max_cost_usd=budget))
     again = [expert == "large" for expert in table.column("expert").to_pylist()]
     assert again == sorted(again, reverse=True)

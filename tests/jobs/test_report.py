@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from leeroo.engine.jobs.report import report
+from leeroo.engine.money import plain_usd
 from leeroo.engine.orchestrator.evaluate import Evaluation
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def test_our_choice_stands_beside_the_baselines(page: Page, evaluation: Evaluati
     assert [row[0] for row in rows] == ["1/4", "1/3", "1/2", "2/3", "3/4", "1"]
     half, found = rows[2], evaluation.shares[1 / 2]
     ours = evaluation.at(evaluation.frontier, 1 / 2)
-    assert half[1:3] == [f"{ours.budget_usd_per_1k:.4f}", f"{ours.cost_usd_per_1k:.4f}"]
+    assert half[1:3] == [plain_usd(ours.budget_usd_per_1k), plain_usd(ours.cost_usd_per_1k)]
     assert half[3] == f"{100 * found.value:.1f}"
     assert half[4] == f"{100 * found.low:.1f} to {100 * found.high:.1f}"
     mix = evaluation.baselines["random"]
@@ -102,7 +103,7 @@ def test_experts_are_listed_best_first_and_the_oracle_last(page: Page, evaluatio
     _, *rows = page.tables[1]
     assert [row[0] for row in rows] == ["large", "medium", "small", "oracle"]
     small = evaluation.experts["small"]
-    assert rows[2][1:] == [f"{100 * small.accuracy:.1f}", f"{small.cost_usd_per_1k:.4f}"]
+    assert rows[2][1:] == [f"{100 * small.accuracy:.1f}", plain_usd(small.cost_usd_per_1k)]
 
 
 def test_the_measures_are_told_with_what_they_mean(page: Page, evaluation: Evaluation) -> None:
