@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
+from leeroo.engine.outputs import sync
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database, new_id
 
@@ -84,23 +84,15 @@ def keep(db: Database, draft: Draft, batch: Batch, filename: str) -> str:
 
 def add(db: Database, path: Path, owner: str, filename: str, purpose: Purpose, expires_s: int | None = None) -> File:
     """Take a file over, on the disk for good before anyone is told of it."""
-    _sync(path)
+    sync(path)
     created = int(now())
     expires = None if expires_s is None else created + expires_s
     file = File(new_id("file-"), owner, filename, purpose, path.stat().st_size, created, expires)
     path.rename(db.files / file.id)
-    _sync(db.files)
+    sync(db.files)
     with db.turn() as con:
         con.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(file))
     return file
-
-
-def _sync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def get(db: Database, owner: str, file: str) -> File | None:
