@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,10 @@ from leeroo.engine.prices import cheapest
 # The embedded local pool, shipped with the package.
 DEFAULT_POOL = Path(__file__).parents[1] / "local" / "pool.toml"
 DEFAULT_ROUTER = DEFAULT_POOL.parent / "router"
+
+
+# Characters of a value that an error quotes.
+_SHOWN = 200
 
 
 class Cluster(BaseModel):
@@ -133,10 +136,10 @@ def load_pool(path: str | Path) -> Pool:
     names = [e.name for e in experts]
     for name in names:
         if names.count(name) > 1:
-            raise PoolError(f"{path}: two experts are called {name!r}; rename one of them")
+            raise PoolError(f"{path}: two experts are called {_short(name)}; rename one of them")
     default = raw.get("default", names[0])
     if default not in names:
-        raise PoolError(f"{path}: default = {default!r} names no expert; the pool has: {', '.join(names)}")
+        raise PoolError(f"{path}: default = {_short(default)} names no expert; the pool has: {', '.join(names)}")
     return Pool(default=default, experts=experts)
 
 
@@ -151,7 +154,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _expert(path: Path, position: int, entry: dict[str, Any]) -> Expert:
     name = entry.get("name", f"number {position + 1}")
-    where = f"{path}: expert {name!r}" if "name" in entry else f"{path}: expert {name}"
+    where = f"{path}: expert {_short(name)}" if "name" in entry else f"{path}: expert {name}"
     if "model" not in entry:
         raise PoolError(f"{where}: 'model' is missing; give a hub id, a local folder or a GGUF file")
     if "price_source" in entry:
@@ -172,10 +175,10 @@ def _located(path: Path, where: str, entry: dict[str, Any]) -> Any:
     if os.path.exists(there):
         return str(there.resolve())
     if _is_of_an_api(entry):
-        raise PoolError(f'{where}: the model {model!r} is asked through an API: add backend = "openai"')
+        raise PoolError(f'{where}: the model {_short(model)} is asked through an API: add backend = "openai"')
     is_path = model.startswith((".", "/", "~")) or model.endswith(".gguf") or model.count("/") > 1
     if is_path or entry.get("backend") == "replay":
-        raise PoolError(f"{where}: the model {model!r} does not exist (looked for {str(there)!r})")
+        raise PoolError(f"{where}: the model {_short(model)} does not exist (looked for {_short(str(there))})")
     return model
 
 
@@ -194,7 +197,7 @@ def _priced(where: str, entry: dict[str, Any]) -> dict[str, Any]:
     price = cheapest(entry["model"])
     if price is None:
         raise PoolError(
-            f"{where}: no provider lists a price for {entry['model']!r};"
+            f"{where}: no provider lists a price for {_short(entry['model'])};"
             " give usd_per_m_input and usd_per_m_output (0 if it costs nothing)"
         )
     return {
@@ -209,17 +212,26 @@ def _priced(where: str, entry: dict[str, Any]) -> dict[str, Any]:
 def _sentence(error: ValidationError) -> str:
     """The first complaint of pydantic, as a sentence that says how to mend it."""
     first = error.errors()[0]
-    key = ".".join(part if part.isprintable() else repr(part) for part in map(str, first["loc"]))
+    key = ".".join(
+        part if part.isprintable() and len(part) < _SHOWN else _short(part) for part in map(str, first["loc"])
+    )
     if first["type"] == "missing":
-        return f"{key!r} is missing"
+        return f"{_short(key)} is missing"
     if first["type"] == "extra_forbidden":
         keys = [name for name in Expert.model_fields if name != "price_source"]
         close = difflib.get_close_matches(key, keys, 1)
-        return f"unknown key {key!r}; " + (f"did you mean {close[0]!r}?" if close else f"keys are: {', '.join(keys)}")
+        return f"unknown key {_short(key)}; " + (
+            f"did you mean {close[0]!r}?" if close else f"keys are: {', '.join(keys)}"
+        )
     message = first["msg"].removeprefix("Value error, ")
-    given = textwrap.shorten(repr(first["input"]), 80)
-    return f"{key} = {given}: {message[0].lower()}{message[1:]}"
+    return f"{key} = {_short(first['input'])}: {message[0].lower()}{message[1:]}"
 
 
 def _quoted(names: set[str]) -> str:
-    return ", ".join(repr(name) for name in sorted(names))
+    return ", ".join(map(_short, sorted(names)))
+
+
+def _short(value: object) -> str:
+    """A value of a pool file as its error quotes it."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

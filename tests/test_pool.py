@@ -62,6 +62,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         (_expert("a", PRICED, model="~nobody-here/model.gguf"), "the model '~nobody-here/model.gguf' does not exist"),
         (_expert("a", PRICED, model="x" * 300 + ".gguf"), "does not exist"),
         (_expert("a", PRICED, model="./two\\nlines"), "the model './two\\nlines' does not exist"),
+        ("[[expert]]\nname = " + "9" * 4000 + '\nmodel = "m"\n' + PRICED, "input should be a valid string"),
         (_expert("a", PRICED + '[expert.ray.resources]\n"a\\nb" = "c"\n'), "ray.resources.'a\\nb' = 'c': input should"),
         (_expert("a", PRICED + 'template = "no place"\n'), "must contain {question} exactly once"),
     ],
@@ -74,6 +75,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, text: str, says: str) -> None
     assert says in str(raised.value)
     assert str(path) in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert len(str(raised.value)) < 1000
 
 
 def test_a_missing_pool_file_is_named(tmp_path: Path) -> None:
