@@ -64,6 +64,7 @@ def _forge(folder: Path, rng: random.Random) -> None:
 
 
 def _other(array: np.ndarray, rng: random.Random) -> np.ndarray:
+    array = np.atleast_1d(array)  # it may be a single number from a change before
     change = rng.randrange(8)
     if change == 0:
         return array[..., : array.shape[-1] // 2]
