@@ -40,6 +40,9 @@ def open_sqlite(file: Path, *, wait_s: float = 60, durable: bool = True) -> sqli
 
 
 def keep_private(path: Path) -> None:
-    """Take a file or folder of ours away from all other users; what belongs to somebody else stays as it is."""
-    with contextlib.suppress(PermissionError):
+    """Take a file or folder of ours away from all other users; what belongs to somebody else stays as it is.
+
+    Another process may remove it meanwhile, as SQLite does with its log.
+    """
+    with contextlib.suppress(PermissionError, FileNotFoundError):
         path.chmod(0o700 if path.is_dir() else 0o600)

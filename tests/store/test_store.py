@@ -107,7 +107,7 @@ def test_many_processes_make_one_store_at_once(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from leeroo.engine.store.store import Store\n"
         "here, name, others = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])\n"
-        "for i in range(20):\n"
+        "for i in range(50):\n"
         "    (here / f'{i}-{name}').touch()\n"
         "    while len(list(here.glob(f'{i}-*'))) < others: time.sleep(0)\n"
         "    Store(here / f'store{i}').close()\n"
@@ -117,7 +117,7 @@ def test_many_processes_make_one_store_at_once(tmp_path: Path) -> None:
         for i in range(4)
     ]
     try:
-        assert [run.communicate(timeout=300)[1] for run in runs] == [""] * 4
+        assert [run.communicate(timeout=120)[1] for run in runs] == [""] * 4
     finally:
         for run in runs:
             run.kill()
