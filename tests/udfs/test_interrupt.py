@@ -95,7 +95,7 @@ class _Stop:
 
 def test_interrupt_stops_what_is_answered_in_place(pool_file: Path, store: Path, did: DidSince) -> None:
     """In vectors too: the one under way is given up, and what it had is kept."""
-    pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 100\n")  # of 'small'
+    pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 25\n")  # of 'small'
     con, stop = duckdb.connect(), _Stop()
     con.execute("CREATE TABLE t AS SELECT 'What is ' || i || ' plus ' || i || '?' AS q FROM range(40) r(i)")
     stop.interrupt = leeroo.register(con, pool=pool_file, store=store, on_progress=stop).interrupt
@@ -107,7 +107,7 @@ def test_interrupt_stops_what_is_answered_in_place(pool_file: Path, store: Path,
 
 def test_what_was_answered_is_kept(pool_file: Path, store: Path, did: DidSince) -> None:
     """The statement run again asks only for the rest."""
-    pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 100\n")
+    pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 25\n")
     statement = (
         "SELECT count(leeroo_answer('What is ' || i || ' plus ' || i || '?', expert := 'small')) FROM range(40) r(i)"
     )

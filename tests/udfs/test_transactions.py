@@ -155,7 +155,7 @@ def test_ctrl_c_in_a_rehearsal(con: Connection) -> None:
 @pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_while_answering(pool_file: Path, store: Path, did: DidSince) -> None:
     """An interrupt while the engine is at work passes on; what was answered is kept and not asked again."""
-    pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 60\n")  # of 'small'
+    pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 25\n")  # of 'small'
     pressed: list[int] = []
 
     def press(progress: Progress) -> None:
