@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,7 +55,7 @@ def test_what_an_expert_that_does_not_start_was_to_answer_is_free_again(tmp_path
     (broken := tmp_path / "broken").mkdir()
     (broken / "config.json").write_text("{}")
     (broken / "model.safetensors").write_bytes(b"no weights")
-    prices = {"usd_per_m_input": 0, "usd_per_m_output": 0}
+    prices: dict[str, Any] = {"usd_per_m_input": 0, "usd_per_m_output": 0}
     first = Expert(name="broken", model=str(broken), backend="transformers", **prices)
     with opened(tmp_path / "store", first, expert(provider)) as engine:
         out = engine.answer(questions("a", "b"), Criteria()).read_all()
