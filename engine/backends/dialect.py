@@ -112,11 +112,7 @@ def _folded(messages: list[Any]) -> list[Any]:
         if message["role"] in (_SYSTEM, "developer"):
             waiting.append(_text(message.get("content")))
         elif message["role"] == "user" and waiting:
-            content, before = message.get("content"), "\n\n".join(waiting)
-            parts = (
-                [{"type": "text", "text": before}, *content] if isinstance(content, list) else f"{before}\n\n{content}"
-            )
-            folded.append({**message, "content": parts})
+            folded.append({**message, "content": _before("\n\n".join(waiting), message.get("content"))})
             waiting = []
         else:
             folded.append(message)

@@ -35,8 +35,9 @@ _GIVE_UP_AFTER = 8
 # Who has answered before has nothing against us: these are about what one row asks for.
 _OF_ONE_ROW = (400, 422)
 _WAIT_S = 0.2
-# How often a caller looks whether the others have left it some of the concurrency.
-_SHARED_WAIT_S = 0.05
+# How often a caller looks whether the others have left it some of the concurrency, and how long it is patient: requests
+# of others that hang must not hold it up. From then on it has this part of the concurrency beyond what they hold.
+_SHARED_WAIT_S, _PATIENCE_S, _LEAST_PART = 0.05, 2.0, 8
 # The first request of a kind goes alone for so long: what the server refuses is then found out once.
 _HEAD_START_S = 1.0
 # Calls that may have been billed though nothing came back are made again so often at most: the budget held one.
@@ -87,21 +88,25 @@ class OpenAIBackend:
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests, each yielded when it is there; all callers share the `concurrency`.
 
+        A caller that waits long for its part of it, as where the requests of others hang, has a small one beyond it.
+
         When the expert is given up, what is in flight is awaited first, since it is paid for.
         """
         waiting: list[Request] = []
         flying: set[Future[Outcome]] = set()
-        more = True
+        more, had_room = True, time.monotonic()
         try:
             while more or waiting or flying:
-                while waiting or (more and self.room):
+                had_room = time.monotonic() if self.room else had_room
+                least = self._least if time.monotonic() - had_room > _PATIENCE_S else 0
+                while waiting or (more and (self.room or len(flying) < least)):
                     if not waiting:
                         batch = next(requests, None)
                         more = batch is not None
                         if batch is None or batch.num_rows == 0:
                             break  # at the end, or nothing to hand out until something is back
                         waiting += requests_of(batch)
-                    if not self._may_start():
+                    if not self._may_start(beyond=len(flying) < least):
                         break
                     flying.add(asyncio.run_coroutine_threadsafe(self._complete(waiting.pop(0)), self._loop))
                 if flying:
@@ -121,10 +126,15 @@ class OpenAIBackend:
             for future in flying:
                 future.cancel()
 
-    def _may_start(self) -> bool:
-        """Count one more request in flight, where the concurrency allows it."""
+    @property
+    def _least(self) -> int:
+        """How many requests a caller may have in flight when others hold all of the concurrency for long."""
+        return max(self._options.concurrency // _LEAST_PART, 1)
+
+    def _may_start(self, *, beyond: bool) -> bool:
+        """Count one more request in flight, where the concurrency allows it, or `beyond` it."""
         with self._counting:
-            free = self._at_once < self._options.concurrency
+            free = beyond or self._at_once < self._options.concurrency
             self._at_once += free
             return free
 
@@ -202,6 +212,7 @@ class OpenAIBackend:
         if ahead is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ahead.wait(), _HEAD_START_S)
+            ahead.set()  # its head start is over, though it hangs
             return await self._send(request)
         self._tried[names] = ahead = asyncio.Event()
         try:

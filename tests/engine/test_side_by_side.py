@@ -158,3 +158,24 @@ def test_each_thread_delivers_its_own_answers(engine: Engine) -> None:
     _answers(engine, _table("mine", 1))
     engine.delivered()
     assert [run["finished"] is not None for run in engine.store.runs()] == [False, True]
+
+
+def test_requests_that_hang_do_not_hold_up_another_call(engine: Engine, provider: Provider) -> None:
+    """Where hanging requests of one call have all of an expert's concurrency, another call has a small part beyond."""
+    provider.does["stuck"], provider.hang_s = "hang", 20
+    stop = threading.Event()
+
+    def stuck() -> None:
+        with pytest.raises(Interrupted):
+            _answers(engine, _table("stuck", 2 * CONCURRENCY), stop)
+
+    thread = threading.Thread(target=stuck)
+    thread.start()
+    while provider.at_once < CONCURRENCY:
+        time.sleep(0.01)
+    began = time.monotonic()
+    assert _answers(engine, _table("quick", 10)) == [f"echo: quick {i}" for i in range(10)]
+    assert time.monotonic() - began < 8
+    stop.set()
+    thread.join()
+    assert provider.most_at_once == CONCURRENCY + 1
