@@ -60,9 +60,11 @@ def answer(
     )
     frame = eager(frame)
     with open_engine(pool, router, store, on_progress) as engine:
-        answered = like_frame(engine.answer(_rows(frame, criteria), criteria), frame)
+        answered = engine.answer(_rows(frame, criteria), criteria).read_all()
+        result = like_frame(answered.to_reader(), frame)
         engine.delivered()
-        return answered
+        _warn("leeroo.answer", answered, prefix)
+        return result
 
 
 def label(

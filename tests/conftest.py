@@ -13,6 +13,7 @@ import pytest
 from leeroo.engine.answer import Engine
 from leeroo.engine.pool import load_pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
+from tests import disk
 from tests.provider import Provider, running
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -28,6 +29,13 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("LEEROO_DATA") or Path(__file__).parents[2] / "shared" / "data")
     assert folder.is_dir(), f"recorded outcomes are needed in {folder}; name another folder in LEEROO_DATA"
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB, see `tests.disk`."""
+    with disk.small_disk(tmp_path / "disk") as folder:
+        yield folder
 
 
 @pytest.fixture

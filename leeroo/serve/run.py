@@ -20,7 +20,6 @@ from leeroo.engine.backends.base import unavailable
 from leeroo.engine.errors import UsageError
 from leeroo.serve import keys
 from leeroo.serve.app import make_app
-from leeroo.serve.bodies import ROUTED
 from leeroo.serve.connections import Connections, protocol
 from leeroo.serve.database import Database
 from leeroo.serve.door import Options
@@ -95,11 +94,9 @@ def _check(engine: Engine) -> None:
     """Refuse a pool or a router that can never run here.
 
     Raises:
-        UsageError: no expert has the packages that it needs, the router has not, or an expert is called `leeroo`.
+        UsageError: no expert has the packages that it needs, or the router has not.
 
     """
-    if ROUTED in engine.pool.names:
-        raise UsageError(f"an expert of the pool is called {ROUTED!r}, the name that routes: give it another")
     down = {expert.name: unavailable(expert) or "" for expert in engine.pool.experts}
     if all("pip install" in why for why in down.values()):
         raise UsageError("no expert can run here: " + "; ".join(f"{name}: {why}" for name, why in down.items()))

@@ -236,6 +236,15 @@ def test_rows_to_check_are_drawn_by_chance_and_by_doubt() -> None:
     assert chosen.column("correct_label").null_count == 6
 
 
+def test_rows_to_check_hold_no_formula() -> None:
+    """A spreadsheet shows texts and labels as they are, and works out none of them."""
+    texts = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "a=1"]
+    table = pa.table({"text": texts, "label": ["=x", *"abcde"], "confidence": [0.5] * 6})
+    chosen = to_check(table, 6)
+    assert sorted(chosen.column("text").to_pylist()) == sorted([f"'{text}" for text in texts[:5]] + ["a=1"])
+    assert "'=x" in chosen.column("label").to_pylist()
+
+
 def test_a_real_model_keeps_to_the_labels(tmp_path: Path) -> None:
     """The embedded local pool: always one of the labels, with a probability; equal rows alike."""
     texts = ["The film was wonderful.", "A dull and tedious film.", "The film was wonderful."]

@@ -178,6 +178,9 @@ def test_python_warns_of_rows_that_failed(tmp_path: Path, api: Any, api_entry: C
     assert warned[0].filename == __file__
     with pytest.warns(RowsFailedWarning, match=r"^leeroo\.solve: 2 of 2 questions asked have no answer"):
         leeroo.solve(frame, **place)
+    with pytest.warns(RowsFailedWarning, match=r"^leeroo\.answer: 2 of 2 questions asked have no answer") as warned:
+        leeroo.answer(frame, **place)
+    assert warned[0].filename == __file__
 
 
 def test_gold_labels_of_a_csv_file_are_compared_as_they_are_written(engine: Engine, api: Any, tmp_path: Path) -> None:

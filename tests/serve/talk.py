@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 
 import httpx
 import openai
+
+from tests.disk import limit_files
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 
@@ -29,13 +32,23 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, ready: int = 200, files: int = 1024) -> Server:
-        """Start with so many open files allowed, and wait until /health answers with the status `ready`."""
+    def start(self, ready: int = 200, files: int = 1024, temporary: Path | None = None) -> Server:
+        """Start with so many open files allowed, and wait until /health answers with the status `ready`.
+
+        Temporary files go to a folder of their own; without room for one of `SMALL_DISK` bytes where that is no disk.
+        """
+        own = {} if temporary is None else {"TMPDIR": str(temporary)}
+        limit = None if temporary is None or temporary.is_mount() else limit_files
         command = [sys.executable, "-m", "leeroo", "serve", "--port", str(self.port), "--pool", "pool.toml"]
         limited = ["bash", "-c", f'ulimit -Sn {files}; exec "$@"', "serve"]
         with (self.place / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*limited, *command, "--store", "store", *self.options], cwd=self.place, stderr=log, stdout=log
+                [*limited, *command, "--store", "store", *self.options],
+                cwd=self.place,
+                env={**os.environ, **own},
+                stderr=log,
+                stdout=log,
+                preexec_fn=limit,
             )
         until = time.monotonic() + 60
         while time.monotonic() < until:

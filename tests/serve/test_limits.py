@@ -192,6 +192,25 @@ def test_a_port_in_use_is_one_line(serve: Serve, tmp_path: Path) -> None:
     assert f"127.0.0.1:{server.port} cannot be listened on (address already in use)" in told
 
 
+def test_an_expert_with_the_name_that_routes_is_refused(tmp_path: Path) -> None:
+    """Clients could not ask for it."""
+    pool = tmp_path / "pool.toml"
+    pool.write_text(pool.read_text().replace('name = "small"', 'name = "leeroo"'))
+    assert "name = 'leeroo': is the name that has experts chosen; call this one otherwise" in _refused(tmp_path)
+
+
+def test_an_upload_that_finds_no_room_is_507(serve: Serve, small_disk: Path) -> None:
+    """Where the folder for temporary files is full, nothing else suffers, and smaller files are taken."""
+    server = serve(start=False)
+    server.start(temporary=small_disk)
+    client = server.client()
+    with pytest.raises(openai.APIStatusError, match="no room left") as refused:
+        client.files.create(file=("t.jsonl", b" " * 5 * 2**20), purpose="batch")
+    assert refused.value.status_code == 507
+    assert wait(client, submit(client, jsonl([chat("a", "x")])).id).status == "completed"
+    assert "Traceback" not in server.log()
+
+
 def test_a_pool_without_its_packages_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra that is missing is named before anything is served."""
     from leeroo.engine.answer import open_engine

@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-_DISK_BYTES = 2 * 2**20
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MiB; where none may be mounted, a folder, in which the limit on files ends the room as well."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(disk)]
-    mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
-    yield disk
-    if mounted:
-        subprocess.run(["umount", "-l", disk], check=True)
-
-
-def _limit_files() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (_DISK_BYTES, _DISK_BYTES))
+from tests.disk import limit_files
 
 
 @pytest.mark.parametrize("command", ["run", "label", "solve"])
@@ -46,7 +28,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, pool_file: Path, small_disk: Pa
         capture_output=True,
         text=True,
         timeout=300,
-        preexec_fn=None if small_disk.is_mount() else _limit_files,
+        preexec_fn=None if small_disk.is_mount() else limit_files,
     )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
