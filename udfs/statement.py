@@ -16,23 +16,23 @@ import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 import pyarrow as pa
-from duckdb import ExpectedResultType, StatementType, token_type
+from duckdb import ExpectedResultType, StatementType
 
 from leeroo.engine.answer import Estimate
 from leeroo.engine.errors import Interrupted, LeerooError, UsageError
 from leeroo.udfs.callers import Tables, run_among, tables_in_sight
 from leeroo.udfs.feedback import TABLE, in_transaction
-from leeroo.udfs.filters import Order, as_optimized, as_written, mixes_calls
+from leeroo.udfs.filters import Order, as_optimized, as_written, calls_last, mixes_calls
+from leeroo.udfs.keywords import Keyword, keywords
 from leeroo.udfs.registration import Registration
 
 # Calls nested deeper than this, and statements that differ each time they run, end by being answered in place.
 PASSES = 8
 
-_WORD = re.compile(rb"\w*")
 _CONFLICT = ("ON", "CONFLICT")
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 
@@ -68,14 +68,6 @@ def statements(
         *(Statement(con, registration, part.query, None, part, tables) for part in before),
         Statement(con, registration, last.query, parameters, last, tables),
     ]
-
-
-class _Keyword(NamedTuple):
-    """A keyword of a statement."""
-
-    start: int  # its first byte
-    text: str  # in upper case
-    depth: int  # in how many parentheses it stands
 
 
 @dataclass(frozen=True)
@@ -211,16 +203,20 @@ class Statement:
                         return
 
     def _choose_order(self, stage: duckdb.DuckDBPyConnection) -> None:
-        """Keep the conditions of filters in the order in which they are written, where fewer questions are asked so."""
+        """Have calls of ours last among the conditions of a filter, where fewer questions are asked so."""
         if not mixes_calls(self._plan):
             return
-        asked = []
-        for order in (as_optimized, as_written):
-            self._order = order
-            self._collect(stage)
-            asked.append(self._calls.forget_collected())
-        if asked[0] <= asked[1]:
+        self._collect(stage)
+        asked = self._calls.forget_collected()
+        before = self._text, self._rehearsal, self._source
+        self._order = as_written
+        self._text = calls_last(self._text) if isinstance(self._text, str) else self._text
+        self._rehearsal = self._rehearsal and calls_last(self._rehearsal)
+        self._source = self._source and calls_last(self._source)
+        self._collect(stage)
+        if self._calls.forget_collected() >= asked:
             self._order = as_optimized
+            self._text, self._rehearsal, self._source = before
 
     def _read_streams(self) -> None:
         """Take in what can be read once only: the statement is run several times."""
@@ -327,13 +323,13 @@ def _rehearsal(text: str, kind: StatementType | None) -> str | None:
         return text if kind in _REHEARSED else None
     (copy, _), *_ = duckdb.tokenize(text)
     code = text.encode()
-    to = next((word.start for word in _keywords(text) if word.depth == 0 and word.text == "TO"), None)
+    to = next((word.start for word in keywords(text) if word.depth == 0 and word.text == "TO"), None)
     return None if to is None else f"FROM {code[copy + len('COPY') : to].decode()}"
 
 
 def _source(insert: str) -> str | None:
     """Return the query of an INSERT: what stands between its target and its clauses, with the WITH before it."""
-    code, words = insert.encode(), list(_keywords(insert))
+    code, words = insert.encode(), list(keywords(insert))
     inserts = next(word.start for word in words if word.text == "INSERT")
     into = next((word.start for word in words if word.text == "INTO"), inserts)
     queries = (word.start for word in words if word.start > into and word.text in ("SELECT", "FROM", "VALUES", "WITH"))
@@ -342,22 +338,11 @@ def _source(insert: str) -> str | None:
         return None
     clauses = (
         word.start
-        for word, then in itertools.pairwise([*words, _Keyword(len(code), "", 0)])
+        for word, then in itertools.pairwise([*words, Keyword(len(code), "", 0)])
         if word.start > query and word.depth == 0 and (word.text == "RETURNING" or (word.text, then.text) == _CONFLICT)
     )
     query = len(code[:query].rstrip(b"( \t\r\n"))  # a query may stand in parentheses
     return (code[:inserts] + code[query : next(clauses, None)]).decode()
-
-
-def _keywords(text: str) -> Iterator[_Keyword]:
-    """Return the keywords of a statement."""
-    code = text.encode()  # tokens are counted in bytes
-    depth = 0
-    for start, token in duckdb.tokenize(text):
-        depth += code.startswith(b"(", start) - code.startswith(b")", start)
-        if token == token_type.keyword:
-            word = _WORD.match(code, start)
-            yield _Keyword(start, word[0].decode().upper() if word else "", depth)
 
 
 def _pipe(statement: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from leeroo.udfs.connection import Connection
+from leeroo.udfs.filters import calls_last
 from leeroo.udfs.register import connect
 
 
@@ -31,6 +32,10 @@ def con(api: Any, api_entry: Callable[..., str], tmp_path: Path) -> Iterator[Con
         ("id % 1000 = 0 AND {} LIKE 'echo%'", 3),
         ("id % 1000 = 0 AND {} = 'echo: q0'", 3),
         ("id < 5 AND {} IS NOT NULL", 5),
+        ("{} IS NOT NULL AND id % 1000 = 0", 3),
+        ("{} IS NULL -- AND id = 7\nAND abs(id) < 5", 5),
+        ("{} = 'echo: q0' AND id::INT BETWEEN 0 AND 4", 5),
+        ("{} IS NOT NULL AND CASE WHEN id = 1 AND {} IS NOT NULL THEN false ELSE true END AND abs(id) < 5", 5),
     ],
 )
 def test_only_the_rows_that_are_left_are_asked_about(con: Connection, api: Any, condition: str, left: int) -> None:
@@ -44,6 +49,27 @@ def test_only_the_rows_that_are_left_are_asked_about(con: Connection, api: Any, 
     con.execute(f"CREATE TABLE made AS {statement}")
     assert sum(api.asked.values()) == left
     assert con.execute("SELECT current_setting('disabled_optimizers')").fetchall() == [("",)]
+
+
+@pytest.mark.parametrize(
+    ("statement", "written"),
+    [
+        ("FROM t WHERE leeroo_answer(q) = 'x' AND id = 1", "FROM t WHERE id = 1 AND leeroo_answer(q) = 'x'"),
+        (
+            "FROM t WHERE (leeroo_answer(q) = 'x' AND id = 1) AND id BETWEEN 1 AND 2 ORDER BY id;",
+            "FROM t WHERE id BETWEEN 1 AND 2 AND (leeroo_answer(q) = 'x' AND id = 1) ORDER BY id;",
+        ),
+        (
+            "DELETE FROM t WHERE leeroo_answer(q) = 'é' AND id = 1 RETURNING id",
+            "DELETE FROM t WHERE id = 1 AND leeroo_answer(q) = 'é' RETURNING id",
+        ),
+        ("FROM t WHERE leeroo_answer(q) = 'x' AND id = 1 OR id = 2", None),
+        ("FROM t WHERE leeroo_answer(' WHERE x AND y') = 'x'", None),
+    ],
+)
+def test_calls_are_written_last(statement: str, written: str | None) -> None:
+    """Where AND alone joins the conditions; comments and texts stay as they are."""
+    assert calls_last(statement).split() == (written or statement).split()
 
 
 def test_joins_keep_their_conditions(con: Connection, api: Any) -> None:
