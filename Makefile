@@ -1,7 +1,7 @@
 # make demo   sets all up and answers examples/questions.parquet with the embedded local pool
 # make test   sets all up and runs every test
 # make lint   ruff, mypy, pyright, import-linter
-# make bench  prints how fast it is, in about an hour; PEERS=python adds those of bench/throughput_peers.py, which run there
+# make bench  prints how fast it is, in about an hour; PEERS=python adds those of bench/engine/throughput_peers.py, which run there
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -42,11 +42,11 @@ lint: $(VENV)/.development
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.development
-	$(BIN)/python bench/start.py
-	$(BIN)/python bench/road.py
-	$(BIN)/python bench/road.py --distinct 100000
-	$(BIN)/python bench/throughput.py $(if $(PEERS),--ways raw,engine,ray-data,daft,run-batch --tables distinct --peers $(PEERS))
-	$(BIN)/python bench/throughput.py --model random:64x2 --rows 2000 --tables distinct,duplicates
+	$(BIN)/python bench/engine/start.py
+	$(BIN)/python bench/engine/road.py
+	$(BIN)/python bench/engine/road.py --distinct 100000
+	$(BIN)/python bench/engine/throughput.py $(if $(PEERS),--ways raw,engine,ray-data,daft,run-batch --tables distinct --peers $(PEERS))
+	$(BIN)/python bench/engine/throughput.py --model random:64x2 --rows 2000 --tables distinct,duplicates
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info

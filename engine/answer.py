@@ -22,7 +22,9 @@ import numpy as np
 import platformdirs
 import pyarrow as pa
 
-from leeroo.engine.backends.base import fingerprint, resolve, unavailable
+from leeroo.engine.backends.identity import fingerprint
+from leeroo.engine.backends.residency import Engines
+from leeroo.engine.backends.select import resolve, unavailable
 from leeroo.engine.batch import plan as planning
 from leeroo.engine.batch.assign import assign
 from leeroo.engine.batch.budget import Ledger
@@ -35,11 +37,10 @@ from leeroo.engine.batch.lanes import execute_all
 from leeroo.engine.batch.price import prices
 from leeroo.engine.batch.progress import ExpertTotals, Listener, Meter, Progress
 from leeroo.engine.batch.prompts import Spool, check_columns, first_line, spool
-from leeroo.engine.batch.residency import Engines, visits
 from leeroo.engine.batch.scratch import NO_ROOM, Scratch
 from leeroo.engine.batch.write import ANSWERED, ROUTED, beside, check_names
 from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError, RouterError, RowsFailed
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
 from leeroo.engine.store.answers import Lengths
@@ -95,7 +96,7 @@ class Engine:
         self.on_progress = on_progress
         self._place = place
         if place == "ray":
-            from leeroo.engine.batch.ray import RayBackend, check_ray
+            from leeroo.engine.backends.ray import RayBackend, check_ray
 
             check_ray()
             self._engines = Engines(self.store.engine, lambda expert, _: RayBackend(expert), alone=True)
@@ -159,7 +160,9 @@ class Engine:
             take_up(job)
             look_up(job)
             in_turn = job.criteria.max_cost_usd is not None
-            execute_all(job, visits(job.waves, job.experts, self._engines, in_turn=in_turn), self._engines)
+            execute_all(
+                job, planning.order_waves(job.waves, job.experts, self._engines, in_turn=in_turn), self._engines
+            )
             look_up(job, twins=True)
             job.wait_for_others()
 

@@ -6,6 +6,7 @@ An expert is a model plus how it is asked: prompt template, limits, price, place
 from __future__ import annotations
 
 import difflib
+import importlib.resources
 import os
 import tomllib
 from pathlib import Path
@@ -16,10 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from leeroo.engine.errors import PoolError
 from leeroo.engine.prices import cheapest
 
-# The embedded local pool, shipped with the package.
-DEFAULT_POOL = Path(__file__).parents[1] / "local" / "pool.toml"
-DEFAULT_ROUTER = DEFAULT_POOL.parent / "router"
-
+# The embedded local pool and its router, which ship with the package.
+_SHIPPED = Path(str(importlib.resources.files("leeroo") / "data"))
+DEFAULT_POOL, DEFAULT_ROUTER = _SHIPPED / "pool.toml", _SHIPPED / "router"
 
 # Characters of a value that an error quotes.
 _SHOWN = 200

@@ -158,3 +158,39 @@ COMPLETIONS = pa.schema(
         pa.field("recorded_score", pa.float64()),
     ]
 )
+
+# How well the router of a round of self-play chooses on the held-out questions.
+MEASURES = pa.schema(
+    [
+        # AIQ, and accuracy at parts of the cost of the most expensive expert, see `analysis.frontier`.
+        pa.field("score", pa.float64()),
+        pa.field("accuracy_at_quarter", pa.float64()),
+        pa.field("accuracy_at_half", pa.float64()),
+        pa.field("accuracy_at_full", pa.float64()),
+        pa.field("log_loss", pa.float64()),
+        pa.field("ece", pa.float64()),
+        pa.field("best_expert", pa.string()),
+        pa.field("best_accuracy", pa.float64()),
+        pa.field("oracle_accuracy", pa.float64()),
+        # Share of the questions by expert, at half of that cost.
+        pa.field("traffic", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+# A round of self-play, as its folder keeps it.
+ROUND = pa.schema(
+    [
+        pa.field("round", pa.int64()),
+        pa.field("questions", pa.int64()),  # generated
+        pa.field("asked", pa.int64()),
+        pa.field("outcomes", pa.int64()),  # fewer than asked where answers failed or could not be judged
+        pa.field("outcomes_total", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("cost_usd_total", pa.float64()),  # with the held-out questions
+        *MEASURES,
+        pa.field("judge_n", pa.int64()),
+        pa.field("judge_agreement", pa.float64()),
+        pa.field("judge_kappa", pa.float64()),
+        pa.field("seconds", pa.float64()),
+        pa.field("notes", pa.list_(pa.string())),
+    ]
+)

@@ -16,9 +16,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from leeroo.api import answer, label, solve
     from leeroo.engine.answer import Criteria, Engine, open_engine
     from leeroo.engine.errors import LeerooError, RowsFailedWarning
-    from leeroo.frames import answer, label, solve
     from leeroo.udfs.register import connect, explain, register, sql
 
 __version__ = "0.1.0"
@@ -43,13 +43,13 @@ _HOMES = {
     "Engine": "leeroo.engine.answer",
     "LeerooError": "leeroo.engine.errors",
     "RowsFailedWarning": "leeroo.engine.errors",
-    "answer": "leeroo.frames",
+    "answer": "leeroo.api",
     "connect": "leeroo.udfs.register",
     "explain": "leeroo.udfs.register",
-    "label": "leeroo.frames",
+    "label": "leeroo.api",
     "open_engine": "leeroo.engine.answer",
     "register": "leeroo.udfs.register",
-    "solve": "leeroo.frames",
+    "solve": "leeroo.api",
     "sql": "leeroo.udfs.register",
 }
 

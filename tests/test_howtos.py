@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 import leeroo
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine.jobs.label import LABELLED
-from leeroo.engine.jobs.solve import SOLVED, STEP
+from leeroo.engine.jobs.solve.solve import SOLVED, STEP
 
 ROOT = Path(__file__).parents[1]
 TICKETS = [

@@ -14,9 +14,9 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.udfs.callers import run_among, tables_in_sight
 from leeroo.udfs.feedback import in_transaction
+from leeroo.udfs.functions.unanswered import Report, warn
 from leeroo.udfs.registration import Registration
-from leeroo.udfs.statement import Explanation, statements
-from leeroo.udfs.unanswered import Report, warn
+from leeroo.udfs.statements.statement import Explanation, statements
 
 
 class Connection:

@@ -13,9 +13,9 @@ from leeroo.engine.answer import Criteria, open_engine
 from leeroo.engine.batch.progress import Listener
 from leeroo.udfs.bar import Bar
 from leeroo.udfs.connection import Connection
+from leeroo.udfs.functions.unanswered import Report, warn
 from leeroo.udfs.registration import Registration
-from leeroo.udfs.statement import Explanation, statements
-from leeroo.udfs.unanswered import Report, warn
+from leeroo.udfs.statements.statement import Explanation, statements
 
 # What is registered on a connection now, so that registering again replaces it.
 _REGISTERED: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Registration] = weakref.WeakKeyDictionary()

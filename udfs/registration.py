@@ -11,9 +11,9 @@ from importlib.resources import files
 import duckdb
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.udfs.calls import Calls
-from leeroo.udfs.functions import create
-from leeroo.udfs.unanswered import Report, warn
+from leeroo.udfs.functions.calls import Calls
+from leeroo.udfs.functions.raw import create
+from leeroo.udfs.functions.unanswered import Report, warn
 
 _FILES = ("calls", "answers", "forms", "solve", "routes", "tables", "feedback")  # leeroo/sql/*.sql, in this order
 

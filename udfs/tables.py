@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from leeroo.engine.answer import Engine
-from leeroo.engine.backends.base import facts
+from leeroo.engine.backends.select import facts
 from leeroo.udfs import feedback
 
 _WHEN = pa.timestamp("us", "UTC")

@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.base import AMPLE
 from leeroo.engine.backends.completions import named
 from leeroo.engine.backends.options import ReplayOptions, engine_options
+from leeroo.engine.backends.protocol import AMPLE
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS

@@ -11,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.base import AMPLE, Backend, engine_key, resolve, runs_elsewhere
+from leeroo.engine.backends.identity import engine_key
+from leeroo.engine.backends.protocol import AMPLE, Backend
+from leeroo.engine.backends.residency import Engines
+from leeroo.engine.backends.select import resolve, runs_elsewhere
 from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.keep import Flight, Sent, give_up, keep, settle
 from leeroo.engine.batch.plan import Wave
 from leeroo.engine.batch.progress import ExpertTotals
-from leeroo.engine.batch.residency import Engines
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.schema import REQUESTS
 from leeroo.engine.store.timings import WaveTime

@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.base import engine_key, resolve
+from leeroo.engine.backends.identity import engine_key
+from leeroo.engine.backends.residency import Engines
+from leeroo.engine.backends.select import resolve
 from leeroo.engine.batch.job import Job
-from leeroo.engine.batch.residency import Engines, visits
+from leeroo.engine.batch.plan import order_waves
 from leeroo.engine.money import plain_usd, usd
 from leeroo.engine.pool import Expert
 
@@ -103,7 +105,7 @@ def estimate(job: Job, engines: Engines) -> Estimate:
         stored_rows += int(batch.column("rows").to_numpy()[there].sum())
         np.add.at(sums, batch.column("expert").to_numpy()[~there], _measure(job, batch)[~there])
     asked = np.flatnonzero(sums[:, 0]).tolist()
-    order = visits(job.waves, job.experts, engines, in_turn=job.criteria.max_cost_usd is not None)
+    order = order_waves(job.waves, job.experts, engines, in_turn=job.criteria.max_cost_usd is not None)
     visited = [wave for wave in order if set(wave.experts) & set(asked)]
     parts = []
     for number, wave in enumerate(visited, 1):

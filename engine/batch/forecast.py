@@ -13,15 +13,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.base import resolve
+from leeroo.engine.backends.select import resolve
 from leeroo.engine.batch.plan import AROUND_A_CHOICE, thinks
 from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
 from leeroo.engine.batch.progress import Meter
 from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.batch.scratch import Scratch
 from leeroo.engine.errors import Interrupted
-from leeroo.engine.orchestrator.kin import nearest_kin
-from leeroo.engine.orchestrator.predict import Prediction, Router
+from leeroo.engine.orchestrator.router import Prediction, Router
+from leeroo.engine.orchestrator.similar import nearest_kin
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.answers import Lengths
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
-from leeroo.engine.backends.base import runs_elsewhere
+from leeroo.engine.backends.residency import Engines
+from leeroo.engine.backends.select import runs_elsewhere
 from leeroo.engine.batch.execute import execute
 from leeroo.engine.batch.job import Job
 from leeroo.engine.batch.plan import Wave
-from leeroo.engine.batch.residency import Engines
 
 # How often progress is reported, and the wish to stop is looked at.
 _LOOK_S = 0.1

@@ -8,12 +8,14 @@ have somewhere cheaper to go.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import duckdb
 import pyarrow as pa
 
-from leeroo.engine.backends.base import engine_key, fingerprint
+from leeroo.engine.backends.identity import engine_key, fingerprint
+from leeroo.engine.backends.residency import Engines
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import SAMPLING
 
@@ -91,6 +93,11 @@ def waves(experts: tuple[Expert, ...]) -> list[Wave]:
 
     groups = sorted(engines.values(), key=dearest)
     return [Wave(number, tuple(group)) for number, group in enumerate(groups)]
+
+
+def order_waves(waves: list[Wave], experts: Sequence[Expert], engines: Engines, *, in_turn: bool) -> list[Wave]:
+    """The order in which engines are visited: loaded ones first, unless the waves are to come in turn."""
+    return waves if in_turn else sorted(waves, key=lambda wave: not engines.loaded(experts[wave.experts[0]]))
 
 
 def describe(con: duckdb.DuckDBPyConnection, experts: tuple[Expert, ...], order: list[Wave]) -> None:

@@ -20,12 +20,12 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.errors import OutputError
 from leeroo.engine.jobs.verify import check_for, score
-from leeroo.engine.orchestrator.drift import Drift, drifted
-from leeroo.engine.outputs import check_own
+from leeroo.engine.orchestrator.analysis.drift import Drift, drifted
 from leeroo.engine.pool import Expert, Pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
 from leeroo.engine.store.feedback import Feedback, question_hash
 from leeroo.engine.store.store import Store
+from leeroo.engine.tables.outputs import check_own
 
 _OUTCOMES = pa.schema([*OUTCOMES, pa.field("latency_ms", pa.float64()), pa.field("judged_by", pa.string())])
 _SHOWN = 60

@@ -3,7 +3,7 @@
 Batch calibration (Zhou et al. 2024, "Batch Calibration: Rethinking Calibration for In-Context Learning and Prompt
 Engineering", ICLR) divides by the mean over the batch, which takes choices to be equally frequent. So it spoils a table
 in which one is frequent. A model that leans says nearly the same of every row; one that tells rows apart does not. So
-the correction is weighted by how alike the rows are, squared (`bench/leaning.py`, on skewed and even tables).
+the correction is weighted by how alike the rows are, squared (`bench/jobs/leaning.py`, on skewed and even tables).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from leeroo.engine.orchestrator.market import Float64s
+from leeroo.engine.orchestrator.choice_options import Float64s
 
 # A batch with fewer rows for each choice says too little of how a model leans.
 _ROWS_PER_CHOICE = 5

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from leeroo.engine.orchestrator.choice_options import Float64s, Floats, Int32s, Int64s
 from leeroo.engine.orchestrator.choose import choose
-from leeroo.engine.orchestrator.market import Float64s, Floats, Int32s, Int64s
 
 # So many experts may be asked first, out of so many of the best of those that cost less than this part of the budget.
 _MOST_FIRST, _CANDIDATES, _CHEAP = 2, 4, 0.8

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leeroo.engine.errors import UsageError
-from leeroo.engine.orchestrator.market import (
+from leeroo.engine.orchestrator.choice_options import (
     Bools,
     Float64s,
     Floats,

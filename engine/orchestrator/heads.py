@@ -14,6 +14,9 @@ import numpy.typing as npt
 
 Float32s = npt.NDArray[np.float32]
 
+# English text has about four bytes to a token, which is assumed where no tokens were recorded.
+TOKENS_PER_BYTE = 0.25
+
 # Bytes that begin no sign: ASCII letters and blanks, and all but the first byte of a character beyond ASCII.
 _PLAIN = (string.ascii_letters + string.whitespace).encode() + bytes(range(0x80, 0xC0))
 

@@ -24,7 +24,7 @@ _WAVES_COUNTED = 20
 class WaveTime:
     """What an engine did in one wave."""
 
-    engine: str  # `backends.base.engine_key`
+    engine: str  # `backends.identity.engine_key`
     requests: int
     prompt_tokens: int
     completion_tokens: int

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from leeroo.engine.errors import OutputError
-from leeroo.engine.outputs import Keep, check_place, is_stream, new_file
+from leeroo.engine.tables.outputs import Keep, check_place, is_stream, new_file
 from leeroo.engine.tables.parts import check_folder, write_folder, write_parquet
 from leeroo.engine.tables.values import for_csv, for_json, quoted
 

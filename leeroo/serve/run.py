@@ -16,13 +16,13 @@ import uvicorn
 from filelock import FileLock, Timeout
 
 from leeroo.engine.answer import Engine, default_store, open_engine
-from leeroo.engine.backends.base import unavailable
+from leeroo.engine.backends.select import unavailable
 from leeroo.engine.errors import UsageError
 from leeroo.serve import keys
-from leeroo.serve.app import make_app
-from leeroo.serve.connections import Connections, protocol
 from leeroo.serve.database import Database
-from leeroo.serve.door import Options
+from leeroo.serve.web.app import make_app
+from leeroo.serve.web.connections import Connections, protocol
+from leeroo.serve.web.dependencies import Options
 
 # Requests under way have so many seconds to end when the server does.
 _GRACE_S = 5

@@ -14,8 +14,9 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.apart import Apart
-from leeroo.engine.backends.base import Resident, load_backend, open_backend
+from leeroo.engine.backends.protocol import Resident
+from leeroo.engine.backends.select import load_backend, open_backend
+from leeroo.engine.backends.subprocess import Apart
 from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError
 from leeroo.engine.pool import Expert
 
@@ -23,7 +24,7 @@ Requests = Callable[..., pa.RecordBatch]
 
 _STARTS_ONE = """
 import sys, time
-from leeroo.engine.backends.apart import Apart
+from leeroo.engine.backends.subprocess import Apart
 from leeroo.engine.pool import Expert
 expert = Expert.model_validate_json(sys.argv[1])
 print(Apart(expert)._process.pid, flush=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leeroo.engine.backends.base import open_backend
+from leeroo.engine.backends.select import open_backend
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import Expert
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leeroo.engine.backends.base import facts, open_backend, unavailable
-from leeroo.engine.backends.endpoint import endpoint_of
+from leeroo.engine.backends.api.endpoint import endpoint_of
+from leeroo.engine.backends.select import facts, open_backend, unavailable
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert, Pool
 from tests.provider import Provider

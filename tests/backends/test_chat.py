@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import load_backend
-from leeroo.engine.backends.chat import tokens_of
 from leeroo.engine.backends.completions import Request, requests_of
+from leeroo.engine.backends.local.chat import tokens_of
+from leeroo.engine.backends.select import load_backend
 from leeroo.engine.pool import Expert
 from tests.backends.tiny import save_model
 

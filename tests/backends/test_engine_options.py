@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine import weights
-from leeroo.engine.backends.base import load_backend, unavailable
+from leeroo.engine.backends.select import load_backend, unavailable
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import Expert
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leeroo.engine.backends.base import engine_key, fingerprint
+from leeroo.engine.backends.identity import engine_key, fingerprint
 from leeroo.engine.pool import Expert
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import Backend, open_backend
-from leeroo.engine.backends.openai import OpenAIBackend
+from leeroo.engine.backends.api.openai import OpenAIBackend
+from leeroo.engine.backends.protocol import Backend
+from leeroo.engine.backends.select import open_backend
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS, REQUESTS

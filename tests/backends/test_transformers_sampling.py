@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from leeroo.engine.backends.base import load_backend
 from leeroo.engine.backends.completions import Request
-from leeroo.engine.backends.sampling import Sampler
+from leeroo.engine.backends.local.sampling import Sampler
+from leeroo.engine.backends.select import load_backend
 from leeroo.engine.pool import Expert
 
 Requests = Callable[..., pa.RecordBatch]

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine.answer import Criteria, Engine, Progress
-from leeroo.engine.backends.base import engine_key
+from leeroo.engine.backends.identity import engine_key
 from leeroo.engine.pool import load_pool
 from leeroo.engine.schema import ASK
 
@@ -47,7 +47,7 @@ def _asked_of(experts: list[str]) -> pa.RecordBatchReader:
 
 
 def _children() -> list[psutil.Process]:
-    return [p for p in psutil.Process(os.getpid()).children() if "leeroo.engine.backends.apart" in p.cmdline()]
+    return [p for p in psutil.Process(os.getpid()).children() if "leeroo.engine.backends.subprocess" in p.cmdline()]
 
 
 def test_two_that_alternate_are_loaded_once(engine: Engine) -> None:

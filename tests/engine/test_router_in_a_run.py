@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.orchestrator.learn import train
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.training.learn import train
 from leeroo.engine.pool import load_pool
 
 N = 60

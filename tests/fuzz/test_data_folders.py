@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leeroo.engine.backends.base import load_backend
+from leeroo.engine.backends.select import load_backend
 from leeroo.engine.errors import LeerooError
-from leeroo.engine.orchestrator.outcomes import read_outcomes, read_prices
+from leeroo.engine.orchestrator.outcomes.read import read_outcomes, read_prices
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import REQUESTS
 from tests.fuzz.conftest import Cases

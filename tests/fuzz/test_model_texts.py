@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from leeroo.engine.jobs.decompose import Limits, read_plan, within
-from leeroo.engine.jobs.generate import as_question
-from leeroo.engine.jobs.judge import Answer, _chances, consensus
 from leeroo.engine.jobs.lean import probabilities, without_lean
-from leeroo.engine.jobs.mmlu import _scored
-from leeroo.engine.jobs.split import split
+from leeroo.engine.jobs.mmlu.mmlu import _scored
+from leeroo.engine.jobs.selfplay.generate import as_question
+from leeroo.engine.jobs.selfplay.judge import Answer, _chances, consensus
+from leeroo.engine.jobs.solve.decompose import Limits, read_plan, within
+from leeroo.engine.jobs.solve.split import split
 from leeroo.engine.jobs.verify import Check, score
 from leeroo.engine.model_json import parse_json
 from tests.fuzz.conftest import Cases

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from leeroo.engine.errors import LeerooError
-from leeroo.engine.orchestrator.folder import fingerprint
-from leeroo.engine.orchestrator.learn import train
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.router_folder import fingerprint
+from leeroo.engine.orchestrator.training.learn import train
 from tests.fuzz.conftest import Cases
 from tests.orchestrator.conftest import Topics
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.evaluate import Evaluation, Pair
-from leeroo.engine.orchestrator.frontier import (
+from leeroo.engine.orchestrator.analysis.evaluate import Evaluation, Pair
+from leeroo.engine.orchestrator.analysis.frontier import (
     SHARES,
     accuracy_at,
     aiq,

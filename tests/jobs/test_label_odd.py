@@ -17,10 +17,10 @@ import pytest
 import leeroo
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import RowsFailedWarning, UsageError
-from leeroo.engine.jobs.agreement import agree, askers, label_page, shares
 from leeroo.engine.jobs.label import Labels, _chances, label_rows, read_labels, to_check
 from leeroo.engine.pool import load_pool
 from leeroo.engine.tables import open_input
+from leeroo.reports.agreement import agree, askers, label_page, shares
 
 NAMES = ("billing", "bug", "a-very-long-label")
 

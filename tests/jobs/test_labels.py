@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leeroo.engine.jobs.labels import place_labels
+from leeroo.reports.label_places import place_labels
 
 Array = npt.NDArray[np.float64]
 FRAME = np.array([0.0, 0.0, 640.0, 400.0])

@@ -12,11 +12,11 @@ import pytest
 from scipy.stats import binomtest
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.jobs.mmlu import Results, run_mmlu
-from leeroo.engine.jobs.mmlu_data import read_questions
-from leeroo.engine.jobs.mmlu_report import headline, mmlu_page, tables
+from leeroo.engine.jobs.mmlu.data import read_questions
+from leeroo.engine.jobs.mmlu.mmlu import Results, run_mmlu
 from leeroo.engine.pool import load_pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
+from leeroo.reports.mmlu import headline, mmlu_page, tables
 
 SUBJECTS = {"anatomy": "other", "astronomy": "STEM"}
 Run = Callable[..., Results]

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import InputError, UsageError
-from leeroo.engine.jobs.mmlu_data import CATEGORIES, asked, read_questions
+from leeroo.engine.jobs.mmlu.data import CATEGORIES, asked, read_questions
 
 
 def _write(folder: Path, *, numbers: bool = False, rows: int = 3) -> Path:

@@ -12,13 +12,13 @@ import pytest
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import RouterError
-from leeroo.engine.jobs.mmlu import Results, run_mmlu
-from leeroo.engine.jobs.mmlu_data import read_questions
-from leeroo.engine.jobs.mmlu_report import headline
-from leeroo.engine.orchestrator.learn import extend, train
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.jobs.mmlu.data import read_questions
+from leeroo.engine.jobs.mmlu.mmlu import Results, run_mmlu
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.training.learn import extend, train
 from leeroo.engine.pool import load_pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
+from leeroo.reports.mmlu import headline
 
 TRAIN, TEST = 1000, 400
 # Name, how often it is right, and USD per million tokens; each answer costs 12 tokens.

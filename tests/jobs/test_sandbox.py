@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs import sandbox
-from leeroo.engine.jobs.grade import compute
 from leeroo.engine.jobs.sandbox import check_sandbox, run_code
+from leeroo.engine.jobs.selfplay.grade import compute
 from leeroo.engine.jobs.verify import score
 
 SQUARE = json.dumps({"function": "f", "cases": [[[2], 4], [[3], 9]]})

@@ -12,12 +12,12 @@ import pytest
 from leeroo.engine.answer import Engine
 from leeroo.engine.errors import PoolError, UsageError
 from leeroo.engine.jobs.feedback import give
-from leeroo.engine.jobs.generate import Generated
-from leeroo.engine.jobs.selfplay import Play, play
-from leeroo.engine.jobs.selfplay_report import Played, headline, read_played, report_page
-from leeroo.engine.jobs.stages import spent_usd
+from leeroo.engine.jobs.selfplay.generate import Generated
+from leeroo.engine.jobs.selfplay.loop import Play, play
+from leeroo.engine.jobs.selfplay.stages import spent_usd
 from leeroo.engine.pool import Pool, load_pool
 from leeroo.engine.store.feedback import Feedback
+from leeroo.reports.selfplay import Played, headline, read_played, report_page
 from tests.provider import Provider
 from tests.school import FAMILIES, SKILLS, School
 

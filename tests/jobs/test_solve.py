@@ -13,8 +13,8 @@ import pytest
 
 from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.decompose import read_plan
-from leeroo.engine.jobs.solve import Limits, solve
+from leeroo.engine.jobs.solve.decompose import read_plan
+from leeroo.engine.jobs.solve.solve import Limits, solve
 
 
 @pytest.fixture

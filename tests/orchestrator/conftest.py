@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
-from leeroo.engine.orchestrator.learn import train
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.training.learn import train
 
 Rows = list[dict[str, Any]]
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from leeroo.engine.orchestrator.baselines import best_neighbours, neighbour_means, subject_means
+from leeroo.engine.orchestrator.analysis.baselines import best_neighbours, neighbour_means, subject_means
 
 Array = npt.NDArray[np.float64]
 NAN = np.nan

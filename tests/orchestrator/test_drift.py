@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.drift import LEAST, drifted
+from leeroo.engine.orchestrator.analysis.drift import LEAST, drifted
 
 
 def _history(seed: int, *parts: tuple[int, float, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator import static
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER, MAX_TOKENS, candidates, encode, encode_all
+from leeroo.engine.orchestrator.encoders import static
+from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, MAX_TOKENS, candidates, encode, encode_all
 
 TEXTS = ["What is the capital of France?", "Hi", "", "Integrate x squared from zero to one.", "a\x00b \ud83d 🦘", "Hi"]
 LONG = "The question is long. " * 30
@@ -81,7 +81,7 @@ def test_at_most_so_many_tokens_are_read(tiny_llama: Path) -> None:
     """A text is cut to the limit with its beginning mark and the suffix."""
     from transformers import AutoTokenizer
 
-    from leeroo.engine.orchestrator.hidden import token_ids
+    from leeroo.engine.orchestrator.encoders.hidden import token_ids
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     short, long = token_ids(tokenizer, ["Hi", LONG])

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator import hidden, vectors
-from leeroo.engine.orchestrator.encode import encode, encode_all
+from leeroo.engine.orchestrator.encoders import hidden, vectors
+from leeroo.engine.orchestrator.encoders.encode import encode, encode_all
 
 TEXTS = [f"Question number {i}, and what about it?" for i in range(60)]
 

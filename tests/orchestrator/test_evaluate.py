@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import RouterError, UsageError
-from leeroo.engine.orchestrator.evaluate import Evaluation, evaluate
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.analysis.evaluate import Evaluation, evaluate
+from leeroo.engine.orchestrator.router import Router
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Rows, Topics

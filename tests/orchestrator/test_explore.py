@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.coregional import Coregional, fit_coregional
-from leeroo.engine.orchestrator.explore import explore
+from leeroo.engine.orchestrator.choice_options import Float64s
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.market import Float64s
-from leeroo.engine.orchestrator.quality import learn_quality
 from leeroo.engine.orchestrator.ridge import Ints
+from leeroo.engine.orchestrator.training.explore import explore
+from leeroo.engine.orchestrator.training.gaussian_process import Coregional, fit_coregional
+from leeroo.engine.orchestrator.training.quality import learn_quality
 
 # Rates of six experts on easy questions, and what the hard ones take off; the last is the dear one.
 RATES, HARD = np.array([0.3, 0.35, 0.4, 0.45, 0.8, 0.95]), np.array([0.3, 0.3, 0.3, 0.3, 0.3, 0.1])

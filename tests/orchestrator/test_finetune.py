@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.calibration import log_loss
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER, encode
-from leeroo.engine.orchestrator.finetune import finetune, held_apart
+from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.learn import extend, train
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.training.calibration import log_loss
+from leeroo.engine.orchestrator.training.finetune import finetune, held_apart
+from leeroo.engine.orchestrator.training.learn import extend, train
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Topics

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from leeroo.engine.errors import UsageError
-from leeroo.engine.orchestrator.frontier import (
+from leeroo.engine.orchestrator.analysis.frontier import (
     Point,
     accuracy_at,
     aiq,

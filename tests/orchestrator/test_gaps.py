@@ -13,8 +13,8 @@ import pytest
 from scipy.stats import binomtest
 
 from leeroo.engine.errors import UsageError
-from leeroo.engine.orchestrator.gaps import Gaps, find_gaps, wilson
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.analysis.gaps import Gaps, find_gaps, wilson
+from leeroo.engine.orchestrator.router import Router
 
 Rows = list[dict[str, Any]]
 # Of a topic and a question's number: the scores of the experts, None where one was not asked.

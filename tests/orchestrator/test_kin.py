@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leeroo.engine.orchestrator.kin import nearest_kin, size_b
+from leeroo.engine.orchestrator.similar import nearest_kin, size_b
 from leeroo.engine.pool import Expert
 
 

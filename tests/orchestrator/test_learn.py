@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
-from leeroo.engine.orchestrator.learn import extend
-from leeroo.engine.orchestrator.learn import train as learn
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.training.learn import extend
+from leeroo.engine.orchestrator.training.learn import train as learn
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Topics

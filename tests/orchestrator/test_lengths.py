@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
-from leeroo.engine.orchestrator.lengths import Lengths, learn_latency_lines, learn_lengths, learn_prompt_lines
+from leeroo.engine.orchestrator.training.lengths import Lengths, learn_latency_lines, learn_lengths, learn_prompt_lines
 
 N = 3000
 

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.learn import train
+from leeroo.engine.orchestrator.training.learn import train
 from tests.orchestrator.conftest import Topics
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.outcomes import read_outcomes, read_prices
+from leeroo.engine.orchestrator.outcomes.read import read_outcomes, read_prices
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Rows, Topics

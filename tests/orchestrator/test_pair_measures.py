@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from leeroo.engine.orchestrator.frontier import pair_measures
+from leeroo.engine.orchestrator.analysis.frontier import pair_measures
 
 Array = npt.NDArray[np.float64]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator import quality as quality_module
-from leeroo.engine.orchestrator.calibration import calibration_error, log_loss, platt
 from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.quality import Quality, learn_quality
+from leeroo.engine.orchestrator.training import quality as quality_module
+from leeroo.engine.orchestrator.training.calibration import calibration_error, log_loss, platt
+from leeroo.engine.orchestrator.training.quality import Quality, learn_quality
 
 
 def outcomes(n: int, experts: int, own: float = 0.5, seed: int = 0) -> tuple[Float32s, Float32s, Float32s]:

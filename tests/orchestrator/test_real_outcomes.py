@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from leeroo.engine.orchestrator.calibration import calibration_error
 from leeroo.engine.orchestrator.choose import choose
-from leeroo.engine.orchestrator.learn import train
-from leeroo.engine.orchestrator.outcomes import read_outcomes
-from leeroo.engine.orchestrator.predict import Prediction
+from leeroo.engine.orchestrator.outcomes.read import read_outcomes
+from leeroo.engine.orchestrator.router import Prediction
+from leeroo.engine.orchestrator.training.calibration import calibration_error
+from leeroo.engine.orchestrator.training.learn import train
 
 QUESTIONS = 600
 Array = npt.NDArray[np.float64]

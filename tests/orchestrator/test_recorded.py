@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.outcomes import Outcomes, read_outcomes
-from leeroo.engine.orchestrator.recorded import prices_of, recorded
+from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_outcomes
+from leeroo.engine.orchestrator.outcomes.recorded import prices_of, recorded
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Topics

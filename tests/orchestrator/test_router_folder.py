@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine.errors import OutputError, PoolError, RouterError
-from leeroo.engine.orchestrator.folder import fingerprint
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.router_folder import fingerprint
 
 QUESTIONS = ["What is 4 plus 9?", "Name a poet from Peru."]
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leeroo.engine.errors import RouterError, UsageError
-from leeroo.engine.orchestrator.universe import Universe, select_experts
+from leeroo.engine.orchestrator.analysis.expert_selection import Universe, select_experts
 
 Scores = Mapping[str, Sequence[float | None]]
 Folder = Callable[..., Path]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.unrecorded import filled_costs, filled_scores
+from leeroo.engine.orchestrator.outcomes.impute import filled_costs, filled_scores
 
 NAN = np.nan
 

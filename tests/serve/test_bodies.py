@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from leeroo.serve.bodies import CHAT, COMPLETIONS, Asked, asked_by
+from leeroo.serve.work.bodies import CHAT, COMPLETIONS, Asked, asked_by
 
 USER = {"role": "user", "content": "q"}
 PLAIN = {"model": "leeroo", "messages": [USER]}

@@ -18,7 +18,7 @@ import openai
 import pytest
 
 from leeroo.serve import clock
-from leeroo.serve.rates import Rates
+from leeroo.serve.web.rates import Rates
 from tests.serve.talk import Serve, Server, chat, jsonl, submit, wait
 
 pytestmark = pytest.mark.usefixtures("api_pool")
@@ -214,12 +214,12 @@ def test_an_upload_that_finds_no_room_is_507(serve: Serve, small_disk: Path) -> 
 def test_a_pool_without_its_packages_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra that is missing is named before anything is served."""
     from leeroo.engine.answer import open_engine
-    from leeroo.engine.backends import base
+    from leeroo.engine.backends import select
     from leeroo.engine.errors import UsageError
     from leeroo.serve.run import _check
 
     missing = "the package openai is not installed: pip install 'leeroo[openai]'"
-    monkeypatch.setattr(base, "_no_module", lambda *_: missing)
+    monkeypatch.setattr(select, "_no_module", lambda *_: missing)
     no_expert = pytest.raises(UsageError, match="no expert can run here: large: the package openai")
     with open_engine(tmp_path / "pool.toml", store=tmp_path / "store") as engine, no_expert:
         _check(engine)

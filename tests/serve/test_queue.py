@@ -12,12 +12,12 @@ import pytest
 
 from leeroo.engine.errors import UsageError
 from leeroo.engine.schema import ANSWERS
-from leeroo.serve import batches, queue
-from leeroo.serve.batches import Batch, Wishes
-from leeroo.serve.bodies import Asked
 from leeroo.serve.database import VERSION, Database
-from leeroo.serve.lines import Line
-from leeroo.serve.waves import Speeds, lanes
+from leeroo.serve.work import batches, queue
+from leeroo.serve.work.batches import Batch, Wishes
+from leeroo.serve.work.bodies import Asked
+from leeroo.serve.work.lines import Line
+from leeroo.serve.work.waves import Speeds, lanes
 
 
 @pytest.fixture

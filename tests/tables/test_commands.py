@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine.errors import LeerooError, OutputError, UsageError
 
 QUESTIONS = pa.table({"question": ["What is 1 plus 1?", "What is 2 plus 2?"]})

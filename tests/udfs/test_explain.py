@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import leeroo
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine.errors import LeerooError
 from leeroo.udfs.connection import Connection
 

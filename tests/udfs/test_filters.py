@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from leeroo.udfs.connection import Connection
-from leeroo.udfs.filters import calls_last
 from leeroo.udfs.register import connect
+from leeroo.udfs.statements.filters import calls_last
 
 
 @pytest.fixture

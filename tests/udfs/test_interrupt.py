@@ -77,7 +77,7 @@ def _stopped_s(con: Any, stop: Callable[[], None], statement: str, after_s: floa
 def test_interrupt_stops_a_statement(slow: Connection) -> None:
     """Whatever answers; the connection goes on afterwards."""
     statement = STATEMENT.replace("'Count from ' || i || ' on.'", "'What is ' || i % 40 || ' plus ' || i % 40 || '?'")
-    assert _stopped_s(slow, slow.interrupt, statement, 6) < 5  # how soon exactly, bench/sql.py tells
+    assert _stopped_s(slow, slow.interrupt, statement, 6) < 5  # how soon exactly, bench/engine/sql.py tells
     assert slow.execute("SELECT 1").fetchall() == [(1,)]
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
-from leeroo.engine.orchestrator.learn import train
+from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
+from leeroo.engine.orchestrator.training.learn import train
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.register import connect, register
 

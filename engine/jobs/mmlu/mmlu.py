@@ -1,0 +1,297 @@
+"""MMLU: the whole benchmark as one batch, its answers scored, and what else the pool could have come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from fractions import Fraction
+from typing import Any, Literal
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.backends.select import resolve
+from leeroo.engine.jobs.cascade import answer_agreeing
+from leeroo.engine.jobs.mmlu.data import asked
+from leeroo.engine.orchestrator.analysis.frontier import (
+    SHARES,
+    Budgeted,
+    Estimate,
+    Point,
+    budgets_usd_per_1k,
+    measure_frontier,
+    measured,
+    random_mix,
+)
+from leeroo.engine.orchestrator.choice_options import Float64s, Int32s
+from leeroo.engine.orchestrator.choose import choose
+
+Say = Callable[[str], None]
+Mode = Literal["choose", "generate"]
+
+_Z = 1.959963984540054  # of 95 %
+
+# The letter that an answer gives: by the words that models were taught to say, else the one it begins with, else
+# the last of those that name a choice and stand alone.
+_SCORED = r"""
+SELECT * EXCLUDE (ask{recorded_score}), coalesce(
+         nullif(upper(regexp_extract(answer, '(?i)answer is:?\s*\(?([A-Z])\b', 1)), ''),
+         nullif(regexp_extract(answer, '^\W*([A-Z])(?:[.):,]|\s*$)', 1), ''),
+         list_filter(regexp_extract_all(answer, '\b([A-Z])\b', 1),
+                     lambda each: ord(each) - ord('A') < len(choices))[-1]) AS letter,
+       {score} AS score
+FROM answered
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some of the questions, and how many of them were answered right; `accuracy` with its 95 % interval."""
+
+    n: int
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What was kept of one expert's answers; the costs of asking others about them first are in it."""
+
+    n: int
+    accuracy: Estimate
+    list_cost_usd: float
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of answering everything: what it costs, and its accuracy as a whole and by category."""
+
+    name: str
+    cost_usd_per_1k: float
+    accuracy: Estimate
+    categories: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the pool could have come to, by the answers of all its experts.
+
+    Attributes:
+        experts: Each when it answers everything, the best first.
+        budgets: The orchestrator's choice at parts of the best expert's cost; empty without a router.
+        oracle: The best answer of each question.
+        frontier: The orchestrator's choices under many budgets; empty without a router.
+        mix: The best that chance can do between experts, at the same budgets.
+        cost_usd: What it took to compare.
+    """
+
+    experts: list[Row]
+    budgets: list[Row]
+    oracle: Row
+    frontier: list[Budgeted]
+    mix: list[Budgeted]
+    cost_usd: float
+
+
+@dataclass(frozen=True)
+class Results:
+    """The scored answers, and what they come to.
+
+    Attributes:
+        answers: A row for each question, with its letter and its score.
+        accuracy: Over all questions (micro).
+        macro: Mean over the subjects.
+        categories, subjects: By name.
+        experts: By name, the one whose answers were kept for the most questions first.
+        asked_first: Experts that were asked about everything, before it was chosen whose answer to keep or whom else
+            to ask; none where experts were chosen once.
+        failed: Questions that got no answer; they count as wrong.
+        comparison: None where only the chosen expert was asked.
+    """
+
+    answers: pa.Table
+    accuracy: Estimate
+    macro: Estimate
+    categories: dict[str, Part]
+    subjects: dict[str, Part]
+    experts: dict[str, Spent]
+    asked_first: tuple[str, ...]
+    cost_usd: float
+    list_cost_usd: float
+    failed: int
+    comparison: Comparison | None
+
+    def as_json(self) -> dict[str, Any]:
+        """What `leeroo mmlu --json` prints: everything but the answers."""
+        named = {name: {key: asdict(part) for key, part in getattr(self, name).items()} for name in _BY_NAME}
+        return {
+            "n": len(self.answers),
+            "accuracy": asdict(self.accuracy),
+            "macro": asdict(self.macro),
+            **named,
+            "asked_first": list(self.asked_first),
+            "cost_usd": self.cost_usd,
+            "list_cost_usd": self.list_cost_usd,
+            "failed": self.failed,
+            "comparison": asdict(self.comparison) if self.comparison else None,
+        }
+
+
+_BY_NAME = ("categories", "subjects", "experts")
+
+
+def run_mmlu(
+    engine: Engine,
+    questions: pa.Table,
+    criteria: Criteria,
+    mode: Mode = "choose",
+    *,
+    chat: bool = False,
+    compare: bool | None = None,
+    on_progress: Say | None = None,
+) -> Results:
+    """Answer MMLU's questions as one batch and score the answers.
+
+    Call `engine.delivered` when the results are where they should be: until then the same call goes on where it was
+    killed.
+
+    Args:
+        engine: With the pool and the router.
+        questions: From `mmlu_data.read_questions`.
+        criteria: Budget, weights or expert; column names are set here.
+        mode: 'choose' reads the probabilities of the letters after the prompt, as the benchmark is run as a rule;
+            'generate' lets the expert write and reads the letter off its answer.
+        chat: Show the prompt as a turn in a chat, in place of text to go on with. APIs are always asked so.
+        compare: Have every expert answer everything, too, and tell what other choices would have come to. Without, it
+            is done where all answers are recorded ones, which cost nothing.
+        on_progress: Is told, in lines for people, what is being done.
+
+    Raises:
+        InputError, PoolError, OutputError, UsageError: as `Engine.answer`.
+
+    """
+    say = on_progress or (lambda _: None)
+    table = asked(questions, raw=not chat, choose=mode == "choose")
+    criteria = replace(criteria, column="question", ask_column="ask", private_column=None, prefix="")
+    answered, first = answer_agreeing(engine, table, criteria, _letters, say)
+    answers = _scored(answered)
+    if compare is None:
+        compare = criteria.expert is None and all(resolve(e) == "replay" for e in engine.pool.experts)
+    comparison = _compared(engine, table, criteria, say) if compare else None
+    scores = answers.column("score").to_numpy()
+    subjects = _parts(scores, answers.column("subject"))
+    return Results(
+        answers=answers,
+        accuracy=interval(scores),
+        macro=_mean([part.accuracy for part in subjects.values()], [part.n for part in subjects.values()]),
+        categories=_parts(scores, answers.column("category")),
+        subjects=subjects,
+        experts=_spent(answers),
+        asked_first=first,
+        cost_usd=_sum(answers, "cost_usd"),
+        list_cost_usd=_sum(answers, "list_cost_usd"),
+        failed=answers.column("error").length() - answers.column("error").null_count,
+        comparison=comparison,
+    )
+
+
+def _letters(answered: pa.Table) -> list[str | None]:
+    letters: list[str | None] = _scored(answered).column("letter").to_pylist()
+    return letters
+
+
+def _scored(answered: pa.Table) -> pa.Table:
+    """Answers without `ask`, with `letter` and `score`."""
+    replayed = "recorded_score" in answered.column_names
+    con = duckdb.connect()
+    con.register("answered", answered)
+    own = "coalesce(letter = gold, false)::DOUBLE"
+    query = _SCORED.format(
+        recorded_score=", recorded_score" if replayed else "",
+        score=f"coalesce(recorded_score, {own})" if replayed else own,
+    )
+    return con.sql(query).to_arrow_table()
+
+
+def _compared(engine: Engine, table: pa.Table, criteria: Criteria, say: Say) -> Comparison:
+    """What other ways of choosing would have come to; failed answers cost nothing and are wrong."""
+    names = engine.pool.names
+    scores, costs = np.zeros((2, len(table), len(names)))
+    paid = 0.0
+    for i, name in enumerate(names):
+        say(f"comparing: {name} answers everything")
+        alone = replace(criteria, expert=name, max_cost_usd=None, cost_weight=0.0, latency_weight=0.0)
+        answers = _scored(engine.answer(table.to_reader(), alone).read_all())
+        scores[:, i], costs[:, i] = answers.column("score"), answers.column("list_cost_usd")
+        paid += _sum(answers, "cost_usd")
+    categories = np.array(table.column("category").to_pylist(), object)
+
+    def row(name: str, chosen: Int32s) -> Row:
+        got = np.where(chosen >= 0, np.take_along_axis(scores, np.maximum(chosen, 0)[:, None], 1)[:, 0], 0.0)
+        each = {str(c): float(got[categories == c].mean()) for c in dict.fromkeys(categories.tolist())}
+        return Row(name, measured(chosen, scores, costs).cost_usd_per_1k, interval(got), each)
+
+    def everywhere(i: int) -> Int32s:
+        return np.full(len(table), i, np.int32)
+
+    experts = sorted(
+        (row(name, everywhere(i)) for i, name in enumerate(names)),
+        key=lambda each: (-each.accuracy.value, each.cost_usd_per_1k),
+    )
+    best = row("oracle", choose(scores, costs).expert)
+    expected = engine.expect(table.to_reader(), replace(criteria, expert=None))
+    points = [Point(each.cost_usd_per_1k, each.accuracy.value) for each in experts]
+    budgets = budgets_usd_per_1k(costs)
+    if not expected.known:
+        return Comparison(experts, [], best, [], random_mix(points, budgets), paid)
+    ours = []
+    for share in SHARES:
+        budget = share * experts[0].cost_usd_per_1k * len(table) / 1000
+        chosen = choose(expected.scores, expected.costs, budget_usd=budget).expert
+        ours.append(row(f"orchestrator, {Fraction(share).limit_denominator(100)}", chosen))
+    frontier = measure_frontier(expected.scores, expected.costs, scores, costs, budgets)
+    return Comparison(experts, ours, best, frontier, random_mix(points, budgets), paid)
+
+
+def _parts(scores: Float64s, names: pa.ChunkedArray) -> dict[str, Part]:
+    """By name, in the order in which they come."""
+    of = np.array(names.to_pylist(), object)
+    return {
+        str(name): Part(int((of == name).sum()), interval(scores[of == name])) for name in dict.fromkeys(of.tolist())
+    }
+
+
+def _spent(answers: pa.Table) -> dict[str, Spent]:
+    """What each expert was asked."""
+    of = np.array(answers.column("expert").to_pylist(), object)
+    scores = answers.column("score").to_numpy()
+    told = {}
+    for name in {str(name) for name in of.tolist() if name is not None}:
+        own = answers.filter(pa.array(of == name))
+        tokens = [int(_sum(own, column)) for column in ("prompt_tokens", "completion_tokens")]
+        told[name] = Spent(len(own), interval(scores[of == name]), _sum(own, "list_cost_usd"), *tokens)
+    return dict(sorted(told.items(), key=lambda item: (-item[1].n, item[0])))
+
+
+def _sum(table: pa.Table, column: str) -> float:
+    return float(np.nan_to_num(table.column(column).cast(pa.float64()).to_numpy()).sum())
+
+
+def interval(scores: Float64s) -> Estimate:
+    """A mean of scores in [0, 1] with Wilson's score interval (1927), which holds for few questions and none wrong."""
+    n, mean = len(scores), float(scores.mean())
+    middle = (mean + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
+    half = _Z / (1 + _Z**2 / n) * math.sqrt(mean * (1 - mean) / n + _Z**2 / (4 * n**2))
+    return Estimate(mean, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def _mean(parts: Sequence[Estimate], counts: Sequence[int]) -> Estimate:
+    """The mean of some accuracies, each of so many questions, with its normal interval."""
+    mean = sum(part.value for part in parts) / len(parts)
+    variance = sum(part.value * (1 - part.value) / n for part, n in zip(parts, counts, strict=True)) / len(parts) ** 2
+    half = _Z * math.sqrt(variance)
+    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half))

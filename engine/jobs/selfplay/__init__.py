@@ -1,0 +1,1 @@
+"""Self-play: make questions, have them answered, grade the answers, and train a router on them."""

@@ -1,0 +1,1 @@
+"""Solve: complex questions split into steps, which the engine answers in waves."""

@@ -1,0 +1,1 @@
+"""Analysis: what a router and a pool are worth on recorded outcomes."""

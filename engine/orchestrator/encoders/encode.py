@@ -1,0 +1,251 @@
+"""Encode: texts to the vectors that the orchestrator learns from and predicts with.
+
+Knows nothing of experts. An encoder is a string:
+
+    static, static:NAME     token vectors distilled from the sentence encoder NAME (`DEFAULT_ENCODER` without), for
+                            tables of millions
+    NAME                    a sentence encoder: a hub id or a folder
+    NAME@22-mean            hidden states of a causal language model after its layer 22, the mean over its tokens;
+                            22-last: of the last token. Without a layer, `candidates` has those to choose from.
+    FOLDER@30-last          likewise, of a folder with a LoRA adapter
+
+Models are loaded once per process. What they make of a text is kept on disk, but for static ones, which are faster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from leeroo.engine.errors import RouterError
+from leeroo.engine.orchestrator.encoders import hidden, sentence, static, vectors
+from leeroo.engine.orchestrator.encoders.batching import MAX_TOKENS, Float32s, Ints, Passes
+from leeroo.engine.weights import cache, check_known, fingerprint, locate
+
+__all__ = ["DEFAULT_ENCODER", "MAX_TOKENS", "candidates", "encode", "encode_all"]
+
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+
+Progress = Callable[[int, int], None]
+
+# Part of every key on disk: raised when what is read of a text, or made of it, changes.
+_RECIPE = 1
+_PINNED = re.compile(r"(.+)@(\d+)-(mean|last)", re.DOTALL)
+# Texts that are tokenised together, and ordered by length.
+_WINDOW = 8192
+_KEEP_EVERY_S = 3.0
+_TELL_EVERY_S = 0.3
+
+# The models, their tokenizers and the connection to the disk are not made for several threads at once.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """An encoder, read: which kind of which model, and where its states are taken if they are."""
+
+    kind: Literal["static", "sentence", "hidden"]
+    name: str
+    folder: Path
+    point: hidden.Point | None = None
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What a model has to do: for which of the distinct texts, and the keys [n] of what it makes, by encoder."""
+
+    specs: dict[str, _Spec]
+    made_of: str
+    missing: Ints
+    keys: dict[str, list[bytes]]
+
+
+def encode(texts: Sequence[str], encoder: str = DEFAULT_ENCODER, on_progress: Progress | None = None) -> Float32s:
+    """Vectors, float32 [n, d]; a text's vector does not depend on the others beyond 1e-6 of its length.
+
+    Static and sentence encoders give vectors of unit length, hidden states have whatever length they have. Only the
+    first `MAX_TOKENS` tokens of a text are read, of hidden states the first and last. Memory: the result, and a batch.
+
+    Args:
+        texts: Any strings; what is not valid Unicode in them is replaced.
+        encoder: As described above.
+        on_progress: Is told at most a few times a second how many of the texts that were not on disk are encoded,
+            and how many there are; each distinct text counts once.
+
+    Raises:
+        PoolError: the model is nowhere to be found.
+        RouterError: it is found, but is no encoder, cannot be loaded, or lacks that layer; or no layer is named.
+    """
+    return encode_all(texts, [encoder], on_progress)[encoder]
+
+
+def encode_all(texts: Sequence[str], specs: Sequence[str], on_progress: Progress | None = None) -> dict[str, Float32s]:
+    """Vectors of each text with each encoder, float32 [n, d]; layers of the same model in one pass. See `encode`."""
+    with _one_at_a_time:
+        return _encode_all(texts, specs, on_progress)
+
+
+def candidates(encoder: str) -> list[str]:
+    """The encoders that validation has to choose from: layers and poolings of a causal model, else itself alone.
+
+    Raises:
+        PoolError, RouterError: as `encode`.
+    """
+    spec = _read(encoder)
+    if spec.kind != "hidden" or spec.point is not None:
+        return [encoder]
+    return [f"{encoder}@{layer}-{pooling}" for layer, pooling in hidden.candidates(spec.name, spec.folder)]
+
+
+def check_encoder(encoder: str) -> None:
+    """Check that the model of an encoder that a router folder names is not fetched unasked.
+
+    Raises:
+        PoolError: it is neither on this machine nor of a known owner.
+    """
+    pinned = None if Path(encoder).exists() else _PINNED.fullmatch(encoder)
+    name = pinned[1] if pinned else encoder
+    check_known(DEFAULT_ENCODER if name == "static" else name.removeprefix("static:"))
+
+
+def _encode_all(texts: Sequence[str], specs: Sequence[str], on_progress: Progress | None) -> dict[str, Float32s]:
+    if not texts:
+        return {spec: of_one[:0] for spec, of_one in _encode_all([""], specs, None).items()}
+    number: dict[str, int] = {}
+    row = np.array([number.setdefault(_readable(text), len(number)) for text in texts])
+    distinct = list(number)
+    made: dict[str, Float32s] = {}
+    jobs = [_plan(of_model, distinct, made) for of_model in _by_model(specs)]
+    tell = _Teller(sum(len(job.missing) for job in jobs), on_progress)
+    for job in jobs:
+        _run(job, distinct, made, tell)
+    return made if len(distinct) == len(texts) else {spec: of_distinct[row] for spec, of_distinct in made.items()}
+
+
+def _readable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _by_model(specs: Sequence[str]) -> list[dict[str, _Spec]]:
+    models: dict[tuple[str, Path], dict[str, _Spec]] = {}
+    for text in specs:
+        spec = _read(text)
+        if spec.kind == "hidden" and spec.point is None:
+            raise RouterError(
+                f"{text!r} is a causal language model: pin a layer and a pooling, as in '{text}@12-mean' "
+                "(leeroo train chooses one by validation)"
+            )
+        models.setdefault((spec.kind, spec.folder), {})[text] = spec
+    return list(models.values())
+
+
+def _read(text: str) -> _Spec:
+    if text == "static" or text.startswith("static:"):
+        name = text.removeprefix("static").removeprefix(":") or DEFAULT_ENCODER
+        return _Spec("static", name, _located(name, cache()))
+    pinned = None if Path(text).exists() else _PINNED.fullmatch(text)
+    name = pinned[1] if pinned else text
+    folder = _located(name, cache())
+    if pinned:
+        if not hidden.is_causal(folder):
+            raise RouterError(f"{text!r} pins a layer, but {name!r} is no causal language model: leave '@...' out")
+        return _Spec("hidden", name, folder, hidden.Point(int(pinned[2]), pinned[3]))
+    whole = (folder / "modules.json").is_file() or not hidden.is_causal(folder)
+    return _Spec("sentence" if whole else "hidden", name, folder)
+
+
+# Asking a model hub where a model is takes a network's time. GGUF files are converted into the folder `home`.
+@lru_cache(maxsize=32)
+def _located(name: str, home: Path) -> Path:  # noqa: ARG001
+    return locate(name)
+
+
+def _plan(specs: dict[str, _Spec], distinct: list[str], made: dict[str, Float32s]) -> _Job:
+    """Put what is on disk into `made`; the rest is a job."""
+    one = next(iter(specs.values()))
+    made_of = hidden.made_of(one.folder) if one.kind == "hidden" else fingerprint(one.folder)
+    if one.kind == "static":
+        return _Job(specs, made_of, np.arange(len(distinct)), {})
+    keys, missing = {}, np.zeros(len(distinct), bool)
+    for text, spec in specs.items():
+        of_texts = _keys(f"{_RECIPE} {spec.kind} {made_of} {spec.point}", distinct)
+        found, of_found = vectors.look_up(of_texts)
+        if of_found is not None:
+            _put(made, text, len(distinct), found, of_found)
+        if len(found) < len(distinct):
+            keys[text] = of_texts
+            missing |= ~np.isin(np.arange(len(distinct)), found)
+    return _Job({text: specs[text] for text in keys}, made_of, np.flatnonzero(missing), keys)
+
+
+def _keys(encoder: str, texts: Sequence[str]) -> list[bytes]:
+    begun = hashlib.sha256(encoder.encode() + b"\0")
+    keys = []
+    for text in texts:
+        whole = begun.copy()
+        whole.update(text.encode())
+        keys.append(whole.digest())
+    return keys
+
+
+def _put(made: dict[str, Float32s], encoder: str, n: int, rows: Ints, of_rows: Float32s) -> None:
+    if encoder not in made:
+        made[encoder] = np.empty((n, of_rows.shape[1]), np.float32)
+    made[encoder][rows] = of_rows
+
+
+def _run(job: _Job, distinct: list[str], made: dict[str, Float32s], tell: _Teller) -> None:
+    """Make what is missing, and keep it on disk every few seconds, so that a killed process loses no more."""
+    fresh: list[tuple[bytes, Float32s]] = []
+    kept = time.monotonic()
+    try:
+        for start in range(0, len(job.missing), _WINDOW):
+            window = job.missing[start : start + _WINDOW]
+            for batch, of_batch in _passes(job, [distinct[i] for i in window]):
+                rows = window[batch]
+                for encoder, of_rows in zip(job.specs, of_batch, strict=True):
+                    _put(made, encoder, len(distinct), rows, of_rows)
+                    if job.keys:
+                        fresh += zip([job.keys[encoder][i] for i in rows], of_rows, strict=True)
+                if fresh and time.monotonic() - kept > _KEEP_EVERY_S:
+                    vectors.keep(fresh)
+                    fresh, kept = [], time.monotonic()
+                tell.more(len(rows))
+    finally:
+        if fresh:
+            vectors.keep(fresh)
+
+
+def _passes(job: _Job, texts: Sequence[str]) -> Passes:
+    one = next(iter(job.specs.values()))
+    if one.kind == "static":
+        return static.passes(one.name, one.folder, job.made_of, texts)
+    if one.kind == "sentence":
+        return sentence.passes(one.name, one.folder, job.made_of, texts)
+    points = [spec.point for spec in job.specs.values() if spec.point is not None]
+    return hidden.passes(one.name, one.folder, job.made_of, points, texts)
+
+
+class _Teller:
+    """Tells how far it is, but not too often."""
+
+    def __init__(self, total: int, on_progress: Progress | None) -> None:
+        self._total, self._on_progress = total, on_progress
+        self._done, self._told = 0, -_TELL_EVERY_S
+
+    def more(self, done: int) -> None:
+        """That many more are done."""
+        self._done += done
+        now = time.monotonic()
+        if self._on_progress and (now - self._told > _TELL_EVERY_S or self._done == self._total):
+            self._told = now
+            self._on_progress(self._done, self._total)

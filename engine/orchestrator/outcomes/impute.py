@@ -1,0 +1,106 @@
+"""Unrecorded: what probably would have come of calls that nobody made, so that experts can be compared.
+
+Tables are [n questions, e experts], NaN where nothing is recorded. Without this an expert that was only asked easy
+questions looks good, and one that was asked what nobody else was asked looks as if it could what the others cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from leeroo.engine.orchestrator.choice_options import Bools, Float64s, Floats
+from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_prices
+from leeroo.engine.orchestrator.outcomes.recorded import recorded
+
+
+def filled_scores(scores: Floats) -> Float64s:
+    """The recorded scores, and where there is none the chance of success by ability and difficulty alone.
+
+    The model of Rasch (1960): the log odds are the expert's ability less the question's difficulty. Both have a
+    standard normal prior, so an expert with few outcomes counts as an average one. Where all recorded scores are 0, or
+    all are 1, that is what the others are taken for.
+    """
+    known = np.isfinite(scores)
+    table = np.where(known, scores, 0).astype(np.float64)
+    if not known.all():
+        table[~known] = _chances(table, known)
+    return table
+
+
+def filled_costs(costs: Floats) -> Float64s:
+    """The recorded costs, and where there is none the expert's mean, times how dear the question was to the others.
+
+    An expert without any recorded cost has NaN throughout.
+    """
+    known = np.isfinite(costs)
+    whole = np.where(known, costs, 0).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        means = whole.sum(axis=0) / known.sum(axis=0)
+    usual = (known * np.nan_to_num(means)).sum(axis=1)  # what those who were asked cost on any question
+    dearness = np.divide(whole.sum(axis=1), usual, out=np.ones(len(costs)), where=usual > 0)
+    return np.where(known, whole, dearness[:, None] * means)
+
+
+def costs_usd(outcomes: Outcomes, data: Sequence[Path], notes: list[str]) -> Float64s:
+    """USD of every call, [n, e], the expected where there was none; all NaN where an expert's cannot be told."""
+    told = recorded(outcomes, outcomes.experts, read_prices(data, outcomes.experts))
+    costs = filled_costs(told.costs)
+    untold = [name for name, of_one in zip(outcomes.experts, costs.T, strict=True) if np.isnan(of_one).any()]
+    if untold:
+        notes.append(
+            f"what calls of {', '.join(untold)} cost is not known: record tokens in outcomes.parquet and prices in "
+            "experts.parquet"
+        )
+        return np.full_like(costs, np.nan)
+    if told.guessed.any():
+        notes.append(
+            f"{told.guessed.sum():,} outcomes have no recorded tokens; the mean of the other experts on the question "
+            "stands in"
+        )
+    return costs
+
+
+def judged_on(outcomes: Outcomes, notes: list[str]) -> dict[str, int]:
+    """How many questions each expert has outcomes on; a note says where the numbers make comparing hard."""
+    from scipy.sparse.csgraph import connected_components
+
+    known = np.isfinite(outcomes.scores)
+    n = len(known)
+    counts: dict[str, int] = dict(zip(outcomes.experts, known.sum(axis=0).tolist(), strict=True))
+    sparse = [f"{name} ({count:,})" for name, count in counts.items() if count < n]
+    if sparse:
+        notes.append(
+            f"not asked all {n:,} questions: {', '.join(sparse)}; what can be expected of them stands in for the rest"
+        )
+    groups, group = connected_components(known.T.astype(np.int64) @ known)
+    if groups > 1:
+        apart = "; ".join(", ".join(np.array(outcomes.experts)[group == i]) for i in range(groups))
+        notes.append(f"these groups of experts share no question, so they are hard to compare: {apart}")
+    return counts
+
+
+def _chances(scores: Float64s, known: Bools) -> Float64s:
+    """Chances of success of the cells that are not known, in their order."""
+    from scipy.sparse import csr_matrix
+    from sklearn.linear_model import LogisticRegression
+
+    n, e = scores.shape
+
+    def one_hot(cells: Bools) -> csr_matrix:
+        questions, experts = np.nonzero(cells)
+        columns = np.stack([questions, n + experts], axis=1).ravel()
+        return csr_matrix((np.ones(len(columns)), columns, np.arange(0, len(columns) + 1, 2)), (len(questions), n + e))
+
+    # A fractional score is a success and a failure that each count in part.
+    of_known, design = scores[known], one_hot(known)
+    weights = np.concatenate([of_known, 1 - of_known])
+    rows, successes = np.flatnonzero(weights), np.repeat([1, 0], len(of_known))
+    if len(set(successes[rows])) == 1:
+        return np.full(int((~known).sum()), of_known[0])
+    twice = np.concatenate([np.arange(len(of_known))] * 2)
+    model = LogisticRegression(C=1.0, max_iter=1000).fit(design[twice[rows]], successes[rows], weights[rows])
+    chances: Float64s = model.predict_proba(one_hot(~known))[:, 1]
+    return chances

@@ -1,0 +1,1 @@
+"""Training: from recorded outcomes to a router, and which outcomes to record next."""

@@ -1,0 +1,197 @@
+"""Explore: which expert to ask about which question, so that the next choices are better; not all about all.
+
+By expected information. A choice is contested where another expert may well be the better bargain; what it is expected
+to lose by that grows with the variance of the difference of the two (the expected loss of the knowledge gradient:
+Frazier, Powell & Dayanik, "The Knowledge-Gradient Policy for Correlated Normal Beliefs", 2009). So one after the other
+those pairs are asked whose outcomes take most off these variances, summed over questions and budgets, given what was
+asked before (greedy A-optimal design: Krause, Singh & Guestrin, JMLR 2008, for the greedy). That two experts are
+compared on the same question, whose own difficulty then cancels out, comes out of it by itself. How good the dear
+experts are on the whole is left out where a budget is short: it decides what the budget is worth, not where it goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from leeroo.engine.orchestrator.choice_options import Float64s
+from leeroo.engine.orchestrator.choose import choose
+from leeroo.engine.orchestrator.heads import Float32s
+from leeroo.engine.orchestrator.ridge import Ints
+from leeroo.engine.orchestrator.training.gaussian_process import Beliefs, Coregional
+
+# Budgets as parts of what the dearest expert would cost: the choice should be good under any.
+_SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
+# Asked at once about one portion of the questions, questions in it at most, and those of them whose choices count.
+_AT_ONCE, _PORTION, _COUNTED = 100, 200, 32
+# Experts with less than this part of what is contested are not asked.
+_CONTENDS = 0.01
+
+Pairs = list[tuple[int, int]]
+
+
+def explore(
+    known: Coregional,
+    features: Float32s,
+    costs: Float64s,
+    asks: int,
+    rng: np.random.Generator,
+    *,
+    max_cost_usd: float | None = None,
+    allowed: npt.NDArray[np.bool_] | None = None,
+) -> Pairs:
+    """Pairs of question and expert to ask, the first first.
+
+    Where those that tell something are fewer, the rest is asked at random. Takes time in proportion to asks and to the
+    square of the outcomes that are known: 0.5 s for 100 asks and 1,000 outcomes.
+
+    Args:
+        known: What the outcomes so far tell of e experts.
+        features: [n, k], of new questions.
+        costs: [n, e], USD that an answer is expected to cost.
+        asks: So many pairs at most.
+        rng: Of everything random.
+        max_cost_usd: Their expected cost is at most that; what is dear then has to tell more.
+        allowed: [n, e], pairs that may be asked; all without.
+    """
+    n, e = costs.shape
+    spare = _Spare(np.ones((n, e), bool) if allowed is None else allowed.copy(), costs, asks, max_cost_usd)
+    portions = max(1, min(-(-asks // _AT_ONCE), -(-n // _PORTION)))
+    mean = features @ known.weight + known.bias
+    order = rng.permutation(n)
+    pairs: Pairs = []
+    for i in range(portions):
+        some = order[i::portions][:_PORTION]
+        until = asks * (i + 1) // portions
+        pairs += _telling(known, features, mean, spare, some, until - len(pairs))
+    for at in rng.permutation(n * e).tolist():
+        question, expert = divmod(at, e)
+        if spare.can(np.array([question]), np.array([expert]))[0]:
+            spare.take(question, expert)
+            pairs.append((question, expert))
+    return pairs
+
+
+@dataclass
+class _Spare:
+    """What may still be asked, and paid."""
+
+    open: npt.NDArray[np.bool_]
+    costs: Float64s
+    asks: int
+    usd: float | None
+
+    def can(self, questions: Ints, experts: Ints) -> npt.NDArray[np.bool_]:
+        if self.asks == 0:
+            return np.zeros(len(questions), bool)
+        affordable = self.usd is None or self.costs[questions, experts] <= self.usd
+        return self.open[questions, experts] & affordable
+
+    def take(self, question: int, expert: int) -> None:
+        self.open[question, expert] = False
+        self.asks -= 1
+        if self.usd is not None:
+            self.usd -= float(self.costs[question, expert])
+
+
+def _telling(known: Coregional, features: Float32s, mean: Float64s, spare: _Spare, some: Ints, asks: int) -> Pairs:
+    """The pairs of some questions that tell most, so many at most, the first first."""
+    counted = some[:_COUNTED]
+    t, e = len(counted), mean.shape[1]
+    beliefs = known.beliefs(np.repeat(features[counted], e, axis=0), np.tile(np.arange(e), t))
+    contested, short = _contested(beliefs, mean, spare.costs, counted)
+    by_expert = contested.sum(axis=(0, 1, 2))
+    experts = np.flatnonzero(by_expert > _CONTENDS * by_expert.sum())
+    m = len(experts)
+    if not m or asks <= 0:
+        return []
+    weighed = _weighed(contested[:, :, experts][..., experts], spare.costs[np.ix_(counted, experts)], short)
+    questions, columns = np.repeat(some, m), np.tile(experts, len(some))
+    asked = known.beliefs(features[questions], columns)
+    aimed = beliefs.at((np.arange(t)[:, None] * e + experts).ravel())
+    moved = aimed.covariance(asked).astype(np.float32)
+    *_, alone, noise = known.variances
+    variance = _own_variances(asked) + alone + noise
+    told = (weighed(moved) * moved).sum(axis=0)
+    price = 1 / spare.asks + (spare.costs[questions, columns] / spare.usd if spare.usd else 0)
+    before = np.zeros((asks, len(columns)))
+    pairs: Pairs = []
+    for i in range(asks):
+        open_ = spare.can(questions, columns)
+        if not open_.any():
+            break
+        at = int(np.argmax(np.where(open_, told / variance / price, -np.inf)))
+        spare.take(int(questions[at]), int(columns[at]))
+        pairs.append((int(questions[at]), int(columns[at])))
+        # Given this outcome, all covariances are less by a product of two vectors.
+        shared = asked.covariance(asked.at(np.array([at])))[:, 0] + alone * (questions == questions[at])
+        shared = ((shared - before[:i, at] @ before[:i]) / np.sqrt(variance[at])).astype(np.float32)
+        step = moved[:, at] / np.float32(np.sqrt(variance[at]))
+        along = weighed(step)
+        told += shared * (shared * (along @ step) - 2 * (along @ moved))
+        moved -= np.outer(step, shared)
+        variance = np.maximum(variance - shared**2, noise / 2)
+        before[i] = shared
+    return pairs
+
+
+def _contested(
+    beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Ints
+) -> tuple[Float64s, npt.NDArray[np.bool_]]:
+    """How much more a choice loses the less is known of the difference of two experts.
+
+    Gives [s, t, e, e], symmetric, for s budgets and t counted questions, and [s], whether the budget is short. The
+    beliefs are of all e experts on each of the questions.
+    """
+    t, e = len(counted), mean.shape[1]
+    # Of the experts on the average question: what is known of one question alone, few outcomes will change.
+    average = beliefs.covariance(beliefs).reshape(t, e, t, e).mean(axis=(0, 2))
+    own = np.diag(average)
+    apart = np.sqrt(np.maximum(own[:, None] + own - 2 * average, 1e-9))
+    contested, short = np.zeros((len(_SHARES), t, e, e)), np.zeros(len(_SHARES), bool)
+    dearest = float(costs.sum(axis=0).max())
+    for s, share in enumerate(_SHARES):
+        choice = choose(mean, costs, budget_usd=share * dearest)
+        short[s] = choice.multiplier > 0
+        rows = np.flatnonzero(choice.expert[counted] >= 0)
+        first = choice.expert[counted[rows]]
+        worth = mean[counted[rows]] - choice.multiplier * costs[counted[rows]]
+        behind = worth[np.arange(len(rows)), first][:, None] - worth
+        # The slope of E[max(0, d)] by the variance of d, which is expected to be that far below 0.
+        slope = np.exp(-0.5 * (behind / apart[first]) ** 2) / apart[first]
+        slope[np.arange(len(rows)), first] = 0
+        contested[s, rows, first] = slope
+    return contested + contested.transpose(0, 1, 3, 2), short
+
+
+def _weighed(contested: Float64s, costs: Float64s, short: npt.NDArray[np.bool_]) -> Callable[[Float32s], Float32s]:
+    """The matrix W, as a function that gives W x for errors x [t * e, q]: x W x is what a choice with errors x loses.
+
+    That is the sum of what is contested [s, t, e, e] times the squared differences of errors; where a budget is short
+    [s], without the part of them that is in proportion to the differences of the costs [t, e]: that changes the
+    choice's multiplier, and not the choice.
+    """
+    _, t, e, _ = contested.shape
+    laplacians = (np.eye(e) * contested.sum(axis=(0, 3))[:, :, None] - contested.sum(axis=0)).astype(np.float32)
+    dearer = costs[:, :, None] - costs[:, None]
+    tilts = (contested * dearer).sum(axis=3).reshape(-1, t * e)
+    lengths = (contested * dearer**2).sum(axis=(1, 2, 3)) / 2
+    taken_up = short & (lengths > 0)
+    tilts = (tilts[taken_up] / np.sqrt(lengths[taken_up])[:, None]).astype(np.float32)
+
+    def weighed(errors: Float32s) -> Float32s:
+        product: Float32s = (laplacians @ errors.reshape(t, e, -1)).reshape(errors.shape)
+        product -= tilts.T @ (tilts @ errors)
+        return product
+
+    return weighed
+
+
+def _own_variances(beliefs: Beliefs) -> Float64s:
+    hard, rate, lean, *_ = beliefs.variances
+    length = np.square(beliefs.features).sum(axis=1)
+    variances: Float64s = hard * length + rate + lean * length - np.square(beliefs.told).sum(axis=0)
+    return variances

@@ -1,0 +1,245 @@
+"""Quality: learning each expert's probability of success, all experts together.
+
+From few outcomes all experts are learned at once by `fit_coregional`, and calibrated together. From more, experts with
+outcomes on the same questions are learned at once by `principal_ridge`, and those with outcomes on fewer questions come
+after those with more: what is expected of the earlier ones on a question tells most of what to expect of the later
+ones, and their own features only have to explain the rest. As long as its outcomes do not speak against it, one that
+is added to a router is taken for the average of the others but for its rate: what a few outcomes seem to tell of single
+questions is mostly chance, and would send it questions that others answer better. So a new expert needs few outcomes,
+and the experts learned before are not learned again. All of it stays linear in the features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from leeroo.engine.orchestrator.heads import Float32s, sigmoid
+from leeroo.engine.orchestrator.ridge import Ints, principal_ridge, spectrum
+from leeroo.engine.orchestrator.summary import ExpertSummary
+from leeroo.engine.orchestrator.training.calibration import calibration_error, log_loss, platt, platt_of_probabilities
+from leeroo.engine.orchestrator.training.gaussian_process import fit_coregional
+
+# With fewer outcomes than this a head learns noise; an expert then has one rate for all questions.
+_FEW = 20
+# A head whose held-out predictions vary less than that says nothing; magnified, they would be rounding errors.
+_FLAT = 1e-3
+# Up to so many outcomes are learned together, where at most half of the experts were asked about a question or there
+# are at most so many questions.
+_TOGETHER, _QUESTIONS = 3000, 300
+# By how much log-odds of experts' rates are expected to differ, as a standard deviation; and how many times likelier,
+# as a logarithm, its own head has to make an added expert's outcomes than the average of the others does.
+_APART, _OWN = 0.5, 8.0
+# Penalties of what is taken over from earlier experts.
+_KIN_PENALTIES = np.logspace(-2, 4, 13)
+
+
+@dataclass(frozen=True)
+class Quality:
+    """Calibrated log-odds of success, `features @ weight + base @ kinship + bias`, and how good they are.
+
+    Attributes:
+        weight: [k, e], on features.
+        kinship: [b, e], on the log-odds of b experts learned before.
+        bias: [e].
+        held_out: [n, e], log-odds of the rows learned from, by fits that have not seen their questions.
+        summaries: Of each expert.
+    """
+
+    weight: Float32s
+    kinship: Float32s
+    bias: Float32s
+    held_out: Float32s
+    summaries: list[ExpertSummary]
+
+    @property
+    def log_loss(self) -> float:
+        """Mean of the experts' cross-validated log losses."""
+        return float(np.mean([summary.log_loss for summary in self.summaries]))
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Predictions on a linear scale; `held_out` [n, t] are by fits that have not seen the question's outcomes."""
+
+    weight: Float32s
+    kinship: Float32s
+    bias: Float32s
+    held_out: Float32s
+
+
+def learn_quality(
+    features: Float32s,
+    scores: Float32s,
+    groups: Ints,
+    base: Float32s | None = None,
+    counted: int | None = None,
+) -> Quality:
+    """Fit and calibrate heads.
+
+    Up to 3,000 outcomes, of at most 300 questions or with at most half of the experts asked about each, are learned
+    together. From more, how freely each head may grow is decided by leave-one-question-out validation, and where one
+    does not beat the expert's mean score, or there are fewer than twenty outcomes, the mean is predicted for all
+    questions, shrunk towards 1/2 as by one success and one failure more (Laplace's rule); either way that is so where
+    twenty outcomes or more are all 0 or all 1. Of an expert that is added to others it is so with fewer than twenty
+    outcomes; from then on its head is mixed in log-odds with their average, moved to its rate, by what its outcomes
+    make likely.
+
+    Args:
+        features: [n, k].
+        scores: [n, e], NaN where not recorded.
+        groups: [n], rows of the same question have the same number.
+        base: [n, b], log-odds of success of experts learned before, if there are any.
+        counted: How many of the rows, from the first on, are questions; the others are further forms of some of them,
+            from which heads learn, but which count neither for calibration nor for the means. All without.
+    """
+    n, k = features.shape
+    e = scores.shape[1]
+    known, counts = np.isfinite(scores), np.arange(n) < (n if counted is None else counted)
+    base = np.zeros((n, 0), np.float32) if base is None else base
+    b = base.shape[1]
+    if not b and _small(scores, groups):
+        return _learn_together(features, scores, groups, counts)
+    weight, kinship, bias = np.zeros((k, e), np.float32), np.zeros((b, e), np.float32), np.zeros(e, np.float32)
+    held_out = np.zeros((n, e), np.float32)
+    summaries: dict[int, ExpertSummary] = {}
+    before = [_Line(np.zeros((k, b), np.float32), np.eye(b, dtype=np.float32), np.zeros(b, np.float32), base)]
+    for columns in _alike(scores, known):
+        line = _learn(features, scores[:, columns], groups, before)
+        before.append(line)
+        for i, j in enumerate(columns):
+            rows = known[:, j] & counts
+            slope, offset, summaries[j] = _calibrate(line.held_out[rows, i], scores[rows, j])
+            weight[:, j], kinship[:, j] = slope * line.weight[:, i], slope * line.kinship[:, i]
+            bias[j] = slope * line.bias[i] + offset
+            held_out[:, j] = slope * line.held_out[:, i] + offset
+            if b:
+                average = base.mean(axis=1)
+                own, shift = _mixture(held_out[rows, j], average[rows], scores[rows, j])
+                weight[:, j] *= own
+                kinship[:, j] = own * kinship[:, j] + (1 - own) / b
+                bias[j] = own * bias[j] + (1 - own) * shift
+                held_out[:, j] = own * held_out[:, j] + (1 - own) * (average + shift)
+                summaries[j] = _account(held_out[rows, j], scores[rows, j], slope=1.0)
+    for j in set(range(e)) - set(summaries):
+        _, bias[j], summaries[j] = _calibrate(None, scores[known[:, j] & counts, j])
+        held_out[:, j] = bias[j]
+    return Quality(weight, kinship, bias, held_out, [summaries[j] for j in range(e)])
+
+
+def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float, np.float32]:
+    """How much to take of an added expert's own held-out log-odds [n]: what is expected, given its scores [n].
+
+    The rest is of the other experts' average log-odds [n], which is moved to the added one's rate; the second is by
+    how much, likeliest given how far experts are apart.
+    """
+    shift = np.float32(0)
+    for _ in range(20):
+        expected = sigmoid(average + shift)
+        slope = (scores - expected).sum() - shift / _APART**2
+        shift += np.float32(slope / ((expected * (1 - expected)).sum() + 1 / _APART**2))
+    shares = np.linspace(0, 1, 21)
+    mixed = shares[:, None] * own + (1 - shares)[:, None] * (average + shift)
+    likely = (scores * mixed - np.logaddexp(0, mixed)).sum(axis=1) - _OWN * shares
+    weights = np.exp(likely - likely.max())
+    return float(weights @ shares / weights.sum()), shift
+
+
+def _small(scores: Float32s, groups: Ints) -> bool:
+    """Whether a table of outcomes [n, e] is so small that all experts are learned together."""
+    known = np.isfinite(scores)
+    recorded, asked = scores[known], known.any(axis=1)
+    if not 0 < len(recorded) <= _TOGETHER or np.ptp(recorded) == 0:
+        return False
+    return bool(known[asked].mean() <= 1 / 2 or len(np.unique(groups[asked])) <= _QUESTIONS)
+
+
+def _learn_together(features: Float32s, scores: Float32s, groups: Ints, counts: npt.NDArray[np.bool_]) -> Quality:
+    """Fit all experts [n, e] at once, and calibrate them together: their outcomes are too few for one by one."""
+    known = np.isfinite(scores)
+    rows, columns = np.nonzero(known)
+    fit = fit_coregional(features[rows], columns, groups[rows], scores[rows, columns], scores.shape[1])
+    expected = (features @ fit.weight + fit.bias).astype(np.float32)
+    expected[rows, columns] = fit.held_out
+    told = known & counts[:, None]
+    slope, offset = platt_of_probabilities(expected[told], scores[told])
+    weight, bias = (slope * np.asarray(each, np.float32) for each in (fit.weight, fit.bias))
+    bias += np.float32(offset)
+    held_out = np.asarray(slope * expected + offset, np.float32)
+    summaries = []
+    for j, of in enumerate(told.T):
+        won = scores[of, j]
+        summaries.append(_account(held_out[of, j], won, slope))
+        if len(won) >= _FEW and (won.max() == 0 or won.min() == 1):
+            weight[:, j] = 0
+            _, bias[j], summaries[j] = _calibrate(None, won)
+            held_out[:, j] = bias[j]
+    return Quality(weight, np.zeros((0, len(bias)), np.float32), bias, held_out, summaries)
+
+
+def _alike(scores: Float32s, known: npt.NDArray[np.bool_]) -> list[list[int]]:
+    """Columns [n, e] known on the same rows, together, those with most rows first; those of no use left out."""
+    together: dict[bytes, list[int]] = {}
+    for j in range(scores.shape[1]):
+        recorded = scores[known[:, j], j]
+        if len(recorded) >= _FEW and recorded.max() > 0 and recorded.min() < 1:
+            together.setdefault(known[:, j].tobytes(), []).append(j)
+    return sorted(together.values(), key=lambda columns: -known[:, columns[0]].sum())
+
+
+def _learn(features: Float32s, scores: Float32s, groups: Ints, before: list[_Line]) -> _Line:
+    """Fit experts [n, t] that are known on the same rows, on what was learned before and on the features."""
+    from sklearn.linear_model import RidgeCV
+
+    rows = np.isfinite(scores[:, 0])
+    k, t = features.shape[1], scores.shape[1]
+    earlier = np.concatenate([line.held_out for line in before], axis=1)
+    kin, bias = np.zeros((earlier.shape[1], t), np.float32), scores[rows].mean(axis=0)
+    if earlier.shape[1]:
+        fitted: Any = RidgeCV(_KIN_PENALTIES).fit(earlier[rows], scores[rows])
+        kin = fitted.coef_.reshape(t, -1).T.astype(np.float32)
+        bias = np.asarray(fitted.intercept_, np.float32).reshape(-1)
+    expected = np.asarray(earlier @ kin + bias, np.float32)
+    fit = principal_ridge(spectrum(features[rows], groups[rows]), scores[rows] - expected[rows])
+    held_out = np.asarray(expected + features @ fit.coefficients, np.float32)
+    held_out[rows] = expected[rows] + fit.held_out
+    weight = np.concatenate([line.weight for line in before], axis=1) @ kin + fit.coefficients
+    kinship = np.concatenate([line.kinship for line in before], axis=1) @ kin
+    return _Line(weight.reshape(k, t), kinship, np.concatenate([line.bias for line in before]) @ kin + bias, held_out)
+
+
+def _calibrate(held_out: Float32s | None, scores: Float32s) -> tuple[float, float, ExpertSummary]:
+    """Slope, offset and account of held-out predictions [n]; slope 0 where the mean score does as well."""
+    n, won = len(scores), float(scores.sum(dtype=np.float64))
+    slope, offset = 0.0, float(np.log((won + 1) / (n - won + 1)))
+    if held_out is not None and held_out.std() > _FLAT and 0 < won < n:
+        a, b = platt(held_out, scores, np.ones(n, np.float32))
+        better = log_loss(sigmoid(a * held_out + b), scores, np.ones(n)) < _rate_loss(scores)
+        slope, offset = (a, b) if a > 0 and better else (slope, offset)
+    predicted = offset if held_out is None else slope * held_out + offset
+    return slope, offset, _account(np.broadcast_to(np.float32(predicted), n), scores, slope)
+
+
+def _account(log_odds: Float32s, scores: Float32s, slope: float) -> ExpertSummary:
+    """How good held-out log-odds [n] of one expert are; without outcomes as good as a toss of a coin."""
+    if not len(scores):
+        even = float(np.log(2))
+        return ExpertSummary(outcomes=0, mean_score=0.5, log_loss=even, rate_log_loss=even, ece=0.0, learned=slope > 0)
+    ones, rate_loss = np.ones(len(scores), np.float32), _rate_loss(scores)
+    return ExpertSummary(
+        outcomes=len(scores),
+        mean_score=float(scores.mean(dtype=np.float64)),
+        log_loss=log_loss(sigmoid(log_odds), scores, ones) if slope > 0 else rate_loss,
+        rate_log_loss=rate_loss,
+        ece=calibration_error(sigmoid(log_odds), scores, ones),
+        learned=slope > 0,
+    )
+
+
+def _rate_loss(scores: Float32s) -> float:
+    """Log loss of predicting each by the mean score of all others."""
+    won, n = float(scores.sum(dtype=np.float64)), len(scores)
+    return log_loss((won - scores + 1) / (n + 1), scores, np.ones(n))

@@ -1,0 +1,128 @@
+"""The command that takes what people made of answers: feedback."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from leeroo.cli.options import (
+    EXIT_ROWS_FAILED,
+    ROWS,
+    AsJson,
+    Column,
+    Delimiter,
+    Encoding,
+    Format,
+    Header,
+    Input,
+    Limit,
+    StoreDir,
+)
+
+if TYPE_CHECKING:
+    from leeroo.reports.findings import Table as Found
+
+# So many reasons are told.
+_REASONS = 5
+
+
+def add_to(app: typer.Typer) -> None:
+    """Put the command on an app."""
+    app.command(epilog="Example:  leeroo feedback answers.parquet --gold right_answer")(feedback)
+
+
+def feedback(
+    source: Input,
+    gold: Annotated[
+        str | None,
+        typer.Option("--gold", metavar="COLUMN", help="What would have been right; answers are compared with it."),
+    ] = None,
+    score: Annotated[
+        str | None,
+        typer.Option("--score", metavar="COLUMN", help="How good the answer is, from 0 to 1; goes before --gold."),
+    ] = None,
+    column: Column = "question",
+    answer: Annotated[
+        str | None,
+        typer.Option(
+            "--answer", metavar="COLUMN", help="The answers; 'answer' without, if it is there.", rich_help_panel=ROWS
+        ),
+    ] = None,
+    expert: Annotated[
+        str | None,
+        typer.Option(
+            "--expert", metavar="COLUMN", help="Who gave them; 'expert' without, if it is there.", rich_help_panel=ROWS
+        ),
+    ] = None,
+    store: StoreDir = None,
+    limit: Limit = None,
+    format: Format = None,
+    delimiter: Delimiter = None,
+    header: Header = True,
+    encoding: Encoding = None,
+    as_json: AsJson = False,
+) -> None:
+    """Keep what people made of answers, for routers to learn from: a table as leeroo run wrote it, and scores or gold.
+
+    Rows without either are passed over. The same question and expert again replaces what was kept.
+    """
+    from leeroo.cli.console_evaluation import print_tables, say
+    from leeroo.engine.answer import default_store
+    from leeroo.engine.errors import UsageError
+    from leeroo.engine.jobs.feedback import drifts, judged, summary, warnings
+    from leeroo.engine.jobs.feedback_table import take_table
+    from leeroo.engine.store.store import Store
+    from leeroo.engine.tables import Layout, open_input
+
+    if gold is None and score is None:
+        raise UsageError("name the column with what would have been right (--gold), or that with scores (--score)")
+    reader = open_input(source, limit, Layout(format, delimiter, header, encoding))
+    place = store or default_store()
+    kept = Store(place)
+    try:
+        taken = take_table(kept, reader, gold=gold, score=score, column=column, answer=answer, expert=expert)
+        known = judged(kept)
+    finally:
+        kept.close()
+    own = [row for row in known if {(row["question"], row["expert"]), (row["question"], None)} & taken.pairs]
+    experts = summary(own)
+    if as_json:
+        told: dict[str, Any] = {
+            "kept": len(own),
+            "passed_over": taken.passed_over,
+            "failed": len(taken.failed),
+            "errors": [{"row": row, "error": reason} for row, reason in taken.failed],
+            "experts": {name: {"feedback": n, "mean_score": mean} for name, (n, mean) in experts.items()},
+            "drift": {
+                name: {"shift": found.shift, "n": found.n, "since": str(day)}
+                for name, (found, day) in drifts(known).items()
+            },
+        }
+        print(json.dumps(told, allow_nan=False))
+    else:
+        print_tables([_table(experts)] if experts else [])
+        say(f"{len(own):,} outcomes kept: {place}")
+        for line in _reasons(taken.failed, taken.passed_over):
+            typer.echo(line, err=True)
+        for line in warnings(known):
+            typer.echo(f"warning: {line}", err=True)
+    if taken.failed:
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def _table(experts: dict[str, tuple[int, float]]) -> Found:
+    from leeroo.reports.findings import Table
+
+    rows = [(name, f"{n:,}", f"{mean:.3f}") for name, (n, mean) in experts.items()]
+    return Table("What became of the answers", "", ("expert", "feedback", "mean score"), rows)
+
+
+def _reasons(failed: list[tuple[int, str]], passed_over: int) -> list[str]:
+    lines = [f"{passed_over:,} rows have neither gold nor score: passed over"] if passed_over else []
+    if failed:
+        lines += [f"{len(failed):,} rows cannot be judged:"]
+        lines += [f"  row {row}: {reason}" for row, reason in failed[:_REASONS]]
+        lines += [f"  and {len(failed) - _REASONS:,} more"] if len(failed) > _REASONS else []
+    return lines

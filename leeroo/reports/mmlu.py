@@ -1,0 +1,231 @@
+"""What a run of MMLU came to: tables of words, a picture of the subjects, a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+
+from leeroo.engine.jobs.mmlu.mmlu import Comparison, Part, Results, Row
+from leeroo.engine.money import plain_usd, usd
+from leeroo.engine.orchestrator.analysis.frontier import Estimate, Point
+from leeroo.reports.findings import Table, percent
+from leeroo.reports.page import page, paragraph, section, table
+from leeroo.reports.plot import OTHERS, OURS, as_svg, in_percent, new_axes, plot_frontier, shortened, styled
+
+# How many of the worst subjects are listed.
+_WORST = 10
+# A table of more columns of categories than this is no longer readable.
+_WIDE = 5
+# Inches: of a row of the picture, and of what stands around the rows.
+_ROW, _AROUND = 0.19, 0.9
+# Characters of a category's name in it.
+_NAME = 24
+
+
+def headline(results: Results) -> str:
+    """One line: accuracy, cost, and what failed."""
+    n = len(results.answers)
+    failed = f"; {results.failed:,} failed and count as wrong" if results.failed else ""
+    first = f"; {' and '.join(results.asked_first)} asked first" if results.asked_first else ""
+    return (
+        f"{percent(results.accuracy.value)} % of {n:,} questions right ({_span(results.accuracy)}), "
+        f"{percent(results.macro.value)} % as the mean of {len(results.subjects)} subjects; "
+        f"list cost {usd(results.list_cost_usd)}, {usd(1000 * results.list_cost_usd / n)} per 1,000{first}{failed}"
+    )
+
+
+def tables(results: Results) -> list[Table]:
+    """By category, by expert, the worst subjects, and what the pool could have come to."""
+    compared = _compared(results.comparison) if results.comparison else []
+    return [_categories(results), _experts(results), *compared, _worst(results)]
+
+
+def mmlu_page(results: Results, title: str, about: Sequence[str]) -> str:
+    """The report as a page of HTML without scripts.
+
+    Args:
+        results: Of `run_mmlu`.
+        title: Of the page.
+        about: What was run, a sentence each.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+
+    """
+    drawn = []
+    if results.comparison and results.comparison.frontier:
+        drawn.append(section("Cost against accuracy", f'<figure class="frontier">{plot_mmlu(results)}</figure>'))
+    by_subject = f'<figure class="frontier">{plot_subjects(results)}</figure>'
+    return page(
+        title,
+        [
+            *map(paragraph, [*about, headline(results)]),
+            *map(table, tables(results)[:-1]),
+            *drawn,
+            table(tables(results)[-1]),
+            section("Subjects", by_subject),
+        ],
+    )
+
+
+def plot_mmlu(results: Results) -> str:
+    """Cost against accuracy of the single experts, the orchestrator, the random mix and the oracle.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+
+    """
+    compared = results.comparison
+    assert compared is not None
+    return plot_frontier(
+        {row.name: _point(row) for row in compared.experts},
+        compared.frontier,
+        {"random mix": compared.mix},
+        _point(compared.oracle),
+        [(row.cost_usd_per_1k, row.accuracy) for row in compared.budgets],
+    )
+
+
+def plot_subjects(results: Results) -> str:
+    """A row for each subject, the best above: accuracy with its interval, coloured by category.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+
+    """
+    pairs = results.answers.select(["subject", "category"]).to_pylist()
+    category_of = {str(row["subject"]): str(row["category"]) for row in pairs}
+    colours = dict(zip(results.categories, cycle((OURS, *OTHERS[1:], OTHERS[0])), strict=False))
+    ordered = sorted(results.subjects.items(), key=lambda item: item[1].accuracy.value)
+    with styled():
+        figure, axes = new_axes(8.5, _AROUND + _ROW * len(ordered))
+        for category, colour in colours.items():
+            own = [(at, part) for at, (name, part) in enumerate(ordered) if category_of[name] == category]
+            at, value, below, above = zip(*(_bar(at, part) for at, part in own), strict=True)
+            axes.errorbar(
+                value,
+                at,
+                xerr=[below, above],
+                fmt="o",
+                markersize=4,
+                color=colour,
+                label=shortened(category, _NAME),
+                capsize=2,
+            )
+        axes.set_yticks(
+            range(len(ordered)), [shortened(name.replace("_", " "), 2 * _NAME) for name, _ in ordered], fontsize=7.5
+        )
+        axes.set_ylim(-0.7, len(ordered) - 0.3)
+        axes.set_xlim(0, 1)
+        axes.axvline(results.accuracy.value, color="#bbbbbb", linewidth=1, linestyle="--", label="all questions")
+        in_percent(axes.xaxis)
+        axes.set_xlabel("accuracy, with 95 % intervals")
+        axes.grid(color="#eeeeee", zorder=0)
+        figure.legend(loc="outside lower center", ncols=5, frameon=False)
+        return as_svg(figure, "subjects")
+
+
+def _bar(at: int, part: Part) -> tuple[int, float, float, float]:
+    return at, part.accuracy.value, part.accuracy.value - part.accuracy.low, part.accuracy.high - part.accuracy.value
+
+
+def _point(row: Row) -> Point:
+    return Point(row.cost_usd_per_1k, row.accuracy.value)
+
+
+def _categories(results: Results) -> Table:
+    parts = {**results.categories, "all (micro)": Part(len(results.answers), results.accuracy)}
+    rows = [(name, f"{part.n:,}", percent(part.accuracy.value), _span(part.accuracy)) for name, part in parts.items()]
+    rows.append(
+        ("all (mean of subjects)", f"{len(results.answers):,}", percent(results.macro.value), _span(results.macro))
+    )
+    return Table(
+        title="Accuracy by category",
+        about="In %, with the 95 % interval (Wilson's; of the mean over subjects, the normal one).",
+        columns=("category", "questions", "accuracy", "interval"),
+        rows=rows,
+    )
+
+
+def _experts(results: Results) -> Table:
+    return Table(
+        title="Who answered",
+        about="Accuracies in % on the questions that each was chosen for; list cost in USD"
+        + (", with what asking others first has cost." if results.asked_first else "."),
+        columns=("expert", "asked", "share", "accuracy", "tokens in", "tokens out", "USD"),
+        rows=[
+            (
+                name,
+                f"{did.n:,}",
+                f"{percent(did.n / len(results.answers))} %",
+                percent(did.accuracy.value),
+                f"{did.prompt_tokens:,}",
+                f"{did.completion_tokens:,}",
+                plain_usd(did.list_cost_usd),
+            )
+            for name, did in results.experts.items()
+        ],
+    )
+
+
+def _compared(compared: Comparison) -> list[Table]:
+    """The single experts, the orchestrator under budgets, and the oracle; and where it gains."""
+    categories = list(compared.oracle.categories)
+    shown = categories if len(categories) <= _WIDE else []
+    named = [*compared.experts, *compared.budgets, compared.oracle]
+    whole = Table(
+        title=f"Single experts, the orchestrator at parts of what {compared.experts[0].name} costs, and the oracle",
+        about="Accuracies in %, with half of the 95 % interval; money in USD per 1,000 questions. The orchestrator's "
+        "choices are made for all questions at once, from predicted scores and costs. The oracle asks, for every "
+        "question, the cheapest of the experts that answer it best."
+        + (f" To compare has cost {usd(compared.cost_usd)}." if compared.cost_usd else ""),
+        columns=("who answers", "cost", "all", "±", *shown),
+        rows=[
+            (
+                row.name,
+                plain_usd(row.cost_usd_per_1k),
+                percent(row.accuracy.value),
+                percent((row.accuracy.high - row.accuracy.low) / 2),
+                *(percent(row.categories[name]) for name in shown),
+            )
+            for row in named
+        ],
+    )
+    return [whole, *([_gains(compared, categories)] if compared.budgets else [])]
+
+
+def _gains(compared: Comparison, categories: Sequence[str]) -> Table:
+    best = compared.experts[0]
+    return Table(
+        title=f"The orchestrator against {best.name}, by category",
+        about="Points of accuracy gained (+) or lost at parts of its cost.",
+        columns=("category", *(row.name.removeprefix("orchestrator, ") for row in compared.budgets)),
+        rows=[
+            ("all", *(_signed(row.accuracy.value - best.accuracy.value) for row in compared.budgets)),
+            *(
+                (name, *(_signed(row.categories[name] - best.categories[name]) for row in compared.budgets))
+                for name in categories
+            ),
+        ],
+    )
+
+
+def _worst(results: Results) -> Table:
+    worst = sorted(results.subjects.items(), key=lambda item: (item[1].accuracy.value, item[0]))[:_WORST]
+    return Table(
+        title="The worst subjects",
+        about="Accuracy in %, with the 95 % interval.",
+        columns=("subject", "questions", "accuracy", "interval"),
+        rows=[
+            (name.replace("_", " "), f"{part.n:,}", percent(part.accuracy.value), _span(part.accuracy))
+            for name, part in worst
+        ],
+    )
+
+
+def _span(accuracy: Estimate) -> str:
+    return f"{percent(accuracy.low)} to {percent(accuracy.high)}"
+
+
+def _signed(points: float) -> str:
+    return f"{100 * points:+.1f}"
