@@ -17,8 +17,8 @@ from itertools import product
 
 import numpy as np
 
+from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.jobs.lean import without_lean
-from leeroo.engine.orchestrator.choice_options import Float64s, Int64s
 
 _LABELS, _SKILLS, _LEANS, _FREQUENT = (2, 4, 8), (1, 2, 4, 8), (0, 2, 5), (None, 0.8, 0.95)
 

@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `
 
 from bench.routing.data import DATA, SETTINGS, Task, load
 from bench.routing.rivals import ours
+from leeroo.engine.arrays import Int64s
 from leeroo.engine.orchestrator.cascade import Cascade, Table, choose_in_rounds, learn_cascade, plan_rounds
-from leeroo.engine.orchestrator.choice_options import Int64s
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.learn import train as train_router

@@ -25,11 +25,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `bench` is
 
 from bench.routing.data import DATA
-from leeroo.engine.orchestrator.choice_options import Float64s
+from leeroo.engine.arrays import Float32s, Float64s
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.orchestrator.features import fit_features
-from leeroo.engine.orchestrator.heads import Float32s, sigmoid
+from leeroo.engine.orchestrator.heads import sigmoid
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.outcomes.recorded import prices_of
 from leeroo.engine.orchestrator.text_features import surface

@@ -15,8 +15,8 @@ import numpy as np
 from bench.routing.data import DATA, ROUTERS, Task
 from bench.routing.rivals import ours
 from bench.routing.table import make, table
+from leeroo.engine.arrays import Float64s
 from leeroo.engine.orchestrator.analysis.frontier import Estimate, estimate
-from leeroo.engine.orchestrator.choice_options import Float64s
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.learn import train

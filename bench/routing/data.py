@@ -10,8 +10,8 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from leeroo.engine.arrays import Float32s
 from leeroo.engine.orchestrator.analysis.frontier import Point, singles
-from leeroo.engine.orchestrator.heads import Float32s
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.outcomes.recorded import Recorded, prices_of, recorded
 

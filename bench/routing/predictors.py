@@ -30,12 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `
 from bench.routing.data import SETTINGS, STRONG, WEAK, Setting, Task, load
 from bench.routing.rivals import Predicted, mean_costs
 from bench.routing.table import make, table
+from leeroo.engine.arrays import Bools, Float32s, Float64s, Int64s
 from leeroo.engine.orchestrator.analysis.baselines import best_neighbours, neighbour_means
 from leeroo.engine.orchestrator.analysis.frontier import expected_calibration_error, pair_measures
-from leeroo.engine.orchestrator.choice_options import Bools, Float64s, Int64s
 from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.orchestrator.features import fit_features
-from leeroo.engine.orchestrator.heads import Float32s
 from leeroo.engine.orchestrator.text_features import surface
 from leeroo.engine.orchestrator.training.calibration import log_loss, platt
 from leeroo.engine.orchestrator.training.quality import learn_quality

@@ -9,10 +9,9 @@ import duckdb
 import numpy as np
 
 from bench.routing.data import Task
+from leeroo.engine.arrays import Float32s, Float64s
 from leeroo.engine.orchestrator.analysis.baselines import best_neighbours, neighbour_means, subject_means
-from leeroo.engine.orchestrator.choice_options import Float64s
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
-from leeroo.engine.orchestrator.heads import Float32s
 from leeroo.engine.orchestrator.router import Router
 
 SIMPLE = "simple baseline"

@@ -9,6 +9,7 @@ import numpy as np
 
 from bench.routing.data import STRONG, WEAK, Task
 from bench.routing.rivals import SIMPLE, Predicted
+from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.orchestrator.analysis.frontier import (
     Estimate,
     estimate,
@@ -18,7 +19,6 @@ from leeroo.engine.orchestrator.analysis.frontier import (
     pair_measures,
     random_mix,
 )
-from leeroo.engine.orchestrator.choice_options import Float64s, Int64s
 from leeroo.engine.orchestrator.choose import choose
 
 _HALVINGS = 12

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine, Expected
+from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.batch.prompts import asking
 from leeroo.engine.orchestrator.cascade import Cascade, Precedents, keep_or_ask, plan_rounds
-from leeroo.engine.orchestrator.choice_options import Float64s, Int64s
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.schema import ASK
 

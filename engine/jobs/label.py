@@ -17,12 +17,12 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.arrays import Float64s
 from leeroo.engine.batch.prompts import asking, check_columns
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.cascade import Answered, answer_in_rounds
 from leeroo.engine.jobs.lean import probabilities, without_lean
-from leeroo.engine.orchestrator.choice_options import Float64s
 from leeroo.engine.tables.values import as_text, without_formulas
 
 _INSTRUCTION = "Classify the text: choose the label that fits it best."

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from leeroo.engine.orchestrator.choice_options import Float64s
+from leeroo.engine.arrays import Float64s
 
 # A batch with fewer rows for each choice says too little of how a model leans.
 _ROWS_PER_CHOICE = 5

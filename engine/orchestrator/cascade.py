@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from leeroo.engine.orchestrator.choice_options import Float64s, Floats, Int32s, Int64s
+from leeroo.engine.arrays import Float64s, Floats, Int32s, Int64s
 from leeroo.engine.orchestrator.choose import choose
 
 # So many experts may be asked first, out of so many of the best of those that cost less than this part of the budget.

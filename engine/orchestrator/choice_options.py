@@ -12,13 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from leeroo.engine.arrays import Bools, Float64s, Floats, Int32s, Int64s
 from leeroo.engine.errors import UsageError
-
-Floats = npt.NDArray[np.floating]
-Float64s = npt.NDArray[np.float64]
-Int32s = npt.NDArray[np.int32]
-Int64s = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 # Stands for "cannot be had". Finite, so that a price of zero times it is not NaN.
 _BARRED = 1e150

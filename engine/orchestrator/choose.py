@@ -15,18 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from leeroo.engine.arrays import Bools, Float64s, Floats, Int32s, Int64s
 from leeroo.engine.errors import UsageError
-from leeroo.engine.orchestrator.choice_options import (
-    Bools,
-    Float64s,
-    Floats,
-    Int32s,
-    Int64s,
-    Market,
-    Picks,
-    bargain,
-    best_and_cheapest,
-)
+from leeroo.engine.orchestrator.choice_options import Market, Picks, bargain, best_and_cheapest
 
 # Passes over the rows that spend what is left; after two there is nothing worth a pass.
 _POLISH = 2

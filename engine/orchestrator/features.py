@@ -16,8 +16,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from leeroo.engine.orchestrator.heads import Float32s
-from leeroo.engine.orchestrator.ridge import Ints
+from leeroo.engine.arrays import Float32s, Int64s
 
 # Landmarks: with twice as many the held-out loss falls by a thousandth, and learning takes four times as long.
 _LANDMARKS = 1500
@@ -46,14 +45,14 @@ class Features:
     scale: Float32s
     weight: Float32s
     landmarks: Float32s
-    contexts: Ints
+    contexts: Int64s
     width: Float32s
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
         """All the numbers, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def likeness(self, seen: Float32s, contexts: Ints | None = None) -> Float32s:
+    def likeness(self, seen: Float32s, contexts: Int64s | None = None) -> Float32s:
         """To each landmark, [n, m], of questions by what is seen of them [n, d], and by contexts [n, c] if given."""
         parts = [slice(start, start + _CHUNK) for start in range(0, max(len(seen), 1), _CHUNK)]
         made = []
@@ -72,7 +71,7 @@ class Features:
         kept = values > 1e-6 * values[-1]
         return np.asarray(vectors[:, kept] / np.sqrt(values[kept]), np.float32)
 
-    def _kernel(self, standard: Float32s, contexts: Ints | None) -> Float32s:
+    def _kernel(self, standard: Float32s, contexts: Int64s | None) -> Float32s:
         width = self.width[0 if contexts is None else 1]
         # In place: passing over so many numbers takes as long as computing them.
         distance: Float32s = standard @ (-2 * self.landmarks.T)
@@ -87,7 +86,7 @@ class Features:
         return distance
 
 
-def fit_features(blocks: Sequence[Float32s], contexts: Ints, seed: int) -> Features:
+def fit_features(blocks: Sequence[Float32s], contexts: Int64s, seed: int) -> Features:
     """Standardise blocks [n, d_i] and choose landmarks among the questions.
 
     Args:

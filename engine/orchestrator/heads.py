@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
-Float32s = npt.NDArray[np.float32]
+from leeroo.engine.arrays import Float32s
 
 # English text has about four bytes to a token, which is assumed where no tokens were recorded.
 TOKENS_PER_BYTE = 0.25

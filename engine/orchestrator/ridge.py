@@ -9,11 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from leeroo.engine.orchestrator.heads import Float32s
-
-Ints = npt.NDArray[np.int64]
+from leeroo.engine.arrays import Float32s, Int64s
 
 # The last is as good as predicting the mean.
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e7)
@@ -40,7 +37,7 @@ class Spectrum:
     values: Float32s
     vectors: Float32s
     turned: Float32s
-    together: list[Ints]
+    together: list[Int64s]
 
     def fit(self, targets: Float32s, penalty: float) -> Fit:
         """Ridge regression of centred targets [n, t]."""
@@ -55,7 +52,7 @@ class Spectrum:
         return Fit(np.asarray(self.vectors @ coefficients, np.float32), np.asarray(targets - left, np.float32))
 
 
-def spectrum(features: Float32s, groups: Ints) -> Spectrum:
+def spectrum(features: Float32s, groups: Int64s) -> Spectrum:
     """Make ready for fits on features [n, k]; rows of the same question have the same number in groups [n]."""
     values, vectors = np.linalg.eigh((features.T @ features).astype(np.float64))
     vectors = vectors.astype(np.float32)
@@ -82,7 +79,7 @@ def principal_ridge(of: Spectrum, targets: Float32s) -> Fit:
     return Fit(best.coefficients @ rotation.T, best.held_out @ rotation.T)
 
 
-def _together(groups: Ints) -> list[Ints]:
+def _together(groups: Int64s) -> list[Int64s]:
     order = np.argsort(groups, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     sizes = {len(part) for part in parts if len(part) > 1}

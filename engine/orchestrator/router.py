@@ -11,14 +11,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator import router_folder as folder
 from leeroo.engine.orchestrator.adapter import Adapter
 from leeroo.engine.orchestrator.cascade import Precedents
 from leeroo.engine.orchestrator.encoders.encode import check_encoder, encode_all
 from leeroo.engine.orchestrator.features import Features
-from leeroo.engine.orchestrator.heads import Float32s, Heads, Prediction, measure, sigmoid
-from leeroo.engine.orchestrator.ridge import Ints
+from leeroo.engine.orchestrator.heads import Heads, Prediction, measure, sigmoid
 from leeroo.engine.orchestrator.subjects import Context, Contexts
 from leeroo.engine.orchestrator.summary import Summary
 from leeroo.engine.orchestrator.text_features import surface
@@ -169,7 +169,7 @@ class Router:
         scores[known] = sigmoid(self.heads.log_odds_in_context(features))
         return replace(prediction, scores=scores)
 
-    def _features(self, seen: Seen, contexts: Ints | None = None) -> Float32s:
+    def _features(self, seen: Seen, contexts: Int64s | None = None) -> Float32s:
         likeness = self.features.likeness(seen.blocks, contexts)
         return np.concatenate([likeness, seen.tuned], axis=1) if seen.tuned.shape[1] else likeness
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leeroo.engine.orchestrator.ridge import Ints
+from leeroo.engine.arrays import Int64s
 
 # A question's subject and category, either unknown.
 Context = tuple[str | None, str | None]
@@ -27,7 +27,7 @@ class Contexts:
     def __str__(self) -> str:
         return f"{len(self.subjects)} subjects in {len(self.categories)} categories"
 
-    def numbers(self, contexts: Sequence[Context]) -> Ints:
+    def numbers(self, contexts: Sequence[Context]) -> Int64s:
         """Numbers of subject and category, [n, 2], -1 where one is not known here; [n, 0] if none are known at all."""
         if not self:
             return np.zeros((len(contexts), 0), np.int64)

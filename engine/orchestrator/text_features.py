@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from leeroo.engine.orchestrator.heads import Float32s
+from leeroo.engine.arrays import Float32s
 
 # How many numbers of a text it tells.
 SURFACE = 30

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.errors import InputError
 from leeroo.engine.jobs.mmlu.mmlu import interval
 from leeroo.engine.money import plain_usd
 from leeroo.engine.orchestrator.analysis.frontier import Estimate
-from leeroo.engine.orchestrator.choice_options import Float64s, Int64s
 from leeroo.engine.orchestrator.training.calibration import calibration_error
 from leeroo.engine.tables.values import as_text
 from leeroo.reports.findings import Table, percent

@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from leeroo.engine.orchestrator.choice_options import Bools, Float64s, Int64s
+from leeroo.engine.arrays import Bools, Float64s, Int64s
 
 # Where a label is tried: how far from its point, and in which directions; and how many of those places are kept.
 _DISTANCES = (6, 8, 10, 12, 15, 19, 24, 30, 38, 48, 60, 76)

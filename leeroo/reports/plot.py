@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from leeroo.engine.arrays import Float64s
 from leeroo.engine.errors import UsageError
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
 from leeroo.engine.orchestrator.analysis.frontier import Budgeted, Estimate, Point, reliability
-from leeroo.engine.orchestrator.choice_options import Float64s
 from leeroo.reports.findings import BASELINES
 from leeroo.reports.label_places import place_labels
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from leeroo.engine.arrays import Float32s, Float64s
 from leeroo.engine.orchestrator.analysis.baselines import best_neighbours, neighbour_means, subject_means
 
-Array = npt.NDArray[np.float64]
 NAN = np.nan
 
 
-def cosines(vectors: npt.NDArray[np.float32], to: npt.NDArray[np.float32]) -> Array:
+def cosines(vectors: Float32s, to: Float32s) -> Float64s:
     """Cosine similarities [m, n]."""
     long = [np.linalg.norm(rows, axis=1, keepdims=True) for rows in (to, vectors)]
     return np.asarray((to / long[0]) @ (vectors / long[1]).T, np.float64)

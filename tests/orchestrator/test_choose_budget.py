@@ -5,23 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from leeroo.engine.arrays import Float64s
 from leeroo.engine.orchestrator.choose import Choice, choose
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass
 class Instance:
     """A table of scores and costs, and a budget between nothing and all that could be spent."""
 
-    scores: Array
-    costs: Array
+    scores: Float64s
+    costs: Float64s
     budget: float
 
     @property
@@ -42,7 +40,7 @@ class Instance:
         return float(picked(self.scores, choice).sum())
 
 
-def picked(table: Array, choice: Choice) -> Array:
+def picked(table: Float64s, choice: Choice) -> Float64s:
     """Each row's entry for its chosen expert; 0 where the row is left out."""
     values = table[np.arange(len(table)), choice.expert]
     return np.where(choice.expert >= 0, values, 0.0)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.choice_options import Float64s
-from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.ridge import Ints
+from leeroo.engine.arrays import Float32s, Float64s, Int64s
+from leeroo.engine.orchestrator.heads import sigmoid
 from leeroo.engine.orchestrator.training.explore import explore
 from leeroo.engine.orchestrator.training.gaussian_process import Coregional, fit_coregional
 from leeroo.engine.orchestrator.training.quality import learn_quality
@@ -24,7 +23,7 @@ def truth(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[Float32s, Flo
     return features, np.clip(rates - HARD * (features[:, :1] > 0), 0, 1).astype(np.float32)
 
 
-def outcomes(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[Float32s, Float32s, Ints, Ints, Float32s]:
+def outcomes(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[Float32s, Float32s, Int64s, Int64s, Float32s]:
     """Features and probabilities of n questions, each asked of one expert: its features, expert, number and score."""
     features, probabilities = truth(n, seed, rates)
     rng = np.random.default_rng(seed + 1)
@@ -146,7 +145,7 @@ def test_beliefs_vary_as_a_gaussian_process_does() -> None:
     hard, rate, lean, alone, noise = known.variances
     new, theirs = np.repeat(features[:5], 6, axis=0), np.tile(np.arange(6), 5)
 
-    def prior(x: Float32s, of: Ints, y: Float32s, others: Ints) -> Float32s:
+    def prior(x: Float32s, of: Int64s, y: Float32s, others: Int64s) -> Float32s:
         alike = x @ y.T
         covariance: Float32s = hard * alike + (of[:, None] == others) * (rate + lean * alike)
         return covariance

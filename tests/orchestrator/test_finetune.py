@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from leeroo.engine.arrays import Float32s
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
-from leeroo.engine.orchestrator.heads import Float32s, sigmoid
+from leeroo.engine.orchestrator.heads import sigmoid
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.calibration import log_loss
 from leeroo.engine.orchestrator.training.finetune import finetune, held_apart

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -23,8 +22,6 @@ from leeroo.engine.orchestrator.analysis.frontier import (
     random_mix,
     singles,
 )
-
-Array = npt.NDArray[np.float64]
 
 # Four questions, a cheap expert and a dear one; dollars a question.
 SCORES = np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [1.0, 0.0]])

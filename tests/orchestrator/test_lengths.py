@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
+from leeroo.engine.arrays import Float32s
+from leeroo.engine.orchestrator.heads import Heads, measure
 from leeroo.engine.orchestrator.training.lengths import Lengths, learn_latency_lines, learn_lengths, learn_prompt_lines
 
 N = 3000

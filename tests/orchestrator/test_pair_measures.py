@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from leeroo.engine.arrays import Float64s
 from leeroo.engine.orchestrator.analysis.frontier import pair_measures
 
-Array = npt.NDArray[np.float64]
 
-
-def by_thresholds(gain: Array, weak: Array, strong: Array) -> tuple[float, list[float]]:
+def by_thresholds(gain: Float64s, weak: Float64s, strong: Float64s) -> tuple[float, list[float]]:
     """APGR and CPT as RouteLLM's evaluation reaches them: a threshold at each tenth of the predicted gains."""
     thresholds = np.quantile(gain, np.linspace(0, 1, 11))
     asked = [gain >= threshold for threshold in thresholds[:-1]] + [gain > thresholds[-1]]

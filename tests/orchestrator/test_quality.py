@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.heads import Float32s, sigmoid
+from leeroo.engine.arrays import Float32s
+from leeroo.engine.orchestrator.heads import sigmoid
 from leeroo.engine.orchestrator.training import quality as quality_module
 from leeroo.engine.orchestrator.training.calibration import calibration_error, log_loss, platt
 from leeroo.engine.orchestrator.training.quality import Quality, learn_quality

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from leeroo.engine.arrays import Float32s, Float64s
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.router import Prediction
@@ -17,7 +17,6 @@ from leeroo.engine.orchestrator.training.calibration import calibration_error
 from leeroo.engine.orchestrator.training.learn import train
 
 QUESTIONS = 600
-Array = npt.NDArray[np.float64]
 
 
 @dataclass
@@ -26,17 +25,17 @@ class Held:
 
     experts: tuple[str, ...]
     prediction: Prediction
-    prices: Array  # USD per million tokens [2, e]: of the prompt, of the completion
-    scores: Array
-    recorded_costs: Array
+    prices: Float64s  # USD per million tokens [2, e]: of the prompt, of the completion
+    scores: Float64s
+    recorded_costs: Float64s
 
     @property
-    def expected_costs(self) -> Array:
+    def expected_costs(self) -> Float64s:
         """USD by the predicted tokens."""
         return priced(self.prediction.prompt_tokens, self.prediction.completion_tokens, self.prices)
 
 
-def priced(prompt: npt.NDArray[np.float32], completion: npt.NDArray[np.float32], prices: Array) -> Array:
+def priced(prompt: Float32s, completion: Float32s, prices: Float64s) -> Float64s:
     """USD of so many tokens."""
     return np.asarray(prompt * prices[0] + completion * prices[1]) / 1e6
 

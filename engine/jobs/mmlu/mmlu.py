@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.arrays import Float64s, Int32s
 from leeroo.engine.backends.select import resolve
 from leeroo.engine.jobs.cascade import answer_agreeing
 from leeroo.engine.jobs.mmlu.data import asked
@@ -26,7 +27,6 @@ from leeroo.engine.orchestrator.analysis.frontier import (
     measured,
     random_mix,
 )
-from leeroo.engine.orchestrator.choice_options import Float64s, Int32s
 from leeroo.engine.orchestrator.choose import choose
 
 Say = Callable[[str], None]

@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.arrays import Float32s
 from leeroo.engine.batch.prompts import check_columns
 from leeroo.engine.jobs.cascade import ask_at_once, left_usd, paid_usd
 from leeroo.engine.jobs.selfplay.families import FAMILIES
 from leeroo.engine.jobs.verify import Check, check_for
 from leeroo.engine.orchestrator.encoders.encode import encode
-from leeroo.engine.orchestrator.heads import Float32s
 from leeroo.engine.schema import QUERIES
 
 # What a round asks: queries, and where they are from and how an answer is checked (NULL: it is judged).

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.arrays import Float64s
 from leeroo.engine.jobs.cascade import ask_at_once, paid_usd
 from leeroo.engine.jobs.lean import probabilities
 from leeroo.engine.jobs.verify import final, plain
-from leeroo.engine.orchestrator.choice_options import Float64s
 
 RUBRIC = (
     "Judge an answer by its result, not by its style or length. It is right when what it says in the end is correct "

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from leeroo.engine.orchestrator.choice_options import Float64s, Int64s
-from leeroo.engine.orchestrator.encoders.batching import Float32s
+from leeroo.engine.arrays import Float32s, Float64s, Int64s
 
 # The mean of a group counts like this many more of its rows.
 _PRIOR_ROWS = 10

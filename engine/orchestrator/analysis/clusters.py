@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from leeroo.engine.orchestrator.choice_options import Float64s, Int64s
-from leeroo.engine.orchestrator.encoders.batching import Float32s
+from leeroo.engine.arrays import Float32s, Float64s, Int64s
 
 # From so many questions on, k-means looks at some of them at a time.
 _MANY = 50_000

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from leeroo.engine.arrays import Float32s, Float64s
 from leeroo.engine.errors import RouterError, UsageError
 from leeroo.engine.orchestrator.analysis.baselines import best_neighbours, neighbour_means, subject_means
 from leeroo.engine.orchestrator.analysis.frontier import (
@@ -27,9 +28,7 @@ from leeroo.engine.orchestrator.analysis.frontier import (
     random_mix,
     singles,
 )
-from leeroo.engine.orchestrator.choice_options import Float64s
 from leeroo.engine.orchestrator.encoders.encode import encode
-from leeroo.engine.orchestrator.heads import Float32s
 from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_outcomes
 from leeroo.engine.orchestrator.outcomes.recorded import Recorded, prices_of, recorded
 from leeroo.engine.orchestrator.router import Router

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.errors import RouterError, UsageError
 from leeroo.engine.orchestrator.analysis.baselines import subject_means
-from leeroo.engine.orchestrator.choice_options import Float64s, Int64s
 from leeroo.engine.orchestrator.outcomes.impute import costs_usd, filled_scores, judged_on
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 

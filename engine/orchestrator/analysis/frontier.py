@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from leeroo.engine.arrays import Float64s, Floats, Int32s, Int64s
 from leeroo.engine.errors import UsageError
-from leeroo.engine.orchestrator.choice_options import Float64s, Floats, Int32s, Int64s
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.training.calibration import calibration_error
 

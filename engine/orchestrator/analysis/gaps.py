@@ -11,10 +11,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.errors import UsageError
 from leeroo.engine.orchestrator.analysis.clusters import clusters_of, most_frequent, typical_terms
 from leeroo.engine.orchestrator.analysis.frontier import Estimate
-from leeroo.engine.orchestrator.choice_options import Float64s, Int64s
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
 from leeroo.engine.orchestrator.outcomes.impute import costs_usd
 from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_outcomes

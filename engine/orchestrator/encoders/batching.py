@@ -7,13 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-Float32s = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+from leeroo.engine.arrays import Float32s, Int64s
 
 # Vectors as a model makes them: which of the texts they belong to, [b], and for each kind asked for, [b, d].
-Passes = Iterator[tuple[Ints, list[Float32s]]]
+Passes = Iterator[tuple[Int64s, list[Float32s]]]
 
 # A question's subject and kind show in few tokens, and time grows with their number.
 MAX_TOKENS = 256
@@ -25,7 +23,7 @@ _MOST_WORKERS = 8
 Made = TypeVar("Made")
 
 
-def batches(lengths: Ints, batch_tokens: int) -> list[Ints]:
+def batches(lengths: Int64s, batch_tokens: int) -> list[Int64s]:
     """Indices in batches of at most `batch_tokens` tokens with padding, the longest first.
 
     Texts of like length stand together, which pads less than a fixed number of texts does (104 against 82 MMLU
@@ -40,7 +38,9 @@ def batches(lengths: Ints, batch_tokens: int) -> list[Ints]:
     return filled
 
 
-def in_parallel(run: Callable[[Ints], Made], filled: Sequence[Ints], *, on_cpu: bool) -> Iterator[tuple[Ints, Made]]:
+def in_parallel(
+    run: Callable[[Int64s], Made], filled: Sequence[Int64s], *, on_cpu: bool
+) -> Iterator[tuple[Int64s, Made]]:
     """What `run` makes of each batch, in order; on a CPU several batches at once, each on its own core.
 
     One batch on all cores has them wait for each other after every operation. Where cores are shared with other

@@ -26,9 +26,10 @@ from typing import Literal
 
 import numpy as np
 
+from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.encoders import hidden, sentence, static, vectors
-from leeroo.engine.orchestrator.encoders.batching import MAX_TOKENS, Float32s, Ints, Passes
+from leeroo.engine.orchestrator.encoders.batching import MAX_TOKENS, Passes
 from leeroo.engine.weights import cache, check_known, fingerprint, locate
 
 __all__ = ["DEFAULT_ENCODER", "MAX_TOKENS", "candidates", "encode", "encode_all"]
@@ -65,7 +66,7 @@ class _Job:
 
     specs: dict[str, _Spec]
     made_of: str
-    missing: Ints
+    missing: Int64s
     keys: dict[str, list[bytes]]
 
 
@@ -197,7 +198,7 @@ def _keys(encoder: str, texts: Sequence[str]) -> list[bytes]:
     return keys
 
 
-def _put(made: dict[str, Float32s], encoder: str, n: int, rows: Ints, of_rows: Float32s) -> None:
+def _put(made: dict[str, Float32s], encoder: str, n: int, rows: Int64s, of_rows: Float32s) -> None:
     if encoder not in made:
         made[encoder] = np.empty((n, of_rows.shape[1]), np.float32)
     made[encoder][rows] = of_rows

@@ -17,16 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import PoolError, RouterError
-from leeroo.engine.orchestrator.encoders.batching import (
-    MAX_CHARACTERS,
-    MAX_TOKENS,
-    Float32s,
-    Ints,
-    Passes,
-    batches,
-    in_parallel,
-)
+from leeroo.engine.orchestrator.encoders.batching import MAX_CHARACTERS, MAX_TOKENS, Passes, batches, in_parallel
 from leeroo.engine.weights import check_known, fingerprint, locate
 
 # Ends every text, so that the state of the last token is about the answer.
@@ -105,7 +98,7 @@ def passes(name: str, folder: Path, made_of: str, points: Sequence[Point], texts
     lengths = np.array([len(row) for row in ids])
     with _watching(loaded, points) as states_of:
 
-        def run(batch: Ints) -> list[Float32s]:
+        def run(batch: Int64s) -> list[Float32s]:
             padded = torch.zeros((len(batch), int(lengths[batch].max())), dtype=torch.long)
             for row, text in enumerate(batch):
                 padded[row, : lengths[text]] = torch.tensor(ids[text])

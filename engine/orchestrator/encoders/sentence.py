@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.encoders.batching import (
-    MAX_CHARACTERS,
-    MAX_TOKENS,
-    Float32s,
-    Ints,
-    Passes,
-    batches,
-    in_parallel,
-)
+from leeroo.engine.orchestrator.encoders.batching import MAX_CHARACTERS, MAX_TOKENS, Passes, batches, in_parallel
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -44,7 +37,7 @@ def passes(name: str, folder: Path, made_of: str, texts: Sequence[str]) -> Passe
     device = model.device.type
     beginnings = [text[:MAX_CHARACTERS] for text in texts]
 
-    def run(batch: Ints) -> Float32s:
+    def run(batch: Int64s) -> Float32s:
         some = [beginnings[i] for i in batch]
         made = model.encode(some, batch_size=len(some), show_progress_bar=False, normalize_embeddings=True)
         return np.asarray(made, np.float32)
@@ -99,7 +92,7 @@ def _one_by_one(function: Callable[..., Any], turn: threading.RLock) -> Callable
     return in_turn
 
 
-def _lengths(model: SentenceTransformer, texts: Sequence[str]) -> Ints:
+def _lengths(model: SentenceTransformer, texts: Sequence[str]) -> Int64s:
     """Tokens of each text, or a guess where the tokenizer is of a kind that does not say."""
     if texts and callable(model.tokenizer):
         tokenizer: Any = model.tokenizer

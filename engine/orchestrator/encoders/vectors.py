@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.encoders.batching import Float32s, Ints
 from leeroo.engine.sqlite import open_sqlite
 from leeroo.engine.weights import cache
 
@@ -33,7 +33,7 @@ _WANTED = "CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY, key BLOB)"
 _unusable: set[Path] = set()
 
 
-def look_up(keys: Sequence[bytes]) -> tuple[Ints, Float32s | None]:
+def look_up(keys: Sequence[bytes]) -> tuple[Int64s, Float32s | None]:
     """The vectors that are there: which of the keys, [k], and the vectors, [k, d]; None where there are none.
 
     All these keys must be of one encoder.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leeroo.engine.orchestrator.choice_options import Bools, Float64s, Floats
+from leeroo.engine.arrays import Bools, Float64s, Floats
 from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_prices
 from leeroo.engine.orchestrator.outcomes.recorded import recorded
 

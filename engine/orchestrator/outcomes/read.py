@@ -15,9 +15,8 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
+from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.choice_options import Int64s
-from leeroo.engine.orchestrator.heads import Float32s
 
 LEAST_QUESTIONS = 10
 

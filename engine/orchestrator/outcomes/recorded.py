@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from leeroo.engine.arrays import Bools, Float32s, Float64s, Int64s
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.choice_options import Bools, Float64s, Int64s
-from leeroo.engine.orchestrator.heads import TOKENS_PER_BYTE, Float32s
+from leeroo.engine.orchestrator.heads import TOKENS_PER_BYTE
 from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_prices
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leeroo.engine.orchestrator.choice_options import Float64s
+from leeroo.engine.arrays import Float64s
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.explore import Pairs, explore

@@ -6,9 +6,8 @@ Probabilities and scores are [n]; a score may be any fraction in [0, 1]. Weights
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating]
+from leeroo.engine.arrays import Floats
 
 _BINS = 10
 # Probabilities that a regression found, as they are: their log-odds grow 4 times as fast at 1/2, and faster towards 0

@@ -15,12 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from leeroo.engine.orchestrator.choice_options import Float64s
+from leeroo.engine.arrays import Bools, Float32s, Float64s, Int64s
 from leeroo.engine.orchestrator.choose import choose
-from leeroo.engine.orchestrator.heads import Float32s
-from leeroo.engine.orchestrator.ridge import Ints
 from leeroo.engine.orchestrator.training.gaussian_process import Beliefs, Coregional
 
 # Budgets as parts of what the dearest expert would cost: the choice should be good under any.
@@ -41,7 +38,7 @@ def explore(
     rng: np.random.Generator,
     *,
     max_cost_usd: float | None = None,
-    allowed: npt.NDArray[np.bool_] | None = None,
+    allowed: Bools | None = None,
 ) -> Pairs:
     """Pairs of question and expert to ask, the first first.
 
@@ -79,12 +76,12 @@ def explore(
 class _Spare:
     """What may still be asked, and paid."""
 
-    open: npt.NDArray[np.bool_]
+    open: Bools
     costs: Float64s
     asks: int
     usd: float | None
 
-    def can(self, questions: Ints, experts: Ints) -> npt.NDArray[np.bool_]:
+    def can(self, questions: Int64s, experts: Int64s) -> Bools:
         if self.asks == 0:
             return np.zeros(len(questions), bool)
         affordable = self.usd is None or self.costs[questions, experts] <= self.usd
@@ -97,7 +94,7 @@ class _Spare:
             self.usd -= float(self.costs[question, expert])
 
 
-def _telling(known: Coregional, features: Float32s, mean: Float64s, spare: _Spare, some: Ints, asks: int) -> Pairs:
+def _telling(known: Coregional, features: Float32s, mean: Float64s, spare: _Spare, some: Int64s, asks: int) -> Pairs:
     """The pairs of some questions that tell most, so many at most, the first first."""
     counted = some[:_COUNTED]
     t, e = len(counted), mean.shape[1]
@@ -138,9 +135,7 @@ def _telling(known: Coregional, features: Float32s, mean: Float64s, spare: _Spar
     return pairs
 
 
-def _contested(
-    beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Ints
-) -> tuple[Float64s, npt.NDArray[np.bool_]]:
+def _contested(beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Int64s) -> tuple[Float64s, Bools]:
     """How much more a choice loses the less is known of the difference of two experts.
 
     Gives [s, t, e, e], symmetric, for s budgets and t counted questions, and [s], whether the budget is short. The
@@ -167,7 +162,7 @@ def _contested(
     return contested + contested.transpose(0, 1, 3, 2), short
 
 
-def _weighed(contested: Float64s, costs: Float64s, short: npt.NDArray[np.bool_]) -> Callable[[Float32s], Float32s]:
+def _weighed(contested: Float64s, costs: Float64s, short: Bools) -> Callable[[Float32s], Float32s]:
     """The matrix W, as a function that gives W x for errors x [t * e, q]: x W x is what a choice with errors x loses.
 
     That is the sum of what is contested [s, t, e, e] times the squared differences of errors; where a budget is short

@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from leeroo.engine.arrays import Bools, Float32s, Int64s
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.adapter import Adapter
-from leeroo.engine.orchestrator.choice_options import Bools
 from leeroo.engine.orchestrator.encoders import hidden
-from leeroo.engine.orchestrator.encoders.batching import Float32s
-from leeroo.engine.orchestrator.ridge import Ints
 from leeroo.engine.weights import locate
 
 _RANK, _ALPHA, _DROPOUT = 16, 32, 0.05
@@ -163,7 +161,7 @@ def _telling(say: Callable[[str], None]) -> Any:
     return Telling()
 
 
-def held_apart(groups: Ints, seed: int) -> Bools:
+def held_apart(groups: Int64s, seed: int) -> Bools:
     """Which rows [n] the model does not see, so that what its predictions are worth can be told: one question in five.
 
     Args:

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from leeroo.engine.orchestrator.choice_options import Float64s
-from leeroo.engine.orchestrator.heads import Float32s
-from leeroo.engine.orchestrator.ridge import Ints
+from leeroo.engine.arrays import Float32s, Float64s, Int64s
 
 # Variances in units of the scores': of what features tell of a question's difficulty, of experts' rates, of their
 # leanings, of what features do not tell of a question's difficulty, and of noise. These are expected beforehand, give
@@ -43,7 +41,7 @@ class Coregional:
     _outcomes: _Outcomes
     _cholesky: Float64s
 
-    def beliefs(self, features: Float32s, columns: Ints) -> Beliefs:
+    def beliefs(self, features: Float32s, columns: Int64s) -> Beliefs:
         """What is believed of p pairs of question and expert, by features [p, k] and experts [p]."""
         wide, of = features.astype(np.float64), self._outcomes
         prior = _prior(self.variances, of.features, of.columns, wide, columns)
@@ -61,11 +59,11 @@ class Beliefs:
     """
 
     features: Float64s
-    columns: Ints
+    columns: Int64s
     told: Float64s
     variances: Float64s
 
-    def at(self, rows: Ints) -> Beliefs:
+    def at(self, rows: Int64s) -> Beliefs:
         """Of some pairs."""
         return Beliefs(self.features[rows], self.columns[rows], self.told[:, rows], self.variances)
 
@@ -80,8 +78,8 @@ class _Outcomes:
     """Features [n, k] of the questions, experts [n], numbers of the questions from 0 on [n], and scores [n]."""
 
     features: Float64s
-    columns: Ints
-    groups: Ints
+    columns: Int64s
+    groups: Int64s
     scores: Float64s
 
     def some(self, most: int) -> _Outcomes:
@@ -108,7 +106,7 @@ class _Outcomes:
         return weight, rate * mine.sum(axis=0)
 
 
-def fit_coregional(features: Float32s, columns: Ints, groups: Ints, scores: Float32s, experts: int) -> Coregional:
+def fit_coregional(features: Float32s, columns: Int64s, groups: Int64s, scores: Float32s, experts: int) -> Coregional:
     """Learn from n outcomes; time and memory grow with n cubed and squared: 3 s and 1 GB for 4,000.
 
     Args:
@@ -159,7 +157,7 @@ def _decided(of: _Outcomes) -> Float64s:
     return variances
 
 
-def _prior(variances: Float64s, features: Float64s, columns: Ints, others: Float64s, theirs: Ints) -> Float64s:
+def _prior(variances: Float64s, features: Float64s, columns: Int64s, others: Float64s, theirs: Int64s) -> Float64s:
     """Covariances of the expected scores of pairs before any outcome, [p, q]."""
     hard, rate, lean, *_ = variances
     alike = features @ others.T

@@ -15,14 +15,14 @@ from typing import Literal
 
 import numpy as np
 
+from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.cascade import Precedents
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, candidates, encode, encode_all
 from leeroo.engine.orchestrator.features import Features, fit_features
-from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
+from leeroo.engine.orchestrator.heads import Heads, measure
 from leeroo.engine.orchestrator.outcomes.read import LEAST_QUESTIONS, Outcomes, read_outcomes, read_prices
 from leeroo.engine.orchestrator.outcomes.recorded import filled, with_tokens
-from leeroo.engine.orchestrator.ridge import Ints
 from leeroo.engine.orchestrator.router import PROBE, Router, Seen
 from leeroo.engine.orchestrator.subjects import Contexts, fit_contexts
 from leeroo.engine.orchestrator.summary import Summary
@@ -171,8 +171,8 @@ class Lessons:
     """
 
     texts: list[str]
-    question: Ints
-    groups: Ints
+    question: Int64s
+    groups: Int64s
     scores: Float32s
     contexts: list[tuple[str | None, str | None]]
 
@@ -215,7 +215,7 @@ def _pinned(encoders: Sequence[str], lessons: Lessons, seed: int, say: Say) -> t
     return tuple(pinned)
 
 
-def _loss(vectors: Float32s, lessons: Lessons, some: Ints, seed: int) -> float:
+def _loss(vectors: Float32s, lessons: Lessons, some: Int64s, seed: int) -> float:
     nothing = np.zeros((len(some), 0), np.int64)
     features = fit_features([vectors], nothing, seed)
     turned = features.likeness(vectors) @ features.whitening()

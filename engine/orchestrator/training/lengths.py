@@ -6,12 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from leeroo.engine.orchestrator.heads import TOKENS_PER_BYTE, Float32s
-from leeroo.engine.orchestrator.ridge import PENALTIES, Ints, Spectrum, spectrum
-
-Floats = npt.NDArray[np.floating]
+from leeroo.engine.arrays import Bools, Float32s, Floats, Int64s
+from leeroo.engine.orchestrator.heads import TOKENS_PER_BYTE
+from leeroo.engine.orchestrator.ridge import PENALTIES, Spectrum, spectrum
 
 # The part of the questions, those with the shortest predictions, whose mean is the least that is ever predicted: a
 # straight line goes too low at its end, and a choice that looks for what is cheap finds just those questions.
@@ -32,7 +30,7 @@ class Lengths:
     high: Float32s
 
 
-def learn_lengths(features: Float32s, tokens: Float32s, groups: Ints) -> Lengths:
+def learn_lengths(features: Float32s, tokens: Float32s, groups: Int64s) -> Lengths:
     """Fit a ridge regression of the completion tokens, or of their logarithm, for each expert.
 
     Of the two, and of the penalties, those of least squared error in tokens are taken, each question held out in turn.
@@ -82,7 +80,7 @@ def borrowed(tokens: Float32s) -> Float32s:
     return np.where(known.any(axis=0), tokens, means[:, None]).astype(np.float32)
 
 
-def _alike(known: npt.NDArray[np.bool_]) -> list[list[int]]:
+def _alike(known: Bools) -> list[list[int]]:
     """Columns [n, e] with the same rows known, together: one regression fits them all."""
     groups: dict[bytes, list[int]] = {}
     for column in range(known.shape[1]):

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.ridge import Ints, principal_ridge, spectrum
+from leeroo.engine.arrays import Bools, Float32s, Int64s
+from leeroo.engine.orchestrator.heads import sigmoid
+from leeroo.engine.orchestrator.ridge import principal_ridge, spectrum
 from leeroo.engine.orchestrator.summary import ExpertSummary
 from leeroo.engine.orchestrator.training.calibration import calibration_error, log_loss, platt, platt_of_probabilities
 from leeroo.engine.orchestrator.training.gaussian_process import fit_coregional
@@ -74,7 +74,7 @@ class _Line:
 def learn_quality(
     features: Float32s,
     scores: Float32s,
-    groups: Ints,
+    groups: Int64s,
     base: Float32s | None = None,
     counted: int | None = None,
 ) -> Quality:
@@ -148,7 +148,7 @@ def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float,
     return float(weights @ shares / weights.sum()), shift
 
 
-def _small(scores: Float32s, groups: Ints) -> bool:
+def _small(scores: Float32s, groups: Int64s) -> bool:
     """Whether a table of outcomes [n, e] is so small that all experts are learned together."""
     known = np.isfinite(scores)
     recorded, asked = scores[known], known.any(axis=1)
@@ -157,7 +157,7 @@ def _small(scores: Float32s, groups: Ints) -> bool:
     return bool(known[asked].mean() <= 1 / 2 or len(np.unique(groups[asked])) <= _QUESTIONS)
 
 
-def _learn_together(features: Float32s, scores: Float32s, groups: Ints, counts: npt.NDArray[np.bool_]) -> Quality:
+def _learn_together(features: Float32s, scores: Float32s, groups: Int64s, counts: Bools) -> Quality:
     """Fit all experts [n, e] at once, and calibrate them together: their outcomes are too few for one by one."""
     known = np.isfinite(scores)
     rows, columns = np.nonzero(known)
@@ -180,7 +180,7 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Ints, counts: 
     return Quality(weight, np.zeros((0, len(bias)), np.float32), bias, held_out, summaries)
 
 
-def _alike(scores: Float32s, known: npt.NDArray[np.bool_]) -> list[list[int]]:
+def _alike(scores: Float32s, known: Bools) -> list[list[int]]:
     """Columns [n, e] known on the same rows, together, those with most rows first; those of no use left out."""
     together: dict[bytes, list[int]] = {}
     for j in range(scores.shape[1]):
@@ -190,7 +190,7 @@ def _alike(scores: Float32s, known: npt.NDArray[np.bool_]) -> list[list[int]]:
     return sorted(together.values(), key=lambda columns: -known[:, columns[0]].sum())
 
 
-def _learn(features: Float32s, scores: Float32s, groups: Ints, before: list[_Line]) -> _Line:
+def _learn(features: Float32s, scores: Float32s, groups: Int64s, before: list[_Line]) -> _Line:
     """Fit experts [n, t] that are known on the same rows, on what was learned before and on the features."""
     from sklearn.linear_model import RidgeCV
 

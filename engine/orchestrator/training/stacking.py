@@ -15,10 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from leeroo.engine.orchestrator.choice_options import Bools
+from leeroo.engine.arrays import Bools, Float32s, Int64s
 from leeroo.engine.orchestrator.encoders.encode import encode
-from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.ridge import Ints
+from leeroo.engine.orchestrator.heads import sigmoid
 from leeroo.engine.orchestrator.router import PROBE, Router
 from leeroo.engine.orchestrator.training.calibration import log_loss
 from leeroo.engine.orchestrator.training.finetune import Tuned, finetune, held_apart
@@ -32,7 +31,7 @@ def blend(
     encoder: str,
     texts: list[str],
     scores: Float32s,
-    groups: Ints,
+    groups: Int64s,
     held_out: tuple[Float32s, Float32s],
     seed: int,
     say: Callable[[str], None],
