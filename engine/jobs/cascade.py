@@ -2,7 +2,8 @@
 
 A cascade (Chen et al. 2023, "FrugalGPT", arXiv 2305.05176) over a whole batch: after each round it is decided for all
 rows at once which answers to keep and which rows to ask again, so that what is left of a budget goes where it is
-expected to gain most. Doubt is told by an expert's own confidence, or by what several experts agree on.
+expected to gain most. An expert's own confidence says how
+sure its answer is.
 """
 
 from __future__ import annotations
@@ -15,21 +16,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.answer import Criteria, Engine, Expected
+from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.batch.prompts import asking
-from leeroo.engine.orchestrator.cascade import Cascade, Precedents, keep_or_ask, plan_rounds
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.schema import ASK
 
 # From the answers of one expert [n] to the probabilities of k choices, [n, k]; NaN where there is none.
 Chances = Callable[[pa.Table], Float64s]
-# From the answers of one expert [n] to what they say, in a form in which those that say the same are equal.
-Read = Callable[[pa.Table], Sequence[str | None]]
-
-# With fewer precedents it is not told whether rounds pay.
-_FEW = 200
 
 
 @dataclass(frozen=True)
@@ -102,77 +97,6 @@ def answer_in_rounds(
         told[rows[better]] = own[better]
     assert kept is not None
     return Answered(kept, told, rounds)
-
-
-def answer_agreeing(
-    engine: Engine, table: pa.Table, criteria: Criteria, read: Read, say: Callable[[str], None]
-) -> tuple[pa.Table, tuple[str, ...]]:
-    """Answer a table, with cheap experts first where their agreement is worth what asking them costs.
-
-    That is decided by what the router learned from (`train --cascades`), for this budget; where it does not pay, or
-    there is nothing to decide it by, experts are chosen once. Call `engine.delivered` when the answers are where they
-    should be.
-
-    Args:
-        engine: With the pool and the router.
-        table, criteria: As for `answer_in_rounds`.
-        read: Tells what an expert's answers say.
-        say: Is told who is asked first, and why.
-
-    Returns:
-        The answers that were kept, with costs of all rounds together, and who was asked about everything first.
-
-    Raises:
-        InputError, PoolError, OutputError: as `Engine.answer`.
-
-    """
-    criteria = replace(criteria, column="question", ask_column="ask", prefix="")
-    precedents = engine.router.precedents if engine.router else None
-    if precedents is None or criteria.expert is not None or criteria.max_cost_usd is None:
-        return engine.answer(table.to_reader(), criteria).read_all(), ()
-    expected = engine.expect(table.to_reader(), criteria)
-    cascade = _planned(engine, precedents, expected, criteria.max_cost_usd)
-    if cascade is None:
-        return engine.answer(table.to_reader(), criteria).read_all(), ()
-    names = tuple(expected.experts[i] for i in cascade.first)
-    say(f"asking {' and '.join(names)} first, which did better on what the router learned from than choosing once")
-    answered, spent = [], 0.0
-    for name in names:
-        left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
-        answered.append(engine.answer(_asking(table, [name] * len(table)).to_reader(), left).read_all())
-        spent += paid_usd(answered[-1])
-    said = [read(answers) for answers in answered]
-    number = {text: i for i, text in enumerate(sorted({text for each in said for text in each if text is not None}))}
-    codes = np.full((len(table), len(expected.experts)), -1, np.int64)
-    for i, each in zip(cascade.first, said, strict=True):
-        codes[:, i] = [-1 if text is None else number[text] for text in each]
-    rest_usd = left_usd(criteria, spent)
-    chosen = keep_or_ask(cascade, expected.scores, expected.costs, codes, rest_usd)
-    kept = answered[0]
-    for i, answers in zip(cascade.first[1:], answered[1:], strict=True):
-        kept = _put(kept, answers, np.arange(len(table)), chosen == i)
-    rows = np.flatnonzero((chosen >= 0) & ~np.isin(chosen, cascade.first))
-    if len(rows):
-        asked = _asking(table.take(pa.array(rows)), [expected.experts[i] for i in chosen[rows].tolist()])
-        answers = engine.answer(asked.to_reader(), replace(criteria, max_cost_usd=rest_usd)).read_all()
-        kept = _put(kept, answers, rows, pc.is_null(answers.column("error")).to_numpy())
-    return kept, names
-
-
-def _planned(engine: Engine, precedents: Precedents, expected: Expected, budget_usd: float) -> Cascade | None:
-    """A cascade with the columns of `expected`; None where choosing once does as well, or nothing tells."""
-    known = engine.router.experts if engine.router else ()
-    if not all(name in known and unavailable(engine.pool[name]) is None for name in expected.experts):
-        return None
-    experts = [engine.pool[name] for name in expected.experts]
-    prices = np.array([[e.usd_per_m_input for e in experts], [e.usd_per_m_output for e in experts]])
-    learned = precedents.table([known.index(e.name) for e in experts], prices)
-    there = np.isfinite(expected.costs).all(axis=1)
-    if len(learned.answers) < _FEW or not there.any():
-        return None
-    # The budget in terms of the precedents, whose prompts may be longer or shorter.
-    longer = learned.costs_pred.mean() / max(float(expected.costs[there].mean()), 1e-12)
-    return plan_rounds(learned, budget_usd / there.sum() * len(learned.answers) * longer)
 
 
 def ask_at_once(

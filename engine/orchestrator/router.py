@@ -15,7 +15,6 @@ from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator import router_folder as folder
 from leeroo.engine.orchestrator.adapter import Adapter
-from leeroo.engine.orchestrator.cascade import Precedents
 from leeroo.engine.orchestrator.encoders.encode import check_encoder, encode_all
 from leeroo.engine.orchestrator.features import Features
 from leeroo.engine.orchestrator.heads import Heads, Prediction, measure, sigmoid
@@ -51,7 +50,6 @@ class Router:
         heads: What was learned.
         probe: [d], the vectors of `PROBE` when it was learned, one encoder's after another's, the adapter's last.
         summary: On what it was learned, and how well it does there.
-        precedents: What a cascade is planned on; None where that was not wanted, or answers are not recorded.
     """
 
     encoders: tuple[str, ...]
@@ -62,7 +60,6 @@ class Router:
     heads: Heads
     probe: Float32s
     summary: Summary
-    precedents: Precedents | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Router:
@@ -84,7 +81,6 @@ class Router:
             heads=Heads(**{field.name: numbers[field.name] for field in fields(Heads)}),
             probe=numbers["probe"],
             summary=card.training,
-            precedents=Precedents.of(numbers),
         )
 
     def save(self, path: str | Path) -> None:
@@ -113,8 +109,7 @@ class Router:
 
     @property
     def _numbers(self) -> folder.Numbers:
-        precedents = self.precedents.arrays() if self.precedents else {}
-        return {**self.features.arrays(), **self.heads.arrays(), "probe": self.probe, **precedents}
+        return {**self.features.arrays(), **self.heads.arrays(), "probe": self.probe}
 
     def predict(self, questions: Sequence[str], contexts: Sequence[Context] | None = None) -> Prediction:
         """Scores, tokens and time to expect, arrays float32 [n, e] with columns in the order of `experts`.

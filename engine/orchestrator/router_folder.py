@@ -17,7 +17,6 @@ import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from leeroo.engine.errors import OutputError, RouterError
-from leeroo.engine.orchestrator import cascade
 from leeroo.engine.orchestrator.adapter import Adapter
 from leeroo.engine.orchestrator.features import Features
 from leeroo.engine.orchestrator.heads import Heads
@@ -32,18 +31,22 @@ _NAMES = ("encoders", "experts", "subjects", "categories", "adapter")
 _LIBRARIES = ("leeroo", "numpy", "torch", "transformers", "sentence-transformers")
 _NUMBERS = {*Heads.__dataclass_fields__, *Features.__dataclass_fields__, "probe"}
 
+# Arrays that `leeroo train --cascades` of older versions stored too. Their hash is checked.
+_DROPPED = {
+    f"precedents_{name}" for name in ("log_odds", "tokens", "answers", "scores", "prompt_tokens", "completion_tokens")
+}
+
 # The axes of every array: d numbers seen, m landmarks, k features, h features in context, e experts, c kinds of
-# contexts, p numbers of the probe, n questions of the precedents. A digit is itself.
+# contexts, p numbers of the probe. A digit is itself.
 _AXES = {
     "mean": "d", "scale": "d", "weight": "d", "landmarks": "md", "contexts": "mc", "width": "2", "probe": "p",
     "score_weight": "ke", "score_bias": "e", "context_weight": "he", "context_bias": "e",
     "length_weight": "me", "length_bias": "e", "length_log": "e", "length_scale": "e", "length_low": "e",
     "length_high": "e", "prompt_line": "3e", "latency_line": "2e",
-    **dict.fromkeys(sorted(cascade.NAMES), "ne"),
 }  # fmt: skip
-_WHOLE_NUMBERS = {"contexts", "precedents_answers"}
+_WHOLE_NUMBERS = {"contexts"}
 # What is not known of lengths and times is NaN; everything else is a number.
-_MAY_LACK = {name for name in _AXES if name.startswith(("length_", "latency_", "precedents_"))}
+_MAY_LACK = {name for name in _AXES if name.startswith(("length_", "latency_"))}
 
 Names = dict[str, list[str]]
 Numbers = dict[str, npt.NDArray[Any]]
@@ -157,6 +160,7 @@ def load(path: Path) -> tuple[Card, Numbers]:
     names: Names = {name: getattr(card, name) for name in _NAMES}
     if fingerprint(names, numbers) != card.fingerprint:
         raise _damaged(path, f"{_FILE} and {_CARD} do not belong together")
+    numbers = {name: array for name, array in numbers.items() if name not in _DROPPED}
     _check_adapter(path, card)
     _check_numbers(path, card, numbers)
     return card, numbers
@@ -219,7 +223,7 @@ def _read_numbers(path: Path, card: Card) -> Numbers:
             numbers = {name: np.asarray(stored[name]) for name in stored.files}
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, f"{_FILE} cannot be read") from error
-    if numbers.keys() not in (_NUMBERS, _NUMBERS | cascade.NAMES):
+    if numbers.keys() not in (_NUMBERS, _NUMBERS | _DROPPED):
         raise _damaged(path, f"{_FILE} does not hold what it should")
     return numbers
 

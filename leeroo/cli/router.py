@@ -60,13 +60,6 @@ def train(
             "--router", help="Take over this router as it is, and learn only the experts that it does not know."
         ),
     ] = None,
-    cascades: Annotated[
-        bool,
-        typer.Option(
-            "--cascades",
-            help="Also learn when it pays to ask cheap experts first and let their agreement decide who else is asked.",
-        ),
-    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
 ) -> None:
     """Train a router on recorded outcomes: how well each expert answered which question.
@@ -82,14 +75,12 @@ def train(
     def say(line: str) -> None:
         typer.echo(line, err=True)
 
-    if router is not None and (encoder or finetune != "none" or cascades):
-        raise UsageError(
-            "--encoder, --finetune and --cascades have no place beside --router: what it has learned stays as it is"
-        )
+    if router is not None and (encoder or finetune != "none"):
+        raise UsageError("--encoder and --finetune have no place beside --router: what it has learned stays as it is")
     check_place(out)  # learning takes minutes
     with _outcomes(data or [], store, say) as folders:
         if router is None:
-            learned = learn(folders, encoder or [DEFAULT_ENCODER], finetune, seed, say, cascades=cascades)
+            learned = learn(folders, encoder or [DEFAULT_ENCODER], finetune, seed, say)
         else:
             learned = extend(Router.load(router), folders, seed, say)
     learned.save(out)

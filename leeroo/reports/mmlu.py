@@ -26,11 +26,10 @@ def headline(results: Results) -> str:
     """One line: accuracy, cost, and what failed."""
     n = len(results.answers)
     failed = f"; {results.failed:,} failed and count as wrong" if results.failed else ""
-    first = f"; {' and '.join(results.asked_first)} asked first" if results.asked_first else ""
     return (
         f"{percent(results.accuracy.value)} % of {n:,} questions right ({_span(results.accuracy)}), "
         f"{percent(results.macro.value)} % as the mean of {len(results.subjects)} subjects; "
-        f"list cost {usd(results.list_cost_usd)}, {usd(1000 * results.list_cost_usd / n)} per 1,000{first}{failed}"
+        f"list cost {usd(results.list_cost_usd)}, {usd(1000 * results.list_cost_usd / n)} per 1,000{failed}"
     )
 
 
@@ -150,8 +149,7 @@ def _categories(results: Results) -> Table:
 def _experts(results: Results) -> Table:
     return Table(
         title="Who answered",
-        about="Accuracies in % on the questions that each was chosen for; list cost in USD"
-        + (", with what asking others first has cost." if results.asked_first else "."),
+        about="Accuracies in % on the questions that each was chosen for; list cost in USD.",
         columns=("expert", "asked", "share", "accuracy", "tokens in", "tokens out", "USD"),
         rows=[
             (

@@ -13,7 +13,6 @@ import pytest
 from typer.testing import CliRunner
 
 from leeroo.cli.main import app
-from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.training.learn import train
 from tests.orchestrator.conftest import Topics
 
@@ -44,16 +43,12 @@ def test_lengths_follow_from_costs_and_prices(topics: Topics, tmp_path: Path) ->
 
 
 def test_unknown_lengths_are_nan_and_said(topics: Topics, tmp_path: Path) -> None:
-    """Nothing is made up: predictions are NaN; cascades, which need costs, are refused."""
+    """Nothing is made up: predictions are NaN."""
     lines: list[str] = []
     folder = _folder(topics, tmp_path / "data")
     router = train([folder], ["static"], on_progress=lines.append)
     assert np.isnan(router.predict(["What is 4 plus 9?"]).completion_tokens).all()
     assert sum("max_tokens" in line for line in lines) == 1
-    table = pq.read_table(folder / "outcomes.parquet")
-    pq.write_table(table.append_column("prediction", pa.array(["x"] * len(table))), folder / "outcomes.parquet")
-    with pytest.raises(RouterError, match="cascades are planned on costs"):
-        train([folder], ["static"], cascades=True)
 
 
 def test_such_a_router_routes_runs_and_explains(topics: Topics, tmp_path: Path) -> None:

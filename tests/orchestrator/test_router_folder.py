@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from leeroo.cli.main import app
 from leeroo.engine.errors import OutputError, PoolError, RouterError
 from leeroo.engine.orchestrator.router import Router
-from leeroo.engine.orchestrator.router_folder import fingerprint
+from leeroo.engine.orchestrator.router_folder import fingerprint, load, save
 
 QUESTIONS = ["What is 4 plus 9?", "Name a poet from Peru."]
 
@@ -50,6 +50,21 @@ def test_a_loaded_router_predicts_the_same(router: Router, saved: Path) -> None:
     before, after = router.predict(QUESTIONS), loaded.predict(QUESTIONS)
     for field in fields(before):
         assert np.array_equal(getattr(before, field.name), getattr(after, field.name), equal_nan=True)
+
+
+def test_a_router_saved_with_a_cascade_still_loads(router: Router, saved: Path, tmp_path: Path) -> None:
+    """Older versions stored six more arrays; they are left out, and the router predicts the same."""
+    n, e = 5, len(router.experts)
+    more = {
+        name: np.zeros((n, e), np.float32) for name in ("log_odds", "tokens", "scores", "prompt_tokens", "answers")
+    } | {"completion_tokens": np.full((n, e), np.nan, np.float32)}
+    card, numbers = load(saved)
+    names = {name: getattr(card, name) for name in ("encoders", "experts", "subjects", "categories", "adapter")}
+    old = tmp_path / "old"
+    save(old, names, numbers | {f"precedents_{name}": array for name, array in more.items()}, card.training, None)
+    loaded = Router.load(old)
+    assert loaded.fingerprint == router.fingerprint
+    assert np.array_equal(loaded.predict(QUESTIONS).scores, router.predict(QUESTIONS).scores)
 
 
 def test_the_card_says_what_the_router_is(saved: Path) -> None:

@@ -114,9 +114,7 @@ def test_mmlu(look: Look) -> None:
     frontier = [Budgeted(c, 0.4 + c, c) for c in (0.01, 0.1, 0.3)]
     compared = Comparison(points, points[:1], points[0], frontier, frontier, 0.0)
     spent = {"one": Spent(len(rows), accuracy, 0.0, 1, 1)}
-    results = Results(
-        answers, accuracy, accuracy, parts["category"], parts["subject"], spent, (), 0.0, 0.0, 0, compared
-    )
+    results = Results(answers, accuracy, accuracy, parts["category"], parts["subject"], spent, 0.0, 0.0, 0, compared)
     frontier_seen, by_subject = look(mmlu_page(results, "MMLU", []), 2)
     assert set(NAMES) <= set(frontier_seen["texts"])
     assert {shortened(name.replace("_", " "), 48) for name in (*subjects, "no category")} <= set(by_subject["texts"])

@@ -15,7 +15,6 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float64s, Int32s
 from leeroo.engine.backends.select import resolve
-from leeroo.engine.jobs.cascade import answer_agreeing
 from leeroo.engine.jobs.mmlu.data import asked
 from leeroo.engine.orchestrator.analysis.frontier import (
     SHARES,
@@ -107,8 +106,6 @@ class Results:
         macro: Mean over the subjects.
         categories, subjects: By name.
         experts: By name, the one whose answers were kept for the most questions first.
-        asked_first: Experts that were asked about everything, before it was chosen whose answer to keep or whom else
-            to ask; none where experts were chosen once.
         failed: Questions that got no answer; they count as wrong.
         comparison: None where only the chosen expert was asked.
     """
@@ -119,7 +116,6 @@ class Results:
     categories: dict[str, Part]
     subjects: dict[str, Part]
     experts: dict[str, Spent]
-    asked_first: tuple[str, ...]
     cost_usd: float
     list_cost_usd: float
     failed: int
@@ -133,7 +129,7 @@ class Results:
             "accuracy": asdict(self.accuracy),
             "macro": asdict(self.macro),
             **named,
-            "asked_first": list(self.asked_first),
+            "asked_first": [],  # filled by older versions; kept for scripts that read it
             "cost_usd": self.cost_usd,
             "list_cost_usd": self.list_cost_usd,
             "failed": self.failed,
@@ -177,8 +173,7 @@ def run_mmlu(
     say = on_progress or (lambda _: None)
     table = asked(questions, raw=not chat, choose=mode == "choose")
     criteria = replace(criteria, column="question", ask_column="ask", private_column=None, prefix="")
-    answered, first = answer_agreeing(engine, table, criteria, _letters, say)
-    answers = _scored(answered)
+    answers = _scored(engine.answer(table.to_reader(), criteria).read_all())
     if compare is None:
         compare = criteria.expert is None and all(resolve(e) == "replay" for e in engine.pool.experts)
     comparison = _compared(engine, table, criteria, say) if compare else None
@@ -191,17 +186,11 @@ def run_mmlu(
         categories=_parts(scores, answers.column("category")),
         subjects=subjects,
         experts=_spent(answers),
-        asked_first=first,
         cost_usd=_sum(answers, "cost_usd"),
         list_cost_usd=_sum(answers, "list_cost_usd"),
         failed=answers.column("error").length() - answers.column("error").null_count,
         comparison=comparison,
     )
-
-
-def _letters(answered: pa.Table) -> list[str | None]:
-    letters: list[str | None] = _scored(answered).column("letter").to_pylist()
-    return letters
 
 
 def _scored(answered: pa.Table) -> pa.Table:

@@ -15,7 +15,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 
-from leeroo.engine.arrays import Float32s, Int64s
+from leeroo.engine.arrays import Float32s
 from leeroo.engine.errors import RouterError
 
 LEAST_QUESTIONS = 10
@@ -36,7 +36,6 @@ class Outcomes:
         completion_tokens: Of the answers.
         latency_ms: Of the answers.
         cost_usd: Of the calls, where the folder records it; `costs` gives those that follow from tokens too.
-        answers: int64, what was answered as a number, the same for the same answer; -1 where that is not recorded.
     """
 
     questions: list[str]
@@ -49,7 +48,6 @@ class Outcomes:
     completion_tokens: Float32s
     latency_ms: Float32s
     cost_usd: Float32s
-    answers: Int64s
 
     @property
     def contexts(self) -> list[tuple[str | None, str | None]]:
@@ -71,7 +69,6 @@ class Outcomes:
             completion_tokens=self.completion_tokens[rows][:, columns],
             latency_ms=self.latency_ms[rows][:, columns],
             cost_usd=self.cost_usd[rows][:, columns],
-            answers=self.answers[rows][:, columns],
         )
 
     def costs(self, prices: Float32s) -> Float32s:
@@ -151,7 +148,6 @@ _COLUMNS: dict[str, list[tuple[str, str, bool]]] = {
         ("completion_tokens", "DOUBLE", False),
         ("latency_ms", "DOUBLE", False),
         ("cost_usd", "DOUBLE", False),
-        ("prediction", "VARCHAR", False),
     ],
 }
 
@@ -179,8 +175,7 @@ _WRONG = [
 _JOINED = """
 CREATE TABLE joined AS
     SELECT question, coalesce(prompt, question) AS prompt, subject, category, expert, score, prompt_tokens,
-           completion_tokens, latency_ms, cost_usd, dense_rank() OVER (ORDER BY prediction NULLS LAST) AS number,
-           prediction
+           completion_tokens, latency_ms, cost_usd
     FROM ({folders}) WHERE $split IN (split, 'all')
 """
 
@@ -195,8 +190,7 @@ CREATE TABLE names AS
 CREATE TABLE cells AS
     SELECT item, slot, avg(score) AS score, coalesce(avg(prompt_tokens), 'nan') AS prompt_tokens,
            coalesce(avg(completion_tokens), 'nan') AS completion_tokens, coalesce(avg(latency_ms), 'nan') AS latency_ms,
-           coalesce(avg(cost_usd), 'nan') AS cost_usd,
-           coalesce(min(number) FILTER (WHERE prediction IS NOT NULL), -1) AS answer
+           coalesce(avg(cost_usd), 'nan') AS cost_usd
     FROM joined JOIN items USING (question, prompt) JOIN names USING (expert) GROUP BY item, slot;
 """
 
@@ -256,9 +250,6 @@ def _collect(con: duckdb.DuckDBPyConnection) -> Outcomes:
         values[at] = cells[column].to_numpy()
         return values
 
-    answers = np.full((len(texts), len(experts)), -1, np.int64)
-    answers[at] = cells["answer"].to_numpy()
-
     return Outcomes(
         questions=[question for question, _, _, _ in texts],
         prompts=[prompt for _, prompt, _, _ in texts],
@@ -270,5 +261,4 @@ def _collect(con: duckdb.DuckDBPyConnection) -> Outcomes:
         completion_tokens=table("completion_tokens"),
         latency_ms=table("latency_ms"),
         cost_usd=table("cost_usd"),
-        answers=answers,
     )

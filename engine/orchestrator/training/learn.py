@@ -17,12 +17,11 @@ import numpy as np
 
 from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.cascade import Precedents
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, candidates, encode, encode_all
 from leeroo.engine.orchestrator.features import Features, fit_features
 from leeroo.engine.orchestrator.heads import Heads, measure
 from leeroo.engine.orchestrator.outcomes.read import LEAST_QUESTIONS, Outcomes, read_outcomes, read_prices
-from leeroo.engine.orchestrator.outcomes.recorded import filled, with_tokens
+from leeroo.engine.orchestrator.outcomes.recorded import with_tokens
 from leeroo.engine.orchestrator.router import PROBE, Router, Seen
 from leeroo.engine.orchestrator.subjects import Contexts, fit_contexts
 from leeroo.engine.orchestrator.summary import Summary
@@ -38,8 +37,6 @@ _BARE = 4
 # Questions on which the layers of a causal model are compared.
 _COMPARED = 1500
 _TELL_EVERY_S = 5.0
-# Cascades are planned on questions that were expected from the others, in so many parts.
-_PARTS = 5
 
 
 def train(
@@ -48,8 +45,6 @@ def train(
     finetune: Literal["none", "lora"] = "none",
     seed: int = 0,
     on_progress: Say | None = None,
-    *,
-    cascades: bool = False,
 ) -> Router:
     """Learn a router from the rows with `split = 'train'` of data folders, taken together.
 
@@ -63,11 +58,9 @@ def train(
         finetune: With 'lora' the first causal model among the encoders also learns from the outcomes, see `finetune`.
         seed: Of everything random.
         on_progress: Is told, in lines for people, what is being done.
-        cascades: Also learn what cascades are planned on, see `cascade`; takes as long again for each of five parts.
 
     Raises:
-        RouterError: the data is not as `read_outcomes` wants it, or has no answers to plan cascades on; or an encoder
-            cannot be loaded.
+        RouterError: the data is not as `read_outcomes` wants it, or an encoder cannot be loaded.
         PoolError: an encoder is nowhere to be found.
     """
     say = on_progress or (lambda _: None)
@@ -80,12 +73,6 @@ def train(
     say(f"reading {', '.join(map(str, data))}")
     outcomes = _read(data, say)
     say(f"{len(outcomes.questions):,} training questions with outcomes of {len(outcomes.experts)} experts")
-    if cascades and (outcomes.answers < 0).all():
-        raise RouterError("cascades are planned on answers: the outcomes have no column 'prediction' that tells them")
-    if cascades and np.isnan(outcomes.completion_tokens).all():
-        raise RouterError(
-            "cascades are planned on costs: the outcomes record no completion_tokens, nor costs with prices"
-        )
     lessons = _lessons(outcomes, seed)
     pinned = _pinned(encoders, lessons, seed, say)
     blocks = _blocks(lessons.texts, pinned, say)
@@ -98,8 +85,7 @@ def train(
     _tell_unlearned(summary, say)
     say(f"held-out log loss {summary.log_loss:.4f}, calibration error {summary.ece:.4f}")
     probe = np.concatenate([encode([PROBE], encoder)[0] for encoder in pinned])
-    precedents = _precedents(features, seen, contexts, outcomes, lessons, heads, say) if cascades else None
-    router = Router(pinned, None, outcomes.experts, contexts, features, heads, probe, summary, precedents)
+    router = Router(pinned, None, outcomes.experts, contexts, features, heads, probe, summary)
     if not tunable:
         return router
     held_out = (quality.held_out, in_context.held_out)
@@ -139,9 +125,7 @@ def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say
     say(f"held-out log loss {added.log_loss:.4f}, calibration error {added.ece:.4f}")
     summary = Summary.of({**known.experts, **added.experts}, max(known.questions, added.questions), known.seed)
     experts = (*router.experts, *new)
-    if router.precedents:
-        say("no cascades are planned with the new experts: train again with all of the data to have them")
-    return replace(router, experts=experts, heads=router.heads.beside(heads), summary=summary, precedents=None)
+    return replace(router, experts=experts, heads=router.heads.beside(heads), summary=summary)
 
 
 def _read(data: Sequence[Path], say: Say) -> Outcomes:
@@ -289,41 +273,6 @@ def _learn(
             prompt_line=learn_prompt_lines(measure(outcomes.prompts), outcomes.prompt_tokens),
             latency_line=learn_latency_lines(outcomes.completion_tokens, outcomes.latency_ms),
         ),
-    )
-
-
-def _precedents(
-    features: Features,
-    seen: Seen,
-    contexts: Contexts,
-    outcomes: Outcomes,
-    lessons: Lessons,
-    heads: Heads,
-    say: Say,
-) -> Precedents:
-    """The questions as expected by heads that have learned from the others, a fifth of them at a time.
-
-    Heads that have learned from all but one question know that one too well by its experts' other outcomes.
-    """
-    n = len(outcomes.prompts)
-    numbers = contexts.numbers(lessons.contexts) if contexts else None
-    likeness = features.likeness(seen.blocks, numbers)
-    turned = likeness @ features.whitening(in_context=bool(contexts))
-    fold = np.random.default_rng(0).integers(_PARTS, size=lessons.groups.max() + 1)[lessons.groups]
-    log_odds = np.zeros_like(outcomes.scores)
-    for part in range(_PARTS):
-        say(f"learning what cascades are planned on, part {part + 1} of {_PARTS}")
-        rest, these = np.flatnonzero(fold != part), np.flatnonzero(fold[:n] == part)
-        scores, groups = lessons.scores[rest], lessons.groups[rest]
-        quality = learn_quality(turned[rest], scores, groups, counted=int((rest < n).sum()))
-        log_odds[these] = turned[these] @ quality.weight + quality.bias
-    return Precedents(
-        log_odds=log_odds,
-        tokens=heads.lengths(features.likeness(seen.blocks[:n])),
-        answers=outcomes.answers,
-        scores=outcomes.scores,
-        prompt_tokens=filled(outcomes.prompt_tokens),
-        completion_tokens=filled(outcomes.completion_tokens),
     )
 
 
