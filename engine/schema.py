@@ -194,3 +194,132 @@ ROUND = pa.schema(
         pa.field("notes", pa.list_(pa.string())),
     ]
 )
+
+# What `leeroo label` appends to the input's own columns.
+LABELLED = pa.schema(
+    [
+        pa.field("label", pa.string()),  # a list of them where several may apply
+        pa.field("confidence", pa.float64()),
+        pa.field("expert", pa.string()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+
+# One step of a solved question.
+STEP = pa.struct(
+    [
+        pa.field("step", pa.int32()),  # from 1
+        pa.field("task", pa.string()),
+        pa.field("needs", pa.list_(pa.int32())),
+        pa.field("expert", pa.string()),
+        pa.field("answer", pa.string()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+# What `leeroo solve` appends to the input's own columns.
+SOLVED = pa.schema(
+    [
+        pa.field("answer", pa.string()),
+        pa.field("steps", pa.list_(STEP)),
+        pa.field("cost_usd", pa.float64()),  # with plan and joining
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+
+# Feedback as outcomes of a data folder; `judged_by` is 'user', or the check that compared the answer with the gold.
+FEEDBACK_OUTCOMES = pa.schema([*OUTCOMES, pa.field("latency_ms", pa.float64()), pa.field("judged_by", pa.string())])
+
+# The files of a round of self-play. Its questions, where they come from, and how their answers are checked (NULL: they
+# are judged).
+ROUND_QUERIES = pa.schema(
+    [*QUERIES, pa.field("topic", pa.string()), pa.field("made_by", pa.string()), pa.field("check", pa.string())]
+)
+# The experts that each question is sent to.
+ROUND_PAIRS = pa.schema([pa.field("query_id", pa.string()), pa.field("expert", pa.string())])
+ROUND_ANSWERS = pa.schema(
+    [
+        *ROUND_PAIRS,
+        pa.field("answer", pa.string()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("recorded_score", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+# Scores: computed, by consensus, and the probability of being right that a judge gives; NULL where there is none.
+ROUND_JUDGED = pa.schema([*ROUND_PAIRS, *(pa.field(how, pa.float64()) for how in ("computed", "agreed", "judged"))])
+# `judged_by` is a check of `jobs.verify`, 'recorded', 'consensus', or 'judge: ' and its name.
+ROUND_OUTCOMES = pa.schema([*OUTCOMES, pa.field("judged_by", pa.string())])
+
+# The values of the SQL functions. `leeroo` itself returns `ANSWERS`, `leeroo_answer` the first column of it.
+SQL_CHOICE = pa.struct(
+    [
+        pa.field("choice", pa.string()),
+        pa.field("position", pa.int32()),
+        pa.field("confidence", pa.float64()),
+        pa.field("expert", pa.string()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+_SQL_REASONS = [field for field in SQL_CHOICE if field.name in ("expert", "cost_usd", "error")]
+SQL_LABEL = pa.struct([pa.field("label", pa.string()), SQL_CHOICE.field("confidence"), *_SQL_REASONS])
+SQL_EXTRACT = pa.struct([pa.field("value", pa.string()), *_SQL_REASONS])
+SQL_SOLUTION = pa.struct([field for field in SOLVED if field.name != "list_cost_usd"])
+SQL_ROUTE = pa.struct(list(ROUTES))
+SQL_SCORES = pa.map_(pa.string(), pa.float64())
+
+# The rows of the SQL table functions.
+_WHEN = pa.timestamp("us", "UTC")
+SQL_EXPERTS = pa.struct(
+    [
+        pa.field("expert", pa.string()),
+        pa.field("default", pa.bool_()),
+        pa.field("model", pa.string()),
+        pa.field("backend", pa.string()),
+        pa.field("location", pa.string()),
+        pa.field("sent_to", pa.string()),
+        pa.field("usd_per_m_input", pa.float64()),
+        pa.field("usd_per_m_output", pa.float64()),
+        pa.field("price_source", pa.string()),
+        pa.field("unavailable", pa.string()),
+    ]
+)
+SQL_RUNS = pa.struct(
+    [
+        pa.field("run", pa.string()),
+        pa.field("started", _WHEN),
+        pa.field("finished", _WHEN),
+        pa.field("rows", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("list_cost_usd", pa.float64()),
+    ]
+)
+SQL_SPEND = pa.struct(
+    [
+        pa.field("day", pa.date32()),
+        pa.field("expert", pa.string()),
+        pa.field("answers", pa.int64()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+    ]
+)
+SQL_FEEDBACK = pa.struct(
+    [
+        pa.field("question", pa.string()),
+        pa.field("expert", pa.string()),
+        pa.field("answer", pa.string()),
+        pa.field("score", pa.float64()),
+        pa.field("gold", pa.string()),
+        pa.field("judged_by", pa.string()),
+        pa.field("predicted_score", pa.float64()),
+        pa.field("at", _WHEN),
+    ]
+)

@@ -96,7 +96,7 @@ def label(
         enough: A label less sure than this goes on to the next dearer expert; None asks one expert only.
 
     Returns:
-        The same kind of table, with the columns of `leeroo.engine.jobs.label.LABELLED` after its own.
+        The same kind of table, with the columns of `leeroo.engine.schema.LABELLED` after its own.
 
     Raises:
         UsageError: an option, the labels, the pool, the router or the table is wrong.
@@ -150,7 +150,7 @@ def solve(
         frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of questions.
 
     Returns:
-        The same kind of table, with the columns of `leeroo.engine.jobs.solve.solve.SOLVED` after its own.
+        The same kind of table, with the columns of `leeroo.engine.schema.SOLVED` after its own.
 
     Raises:
         UsageError: an option, the pool, the router or the table is wrong.

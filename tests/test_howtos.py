@@ -16,8 +16,7 @@ from typer.testing import CliRunner
 
 import leeroo
 from leeroo.cli.main import app
-from leeroo.engine.jobs.label import LABELLED
-from leeroo.engine.jobs.solve.solve import SOLVED, STEP
+from leeroo.engine.schema import LABELLED, SOLVED, STEP
 
 ROOT = Path(__file__).parents[1]
 TICKETS = [

@@ -18,19 +18,11 @@ import pyarrow as pa
 from leeroo.engine.answer import Engine
 from leeroo.engine.errors import InputError
 from leeroo.engine.jobs.feedback import complete, judged
+from leeroo.engine.schema import SQL_FEEDBACK
 from leeroo.engine.store.feedback import Feedback
 
 TABLE = "leeroo_feedback"
 COLUMNS = ("question", "expert", "answer", "score", "gold")
-ROW = pa.struct(
-    [
-        *(pa.field(name, pa.string()) for name in ("question", "expert", "answer")),
-        pa.field("score", pa.float64()),
-        *(pa.field(name, pa.string()) for name in ("gold", "judged_by")),
-        pa.field("predicted_score", pa.float64()),
-        pa.field("at", pa.timestamp("us", "UTC")),
-    ]
-)
 
 
 class Given:
@@ -113,8 +105,8 @@ def in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
 
 
 def rows(engine: Engine) -> list[dict[str, Any]]:
-    """All feedback in the store as `ROW`."""
-    names = [field.name for field in ROW]
+    """All feedback in the store as `SQL_FEEDBACK`."""
+    names = [field.name for field in SQL_FEEDBACK]
     return [
         {name: row[name] for name in names} | {"at": datetime.fromtimestamp(row["at"], UTC)}
         for row in judged(engine.store)

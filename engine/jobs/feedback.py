@@ -22,12 +22,11 @@ from leeroo.engine.errors import OutputError
 from leeroo.engine.jobs.verify import check_for, score
 from leeroo.engine.orchestrator.analysis.drift import Drift, drifted
 from leeroo.engine.pool import Expert, Pool
-from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
+from leeroo.engine.schema import EXPERTS, FEEDBACK_OUTCOMES, QUERIES
 from leeroo.engine.store.feedback import Feedback, question_hash
 from leeroo.engine.store.store import Store
 from leeroo.engine.tables.outputs import check_own
 
-_OUTCOMES = pa.schema([*OUTCOMES, pa.field("latency_ms", pa.float64()), pa.field("judged_by", pa.string())])
 _SHOWN = 60
 # Characters of a gold answer; more are no short answer to compare with.
 _GOLD_LONGEST = 1024
@@ -262,7 +261,7 @@ def _tables(rows: list[dict[str, Any]], pool: Pool | None) -> dict[str, pa.Table
         outcomes.append({**row, "query_id": name, "response": row["answer"]})
     tables = {
         "queries": pa.Table.from_pylist(list(queries.values()), schema=QUERIES),
-        "outcomes": pa.Table.from_pylist(outcomes, schema=_OUTCOMES),
+        "outcomes": pa.Table.from_pylist(outcomes, schema=FEEDBACK_OUTCOMES),
     }
     if pool is not None:
         tables["experts"] = experts_table(pool.experts)

@@ -23,6 +23,7 @@ from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.cascade import Answered, answer_in_rounds
 from leeroo.engine.jobs.lean import probabilities, without_lean
+from leeroo.engine.schema import LABELLED
 from leeroo.engine.tables.values import as_text, without_formulas
 
 _INSTRUCTION = "Classify the text: choose the label that fits it best."
@@ -33,18 +34,6 @@ _AROUND_TOKENS = 8
 Texts = Sequence[str | None]
 # Texts with the prompts that show them, and the choices for the answers.
 Ask = Callable[[Texts, Texts, Sequence[str]], Answered]
-
-LABELLED = pa.schema(
-    [
-        pa.field("label", pa.string()),  # a list of them where several may apply
-        pa.field("confidence", pa.float64()),
-        pa.field("expert", pa.string()),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("list_cost_usd", pa.float64()),
-        pa.field("error", pa.string()),
-    ]
-)
-
 
 # What is wrong with a setting of a file, in words.
 _WRONG = {

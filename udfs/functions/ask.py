@@ -14,9 +14,9 @@ from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.backends.select import resolve
 from leeroo.engine.batch.layout import filled
 from leeroo.engine.jobs.cascade import left_usd
-from leeroo.engine.jobs.solve.solve import SOLVED, Limits, foresee, solve
+from leeroo.engine.jobs.solve.solve import Limits, foresee, solve
 from leeroo.engine.pool import Pool
-from leeroo.engine.schema import ANSWERS, ASK, ROUTES
+from leeroo.engine.schema import ANSWERS, ASK, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
 from leeroo.udfs.functions.extraction import extract
 
 
@@ -50,10 +50,6 @@ Asked = Sequence[tuple[Group, list[str]]]  # the questions of each group
 Ask = Callable[[Engine, Asked, Criteria], pa.ChunkedArray]
 Explain = Callable[[Engine, Asked, Criteria], Estimate]
 
-ROUTE = pa.struct(list(ROUTES))
-SCORES = pa.map_(pa.string(), pa.float64())
-SOLUTION = pa.struct([field for field in SOLVED if field.name != "list_cost_usd"])
-
 
 def answer_type(pool: Pool) -> pa.StructType:
     """The struct that `leeroo` returns: the answers columns, as the engine appends them for this pool."""
@@ -75,27 +71,27 @@ def answers(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray
 
 
 def routes(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
-    """Have an expert chosen for all as one batch: structs of `ROUTE`; nothing is generated."""
-    return _structs(engine.route(_table(asked), _with_arguments(criteria)), ROUTE)
+    """Have an expert chosen for all as one batch: structs of `SQL_ROUTE`; nothing is generated."""
+    return _structs(engine.route(_table(asked), _with_arguments(criteria)), SQL_ROUTE)
 
 
 def scores(engine: Engine, asked: Asked, _criteria: Criteria) -> pa.ChunkedArray:
-    """The predicted score of every expert for each: maps of `SCORES`."""
+    """The predicted score of every expert for each: maps of `SQL_SCORES`."""
     rows = engine.scores([_question(group, question) for group, questions in asked for question in questions])
-    return pa.chunked_array([pa.array([list(row.items()) for row in rows], SCORES)])
+    return pa.chunked_array([pa.array([list(row.items()) for row in rows], SQL_SCORES)])
 
 
 def solutions(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
-    """Have all solved step by step, a wave at a time: structs of `SOLUTION`."""
+    """Have all solved step by step, a wave at a time: structs of `SQL_SOLUTION`."""
     parts, spent = [], 0.0
     for group, questions in asked:
         left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
         private = [group.arguments.private] * len(questions)
         rows = solve(engine, questions, left, group.arguments.limits or Limits(), private).rows
         spent += sum(rows.column("cost_usd").to_pylist())
-        parts += _structs(rows.to_reader(), SOLUTION).chunks
+        parts += _structs(rows.to_reader(), SQL_SOLUTION).chunks
     engine.delivered()
-    return pa.chunked_array(parts, SOLUTION)
+    return pa.chunked_array(parts, SQL_SOLUTION)
 
 
 def explain_solutions(engine: Engine, asked: Asked, criteria: Criteria) -> Estimate:

@@ -20,11 +20,9 @@ import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.errors import RowsFailed, UsageError
+from leeroo.engine.schema import SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
 from leeroo.udfs.feedback import Given
 from leeroo.udfs.functions.ask import (
-    ROUTE,
-    SCORES,
-    SOLUTION,
     Ask,
     Asked,
     Explain,
@@ -102,9 +100,9 @@ class Calls:
     def __init__(self, engine: Engine, options: Criteria, *, announced: bool, report: Report) -> None:
         self.engine = engine
         self.answers = Function(answers, Memo(known_type(engine.pool)), explain)
-        self.solutions = Function(solutions, Memo(SOLUTION), explain_solutions)
-        self.routes = Function(routes, Memo(ROUTE))
-        self.scores = Function(scores, Memo(SCORES))
+        self.solutions = Function(solutions, Memo(SQL_SOLUTION), explain_solutions)
+        self.routes = Function(routes, Memo(SQL_ROUTE))
+        self.scores = Function(scores, Memo(SQL_SCORES))
         self.given = Given(engine)
         self.plans: list[Plan] = []  # by number; statements may be planned once and run again, so none ever goes
         self._numbers: dict[Plan, int] = {}

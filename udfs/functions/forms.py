@@ -19,23 +19,9 @@ import pyarrow.compute as pc
 from leeroo.engine.batch.layout import names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.solve.solve import Limits
+from leeroo.engine.schema import SQL_CHOICE, SQL_EXTRACT, SQL_LABEL
 from leeroo.udfs.functions.ask import Arguments
 from leeroo.udfs.functions.extraction import check_schema
-
-CHOICE = pa.struct(
-    [
-        pa.field("choice", pa.string()),
-        pa.field("position", pa.int32()),
-        pa.field("confidence", pa.float64()),
-        pa.field("expert", pa.string()),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("error", pa.string()),
-    ]
-)
-# Of labels and of JSON, beside their value.
-_WHY = [field for field in CHOICE if field.name in ("expert", "cost_usd", "error")]
-LABELLED = pa.struct([pa.field("label", pa.string()), CHOICE.field("confidence"), *_WHY])
-EXTRACTED = pa.struct([pa.field("value", pa.string()), *_WHY])
 
 
 class Wanted(NamedTuple):
@@ -243,9 +229,9 @@ def whole(known: pa.StructArray, _: Columns) -> pa.Array:
 
 
 def chosen(known: pa.StructArray, columns: Columns) -> pa.Array:
-    """Structs of `CHOICE`: the text that stands behind the letter answered, and its position from 1."""
+    """Structs of `SQL_CHOICE`: the text that stands behind the letter answered, and its position from 1."""
     questions, lists = columns[0].to_pylist(), columns[1].to_pylist()
-    return pa.array([_chosen(*row) for row in zip(questions, lists, known.to_pylist(), strict=True)], CHOICE)
+    return pa.array([_chosen(*row) for row in zip(questions, lists, known.to_pylist(), strict=True)], SQL_CHOICE)
 
 
 def _chosen(question: str | None, among: list[str | None] | None, known: dict[str, Any] | None) -> Any:
@@ -267,13 +253,13 @@ def text(known: pa.Array, _: Columns) -> pa.Array:
 
 
 def extracted(known: pa.StructArray, _: Columns) -> pa.Array:
-    """Structs of `EXTRACTED`."""
-    return _renamed(known, EXTRACTED)
+    """Structs of `SQL_EXTRACT`."""
+    return _renamed(known, SQL_EXTRACT)
 
 
 def labelled(known: pa.StructArray, _: Columns) -> pa.Array:
-    """Structs of `LABELLED`."""
-    return _renamed(known, LABELLED)
+    """Structs of `SQL_LABEL`."""
+    return _renamed(known, SQL_LABEL)
 
 
 def _renamed(known: pa.StructArray, kind: pa.StructType) -> pa.StructArray:

@@ -18,8 +18,9 @@ import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from leeroo.engine.errors import PoolError, UsageError
+from leeroo.engine.schema import SQL_CHOICE, SQL_EXTRACT, SQL_LABEL, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
 from leeroo.udfs.functions import forms
-from leeroo.udfs.functions.ask import ROUTE, SCORES, SOLUTION, Arguments, Group, answer_type
+from leeroo.udfs.functions.ask import Arguments, Group, answer_type
 from leeroo.udfs.functions.calls import Calls, Function, Plan, naming
 from leeroo.udfs.tables import TABLES
 
@@ -88,12 +89,12 @@ def _functions(calls: Calls) -> dict[str, _Raw]:
         "answers": answers,
         "samples": answers._replace(side_effects=True),
         "texts": raw(calls.answers, forms.asked, forms.text, question, _ANSWER, "answer"),
-        "choices": raw(calls.answers, forms.choices, forms.chosen, among, forms.CHOICE),
-        "labels": raw(calls.answers, forms.labels, forms.labelled, among, forms.LABELLED),
-        "extracts": raw(calls.answers, forms.extracts, forms.extracted, shaped, forms.EXTRACTED),
-        "solutions": raw(calls.solutions, forms.solved, forms.as_known, limited, SOLUTION),
-        "routes": raw(calls.routes, forms.routed, forms.as_known, [_TEXT, _MARK], ROUTE),
-        "scores": raw(calls.scores, forms.plain, forms.as_known, [_TEXT], SCORES),
+        "choices": raw(calls.answers, forms.choices, forms.chosen, among, SQL_CHOICE),
+        "labels": raw(calls.answers, forms.labels, forms.labelled, among, SQL_LABEL),
+        "extracts": raw(calls.answers, forms.extracts, forms.extracted, shaped, SQL_EXTRACT),
+        "solutions": raw(calls.solutions, forms.solved, forms.as_known, limited, SQL_SOLUTION),
+        "routes": raw(calls.routes, forms.routed, forms.as_known, [_TEXT, _MARK], SQL_ROUTE),
+        "scores": raw(calls.scores, forms.plain, forms.as_known, [_TEXT], SQL_SCORES),
         **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},
     }
 

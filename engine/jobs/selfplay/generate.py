@@ -22,12 +22,7 @@ from leeroo.engine.jobs.cascade import ask_at_once, left_usd, paid_usd
 from leeroo.engine.jobs.selfplay.families import FAMILIES
 from leeroo.engine.jobs.verify import Check, check_for
 from leeroo.engine.orchestrator.encoders.encode import encode
-from leeroo.engine.schema import QUERIES
-
-# What a round asks: queries, and where they are from and how an answer is checked (NULL: it is judged).
-GENERATED = pa.schema(
-    [*QUERIES, pa.field("topic", pa.string()), pa.field("made_by", pa.string()), pa.field("check", pa.string())]
-)
+from leeroo.engine.schema import ROUND_QUERIES
 
 _LEVELS = (1, 2, 3)
 # A family of few questions has none left that are new after so many trials for each that is wanted.
@@ -70,7 +65,7 @@ class Generated:
 
 
 def as_queries(questions: Sequence[Generated], split: str) -> pa.Table:
-    """A table of `GENERATED`.
+    """A table of `ROUND_QUERIES`.
 
     The subject stays empty: users ask without one, and what is measured should be measured as they ask.
     """
@@ -89,7 +84,7 @@ def as_queries(questions: Sequence[Generated], split: str) -> pa.Table:
         }
         for each in questions
     ]
-    return pa.Table.from_pylist(rows, schema=GENERATED)
+    return pa.Table.from_pylist(rows, schema=ROUND_QUERIES)
 
 
 def read_seeds(reader: pa.RecordBatchReader, column: str) -> list[Generated]:

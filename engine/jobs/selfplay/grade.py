@@ -13,25 +13,7 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.jobs.selfplay.judge import Agreement, Answer, agreement, consensus, judge
 from leeroo.engine.jobs.verify import score
-from leeroo.engine.schema import OUTCOMES
-
-# Who said what to which question.
-ASKED = pa.schema([pa.field("query_id", pa.string()), pa.field("expert", pa.string())])
-ANSWERED = pa.schema(
-    [
-        *ASKED,
-        pa.field("answer", pa.string()),
-        pa.field("prompt_tokens", pa.int64()),
-        pa.field("completion_tokens", pa.int64()),
-        pa.field("list_cost_usd", pa.float64()),
-        pa.field("recorded_score", pa.float64()),
-        pa.field("error", pa.string()),
-    ]
-)
-# Scores: computed, by consensus, and the probability of being right that a judge gives; NULL where there is none.
-JUDGED = pa.schema([*ASKED, *(pa.field(how, pa.float64()) for how in ("computed", "agreed", "judged"))])
-# `judged_by` is a check of `verify`, 'recorded', 'consensus', or 'judge: ' and its name.
-GRADED = pa.schema([*OUTCOMES, pa.field("judged_by", pa.string())])
+from leeroo.engine.schema import ROUND_JUDGED, ROUND_OUTCOMES, ROUND_PAIRS
 
 # Computed answers of a round that the judge is compared with.
 _COMPARED = 60
@@ -53,15 +35,15 @@ def judge_answers(
 
     Args:
         engine: With the judge in its pool.
-        queries: Of `generate.GENERATED`.
-        answers: [n], of `ANSWERED`.
+        queries: Of `ROUND_QUERIES`.
+        answers: [n], of `ROUND_ANSWERS`.
         expert: Name of the judge.
         rubric: What it judges by.
         criteria: What may be spent.
         run_code: Whether answers that are code may be run in a sandbox; otherwise they are judged.
 
     Returns:
-        A table of `JUDGED` [n], and the USD paid. Call `engine.delivered` when it is where it should be.
+        A table of `ROUND_JUDGED` [n], and the USD paid. Call `engine.delivered` when it is where it should be.
 
     """
     computed = compute(queries, answers, run_code=run_code)
@@ -74,16 +56,16 @@ def judge_answers(
         shown = [*open_, *[i for i in texts if np.isfinite(computed[i])][:_COMPARED]]
         judged[shown], paid = judge(engine, [texts[i] for i in shown], expert, criteria, rubric)
     columns = [pa.array(scores, from_pandas=True) for scores in (computed, agreed, judged)]
-    return pa.Table.from_arrays([*answers.select(ASKED.names).columns, *columns], schema=JUDGED), paid
+    return pa.Table.from_arrays([*answers.select(ROUND_PAIRS.names).columns, *columns], schema=ROUND_JUDGED), paid
 
 
 def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, found: Agreement) -> pa.Table:
-    """Outcomes, of `GRADED`: answers [n] with their scores; those that nothing can be said of are left out.
+    """Outcomes, of `ROUND_OUTCOMES`: answers [n] with their scores; those that nothing can be said of are left out.
 
     Args:
-        queries: Of `generate.GENERATED`.
-        answers: Of `ANSWERED`.
-        judged: Of `JUDGED`, in the same rows.
+        queries: Of `ROUND_QUERIES`.
+        answers: Of `ROUND_ANSWERS`.
+        judged: Of `ROUND_JUDGED`, in the same rows.
         expert: Name of the judge.
         found: How far the judge agrees with what is computed; one that does not is not believed.
     """
@@ -111,7 +93,7 @@ def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, f
                 "judged_by": by,
             }
         )
-    return pa.Table.from_pylist(rows, schema=GRADED)
+    return pa.Table.from_pylist(rows, schema=ROUND_OUTCOMES)
 
 
 def compute(queries: pa.Table, answers: pa.Table, *, run_code: bool = False) -> np.ndarray:
@@ -130,8 +112,8 @@ def compute(queries: pa.Table, answers: pa.Table, *, run_code: bool = False) -> 
 
 
 def compared(judged: Sequence[pa.Table]) -> Agreement:
-    """How far the judge agrees with what was computed, over several rounds, tables of `JUDGED`."""
-    rows = pa.concat_tables(judged).select(["judged", "computed"]).drop_null() if judged else JUDGED.empty_table()
+    """How far the judge agrees with what was computed, over several rounds, tables of `ROUND_JUDGED`."""
+    rows = pa.concat_tables(judged).select(["judged", "computed"]).drop_null() if judged else ROUND_JUDGED.empty_table()
     return agreement(rows["judged"].to_pylist(), rows["computed"].to_pylist())
 
 

@@ -5,7 +5,7 @@ not done again. So a killed loop goes on where it stopped, and what was answered
 
     OUT/held-out/           a data folder: questions that no router learns from, asked of every expert
     OUT/rounds/0000/        the start: experts asked at random, or the outcomes that are there already
-    OUT/rounds/0001/ ...    queries.parquet     questions made (`generate.GENERATED`); more than are asked
+    OUT/rounds/0001/ ...    queries.parquet     questions made (`ROUND_QUERIES`); more than are asked
                             asked.parquet       who is asked what, by what it is expected to tell (`explore`)
                             answers.parquet     what they said
                             judged.parquet      what a judge says where nothing is computed, and where it is, to compare
@@ -41,7 +41,7 @@ from leeroo.engine.jobs.feedback import experts_table, export_feedback, judged, 
 from leeroo.engine.jobs.sandbox import check_sandbox
 from leeroo.engine.jobs.selfplay.families import SAFE
 from leeroo.engine.jobs.selfplay.generate import Generated, as_queries, of_families, write
-from leeroo.engine.jobs.selfplay.grade import ANSWERED, ASKED, compared, grade, judge_answers
+from leeroo.engine.jobs.selfplay.grade import compared, grade, judge_answers
 from leeroo.engine.jobs.selfplay.judge import RUBRIC, Agreement
 from leeroo.engine.jobs.selfplay.measure import measure
 from leeroo.engine.jobs.selfplay.stages import Stage, alone, once, round_folder, rows, spent_usd
@@ -53,7 +53,7 @@ from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.active_learning import next_asks, random_asks
 from leeroo.engine.orchestrator.training.learn import train
 from leeroo.engine.pool import Expert
-from leeroo.engine.schema import ROUND
+from leeroo.engine.schema import ROUND, ROUND_ANSWERS, ROUND_PAIRS
 from leeroo.engine.tables import write_table
 
 Say = Callable[[str], None]
@@ -215,7 +215,7 @@ def _held_out(what: Play) -> list[Generated]:
 def _of_expert(loop: _Loop, queries: pa.Table, name: str) -> tuple[pa.Table, float]:
     """What an expert makes of the held-out questions."""
     loop.say(f"asking {name} the {len(queries):,} held-out questions")
-    asked = pa.table([queries["query_id"], pa.array([name] * len(queries), pa.string())], schema=ASKED)
+    asked = pa.table([queries["query_id"], pa.array([name] * len(queries), pa.string())], schema=ROUND_PAIRS)
     # What a budget does not reach here would be missing for ever.
     whole = loop.what.max_cost_usd is not None
     answers, cost = _answers(
@@ -366,7 +366,7 @@ def _asks(now: _Round, queries: pa.Table) -> pa.Table:
         left = loop.left(now.share)
         pairs = next_asks(now.before, now.data, loop.names, prices(loop.experts), questions, wanted, rng, left)
     ids = queries["query_id"].to_pylist()
-    return pa.Table.from_pylist([{"query_id": ids[i], "expert": loop.names[j]} for i, j in pairs], schema=ASKED)
+    return pa.Table.from_pylist([{"query_id": ids[i], "expert": loop.names[j]} for i, j in pairs], schema=ROUND_PAIRS)
 
 
 def _answers(loop: _Loop, queries: pa.Table, asked: pa.Table, criteria: Criteria) -> tuple[pa.Table, float]:
@@ -376,7 +376,7 @@ def _answers(loop: _Loop, queries: pa.Table, asked: pa.Table, criteria: Criteria
         RowsFailed: nothing at all.
     """
     if not len(asked):
-        return ANSWERED.empty_table(), 0.0
+        return ROUND_ANSWERS.empty_table(), 0.0
     questions = dict(zip(queries["query_id"].to_pylist(), queries["question"].to_pylist(), strict=True))
     texts = [questions[query_id] for query_id in asked["query_id"].to_pylist()]
     answers = ask_at_once(loop.engine, texts, {"expert": asked["expert"].combine_chunks()}, criteria)
@@ -386,8 +386,8 @@ def _answers(loop: _Loop, queries: pa.Table, asked: pa.Table, criteria: Criteria
         raise RowsFailed(f"none of {len(answers):,} questions was answered: {answers['error'][0]}")
     recorded = answers["recorded_score"] if "recorded_score" in answers.column_names else pa.nulls(len(answers))
     columns = {name: answers[name] for name in answers.column_names}
-    given = {**columns, **{name: asked[name] for name in ASKED.names}, "recorded_score": recorded}
-    return pa.table({name: given[name] for name in ANSWERED.names}).cast(ANSWERED), paid_usd(answers)
+    given = {**columns, **{name: asked[name] for name in ROUND_PAIRS.names}, "recorded_score": recorded}
+    return pa.table({name: given[name] for name in ROUND_ANSWERS.names}).cast(ROUND_ANSWERS), paid_usd(answers)
 
 
 def _judge(loop: _Loop, queries: pa.Table, answers: pa.Table, criteria: Criteria) -> tuple[pa.Table, float]:

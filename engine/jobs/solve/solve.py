@@ -31,9 +31,10 @@ from leeroo.engine.jobs.solve.decompose import (
 from leeroo.engine.jobs.solve.split import Step, split
 from leeroo.engine.jobs.solve.waves import Ask, Asker, Done, Wave
 from leeroo.engine.jobs.verify import final
+from leeroo.engine.schema import SOLVED
 from leeroo.engine.tables.values import as_text
 
-__all__ = ["SOLVED", "STEP", "USUAL", "Limits", "Solved", "Wave", "foresee", "solve", "solve_rows"]
+__all__ = ["USUAL", "Limits", "Solved", "Wave", "foresee", "solve", "solve_rows"]
 
 _JOIN = """\
 {question}
@@ -50,28 +51,6 @@ To answer this, answer only one question first.
 {step}"""
 # For sharing out a budget: steps of a plan that is not made yet, with joining, and how many steps it is worth itself.
 _LIKELY, _PLAN = 4, 2
-
-STEP = pa.struct(
-    [
-        pa.field("step", pa.int32()),  # from 1
-        pa.field("task", pa.string()),
-        pa.field("needs", pa.list_(pa.int32())),
-        pa.field("expert", pa.string()),
-        pa.field("answer", pa.string()),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("list_cost_usd", pa.float64()),
-        pa.field("error", pa.string()),
-    ]
-)
-SOLVED = pa.schema(
-    [
-        pa.field("answer", pa.string()),
-        pa.field("steps", pa.list_(STEP)),
-        pa.field("cost_usd", pa.float64()),  # with plan and joining
-        pa.field("list_cost_usd", pa.float64()),
-        pa.field("error", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
