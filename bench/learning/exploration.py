@@ -29,9 +29,9 @@ from leeroo.engine.arrays import Float32s, Float64s
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.orchestrator.features import fit_features
-from leeroo.engine.orchestrator.heads import sigmoid
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.outcomes.recorded import prices_of
+from leeroo.engine.orchestrator.statistics import sigmoid
 from leeroo.engine.orchestrator.text_features import surface
 from leeroo.engine.orchestrator.training.explore import Pairs, explore
 from leeroo.engine.orchestrator.training.gaussian_process import fit_coregional

@@ -22,9 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `
 from bench.learning.exploration import SHARES, Questions, frontier, load, told
 from bench.routing.data import DATA
 from leeroo.engine.arrays import Float32s
-from leeroo.engine.orchestrator.heads import sigmoid
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
-from leeroo.engine.orchestrator.training.calibration import log_loss
+from leeroo.engine.orchestrator.statistics import log_loss, sigmoid
 from leeroo.engine.orchestrator.training.explore import explore
 from leeroo.engine.orchestrator.training.gaussian_process import fit_coregional
 from leeroo.engine.orchestrator.training.quality import Quality, learn_quality

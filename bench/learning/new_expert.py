@@ -18,7 +18,7 @@ import numpy as np
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.router import Router
-from leeroo.engine.orchestrator.training.calibration import log_loss
+from leeroo.engine.orchestrator.statistics import log_loss
 from leeroo.engine.orchestrator.training.learn import extend, train
 
 _OUTCOMES = (30, 100, 300, 1000)

@@ -35,8 +35,9 @@ from leeroo.engine.orchestrator.analysis.baselines import best_neighbours, neigh
 from leeroo.engine.orchestrator.analysis.frontier import expected_calibration_error, pair_measures
 from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.orchestrator.features import fit_features
+from leeroo.engine.orchestrator.statistics import log_loss
 from leeroo.engine.orchestrator.text_features import surface
-from leeroo.engine.orchestrator.training.calibration import log_loss, platt
+from leeroo.engine.orchestrator.training.calibration import platt
 from leeroo.engine.orchestrator.training.quality import learn_quality
 
 _FOLDS = 5

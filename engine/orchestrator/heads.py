@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from leeroo.engine.arrays import Float32s
+from leeroo.engine.orchestrator.statistics import sigmoid
 
 # English text has about four bytes to a token, which is assumed where no tokens were recorded.
 TOKENS_PER_BYTE = 0.25
@@ -110,9 +111,3 @@ def measure(texts: Sequence[str]) -> Float32s:
     """
     raw = [text.encode("utf-8", "replace") for text in texts]
     return np.array([(len(r), len(r.translate(None, _PLAIN))) for r in raw], np.float32).reshape(-1, 2)
-
-
-def sigmoid(logit: Float32s) -> Float32s:
-    """1 / (1 + exp(-logit)), without overflow."""
-    probability: Float32s = (0.5 * (1 + np.tanh(0.5 * logit))).astype(np.float32)
-    return probability

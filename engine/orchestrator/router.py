@@ -17,7 +17,8 @@ from leeroo.engine.orchestrator import router_folder as folder
 from leeroo.engine.orchestrator.adapter import Adapter
 from leeroo.engine.orchestrator.encoders.encode import check_encoder, encode_all
 from leeroo.engine.orchestrator.features import Features
-from leeroo.engine.orchestrator.heads import Heads, Prediction, measure, sigmoid
+from leeroo.engine.orchestrator.heads import Heads, Prediction, measure
+from leeroo.engine.orchestrator.statistics import sigmoid
 from leeroo.engine.orchestrator.subjects import Context, Contexts
 from leeroo.engine.orchestrator.summary import Summary
 from leeroo.engine.orchestrator.text_features import surface

@@ -14,7 +14,7 @@ from leeroo.engine.errors import InputError
 from leeroo.engine.jobs.mmlu.mmlu import interval
 from leeroo.engine.money import plain_usd
 from leeroo.engine.orchestrator.analysis.frontier import Estimate
-from leeroo.engine.orchestrator.training.calibration import calibration_error
+from leeroo.engine.orchestrator.statistics import calibration_error
 from leeroo.engine.tables.values import as_text
 from leeroo.reports.findings import Table, percent
 from leeroo.reports.page import page, paragraph, section, table

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leeroo.engine.arrays import Float32s, Float64s, Int64s
-from leeroo.engine.orchestrator.heads import sigmoid
+from leeroo.engine.orchestrator.statistics import sigmoid
 from leeroo.engine.orchestrator.training.explore import explore
 from leeroo.engine.orchestrator.training.gaussian_process import Coregional, fit_coregional
 from leeroo.engine.orchestrator.training.quality import learn_quality

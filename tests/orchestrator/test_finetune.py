@@ -13,9 +13,8 @@ import pytest
 from leeroo.engine.arrays import Float32s
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
-from leeroo.engine.orchestrator.heads import sigmoid
 from leeroo.engine.orchestrator.router import Router
-from leeroo.engine.orchestrator.training.calibration import log_loss
+from leeroo.engine.orchestrator.statistics import log_loss, sigmoid
 from leeroo.engine.orchestrator.training.finetune import finetune, held_apart
 from leeroo.engine.orchestrator.training.learn import extend, train
 

@@ -13,8 +13,9 @@ import pytest
 from scipy.stats import binomtest
 
 from leeroo.engine.errors import UsageError
-from leeroo.engine.orchestrator.analysis.gaps import Gaps, find_gaps, wilson
+from leeroo.engine.orchestrator.analysis.gaps import Gaps, find_gaps
 from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.statistics import wilson_interval
 
 Rows = list[dict[str, Any]]
 # Of a topic and a question's number: the scores of the experts, None where one was not asked.
@@ -134,7 +135,7 @@ def test_what_chance_explains_is_no_gap(tmp_path: Path) -> None:
 def test_intervals_are_wilsons(right: int, n: int) -> None:
     """As SciPy has them."""
     known = binomtest(right, n).proportion_ci(method="wilson")
-    assert wilson(right / n, n) == pytest.approx((known.low, known.high), abs=1e-4)
+    assert wilson_interval(right / n, n) == pytest.approx((known.low, known.high), abs=1e-4)
 
 
 def test_an_expert_is_judged_where_it_was_asked_enough(tmp_path: Path) -> None:

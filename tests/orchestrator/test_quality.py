@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from leeroo.engine.arrays import Float32s
-from leeroo.engine.orchestrator.heads import sigmoid
+from leeroo.engine.orchestrator.statistics import calibration_error, log_loss, sigmoid
 from leeroo.engine.orchestrator.training import quality as quality_module
-from leeroo.engine.orchestrator.training.calibration import calibration_error, log_loss, platt
+from leeroo.engine.orchestrator.training.calibration import platt
 from leeroo.engine.orchestrator.training.quality import Quality, learn_quality
 
 

@@ -13,7 +13,7 @@ from leeroo.engine.arrays import Float32s, Float64s
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.router import Prediction
-from leeroo.engine.orchestrator.training.calibration import calibration_error
+from leeroo.engine.orchestrator.statistics import calibration_error
 from leeroo.engine.orchestrator.training.learn import train
 
 QUESTIONS = 600

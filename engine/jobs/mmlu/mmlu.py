@@ -27,11 +27,11 @@ from leeroo.engine.orchestrator.analysis.frontier import (
     random_mix,
 )
 from leeroo.engine.orchestrator.choose import choose
+from leeroo.engine.orchestrator.statistics import Z_95, wilson_interval
 
 Say = Callable[[str], None]
 Mode = Literal["choose", "generate"]
 
-_Z = 1.959963984540054  # of 95 %
 
 # The letter that an answer gives: by the words that models were taught to say, else the one it begins with, else
 # the last of those that name a choice and stand alone.
@@ -273,14 +273,12 @@ def _sum(table: pa.Table, column: str) -> float:
 def interval(scores: Float64s) -> Estimate:
     """A mean of scores in [0, 1] with Wilson's score interval (1927), which holds for few questions and none wrong."""
     n, mean = len(scores), float(scores.mean())
-    middle = (mean + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z / (1 + _Z**2 / n) * math.sqrt(mean * (1 - mean) / n + _Z**2 / (4 * n**2))
-    return Estimate(mean, max(0.0, middle - half), min(1.0, middle + half))
+    return Estimate(mean, *wilson_interval(mean, n))
 
 
 def _mean(parts: Sequence[Estimate], counts: Sequence[int]) -> Estimate:
     """The mean of some accuracies, each of so many questions, with its normal interval."""
     mean = sum(part.value for part in parts) / len(parts)
     variance = sum(part.value * (1 - part.value) / n for part, n in zip(parts, counts, strict=True)) / len(parts) ** 2
-    half = _Z * math.sqrt(variance)
+    half = Z_95 * math.sqrt(variance)
     return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half))

@@ -13,8 +13,8 @@ from leeroo.engine.batch.price import prices
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation, evaluate
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.statistics import log_loss
 from leeroo.engine.orchestrator.training.active_learning import expected_usd
-from leeroo.engine.orchestrator.training.calibration import log_loss
 from leeroo.engine.pool import Expert
 
 _SHARES = {"accuracy_at_quarter": 1 / 4, "accuracy_at_half": 1 / 2, "accuracy_at_full": 1.0}

@@ -15,7 +15,7 @@ import numpy as np
 from leeroo.engine.arrays import Float64s, Floats, Int32s, Int64s
 from leeroo.engine.errors import UsageError
 from leeroo.engine.orchestrator.choose import choose
-from leeroo.engine.orchestrator.training.calibration import calibration_error
+from leeroo.engine.orchestrator.statistics import calibration_error
 
 # Budgets as parts of what an expert costs, in the order of their size.
 SHARES = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1.0)

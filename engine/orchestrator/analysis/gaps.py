@@ -19,6 +19,7 @@ from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
 from leeroo.engine.orchestrator.outcomes.impute import costs_usd
 from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_outcomes
 from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.statistics import wilson_interval
 
 Say = Callable[[str], None]
 Kind = Literal["nobody", "only the dearest"]
@@ -175,13 +176,6 @@ def find_gaps(
     return Gaps(len(scores), good, None if dearest is None else outcomes.experts[dearest], judged, notes)
 
 
-def wilson(accuracy: float, n: int) -> tuple[float, float]:
-    """The 95 % interval of a mean of n scores in [0, 1] (Wilson 1927); of fractional scores it is too wide."""
-    centre = accuracy + _Z**2 / (2 * n)
-    half = _Z * np.sqrt(accuracy * (1 - accuracy) / n + _Z**2 / (4 * n**2))
-    return float((centre - half) / (1 + _Z**2 / n)), float((centre + half) / (1 + _Z**2 / n))
-
-
 @dataclass(frozen=True)
 class _Asked:
     """The questions `rows` of a topic, those in its midst first; scores [n, e] and routed scores [n] are of all."""
@@ -200,7 +194,9 @@ class _Asked:
         judged = {}
         for j in np.flatnonzero(counts >= self.few).tolist():
             accuracy = float(np.nanmean(scores[:, j]))
-            judged[j] = Standing(self.outcomes.experts[j], int(counts[j]), accuracy, *wilson(accuracy, int(counts[j])))
+            judged[j] = Standing(
+                self.outcomes.experts[j], int(counts[j]), accuracy, *wilson_interval(accuracy, int(counts[j]), _Z)
+            )
         return judged
 
     def best(self, but: int | None = None) -> int | None:

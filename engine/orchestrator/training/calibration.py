@@ -9,7 +9,6 @@ import numpy as np
 
 from leeroo.engine.arrays import Floats
 
-_BINS = 10
 # Probabilities that a regression found, as they are: their log-odds grow 4 times as fast at 1/2, and faster towards 0
 # and 1; and how sure the slope is, as a standard deviation.
 _SLOPE, _SLOPE_SPREAD = 4.5, 1.0
@@ -43,16 +42,3 @@ def platt_of_probabilities(expected: Floats, scores: Floats) -> tuple[float, flo
 
     slope, middle = minimize(loss, (_SLOPE, 0.0)).x
     return float(slope), float(middle - slope / 2)
-
-
-def log_loss(probabilities: Floats, scores: Floats, weights: Floats) -> float:
-    """Mean negative log-likelihood, in nats."""
-    p = np.clip(probabilities.astype(np.float64), 1e-7, 1 - 1e-7)
-    return float(np.average(-scores * np.log(p) - (1 - scores) * np.log1p(-p), weights=weights))
-
-
-def calibration_error(probabilities: Floats, scores: Floats, weights: Floats) -> float:
-    """Expected calibration error over ten bins of equal width (Naeini et al. 2015, Guo et al. 2017)."""
-    bins = np.minimum((probabilities * _BINS).astype(np.int64), _BINS - 1)
-    gap = np.bincount(bins, weights * (probabilities - scores), minlength=_BINS)
-    return float(np.abs(gap).sum() / weights.sum())

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from leeroo.engine.arrays import Bools, Float32s, Int64s
-from leeroo.engine.orchestrator.heads import sigmoid
 from leeroo.engine.orchestrator.ridge import principal_ridge, spectrum
+from leeroo.engine.orchestrator.statistics import calibration_error, log_loss, sigmoid
 from leeroo.engine.orchestrator.summary import ExpertSummary
-from leeroo.engine.orchestrator.training.calibration import calibration_error, log_loss, platt, platt_of_probabilities
+from leeroo.engine.orchestrator.training.calibration import platt, platt_of_probabilities
 from leeroo.engine.orchestrator.training.gaussian_process import fit_coregional
 
 # With fewer outcomes than this a head learns noise; an expert then has one rate for all questions.

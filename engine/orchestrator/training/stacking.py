@@ -17,9 +17,8 @@ import numpy as np
 
 from leeroo.engine.arrays import Bools, Float32s, Int64s
 from leeroo.engine.orchestrator.encoders.encode import encode
-from leeroo.engine.orchestrator.heads import sigmoid
 from leeroo.engine.orchestrator.router import PROBE, Router
-from leeroo.engine.orchestrator.training.calibration import log_loss
+from leeroo.engine.orchestrator.statistics import log_loss, sigmoid
 from leeroo.engine.orchestrator.training.finetune import Tuned, finetune, held_apart
 
 # With fewer unseen outcomes than this an expert keeps the heads that it had.
