@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from leeroo.engine.backends.identity import fingerprint
 from leeroo.engine.backends.residency import Engines
-from leeroo.engine.backends.select import resolve, unavailable
+from leeroo.engine.backends.select import capabilities, unavailable
 from leeroo.engine.batch import plan as planning
 from leeroo.engine.batch.assign import assign
 from leeroo.engine.batch.budget import Ledger
@@ -407,7 +407,7 @@ class Engine:
         """The answers as a reader; the scratch folder goes when it is exhausted."""
         job.meter.warn_of_guesses()
         job.meter.stage("write")
-        replayed = any(resolve(e) == "replay" for e in job.experts)
+        replayed = any(capabilities(e).recorded for e in job.experts)
         chosen = job.criteria.ask_column is not None
         caller = threading.current_thread()
         added = pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *(_CHOSEN if chosen else [])])

@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `
 from bench.routing.data import DATA
 from leeroo.engine import weights
 from leeroo.engine.answer import Criteria, Progress, open_engine
-from leeroo.engine.backends.local import device
+from leeroo.engine.backends import device
 from leeroo.engine.batch.prompts import asking
 from leeroo.engine.jobs.mmlu.data import read_questions
 

@@ -1,27 +1,50 @@
 """The protocol of backends: a stream of request batches in, a stream of completion batches out.
 
-A backend knows how to ask one model; it knows nothing of routing, money or tables of users.
+A backend knows how to query one model; it knows nothing of routing, money or users' tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
-# The room of a backend that is better off with many requests to order than with few, and bills nobody.
+# The room of a backend that orders its requests, so that many serve it better than few, and bills nobody.
 AMPLE = 1024
 
 
+@dataclass(frozen=True)
+class Capabilities:
+    """What a kind of backend can do, and what it takes.
+
+    Attributes:
+        recorded: Its answers are recorded ones: they cost no computing, and no limit on tokens shortens them.
+        gives_logprobs: It can give the log probabilities of tokens; some models or servers may still refuse.
+        holds_memory: Its model is loaded on this machine, in a process of its own.
+        waits_hours: Its answers may take hours, as those of providers' batches do.
+    """
+
+    recorded: bool = False
+    gives_logprobs: bool = False
+    holds_memory: bool = False
+    waits_hours: bool = False
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether its model runs in another program, so that requests take nothing from what runs here."""
+        return not (self.recorded or self.holds_memory)
+
+
 class Backend(Protocol):
-    """One loaded model (or one connection to a remote one), shared by every expert that asks it.
+    """One loaded model (or one connection to a remote one), shared by every expert that uses it.
 
     Several threads may generate through one connection at the same time; a `Resident` has one caller at a time.
 
     Attributes:
-        room: How many more requests it can start on now. The caller hands out no more: whatever waits inside a backend
-            can neither be held back by a budget nor be left to another process.
+        room: How many more requests it can start on now. The caller hands out no more: a budget cannot hold back what
+            waits inside a backend, and no other process can take it over.
     """
 
     @property
@@ -41,7 +64,7 @@ class Backend(Protocol):
             Batches with `schema.COMPLETIONS`, as soon as there is something to keep (each batch is
             stored when it is yielded), in any order; every request comes back exactly once. A row that
             fails comes back with `finish_reason` 'error' and its `error`; it never costs another row.
-            While nothing comes back, an empty batch a few times a second: the caller looks then whether to go on.
+            While nothing comes back, an empty batch a few times a second: the caller then checks whether to go on.
 
         Raises:
             ExpertUnavailable: nothing more can be answered by this model; rows not yet yielded are not
@@ -51,7 +74,7 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Give back the memory the model holds. Calling it twice is fine."""
+        """Give back the memory that the model holds; a second call does nothing."""
         ...
 
 
@@ -60,7 +83,7 @@ class Resident(Backend, Protocol):
     """A backend that holds memory of the device.
 
     Attributes:
-        memory_bytes: The most that was seen in use by it so far.
+        memory_bytes: The most that it was seen to use so far.
     """
 
     memory_bytes: int

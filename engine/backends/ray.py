@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from leeroo.engine.backends.protocol import AMPLE
-from leeroo.engine.backends.select import holds_memory, load_backend
+from leeroo.engine.backends.select import capabilities, load_backend
 from leeroo.engine.errors import ExpertUnavailable, UsageError
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import REQUESTS
@@ -91,7 +91,7 @@ class RayBackend:
     def _on_gpu(self) -> bool:
         """Whether its actors each need a GPU, where the pool does not say."""
         # Where 'auto' is transformers here, it is vLLM on a machine with a GPU.
-        for_gpus = self._expert.backend != "transformers" and holds_memory(self._expert)
+        for_gpus = self._expert.backend != "transformers" and capabilities(self._expert).holds_memory
         return for_gpus and self._ray.cluster_resources().get("GPU", 0) > 0
 
     def _send(self, waiting: deque[pa.RecordBatch], flying: dict[Any, tuple[Any, pa.RecordBatch]]) -> None:

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import psutil
 
 from leeroo.engine import weights
+from leeroo.engine.backends import device
 from leeroo.engine.backends.identity import engine_key
-from leeroo.engine.backends.local import device
 from leeroo.engine.backends.protocol import Backend, Resident
-from leeroo.engine.backends.select import holds_memory, open_backend, resolve
+from leeroo.engine.backends.select import capabilities, open_backend, resolve
 from leeroo.engine.errors import ExpertUnavailable, Interrupted
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.timings import Measured
@@ -86,8 +86,8 @@ class Engines:
             Interrupted: `stop` was set before it was there.
 
         """
-        with self._turn(stop) if holds_memory(expert) else contextlib.nullcontext():
-            with contextlib.nullcontext() if holds_memory(expert) else self._connecting:
+        with self._turn(stop) if capabilities(expert).holds_memory else contextlib.nullcontext():
+            with contextlib.nullcontext() if capabilities(expert).holds_memory else self._connecting:
                 held = self._get(expert, later, stop)
                 self._count(held, 1)
             try:
@@ -155,7 +155,7 @@ class Engines:
 
     def _make_room(self, expert: Expert, later: list[str]) -> None:
         """Put engines away, those that are needed last first, until this expert's fits beside the rest."""
-        if not holds_memory(expert):
+        if not capabilities(expert).holds_memory:
             return
         need, total = self._need(expert), device.memory().total
         if need > total and not self._alone:
@@ -163,7 +163,7 @@ class Engines:
                 f"{expert.model} needs about {need / _GIB:.1f} GiB of memory and there are {total / _GIB:.1f};"
                 " give a smaller model, or memory_gib in the pool file if it needs less"
             )
-        others = [key for key, held in self._held.items() if holds_memory(held.expert) and not held.asleep]
+        others = [key for key, held in self._held.items() if capabilities(held.expert).holds_memory and not held.asleep]
         # Not needed any more, longest unused first; then from the last that is needed to the next.
         others.sort(key=lambda key: -later.index(key) if key in later else -len(later))
         for key in others:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from leeroo.engine.backends.identity import engine_key
 from leeroo.engine.backends.protocol import AMPLE, Backend
 from leeroo.engine.backends.residency import Engines
-from leeroo.engine.backends.select import resolve, runs_elsewhere
+from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.keep import Flight, Sent, give_up, keep, settle
 from leeroo.engine.batch.plan import Wave
@@ -129,8 +129,8 @@ def execute(job: Job, wave: Wave, engines: Engines, later: Sequence[Wave]) -> No
     """
     pending = job.scratch.cursor().sql(_PENDING.format(wave=wave.number)).to_arrow_reader(_HAND_OUT_ROWS)
     expert = job.experts[wave.experts[0]]
-    flight = Flight(wave, claims=resolve(expert) != "replay")
-    room = _Room(1 if runs_elsewhere(expert) else AMPLE)
+    flight = Flight(wave, claims=not capabilities(expert).recorded)
+    room = _Room(1 if capabilities(expert).runs_elsewhere else AMPLE)
     requests = _hand_out(job, flight, pending, room)
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from leeroo.engine.backends.identity import engine_key
 from leeroo.engine.backends.residency import Engines
-from leeroo.engine.backends.select import resolve
+from leeroo.engine.backends.select import capabilities, resolve
 from leeroo.engine.batch.job import Job
 from leeroo.engine.batch.plan import order_waves
 from leeroo.engine.money import plain_usd, usd
@@ -162,7 +162,7 @@ def _part(job: Job, engines: Engines, position: int, wave: int, sums: np.ndarray
 
 
 def _seconds(job: Job, expert: Expert, prompt_tokens: float, completion_tokens: float, *, load: bool) -> float | None:
-    if resolve(expert) == "replay":
+    if capabilities(expert).recorded:
         speed = expert.engine.get("tokens_per_second")
         return completion_tokens / float(speed) if speed else 0.0
     measured = job.store.engine(engine_key(expert))

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.select import resolve
+from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.plan import AROUND_A_CHOICE, thinks
 from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
 from leeroo.engine.batch.progress import Meter
@@ -160,7 +160,7 @@ def _tokens(
     choice = batch.column("choice").fill_null(0).to_numpy(zero_copy_only=False)
     limit = np.where(choice > 0, np.minimum(limit, np.ceil(choice / BYTES_PER_TOKEN)), limit)
     added = _added_bytes(batch, expert) / BYTES_PER_TOKEN
-    if resolve(expert) == "replay":  # a recorded prompt is as long as it was
+    if capabilities(expert).recorded:  # a recorded prompt is as long as it was
         added = np.zeros(len(batch))
     if prediction is None or column is None:
         lengths = pc.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
@@ -170,7 +170,7 @@ def _tokens(
         return np.stack([lengths / BYTES_PER_TOKEN + added, long.astype(np.float64)], axis=1)
     completion = prediction.completion_tokens[:, column].astype(np.float64)
     completion = np.where(np.isnan(completion), limit, completion)
-    if resolve(expert) != "replay":  # a recorded answer is as long as it was
+    if not capabilities(expert).recorded:  # a recorded answer is as long as it was
         completion = np.minimum(completion, limit)
     prompt = prediction.prompt_tokens[:, column].astype(np.float64)
     prompt = np.where(np.isnan(prompt), pc.binary_length(batch.column("question")) / BYTES_PER_TOKEN, prompt)
@@ -196,7 +196,7 @@ def _added_bytes(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
 
 def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, usd_per_m: np.ndarray) -> np.ndarray:
     """The most USD that asking once can cost [n]."""
-    if resolve(expert) == "replay":  # a recorded answer keeps to no limit on new tokens
+    if capabilities(expert).recorded:  # a recorded answer keeps to no limit on new tokens
         most: np.ndarray = _RECORDED_AT_MOST * expected
         return most
     # No tokenizer makes more than a token of a byte; the chat template adds its own. A schema may be read twice.

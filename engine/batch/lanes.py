@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
 from leeroo.engine.backends.residency import Engines
-from leeroo.engine.backends.select import runs_elsewhere
+from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.execute import execute
 from leeroo.engine.batch.job import Job
 from leeroo.engine.batch.plan import Wave
@@ -45,7 +45,7 @@ def execute_all(job: Job, order: Sequence[Wave], engines: Engines) -> None:
 
 def split(job: Job, order: Sequence[Wave]) -> list[list[Wave]]:
     """The waves by lane: those of local experts together, each remote one alone."""
-    local = [wave for wave in order if not runs_elsewhere(job.experts[wave.experts[0]])]
+    local = [wave for wave in order if not capabilities(job.experts[wave.experts[0]]).runs_elsewhere]
     remote = [[wave] for wave in order if wave not in local]
     return [lane for lane in (local, *remote) if lane]
 

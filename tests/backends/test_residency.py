@@ -11,9 +11,8 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine import weights
-from leeroo.engine.backends import select
+from leeroo.engine.backends import device, select
 from leeroo.engine.backends.identity import engine_key
-from leeroo.engine.backends.local import device
 from leeroo.engine.backends.protocol import AMPLE
 from leeroo.engine.backends.residency import Engines
 from leeroo.engine.batch.plan import order_waves, waves

@@ -11,7 +11,7 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.local import device
+from leeroo.engine.backends import device
 from leeroo.engine.backends.select import open_backend, unavailable
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import Expert

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
-from leeroo.engine.backends.select import resolve
+from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.layout import filled
 from leeroo.engine.jobs.cascade import left_usd
 from leeroo.engine.jobs.solve.solve import Limits, foresee, solve
@@ -53,7 +53,7 @@ Explain = Callable[[Engine, Asked, Criteria], Estimate]
 
 def answer_type(pool: Pool) -> pa.StructType:
     """The struct that `leeroo` returns: the answers columns, as the engine appends them for this pool."""
-    replayed = any(resolve(expert) == "replay" for expert in pool.experts)
+    replayed = any(capabilities(expert).recorded for expert in pool.experts)
     return pa.struct([*ANSWERS, *([pa.field("recorded_score", pa.float64())] if replayed else [])])
 
 

@@ -48,7 +48,7 @@ def _bytes(value: Any) -> list[int] | None:
     return value if fits else None
 
 
-class Message(BaseModel):
+class ReplyMessage(BaseModel):
     """What the model said."""
 
     content: Annotated[str | None, BeforeValidator(_joined)] = None
@@ -60,7 +60,7 @@ class Message(BaseModel):
 class Choice(BaseModel):
     """The first choice of a reply."""
 
-    message: Message | None = None
+    message: ReplyMessage | None = None
     text: str | None = None
     finish_reason: str | None = None
     logprobs: Any = None
@@ -161,7 +161,7 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
     except Fault:
         bill.add(usage, request, "")
         raise
-    message = choice.message or Message(content=choice.text)
+    message = choice.message or ReplyMessage(content=choice.text)
     thoughts = message.reasoning_content or message.reasoning or ""
     content = storable(message.content or "")
     bill.add(usage, request, thoughts + content)
@@ -194,7 +194,7 @@ def _ended(choice: Choice) -> str:
     return (choice.finish_reason or "stop").strip().casefold()
 
 
-def _answer(content: str, choice: Choice, message: Message) -> str:
+def _answer(content: str, choice: Choice, message: ReplyMessage) -> str:
     """Return the answer in a content, apart from the thoughts before it.
 
     Raises:

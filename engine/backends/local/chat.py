@@ -10,7 +10,7 @@ from leeroo.engine.backends.completions import Request, failed
 # What the parameter `reasoning_effort` of a chat template accepts.
 _EFFORTS = ("low", "medium", "high")
 
-Message = dict[str, Any]
+ChatMessage = dict[str, Any]
 
 
 class Unfit(ValueError):
@@ -69,7 +69,7 @@ def _text(request: Request) -> str:
     return "\n\n".join(_content(message) for message in request.messages)
 
 
-def _message(message: Message, template: str) -> Message:
+def _message(message: ChatMessage, template: str) -> ChatMessage:
     """Return a message as chat templates want it: plain text, tool calls with their arguments as objects."""
     calls = message.get("tool_calls")
     if calls and "tool_calls" not in template:
@@ -79,7 +79,7 @@ def _message(message: Message, template: str) -> Message:
     return {**whole, "tool_calls": [_call(call) for call in calls]} if calls else whole
 
 
-def _content(message: Message) -> str:
+def _content(message: ChatMessage) -> str:
     content = message.get("content")
     parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
     for part in parts:
@@ -88,7 +88,7 @@ def _content(message: Message) -> str:
     return "\n".join(str(part["text"]) for part in parts)
 
 
-def _call(call: Message) -> Message:
+def _call(call: ChatMessage) -> ChatMessage:
     try:
         arguments = json.loads(call["function"]["arguments"])
     except (TypeError, ValueError):  # an object already, or text that is no JSON
@@ -96,9 +96,9 @@ def _call(call: Message) -> Message:
     return {**call, "function": {**call["function"], "arguments": arguments}}
 
 
-def _plainer(messages: list[Message]) -> list[Message]:
+def _plainer(messages: list[ChatMessage]) -> list[ChatMessage]:
     """Return the same without a system role, and without two turns of one role in a row."""
-    plain: list[Message] = []
+    plain: list[ChatMessage] = []
     waiting: list[str] = []  # system texts, for the front of the next user's turn
     for message in messages:
         if message["role"] == "system":

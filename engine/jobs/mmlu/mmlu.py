@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float64s, Int32s
-from leeroo.engine.backends.select import resolve
+from leeroo.engine.backends.select import capabilities
 from leeroo.engine.jobs.mmlu.data import asked
 from leeroo.engine.orchestrator.analysis.frontier import (
     SHARES,
@@ -175,7 +175,7 @@ def run_mmlu(
     criteria = replace(criteria, column="question", ask_column="ask", private_column=None, prefix="")
     answers = _scored(engine.answer(table.to_reader(), criteria).read_all())
     if compare is None:
-        compare = criteria.expert is None and all(resolve(e) == "replay" for e in engine.pool.experts)
+        compare = criteria.expert is None and all(capabilities(e).recorded for e in engine.pool.experts)
     comparison = _compared(engine, table, criteria, say) if compare else None
     scores = answers.column("score").to_numpy()
     subjects = _parts(scores, answers.column("subject"))

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import structlog
 
 from leeroo.engine.answer import Engine
-from leeroo.engine.backends.select import holds_memory, unavailable
+from leeroo.engine.backends.select import capabilities, unavailable
 from leeroo.engine.errors import Interrupted, LeerooError, OutputError
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database
@@ -59,7 +59,7 @@ class Works:
         self._db, self._engine, self._limits, self._metrics = db, engine, limits, metrics
         self._keep_s = keep_s
         self._models = frozenset(engine.pool.names)
-        self._remote = frozenset(expert.name for expert in engine.pool.experts if not holds_memory(expert))
+        self._remote = frozenset(expert.name for expert in engine.pool.experts if not capabilities(expert).holds_memory)
         self._ending, self._news = threading.Event(), threading.Event()
         self._lock = threading.Lock()  # of what is below
         self._at_work: dict[tuple[Kind, int], str] = {}  # stages of batches under way, and whose

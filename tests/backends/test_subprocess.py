@@ -16,7 +16,7 @@ import pytest
 
 from leeroo.engine.backends.protocol import Resident
 from leeroo.engine.backends.select import load_backend, open_backend
-from leeroo.engine.backends.subprocess import Apart
+from leeroo.engine.backends.subprocess import SubprocessBackend
 from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError
 from leeroo.engine.pool import Expert
 
@@ -24,19 +24,19 @@ Requests = Callable[..., pa.RecordBatch]
 
 _STARTS_ONE = """
 import sys, time
-from leeroo.engine.backends.subprocess import Apart
+from leeroo.engine.backends.subprocess import SubprocessBackend
 from leeroo.engine.pool import Expert
 expert = Expert.model_validate_json(sys.argv[1])
-print(Apart(expert)._process.pid, flush=True)
+print(SubprocessBackend(expert)._process.pid, flush=True)
 time.sleep(60)
 """
 
 
 @pytest.fixture(scope="module")
-def backend(smollm2: Expert) -> Iterator[Apart]:
+def backend(smollm2: Expert) -> Iterator[SubprocessBackend]:
     """One process for all tests that leave it alive."""
     backend = open_backend(smollm2)
-    assert isinstance(backend, Apart)
+    assert isinstance(backend, SubprocessBackend)
     yield backend
     backend.close()
 
@@ -45,7 +45,7 @@ def _answers(backend: Any, *batches: pa.RecordBatch) -> dict[int, str]:
     return {row["id"]: row["answer"] for batch in backend.generate(iter(batches)) for row in batch.to_pylist()}
 
 
-def test_it_answers_as_in_this_process(backend: Apart, smollm2: Expert, requests: Requests) -> None:
+def test_it_answers_as_in_this_process(backend: SubprocessBackend, smollm2: Expert, requests: Requests) -> None:
     """The same model, the same answers."""
     batch = requests("What is the capital of France?", "Count to five.", "Name a colour.")
     here = load_backend(smollm2)
@@ -53,13 +53,13 @@ def test_it_answers_as_in_this_process(backend: Apart, smollm2: Expert, requests
     here.close()
 
 
-def test_its_memory_is_told(backend: Apart) -> None:
+def test_its_memory_is_told(backend: SubprocessBackend) -> None:
     """Weights of 135 million numbers, of those that another process has mapped too a part, and what a process needs."""
     assert isinstance(backend, Resident)
     assert 0.4 * 2**30 < backend.memory_bytes < 4 * 2**30
 
 
-def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: Apart, requests: Requests) -> None:
+def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: SubprocessBackend, requests: Requests) -> None:
     """What a stream had in flight when it was left is not taken for an answer to the next."""
     stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(80)), max_tokens=3)]))
     next(stream)
@@ -68,7 +68,7 @@ def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: Apart, reques
 
 
 @pytest.mark.parametrize("error", [KeyError("mine"), OutputError("mine")])
-def test_requests_that_break_leave_it_whole(backend: Apart, requests: Requests, error: Exception) -> None:
+def test_requests_that_break_leave_it_whole(backend: SubprocessBackend, requests: Requests, error: Exception) -> None:
     """An error of who makes the requests is theirs; the process waits for the next stream."""
 
     def broken() -> Iterator[pa.RecordBatch]:
@@ -80,7 +80,7 @@ def test_requests_that_break_leave_it_whole(backend: Apart, requests: Requests, 
     assert sorted(_answers(backend, requests("Two?", "Three?"))) == [0, 1]
 
 
-def test_an_interrupt_at_any_moment_leaves_it_whole(backend: Apart, requests: Requests) -> None:
+def test_an_interrupt_at_any_moment_leaves_it_whole(backend: SubprocessBackend, requests: Requests) -> None:
     """Interrupted again and again, wherever that hits, it answers the next stream whole."""
     batch = requests(*(f"Tell me of number {i}." for i in range(40)), max_tokens=2)
     me = ctypes.c_ulong(threading.get_ident())
@@ -98,7 +98,7 @@ def test_an_interrupt_at_any_moment_leaves_it_whole(backend: Apart, requests: Re
     assert sorted(_answers(backend, batch)) == list(range(40))
 
 
-def test_it_does_not_sleep_on_a_host(backend: Apart, requests: Requests) -> None:
+def test_it_does_not_sleep_on_a_host(backend: SubprocessBackend, requests: Requests) -> None:
     """Sleep is of vLLM on CUDA; others say no and stay awake."""
     assert backend.sleep() is False
     assert len(_answers(backend, requests("Two?"))) == 1
@@ -106,7 +106,7 @@ def test_it_does_not_sleep_on_a_host(backend: Apart, requests: Requests) -> None
 
 def test_one_that_is_killed_says_so(smollm2: Expert, requests: Requests) -> None:
     """Killed in the middle, as when memory runs out: one clear line, and no process is left behind."""
-    backend = Apart(smollm2)
+    backend = SubprocessBackend(smollm2)
     process = psutil.Process(backend._process.pid)
     stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(300)), max_tokens=64)]))
     next(stream)
@@ -120,12 +120,12 @@ def test_one_that_is_killed_says_so(smollm2: Expert, requests: Requests) -> None
 def test_its_mistakes_are_told_here(smollm2: Expert) -> None:
     """An engine option that does not exist is an error of the pool file, as without a process."""
     with pytest.raises(PoolError, match="no engine option 'batchsize'"):
-        Apart(smollm2.model_copy(update={"engine": {"batchsize": 2}}))
+        SubprocessBackend(smollm2.model_copy(update={"engine": {"batchsize": 2}}))
 
 
 def test_closing_takes_its_memory_back(smollm2: Expert) -> None:
     """When `close` returns the process is gone."""
-    backend = Apart(smollm2)
+    backend = SubprocessBackend(smollm2)
     process = psutil.Process(backend._process.pid)
     backend.close()
     assert not process.is_running()
@@ -133,7 +133,7 @@ def test_closing_takes_its_memory_back(smollm2: Expert) -> None:
 
 def test_closing_waits_for_what_is_still_being_said(smollm2: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that says something late does not say it to the process whose socket has the same number now."""
-    backend = Apart(smollm2)
+    backend = SubprocessBackend(smollm2)
     psutil.Process(backend._process.pid).kill()
     late = threading.Event()
 
@@ -141,10 +141,10 @@ def test_closing_waits_for_what_is_still_being_said(smollm2: Expert, monkeypatch
         time.sleep(0.5)
         late.set()
 
-    monkeypatch.setattr(backend._here, "send", say_late)
+    monkeypatch.setattr(backend._connection, "send", say_late)
     backend.close()
     assert late.is_set()
-    assert backend._here.closed
+    assert backend._connection.closed
 
 
 def test_it_ends_with_the_one_that_started_it(smollm2: Expert) -> None:
