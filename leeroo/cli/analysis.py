@@ -1,4 +1,4 @@
-"""The commands that tell which experts to keep and which to train next: select-experts, gaps."""
+"""The commands about which experts to keep and which to train next: select-experts, gaps."""
 
 from __future__ import annotations
 
@@ -8,25 +8,21 @@ from typing import Annotated, Literal
 
 import typer
 
-from leeroo.cli.options import AsJson, CostWeight, RouterDir
+from leeroo.cli.options import AsJson, CostWeight, DataFolders, RouterFolder
 
-Data = Annotated[
-    list[Path],
-    typer.Option("--data", help="Folder with queries, outcomes and experts as Parquet; give it again for more."),
-]
 Split = Annotated[Literal["train", "test", "all"], typer.Option("--split", help="Which of the queries count.")]
 Plot = Annotated[Path | None, typer.Option("--plot", help="Draw a picture too: a file that ends in .svg.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put the commands on an app."""
+    """Add the commands to an app."""
     app.command(epilog="Example:  leeroo select-experts --data outcomes/ -k 6")(select_experts)
     app.command(epilog="Example:  leeroo gaps --data outcomes/ --plot gaps.svg")(gaps)
 
 
 def select_experts(
-    data: Data,
-    k: Annotated[int | None, typer.Option("-k", help="How many experts; six without.")] = None,
+    data: DataFolders,
+    k: Annotated[int | None, typer.Option("-k", help="How many experts. Default: six.")] = None,
     split: Split = "train",
     cost_weight: CostWeight = 0.0,
     plot: Plot = None,
@@ -55,17 +51,17 @@ def select_experts(
 
 
 def gaps(
-    data: Data,
-    router: RouterDir = None,
+    data: DataFolders,
+    router: RouterFolder = None,
     split: Split = "train",
     good: Annotated[float, typer.Option("--good", help="The accuracy from which on an expert is good.")] = 0.5,
     clusters: Annotated[
-        int | None, typer.Option("--clusters", help="How many topics; one for each 60 questions, up to 40, without.")
+        int | None, typer.Option("--clusters", help="How many topics. Default: one for each 60 questions, up to 40.")
     ] = None,
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find topics on which no expert is good, and those on which only the dearest is.
+    """Find topics on which no expert is good, and those on which only the most expensive is.
 
     For people who decide which expert to train next. With a router, what it expects stands in for what is not recorded.
     """

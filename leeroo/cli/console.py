@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import typer
 from rich.console import Console
 from rich.table import Table
 
+from leeroo.cli.options import EXIT_ROWS_FAILED, PoolOptions
 from leeroo.engine.answer import Engine, Place, Progress, default_store, open_engine
 from leeroo.engine.errors import UsageError
 from leeroo.engine.money import plain_usd, usd
@@ -26,12 +28,12 @@ _REASONS = 5
 
 @contextlib.contextmanager
 def opened(
-    pool: Path | None, router: Path | None, store: Path | None, progress: bool, place: Place = "local"
+    pool: PoolOptions, store: Path | None, progress: bool, place: Place = "local"
 ) -> Iterator[tuple[Engine, Bar]]:
-    """An engine that shows its progress."""
+    """Open an engine that shows its progress."""
     bar = Bar(shown=progress)
     try:
-        with open_engine(pool, router, store, bar.show, place) as engine:
+        with open_engine(pool.pool, pool.router, store, bar.show, place) as engine:
             yield engine, bar
     finally:
         bar.close()
@@ -78,6 +80,15 @@ def all_well(bar: Bar, failed: int) -> bool:
     for name, why in bar.down.items():
         bar.say(f"{name} was never reached: {why}")
     return not failed and not bar.down
+
+
+def finish(bar: Bar, failed: int, *written: Path | None) -> None:
+    """Print which files were written, and end with exit code 1 where a row failed or an expert was not reached."""
+    for file in written:
+        if file is not None:
+            typer.echo(f"written: {file}", err=True)
+    if not all_well(bar, failed):
+        raise typer.Exit(EXIT_ROWS_FAILED)
 
 
 def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:

@@ -1,4 +1,4 @@
-"""The command that takes what people made of answers: feedback."""
+"""The command that takes scores and right answers of people: feedback."""
 
 from __future__ import annotations
 
@@ -12,28 +12,27 @@ from leeroo.cli.options import (
     ROWS,
     AsJson,
     Column,
-    Delimiter,
-    Encoding,
-    Format,
-    Header,
     Input,
-    Limit,
-    StoreDir,
+    InputOptions,
+    StoreFolder,
+    grouped,
 )
 
 if TYPE_CHECKING:
     from leeroo.reports.findings import Table as Found
 
-# So many reasons are told.
+# How many reasons are printed.
 _REASONS = 5
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put the command on an app."""
+    """Add the command to an app."""
     app.command(epilog="Example:  leeroo feedback answers.parquet --gold right_answer")(feedback)
 
 
+@grouped
 def feedback(
+    *,
     source: Input,
     gold: Annotated[
         str | None,
@@ -47,21 +46,17 @@ def feedback(
     answer: Annotated[
         str | None,
         typer.Option(
-            "--answer", metavar="COLUMN", help="The answers; 'answer' without, if it is there.", rich_help_panel=ROWS
+            "--answer", metavar="COLUMN", help="The answers. Default: 'answer', if it is there.", rich_help_panel=ROWS
         ),
     ] = None,
     expert: Annotated[
         str | None,
         typer.Option(
-            "--expert", metavar="COLUMN", help="Who gave them; 'expert' without, if it is there.", rich_help_panel=ROWS
+            "--expert", metavar="COLUMN", help="Who gave them. Default: 'expert', if it is there.", rich_help_panel=ROWS
         ),
     ] = None,
-    store: StoreDir = None,
-    limit: Limit = None,
-    format: Format = None,
-    delimiter: Delimiter = None,
-    header: Header = True,
-    encoding: Encoding = None,
+    store: StoreFolder = None,
+    reading: InputOptions,
     as_json: AsJson = False,
 ) -> None:
     """Keep what people made of answers, for routers to learn from: a table as leeroo run wrote it, and scores or gold.
@@ -74,11 +69,10 @@ def feedback(
     from leeroo.engine.jobs.feedback import drifts, judged, summary, warnings
     from leeroo.engine.jobs.feedback_table import take_table
     from leeroo.engine.store.store import Store
-    from leeroo.engine.tables import Layout, open_input
 
     if gold is None and score is None:
         raise UsageError("name the column with what would have been right (--gold), or that with scores (--score)")
-    reader = open_input(source, limit, Layout(format, delimiter, header, encoding))
+    reader = reading.open(source)
     place = store or default_store()
     kept = Store(place)
     try:
@@ -89,18 +83,18 @@ def feedback(
     own = [row for row in known if {(row["question"], row["expert"]), (row["question"], None)} & taken.pairs]
     experts = summary(own)
     if as_json:
-        told: dict[str, Any] = {
+        found: dict[str, Any] = {
             "kept": len(own),
             "passed_over": taken.passed_over,
             "failed": len(taken.failed),
             "errors": [{"row": row, "error": reason} for row, reason in taken.failed],
             "experts": {name: {"feedback": n, "mean_score": mean} for name, (n, mean) in experts.items()},
             "drift": {
-                name: {"shift": found.shift, "n": found.n, "since": str(day)}
-                for name, (found, day) in drifts(known).items()
+                name: {"shift": drift.shift, "n": drift.n, "since": str(day)}
+                for name, (drift, day) in drifts(known).items()
             },
         }
-        print(json.dumps(told, allow_nan=False))
+        print(json.dumps(found, allow_nan=False))
     else:
         print_tables([_table(experts)] if experts else [])
         say(f"{len(own):,} outcomes kept: {place}")

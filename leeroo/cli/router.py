@@ -1,4 +1,4 @@
-"""The commands that make and judge a router: train, evaluate, select-experts, gaps."""
+"""The commands that make and judge a router: train, evaluate."""
 
 from __future__ import annotations
 
@@ -11,29 +11,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from leeroo.cli import analysis
-from leeroo.cli.options import AsJson
+from leeroo.cli.options import AsJson, DataFolders, OptionalDataFolders, Page, Seed, names
 from leeroo.engine.errors import UsageError
-
-Data = Annotated[
-    list[Path],
-    typer.Option("--data", help="Folder with queries, outcomes and experts as Parquet; give it again for more."),
-]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put the commands on an app, in the order in which people need them."""
+    """Add the commands to an app."""
     app.command(epilog="Example:  leeroo train --data outcomes/ --out router/")(train)
     app.command(epilog="Example:  leeroo evaluate --router router/ --data outcomes/ --report evaluation.html")(evaluate)
-    analysis.add_to(app)
 
 
 def train(
     out: Annotated[Path, typer.Option("--out", help="Folder of the new router.")],
-    data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", help="Folder with queries, outcomes and experts as Parquet; give it again for more."),
-    ] = None,
+    data: OptionalDataFolders = None,
     store: Annotated[
         Path | None,
         typer.Option("--store", help="Also learn from the feedback kept in this answer store (see leeroo feedback)."),
@@ -44,7 +34,7 @@ def train(
             "--encoder",
             help="What reads the questions: a sentence encoder or a causal language model (hub id or folder, or "
             "MODEL@LAYER-mean), or 'static' for tables of millions; give it again for several. "
-            "MiniLM without.",
+            "Default: MiniLM.",
         ),
     ] = None,
     finetune: Annotated[
@@ -60,7 +50,7 @@ def train(
             "--router", help="Take over this router as it is, and learn only the experts that it does not know."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Train a router on recorded outcomes: how well each expert answered which question.
 
@@ -89,7 +79,7 @@ def train(
 
 @contextlib.contextmanager
 def _outcomes(data: list[Path], store: Path | None, say: Callable[[str], None]) -> Iterator[list[Path]]:
-    """The data folders, and one made of the feedback in a store."""
+    """Yield the data folders, and one with the feedback in a store."""
     if store is None:
         if not data:
             raise UsageError(
@@ -112,25 +102,23 @@ def _outcomes(data: list[Path], store: Path | None, say: Callable[[str], None]) 
 
 def evaluate(
     router: Annotated[Path, typer.Option("--router", help="Folder of a trained router (see leeroo train).")],
-    data: Data,
+    data: DataFolders,
     split: Annotated[
         Literal["test", "train", "all"], typer.Option("--split", help="Which of the recorded questions are measured.")
     ] = "test",
     experts: Annotated[
         str | None,
-        typer.Option("--experts", metavar="A,B,C", help="Measure only these; all that router and data share without."),
+        typer.Option("--experts", metavar="A,B,C", help="Measure only these. Default: all that router and data share."),
     ] = None,
     pair: Annotated[
         str | None,
-        typer.Option("--pair", metavar="WEAK,STRONG", help="For APGR and CPT; the cheapest and the best without."),
+        typer.Option("--pair", metavar="WEAK,STRONG", help="For APGR and CPT. Default: the cheapest and the best."),
     ] = None,
     as_json: AsJson = False,
     plot: Annotated[
         Path | None, typer.Option("--plot", metavar="F.svg", help="Draw cost against accuracy into this file.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="F.html", help="Write all of it as a page into this file.")
-    ] = None,
+    report: Page = None,
 ) -> None:
     """Measure a router on recorded outcomes: what its choices come to under budgets, beside simpler ways.
 
@@ -146,7 +134,7 @@ def evaluate(
         Router.load(router),
         data,
         split,
-        None if experts is None else _names("--experts", experts),
+        None if experts is None else names("--experts", experts, "names of experts"),
         None if pair is None else _pair(pair),
         lambda line: typer.echo(line, err=True),
     )
@@ -170,15 +158,8 @@ def evaluate(
         print_evaluation(found)
 
 
-def _names(option: str, listed: str) -> list[str]:
-    names = [name.strip() for name in listed.split(",")]
-    if not all(names):
-        raise UsageError(f"{option} takes names of experts with commas between, but was given {listed!r}")
-    return names
-
-
 def _pair(listed: str) -> tuple[str, str]:
-    match _names("--pair", listed):
+    match names("--pair", listed, "names of experts"):
         case [weak, strong] if weak != strong:
             return weak, strong
     raise UsageError(f"--pair takes a weak and a strong expert with a comma between, but was given {listed!r}")

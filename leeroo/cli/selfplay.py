@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,19 +14,19 @@ from leeroo.cli.options import (
     POOL,
     ROWS,
     AsJson,
-    Delimiter,
-    Encoding,
-    Format,
-    Header,
+    FormatOptions,
     PoolFile,
+    PoolOptions,
     ProgressBar,
-    StoreDir,
+    Seed,
+    StoreFolder,
+    grouped,
 )
 from leeroo.engine.errors import UsageError
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put the commands on an app."""
+    """Add the commands to an app."""
     app.add_typer(selfplay_app, name="selfplay")
 
 
@@ -36,22 +37,27 @@ selfplay_app = typer.Typer(
 )
 
 
-@selfplay_app.callback()
-def selfplay(
-    context: typer.Context,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the loop; an unfinished one goes on.")] = None,
+@dataclass(frozen=True)
+class AmountOptions:
+    """How many questions and outcomes."""
+
     rounds: Annotated[
-        int | None, typer.Option("--rounds", min=0, help="So many after the start; until interrupted without.")
-    ] = None,
-    outcomes: Annotated[
-        int, typer.Option("--outcomes", min=20, help="To get in each round.", rich_help_panel=ROWS)
-    ] = 150,
+        int | None,
+        typer.Option("--rounds", min=0, help="This many after the start. Default: until interrupted."),
+    ] = None
+    outcomes: Annotated[int, typer.Option("--outcomes", min=20, help="To get in each round.", rich_help_panel=ROWS)] = (
+        150
+    )
     held_out: Annotated[
         int,
-        typer.Option(
-            "--held-out", min=20, help="Questions to measure on, asked of every expert.", rich_help_panel=ROWS
-        ),
-    ] = 150,
+        typer.Option("--held-out", min=20, help="Questions to measure on, sent to every expert.", rich_help_panel=ROWS),
+    ] = 150
+
+
+@dataclass(frozen=True)
+class SeedOptions:
+    """The user's own questions."""
+
     seeds: Annotated[
         str | None,
         typer.Option(
@@ -60,18 +66,16 @@ def selfplay(
             help="Your own questions, with right answers in a column 'answer' where you have them.",
             rich_help_panel=ROWS,
         ),
-    ] = None,
+    ] = None
     column: Annotated[
         str, typer.Option("--column", help="The column with the seeds' questions.", rich_help_panel=ROWS)
-    ] = "question",
-    format: Format = None,
-    delimiter: Delimiter = None,
-    header: Header = True,
-    encoding: Encoding = None,
-    data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", help="Start from the outcomes of this data folder; give it again for more."),
-    ] = None,
+    ] = "question"
+
+
+@dataclass(frozen=True)
+class MadeOptions:
+    """Questions that are made."""
+
     families: Annotated[
         str | None,
         typer.Option(
@@ -81,39 +85,67 @@ def selfplay(
             "[default: all; code only with --run-code].",
             rich_help_panel=ROWS,
         ),
-    ] = None,
+    ] = None
     run_code: Annotated[
         bool,
         typer.Option(
             "--run-code", help="Run code that experts write, isolated by bubblewrap (Linux).", rich_help_panel=ROWS
         ),
-    ] = False,
+    ] = False
     written: Annotated[
         float,
         typer.Option(
             "--written", min=0, max=1, help="Part of the questions that an expert writes.", rich_help_panel=ROWS
         ),
-    ] = 0.25,
-    pool: PoolFile = None,
+    ] = 0.25
+
+
+@dataclass(frozen=True)
+class RoleOptions:
+    """Who writes and who judges."""
+
+    pool: PoolFile = None
     writer: Annotated[
         str | None,
-        typer.Option("--writer", help="Who writes questions; the dearest expert without.", rich_help_panel=POOL),
-    ] = None,
+        typer.Option(
+            "--writer", help="Who writes questions. Default: the most expensive expert.", rich_help_panel=POOL
+        ),
+    ] = None
     judge: Annotated[
         str | None,
         typer.Option(
-            "--judge", help="Who judges what cannot be computed; the dearest expert without.", rich_help_panel=POOL
+            "--judge",
+            help="Who judges what cannot be computed. Default: the most expensive expert.",
+            rich_help_panel=POOL,
         ),
-    ] = None,
+    ] = None
     rubric: Annotated[
-        Path | None, typer.Option("--rubric", metavar="F.txt", help="What the judge is to go by.", rich_help_panel=POOL)
+        Path | None,
+        typer.Option("--rubric", metavar="F.txt", help="Rules that the judge follows.", rich_help_panel=POOL),
+    ] = None
+
+
+@selfplay_app.callback()
+@grouped
+def selfplay(
+    *,
+    context: typer.Context,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the loop; an unfinished one goes on.")] = None,
+    amounts: AmountOptions,
+    own: SeedOptions,
+    reading: FormatOptions,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="Start from the outcomes of this data folder; give it again for more."),
     ] = None,
+    made: MadeOptions,
+    roles: RoleOptions,
     max_cost_usd: Annotated[
         float | None,
         typer.Option("--max-cost-usd", help="Spend at most this on the whole loop.", rich_help_panel=MONEY),
     ] = None,
-    store: StoreDir = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything random.")] = 0,
+    store: StoreFolder = None,
+    seed: Seed = 0,
     progress: ProgressBar = True,
 ) -> None:
     """Learn by playing: make questions, ask experts where it tells most, judge, train, and again.
@@ -128,28 +160,28 @@ def selfplay(
     from leeroo.engine.jobs.selfplay.judge import RUBRIC
     from leeroo.engine.jobs.selfplay.loop import Play, play
     from leeroo.engine.jobs.selfplay.stages import check_folder
-    from leeroo.engine.tables import Layout, open_input
+    from leeroo.engine.tables import open_input
 
     if out is None:
         raise UsageError("--out is missing: name the folder of the loop")
     check_folder(out)
-    layout = Layout(format, delimiter, header, encoding)
+    seeds = () if own.seeds is None else tuple(read_seeds(open_input(own.seeds, layout=reading.layout()), own.column))
     what = Play(
-        outcomes=outcomes,
-        held_out=held_out,
-        families=_families(families, run_code),
-        run_code=run_code,
-        seeds=() if seeds is None else tuple(read_seeds(open_input(seeds, layout=layout), column)),
+        outcomes=amounts.outcomes,
+        held_out=amounts.held_out,
+        families=_families(made.families, made.run_code),
+        run_code=made.run_code,
+        seeds=seeds,
         data=tuple(data or ()),
-        writer=writer,
-        written=written,
-        judge=judge,
-        rubric=RUBRIC if rubric is None else _text(rubric),
+        writer=roles.writer,
+        written=made.written,
+        judge=roles.judge,
+        rubric=RUBRIC if roles.rubric is None else _text(roles.rubric),
         max_cost_usd=max_cost_usd,
         seed=seed,
     )
-    with opened(pool, None, store or out / "store", progress) as (engine, bar):
-        play(engine, out, what, rounds, bar.say)
+    with opened(PoolOptions(roles.pool), store or out / "store", progress) as (engine, bar):
+        play(engine, out, what, amounts.rounds, bar.say)
 
 
 @selfplay_app.command(epilog="Example:  leeroo selfplay report play/ --page play.html")
@@ -190,11 +222,11 @@ def _families(listed: str | None, run_code: bool) -> tuple[str, ...]:
 
     if listed is None:
         return tuple(FAMILIES) if run_code else SAFE
-    names = () if listed == "none" else tuple(name.strip() for name in listed.split(","))
-    for name in names:
+    chosen = () if listed == "none" else tuple(name.strip() for name in listed.split(","))
+    for name in chosen:
         if name not in FAMILIES:
             raise UsageError(f"--families: there is no family {name!r}; there are {', '.join(FAMILIES)}, or none")
-    return names
+    return chosen
 
 
 def _text(file: Path) -> str:

@@ -6,61 +6,68 @@ import contextlib
 import importlib.util
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leeroo.cli.options import AsJson, Budget, CostWeight, LatencyWeight, PoolFile, RouterDir, StoreDir
+from leeroo.cli.options import AsJson, MoneyOptions, PoolOptions, StoreFolder, grouped
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:
     from leeroo.serve.database import Database
 
 LIMITS = "Limits"
-# Of the extra `serve`.
+# Packages of the extra `serve`, as they are imported.
 _NEEDED = ("fastapi", "jinja2", "multipart", "prometheus_client", "structlog", "uvicorn")
 
 keys_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of a server.")
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put the commands on an app."""
+    """Add the commands to an app."""
     app.command(epilog="Example:  leeroo serve --pool pool.toml --router router/ --port 8080")(serve)
     app.add_typer(keys_app, name="keys")
 
 
-def serve(
+@dataclass(frozen=True)
+class ListenOptions:
+    """Where the server listens."""
+
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; another than this machine's own needs keys.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")
-    ] = 8080,
-    pool: PoolFile = None,
-    router: RouterDir = None,
-    store: StoreDir = None,
-    max_cost_usd: Budget = None,
-    cost_weight: CostWeight = 0.0,
-    latency_weight: LatencyWeight = 0.0,
+    ] = "127.0.0.1"
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080
+    proxy: Annotated[
+        str | None,
+        typer.Option("--proxy", help="Address of a proxy before the server, whose X-Forwarded-For is believed."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class LimitOptions:
+    """What a key may send and keep."""
+
     max_file_mb: Annotated[
-        int, typer.Option("--max-file-mb", min=1, help="Of an uploaded file, in MiB.", rich_help_panel=LIMITS)
-    ] = 200,
-    max_lines: Annotated[int, typer.Option("--max-lines", min=1, help="Of a batch.", rich_help_panel=LIMITS)] = 50_000,
+        int, typer.Option("--max-file-mb", min=1, help="Most of an uploaded file, in MiB.", rich_help_panel=LIMITS)
+    ] = 200
+    max_lines: Annotated[
+        int, typer.Option("--max-lines", min=1, help="Most lines of a batch.", rich_help_panel=LIMITS)
+    ] = 50_000
     max_line_kb: Annotated[
-        int, typer.Option("--max-line-kb", min=1, help="Of a line, in KiB.", rich_help_panel=LIMITS)
-    ] = 1024,
+        int, typer.Option("--max-line-kb", min=1, help="Most of a line, in KiB.", rich_help_panel=LIMITS)
+    ] = 1024
     max_open: Annotated[
         int, typer.Option("--max-open", min=1, help="Open batches of a key.", rich_help_panel=LIMITS)
-    ] = 1000,
+    ] = 1000
     requests_per_minute: Annotated[
-        int, typer.Option("--requests-per-minute", min=1, help="Of a key.", rich_help_panel=LIMITS)
-    ] = 6000,
+        int, typer.Option("--requests-per-minute", min=1, help="Requests of a key.", rich_help_panel=LIMITS)
+    ] = 6000
     max_key_gb: Annotated[
         int, typer.Option("--max-key-gb", min=1, help="Files that a key may keep, in GiB.", rich_help_panel=LIMITS)
-    ] = 20,
+    ] = 20
     keep_days: Annotated[
         int,
         typer.Option(
@@ -69,11 +76,17 @@ def serve(
             help="Days until files and ended batches are deleted; 0 keeps them for ever.",
             rich_help_panel=LIMITS,
         ),
-    ] = 30,
-    proxy: Annotated[
-        str | None,
-        typer.Option("--proxy", help="Address of a proxy before the server, whose X-Forwarded-For is believed."),
-    ] = None,
+    ] = 30
+
+
+@grouped
+def serve(
+    *,
+    listen: ListenOptions,
+    pool: PoolOptions,
+    store: StoreFolder = None,
+    money: MoneyOptions,
+    limits: LimitOptions,
 ) -> None:
     """Serve batches over HTTP, as OpenAI's Files and Batches API; the stock openai client works unchanged.
 
@@ -87,21 +100,27 @@ def serve(
     from leeroo.serve.work.lines import Limits
 
     run(
-        Place(host, port, pool, router, store, proxy),
+        Place(listen.host, listen.port, pool.pool, pool.router, store, listen.proxy),
         Options(
-            limits=Limits(max_file_mb * 1024**2, max_lines, max_line_kb * 1024, max_open, max_key_gb * 1024**3),
-            requests_per_minute=requests_per_minute,
-            wishes=Wishes(max_cost_usd, cost_weight, latency_weight),
-            loopback=host in LOOPBACK,
-            keep_s=keep_days * 24 * 3600 if keep_days else None,
+            limits=Limits(
+                limits.max_file_mb * 1024**2,
+                limits.max_lines,
+                limits.max_line_kb * 1024,
+                limits.max_open,
+                limits.max_key_gb * 1024**3,
+            ),
+            requests_per_minute=limits.requests_per_minute,
+            wishes=Wishes(money.max_cost_usd, money.cost_weight, money.latency_weight),
+            loopback=listen.host in LOOPBACK,
+            keep_s=limits.keep_days * 24 * 3600 if limits.keep_days else None,
         ),
     )
 
 
 @keys_app.command("create", epilog="Example:  leeroo keys create reports")
 def create(
-    name: Annotated[str, typer.Argument(help="To tell it from others by.")],
-    store: StoreDir = None,
+    name: Annotated[str, typer.Argument(help="A name that distinguishes it from others.")],
+    store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key, and print it: it cannot be shown again."""
@@ -116,7 +135,7 @@ def create(
 
 
 @keys_app.command("list")
-def list_keys(store: StoreDir = None, as_json: AsJson = False) -> None:
+def list_keys(store: StoreFolder = None, as_json: AsJson = False) -> None:
     """List the keys, without their secrets."""
     from leeroo.serve import keys
 
@@ -131,7 +150,7 @@ def list_keys(store: StoreDir = None, as_json: AsJson = False) -> None:
 
 
 @keys_app.command("revoke", epilog="Example:  leeroo keys revoke reports")
-def revoke(name: Annotated[str, typer.Argument(help="Name or id of the key.")], store: StoreDir = None) -> None:
+def revoke(name: Annotated[str, typer.Argument(help="Name or id of the key.")], store: StoreFolder = None) -> None:
     """Make a key useless at once; what it owns stays."""
     from leeroo.serve import keys
 

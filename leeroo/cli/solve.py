@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leeroo.cli.options import (
-    EXIT_ROWS_FAILED,
     MONEY,
     AsJson,
-    Budget,
     Column,
-    CostWeight,
-    Delimiter,
-    Encoding,
-    Format,
-    Header,
+    ExpertOptions,
     Input,
-    LatencyWeight,
-    Limit,
-    OnExpertDown,
+    InputOptions,
+    MoneyOptions,
     Out,
-    Overwrite,
-    Pinned,
-    PoolFile,
-    Prefix,
-    Private,
+    OutputOptions,
+    PoolOptions,
     ProgressBar,
-    RouterDir,
-    StoreDir,
+    StoreFolder,
     Where,
+    criteria,
+    grouped,
 )
 from leeroo.engine.money import plain_usd, usd
 
@@ -45,28 +36,36 @@ _STEPS = "Steps"
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put the command on an app."""
+    """Add the command to an app."""
     app.command(epilog="Example:  leeroo solve questions.parquet --out solved.parquet --max-cost-usd 2.50")(solve)
 
 
-def solve(
-    source: Input,
-    out: Out,
-    column: Column = "question",
+@dataclass(frozen=True)
+class StepOptions:
+    """How far a row may be split."""
+
     max_steps: Annotated[
         int, typer.Option("--max-steps", min=1, help="Steps of a row at most.", rich_help_panel=_STEPS)
-    ] = 8,
+    ] = 8
     max_depth: Annotated[
         int,
         typer.Option("--max-depth", min=1, help="Steps at most that need one another.", rich_help_panel=_STEPS),
-    ] = 4,
+    ] = 4
     planner: Annotated[
         str | None,
         typer.Option("--planner", metavar="EXPERT", help="Ask this expert for the plans.", rich_help_panel=_STEPS),
-    ] = None,
-    pool: PoolFile = None,
-    router: RouterDir = None,
-    max_cost_usd: Budget = None,
+    ] = None
+
+
+@grouped
+def solve(
+    *,
+    source: Input,
+    out: Out,
+    column: Column = "question",
+    steps: StepOptions,
+    pool: PoolOptions,
+    money: MoneyOptions,
     max_cost_usd_per_row: Annotated[
         float | None,
         typer.Option(
@@ -75,20 +74,11 @@ def solve(
             rich_help_panel=MONEY,
         ),
     ] = None,
-    cost_weight: CostWeight = 0.0,
-    latency_weight: LatencyWeight = 0.0,
-    private_column: Private = None,
-    expert: Pinned = None,
-    on_expert_down: OnExpertDown = "next",
-    store: StoreDir = None,
+    experts: ExpertOptions,
+    store: StoreFolder = None,
     as_json: AsJson = False,
-    limit: Limit = None,
-    prefix: Prefix = "",
-    format: Format = None,
-    delimiter: Delimiter = None,
-    header: Header = True,
-    encoding: Encoding = None,
-    overwrite: Overwrite = False,
+    reading: InputOptions,
+    writing: OutputOptions,
     engine: Where = "local",
     progress: ProgressBar = True,
 ) -> None:
@@ -97,54 +87,42 @@ def solve(
     The steps of all rows are answered level by level. Simple questions go straight. Killed or interrupted, the same
     command goes on where it stopped and pays for nothing twice.
     """
-    from leeroo.cli.console import all_well, aside, check_alone, commonest, keeping, opened, print_failures
+    from leeroo.cli.console import aside, check_alone, commonest, finish, keeping, opened, print_failures
     from leeroo.cli.console_evaluation import print_tables, say
-    from leeroo.engine.answer import Criteria
     from leeroo.engine.jobs.solve.solve import Limits, solve_rows
-    from leeroo.engine.tables import Layout, check_output, open_input, write_table
+    from leeroo.engine.tables import check_output, write_table
 
-    check_output(out, keeping(store, source, overwrite=overwrite))
+    check_output(out, keeping(store, source, overwrite=writing.overwrite))
     check_alone(out, as_json=as_json)
-    criteria = Criteria(
-        column=column,
-        private_column=private_column,
-        expert=expert,
-        max_cost_usd=max_cost_usd,
-        cost_weight=cost_weight,
-        latency_weight=latency_weight,
-        prefix=prefix,
-        on_expert_down=on_expert_down,
-    )
-    limits = Limits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
-    reader = open_input(source, limit, Layout(format, delimiter, header, encoding))
-    with opened(pool, router, store, progress, engine) as (answering, bar):
-        solved = solve_rows(answering, reader, criteria, limits)
+    wanted = criteria(money, experts, writing, column=column)
+    limits = Limits(steps=steps.max_steps, depth=steps.max_depth, cost_usd=max_cost_usd_per_row, planner=steps.planner)
+    reader = reading.open(source)
+    with opened(pool, store, progress, engine) as (answering, bar):
+        solved = solve_rows(answering, reader, wanted, limits)
         write_table(solved.rows.to_reader(), out)
         answering.delivered()
         bar.close()
-    told = _told(solved, prefix)
-    errors = solved.rows.column(prefix + "error").to_pylist()
+    totals = _totals(solved, writing.prefix)
+    errors = solved.rows.column(writing.prefix + "error").to_pylist()
     if as_json:
         waves = [asdict(wave) for wave in solved.waves]
-        print(json.dumps({**told, "errors": commonest(errors), "waves": waves}, allow_nan=False))
+        print(json.dumps({**totals, "errors": commonest(errors), "waves": waves}, allow_nan=False))
     else:
         with aside(out):
             say(
-                f"{told['rows']:,} rows, {told['split']:,} of them split ({told['planned']:,} by an expert's plan); "
-                f"{told['steps']:,} steps in {len(solved.waves)} waves"
+                f"{totals['rows']:,} rows, {totals['split']:,} of them split ({totals['planned']:,} by an expert's "
+                f"plan); {totals['steps']:,} steps in {len(solved.waves)} waves"
             )
             print_tables([_waves(solved), _experts(solved)])
             say("")
-            within = "" if max_cost_usd is None else f" of {usd(max_cost_usd)}"
-            say(f"spent {usd(told['cost_usd'])}{within}; the list cost of all rows is {usd(told['list_cost_usd'])}")
+            within = "" if money.max_cost_usd is None else f" of {usd(money.max_cost_usd)}"
+            say(f"spent {usd(totals['cost_usd'])}{within}; the list cost of all rows is {usd(totals['list_cost_usd'])}")
         print_failures(errors)
-    typer.echo(f"written: {out}", err=True)
-    if not all_well(bar, told["failed"]):
-        raise typer.Exit(EXIT_ROWS_FAILED)
+    finish(bar, totals["failed"], out)
 
 
-def _told(solved: Solved, prefix: str) -> dict[str, Any]:
-    """Counts and costs of all rows."""
+def _totals(solved: Solved, prefix: str) -> dict[str, Any]:
+    """Return counts and costs of all rows."""
     steps = [len(each or ()) for each in solved.rows.column(prefix + "steps").to_pylist()]
     return {
         "rows": len(steps),

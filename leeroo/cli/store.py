@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leeroo.cli.options import AsJson, StoreDir
+from leeroo.cli.options import AsJson, StoreFolder
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,12 +23,12 @@ store_app = typer.Typer(no_args_is_help=True, help="Look at the answer store, an
 
 
 def add_to(app: typer.Typer) -> None:
-    """Put the commands on an app."""
+    """Add the commands to an app."""
     app.add_typer(store_app, name="store")
 
 
 @store_app.command("info", epilog="Example:  leeroo store info --json")
-def info(store: StoreDir = None, as_json: AsJson = False) -> None:
+def info(store: StoreFolder = None, as_json: AsJson = False) -> None:
     """Print where the answer store is, how large it is, and what is in it."""
     with _opened(store) as there:
         found = {"store": str(there.folder), **there.info()}
@@ -42,7 +42,7 @@ def info(store: StoreDir = None, as_json: AsJson = False) -> None:
 
 @store_app.command("prune", epilog="Example:  leeroo store prune --older-than 90")
 def prune(
-    store: StoreDir = None,
+    store: StoreFolder = None,
     older_than: Annotated[
         float | None, typer.Option("--older-than", min=0, metavar="DAYS", help="Remove what is older than this.")
     ] = None,

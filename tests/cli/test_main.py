@@ -39,7 +39,7 @@ def test_every_command_shows_an_example(command: str) -> None:
 
 def test_every_command_is_in_the_readme() -> None:
     """What the program can do is told where people look first."""
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
     for command in COMMANDS:
         assert f"leeroo {command}" in readme
     for function in (
