@@ -106,7 +106,7 @@ def cache_vectors(folder: Path) -> None:
     """Keep a random vector for every question that has none."""
     from leeroo.engine.orchestrator.encoders import encode, sentence
 
-    def made_up(name: str, folder: Path, made_of: str, texts: Sequence[str]) -> Passes:  # noqa: ARG001
+    def made_up(name: str, folder: Path, weights_hash: str, texts: Sequence[str]) -> Passes:  # noqa: ARG001
         vectors = np.random.default_rng(len(texts)).standard_normal((len(texts), 384), dtype=np.float32)
         yield np.arange(len(texts)), [vectors / np.linalg.norm(vectors, axis=1, keepdims=True)]
 

@@ -32,9 +32,9 @@ from leeroo.engine.orchestrator.features import fit_features
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.outcomes.recorded import prices_of
 from leeroo.engine.orchestrator.statistics import sigmoid
-from leeroo.engine.orchestrator.text_features import surface
+from leeroo.engine.orchestrator.text_features import text_features
 from leeroo.engine.orchestrator.training.explore import Pairs, explore
-from leeroo.engine.orchestrator.training.gaussian_process import fit_coregional
+from leeroo.engine.orchestrator.training.gaussian_process import fit_gaussian_process
 from leeroo.engine.orchestrator.training.quality import learn_quality
 from leeroo.reports.plot import OTHERS, OURS, as_svg, styled
 
@@ -68,7 +68,7 @@ def load(name: str) -> tuple[Questions, Questions]:
     parts = [read_outcomes([DATA / name], split) for split in ("train", "test")]
     prices = prices_of([DATA / name], parts[0].experts).astype(np.float64)
     answer = np.nanmean(parts[0].completion_tokens, axis=0)
-    blocks = [[encode(part.prompts), surface(part.prompts)] for part in parts]
+    blocks = [[encode(part.prompts), text_features(part.prompts)] for part in parts]
     made = fit_features(blocks[0], np.zeros((len(parts[0].prompts), 0), np.int64), 0)
     whitening = made.whitening()
     train, test = (
@@ -116,13 +116,13 @@ def at_random(
     shown: np.ndarray,
     train: Questions,
     allowed: np.ndarray,
-    asks: int,
+    requests: int,
     rng: np.random.Generator,
 ) -> Pairs:
     """Any pairs."""
     pairs = rng.permutation(len(shown) * train.scores.shape[1])
     places = [divmod(int(pair), train.scores.shape[1]) for pair in pairs]
-    return [(i, j) for i, j in places if allowed[i, j]][:asks]
+    return [(i, j) for i, j in places if allowed[i, j]][:requests]
 
 
 def actively(
@@ -131,13 +131,13 @@ def actively(
     shown: np.ndarray,
     train: Questions,
     allowed: np.ndarray,
-    asks: int,
+    requests: int,
     rng: np.random.Generator,
 ) -> Pairs:
     """As the loop explores."""
     scores = train.scores[rows, columns]
-    known = fit_coregional(train.features[rows], columns, rows, scores, train.scores.shape[1])
-    return explore(known, train.features[shown], train.costs[shown], asks, rng, allowed=allowed)
+    known = fit_gaussian_process(train.features[rows], columns, rows, scores, train.scores.shape[1])
+    return explore(known, train.features[shown], train.costs[shown], requests, rng, allowed=allowed)
 
 
 WAYS: dict[str, Way] = {"at random": at_random, "actively": actively}

@@ -25,7 +25,7 @@ from leeroo.engine.arrays import Float32s
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.statistics import log_loss, sigmoid
 from leeroo.engine.orchestrator.training.explore import explore
-from leeroo.engine.orchestrator.training.gaussian_process import fit_coregional
+from leeroo.engine.orchestrator.training.gaussian_process import fit_gaussian_process
 from leeroo.engine.orchestrator.training.quality import Quality, learn_quality
 
 _OUTCOMES, _ROUND, _SHOWN = (50, 100, 200, 500), 50, 300
@@ -51,7 +51,7 @@ def judge(
     base = before(test.features)
     log_odds = np.empty((len(base), len(others) + 1), np.float32)
     log_odds[:, others] = base
-    log_odds[:, new] = (test.features @ added.weight + base @ added.kinship + added.bias)[:, 0]
+    log_odds[:, new] = (test.features @ added.weight + base @ added.transfer + added.bias)[:, 0]
     expected = sigmoid(log_odds)
     truth = test.scores[:, new]
     return frontier(expected, test), log_loss(expected[:, new], truth, np.ones(len(truth)))
@@ -65,7 +65,7 @@ def chosen(new: int, others: list[int], train: Questions, rng: np.random.Generat
     mine = np.zeros(0, np.int64)
     while len(mine) < _OUTCOMES[-1]:
         at, of = np.append(rows, mine), np.append(columns, np.full(len(mine), new))
-        posterior = fit_coregional(train.features[at], of, at, train.scores[at, of], e)
+        posterior = fit_gaussian_process(train.features[at], of, at, train.scores[at, of], e)
         shown = np.setdiff1d(rng.permutation(n)[:_SHOWN], mine)
         allowed = np.zeros((len(shown), e), bool)
         allowed[:, new] = True

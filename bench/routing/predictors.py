@@ -36,7 +36,7 @@ from leeroo.engine.orchestrator.analysis.frontier import expected_calibration_er
 from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.orchestrator.features import fit_features
 from leeroo.engine.orchestrator.statistics import log_loss
-from leeroo.engine.orchestrator.text_features import surface
+from leeroo.engine.orchestrator.text_features import text_features
 from leeroo.engine.orchestrator.training.calibration import platt
 from leeroo.engine.orchestrator.training.quality import learn_quality
 
@@ -75,7 +75,7 @@ def report(settings: list[Setting]) -> str:
     parts = [load(setting) for setting in settings]
     parts = [replace(part, test=part.train.at(np.flatnonzero(asked)), query_ids=[]) for part in parts]
     scores, fold = parts[0].test.scores, np.random.default_rng(0).integers(_FOLDS, size=int(asked.sum()))
-    seen = [encode(task.train.prompts), surface(task.train.prompts)]
+    seen = [encode(task.train.prompts), text_features(task.train.prompts)]
     told = {}
     for name, predictor in PREDICTORS.items():
         start = time.perf_counter()

@@ -21,7 +21,7 @@ from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.batch.scratch import Scratch
 from leeroo.engine.errors import Interrupted
 from leeroo.engine.orchestrator.router import Prediction, Router
-from leeroo.engine.orchestrator.similar import nearest_kin
+from leeroo.engine.orchestrator.similar import most_similar
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.answers import Lengths
 
@@ -131,7 +131,7 @@ def _columns(experts: tuple[Expert, ...], router: Router | None, meter: Meter) -
     learned = [e for e in experts if e.name in router.experts]
     columns: list[int | None] = []
     for e in experts:
-        kin = e if e in learned else nearest_kin(e, learned)
+        kin = e if e in learned else most_similar(e, learned)
         columns.append(router.experts.index(kin.name))
         if kin is not e:
             meter.warn(

@@ -26,7 +26,7 @@ class Picks:
     """One option for each row: its column, what it is worth, and what it costs; arrays [n]."""
 
     option: Int32s
-    worth: Float64s
+    value: Float64s
     cost: Float64s
 
     @classmethod
@@ -35,18 +35,18 @@ class Picks:
         return cls(np.empty(n, np.int32), np.empty(n), np.empty(n))
 
     @classmethod
-    def of(cls, option: Int64s, worth: Float64s, cost: Float64s) -> Picks:
+    def of(cls, option: Int64s, value: Float64s, cost: Float64s) -> Picks:
         """The picked column of each row of a block [m, options]."""
         row = np.arange(len(option))
-        return cls(option.astype(np.int32), worth[row, option], cost[row, option])
+        return cls(option.astype(np.int32), value[row, option], cost[row, option])
 
     def put(self, at: slice | Int64s, other: Picks) -> None:
         """Overwrite the rows `at` with the picks of `other`."""
-        self.option[at], self.worth[at], self.cost[at] = other.option, other.worth, other.cost
+        self.option[at], self.value[at], self.cost[at] = other.option, other.value, other.cost
 
     def at(self, rows: Int64s | Bools) -> Picks:
         """Copy of the picks of some rows."""
-        return Picks(self.option[rows], self.worth[rows], self.cost[rows])
+        return Picks(self.option[rows], self.value[rows], self.cost[rows])
 
 
 # From worth and cost [m, options] to columns [m], as many as the rule picks for each row.
@@ -54,7 +54,7 @@ Rule = Callable[[Float64s, Float64s], tuple[Int64s, ...]]
 
 
 @dataclass(frozen=True)
-class Market:
+class ChoiceOptions:
     """Options of n rows: e experts, and in column e to be left out.
 
     `scores` and `costs` are [n, e]; `rows` [n] is how many input rows share each question; `allowed` is
@@ -81,21 +81,21 @@ class Market:
         cost = self._with_skip(self.costs[at], 0.0)
         if (cost < 0).any():
             raise UsageError(f"costs must not be negative, but one is {np.nanmin(cost)} USD")
-        worth = self._with_skip(self.scores[at], 0.0)
+        value = self._with_skip(self.scores[at], 0.0)
         if self.rows is not None:
-            worth *= np.asarray(self.rows[at], np.float64)[:, None]
+            value *= np.asarray(self.rows[at], np.float64)[:, None]
         if self.cost_weight:
-            worth -= self.cost_weight * cost
+            value -= self.cost_weight * cost
         if self.latency_weight and self.latency_s is not None:
-            worth[:, :-1] -= self.latency_weight * np.asarray(self.latency_s[at], np.float64)
-        barred = ~(np.isfinite(worth) & np.isfinite(cost))
+            value[:, :-1] -= self.latency_weight * np.asarray(self.latency_s[at], np.float64)
+        barred = ~(np.isfinite(value) & np.isfinite(cost))
         if self.allowed is not None:
             barred[:, :-1] |= ~(self.allowed if self.allowed.ndim == 1 else self.allowed[at])
         if not self.may_skip:
             barred[:, -1] = ~barred[:, :-1].all(axis=1)
-        worth[barred] = -np.inf
+        value[barred] = -np.inf
         cost[barred] = _BARRED
-        return worth, cost
+        return value, cost
 
     def blocks(self, among: Int64s | None = None) -> Iterator[tuple[slice, Float64s, Float64s]]:
         """All rows, or those `among`, a block at a time: where in that list, worth and cost."""
@@ -108,11 +108,11 @@ class Market:
     def sweep(self, rule: Rule, among: Int64s | None = None) -> list[Picks]:
         """Apply a rule to all rows, or to the rows `among`; one `Picks` for each of its columns."""
         picks: list[Picks] = []
-        for part, worth, cost in self.blocks(among):
-            options = rule(worth, cost)
+        for part, value, cost in self.blocks(among):
+            options = rule(value, cost)
             picks = picks or [Picks.empty(self.n if among is None else len(among)) for _ in options]
             for option, picked in zip(options, picks, strict=True):
-                picked.put(part, Picks.of(option, worth, cost))
+                picked.put(part, Picks.of(option, value, cost))
         return picks
 
     def _with_skip(self, values: Floats, skip: float) -> Float64s:
@@ -122,17 +122,17 @@ class Market:
         return wide
 
 
-def best_and_cheapest(worth: Float64s, cost: Float64s) -> tuple[Int64s, Int64s]:
+def best_and_cheapest(value: Float64s, cost: Float64s) -> tuple[Int64s, Int64s]:
     """The two ends: most worth (the cheapest of equals), and least cost (the worthiest of equals)."""
     least = cost == cost.min(axis=1, keepdims=True)
-    return bargain(0.0)(worth, cost)[0], np.where(least, worth, -np.inf).argmax(axis=1)
+    return best_at_price(0.0)(value, cost)[0], np.where(least, value, -np.inf).argmax(axis=1)
 
 
-def bargain(price: float) -> Rule:
+def best_at_price(price: float) -> Rule:
     """Rule: most worth left after paying `price` for each dollar; of equals the cheapest, and the dearest."""
 
-    def rule(worth: Float64s, cost: Float64s) -> tuple[Int64s, Int64s]:
-        left = worth - price * cost if price else worth
+    def rule(value: Float64s, cost: Float64s) -> tuple[Int64s, Int64s]:
+        left = value - price * cost if price else value
         thrifty = left.argmax(axis=1)
         equal = left == left[np.arange(len(left)), thrifty][:, None]
         tied = np.flatnonzero(np.count_nonzero(equal, axis=1) > 1)

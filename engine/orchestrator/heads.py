@@ -70,7 +70,7 @@ class Heads:
         """All the numbers, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def beside(self, other: Heads) -> Heads:
+    def with_experts(self, other: Heads) -> Heads:
         """The heads of these experts and, after them, of others, on the same features."""
         pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
         return Heads(*(np.concatenate(pair, axis=-1) for pair in pairs))

@@ -19,9 +19,9 @@ from leeroo.engine.orchestrator.encoders.encode import check_encoder, encode_all
 from leeroo.engine.orchestrator.features import Features
 from leeroo.engine.orchestrator.heads import Heads, Prediction, measure
 from leeroo.engine.orchestrator.statistics import sigmoid
-from leeroo.engine.orchestrator.subjects import Context, Contexts
+from leeroo.engine.orchestrator.subjects import KnownSubjects, Subject
 from leeroo.engine.orchestrator.summary import Summary
-from leeroo.engine.orchestrator.text_features import surface
+from leeroo.engine.orchestrator.text_features import text_features
 
 __all__ = ["PROBE", "Prediction", "Router"]
 
@@ -56,7 +56,7 @@ class Router:
     encoders: tuple[str, ...]
     adapter: Adapter | None
     experts: tuple[str, ...]
-    contexts: Contexts
+    contexts: KnownSubjects
     features: Features
     heads: Heads
     probe: Float32s
@@ -77,7 +77,7 @@ class Router:
             encoders=tuple(card.encoders),
             adapter=Adapter(Path(path) / folder.ADAPTER, card.adapter[0]) if card.adapter else None,
             experts=tuple(card.experts),
-            contexts=Contexts(tuple(card.subjects), tuple(card.categories)),
+            contexts=KnownSubjects(tuple(card.subjects), tuple(card.categories)),
             features=Features(**{field.name: numbers[field.name] for field in fields(Features)}),
             heads=Heads(**{field.name: numbers[field.name] for field in fields(Heads)}),
             probe=numbers["probe"],
@@ -112,7 +112,7 @@ class Router:
     def _numbers(self) -> folder.Numbers:
         return {**self.features.arrays(), **self.heads.arrays(), "probe": self.probe}
 
-    def predict(self, questions: Sequence[str], contexts: Sequence[Context] | None = None) -> Prediction:
+    def predict(self, questions: Sequence[str], contexts: Sequence[Subject] | None = None) -> Prediction:
         """Scores, tokens and time to expect, arrays float32 [n, e] with columns in the order of `experts`.
 
         The prediction for a question does not depend on the others beyond 1e-5.
@@ -152,9 +152,9 @@ class Router:
                     "bring that one back, or train the router again"
                 )
         tuned = blocks.pop()[1:] if self.adapter else np.zeros((len(questions), 0), np.float32)
-        return Seen(np.concatenate([*(block[1:] for block in blocks), surface(questions)], axis=1), tuned)
+        return Seen(np.concatenate([*(block[1:] for block in blocks), text_features(questions)], axis=1), tuned)
 
-    def _predict(self, seen: Seen, questions: Sequence[str], contexts: Sequence[Context] | None) -> Prediction:
+    def _predict(self, seen: Seen, questions: Sequence[str], contexts: Sequence[Subject] | None) -> Prediction:
         prediction = self.heads.predict(self._features(seen), measure(questions))
         if contexts is None or not self.contexts:
             return prediction

@@ -21,7 +21,7 @@ from leeroo.engine.orchestrator.adapter import Adapter
 from leeroo.engine.orchestrator.features import Features
 from leeroo.engine.orchestrator.heads import Heads
 from leeroo.engine.orchestrator.summary import Summary
-from leeroo.engine.orchestrator.text_features import SURFACE
+from leeroo.engine.orchestrator.text_features import TEXT_FEATURES
 from leeroo.engine.tables.outputs import check_own
 
 FORMAT = 2
@@ -61,7 +61,7 @@ def _distinct(names: list[str]) -> list[str]:
 Distinct = Annotated[list[str], AfterValidator(_distinct)]
 
 
-class Card(BaseModel):
+class RouterCard(BaseModel):
     """What `router.json` holds; `numbers_sha256` is of the other file, so that a damaged one is not even opened."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -96,7 +96,7 @@ def save(path: Path, names: Names, numbers: Numbers, training: Summary, adapter:
     check_place(path)
     packed = io.BytesIO()
     np.savez(packed, **numbers)  # type: ignore[arg-type]  # its stub takes a name for a flag
-    card = Card(
+    card = RouterCard(
         format=FORMAT,
         fingerprint=fingerprint(names, numbers),
         numbers_sha256=hashlib.sha256(packed.getvalue()).hexdigest(),
@@ -106,8 +106,8 @@ def save(path: Path, names: Names, numbers: Numbers, training: Summary, adapter:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as beside:
-            fresh, old = Path(beside) / "fresh", Path(beside) / "old"
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as staging:
+            fresh, old = Path(staging) / "fresh", Path(staging) / "old"
             fresh.mkdir()
             (fresh / _CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
             (fresh / _FILE).write_bytes(packed.getvalue())
@@ -145,7 +145,7 @@ def _swap(fresh: Path, path: Path, old: Path) -> None:
         raise
 
 
-def load(path: Path) -> tuple[Card, Numbers]:
+def load(path: Path) -> tuple[RouterCard, Numbers]:
     """Read a router folder and check that it is whole.
 
     Raises:
@@ -166,7 +166,7 @@ def load(path: Path) -> tuple[Card, Numbers]:
     return card, numbers
 
 
-def _check_adapter(path: Path, card: Card) -> None:
+def _check_adapter(path: Path, card: RouterCard) -> None:
     folder = path / ADAPTER
     if card.adapter and not folder.is_dir():
         raise _damaged(path, f"it has no folder {ADAPTER}")
@@ -177,7 +177,7 @@ def _check_adapter(path: Path, card: Card) -> None:
         raise _damaged(path, f"its folder {ADAPTER} cannot be read") from error
 
 
-def _check_numbers(path: Path, card: Card, numbers: Numbers) -> None:
+def _check_numbers(path: Path, card: RouterCard, numbers: Numbers) -> None:
     """Check that the arrays fit each other and the names, whoever has computed the hashes."""
     sizes = {"2": 2, "3": 3, "e": len(card.experts), "c": 2 if card.subjects else 0}
     for name, array in numbers.items():
@@ -196,25 +196,25 @@ def _check_numbers(path: Path, card: Card, numbers: Numbers) -> None:
         or not card.encoders
         or (tuned > 0) != bool(card.adapter)
         or sizes["h"] != (sizes["k"] if card.subjects else 0)
-        or sizes["p"] != sizes["d"] - SURFACE + tuned
+        or sizes["p"] != sizes["d"] - TEXT_FEATURES + tuned
         or not (numbers["width"] > 0).all()
     ):
         raise _damaged(path, f"the sizes in {_FILE} and the names in {_CARD} do not fit each other")
 
 
-def _read_card(path: Path) -> Card:
+def _read_card(path: Path) -> RouterCard:
     try:
         raw = json.loads((path / _CARD).read_text(encoding="utf-8"))
         found = raw["format"] if isinstance(raw, dict) else None
         if isinstance(found, int) and found != FORMAT:
             age = "a newer leeroo: update this one" if found > FORMAT else "an older leeroo: train it again"
             raise RouterError(f"the router {path} has format {found}, not {FORMAT}; it was made by {age}")
-        return Card.model_validate(raw)
+        return RouterCard.model_validate(raw)
     except (OSError, ValueError, KeyError, ValidationError) as error:
         raise _damaged(path, f"{_CARD} cannot be read") from error
 
 
-def _read_numbers(path: Path, card: Card) -> Numbers:
+def _read_numbers(path: Path, card: RouterCard) -> Numbers:
     try:
         packed = (path / _FILE).read_bytes()
         if hashlib.sha256(packed).hexdigest() != card.numbers_sha256:

@@ -17,9 +17,9 @@ _SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])"
 _PER_FACTOR, _UNKNOWN_SIZE, _OTHER_TAGS = 1 / math.log(4), 0.5, 0.5
 
 
-def nearest_kin(stranger: Expert, known: Sequence[Expert]) -> Expert:
+def most_similar(unknown: Expert, known: Sequence[Expert]) -> Expert:
     """The one of the known experts, at least one, whose family, size and tags are nearest; of equals the first."""
-    return min(known, key=lambda other: _strangeness(stranger, other))
+    return min(known, key=lambda other: _distance(unknown, other))
 
 
 def size_b(expert: Expert) -> float | None:
@@ -31,12 +31,16 @@ def size_b(expert: Expert) -> float | None:
     return None
 
 
-def _strangeness(one: Expert, other: Expert) -> float:
+def _distance(one: Expert, other: Expert) -> float:
     sizes = size_b(one), size_b(other)
     by_size = _UNKNOWN_SIZE
     if sizes[0] and sizes[1]:
         by_size = abs(math.log(sizes[0] / sizes[1])) * _PER_FACTOR
-    return _apart(_family(one), _family(other)) + by_size + _OTHER_TAGS * _apart(set(one.tags), set(other.tags))
+    return (
+        _jaccard_distance(_family(one), _family(other))
+        + by_size
+        + _OTHER_TAGS * _jaccard_distance(set(one.tags), set(other.tags))
+    )
 
 
 def _family(expert: Expert) -> set[str]:
@@ -48,6 +52,6 @@ def _names(expert: Expert) -> tuple[str, ...]:
     return (expert.name,) if expert.backend == "replay" else (expert.model.rsplit("/", 1)[-1], expert.name)
 
 
-def _apart(one: set[str], other: set[str]) -> float:
+def _jaccard_distance(one: set[str], other: set[str]) -> float:
     """Share of all the words that only one has (Jaccard distance); 0 where neither has any."""
     return 1 - len(one & other) / len(one | other) if one | other else 0.0

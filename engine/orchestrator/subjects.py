@@ -10,11 +10,11 @@ import numpy as np
 from leeroo.engine.arrays import Int64s
 
 # A question's subject and category, either unknown.
-Context = tuple[str | None, str | None]
+Subject = tuple[str | None, str | None]
 
 
 @dataclass(frozen=True)
-class Contexts:
+class KnownSubjects:
     """The subjects and categories that a router has learned, sorted by name."""
 
     subjects: tuple[str, ...]
@@ -27,7 +27,7 @@ class Contexts:
     def __str__(self) -> str:
         return f"{len(self.subjects)} subjects in {len(self.categories)} categories"
 
-    def numbers(self, contexts: Sequence[Context]) -> Int64s:
+    def numbers(self, contexts: Sequence[Subject]) -> Int64s:
         """Numbers of subject and category, [n, 2], -1 where one is not known here; [n, 0] if none are known at all."""
         if not self:
             return np.zeros((len(contexts), 0), np.int64)
@@ -36,7 +36,7 @@ class Contexts:
         return np.array(known, np.int64).reshape(-1, 2)
 
 
-def fit_contexts(contexts: Sequence[Context]) -> Contexts:
+def known_subjects(contexts: Sequence[Subject]) -> KnownSubjects:
     """All that occur; none where there are not two subjects."""
     subjects, categories = (tuple(sorted({name for name in names if name})) for names in zip(*contexts, strict=True))
-    return Contexts(subjects, categories) if len(subjects) > 1 else Contexts((), ())
+    return KnownSubjects(subjects, categories) if len(subjects) > 1 else KnownSubjects((), ())

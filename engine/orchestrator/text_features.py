@@ -13,7 +13,7 @@ import numpy as np
 from leeroo.engine.arrays import Float32s
 
 # How many numbers of a text it tells.
-SURFACE = 30
+TEXT_FEATURES = 30
 # The end of a text of megabytes tells no more of it.
 _MAX_CHARACTERS = 20_000
 
@@ -30,17 +30,17 @@ _TERSE = re.compile(r"[\s\d.,$%()a-zA-Z/-]{0,12}")
 _SIZES = (0, 1, 2, 3, 4, 6, 7, 26, 27, 28)
 
 
-def surface(texts: Sequence[str]) -> Float32s:
+def text_features(texts: Sequence[str]) -> Float32s:
     """Thirty numbers of each text, [n, 30], most of them between 0 and 10.
 
     Multiple choice is told by lines that begin with a capital letter and a full stop, colon or bracket.
     """
-    numbers = np.array([_surface(text[:_MAX_CHARACTERS]) for text in texts], np.float64).reshape(-1, SURFACE)
+    numbers = np.array([_features_of(text[:_MAX_CHARACTERS]) for text in texts], np.float64).reshape(-1, TEXT_FEATURES)
     numbers[:, _SIZES] = np.log1p(numbers[:, _SIZES])
     return numbers.astype(np.float32)
 
 
-def _surface(text: str) -> list[float]:
+def _features_of(text: str) -> list[float]:
     stem, *options = _OPTION.split(text) if "\n" in text else [text]
     stem_words = stem.split()
     lower, end = stem.lower(), stem.rstrip()[-1:]

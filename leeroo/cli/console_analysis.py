@@ -9,14 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 from leeroo.engine.money import plain_usd, usd
-from leeroo.engine.orchestrator.analysis.expert_selection import PoolOf, Step, Universe
+from leeroo.engine.orchestrator.analysis.expert_selection import ExpertSelection, SelectedPool, SelectionStep
 from leeroo.engine.orchestrator.analysis.gaps import Gaps, Topic
 
 # Topics that are no gaps: so many are shown, for what there is to gain.
 _OTHERS = 5
 
 
-def print_universe(universe: Universe) -> None:
+def print_universe(universe: ExpertSelection) -> None:
     """Print the curve of a pool, how to read it, and the notes."""
     console = Console()
     table = _table(["k", "expert", "adds", "oracle", "USD", "held out", "by subject"], words=("expert",))
@@ -88,8 +88,8 @@ def _told(topic: Topic, *, routed: bool) -> list[str]:
     ]
 
 
-def _row(pool: PoolOf) -> list[str]:
-    step = pool if isinstance(pool, Step) else None
+def _row(pool: SelectedPool) -> list[str]:
+    step = pool if isinstance(pool, SelectionStep) else None
     return [
         str(pool.k),
         step.expert if step else "all of them",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from leeroo.engine.orchestrator.analysis.expert_selection import Universe
+from leeroo.engine.orchestrator.analysis.expert_selection import ExpertSelection
 from leeroo.engine.orchestrator.analysis.gaps import Gaps, Standing, Topic
 from leeroo.reports.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, shortened, styled
 
@@ -23,7 +23,7 @@ _OFFSET = 0.13
 _NAME = 70
 
 
-def plot_universe(universe: Universe) -> str:
+def plot_universe(universe: ExpertSelection) -> str:
     """A row for each step of the curve: the new expert, and what the pool then comes to.
 
     Raises:

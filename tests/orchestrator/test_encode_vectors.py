@@ -140,8 +140,8 @@ def test_the_oldest_are_dropped(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     vector = np.ones(256, np.float32)
     keys = [i.to_bytes(32, "big") for i in range(4000)]
     for start in range(0, len(keys), 100):
-        vectors.keep([(key, vector) for key in keys[start : start + 100]])
-    found, _ = vectors.look_up(keys)
+        vectors.store([(key, vector) for key in keys[start : start + 100]])
+    found, _ = vectors.read(keys)
     assert len(keys) / 8 < len(found) < len(keys) / 3
     assert (found == np.arange(len(keys) - len(found), len(keys))).all()
     assert (home / "vectors.sqlite").stat().st_size < 2 * 2**20
@@ -170,16 +170,16 @@ for i in range(50):
     running = [subprocess.Popen([sys.executable, "-c", script, str(i)], stderr=subprocess.PIPE) for i in range(4)]
     for process in running:
         assert process.communicate(timeout=120)[1] == b""
-    found, _ = vectors.look_up([f"{p} {i} {j}".encode() for p in range(4) for i in range(50) for j in range(10)])
+    found, _ = vectors.read([f"{p} {i} {j}".encode() for p in range(4) for i in range(50) for j in range(10)])
     assert len(found) == 2000
 
 
 def test_looking_up_is_fast() -> None:
     """12,000 vectors are found in well under two seconds."""
     keys = [os.urandom(32) for _ in range(12_000)]
-    vectors.keep(zip(keys, np.random.default_rng(0).random((12_000, 384), np.float32), strict=True))
+    vectors.store(zip(keys, np.random.default_rng(0).random((12_000, 384), np.float32), strict=True))
     start = time.perf_counter()
-    found, of_found = vectors.look_up(keys)
+    found, of_found = vectors.read(keys)
     assert time.perf_counter() - start < 1.5
     assert len(found) == 12_000
     assert of_found is not None

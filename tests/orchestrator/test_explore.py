@@ -8,7 +8,7 @@ import pytest
 from leeroo.engine.arrays import Float32s, Float64s, Int64s
 from leeroo.engine.orchestrator.statistics import sigmoid
 from leeroo.engine.orchestrator.training.explore import explore
-from leeroo.engine.orchestrator.training.gaussian_process import Coregional, fit_coregional
+from leeroo.engine.orchestrator.training.gaussian_process import GaussianProcess, fit_gaussian_process
 from leeroo.engine.orchestrator.training.quality import learn_quality
 
 # Rates of six experts on easy questions, and what the hard ones take off; the last is the dear one.
@@ -31,10 +31,10 @@ def outcomes(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[Float32s, 
     return features, probabilities, columns, rows, (rng.random(n) < probabilities[rows, columns]).astype(np.float32)
 
 
-def fitted(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[Coregional, Float32s, Float32s]:
+def fitted(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[GaussianProcess, Float32s, Float32s]:
     """What is learned from n outcomes, and 2,000 questions that it has not seen."""
     features, _, columns, groups, scores = outcomes(n, seed, rates)
-    return fit_coregional(features, columns, groups, scores, 6), *truth(2000, seed + 2, rates)
+    return fit_gaussian_process(features, columns, groups, scores, 6), *truth(2000, seed + 2, rates)
 
 
 def test_sparse_outcomes_tell_experts_and_questions_apart() -> None:
@@ -51,9 +51,9 @@ def test_what_was_held_out_is_what_a_fit_without_it_says() -> None:
     features, _, columns, groups, scores = outcomes(120)
     groups[60:] = groups[:60]  # two outcomes each
     features[60:] = features[:60]
-    whole = fit_coregional(features, columns, groups, scores, 6)
+    whole = fit_gaussian_process(features, columns, groups, scores, 6)
     rest = groups != 7
-    without = fit_coregional(features[rest], columns[rest], groups[rest], scores[rest], 6)
+    without = fit_gaussian_process(features[rest], columns[rest], groups[rest], scores[rest], 6)
     guess = (features @ without.weight + without.bias)[~rest, columns[~rest]]
     # The variances and the level are decided anew there, which moves it a little.
     assert whole.held_out[~rest] == pytest.approx(guess, abs=0.03)
@@ -101,7 +101,7 @@ def test_what_is_asked_makes_what_is_contested_surer_than_chance_does() -> None:
     def variance(pairs: list[tuple[int, int]]) -> float:
         at, of = np.array(pairs).T
         won = (rng.random(len(at)) < probabilities[at, of]).astype(np.float32)
-        told = fit_coregional(
+        told = fit_gaussian_process(
             np.concatenate([features, new[at]]),
             np.append(columns, of),
             np.append(groups, 400 + at),

@@ -15,7 +15,7 @@ from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.statistics import log_loss, sigmoid
-from leeroo.engine.orchestrator.training.finetune import finetune, held_apart
+from leeroo.engine.orchestrator.training.finetune import finetune, hold_out
 from leeroo.engine.orchestrator.training.learn import extend, train
 
 if TYPE_CHECKING:
@@ -97,10 +97,10 @@ def test_new_experts_join_a_tuned_router(tuned: tuple[Router, str], topics: Topi
 def test_a_fifth_of_the_questions_is_held_apart() -> None:
     """All forms of a question are on one side, and another seed holds others apart."""
     groups = np.arange(100).repeat(2)
-    apart = held_apart(groups, 0)
+    apart = hold_out(groups, 0)
     assert apart.sum() == 40
     assert (apart[::2] == apart[1::2]).all()
-    assert (apart != held_apart(groups, 1)).any()
+    assert (apart != hold_out(groups, 1)).any()
 
 
 def test_only_language_models_are_tuned(topics_folder: Path) -> None:

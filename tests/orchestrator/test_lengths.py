@@ -7,12 +7,17 @@ import pytest
 
 from leeroo.engine.arrays import Float32s
 from leeroo.engine.orchestrator.heads import Heads, measure
-from leeroo.engine.orchestrator.training.lengths import Lengths, learn_latency_lines, learn_lengths, learn_prompt_lines
+from leeroo.engine.orchestrator.training.lengths import (
+    LengthHeads,
+    learn_latency_lines,
+    learn_lengths,
+    learn_prompt_lines,
+)
 
 N = 3000
 
 
-def predicted(lengths: Lengths, vectors: Float32s) -> Float32s:
+def predicted(lengths: LengthHeads, vectors: Float32s) -> Float32s:
     """Completion tokens by the learned heads."""
     nothing, lines = np.zeros_like(lengths.weight), np.zeros((3, len(lengths.bias)), np.float32)
     return Heads(
@@ -37,7 +42,7 @@ def unit_vectors(seed: int = 0) -> Float32s:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def learn(vectors: Float32s, tokens: Float32s) -> Lengths:
+def learn(vectors: Float32s, tokens: Float32s) -> LengthHeads:
     """What is tested here."""
     return learn_lengths(vectors, tokens.astype(np.float32), np.arange(len(vectors)))
 

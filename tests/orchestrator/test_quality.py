@@ -62,7 +62,7 @@ def test_an_expert_is_added_without_learning_the_others_again() -> None:
     old = learn(features[60:], scores[60:, 1:])
     base = features @ old.weight + old.bias
     new = learn_quality(features[:60], scores[:60, :1], np.arange(60), base[:60])
-    log_odds = features @ new.weight + base @ new.kinship + new.bias
+    log_odds = features @ new.weight + base @ new.transfer + new.bias
     alone = learn(features[:60], scores[:60, :1])
     guesses = (sigmoid(log_odds.astype(np.float32)), predicted(alone, features))
     error = [np.abs(guess[:, 0] - truth[:, 0]).mean() for guess in guesses]
@@ -80,7 +80,7 @@ def test_few_outcomes_do_not_single_out_questions() -> None:
         for seed in range(8):
             won = (np.random.default_rng(seed).random((n, 1)) < probabilities[:n, None]).astype(np.float32)
             new = learn_quality(features[:n], won, np.arange(n), base[:n])
-            log_odds = features @ new.weight + base @ new.kinship + new.bias
+            log_odds = features @ new.weight + base @ new.transfer + new.bias
             guess = sigmoid(log_odds.astype(np.float32))[:, 0]
             errors.append(np.abs(guess - probabilities).mean())
         assert np.mean(errors) < 0.1

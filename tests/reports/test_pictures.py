@@ -14,7 +14,12 @@ from playwright.sync_api import Browser, sync_playwright
 
 from leeroo.engine.jobs.mmlu.mmlu import Comparison, Results, Row, Spent, _parts, interval
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
-from leeroo.engine.orchestrator.analysis.expert_selection import PoolOf, Single, Step, Universe
+from leeroo.engine.orchestrator.analysis.expert_selection import (
+    ExpertSelection,
+    SelectedPool,
+    SelectionStep,
+    SingleExpert,
+)
 from leeroo.engine.orchestrator.analysis.frontier import Budgeted, Estimate
 from leeroo.engine.orchestrator.analysis.gaps import Gaps, Standing, Topic
 from leeroo.reports.agreement import agree, label_page
@@ -146,11 +151,11 @@ def test_pools_and_gaps(look: Look) -> None:
     """What select-experts and gaps draw, with names and terms of any kind."""
     pool = {"oracle_accuracy": 0.6, "cost_usd_per_1k": 0.5, "held_out_accuracy": 0.58, "by_subject_accuracy": 0.5}
     steps = [
-        Step(i, **pool, by_subject_cost_usd_per_1k=1.0, expert=name, adds=0.1, worth=0.5)
+        SelectionStep(i, **pool, by_subject_cost_usd_per_1k=1.0, expert=name, adds=0.1, worth=0.5)
         for i, name in enumerate(NAMES, 1)
     ]
-    universe = Universe(
-        9, 0.0, steps, Single(NAMES[0], 0.5, 1.0), PoolOf(9, **pool, by_subject_cost_usd_per_1k=1.0), {}, []
+    universe = ExpertSelection(
+        9, 0.0, steps, SingleExpert(NAMES[0], 0.5, 1.0), SelectedPool(9, **pool, by_subject_cost_usd_per_1k=1.0), {}, []
     )
     standing = Standing(NAMES[1], 30, 0.3, 0.2, 0.4)
     rest: dict[str, Any] = {"mean_accuracy": 0.2, "oracle_accuracy": 0.5, "nobody_right": 0.5, "routed_accuracy": None}

@@ -50,7 +50,7 @@ from leeroo.engine.orchestrator.analysis.drift import drifted
 from leeroo.engine.orchestrator.analysis.gaps import find_gaps
 from leeroo.engine.orchestrator.outcomes.read import LEAST_QUESTIONS
 from leeroo.engine.orchestrator.router import Router
-from leeroo.engine.orchestrator.training.active_learning import next_asks, random_asks
+from leeroo.engine.orchestrator.training.active_learning import choose_requests, random_requests
 from leeroo.engine.orchestrator.training.learn import train
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import ROUND, ROUND_ANSWERS, ROUND_PAIRS
@@ -361,10 +361,10 @@ def _asks(now: _Round, queries: pa.Table) -> pa.Table:
     rng = np.random.default_rng(loop.rng(now.number, "asks").randrange(2**32))
     wanted = loop.what.outcomes
     if now.before is None:
-        pairs = random_asks(len(questions), len(loop.experts), wanted, rng)
+        pairs = random_requests(len(questions), len(loop.experts), wanted, rng)
     else:
         left = loop.left(now.share)
-        pairs = next_asks(now.before, now.data, loop.names, prices(loop.experts), questions, wanted, rng, left)
+        pairs = choose_requests(now.before, now.data, loop.names, prices(loop.experts), questions, wanted, rng, left)
     ids = queries["query_id"].to_pylist()
     return pa.Table.from_pylist([{"query_id": ids[i], "expert": loop.names[j]} for i, j in pairs], schema=ROUND_PAIRS)
 

@@ -19,7 +19,7 @@ _TRIED = 2000
 _CHUNK = 256
 
 # A question's category and subject; only the category; or nothing.
-Topic = tuple[str | None, ...]
+TopicKey = tuple[str | None, ...]
 
 
 def subject_means(
@@ -34,12 +34,12 @@ def subject_means(
     The mean of a subject is shrunk to that of its category, and that to the mean of all, as if ten more rows had it;
     where the subject was never seen, or is not told, the category's is taken, and without one that of all.
     """
-    rows: dict[Topic, list[int]] = {}
+    rows: dict[TopicKey, list[int]] = {}
     for row, (category, subject) in enumerate(zip(categories, subjects, strict=True)):
         rows.setdefault((category,), []).append(row)
         if subject is not None:
             rows.setdefault((category, subject), []).append(row)
-    means: dict[Topic, Float64s] = {(): _overall(values)}
+    means: dict[TopicKey, Float64s] = {(): _overall(values)}
     for topic, of_topic in rows.items():  # a category stands before its subjects
         means[topic] = _shrunk(values[of_topic], means[topic[:-1]])
     found = [

@@ -19,7 +19,7 @@ import numpy as np
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.errors import RouterError, UsageError
 from leeroo.engine.orchestrator.analysis.baselines import subject_means
-from leeroo.engine.orchestrator.outcomes.impute import costs_usd, filled_scores, judged_on
+from leeroo.engine.orchestrator.outcomes.impute import costs_usd, count_outcomes, impute_scores
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 
 _USUAL_SIZE = 6
@@ -28,7 +28,7 @@ _EQUAL = 1e-9
 
 
 @dataclass(frozen=True)
-class PoolOf:
+class SelectedPool:
     """A pool of k experts, and what it comes to.
 
     Attributes:
@@ -49,7 +49,7 @@ class PoolOf:
 
 
 @dataclass(frozen=True)
-class Step(PoolOf):
+class SelectionStep(SelectedPool):
     """The pool after its k-th expert was taken.
 
     Attributes:
@@ -64,7 +64,7 @@ class Step(PoolOf):
 
 
 @dataclass(frozen=True)
-class Single:
+class SingleExpert:
     """One expert that answers everything."""
 
     expert: str
@@ -73,7 +73,7 @@ class Single:
 
 
 @dataclass(frozen=True)
-class Universe:
+class ExpertSelection:
     """A pool chosen among all experts, step by step.
 
     Attributes:
@@ -88,9 +88,9 @@ class Universe:
 
     n: int
     cost_weight: float
-    curve: list[Step]
-    best_single: Single
-    all: PoolOf
+    curve: list[SelectionStep]
+    best_single: SingleExpert
+    all: SelectedPool
     judged_on: dict[str, int]
     notes: list[str]
 
@@ -123,7 +123,7 @@ class Universe:
 
 def select_experts(
     data: Sequence[Path], k: int | None = None, split: str = "train", cost_weight: float = 0.0
-) -> Universe:
+) -> ExpertSelection:
     """Choose k experts that complement each other, by the recorded outcomes of data folders taken together.
 
     The accuracy of an oracle flatters a pool twice. The experts are chosen by the very outcomes that are counted; so
@@ -151,31 +151,31 @@ def select_experts(
     if not 0 <= cost_weight < float("inf"):
         raise UsageError(f"cost_weight must be a number of at least 0, but it is {cost_weight:g}")
     outcomes, notes = read_outcomes(data, split), list[str]()
-    size = _checked(k, outcomes.experts, data)
+    size = _pool_size(k, outcomes.experts, data)
     costs = costs_usd(outcomes, data, notes)
     if cost_weight and np.isnan(costs).any():
         raise RouterError(f"costs cannot count: {notes[-1]}")
-    judged = judged_on(outcomes, notes)
-    asked = _Asked(filled_scores(outcomes.scores), costs, cost_weight, outcomes.subjects, outcomes.categories)
-    if not asked.has_topics:
+    judged = count_outcomes(outcomes, notes)
+    candidates = _Candidates(impute_scores(outcomes.scores), costs, cost_weight, outcomes.subjects, outcomes.categories)
+    if not candidates.has_topics:
         notes.append("no accuracy by subject, as the queries name neither subject nor category")
-    order, single = asked.greedy(size), asked.most_accurate()
-    accuracy, usd = asked.oracle([single])
-    points = _points(asked, order)
+    order, single = candidates.greedy(size), candidates.most_accurate()
+    accuracy, usd = candidates.oracle([single])
+    points = _points(candidates, order)
     before = [0.0, *(point.oracle_accuracy for point in points)]
-    return Universe(
-        n=len(asked.scores),
+    return ExpertSelection(
+        n=len(candidates.scores),
         cost_weight=cost_weight,
         curve=[
-            Step(
+            SelectionStep(
                 **asdict(points[i]),
                 expert=outcomes.experts[j],
                 adds=points[i].oracle_accuracy - before[i],
-                worth=float(asked.worth[:, order[: i + 1]].max(axis=1).mean()),
+                worth=float(candidates.worth[:, order[: i + 1]].max(axis=1).mean()),
             )
             for i, j in enumerate(order)
         ],
-        best_single=Single(outcomes.experts[single], accuracy, _told(usd)),
+        best_single=SingleExpert(outcomes.experts[single], accuracy, _known(usd)),
         all=points[-1],
         judged_on=judged,
         notes=notes,
@@ -183,7 +183,7 @@ def select_experts(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Candidates:
     """Questions, and what all experts made or would make of them; scores and costs [n, e], costs NaN if not known."""
 
     scores: Float64s
@@ -200,8 +200,8 @@ class _Asked:
     def has_topics(self) -> bool:
         return any(self.subjects) or any(self.categories)
 
-    def at(self, rows: Int64s) -> _Asked:
-        return _Asked(
+    def at(self, rows: Int64s) -> _Candidates:
+        return _Candidates(
             self.scores[rows],
             self.costs[rows],
             self.cost_weight,
@@ -243,15 +243,15 @@ class _Asked:
         return min(equal, key=lambda j: (costs[j], j))
 
 
-def _points(asked: _Asked, order: list[int]) -> list[PoolOf]:
+def _points(candidates: _Candidates, order: list[int]) -> list[SelectedPool]:
     """The first expert, the first two, and so on, and everybody."""
-    everybody = list(range(asked.scores.shape[1]))
-    held_out = _held_out(asked, lambda half: [*_nested(half.greedy(len(order))), everybody])
+    everybody = list(range(candidates.scores.shape[1]))
+    held_out = _held_out(candidates, lambda half: [*_nested(half.greedy(len(order))), everybody])
     pools = [*_nested(order), everybody]
     return [
-        PoolOf(len(pool), accuracy, _told(usd), float(oracle), _told(by_subject), _told(by_subject_usd))
+        SelectedPool(len(pool), accuracy, _known(usd), float(oracle), _known(by_subject), _known(by_subject_usd))
         for pool, (accuracy, usd), (oracle, by_subject, by_subject_usd) in zip(
-            pools, map(asked.oracle, pools), held_out, strict=True
+            pools, map(candidates.oracle, pools), held_out, strict=True
         )
     ]
 
@@ -260,30 +260,30 @@ def _nested(order: list[int]) -> list[list[int]]:
     return [order[: i + 1] for i in range(len(order))]
 
 
-def _held_out(asked: _Asked, pools_of: Callable[[_Asked], list[list[int]]]) -> Float64s:
+def _held_out(candidates: _Candidates, pools_of: Callable[[_Candidates], list[list[int]]]) -> Float64s:
     """Pools chosen by one half and counted on the other: the oracle's accuracy, and accuracy and USD by subject.
 
     That is [pools, 3], the means of the halves; NaN where not known.
     """
-    n = len(asked.scores)
+    n = len(candidates.scores)
     halves = np.array_split(np.random.default_rng(0).permutation(n), 2)
     total = np.zeros(())
     for learned, counted in (halves, halves[::-1]):
-        half, other = asked.at(learned), asked.at(counted)
+        half, other = candidates.at(learned), candidates.at(counted)
         expected = subject_means(half.worth, half.subjects, half.categories, other.subjects, other.categories)
         of_pools = []
         for pool in pools_of(half):
             by_subject = other.of(np.array(pool)[expected[:, pool].argmax(axis=1)])
-            of_pools.append((other.oracle(pool)[0], *(by_subject if asked.has_topics else (np.nan, np.nan))))
+            of_pools.append((other.oracle(pool)[0], *(by_subject if candidates.has_topics else (np.nan, np.nan))))
         total = total + np.array(of_pools) * len(counted) / n
     return total
 
 
-def _told(value: float) -> float | None:
+def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _checked(k: int | None, experts: Sequence[str], data: Sequence[Path]) -> int:
+def _pool_size(k: int | None, experts: Sequence[str], data: Sequence[Path]) -> int:
     where = ", ".join(map(str, data))
     if len(experts) < 2:
         raise UsageError(f"there is nothing to choose: {where} has outcomes of one expert only, {experts[0]!r}")

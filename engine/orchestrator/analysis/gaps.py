@@ -22,7 +22,7 @@ from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.statistics import wilson_interval
 
 Say = Callable[[str], None]
-Kind = Literal["nobody", "only the dearest"]
+GapKind = Literal["nobody", "only the dearest"]
 
 # A cluster has at least so many questions, and an expert is judged in it by at least so many of them.
 _FEW = 20
@@ -72,7 +72,7 @@ class Topic:
 
     name: str
     n: int
-    kind: Kind | None
+    kind: GapKind | None
     to_gain: float
     best: Standing
     best_other: Standing | None
@@ -104,7 +104,7 @@ class Gaps:
     topics: list[Topic]
     notes: list[str]
 
-    def of(self, kind: Kind) -> list[Topic]:
+    def of(self, kind: GapKind) -> list[Topic]:
         """The gaps of one kind."""
         return [topic for topic in self.topics if topic.kind == kind]
 
@@ -154,8 +154,8 @@ def find_gaps(
     say(f"reading {', '.join(map(str, data))}")
     outcomes, notes = read_outcomes(data, split), list[str]()
     few = min(_FEW, len(outcomes.prompts))
-    count = _checked(clusters, len(outcomes.prompts), few)
-    dearest = _dearest(outcomes, data, notes)
+    count = _cluster_count(clusters, len(outcomes.prompts), few)
+    dearest = _most_expensive(outcomes, data, notes)
     scores = outcomes.scores.astype(np.float64)
     routed = None
     if router:
@@ -169,7 +169,7 @@ def find_gaps(
     for number, terms in enumerate(typical_terms(outcomes.prompts, cluster)):
         rows = np.flatnonzero(cluster == number)
         rows = rows[np.argsort(-nearness[rows], kind="stable")]
-        topics.append(_topic(_Asked(outcomes, scores, routed, rows, few), terms, dearest, good))
+        topics.append(_topic(_TopicRows(outcomes, scores, routed, rows, few), terms, dearest, good))
     judged = sorted(filter(None, topics), key=lambda topic: (-topic.to_gain, topic.name))
     if len(judged) < len(topics):
         notes.append(f"left out: {len(topics) - len(judged)} topics on which no expert has {few} outcomes")
@@ -177,7 +177,7 @@ def find_gaps(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _TopicRows:
     """The questions `rows` of a topic, those in its midst first; scores [n, e] and routed scores [n] are of all."""
 
     outcomes: Outcomes
@@ -219,22 +219,22 @@ class _Asked:
         return [textwrap.shorten(self.outcomes.questions[row], _EXAMPLE_LENGTH, placeholder=" ...") for row in missed]
 
 
-def _topic(asked: _Asked, terms: list[str], dearest: int | None, good: float) -> Topic | None:
+def _topic(topic_rows: _TopicRows, terms: list[str], dearest: int | None, good: float) -> Topic | None:
     """What is to be said of a topic; None where nobody was asked enough."""
-    best = asked.best()
+    best = topic_rows.best()
     if best is None:
         return None
-    judged, rows = asked.standings, asked.rows
-    other = asked.best(but=dearest) if dearest in judged else None
-    lead = None if dearest is None or other is None else asked.lead(dearest, other)
-    kind: Kind | None = None
+    judged, rows = topic_rows.standings, topic_rows.rows
+    other = topic_rows.best(but=dearest) if dearest in judged else None
+    lead = None if dearest is None or other is None else topic_rows.lead(dearest, other)
+    kind: GapKind | None = None
     if max(standing.high for standing in judged.values()) < good:
         kind = "nobody"
     elif dearest is not None and lead and lead.low >= _CLEAR_LEAD:
         others_low = max(standing.low for j, standing in judged.items() if j != dearest)
         kind = "only the dearest" if judged[dearest].accuracy >= good > others_low else None
-    highest = np.nanmax(asked.scores[rows], axis=1)
-    told = asked.outcomes
+    highest = np.nanmax(topic_rows.scores[rows], axis=1)
+    told = topic_rows.outcomes
     subjects = most_frequent([told.subjects[row] or told.categories[row] for row in rows])
     return Topic(
         name=_name(terms, subjects),
@@ -248,10 +248,10 @@ def _topic(asked: _Asked, terms: list[str], dearest: int | None, good: float) ->
         mean_accuracy=float(np.mean([standing.accuracy for standing in judged.values()])),
         oracle_accuracy=float(highest.mean()),
         nobody_right=float((highest < _RIGHT).mean()),
-        routed_accuracy=None if asked.routed is None else _mean(asked.routed[rows]),
+        routed_accuracy=None if topic_rows.routed is None else _mean(topic_rows.routed[rows]),
         terms=terms,
         subjects=subjects,
-        examples=asked.examples(best),
+        examples=topic_rows.examples(best),
     )
 
 
@@ -267,7 +267,7 @@ def _mean(values: Float64s) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _checked(clusters: int | None, n: int, few: int) -> int:
+def _cluster_count(clusters: int | None, n: int, few: int) -> int:
     """How many clusters to make of n questions."""
     if clusters is None:
         return min(max(n // _USUAL, 1), _MOST)
@@ -279,7 +279,7 @@ def _checked(clusters: int | None, n: int, few: int) -> int:
     return clusters
 
 
-def _dearest(outcomes: Outcomes, data: Sequence[Path], notes: list[str]) -> int | None:
+def _most_expensive(outcomes: Outcomes, data: Sequence[Path], notes: list[str]) -> int | None:
     """Column of the expert whose calls cost most; None where that is not known."""
     costs = costs_usd(outcomes, data, notes).mean(axis=0)
     if np.isnan(costs).any():

@@ -20,7 +20,7 @@ MAX_CHARACTERS = 32 * MAX_TOKENS
 # More threads than this would wait for each other's Python.
 _MOST_WORKERS = 8
 
-Made = TypeVar("Made")
+Output = TypeVar("Output")
 
 
 def batches(lengths: Int64s, batch_tokens: int) -> list[Int64s]:
@@ -39,8 +39,8 @@ def batches(lengths: Int64s, batch_tokens: int) -> list[Int64s]:
 
 
 def in_parallel(
-    run: Callable[[Int64s], Made], filled: Sequence[Int64s], *, on_cpu: bool
-) -> Iterator[tuple[Int64s, Made]]:
+    run: Callable[[Int64s], Output], filled: Sequence[Int64s], *, on_cpu: bool
+) -> Iterator[tuple[Int64s, Output]]:
     """What `run` makes of each batch, in order; on a CPU several batches at once, each on its own core.
 
     One batch on all cores has them wait for each other after every operation. Where cores are shared with other

@@ -36,7 +36,7 @@ __all__ = ["DEFAULT_ENCODER", "MAX_TOKENS", "candidates", "encode", "encode_all"
 
 DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
-Progress = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 
 # Part of every key on disk: raised when what is read of a text, or made of it, changes.
 _RECIPE = 1
@@ -44,7 +44,7 @@ _PINNED = re.compile(r"(.+)@(\d+)-(mean|last)", re.DOTALL)
 # Texts that are tokenised together, and ordered by length.
 _WINDOW = 8192
 _KEEP_EVERY_S = 3.0
-_TELL_EVERY_S = 0.3
+_REPORT_EVERY_S = 0.3
 
 # The models, their tokenizers and the connection to the disk are not made for several threads at once.
 _one_at_a_time = threading.Lock()
@@ -57,20 +57,20 @@ class _Spec:
     kind: Literal["static", "sentence", "hidden"]
     name: str
     folder: Path
-    point: hidden.Point | None = None
+    point: hidden.StatePoint | None = None
 
 
 @dataclass(frozen=True)
-class _Job:
+class _Pending:
     """What a model has to do: for which of the distinct texts, and the keys [n] of what it makes, by encoder."""
 
     specs: dict[str, _Spec]
-    made_of: str
+    weights_hash: str
     missing: Int64s
     keys: dict[str, list[bytes]]
 
 
-def encode(texts: Sequence[str], encoder: str = DEFAULT_ENCODER, on_progress: Progress | None = None) -> Float32s:
+def encode(texts: Sequence[str], encoder: str = DEFAULT_ENCODER, on_progress: OnProgress | None = None) -> Float32s:
     """Vectors, float32 [n, d]; a text's vector does not depend on the others beyond 1e-6 of its length.
 
     Static and sentence encoders give vectors of unit length, hidden states have whatever length they have. Only the
@@ -89,7 +89,9 @@ def encode(texts: Sequence[str], encoder: str = DEFAULT_ENCODER, on_progress: Pr
     return encode_all(texts, [encoder], on_progress)[encoder]
 
 
-def encode_all(texts: Sequence[str], specs: Sequence[str], on_progress: Progress | None = None) -> dict[str, Float32s]:
+def encode_all(
+    texts: Sequence[str], specs: Sequence[str], on_progress: OnProgress | None = None
+) -> dict[str, Float32s]:
     """Vectors of each text with each encoder, float32 [n, d]; layers of the same model in one pass. See `encode`."""
     with _one_at_a_time:
         return _encode_all(texts, specs, on_progress)
@@ -118,18 +120,18 @@ def check_encoder(encoder: str) -> None:
     check_known(DEFAULT_ENCODER if name == "static" else name.removeprefix("static:"))
 
 
-def _encode_all(texts: Sequence[str], specs: Sequence[str], on_progress: Progress | None) -> dict[str, Float32s]:
+def _encode_all(texts: Sequence[str], specs: Sequence[str], on_progress: OnProgress | None) -> dict[str, Float32s]:
     if not texts:
         return {spec: of_one[:0] for spec, of_one in _encode_all([""], specs, None).items()}
     number: dict[str, int] = {}
     row = np.array([number.setdefault(_readable(text), len(number)) for text in texts])
     distinct = list(number)
-    made: dict[str, Float32s] = {}
-    jobs = [_plan(of_model, distinct, made) for of_model in _by_model(specs)]
-    tell = _Teller(sum(len(job.missing) for job in jobs), on_progress)
-    for job in jobs:
-        _run(job, distinct, made, tell)
-    return made if len(distinct) == len(texts) else {spec: of_distinct[row] for spec, of_distinct in made.items()}
+    encoded: dict[str, Float32s] = {}
+    all_pending = [_read_stored(of_model, distinct, encoded) for of_model in _by_model(specs)]
+    reporter = _ProgressReporter(sum(len(pending.missing) for pending in all_pending), on_progress)
+    for pending in all_pending:
+        _run(pending, distinct, encoded, reporter)
+    return encoded if len(distinct) == len(texts) else {spec: of_distinct[row] for spec, of_distinct in encoded.items()}
 
 
 def _readable(text: str) -> str:
@@ -159,7 +161,7 @@ def _read(text: str) -> _Spec:
     if pinned:
         if not hidden.is_causal(folder):
             raise RouterError(f"{text!r} pins a layer, but {name!r} is no causal language model: leave '@...' out")
-        return _Spec("hidden", name, folder, hidden.Point(int(pinned[2]), pinned[3]))
+        return _Spec("hidden", name, folder, hidden.StatePoint(int(pinned[2]), pinned[3]))
     whole = (folder / "modules.json").is_file() or not hidden.is_causal(folder)
     return _Spec("sentence" if whole else "hidden", name, folder)
 
@@ -170,22 +172,22 @@ def _located(name: str, home: Path) -> Path:  # noqa: ARG001
     return locate(name)
 
 
-def _plan(specs: dict[str, _Spec], distinct: list[str], made: dict[str, Float32s]) -> _Job:
+def _read_stored(specs: dict[str, _Spec], distinct: list[str], encoded: dict[str, Float32s]) -> _Pending:
     """Put what is on disk into `made`; the rest is a job."""
     one = next(iter(specs.values()))
-    made_of = hidden.made_of(one.folder) if one.kind == "hidden" else fingerprint(one.folder)
+    weights_hash = hidden.weights_hash(one.folder) if one.kind == "hidden" else fingerprint(one.folder)
     if one.kind == "static":
-        return _Job(specs, made_of, np.arange(len(distinct)), {})
+        return _Pending(specs, weights_hash, np.arange(len(distinct)), {})
     keys, missing = {}, np.zeros(len(distinct), bool)
     for text, spec in specs.items():
-        of_texts = _keys(f"{_RECIPE} {spec.kind} {made_of} {spec.point}", distinct)
-        found, of_found = vectors.look_up(of_texts)
+        of_texts = _keys(f"{_RECIPE} {spec.kind} {weights_hash} {spec.point}", distinct)
+        found, of_found = vectors.read(of_texts)
         if of_found is not None:
-            _put(made, text, len(distinct), found, of_found)
+            _put(encoded, text, len(distinct), found, of_found)
         if len(found) < len(distinct):
             keys[text] = of_texts
             missing |= ~np.isin(np.arange(len(distinct)), found)
-    return _Job({text: specs[text] for text in keys}, made_of, np.flatnonzero(missing), keys)
+    return _Pending({text: specs[text] for text in keys}, weights_hash, np.flatnonzero(missing), keys)
 
 
 def _keys(encoder: str, texts: Sequence[str]) -> list[bytes]:
@@ -198,55 +200,55 @@ def _keys(encoder: str, texts: Sequence[str]) -> list[bytes]:
     return keys
 
 
-def _put(made: dict[str, Float32s], encoder: str, n: int, rows: Int64s, of_rows: Float32s) -> None:
-    if encoder not in made:
-        made[encoder] = np.empty((n, of_rows.shape[1]), np.float32)
-    made[encoder][rows] = of_rows
+def _put(encoded: dict[str, Float32s], encoder: str, n: int, rows: Int64s, of_rows: Float32s) -> None:
+    if encoder not in encoded:
+        encoded[encoder] = np.empty((n, of_rows.shape[1]), np.float32)
+    encoded[encoder][rows] = of_rows
 
 
-def _run(job: _Job, distinct: list[str], made: dict[str, Float32s], tell: _Teller) -> None:
+def _run(pending: _Pending, distinct: list[str], encoded: dict[str, Float32s], reporter: _ProgressReporter) -> None:
     """Make what is missing, and keep it on disk every few seconds, so that a killed process loses no more."""
     fresh: list[tuple[bytes, Float32s]] = []
     kept = time.monotonic()
     try:
-        for start in range(0, len(job.missing), _WINDOW):
-            window = job.missing[start : start + _WINDOW]
-            for batch, of_batch in _passes(job, [distinct[i] for i in window]):
+        for start in range(0, len(pending.missing), _WINDOW):
+            window = pending.missing[start : start + _WINDOW]
+            for batch, of_batch in _passes(pending, [distinct[i] for i in window]):
                 rows = window[batch]
-                for encoder, of_rows in zip(job.specs, of_batch, strict=True):
-                    _put(made, encoder, len(distinct), rows, of_rows)
-                    if job.keys:
-                        fresh += zip([job.keys[encoder][i] for i in rows], of_rows, strict=True)
+                for encoder, of_rows in zip(pending.specs, of_batch, strict=True):
+                    _put(encoded, encoder, len(distinct), rows, of_rows)
+                    if pending.keys:
+                        fresh += zip([pending.keys[encoder][i] for i in rows], of_rows, strict=True)
                 if fresh and time.monotonic() - kept > _KEEP_EVERY_S:
-                    vectors.keep(fresh)
+                    vectors.store(fresh)
                     fresh, kept = [], time.monotonic()
-                tell.more(len(rows))
+                reporter.more(len(rows))
     finally:
         if fresh:
-            vectors.keep(fresh)
+            vectors.store(fresh)
 
 
-def _passes(job: _Job, texts: Sequence[str]) -> Passes:
-    one = next(iter(job.specs.values()))
+def _passes(pending: _Pending, texts: Sequence[str]) -> Passes:
+    one = next(iter(pending.specs.values()))
     if one.kind == "static":
-        return static.passes(one.name, one.folder, job.made_of, texts)
+        return static.passes(one.name, one.folder, pending.weights_hash, texts)
     if one.kind == "sentence":
-        return sentence.passes(one.name, one.folder, job.made_of, texts)
-    points = [spec.point for spec in job.specs.values() if spec.point is not None]
-    return hidden.passes(one.name, one.folder, job.made_of, points, texts)
+        return sentence.passes(one.name, one.folder, pending.weights_hash, texts)
+    points = [spec.point for spec in pending.specs.values() if spec.point is not None]
+    return hidden.passes(one.name, one.folder, pending.weights_hash, points, texts)
 
 
-class _Teller:
+class _ProgressReporter:
     """Tells how far it is, but not too often."""
 
-    def __init__(self, total: int, on_progress: Progress | None) -> None:
+    def __init__(self, total: int, on_progress: OnProgress | None) -> None:
         self._total, self._on_progress = total, on_progress
-        self._done, self._told = 0, -_TELL_EVERY_S
+        self._done, self._reported = 0, -_REPORT_EVERY_S
 
     def more(self, done: int) -> None:
         """That many more are done."""
         self._done += done
         now = time.monotonic()
-        if self._on_progress and (now - self._told > _TELL_EVERY_S or self._done == self._total):
-            self._told = now
+        if self._on_progress and (now - self._reported > _REPORT_EVERY_S or self._done == self._total):
+            self._reported = now
             self._on_progress(self._done, self._total)

@@ -31,7 +31,7 @@ _CANDIDATES = 7
 _ADAPTER = "adapter_config.json"
 
 
-class Point(NamedTuple):
+class StatePoint(NamedTuple):
     """Where states are taken: after `layer` layers (the last: and the final norm), 'mean' or 'last' of the tokens."""
 
     layer: int
@@ -58,12 +58,12 @@ def is_causal(folder: Path) -> bool:
         return False
 
 
-def made_of(folder: Path) -> str:
+def weights_hash(folder: Path) -> str:
     """Fingerprint of all the files that decide a model's states, those of an adapter's base as well."""
-    return fingerprint(folder) + (made_of(_base(folder)) if (folder / _ADAPTER).is_file() else "")
+    return fingerprint(folder) + (weights_hash(_base(folder)) if (folder / _ADAPTER).is_file() else "")
 
 
-def candidates(name: str, folder: Path) -> list[Point]:
+def candidates(name: str, folder: Path) -> list[StatePoint]:
     """Points spread evenly over a model's depth, for validation to choose from."""
     from transformers import AutoConfig
 
@@ -71,10 +71,10 @@ def candidates(name: str, folder: Path) -> list[Point]:
         config = AutoConfig.from_pretrained(_base(folder) if (folder / _ADAPTER).is_file() else folder)
         depth = config.get_text_config().num_hidden_layers
     layers = np.linspace(0, depth, _CANDIDATES + 1).round().astype(int).tolist()
-    return [Point(layer, pooling) for layer in dict.fromkeys(layers) if layer for pooling in ("mean", "last")]
+    return [StatePoint(layer, pooling) for layer in dict.fromkeys(layers) if layer for pooling in ("mean", "last")]
 
 
-def passes(name: str, folder: Path, made_of: str, points: Sequence[Point], texts: Sequence[str]) -> Passes:
+def passes(name: str, folder: Path, weights_hash: str, points: Sequence[StatePoint], texts: Sequence[str]) -> Passes:
     """The states of texts at all these points in one pass, [b, d] each, of whatever length they have.
 
     Of a long text the first and the last tokens are read, together `MAX_TOKENS`: the options of a multiple choice
@@ -92,7 +92,7 @@ def passes(name: str, folder: Path, made_of: str, points: Sequence[Point], texts
     """
     import torch
 
-    loaded = _truncated(name, folder, made_of, max(point.layer for point in points))
+    loaded = _truncated(name, folder, weights_hash, max(point.layer for point in points))
     device = loaded.model.device
     ids = token_ids(loaded.tokenizer, texts)
     lengths = np.array([len(row) for row in ids])
@@ -149,7 +149,7 @@ def load(name: str, folder: Path) -> Loaded:
 
 
 @lru_cache(maxsize=1)
-def _truncated(name: str, folder: Path, made_of: str, depth: int) -> Loaded:  # noqa: ARG001  # made_of is a cache key
+def _truncated(name: str, folder: Path, weights_hash: str, depth: int) -> Loaded:  # noqa: ARG001  # made_of is a cache key
     loaded = load(name, folder)
     if not 1 <= depth <= len(loaded.layers):
         raise RouterError(
@@ -160,7 +160,7 @@ def _truncated(name: str, folder: Path, made_of: str, depth: int) -> Loaded:  # 
 
 
 @contextlib.contextmanager
-def _watching(loaded: Loaded, points: Sequence[Point]) -> Iterator[Callable[[Any, Any], list[Float32s]]]:
+def _watching(loaded: Loaded, points: Sequence[StatePoint]) -> Iterator[Callable[[Any, Any], list[Float32s]]]:
     """A function from tokens [b, t] and their number [b] to the states at each point.
 
     States are pooled while they pass by, so that no more than those of one layer are in memory. Threads may call it
@@ -172,13 +172,13 @@ def _watching(loaded: Loaded, points: Sequence[Point]) -> Iterator[Callable[[Any
 
     def take(layer: int, hidden: Any) -> None:
         last = now.lengths - 1
-        if Point(layer, "mean") in points:
+        if StatePoint(layer, "mean") in points:
             inside = torch.arange(hidden.shape[1], device=hidden.device) <= last[:, None]
             # In float32, because a long sum in bfloat16 loses too much.
             summed = torch.einsum("btd,bt->bd", hidden.float(), inside.float())
-            now.states[Point(layer, "mean")] = summed / now.lengths[:, None]
-        if Point(layer, "last") in points:
-            now.states[Point(layer, "last")] = hidden[torch.arange(len(last), device=hidden.device), last].float()
+            now.states[StatePoint(layer, "mean")] = summed / now.lengths[:, None]
+        if StatePoint(layer, "last") in points:
+            now.states[StatePoint(layer, "last")] = hidden[torch.arange(len(last), device=hidden.device), last].float()
 
     def states_of(ids: Any, lengths: Any) -> list[Float32s]:
         now.lengths, now.states = lengths, {}

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
 
 
-def passes(name: str, folder: Path, made_of: str, texts: Sequence[str]) -> Passes:
+def passes(name: str, folder: Path, weights_hash: str, texts: Sequence[str]) -> Passes:
     """Vectors of unit length; only the first `MAX_TOKENS` tokens of a text are read.
 
     Args:
@@ -33,14 +33,14 @@ def passes(name: str, folder: Path, made_of: str, texts: Sequence[str]) -> Passe
     Raises:
         RouterError: it cannot be loaded.
     """
-    model = load(name, folder, made_of)
+    model = load(name, folder, weights_hash)
     device = model.device.type
     beginnings = [text[:MAX_CHARACTERS] for text in texts]
 
     def run(batch: Int64s) -> Float32s:
         some = [beginnings[i] for i in batch]
-        made = model.encode(some, batch_size=len(some), show_progress_bar=False, normalize_embeddings=True)
-        return np.asarray(made, np.float32)
+        encoded = model.encode(some, batch_size=len(some), show_progress_bar=False, normalize_embeddings=True)
+        return np.asarray(encoded, np.float32)
 
     filled = batches(_lengths(model, beginnings), _BATCH_TOKENS.get(device, 1024))
     for batch, vectors in in_parallel(run, filled, on_cpu=device == "cpu"):
@@ -48,7 +48,7 @@ def passes(name: str, folder: Path, made_of: str, texts: Sequence[str]) -> Passe
 
 
 @lru_cache(maxsize=2)
-def load(name: str, folder: Path, made_of: str) -> SentenceTransformer:  # noqa: ARG001  # made_of is a cache key
+def load(name: str, folder: Path, weights_hash: str) -> SentenceTransformer:  # noqa: ARG001  # made_of is a cache key
     """The model, loaded once per process for as long as its files stay the same.
 
     Raises:

@@ -32,7 +32,7 @@ _DIMENSIONS = 256
 _BATCH = 1024
 
 
-def passes(name: str, folder: Path, made_of: str, texts: Sequence[str]) -> Passes:
+def passes(name: str, folder: Path, weights_hash: str, texts: Sequence[str]) -> Passes:
     """Vectors of unit length, [b, 256] or less; a text in which no token is known has zeros.
 
     Only the first `MAX_CHARACTERS` characters of a text are read.
@@ -46,7 +46,7 @@ def passes(name: str, folder: Path, made_of: str, texts: Sequence[str]) -> Passe
     Raises:
         RouterError: the encoder cannot be distilled.
     """
-    model = _load(name, folder, made_of)
+    model = _load(name, folder, weights_hash)
     for start in range(0, len(texts), _BATCH):
         some = [text[:MAX_CHARACTERS] for text in texts[start : start + _BATCH]]
         # Its own threads would stand beside those of the tokenizer, and turn the latter off for good.
@@ -55,7 +55,7 @@ def passes(name: str, folder: Path, made_of: str, texts: Sequence[str]) -> Passe
 
 
 @lru_cache(maxsize=2)
-def _load(name: str, folder: Path, made_of: str) -> StaticModel:
+def _load(name: str, folder: Path, weights_hash: str) -> StaticModel:
     try:
         from model2vec import StaticModel
         from safetensors import SafetensorError
@@ -64,7 +64,7 @@ def _load(name: str, folder: Path, made_of: str) -> StaticModel:
             f"the encoder 'static:{name}' needs model2vec: pip install 'leeroo[static]' ({error})"
         ) from error
     home = cache() / "static"
-    kept = home / f"{folder.name}-{made_of[:16]}-{_RECIPE}"
+    kept = home / f"{folder.name}-{weights_hash[:16]}-{_RECIPE}"
     try:
         home.mkdir(parents=True, exist_ok=True)
         # Two processes may want it at once: the second waits and finds it done.
@@ -72,7 +72,7 @@ def _load(name: str, folder: Path, made_of: str) -> StaticModel:
             if not kept.is_dir():
                 making = kept.with_name(kept.name + ".part")
                 shutil.rmtree(making, ignore_errors=True)
-                _distill(name, folder, made_of).save_pretrained(making)
+                _distill(name, folder, weights_hash).save_pretrained(making)
                 making.rename(kept)
         return StaticModel.from_pretrained(kept)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -81,11 +81,11 @@ def _load(name: str, folder: Path, made_of: str) -> StaticModel:
         ) from error
 
 
-def _distill(name: str, folder: Path, made_of: str) -> StaticModel:
+def _distill(name: str, folder: Path, weights_hash: str) -> StaticModel:
     from model2vec.distill import distill_from_model
 
     # A copy of its own, because distilling changes it.
-    teacher: Any = sentence.load.__wrapped__(name, folder, made_of)
+    teacher: Any = sentence.load.__wrapped__(name, folder, weights_hash)
     # It draws a progress bar that cannot be turned off.
     with contextlib.redirect_stderr(io.StringIO()):
         return distill_from_model(

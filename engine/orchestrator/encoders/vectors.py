@@ -33,7 +33,7 @@ _WANTED = "CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY, key BLOB)"
 _unusable: set[Path] = set()
 
 
-def look_up(keys: Sequence[bytes]) -> tuple[Int64s, Float32s | None]:
+def read(keys: Sequence[bytes]) -> tuple[Int64s, Float32s | None]:
     """The vectors that are there: which of the keys, [k], and the vectors, [k, d]; None where there are none.
 
     All these keys must be of one encoder.
@@ -55,7 +55,7 @@ def look_up(keys: Sequence[bytes]) -> tuple[Int64s, Float32s | None]:
     return np.array(numbers), np.frombuffer(b"".join(vectors), np.float32).reshape(len(numbers), -1)
 
 
-def keep(rows: Iterable[tuple[bytes, Float32s]]) -> None:
+def store(rows: Iterable[tuple[bytes, Float32s]]) -> None:
     """Add vectors [d] under their keys, all in one transaction, and drop the oldest when they are too many."""
     file, most = cache() / "vectors.sqlite", most_bytes()
     if not most or file in _unusable:

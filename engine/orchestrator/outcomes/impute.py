@@ -16,7 +16,7 @@ from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_prices
 from leeroo.engine.orchestrator.outcomes.recorded import recorded
 
 
-def filled_scores(scores: Floats) -> Float64s:
+def impute_scores(scores: Floats) -> Float64s:
     """The recorded scores, and where there is none the chance of success by ability and difficulty alone.
 
     The model of Rasch (1960): the log odds are the expert's ability less the question's difficulty. Both have a
@@ -30,7 +30,7 @@ def filled_scores(scores: Floats) -> Float64s:
     return table
 
 
-def filled_costs(costs: Floats) -> Float64s:
+def impute_costs(costs: Floats) -> Float64s:
     """The recorded costs, and where there is none the expert's mean, times how dear the question was to the others.
 
     An expert without any recorded cost has NaN throughout.
@@ -40,30 +40,30 @@ def filled_costs(costs: Floats) -> Float64s:
     with np.errstate(invalid="ignore"):
         means = whole.sum(axis=0) / known.sum(axis=0)
     usual = (known * np.nan_to_num(means)).sum(axis=1)  # what those who were asked cost on any question
-    dearness = np.divide(whole.sum(axis=1), usual, out=np.ones(len(costs)), where=usual > 0)
-    return np.where(known, whole, dearness[:, None] * means)
+    relative_cost = np.divide(whole.sum(axis=1), usual, out=np.ones(len(costs)), where=usual > 0)
+    return np.where(known, whole, relative_cost[:, None] * means)
 
 
 def costs_usd(outcomes: Outcomes, data: Sequence[Path], notes: list[str]) -> Float64s:
     """USD of every call, [n, e], the expected where there was none; all NaN where an expert's cannot be told."""
-    told = recorded(outcomes, outcomes.experts, read_prices(data, outcomes.experts))
-    costs = filled_costs(told.costs)
-    untold = [name for name, of_one in zip(outcomes.experts, costs.T, strict=True) if np.isnan(of_one).any()]
-    if untold:
+    known_costs = recorded(outcomes, outcomes.experts, read_prices(data, outcomes.experts))
+    costs = impute_costs(known_costs.costs)
+    unpriced = [name for name, of_one in zip(outcomes.experts, costs.T, strict=True) if np.isnan(of_one).any()]
+    if unpriced:
         notes.append(
-            f"what calls of {', '.join(untold)} cost is not known: record tokens in outcomes.parquet and prices in "
+            f"what calls of {', '.join(unpriced)} cost is not known: record tokens in outcomes.parquet and prices in "
             "experts.parquet"
         )
         return np.full_like(costs, np.nan)
-    if told.guessed.any():
+    if known_costs.guessed.any():
         notes.append(
-            f"{told.guessed.sum():,} outcomes have no recorded tokens; the mean of the other experts on the question "
-            "stands in"
+            f"{known_costs.guessed.sum():,} outcomes have no recorded tokens; the mean of the other experts on the "
+            "question stands in"
         )
     return costs
 
 
-def judged_on(outcomes: Outcomes, notes: list[str]) -> dict[str, int]:
+def count_outcomes(outcomes: Outcomes, notes: list[str]) -> dict[str, int]:
     """How many questions each expert has outcomes on; a note says where the numbers make comparing hard."""
     from scipy.sparse.csgraph import connected_components
 
@@ -77,8 +77,8 @@ def judged_on(outcomes: Outcomes, notes: list[str]) -> dict[str, int]:
         )
     groups, group = connected_components(known.T.astype(np.int64) @ known)
     if groups > 1:
-        apart = "; ".join(", ".join(np.array(outcomes.experts)[group == i]) for i in range(groups))
-        notes.append(f"these groups of experts share no question, so they are hard to compare: {apart}")
+        separate = "; ".join(", ".join(np.array(outcomes.experts)[group == i]) for i in range(groups))
+        notes.append(f"these groups of experts share no question, so they are hard to compare: {separate}")
     return counts
 
 

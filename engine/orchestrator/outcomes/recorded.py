@@ -54,18 +54,20 @@ def recorded(outcomes: Outcomes, experts: Sequence[str], prices: Float32s) -> Re
         prices: [2, experts], as by `prices_of`.
     """
     whole = replace(
-        outcomes, prompt_tokens=filled(outcomes.prompt_tokens), completion_tokens=filled(outcomes.completion_tokens)
+        outcomes,
+        prompt_tokens=fill_tokens(outcomes.prompt_tokens),
+        completion_tokens=fill_tokens(outcomes.completion_tokens),
     )
-    as_told = _columns(outcomes, experts)
-    known = np.isfinite(as_told.scores)
+    as_recorded = _columns(outcomes, experts)
+    known = np.isfinite(as_recorded.scores)
     costs = np.where(known, _columns(whole, experts).costs(prices), np.nan)
     return Recorded(
         prompts=outcomes.prompts,
         subjects=outcomes.subjects,
         categories=outcomes.categories,
-        scores=as_told.scores.astype(np.float64),
+        scores=as_recorded.scores.astype(np.float64),
         costs=costs.astype(np.float64),
-        guessed=known & np.isnan(as_told.costs(prices)),
+        guessed=known & np.isnan(as_recorded.costs(prices)),
     )
 
 
@@ -117,7 +119,7 @@ def _columns(outcomes: Outcomes, experts: Sequence[str]) -> Outcomes:
     )
 
 
-def filled(tokens: Float32s) -> Float32s:
+def fill_tokens(tokens: Float32s) -> Float32s:
     """The question's mean where an expert's tokens are not known, and the mean of all where nobody's are."""
     known = np.isfinite(tokens)
     if not known.any():

@@ -11,19 +11,19 @@ from leeroo.engine.arrays import Float64s
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.explore import Pairs, explore
-from leeroo.engine.orchestrator.training.gaussian_process import Coregional, fit_coregional
+from leeroo.engine.orchestrator.training.gaussian_process import GaussianProcess, fit_gaussian_process
 
 # Outcomes that it is decided by: time and memory grow with their number cubed and squared.
 _KNOWN = 3000
 
 
-def next_asks(
+def choose_requests(
     router: Router,
     data: Sequence[Path],
     experts: Sequence[str],
     usd_per_m: Float64s,
     questions: Sequence[str],
-    asks: int,
+    requests: int,
     rng: np.random.Generator,
     max_cost_usd: float | None = None,
 ) -> Pairs:
@@ -44,20 +44,20 @@ def next_asks(
     """
     known = _known(router, data, experts, rng)
     costs = expected_usd(router, experts, usd_per_m, questions)
-    return explore(known, _features(router, questions), costs, asks, rng, max_cost_usd=max_cost_usd)
+    return explore(known, _features(router, questions), costs, requests, rng, max_cost_usd=max_cost_usd)
 
 
-def random_asks(n: int, e: int, asks: int, rng: np.random.Generator) -> Pairs:
+def random_requests(n: int, e: int, requests: int, rng: np.random.Generator) -> Pairs:
     """Pairs of n questions and e experts by chance: two experts a question, as outcomes on one tell them apart best."""
     at = [(int(question), int(expert)) for question in rng.permutation(n) for expert in rng.permutation(e)[:2]]
-    return at[:asks]
+    return at[:requests]
 
 
 def expected_usd(router: Router, experts: Sequence[str], usd_per_m: Float64s, questions: Sequence[str]) -> Float64s:
     """What an answer is expected to cost, USD [n, e]; an expert that the router does not know writes as others do."""
-    told = router.predict(questions)
+    prediction = router.predict(questions)
     usd = np.zeros((len(questions), len(experts)))
-    for table, price in ((told.prompt_tokens, usd_per_m[:, 0]), (told.completion_tokens, usd_per_m[:, 1])):
+    for table, price in ((prediction.prompt_tokens, usd_per_m[:, 0]), (prediction.completion_tokens, usd_per_m[:, 1])):
         tokens = np.nan_to_num(table.astype(np.float64))
         mean = tokens.mean(axis=1)
         for j, name in enumerate(experts):
@@ -65,17 +65,17 @@ def expected_usd(router: Router, experts: Sequence[str], usd_per_m: Float64s, qu
     return usd
 
 
-def _known(router: Router, data: Sequence[Path], experts: Sequence[str], rng: np.random.Generator) -> Coregional:
+def _known(router: Router, data: Sequence[Path], experts: Sequence[str], rng: np.random.Generator) -> GaussianProcess:
     outcomes = read_outcomes(_newest(data))
     there = [name for name in experts if name in outcomes.experts]
     outcomes = outcomes.only(there)
     rows, columns = np.nonzero(np.isfinite(outcomes.scores))
     some = np.sort(rng.permutation(len(rows))[:_KNOWN])
     rows, columns = rows[some], columns[some]
-    asked = np.unique(rows)
-    features = _features(router, [outcomes.prompts[row] for row in asked])[np.searchsorted(asked, rows)]
+    distinct = np.unique(rows)
+    features = _features(router, [outcomes.prompts[row] for row in distinct])[np.searchsorted(distinct, rows)]
     at = np.array([experts.index(name) for name in there])
-    return fit_coregional(features, at[columns], rows, outcomes.scores[rows, columns], len(experts))
+    return fit_gaussian_process(features, at[columns], rows, outcomes.scores[rows, columns], len(experts))
 
 
 def _newest(data: Sequence[Path]) -> list[Path]:

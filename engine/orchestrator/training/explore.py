@@ -18,23 +18,23 @@ import numpy as np
 
 from leeroo.engine.arrays import Bools, Float32s, Float64s, Int64s
 from leeroo.engine.orchestrator.choose import choose
-from leeroo.engine.orchestrator.training.gaussian_process import Beliefs, Coregional
+from leeroo.engine.orchestrator.training.gaussian_process import Beliefs, GaussianProcess
 
 # Budgets as parts of what the dearest expert would cost: the choice should be good under any.
 _SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 # Asked at once about one portion of the questions, questions in it at most, and those of them whose choices count.
 _AT_ONCE, _PORTION, _COUNTED = 100, 200, 32
 # Experts with less than this part of what is contested are not asked.
-_CONTENDS = 0.01
+_LEAST_CONTESTED = 0.01
 
 Pairs = list[tuple[int, int]]
 
 
 def explore(
-    known: Coregional,
+    known: GaussianProcess,
     features: Float32s,
     costs: Float64s,
-    asks: int,
+    requests: int,
     rng: np.random.Generator,
     *,
     max_cost_usd: float | None = None,
@@ -55,80 +55,82 @@ def explore(
         allowed: [n, e], pairs that may be asked; all without.
     """
     n, e = costs.shape
-    spare = _Spare(np.ones((n, e), bool) if allowed is None else allowed.copy(), costs, asks, max_cost_usd)
-    portions = max(1, min(-(-asks // _AT_ONCE), -(-n // _PORTION)))
+    remaining = _Remaining(np.ones((n, e), bool) if allowed is None else allowed.copy(), costs, requests, max_cost_usd)
+    portions = max(1, min(-(-requests // _AT_ONCE), -(-n // _PORTION)))
     mean = features @ known.weight + known.bias
     order = rng.permutation(n)
     pairs: Pairs = []
     for i in range(portions):
         some = order[i::portions][:_PORTION]
-        until = asks * (i + 1) // portions
-        pairs += _telling(known, features, mean, spare, some, until - len(pairs))
+        until = requests * (i + 1) // portions
+        pairs += _reporting_callback(known, features, mean, remaining, some, until - len(pairs))
     for at in rng.permutation(n * e).tolist():
         question, expert = divmod(at, e)
-        if spare.can(np.array([question]), np.array([expert]))[0]:
-            spare.take(question, expert)
+        if remaining.can(np.array([question]), np.array([expert]))[0]:
+            remaining.take(question, expert)
             pairs.append((question, expert))
     return pairs
 
 
 @dataclass
-class _Spare:
+class _Remaining:
     """What may still be asked, and paid."""
 
     open: Bools
     costs: Float64s
-    asks: int
+    requests: int
     usd: float | None
 
     def can(self, questions: Int64s, experts: Int64s) -> Bools:
-        if self.asks == 0:
+        if self.requests == 0:
             return np.zeros(len(questions), bool)
         affordable = self.usd is None or self.costs[questions, experts] <= self.usd
         return self.open[questions, experts] & affordable
 
     def take(self, question: int, expert: int) -> None:
         self.open[question, expert] = False
-        self.asks -= 1
+        self.requests -= 1
         if self.usd is not None:
             self.usd -= float(self.costs[question, expert])
 
 
-def _telling(known: Coregional, features: Float32s, mean: Float64s, spare: _Spare, some: Int64s, asks: int) -> Pairs:
+def _reporting_callback(
+    known: GaussianProcess, features: Float32s, mean: Float64s, remaining: _Remaining, some: Int64s, requests: int
+) -> Pairs:
     """The pairs of some questions that tell most, so many at most, the first first."""
     counted = some[:_COUNTED]
     t, e = len(counted), mean.shape[1]
     beliefs = known.beliefs(np.repeat(features[counted], e, axis=0), np.tile(np.arange(e), t))
-    contested, short = _contested(beliefs, mean, spare.costs, counted)
+    contested, short = _contested(beliefs, mean, remaining.costs, counted)
     by_expert = contested.sum(axis=(0, 1, 2))
-    experts = np.flatnonzero(by_expert > _CONTENDS * by_expert.sum())
+    experts = np.flatnonzero(by_expert > _LEAST_CONTESTED * by_expert.sum())
     m = len(experts)
-    if not m or asks <= 0:
+    if not m or requests <= 0:
         return []
-    weighed = _weighed(contested[:, :, experts][..., experts], spare.costs[np.ix_(counted, experts)], short)
+    weighed = _weighed(contested[:, :, experts][..., experts], remaining.costs[np.ix_(counted, experts)], short)
     questions, columns = np.repeat(some, m), np.tile(experts, len(some))
-    asked = known.beliefs(features[questions], columns)
-    aimed = beliefs.at((np.arange(t)[:, None] * e + experts).ravel())
-    moved = aimed.covariance(asked).astype(np.float32)
+    candidates = known.beliefs(features[questions], columns)
+    targets = beliefs.at((np.arange(t)[:, None] * e + experts).ravel())
+    moved = targets.covariance(candidates).astype(np.float32)
     *_, alone, noise = known.variances
-    variance = _own_variances(asked) + alone + noise
-    told = (weighed(moved) * moved).sum(axis=0)
-    price = 1 / spare.asks + (spare.costs[questions, columns] / spare.usd if spare.usd else 0)
-    before = np.zeros((asks, len(columns)))
+    variance = _own_variances(candidates) + alone + noise
+    information = (weighed(moved) * moved).sum(axis=0)
+    price = 1 / remaining.requests + (remaining.costs[questions, columns] / remaining.usd if remaining.usd else 0)
+    before = np.zeros((requests, len(columns)))
     pairs: Pairs = []
-    for i in range(asks):
-        open_ = spare.can(questions, columns)
+    for i in range(requests):
+        open_ = remaining.can(questions, columns)
         if not open_.any():
             break
-        at = int(np.argmax(np.where(open_, told / variance / price, -np.inf)))
-        spare.take(int(questions[at]), int(columns[at]))
+        at = int(np.argmax(np.where(open_, information / variance / price, -np.inf)))
+        remaining.take(int(questions[at]), int(columns[at]))
         pairs.append((int(questions[at]), int(columns[at])))
         # Given this outcome, all covariances are less by a product of two vectors.
-        shared = asked.covariance(asked.at(np.array([at])))[:, 0] + alone * (questions == questions[at])
+        shared = candidates.covariance(candidates.at(np.array([at])))[:, 0] + alone * (questions == questions[at])
         shared = ((shared - before[:i, at] @ before[:i]) / np.sqrt(variance[at])).astype(np.float32)
         step = moved[:, at] / np.float32(np.sqrt(variance[at]))
         along = weighed(step)
-        told += shared * (shared * (along @ step) - 2 * (along @ moved))
+        information += shared * (shared * (along @ step) - 2 * (along @ moved))
         moved -= np.outer(step, shared)
         variance = np.maximum(variance - shared**2, noise / 2)
         before[i] = shared
@@ -145,18 +147,18 @@ def _contested(beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Int64
     # Of the experts on the average question: what is known of one question alone, few outcomes will change.
     average = beliefs.covariance(beliefs).reshape(t, e, t, e).mean(axis=(0, 2))
     own = np.diag(average)
-    apart = np.sqrt(np.maximum(own[:, None] + own - 2 * average, 1e-9))
+    spread = np.sqrt(np.maximum(own[:, None] + own - 2 * average, 1e-9))
     contested, short = np.zeros((len(_SHARES), t, e, e)), np.zeros(len(_SHARES), bool)
-    dearest = float(costs.sum(axis=0).max())
+    most_expensive = float(costs.sum(axis=0).max())
     for s, share in enumerate(_SHARES):
-        choice = choose(mean, costs, budget_usd=share * dearest)
+        choice = choose(mean, costs, budget_usd=share * most_expensive)
         short[s] = choice.multiplier > 0
         rows = np.flatnonzero(choice.expert[counted] >= 0)
         first = choice.expert[counted[rows]]
-        worth = mean[counted[rows]] - choice.multiplier * costs[counted[rows]]
-        behind = worth[np.arange(len(rows)), first][:, None] - worth
+        value = mean[counted[rows]] - choice.multiplier * costs[counted[rows]]
+        behind = value[np.arange(len(rows)), first][:, None] - value
         # The slope of E[max(0, d)] by the variance of d, which is expected to be that far below 0.
-        slope = np.exp(-0.5 * (behind / apart[first]) ** 2) / apart[first]
+        slope = np.exp(-0.5 * (behind / spread[first]) ** 2) / spread[first]
         slope[np.arange(len(rows)), first] = 0
         contested[s, rows, first] = slope
     return contested + contested.transpose(0, 1, 3, 2), short
@@ -171,11 +173,11 @@ def _weighed(contested: Float64s, costs: Float64s, short: Bools) -> Callable[[Fl
     """
     _, t, e, _ = contested.shape
     laplacians = (np.eye(e) * contested.sum(axis=(0, 3))[:, :, None] - contested.sum(axis=0)).astype(np.float32)
-    dearer = costs[:, :, None] - costs[:, None]
-    tilts = (contested * dearer).sum(axis=3).reshape(-1, t * e)
-    lengths = (contested * dearer**2).sum(axis=(1, 2, 3)) / 2
-    taken_up = short & (lengths > 0)
-    tilts = (tilts[taken_up] / np.sqrt(lengths[taken_up])[:, None]).astype(np.float32)
+    extra_cost = costs[:, :, None] - costs[:, None]
+    tilts = (contested * extra_cost).sum(axis=3).reshape(-1, t * e)
+    lengths = (contested * extra_cost**2).sum(axis=(1, 2, 3)) / 2
+    removed = short & (lengths > 0)
+    tilts = (tilts[removed] / np.sqrt(lengths[removed])[:, None]).astype(np.float32)
 
     def weighed(errors: Float32s) -> Float32s:
         product: Float32s = (laplacians @ errors.reshape(t, e, -1)).reshape(errors.shape)
@@ -188,5 +190,5 @@ def _weighed(contested: Float64s, costs: Float64s, short: Bools) -> Callable[[Fl
 def _own_variances(beliefs: Beliefs) -> Float64s:
     hard, rate, lean, *_ = beliefs.variances
     length = np.square(beliefs.features).sum(axis=1)
-    variances: Float64s = hard * length + rate + lean * length - np.square(beliefs.told).sum(axis=0)
+    variances: Float64s = hard * length + rate + lean * length - np.square(beliefs.explained).sum(axis=0)
     return variances

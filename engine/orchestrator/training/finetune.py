@@ -25,7 +25,7 @@ _RANK, _ALPHA, _DROPOUT = 16, 32, 0.05
 _EPOCHS, _BATCH = 2, 16
 _LEARNING_RATE = 3e-4
 # Lines of progress.
-_TOLD = 20
+_PROGRESS_LINES = 20
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def finetune(
                 use_cpu=not gpu,
                 seed=seed,
                 save_strategy="no",
-                logging_steps=max(1, len(rows) * _EPOCHS // _BATCH // _TOLD),
+                logging_steps=max(1, len(rows) * _EPOCHS // _BATCH // _PROGRESS_LINES),
                 report_to=[],
                 disable_tqdm=True,
                 remove_unused_columns=False,
@@ -102,7 +102,7 @@ def finetune(
             ),
             train_dataset=rows,
             data_collator=_collate,
-            callbacks=[_telling(say)],
+            callbacks=[_reporting_callback(say)],
         )
         trainer.remove_callback(PrinterCallback)  # which would write to standard output
         trainer.train()
@@ -150,18 +150,18 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"input_ids": ids, "lengths": lengths, "scores": torch.tensor(np.stack([row["scores"] for row in rows]))}
 
 
-def _telling(say: Callable[[str], None]) -> Any:
+def _reporting_callback(say: Callable[[str], None]) -> Any:
     from transformers import TrainerCallback
 
-    class Telling(TrainerCallback):  # type: ignore[misc]  # the library is not typed
+    class LossReporter(TrainerCallback):  # type: ignore[misc]  # the library is not typed
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
             if logs and "loss" in logs:
                 say(f"fine-tuning: step {state.global_step:,} of {state.max_steps:,}, loss {float(logs['loss']):.4f}")
 
-    return Telling()
+    return LossReporter()
 
 
-def held_apart(groups: Int64s, seed: int) -> Bools:
+def hold_out(groups: Int64s, seed: int) -> Bools:
     """Which rows [n] the model does not see, so that what its predictions are worth can be told: one question in five.
 
     Args:

@@ -21,11 +21,11 @@ from leeroo.engine.arrays import Float32s, Float64s, Int64s
 _EXPECTED = (0.1, 0.07, 0.1, 0.2, 0.65)
 _SPREADS, _LEAST_NOISE = np.array([1.0, 0.3, 1.0, 1.0, 1.0]), 0.2
 # Outcomes by which they are decided.
-_DECIDED_BY = 600
+_VARIANCE_OUTCOMES = 600
 
 
 @dataclass(frozen=True)
-class Coregional:
+class GaussianProcess:
     """The posterior of n outcomes of e experts, on features of width k.
 
     Attributes:
@@ -38,14 +38,14 @@ class Coregional:
     bias: Float64s
     held_out: Float64s
     variances: Float64s
-    _outcomes: _Outcomes
+    _outcomes: _Observations
     _cholesky: Float64s
 
     def beliefs(self, features: Float32s, columns: Int64s) -> Beliefs:
         """What is believed of p pairs of question and expert, by features [p, k] and experts [p]."""
-        wide, of = features.astype(np.float64), self._outcomes
-        prior = _prior(self.variances, of.features, of.columns, wide, columns)
-        return Beliefs(wide, columns, _halved(self._cholesky, prior), self.variances)
+        wide, observations = features.astype(np.float64), self._outcomes
+        prior = _prior(self.variances, observations.features, observations.columns, wide, columns)
+        return Beliefs(wide, columns, _forward_solve(self._cholesky, prior), self.variances)
 
 
 @dataclass(frozen=True)
@@ -60,21 +60,21 @@ class Beliefs:
 
     features: Float64s
     columns: Int64s
-    told: Float64s
+    explained: Float64s
     variances: Float64s
 
     def at(self, rows: Int64s) -> Beliefs:
         """Of some pairs."""
-        return Beliefs(self.features[rows], self.columns[rows], self.told[:, rows], self.variances)
+        return Beliefs(self.features[rows], self.columns[rows], self.explained[:, rows], self.variances)
 
     def covariance(self, other: Beliefs) -> Float64s:
         """[p, q], with q other pairs."""
         prior = _prior(self.variances, self.features, self.columns, other.features, other.columns)
-        return prior - self.told.T @ other.told
+        return prior - self.explained.T @ other.explained
 
 
 @dataclass(frozen=True)
-class _Outcomes:
+class _Observations:
     """Features [n, k] of the questions, experts [n], numbers of the questions from 0 on [n], and scores [n]."""
 
     features: Float64s
@@ -82,13 +82,13 @@ class _Outcomes:
     groups: Int64s
     scores: Float64s
 
-    def some(self, most: int) -> _Outcomes:
+    def some(self, most: int) -> _Observations:
         """So many at most, all of each question."""
         counts = np.bincount(self.groups)
         order = np.random.default_rng(0).permutation(len(counts))
         rows = np.flatnonzero(np.isin(self.groups, order[np.cumsum(counts[order]) <= most]))
         groups = np.unique(self.groups[rows], return_inverse=True)[1]
-        return _Outcomes(self.features[rows], self.columns[rows], groups, self.scores[rows])
+        return _Observations(self.features[rows], self.columns[rows], groups, self.scores[rows])
 
     def kernels(self) -> list[Float64s]:
         """Covariances [n, n] for variances of 1, in their order."""
@@ -106,7 +106,9 @@ class _Outcomes:
         return weight, rate * mine.sum(axis=0)
 
 
-def fit_coregional(features: Float32s, columns: Int64s, groups: Int64s, scores: Float32s, experts: int) -> Coregional:
+def fit_gaussian_process(
+    features: Float32s, columns: Int64s, groups: Int64s, scores: Float32s, experts: int
+) -> GaussianProcess:
     """Learn from n outcomes; time and memory grow with n cubed and squared: 3 s and 1 GB for 4,000.
 
     Args:
@@ -117,34 +119,34 @@ def fit_coregional(features: Float32s, columns: Int64s, groups: Int64s, scores: 
         experts: How many there are, those without outcomes among them.
     """
     numbers = np.unique(groups, return_inverse=True)[1]
-    of = _Outcomes(features.astype(np.float64), columns, numbers, scores.astype(np.float64))
-    variances = _decided(of.some(_DECIDED_BY))
-    cholesky = _cholesky(of.kernels(), variances)
-    level, solved = _levelled(cholesky, of.scores)
-    weight, bias = of.heads(solved, variances, experts)
+    observations = _Observations(features.astype(np.float64), columns, numbers, scores.astype(np.float64))
+    variances = _fit_variances(observations.some(_VARIANCE_OUTCOMES))
+    cholesky = _cholesky(observations.kernels(), variances)
+    level, solved = _remove_level(cholesky, observations.scores)
+    weight, bias = observations.heads(solved, variances, experts)
     inverse = _inverse(cholesky)
-    held_out = of.scores.copy()
+    held_out = observations.scores.copy()
     order = np.argsort(numbers, kind="stable")
     for rows in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
         held_out[rows] -= np.linalg.solve(inverse[np.ix_(rows, rows)], solved[rows])
-    return Coregional(weight, bias + level, held_out, variances, of, cholesky)
+    return GaussianProcess(weight, bias + level, held_out, variances, observations, cholesky)
 
 
-def _decided(of: _Outcomes) -> Float64s:
+def _fit_variances(observations: _Observations) -> Float64s:
     """The variances that are likeliest, given the outcomes and what is expected of them."""
     from scipy.optimize import minimize
 
-    kernels = of.kernels()
-    scale = float(of.scores.var()) or 1.0
+    kernels = observations.kernels()
+    scale = float(observations.scores.var()) or 1.0
     expected = np.log(np.array(_EXPECTED) * scale)
 
     def loss(logs: Float64s) -> tuple[float, Float64s]:
         variances = np.exp(logs)
         cholesky = _cholesky(kernels, variances)
-        level, solved = _levelled(cholesky, of.scores)
+        level, solved = _remove_level(cholesky, observations.scores)
         inverse = _inverse(cholesky)
         far = (logs - expected) / _SPREADS
-        fits = 0.5 * (of.scores - level) @ solved + np.log(np.diag(cholesky)).sum()
+        fits = 0.5 * (observations.scores - level) @ solved + np.log(np.diag(cholesky)).sum()
         slopes = [
             0.5 * variance * ((inverse * kernel).sum() - solved @ kernel @ solved)
             for variance, kernel in zip(variances, kernels, strict=True)
@@ -165,7 +167,7 @@ def _prior(variances: Float64s, features: Float64s, columns: Int64s, others: Flo
     return covariances
 
 
-def _halved(cholesky: Float64s, right: Float64s) -> Float64s:
+def _forward_solve(cholesky: Float64s, right: Float64s) -> Float64s:
     from scipy.linalg import solve_triangular
 
     solved: Float64s = solve_triangular(cholesky, right, lower=True, check_finite=False)
@@ -176,7 +178,7 @@ def _cholesky(kernels: list[Float64s], variances: Float64s) -> Float64s:
     return np.linalg.cholesky(sum(v * kernel for v, kernel in zip(variances, kernels, strict=True)))
 
 
-def _levelled(cholesky: Float64s, scores: Float64s) -> tuple[float, Float64s]:
+def _remove_level(cholesky: Float64s, scores: Float64s) -> tuple[float, Float64s]:
     """The level that makes scores [n] likeliest, and the solutions [n] of what they are above it.
 
     Their mean would be that of the experts asked most, which are not any.

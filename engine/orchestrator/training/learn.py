@@ -23,12 +23,12 @@ from leeroo.engine.orchestrator.heads import Heads, measure
 from leeroo.engine.orchestrator.outcomes.read import LEAST_QUESTIONS, Outcomes, read_outcomes, read_prices
 from leeroo.engine.orchestrator.outcomes.recorded import with_tokens
 from leeroo.engine.orchestrator.router import PROBE, Router, Seen
-from leeroo.engine.orchestrator.subjects import Contexts, fit_contexts
+from leeroo.engine.orchestrator.subjects import KnownSubjects, known_subjects
 from leeroo.engine.orchestrator.summary import Summary
-from leeroo.engine.orchestrator.text_features import surface
+from leeroo.engine.orchestrator.text_features import text_features
 from leeroo.engine.orchestrator.training.lengths import learn_latency_lines, learn_lengths, learn_prompt_lines
 from leeroo.engine.orchestrator.training.quality import Quality, learn_quality
-from leeroo.engine.orchestrator.training.stacking import blend
+from leeroo.engine.orchestrator.training.stacking import stack
 
 Say = Callable[[str], None]
 
@@ -36,7 +36,7 @@ Say = Callable[[str], None]
 _BARE = 4
 # Questions on which the layers of a causal model are compared.
 _COMPARED = 1500
-_TELL_EVERY_S = 5.0
+_REPORT_EVERY_S = 5.0
 
 
 def train(
@@ -73,23 +73,23 @@ def train(
     say(f"reading {', '.join(map(str, data))}")
     outcomes = _read(data, say)
     say(f"{len(outcomes.questions):,} training questions with outcomes of {len(outcomes.experts)} experts")
-    lessons = _lessons(outcomes, seed)
+    lessons = _training_texts(outcomes, seed)
     pinned = _pinned(encoders, lessons, seed, say)
     blocks = _blocks(lessons.texts, pinned, say)
-    contexts = fit_contexts(outcomes.contexts)
+    contexts = known_subjects(outcomes.contexts)
     features = fit_features(blocks, contexts.numbers(lessons.contexts), seed)
     say(f"learning {len(outcomes.experts)} experts from {len(lessons.texts):,} texts")
     seen = Seen(np.concatenate(blocks, axis=1), np.zeros((len(lessons.texts), 0), np.float32))
     quality, in_context, heads = _learn(features, seen, contexts, outcomes, lessons, None, say)
     summary = _summary(outcomes, quality, seed)
-    _tell_unlearned(summary, say)
+    _report_unlearned(summary, say)
     say(f"held-out log loss {summary.log_loss:.4f}, calibration error {summary.ece:.4f}")
     probe = np.concatenate([encode([PROBE], encoder)[0] for encoder in pinned])
     router = Router(pinned, None, outcomes.experts, contexts, features, heads, probe, summary)
     if not tunable:
         return router
     held_out = (quality.held_out, in_context.held_out)
-    return blend(router, tunable[0], lessons.texts, lessons.scores, lessons.groups, held_out, seed, say)
+    return stack(router, tunable[0], lessons.texts, lessons.scores, lessons.groups, held_out, seed, say)
 
 
 def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say | None = None) -> Router:
@@ -117,15 +117,15 @@ def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say
             f"{LEAST_QUESTIONS} are needed"
         )
     say(f"learning {', '.join(new)} from {len(outcomes.prompts):,} questions")
-    lessons = _lessons(outcomes, seed)
+    lessons = _training_texts(outcomes, seed)
     seen = router.see(lessons.texts)
     quality, _, heads = _learn(router.features, seen, router.contexts, outcomes, lessons, router.heads, say)
     known, added = router.summary, _summary(outcomes, quality, seed)
-    _tell_unlearned(added, say)
+    _report_unlearned(added, say)
     say(f"held-out log loss {added.log_loss:.4f}, calibration error {added.ece:.4f}")
     summary = Summary.of({**known.experts, **added.experts}, max(known.questions, added.questions), known.seed)
     experts = (*router.experts, *new)
-    return replace(router, experts=experts, heads=router.heads.beside(heads), summary=summary)
+    return replace(router, experts=experts, heads=router.heads.with_experts(heads), summary=summary)
 
 
 def _read(data: Sequence[Path], say: Say) -> Outcomes:
@@ -143,7 +143,7 @@ def _read(data: Sequence[Path], say: Say) -> Outcomes:
 
 
 @dataclass(frozen=True)
-class Lessons:
+class TrainingTexts:
     """The texts to learn from, [n].
 
     Attributes:
@@ -161,7 +161,7 @@ class Lessons:
     contexts: list[tuple[str | None, str | None]]
 
 
-def _lessons(outcomes: Outcomes, seed: int) -> Lessons:
+def _training_texts(outcomes: Outcomes, seed: int) -> TrainingTexts:
     n = len(outcomes.prompts)
     differ = [row for row in range(n) if outcomes.questions[row] != outcomes.prompts[row]]
     bare = np.random.default_rng(seed).permutation(differ)[: len(differ) // _BARE].astype(np.int64)
@@ -169,7 +169,7 @@ def _lessons(outcomes: Outcomes, seed: int) -> Lessons:
     number: dict[str, int] = {}
     groups = np.array([number.setdefault(text, len(number)) for text in outcomes.questions])
     contexts = outcomes.contexts
-    return Lessons(
+    return TrainingTexts(
         texts=outcomes.prompts + [outcomes.questions[row] for row in question[n:]],
         question=question,
         groups=groups[question],
@@ -178,7 +178,7 @@ def _lessons(outcomes: Outcomes, seed: int) -> Lessons:
     )
 
 
-def _pinned(encoders: Sequence[str], lessons: Lessons, seed: int, say: Say) -> tuple[str, ...]:
+def _pinned(encoders: Sequence[str], lessons: TrainingTexts, seed: int, say: Say) -> tuple[str, ...]:
     """The encoders, those of several layers at the one that predicts best on some of the questions.
 
     Each question is held out in turn; those that most experts were asked are taken.
@@ -191,7 +191,7 @@ def _pinned(encoders: Sequence[str], lessons: Lessons, seed: int, say: Say) -> t
             known = np.isfinite(lessons.scores[order]).sum(axis=1)
             some = np.sort(order[np.argsort(-known, kind="stable")[:_COMPARED]])
             say(f"choosing one of {len(points)} layers and poolings of {encoder} on {len(some):,} texts")
-            vectors = encode_all([lessons.texts[i] for i in some], points, _teller(say))
+            vectors = encode_all([lessons.texts[i] for i in some], points, _encoding_reporter(say))
             losses = {point: _loss(vectors[point], lessons, some, seed) for point in points}
             points = [min(points, key=losses.__getitem__)]
             say(f"{points[0]}: held-out log loss {losses[points[0]]:.4f}")
@@ -199,7 +199,7 @@ def _pinned(encoders: Sequence[str], lessons: Lessons, seed: int, say: Say) -> t
     return tuple(pinned)
 
 
-def _loss(vectors: Float32s, lessons: Lessons, some: Int64s, seed: int) -> float:
+def _loss(vectors: Float32s, lessons: TrainingTexts, some: Int64s, seed: int) -> float:
     nothing = np.zeros((len(some), 0), np.int64)
     features = fit_features([vectors], nothing, seed)
     turned = features.likeness(vectors) @ features.whitening()
@@ -207,18 +207,18 @@ def _loss(vectors: Float32s, lessons: Lessons, some: Int64s, seed: int) -> float
 
 
 def _blocks(texts: list[str], encoders: Sequence[str], say: Say) -> list[Float32s]:
-    vectors = encode_all(texts, encoders, _teller(say))
-    return [*(vectors[encoder] for encoder in encoders), surface(texts)]
+    vectors = encode_all(texts, encoders, _encoding_reporter(say))
+    return [*(vectors[encoder] for encoder in encoders), text_features(texts)]
 
 
-def _teller(say: Say) -> Callable[[int, int], None]:
+def _encoding_reporter(say: Say) -> Callable[[int, int], None]:
     """Tells how far an encoder is, and how long it will take."""
-    begun, told = time.monotonic(), -_TELL_EVERY_S
+    begun, told = time.monotonic(), -_REPORT_EVERY_S
 
     def tell(done: int, total: int) -> None:
         nonlocal told
         now = time.monotonic()
-        if now - told >= _TELL_EVERY_S or done == total:
+        if now - told >= _REPORT_EVERY_S or done == total:
             told = now
             speed = done / max(now - begun, 1e-3)
             say(f"encoding: {done:,} of {total:,} texts, {speed:,.0f} a second, {(total - done) / speed:,.0f} s left")
@@ -229,9 +229,9 @@ def _teller(say: Say) -> Callable[[int, int], None]:
 def _learn(
     features: Features,
     seen: Seen,
-    contexts: Contexts,
+    contexts: KnownSubjects,
     outcomes: Outcomes,
-    lessons: Lessons,
+    lessons: TrainingTexts,
     before: Heads | None,
     say: Say,
 ) -> tuple[Quality, Quality, Heads]:
@@ -281,11 +281,11 @@ def _onto(quality: Quality, whitening: Float32s, before: tuple[Float32s, Float32
     weight, bias = whitening @ quality.weight, quality.bias
     if before:  # which may be on the states of a fine-tuned model too
         wide = np.pad(weight, ((0, len(before[0]) - len(weight)), (0, 0)))
-        weight, bias = wide + before[0] @ quality.kinship, bias + before[1] @ quality.kinship
+        weight, bias = wide + before[0] @ quality.transfer, bias + before[1] @ quality.transfer
     return np.asarray(weight, np.float32), np.asarray(bias, np.float32)
 
 
-def _tell_unlearned(summary: Summary, say: Say) -> None:
+def _report_unlearned(summary: Summary, say: Say) -> None:
     for name, expert in summary.experts.items():
         if not expert.learned:
             say(

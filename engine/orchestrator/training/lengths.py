@@ -19,7 +19,7 @@ _FEW = 20
 
 
 @dataclass(frozen=True)
-class Lengths:
+class LengthHeads:
     """Heads of the completion tokens, as `heads.Heads` has them; [d, e] and [e], NaN where nothing is known."""
 
     weight: Float32s
@@ -30,7 +30,7 @@ class Lengths:
     high: Float32s
 
 
-def learn_lengths(features: Float32s, tokens: Float32s, groups: Int64s) -> Lengths:
+def learn_lengths(features: Float32s, tokens: Float32s, groups: Int64s) -> LengthHeads:
     """Fit a ridge regression of the completion tokens, or of their logarithm, for each expert.
 
     Of the two, and of the penalties, those of least squared error in tokens are taken, each question held out in turn.
@@ -44,11 +44,11 @@ def learn_lengths(features: Float32s, tokens: Float32s, groups: Int64s) -> Lengt
         tokens: [n, e], NaN where not recorded.
         groups: [n], rows of the same question have the same number.
     """
-    tokens = borrowed(tokens)
+    tokens = fill_unrecorded(tokens)
     known = np.isfinite(tokens)
     k, e = features.shape[1], tokens.shape[1]
     weight, log = np.zeros((k, e), np.float32), np.zeros(e, np.float32)
-    lengths = Lengths(weight, np.full(e, np.nan, np.float32), log, *np.full((3, e), np.nan, np.float32))
+    lengths = LengthHeads(weight, np.full(e, np.nan, np.float32), log, *np.full((3, e), np.nan, np.float32))
     for columns in _alike(known):
         rows = known[:, columns[0]]
         if rows.any():
@@ -63,16 +63,16 @@ def learn_prompt_lines(measures: Float32s, tokens: Float32s) -> Float32s:
         measures: [n, 2], by `heads.measure`.
         tokens: [n, e], NaN where not recorded.
     """
-    return np.array([_plane(measures, column) for column in borrowed(tokens).T], np.float32).T
+    return np.array([_plane(measures, column) for column in fill_unrecorded(tokens).T], np.float32).T
 
 
 def learn_latency_lines(tokens: Float32s, latency_ms: Float32s) -> Float32s:
     """Milliseconds by completion tokens, [2, e]: for none, and for each; both [n, e], NaN where unknown."""
-    lines = [_line(x, y) for x, y in zip(borrowed(tokens).T, latency_ms.T, strict=True)]
+    lines = [_line(x, y) for x, y in zip(fill_unrecorded(tokens).T, latency_ms.T, strict=True)]
     return np.array([line or (np.nan, np.nan) for line in lines], np.float32).T
 
 
-def borrowed(tokens: Float32s) -> Float32s:
+def fill_unrecorded(tokens: Float32s) -> Float32s:
     """The same table, with each question's mean in the columns [n] of experts of which nothing is recorded."""
     known = np.isfinite(tokens)
     counts = known.sum(axis=1)
@@ -88,7 +88,7 @@ def _alike(known: Bools) -> list[list[int]]:
     return list(groups.values())
 
 
-def _learn(into: Lengths, columns: list[int], of: Spectrum, tokens: Float32s) -> None:
+def _learn(into: LengthHeads, columns: list[int], of: Spectrum, tokens: Float32s) -> None:
     """Fit the heads of `columns`, all tokens [n, columns] known."""
     logs = np.log(np.maximum(tokens, 1))
     both = np.concatenate([tokens, logs], axis=1)

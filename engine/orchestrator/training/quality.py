@@ -21,7 +21,7 @@ from leeroo.engine.orchestrator.ridge import principal_ridge, spectrum
 from leeroo.engine.orchestrator.statistics import calibration_error, log_loss, sigmoid
 from leeroo.engine.orchestrator.summary import ExpertSummary
 from leeroo.engine.orchestrator.training.calibration import platt, platt_of_probabilities
-from leeroo.engine.orchestrator.training.gaussian_process import fit_coregional
+from leeroo.engine.orchestrator.training.gaussian_process import fit_gaussian_process
 
 # With fewer outcomes than this a head learns noise; an expert then has one rate for all questions.
 _FEW = 20
@@ -32,9 +32,9 @@ _FLAT = 1e-3
 _TOGETHER, _QUESTIONS = 3000, 300
 # By how much log-odds of experts' rates are expected to differ, as a standard deviation; and how many times likelier,
 # as a logarithm, its own head has to make an added expert's outcomes than the average of the others does.
-_APART, _OWN = 0.5, 8.0
+_RATE_SPREAD, _OWN_HEAD_ODDS = 0.5, 8.0
 # Penalties of what is taken over from earlier experts.
-_KIN_PENALTIES = np.logspace(-2, 4, 13)
+_TRANSFER_PENALTIES = np.logspace(-2, 4, 13)
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Quality:
     """
 
     weight: Float32s
-    kinship: Float32s
+    transfer: Float32s
     bias: Float32s
     held_out: Float32s
     summaries: list[ExpertSummary]
@@ -62,11 +62,11 @@ class Quality:
 
 
 @dataclass(frozen=True)
-class _Line:
+class _LinearFit:
     """Predictions on a linear scale; `held_out` [n, t] are by fits that have not seen the question's outcomes."""
 
     weight: Float32s
-    kinship: Float32s
+    transfer: Float32s
     bias: Float32s
     held_out: Float32s
 
@@ -103,31 +103,31 @@ def learn_quality(
     b = base.shape[1]
     if not b and _small(scores, groups):
         return _learn_together(features, scores, groups, counts)
-    weight, kinship, bias = np.zeros((k, e), np.float32), np.zeros((b, e), np.float32), np.zeros(e, np.float32)
+    weight, transfer, bias = np.zeros((k, e), np.float32), np.zeros((b, e), np.float32), np.zeros(e, np.float32)
     held_out = np.zeros((n, e), np.float32)
     summaries: dict[int, ExpertSummary] = {}
-    before = [_Line(np.zeros((k, b), np.float32), np.eye(b, dtype=np.float32), np.zeros(b, np.float32), base)]
+    before = [_LinearFit(np.zeros((k, b), np.float32), np.eye(b, dtype=np.float32), np.zeros(b, np.float32), base)]
     for columns in _alike(scores, known):
         line = _learn(features, scores[:, columns], groups, before)
         before.append(line)
         for i, j in enumerate(columns):
             rows = known[:, j] & counts
             slope, offset, summaries[j] = _calibrate(line.held_out[rows, i], scores[rows, j])
-            weight[:, j], kinship[:, j] = slope * line.weight[:, i], slope * line.kinship[:, i]
+            weight[:, j], transfer[:, j] = slope * line.weight[:, i], slope * line.transfer[:, i]
             bias[j] = slope * line.bias[i] + offset
             held_out[:, j] = slope * line.held_out[:, i] + offset
             if b:
                 average = base.mean(axis=1)
                 own, shift = _mixture(held_out[rows, j], average[rows], scores[rows, j])
                 weight[:, j] *= own
-                kinship[:, j] = own * kinship[:, j] + (1 - own) / b
+                transfer[:, j] = own * transfer[:, j] + (1 - own) / b
                 bias[j] = own * bias[j] + (1 - own) * shift
                 held_out[:, j] = own * held_out[:, j] + (1 - own) * (average + shift)
                 summaries[j] = _account(held_out[rows, j], scores[rows, j], slope=1.0)
     for j in set(range(e)) - set(summaries):
         _, bias[j], summaries[j] = _calibrate(None, scores[known[:, j] & counts, j])
         held_out[:, j] = bias[j]
-    return Quality(weight, kinship, bias, held_out, [summaries[j] for j in range(e)])
+    return Quality(weight, transfer, bias, held_out, [summaries[j] for j in range(e)])
 
 
 def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float, np.float32]:
@@ -139,11 +139,11 @@ def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float,
     shift = np.float32(0)
     for _ in range(20):
         expected = sigmoid(average + shift)
-        slope = (scores - expected).sum() - shift / _APART**2
-        shift += np.float32(slope / ((expected * (1 - expected)).sum() + 1 / _APART**2))
+        slope = (scores - expected).sum() - shift / _RATE_SPREAD**2
+        shift += np.float32(slope / ((expected * (1 - expected)).sum() + 1 / _RATE_SPREAD**2))
     shares = np.linspace(0, 1, 21)
     mixed = shares[:, None] * own + (1 - shares)[:, None] * (average + shift)
-    likely = (scores * mixed - np.logaddexp(0, mixed)).sum(axis=1) - _OWN * shares
+    likely = (scores * mixed - np.logaddexp(0, mixed)).sum(axis=1) - _OWN_HEAD_ODDS * shares
     weights = np.exp(likely - likely.max())
     return float(weights @ shares / weights.sum()), shift
 
@@ -161,7 +161,7 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Int64s, counts
     """Fit all experts [n, e] at once, and calibrate them together: their outcomes are too few for one by one."""
     known = np.isfinite(scores)
     rows, columns = np.nonzero(known)
-    fit = fit_coregional(features[rows], columns, groups[rows], scores[rows, columns], scores.shape[1])
+    fit = fit_gaussian_process(features[rows], columns, groups[rows], scores[rows, columns], scores.shape[1])
     expected = (features @ fit.weight + fit.bias).astype(np.float32)
     expected[rows, columns] = fit.held_out
     told = known & counts[:, None]
@@ -190,25 +190,26 @@ def _alike(scores: Float32s, known: Bools) -> list[list[int]]:
     return sorted(together.values(), key=lambda columns: -known[:, columns[0]].sum())
 
 
-def _learn(features: Float32s, scores: Float32s, groups: Int64s, before: list[_Line]) -> _Line:
+def _learn(features: Float32s, scores: Float32s, groups: Int64s, before: list[_LinearFit]) -> _LinearFit:
     """Fit experts [n, t] that are known on the same rows, on what was learned before and on the features."""
     from sklearn.linear_model import RidgeCV
 
     rows = np.isfinite(scores[:, 0])
     k, t = features.shape[1], scores.shape[1]
     earlier = np.concatenate([line.held_out for line in before], axis=1)
-    kin, bias = np.zeros((earlier.shape[1], t), np.float32), scores[rows].mean(axis=0)
+    on_earlier, bias = np.zeros((earlier.shape[1], t), np.float32), scores[rows].mean(axis=0)
     if earlier.shape[1]:
-        fitted: Any = RidgeCV(_KIN_PENALTIES).fit(earlier[rows], scores[rows])
-        kin = fitted.coef_.reshape(t, -1).T.astype(np.float32)
+        fitted: Any = RidgeCV(_TRANSFER_PENALTIES).fit(earlier[rows], scores[rows])
+        on_earlier = fitted.coef_.reshape(t, -1).T.astype(np.float32)
         bias = np.asarray(fitted.intercept_, np.float32).reshape(-1)
-    expected = np.asarray(earlier @ kin + bias, np.float32)
+    expected = np.asarray(earlier @ on_earlier + bias, np.float32)
     fit = principal_ridge(spectrum(features[rows], groups[rows]), scores[rows] - expected[rows])
     held_out = np.asarray(expected + features @ fit.coefficients, np.float32)
     held_out[rows] = expected[rows] + fit.held_out
-    weight = np.concatenate([line.weight for line in before], axis=1) @ kin + fit.coefficients
-    kinship = np.concatenate([line.kinship for line in before], axis=1) @ kin
-    return _Line(weight.reshape(k, t), kinship, np.concatenate([line.bias for line in before]) @ kin + bias, held_out)
+    weight = np.concatenate([line.weight for line in before], axis=1) @ on_earlier + fit.coefficients
+    transfer = np.concatenate([line.transfer for line in before], axis=1) @ on_earlier
+    bias = np.concatenate([line.bias for line in before]) @ on_earlier + bias
+    return _LinearFit(weight.reshape(k, t), transfer, bias, held_out)
 
 
 def _calibrate(held_out: Float32s | None, scores: Float32s) -> tuple[float, float, ExpertSummary]:

@@ -19,13 +19,13 @@ from leeroo.engine.arrays import Bools, Float32s, Int64s
 from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.orchestrator.router import PROBE, Router
 from leeroo.engine.orchestrator.statistics import log_loss, sigmoid
-from leeroo.engine.orchestrator.training.finetune import Tuned, finetune, held_apart
+from leeroo.engine.orchestrator.training.finetune import Tuned, finetune, hold_out
 
 # With fewer unseen outcomes than this an expert keeps the heads that it had.
 _FEW = 50
 
 
-def blend(
+def stack(
     router: Router,
     encoder: str,
     texts: list[str],
@@ -48,7 +48,7 @@ def blend(
     Raises:
         RouterError, PoolError: as `finetune`.
     """
-    unseen = held_apart(groups, seed)
+    unseen = hold_out(groups, seed)
     home = Path(tempfile.mkdtemp(prefix="leeroo-"))
     # The router's folder gets a copy when it is saved.
     atexit.register(shutil.rmtree, home, ignore_errors=True)
@@ -61,10 +61,10 @@ def blend(
     without, with_it = _losses(held_out[0][unseen], log_odds, scores[unseen], groups[unseen] % 2 == 0)
     say(f"on {unseen.sum():,} texts that it has not seen: log loss {with_it:.4f} with it, {without:.4f} without")
     heads = router.heads
-    score_weight, score_bias = _put_beside(heads.score_weight, heads.score_bias, tuned, own)
+    score_weight, score_bias = _append_states(heads.score_weight, heads.score_bias, tuned, own)
     context_weight, context_bias = heads.context_weight, heads.context_bias
     if router.contexts:
-        context_weight, context_bias = _put_beside(context_weight, context_bias, tuned, in_context)
+        context_weight, context_bias = _append_states(context_weight, context_bias, tuned, in_context)
     return replace(
         router,
         adapter=tuned.adapter,
@@ -115,6 +115,6 @@ def _losses(own: Float32s, tuned: Float32s, scores: Float32s, half: Bools) -> tu
     return without, with_it
 
 
-def _put_beside(weight: Float32s, bias: Float32s, tuned: Tuned, shares: Float32s) -> tuple[Float32s, Float32s]:
+def _append_states(weight: Float32s, bias: Float32s, tuned: Tuned, shares: Float32s) -> tuple[Float32s, Float32s]:
     both = np.concatenate([weight * shares[0], tuned.weight * shares[1]])
     return both.astype(np.float32), (bias * shares[0] + tuned.bias * shares[1] + shares[2]).astype(np.float32)

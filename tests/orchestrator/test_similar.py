@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leeroo.engine.orchestrator.similar import nearest_kin, size_b
+from leeroo.engine.orchestrator.similar import most_similar, size_b
 from leeroo.engine.pool import Expert
 
 
@@ -34,17 +34,17 @@ def test_family_and_size_decide() -> None:
     """A Llama of 8 B is kin to another Llama of its size before a larger one, and before a Mistral of 7 B."""
     large, small, other = (expert(f"x/{name}") for name in ("Llama-3-70B", "Meta-Llama-3-8B", "Mistral-7B-v0.1"))
     stranger = expert("meta-llama/Llama-3.1-8B-Instruct")
-    assert nearest_kin(stranger, [large, other, small]) is small
-    assert nearest_kin(stranger, [large, other]) is other
+    assert most_similar(stranger, [large, other, small]) is small
+    assert most_similar(stranger, [large, other]) is other
 
 
 def test_tags_decide_between_equals() -> None:
     """Of two of one family and size the one for the same purpose is nearer."""
     coder, general = expert("x/Qwen2-7B", "code", name="a"), expert("x/Qwen2-7B", "general", name="b")
-    assert nearest_kin(expert("x/Qwen3-7B", "general"), [coder, general]) is general
+    assert most_similar(expert("x/Qwen3-7B", "general"), [coder, general]) is general
 
 
 def test_a_replayed_expert_is_known_by_its_own_name() -> None:
     """The folder that it is replayed from is no model."""
     first, second = (expert("llama-8b-data", backend="replay", name=name) for name in ("llama-2-7b", "yi-34b"))
-    assert nearest_kin(expert("y/Yi-34B-Chat"), [first, second]) is second
+    assert most_similar(expert("y/Yi-34B-Chat"), [first, second]) is second

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from leeroo.engine.errors import RouterError, UsageError
-from leeroo.engine.orchestrator.analysis.expert_selection import Universe, select_experts
+from leeroo.engine.orchestrator.analysis.expert_selection import ExpertSelection, select_experts
 
 Scores = Mapping[str, Sequence[float | None]]
 Folder = Callable[..., Path]
@@ -220,12 +220,12 @@ def test_a_size_that_cannot_be_is_refused(tmp_path: Path, k: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def of_nine(shared_data: Path) -> Universe:
+def of_nine(shared_data: Path) -> ExpertSelection:
     """Three of the nine experts of mmlu9, by its test questions."""
     return select_experts([shared_data / "mmlu9"], 3, split="test")
 
 
-def test_real_experts(of_nine: Universe) -> None:
+def test_real_experts(of_nine: ExpertSelection) -> None:
     """The best single expert comes first; accuracies, costs and the oracle are those of the data's own description."""
     assert of_nine.experts[0] == of_nine.best_single.expert == "gpt-4-1106-preview"
     assert of_nine.curve[0].oracle_accuracy == pytest.approx(0.8071, abs=1e-4)
@@ -234,7 +234,7 @@ def test_real_experts(of_nine: Universe) -> None:
     assert of_nine.notes == []
 
 
-def test_no_subject_tells_real_experts_apart_as_hindsight_would(of_nine: Universe) -> None:
+def test_no_subject_tells_real_experts_apart_as_hindsight_would(of_nine: ExpertSelection) -> None:
     """A few more experts add a tenth to the oracle, and next to nothing to a choice by subject."""
     first, last = of_nine.curve[0], of_nine.curve[-1]
     assert last.oracle_accuracy > first.oracle_accuracy + 0.08
