@@ -33,7 +33,7 @@ from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.jobs.solve.decompose import Limits, is_complex, plan_prompt
 from leeroo.engine.jobs.solve.solve import Row, Solved, solve
 from leeroo.engine.jobs.solve.split import Step
-from leeroo.engine.jobs.solve.waves import Done
+from leeroo.engine.jobs.solve.waves import StepResult
 from leeroo.engine.jobs.verify import score
 from leeroo.engine.orchestrator.training.learn import train
 from leeroo.engine.schema import OUTCOMES, QUERIES
@@ -227,14 +227,14 @@ def _record_steps(row: Row, question: Question, record: Record) -> None:
         came.append(set())
         # Of what a step needs beside what it is computed from, any answer will do to be shown.
         for known in itertools.product(*(sorted(came[need]) for need in row.steps[i].needs)):
-            row.done |= {need: Done(answer=text) for need, text in zip(row.steps[i].needs, known, strict=True)}
+            row.done |= {need: StepResult(answer=text) for need, text in zip(row.steps[i].needs, known, strict=True)}
             answers = {e: given(e, part, [_known(row, need) for need in part.needs]) for e in RIGHT}
             text = row.ask(i).question
             record[text, text] = {e: (text, float(right)) for e, (text, right) in answers.items()}
             came[i] |= {text for text, _ in answers.values()}
     if row.planned:
         for known in itertools.product(*(sorted(texts) for texts in came)):
-            row.done = {i: Done(answer=text) for i, text in enumerate(known)}
+            row.done = {i: StepResult(answer=text) for i, text in enumerate(known)}
             joining = row.ask(len(row.steps))
             assert joining.prompt is not None
             record[question.text, joining.prompt] = dict.fromkeys(RIGHT, (known[-1], 1.0))

@@ -21,7 +21,7 @@ from leeroo.engine.arrays import Float64s
 from leeroo.engine.batch.prompts import asking, check_columns
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.cascade import Answered, answer_in_rounds
+from leeroo.engine.jobs.cascade import CascadeAnswers, answer_in_cascade
 from leeroo.engine.jobs.lean import probabilities, without_lean
 from leeroo.engine.schema import LABELLED
 from leeroo.engine.tables.values import as_text, without_formulas
@@ -33,7 +33,7 @@ _AROUND_TOKENS = 8
 
 Texts = Sequence[str | None]
 # Texts with the prompts that show them, and the choices for the answers.
-Ask = Callable[[Texts, Texts, Sequence[str]], Answered]
+Ask = Callable[[Texts, Texts, Sequence[str]], CascadeAnswers]
 
 # What is wrong with a setting of a file, in words.
 _WRONG = {
@@ -181,12 +181,12 @@ def label_rows(
     read = as_text(table.column(criteria.column)).to_pylist()
     texts = [text if text is not None and text.strip() else None for text in read]
 
-    def ask(texts: Texts, prompts: Texts, choices: Sequence[str]) -> Answered:
+    def ask(texts: Texts, prompts: Texts, choices: Sequence[str]) -> CascadeAnswers:
         asked = _asked(texts, prompts, choices, raw=not chat)
         if criteria.private_column is not None:
             each = pa.array(np.repeat(np.arange(len(table)), len(texts) // max(1, len(table))))
             asked = asked.append_column(criteria.private_column, table.column(criteria.private_column).take(each))
-        return answer_in_rounds(
+        return answer_in_cascade(
             engine,
             asked,
             criteria,
@@ -229,10 +229,10 @@ def _one_of(ask: Ask, texts: Texts, labels: Labels) -> list[pa.Array]:
     head = _head(labels, "Label")
     prompts = [None if text is None else f"{head}Text: {text}\nLabel:" for text in texts]
     done = ask(texts, prompts, labels.names)
-    there = np.isfinite(done.chances).all(axis=1)
-    best = np.where(there, np.nan_to_num(done.chances).argmax(axis=1), -1)
+    there = np.isfinite(done.probabilities).all(axis=1)
+    best = np.where(there, np.nan_to_num(done.probabilities).argmax(axis=1), -1)
     found = [labels.names[i] if i >= 0 else None for i in best.tolist()]
-    sure = pa.array(done.chances.max(axis=1), from_pandas=True)
+    sure = pa.array(done.probabilities.max(axis=1), from_pandas=True)
     return [pa.array(found, pa.string()), sure, *(done.answers.column(name) for name in LABELLED.names[2:])]
 
 
@@ -246,7 +246,7 @@ def _of_several(ask: Ask, texts: Texts, labels: Labels) -> list[pa.Array]:
     ]
     questions = [None if text is None else f"{text}\n{name}?" for text in texts for name in labels.names]
     done = ask(questions, shown, _APPLIES)
-    yes = done.chances[:, 1].reshape(n, k)
+    yes = done.probabilities[:, 1].reshape(n, k)
     sure = np.maximum(yes, 1 - yes).min(axis=1)
     found = [
         None if np.isnan(row).any() else [name for name, p in zip(labels.names, row.tolist(), strict=True) if p > 0.5]

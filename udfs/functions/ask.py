@@ -13,7 +13,7 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.layout import filled
-from leeroo.engine.jobs.cascade import left_usd
+from leeroo.engine.jobs.questions import left_usd
 from leeroo.engine.jobs.solve.solve import Limits, foresee, solve
 from leeroo.engine.pool import Pool
 from leeroo.engine.schema import ANSWERS, ASK, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION

@@ -18,7 +18,7 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float32s
 from leeroo.engine.batch.prompts import check_columns
-from leeroo.engine.jobs.cascade import ask_at_once, left_usd, paid_usd
+from leeroo.engine.jobs.questions import answer_questions, left_usd, paid_usd
 from leeroo.engine.jobs.selfplay.families import FAMILIES
 from leeroo.engine.jobs.verify import Check, check_for
 from leeroo.engine.orchestrator.encoders.encode import encode
@@ -228,5 +228,5 @@ def _ask(
 ) -> tuple[list[str | None], float]:
     """Answers to questions that are all asked in the same way, and the USD paid for them."""
     n = len(questions)
-    answers = ask_at_once(engine, questions, {name: [value] * n for name, value in given.items()}, criteria)
+    answers = answer_questions(engine, questions, {name: [value] * n for name, value in given.items()}, criteria)
     return answers.column("answer").to_pylist(), paid_usd(answers)

@@ -16,8 +16,8 @@ import numpy as np
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float64s
-from leeroo.engine.jobs.cascade import ask_at_once, paid_usd
 from leeroo.engine.jobs.lean import probabilities
+from leeroo.engine.jobs.questions import answer_questions, paid_usd
 from leeroo.engine.jobs.verify import final, plain
 
 RUBRIC = (
@@ -91,7 +91,7 @@ def judge(
     verdicts = [_VERDICTS[len(rows)][:: 1 if i % 2 else -1] for i, rows in enumerate(shown)]
     prompts = [_prompt([answers[i] for i in rows], rubric) for rows in shown]
     given = {"expert": [expert] * len(shown), "choices": [list(choices) for choices in verdicts]}
-    told = ask_at_once(engine, prompts, given, criteria)
+    told = answer_questions(engine, prompts, given, criteria)
     total, count = np.zeros(len(answers)), np.zeros(len(answers))
     said = zip(told.column("answer").to_pylist(), told.column("choice_logprobs").to_pylist(), strict=True)
     for rows, choices, (text, logs) in zip(shown, verdicts, said, strict=True):

@@ -36,8 +36,8 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.batch.price import prices
 from leeroo.engine.errors import RowsFailed, UsageError
-from leeroo.engine.jobs.cascade import ask_at_once, paid_usd
 from leeroo.engine.jobs.feedback import experts_table, export_feedback, judged, warnings
+from leeroo.engine.jobs.questions import answer_questions, paid_usd
 from leeroo.engine.jobs.sandbox import check_sandbox
 from leeroo.engine.jobs.selfplay.families import SAFE
 from leeroo.engine.jobs.selfplay.generate import Generated, as_queries, of_families, write
@@ -379,7 +379,7 @@ def _answers(loop: _Loop, queries: pa.Table, asked: pa.Table, criteria: Criteria
         return ROUND_ANSWERS.empty_table(), 0.0
     questions = dict(zip(queries["query_id"].to_pylist(), queries["question"].to_pylist(), strict=True))
     texts = [questions[query_id] for query_id in asked["query_id"].to_pylist()]
-    answers = ask_at_once(loop.engine, texts, {"expert": asked["expert"].combine_chunks()}, criteria)
+    answers = answer_questions(loop.engine, texts, {"expert": asked["expert"].combine_chunks()}, criteria)
     if not answers["error"].null_count:
         if loop.what.max_cost_usd is not None and criteria.max_cost_usd is not None:
             raise loop.over(criteria.max_cost_usd)

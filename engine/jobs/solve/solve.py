@@ -29,12 +29,12 @@ from leeroo.engine.jobs.solve.decompose import (
     within,
 )
 from leeroo.engine.jobs.solve.split import Step, split
-from leeroo.engine.jobs.solve.waves import Ask, Asker, Done, Wave
+from leeroo.engine.jobs.solve.waves import StepRequest, StepResult, StepRunner, StepWave
 from leeroo.engine.jobs.verify import final
 from leeroo.engine.schema import SOLVED
 from leeroo.engine.tables.values import as_text
 
-__all__ = ["USUAL", "Limits", "Solved", "Wave", "foresee", "solve", "solve_rows"]
+__all__ = ["USUAL", "Limits", "Solved", "StepWave", "foresee", "solve", "solve_rows"]
 
 _JOIN = """\
 {question}
@@ -64,7 +64,7 @@ class Solved:
     """
 
     rows: pa.Table
-    waves: tuple[Wave, ...]
+    waves: tuple[StepWave, ...]
     planned: int
 
 
@@ -78,9 +78,9 @@ class Row:
     preamble: str = ""
     steps: tuple[Step, ...] = ()
     marks: tuple[str, ...] | None = None  # None: the steps are a plan's, and an expert joins the parts
-    plan: Done = field(default_factory=Done)
-    done: dict[int, Done] = field(default_factory=dict)  # joining the parts comes after the last step
-    failed: dict[int, Done] = field(default_factory=dict)  # to be asked of another expert
+    plan: StepResult = field(default_factory=StepResult)
+    done: dict[int, StepResult] = field(default_factory=dict)  # joining the parts comes after the last step
+    failed: dict[int, StepResult] = field(default_factory=dict)  # to be asked of another expert
 
     def split(self) -> bool:
         """Whether it says itself what its steps are; if not it is one for now."""
@@ -107,7 +107,7 @@ class Row:
         return self.asks - len(self.done)
 
     @property
-    def asked(self) -> list[Done]:
+    def asked(self) -> list[StepResult]:
         """All that was asked for it."""
         return [self.plan, *self.done.values(), *self.failed.values()]
 
@@ -120,12 +120,12 @@ class Row:
                 continue
             failed = [need for need in needs if self.done[need].error is not None]
             if len(failed) > (0 if i < len(self.steps) else len(self.steps) - 1):
-                self.done[i] = Done(error=f"it needs step {failed[0] + 1}, which failed")
+                self.done[i] = StepResult(error=f"it needs step {failed[0] + 1}, which failed")
             else:
                 found.append(i)
         return found
 
-    def ask(self, i: int) -> Ask:
+    def ask(self, i: int) -> StepRequest:
         """A step, or joining, as it is asked."""
         common: dict[str, Any] = {"private": self.private, "most_usd": self.share(self.left)}
         if i in self.failed:
@@ -133,14 +133,14 @@ class Row:
         if i == len(self.steps):
             known = "\n".join(f"- {self._known(j)}" for j in range(i) if self.done[j].error is None)
             prompt = _JOIN.format(question=self.question, known=known)
-            return Ask(what="joining", question=self.question, prompt=prompt, **common)
+            return StepRequest(what="joining", question=self.question, prompt=prompt, **common)
         step = self.steps[i]
         known = "\n".join(self._known(j) for j in step.needs)
         parts = [self.preamble, f"What is known:\n{known}" if known else "", step.task]
         text = "\n\n".join(filter(None, parts))
         # What a planner wrote may lean on what only the question tells.
         shown = _STEP_OF.format(question=self.question, step=text) if self.planned else None
-        return Ask(what="steps", question=text, prompt=shown, **common)
+        return StepRequest(what="steps", question=text, prompt=shown, **common)
 
     def share(self, left: float) -> float | None:
         """What one of so many such asks may cost, of what is left of the row's limit."""
@@ -149,9 +149,9 @@ class Row:
         spent = sum(each.list_cost_usd for each in self.asked)
         return max(0.0, self.limits.cost_usd - spent) / max(1, left)
 
-    def take(self, i: int, done: Done | None) -> None:
+    def take(self, i: int, done: StepResult | None) -> None:
         """What came of a step; one that failed is asked once more, of another expert."""
-        before = self.failed.pop(i, Done())
+        before = self.failed.pop(i, StepResult())
         if done is None:
             self.done[i] = before
             return
@@ -196,12 +196,12 @@ def solve(
         engine.pool[limits.planner]  # there is one
     rows = _rows(questions, limits, private)
     there = [row for row in rows if row is not None]
-    asker = Asker(engine, criteria)
-    _plan(there, asker, limits)
-    while _do(there, asker):
+    runner = StepRunner(engine, criteria)
+    _plan(there, runner, limits)
+    while _do(there, runner):
         pass
     planned = sum(row.planned for row in there)
-    return Solved(pa.Table.from_pylist([_told(row) for row in rows], schema=SOLVED), tuple(asker.waves), planned)
+    return Solved(pa.Table.from_pylist([_told(row) for row in rows], schema=SOLVED), tuple(runner.waves), planned)
 
 
 def solve_rows(engine: Engine, reader: pa.RecordBatchReader, criteria: Criteria, limits: Limits = USUAL) -> Solved:
@@ -227,11 +227,11 @@ def foresee(engine: Engine, questions: Sequence[str], criteria: Criteria, limits
     asks = []
     for row in (row for row in _rows(questions, limits, None) if row is not None):
         if not row.split():
-            asks += [_plan_of(row)] if is_complex(row.question) else [Ask(what="steps", question=row.question)]
+            asks += [_plan_of(row)] if is_complex(row.question) else [StepRequest(what="steps", question=row.question)]
             continue
         texts = ("\n\n".join(filter(None, [row.preamble, step.task])) for step in row.steps)
-        asks += [Ask(what="steps", question=text) for text in texts]
-    return Asker(engine, criteria).explain(asks)
+        asks += [StepRequest(what="steps", question=text) for text in texts]
+    return StepRunner(engine, criteria).explain(asks)
 
 
 def _rows(questions: Sequence[str | None], limits: Limits, private: Sequence[bool] | None) -> list[Row | None]:
@@ -239,19 +239,19 @@ def _rows(questions: Sequence[str | None], limits: Limits, private: Sequence[boo
     return [None if q is None else Row(q, own, limits) for q, own in zip(questions, told, strict=True)]
 
 
-def _plan(rows: Sequence[Row], asker: Asker, limits: Limits) -> None:
+def _plan(rows: Sequence[Row], runner: StepRunner, limits: Limits) -> None:
     """Steps for every row."""
     asking = [row for row in rows if not row.split() and is_complex(row.question)]
     later = (sum(row.asks for row in rows) + (_LIKELY - 1) * len(asking)) / _PLAN
-    plans = asker.ask([_plan_of(row) for row in asking], later, expert=limits.planner) if asking else []
+    plans = runner.run([_plan_of(row) for row in asking], later, expert=limits.planner) if asking else []
     for row, plan in zip(asking, plans, strict=True):
-        row.plan = plan or Done()
+        row.plan = plan or StepResult()
         row.steps = within(read_plan(row.plan.answer, row.question), limits) or row.steps
 
 
-def _plan_of(row: Row) -> Ask:
+def _plan_of(row: Row) -> StepRequest:
     most = row.limits.steps
-    return Ask(
+    return StepRequest(
         what="plans",
         question=row.question,
         prompt=plan_prompt(row.question, most),
@@ -262,12 +262,12 @@ def _plan_of(row: Row) -> Ask:
     )
 
 
-def _do(rows: Sequence[Row], asker: Asker) -> bool:
+def _do(rows: Sequence[Row], runner: StepRunner) -> bool:
     """Do all of all rows that can be done now; whether there was anything."""
     ready = [(row, i) for row in rows for i in row.ready()]
     if ready:
         later = sum(row.left for row in rows) - len(ready)
-        for (row, i), done in zip(ready, asker.ask([row.ask(i) for row, i in ready], later), strict=True):
+        for (row, i), done in zip(ready, runner.run([row.ask(i) for row, i in ready], later), strict=True):
             row.take(i, done)
     return any(row.left for row in rows)
 
