@@ -12,9 +12,10 @@ import duckdb
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.listeners import LineListener
 from leeroo.udfs.callers import run_among, tables_in_sight
 from leeroo.udfs.feedback import in_transaction
-from leeroo.udfs.functions.unanswered import Report, warn
+from leeroo.udfs.functions.unanswered import warn
 from leeroo.udfs.registration import Registration
 from leeroo.udfs.statements.statement import Explanation, statements
 
@@ -44,7 +45,7 @@ class Connection:
         criteria: Criteria,
         *,
         owner: bool = True,
-        report: Report = warn,
+        report: LineListener = warn,
     ) -> None:
         self._con = con
         self._engine = engine

@@ -11,9 +11,10 @@ import duckdb
 
 from leeroo.engine.answer import Criteria, open_engine
 from leeroo.engine.batch.progress import Listener
+from leeroo.engine.listeners import LineListener
 from leeroo.udfs.bar import Bar
 from leeroo.udfs.connection import Connection
-from leeroo.udfs.functions.unanswered import Report, warn
+from leeroo.udfs.functions.unanswered import warn
 from leeroo.udfs.registration import Registration
 from leeroo.udfs.statements.statement import Explanation, statements
 
@@ -35,7 +36,7 @@ def connect(
     on_error: Literal["null", "fail"] = "null",
     on_expert_down: Literal["next", "fail"] = "next",
     on_progress: Listener | None = None,
-    on_warning: Report | None = None,
+    on_warning: LineListener | None = None,
 ) -> Connection:
     """Open a DuckDB database with leeroo_answer and its kin in SQL.
 
@@ -94,7 +95,7 @@ def register(
     on_error: Literal["null", "fail"] = "null",
     on_expert_down: Literal["next", "fail"] = "next",
     on_progress: Listener | None = None,
-    on_warning: Report | None = None,
+    on_warning: LineListener | None = None,
 ) -> Registration:
     """Make leeroo_answer and its kin known on a DuckDB connection of your own.
 

@@ -11,9 +11,10 @@ from importlib.resources import files
 import duckdb
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.listeners import LineListener
 from leeroo.udfs.functions.calls import Calls
 from leeroo.udfs.functions.raw import create
-from leeroo.udfs.functions.unanswered import Report, warn
+from leeroo.udfs.functions.unanswered import warn
 
 _FILES = ("calls", "answers", "forms", "solve", "routes", "tables", "feedback")  # leeroo/sql/*.sql, in this order
 
@@ -33,7 +34,7 @@ class Registration:
         criteria: Criteria,
         *,
         announced: bool,
-        report: Report = warn,
+        report: LineListener = warn,
     ) -> None:
         self.calls = Calls(engine, criteria, announced=announced, report=report)
         self.sees_commits = announced

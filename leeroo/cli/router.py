@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +13,7 @@ import typer
 
 from leeroo.cli.options import AsJson, DataFolders, OptionalDataFolders, Page, Seed, names
 from leeroo.engine.errors import UsageError
+from leeroo.engine.listeners import LineListener
 
 
 def add_to(app: typer.Typer) -> None:
@@ -78,7 +79,7 @@ def train(
 
 
 @contextlib.contextmanager
-def _outcomes(data: list[Path], store: Path | None, say: Callable[[str], None]) -> Iterator[list[Path]]:
+def _outcomes(data: list[Path], store: Path | None, say: LineListener) -> Iterator[list[Path]]:
     """Yield the data folders, and one with the feedback in a store."""
     if store is None:
         if not data:

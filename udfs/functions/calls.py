@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.errors import RowsFailed, UsageError
+from leeroo.engine.listeners import LineListener
 from leeroo.engine.schema import SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
 from leeroo.udfs.feedback import Given
 from leeroo.udfs.functions.ask import (
@@ -36,7 +37,7 @@ from leeroo.udfs.functions.ask import (
     solutions,
 )
 from leeroo.udfs.functions.memo import KEPT_ROWS, Memo
-from leeroo.udfs.functions.unanswered import Report, Unanswered
+from leeroo.udfs.functions.unanswered import Unanswered
 
 # Options that SET VARIABLE leeroo_... may say otherwise.
 _VARIABLES = ("max_cost_usd", "cost_weight", "latency_weight", "on_error")
@@ -97,7 +98,7 @@ class Calls:
 
     """
 
-    def __init__(self, engine: Engine, options: Criteria, *, announced: bool, report: Report) -> None:
+    def __init__(self, engine: Engine, options: Criteria, *, announced: bool, report: LineListener) -> None:
         self.engine = engine
         self.answers = Function(answers, Memo(known_type(engine.pool)), explain)
         self.solutions = Function(solutions, Memo(SQL_SOLUTION), explain_solutions)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from leeroo.engine.errors import RowsFailedWarning
 from leeroo.udfs.callers import callers
-
-Report = Callable[[str], None]
 
 
 @dataclass

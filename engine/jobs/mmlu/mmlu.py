@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float64s, Int32s
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.jobs.mmlu.data import asked
+from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.analysis.frontier import (
     SHARES,
     Budgeted,
@@ -29,7 +30,6 @@ from leeroo.engine.orchestrator.analysis.frontier import (
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.statistics import Z_95, wilson_interval
 
-Say = Callable[[str], None]
 Mode = Literal["choose", "generate"]
 
 
@@ -148,7 +148,7 @@ def run_mmlu(
     *,
     chat: bool = False,
     compare: bool | None = None,
-    on_progress: Say | None = None,
+    on_progress: LineListener | None = None,
 ) -> Results:
     """Answer MMLU's questions as one batch and score the answers.
 
@@ -206,7 +206,7 @@ def _scored(answered: pa.Table) -> pa.Table:
     return con.sql(query).to_arrow_table()
 
 
-def _compared(engine: Engine, table: pa.Table, criteria: Criteria, say: Say) -> Comparison:
+def _compared(engine: Engine, table: pa.Table, criteria: Criteria, say: LineListener) -> Comparison:
     """What other ways of choosing would have come to; failed answers cost nothing and are wrong."""
     names = engine.pool.names
     scores, costs = np.zeros((2, len(table), len(names)))

@@ -21,7 +21,6 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +44,7 @@ from leeroo.engine.jobs.selfplay.grade import compared, grade, judge_answers
 from leeroo.engine.jobs.selfplay.judge import RUBRIC, Agreement
 from leeroo.engine.jobs.selfplay.measure import measure
 from leeroo.engine.jobs.selfplay.stages import Stage, alone, once, round_folder, rows, spent_usd
+from leeroo.engine.listeners import LineListener
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.drift import drifted
 from leeroo.engine.orchestrator.analysis.gaps import find_gaps
@@ -55,8 +55,6 @@ from leeroo.engine.orchestrator.training.learn import train
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import ROUND, ROUND_ANSWERS, ROUND_PAIRS
 from leeroo.engine.tables import write_table
-
-Say = Callable[[str], None]
 
 # Topics that questions are written about, and questions shown beside a topic's own.
 _TOPICS, _EXAMPLES = 5, 8
@@ -99,7 +97,7 @@ class Play:
     seed: int = 0
 
 
-def play(engine: Engine, out: Path, what: Play, rounds: int | None, say: Say) -> None:
+def play(engine: Engine, out: Path, what: Play, rounds: int | None, say: LineListener) -> None:
     """Play rounds until there are so many after the start; for ever without a number.
 
     The pool may have changed since the last round: a new expert is asked the held-out questions and enters the next
@@ -142,7 +140,7 @@ class _Loop:
     out: Path
     what: Play
     experts: tuple[Expert, ...]
-    say: Say
+    say: LineListener
 
     @property
     def names(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from leeroo.engine.arrays import Float32s, Float64s
 from leeroo.engine.errors import RouterError, UsageError
+from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.analysis.baselines import best_neighbours, neighbour_means, subject_means
 from leeroo.engine.orchestrator.analysis.frontier import (
     SHARES,
@@ -32,8 +33,6 @@ from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_outcomes
 from leeroo.engine.orchestrator.outcomes.recorded import Recorded, prices_of, recorded
 from leeroo.engine.orchestrator.router import Router
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ def evaluate(
     split: str = "test",
     experts: Sequence[str] | None = None,
     pair: tuple[str, str] | None = None,
-    on_progress: Say | None = None,
+    on_progress: LineListener | None = None,
 ) -> Evaluation:
     """Measure a router on the rows of one split of data folders, taken together.
 
@@ -238,7 +237,7 @@ def _baselines(
     names: Sequence[str],
     prices: Float32s,
     test: Recorded,
-    say: Say,
+    say: LineListener,
     notes: list[str],
 ) -> dict[str, tuple[Float64s, Float64s] | None]:
     """Scores and USD [n, e] that simpler predictors expect; None without training rows."""

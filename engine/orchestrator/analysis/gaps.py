@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.errors import UsageError
+from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.analysis.clusters import clusters_of, most_frequent, typical_terms
 from leeroo.engine.orchestrator.analysis.frontier import Estimate
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
@@ -21,7 +22,6 @@ from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_outcomes
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.statistics import wilson_interval
 
-Say = Callable[[str], None]
 GapKind = Literal["nobody", "only the dearest"]
 
 # A cluster has at least so many questions, and an expert is judged in it by at least so many of them.
@@ -125,7 +125,7 @@ def find_gaps(
     split: str = "train",
     good: float = 0.5,
     clusters: int | None = None,
-    on_progress: Say | None = None,
+    on_progress: LineListener | None = None,
 ) -> Gaps:
     """Group the questions of data folders by topic, and find the topics that the experts lack.
 

@@ -8,7 +8,6 @@ Meant for a GPU; a small model learns on a CPU too, at about a third of the spee
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 
 from leeroo.engine.arrays import Bools, Float32s, Int64s
 from leeroo.engine.errors import RouterError
+from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.adapter import Adapter
 from leeroo.engine.orchestrator.encoders import hidden
 from leeroo.engine.weights import locate
@@ -42,9 +42,7 @@ class Tuned:
     bias: Float32s
 
 
-def finetune(
-    encoder: str, texts: list[str], scores: Float32s, out: Path, seed: int, say: Callable[[str], None]
-) -> Tuned:
+def finetune(encoder: str, texts: list[str], scores: Float32s, out: Path, seed: int, say: LineListener) -> Tuned:
     """Learn from texts [n] and scores [n, e], NaN where not recorded; the adapter goes into the folder `out`.
 
     The loss is the cross entropy of the recorded scores, each outcome counting alike.
@@ -150,7 +148,7 @@ def _collate(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"input_ids": ids, "lengths": lengths, "scores": torch.tensor(np.stack([row["scores"] for row in rows]))}
 
 
-def _reporting_callback(say: Callable[[str], None]) -> Any:
+def _reporting_callback(say: LineListener) -> Any:
     from transformers import TrainerCallback
 
     class LossReporter(TrainerCallback):  # type: ignore[misc]  # the library is not typed

@@ -17,6 +17,7 @@ import numpy as np
 
 from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
+from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, candidates, encode, encode_all
 from leeroo.engine.orchestrator.features import Features, fit_features
 from leeroo.engine.orchestrator.heads import Heads, measure
@@ -30,8 +31,6 @@ from leeroo.engine.orchestrator.training.lengths import learn_latency_lines, lea
 from leeroo.engine.orchestrator.training.quality import Quality, learn_quality
 from leeroo.engine.orchestrator.training.stacking import stack
 
-Say = Callable[[str], None]
-
 # Of so many questions whose bare form is another text than their prompt, one is also learned in that form.
 _BARE = 4
 # Questions on which the layers of a causal model are compared.
@@ -44,7 +43,7 @@ def train(
     encoders: Sequence[str] = (DEFAULT_ENCODER,),
     finetune: Literal["none", "lora"] = "none",
     seed: int = 0,
-    on_progress: Say | None = None,
+    on_progress: LineListener | None = None,
 ) -> Router:
     """Learn a router from the rows with `split = 'train'` of data folders, taken together.
 
@@ -92,7 +91,7 @@ def train(
     return stack(router, tunable[0], lessons.texts, lessons.scores, lessons.groups, held_out, seed, say)
 
 
-def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say | None = None) -> Router:
+def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: LineListener | None = None) -> Router:
     """Add the experts of data folders that a router does not know; what it says of the others stays as it is.
 
     What the router expects of the known experts on a question tells most of what to expect of a new one, so a few
@@ -128,7 +127,7 @@ def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Say
     return replace(router, experts=experts, heads=router.heads.with_experts(heads), summary=summary)
 
 
-def _read(data: Sequence[Path], say: Say) -> Outcomes:
+def _read(data: Sequence[Path], say: LineListener) -> Outcomes:
     """Read the training rows, with completion tokens as far as anything tells them."""
     folders = [Path(folder) for folder in data]
     bare = read_outcomes(folders)
@@ -178,7 +177,7 @@ def _training_texts(outcomes: Outcomes, seed: int) -> TrainingTexts:
     )
 
 
-def _pinned(encoders: Sequence[str], lessons: TrainingTexts, seed: int, say: Say) -> tuple[str, ...]:
+def _pinned(encoders: Sequence[str], lessons: TrainingTexts, seed: int, say: LineListener) -> tuple[str, ...]:
     """The encoders, those of several layers at the one that predicts best on some of the questions.
 
     Each question is held out in turn; those that most experts were asked are taken.
@@ -206,12 +205,12 @@ def _loss(vectors: Float32s, lessons: TrainingTexts, some: Int64s, seed: int) ->
     return learn_quality(turned, lessons.scores[some], lessons.groups[some]).log_loss
 
 
-def _blocks(texts: list[str], encoders: Sequence[str], say: Say) -> list[Float32s]:
+def _blocks(texts: list[str], encoders: Sequence[str], say: LineListener) -> list[Float32s]:
     vectors = encode_all(texts, encoders, _encoding_reporter(say))
     return [*(vectors[encoder] for encoder in encoders), text_features(texts)]
 
 
-def _encoding_reporter(say: Say) -> Callable[[int, int], None]:
+def _encoding_reporter(say: LineListener) -> Callable[[int, int], None]:
     """Tells how far an encoder is, and how long it will take."""
     begun, told = time.monotonic(), -_REPORT_EVERY_S
 
@@ -233,7 +232,7 @@ def _learn(
     outcomes: Outcomes,
     lessons: TrainingTexts,
     before: Heads | None,
-    say: Say,
+    say: LineListener,
 ) -> tuple[Quality, Quality, Heads]:
     """Heads of the outcomes' experts, with the help of those of other experts that were learned before.
 
@@ -285,7 +284,7 @@ def _onto(quality: Quality, whitening: Float32s, before: tuple[Float32s, Float32
     return np.asarray(weight, np.float32), np.asarray(bias, np.float32)
 
 
-def _report_unlearned(summary: Summary, say: Say) -> None:
+def _report_unlearned(summary: Summary, say: LineListener) -> None:
     for name, expert in summary.experts.items():
         if not expert.learned:
             say(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from leeroo.engine.arrays import Bools, Float32s, Int64s
+from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.orchestrator.router import PROBE, Router
 from leeroo.engine.orchestrator.statistics import log_loss, sigmoid
@@ -33,7 +33,7 @@ def stack(
     groups: Int64s,
     held_out: tuple[Float32s, Float32s],
     seed: int,
-    say: Callable[[str], None],
+    say: LineListener,
 ) -> Router:
     """Fine-tune a causal language model on what a router was learned from, and put it beside the rest.
 
