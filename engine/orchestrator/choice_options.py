@@ -1,7 +1,7 @@
-"""What each row could be given: the worth and the cost of every expert, a block of rows at a time.
+"""The options of each row: the value and the cost of every expert, a block of rows at a time.
 
 Knows nothing of budgets. Large tables are never copied whole: a block is turned into float64 when it
-is looked at, and forgotten.
+is read, and dropped afterwards.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BLOCK = 1 << 16
 
 @dataclass
 class Picks:
-    """One option for each row: its column, what it is worth, and what it costs; arrays [n]."""
+    """One option for each row: its column, its value and its cost; arrays [n]."""
 
     option: Int32s
     value: Float64s
@@ -31,12 +31,12 @@ class Picks:
 
     @classmethod
     def empty(cls, n: int) -> Picks:
-        """Room for the picks of n rows."""
+        """Make room for the picks of n rows."""
         return cls(np.empty(n, np.int32), np.empty(n), np.empty(n))
 
     @classmethod
     def of(cls, option: Int64s, value: Float64s, cost: Float64s) -> Picks:
-        """The picked column of each row of a block [m, options]."""
+        """Pick these columns of the rows of a block [m, options]."""
         row = np.arange(len(option))
         return cls(option.astype(np.int32), value[row, option], cost[row, option])
 
@@ -45,21 +45,21 @@ class Picks:
         self.option[at], self.value[at], self.cost[at] = other.option, other.value, other.cost
 
     def at(self, rows: Int64s | Bools) -> Picks:
-        """Copy of the picks of some rows."""
+        """Copy the picks of some rows."""
         return Picks(self.option[rows], self.value[rows], self.cost[rows])
 
 
-# From worth and cost [m, options] to columns [m], as many as the rule picks for each row.
+# From value and cost [m, options] to columns [m], as many as the rule picks for each row.
 Rule = Callable[[Float64s, Float64s], tuple[Int64s, ...]]
 
 
 @dataclass(frozen=True)
 class ChoiceOptions:
-    """Options of n rows: e experts, and in column e to be left out.
+    """The options of n rows: e experts, and column e for leaving the row out.
 
     `scores` and `costs` are [n, e]; `rows` [n] is how many input rows share each question; `allowed` is
-    [n, e] or [e]. A score or cost that is not finite bars that expert for that row. To be left out is
-    an option of every row when `may_skip`, else only of rows that no expert may take.
+    [n, e] or [e]. A score or cost that is not finite bars that expert for that row. Leaving it out is
+    an option for every row when `may_skip`, else only for rows that no expert may take.
     """
 
     scores: Floats
@@ -73,11 +73,11 @@ class ChoiceOptions:
 
     @property
     def n(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return int(self.scores.shape[0])
 
     def block(self, at: slice | Int64s) -> tuple[Float64s, Float64s]:
-        """Worth and cost of the rows `at`, both [m, e + 1]."""
+        """Return value and cost of the rows `at`, both [m, e + 1]."""
         cost = self._with_skip(self.costs[at], 0.0)
         if (cost < 0).any():
             raise UsageError(f"costs must not be negative, but one is {np.nanmin(cost)} USD")
@@ -98,7 +98,7 @@ class ChoiceOptions:
         return value, cost
 
     def blocks(self, among: Int64s | None = None) -> Iterator[tuple[slice, Float64s, Float64s]]:
-        """All rows, or those `among`, a block at a time: where in that list, worth and cost."""
+        """Yield all rows, or those `among`, a block at a time: its slice of that list, value and cost."""
         n = self.n if among is None else len(among)
         step = max(1, _BLOCK // (self.scores.shape[1] + 1))
         for start in range(0, max(n, 1), step):  # at least one block, so that no rows have picks too
@@ -106,7 +106,7 @@ class ChoiceOptions:
             yield part, *self.block(part if among is None else among[part])
 
     def sweep(self, rule: Rule, among: Int64s | None = None) -> list[Picks]:
-        """Apply a rule to all rows, or to the rows `among`; one `Picks` for each of its columns."""
+        """Apply a rule to all rows, or to the rows `among`; return one `Picks` for each of its columns."""
         picks: list[Picks] = []
         for part, value, cost in self.blocks(among):
             options = rule(value, cost)
@@ -123,13 +123,16 @@ class ChoiceOptions:
 
 
 def best_and_cheapest(value: Float64s, cost: Float64s) -> tuple[Int64s, Int64s]:
-    """The two ends: most worth (the cheapest of equals), and least cost (the worthiest of equals)."""
+    """Pick the two ends: most value (the cheapest in a tie), and least cost (the most value in a tie)."""
     least = cost == cost.min(axis=1, keepdims=True)
     return best_at_price(0.0)(value, cost)[0], np.where(least, value, -np.inf).argmax(axis=1)
 
 
 def best_at_price(price: float) -> Rule:
-    """Rule: most worth left after paying `price` for each dollar; of equals the cheapest, and the dearest."""
+    """Make the rule that picks the most value left after paying `price` for each dollar.
+
+    In a tie the first pick is the cheapest option and the second the most expensive one.
+    """
 
     def rule(value: Float64s, cost: Float64s) -> tuple[Int64s, Int64s]:
         left = value - price * cost if price else value

@@ -1,11 +1,13 @@
-"""Which expert answers each row: the most expected quality for the whole batch within a budget.
+"""Choose an expert for each row: the most expected quality for the whole batch within a budget.
 
 With a budget this is a multiple-choice knapsack. Its relaxation needs a single number, the price of a
-dollar in units of quality: at that price every row simply takes its best bargain. The price is found
-without guessing its scale, by pivoting on the exchange rates of the rows that are still undecided
-(Dyer 1984 and Zemel 1984; Pisinger 1995 for the pivots; the bound is Sinha & Zoltners' of 1979; all in
-Kellerer, Pferschy & Pisinger, "Knapsack Problems", 2004, chapter 11). Then what is left of the budget
-is spent greedily, so that the outcome is at most one row's gain below the bound.
+dollar in units of quality. At that price every row simply takes its best option. The price is found
+without guessing its scale, by pivoting on the exchange rates of the rows that are still undecided.
+The rest of the budget is then spent greedily, so the outcome is at most one row's gain below the bound.
+
+The method is that of Dyer 1984 and Zemel 1984, with the pivots of Pisinger 1995 and the bound of Sinha and
+Zoltners 1979. All are in Kellerer, Pferschy & Pisinger, "Knapsack Problems", 2004, chapter 11; `value` and `cost`
+are its p and w. Knows nothing of how qualities and costs are predicted.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from leeroo.engine.arrays import Bools, Float64s, Floats, Int32s, Int64s
 from leeroo.engine.errors import UsageError
 from leeroo.engine.orchestrator.choice_options import ChoiceOptions, Picks, best_and_cheapest, best_at_price
 
-# Passes over the rows that spend what is left; after two there is nothing worth a pass.
+# Passes over the rows that spend what is left; a third one finds almost nothing.
 _POLISH = 2
 
 
@@ -51,19 +53,19 @@ def choose(
     """Choose an expert for each of n distinct questions out of e experts.
 
     Without a budget each row takes the greatest `rows * score - cost_weight * cost - latency_weight *
-    latency`. With one, the sum of that is made as great as can be while the costs chosen add up to at most
-    `budget_usd`. Of equals the cheaper is taken. The outcome depends on nothing but the arguments.
+    latency`. With one, the sum of these is maximised while the costs chosen add up to at most `budget_usd`.
+    Ties go to the cheaper expert. The outcome depends on nothing but the arguments.
 
-    Every row that some expert may take gets one, as long as the cheapest allowed experts together fit the
-    budget. Only when they do not, rows are left out, so that `rows * score` over the rest is greatest
-    (the weights, which cannot say what an unanswered row is worth, then play no part).
+    Every row that some expert may take gets one, if the cheapest allowed experts together fit the budget.
+    If they do not, rows are left out so that `rows * score` over the others is greatest. The weights play no
+    part then, because they do not say how much an unanswered row loses.
 
     Args:
         scores: [n, e], expected quality; NaN bars that expert for that row. May be a memory map.
-        costs: [n, e], USD that the row costs, never negative; NaN bars likewise. May be a memory map.
+        costs: [n, e], USD that the row costs, never negative; NaN bars that expert too. May be a memory map.
         rows: [n], how many input rows share the question: quality counts for each, cost and latency once.
-        latency_s: [n, e], seconds; NaN bars likewise when `latency_weight` is not 0.
-        budget_usd: Most that may be spent, in USD.
+        latency_s: [n, e], seconds; NaN bars that expert when `latency_weight` is not 0.
+        budget_usd: The most that may be spent, in USD.
         cost_weight: Quality given up for each USD saved.
         latency_weight: Quality given up for each second saved.
         allowed: bool [n, e] or [e], who may answer what.
@@ -86,7 +88,7 @@ def choose(
 
 
 def _spend(options: ChoiceOptions, cheap: Picks, expensive: Picks, budget: float) -> float:
-    """Move `cheap`, which fits the budget, up to the best that fits; returns the price of a dollar."""
+    """Move `cheap`, which fits the budget, up to the best that fits; return the price of a dollar."""
     open_rows, price = _pivot(options, cheap, expensive, budget)
     upgrade = expensive.at(open_rows)
     expensive_first = np.argsort(cheap.cost[open_rows] - upgrade.cost, kind="stable")
@@ -97,10 +99,10 @@ def _spend(options: ChoiceOptions, cheap: Picks, expensive: Picks, budget: float
 
 
 def _pivot(options: ChoiceOptions, cheap: Picks, expensive: Picks, budget: float) -> tuple[Int64s, float]:
-    """Narrow `cheap` (fits) and `dear` (does not) until they meet at one price.
+    """Narrow `cheap` (fits) and `expensive` (does not) until they meet at one price.
 
     Both only ever hold picks that are best at some price, so a row where they agree is decided.
-    Returns the rows where they still differ and the price, which is the exchange rate of all of those.
+    Return the rows where they still differ and the price, which is the exchange rate of all of those.
     """
     open_rows, price = np.arange(options.n), 0.0
     while len(open_rows := _undecided(cheap, expensive, open_rows)):
@@ -108,7 +110,7 @@ def _pivot(options: ChoiceOptions, cheap: Picks, expensive: Picks, budget: float
         rate = (expensive.value[open_rows] - cheap.value[open_rows]) / paid
         price = _weighted_median(rate, paid)
         thrifty, lavish = options.sweep(best_at_price(price), open_rows)
-        # At its own rate a row's two ends are equals, whatever rounding says, so that each round decides something.
+        # At its own rate a row's two ends are equal, also after rounding, so that each round decides something.
         even = rate == price
         _prefer(expensive, cheap, lavish, open_rows, even)
         _prefer(cheap, expensive, thrifty, open_rows, even)
@@ -129,13 +131,13 @@ def _undecided(cheap: Picks, expensive: Picks, rows: Int64s) -> Int64s:
 
 
 def _prefer(wanted: Picks, other: Picks, picks: Picks, rows: Int64s, where: Bools) -> None:
-    """Of the picks for `rows`, turn those that equal `other` into `wanted`, `where` it is asked for."""
+    """Turn those of the picks for `rows` that equal `other` into `wanted`, where `where` is true."""
     swap = np.flatnonzero(where & (picks.option == other.option[rows]))
     picks.put(swap, wanted.at(rows[swap]))
 
 
 def _total(picks: Picks, rows: Int64s, instead: Picks) -> float:
-    """What `picks` would cost with those of `rows` replaced; summed as the final cost is."""
+    """Return the cost of `picks` with those of `rows` replaced; summed as the final cost is."""
     cost = picks.cost.copy()
     cost[rows] = instead.cost
     return float(cost.sum())

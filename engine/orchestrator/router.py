@@ -1,4 +1,7 @@
-"""Predict: what every expert would make of a question, before any of them is asked."""
+"""The router: predicts the outcome of every expert on a question, before any of them gets it.
+
+Knows nothing of how it was trained, nor of budgets.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ _CHUNK = 2048
 
 
 class Seen(NamedTuple):
-    """Of n questions: the blocks [n, d] that likeness is made of, and the states [n, t] of a fine-tuned model."""
+    """The inputs of n questions: blocks [n, d] for the likeness, and states [n, t] of a fine-tuned model."""
 
     blocks: Float32s
     tuned: Float32s
@@ -40,17 +43,17 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Router:
-    """A trained orchestrator: encoders, the features made of what they see, and heads for each of its experts.
+    """A trained orchestrator: encoders, the features computed from them, and heads for each of its experts.
 
     Attributes:
-        encoders: As `encode` describes them, layers pinned.
-        adapter: A fine-tuned model, whose states are features as they are; None without one.
+        encoders: Names as `encode` describes them, layers pinned.
+        adapter: A fine-tuned model, whose states are features without further change; None without one.
         experts: Names of the experts, in the order of the predictions' columns.
         contexts: Subjects and categories that it knows.
-        features: Made of the encoders' vectors and the question's surface.
-        heads: What was learned.
-        probe: [d], the vectors of `PROBE` when it was learned, one encoder's after another's, the adapter's last.
-        summary: On what it was learned, and how well it does there.
+        features: Computed from the encoders' vectors and the text features.
+        heads: The learned numbers.
+        probe: [d], the vectors of `PROBE` at training, one encoder's after another's, the adapter's last.
+        summary: Size of its training, and how well it predicts there.
     """
 
     encoders: tuple[str, ...]
@@ -95,7 +98,7 @@ class Router:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256, in hex, of all that decides the predictions."""
+        """SHA-256, in hex, of everything that decides the predictions."""
         return folder.fingerprint(self._names, self._numbers)
 
     @property
@@ -113,19 +116,19 @@ class Router:
         return {**self.features.arrays(), **self.heads.arrays(), "probe": self.probe}
 
     def predict(self, questions: Sequence[str], contexts: Sequence[Subject] | None = None) -> Prediction:
-        """Scores, tokens and time to expect, arrays float32 [n, e] with columns in the order of `experts`.
+        """Predict scores, tokens and time, arrays float32 [n, e] with columns in the order of `experts`.
 
         The prediction for a question does not depend on the others beyond 1e-5.
 
         Args:
             questions: Any texts.
-            contexts: Subject and category of each; of use where the router has learned that subject.
+            contexts: Subject and category of each; used where the router has learned that subject.
 
         Raises:
             PoolError: an encoder is nowhere to be found.
             RouterError: an encoder is not the one that this router was trained with.
         """
-        # Features are made of what was seen in one thread while another sees what comes next.
+        # One thread computes features while another encodes the next questions.
         with ThreadPoolExecutor(1, "predict") as pool:
             parts = [
                 pool.submit(
@@ -140,7 +143,7 @@ class Router:
         return Prediction(*(np.concatenate([getattr(part, f.name) for part in made]) for f in fields(Prediction)))
 
     def see(self, questions: Sequence[str]) -> Seen:
-        """What is to be seen of questions, before features are made of it. Raises as `predict`."""
+        """Encode questions into the inputs that features are computed from. Raises as `predict`."""
         encoders = (*self.encoders, *([self.adapter.encoder] if self.adapter else []))
         vectors = encode_all([PROBE, *questions], encoders)
         blocks = [vectors[encoder] for encoder in encoders]
@@ -171,7 +174,7 @@ class Router:
 
 
 def _parts(n: int) -> Iterator[slice]:
-    """At least one, so that no questions have predictions too."""
+    """Yield at least one slice, so that an empty list of questions has predictions too."""
     return (slice(start, start + _CHUNK) for start in range(0, max(n, 1), _CHUNK))
 
 

@@ -1,4 +1,7 @@
-"""A router on disk: `router.json` for people and checks, `numbers.npz` for the numbers. Nothing in it is executed."""
+"""The router's folder on disk: `router.json` for people and checks, `numbers.npz` for the numbers.
+
+Nothing in it is executed. Knows the shapes of the numbers, not what they mean.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,8 @@ _DROPPED = {
     f"precedents_{name}" for name in ("log_odds", "tokens", "answers", "scores", "prompt_tokens", "completion_tokens")
 }
 
-# The axes of every array: d numbers seen, m landmarks, k features, h features in context, e experts, c kinds of
-# contexts, p numbers of the probe. A digit is itself.
+# The axes of every array: d numbers of the blocks, m landmarks, k features, h features in context, e experts,
+# c kinds of contexts, p numbers of the probe. A digit is itself.
 _AXES = {
     "mean": "d", "scale": "d", "weight": "d", "landmarks": "md", "contexts": "mc", "width": "2", "probe": "p",
     "score_weight": "ke", "score_bias": "e", "context_weight": "he", "context_bias": "e",
@@ -45,7 +48,7 @@ _AXES = {
     "length_high": "e", "prompt_line": "3e", "latency_line": "2e",
 }  # fmt: skip
 _WHOLE_NUMBERS = {"contexts"}
-# What is not known of lengths and times is NaN; everything else is a number.
+# Unknown lengths and times are NaN; everything else is a number.
 _MAY_LACK = {name for name in _AXES if name.startswith(("length_", "latency_"))}
 
 Names = dict[str, list[str]]
@@ -62,7 +65,10 @@ Distinct = Annotated[list[str], AfterValidator(_distinct)]
 
 
 class RouterCard(BaseModel):
-    """What `router.json` holds; `numbers_sha256` is of the other file, so that a damaged one is not even opened."""
+    """The content of `router.json`.
+
+    `numbers_sha256` is of the other file, so that a damaged one is not even opened.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -79,7 +85,7 @@ class RouterCard(BaseModel):
 
 
 def fingerprint(names: Names, numbers: Numbers) -> str:
-    """SHA-256, in hex, of all that decides a router's predictions."""
+    """Return SHA-256, in hex, of everything that decides a router's predictions."""
     digest = hashlib.sha256(json.dumps([FORMAT, names], sort_keys=True).encode())
     for name, array in sorted(numbers.items()):
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
@@ -88,7 +94,7 @@ def fingerprint(names: Names, numbers: Numbers) -> str:
 
 
 def save(path: Path, names: Names, numbers: Numbers, training: Summary, adapter: Path | None) -> None:
-    """Write a router folder beside its place, with a copy of its adapter if it has one, then move it there.
+    """Write a router folder next to its place, with a copy of its adapter if it has one, then move it there.
 
     Raises:
         OutputError: it cannot be written there, or something that is not a router is in the way.
@@ -134,7 +140,7 @@ def check_place(path: Path) -> None:
 
 
 def _swap(fresh: Path, path: Path, old: Path) -> None:
-    """Put `fresh` in the place of `path`, whose former content goes to `old`; on failure all is as before."""
+    """Put `fresh` in the place of `path`, whose former content moves to `old`; on failure all is as before."""
     if path.exists():
         path.rename(old)
     try:
@@ -178,7 +184,7 @@ def _check_adapter(path: Path, card: RouterCard) -> None:
 
 
 def _check_numbers(path: Path, card: RouterCard, numbers: Numbers) -> None:
-    """Check that the arrays fit each other and the names, whoever has computed the hashes."""
+    """Check that the arrays fit each other and the names; hashes alone may come from anybody."""
     sizes = {"2": 2, "3": 3, "e": len(card.experts), "c": 2 if card.subjects else 0}
     for name, array in numbers.items():
         axes = _AXES[name]

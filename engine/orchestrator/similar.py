@@ -1,4 +1,7 @@
-"""Kin: the expert most like one of which nothing is recorded, by what its names and tags say of family and size."""
+"""The expert most similar to one without outcomes, by family and size as names and tags give them.
+
+Knows nothing of outcomes.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,22 @@ from collections.abc import Sequence
 
 from leeroo.engine.pool import Expert
 
-# What names say that is of no family: how a model was tuned, packed or is offered.
+# Words in names that name no family: how a model was tuned, packed or is offered.
 _NO_FAMILY = {"instruct", "chat", "base", "gguf", "awq", "gptq", "hf", "it", "preview", "latest", "turbo", "model"}
 _WORD = re.compile(r"[a-z]{3,}")
-# Such as 7b, 0.5B, 135M, and 8x7B for a mixture.
+# Matches 7b, 0.5B, 135M, and 8x7B for a mixture.
 _SIZE = re.compile(r"(?<![a-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)([bm])(?![a-z0-9])", re.IGNORECASE)
 # A model four times as large is as strange as one of another family; one without a size, or with other tags, half.
 _PER_FACTOR, _UNKNOWN_SIZE, _OTHER_TAGS = 1 / math.log(4), 0.5, 0.5
 
 
 def most_similar(unknown: Expert, known: Sequence[Expert]) -> Expert:
-    """The one of the known experts, at least one, whose family, size and tags are nearest; of equals the first."""
+    """Return the known expert (of at least one) with the nearest family, size and tags; the first in a tie."""
     return min(known, key=lambda other: _distance(unknown, other))
 
 
 def size_b(expert: Expert) -> float | None:
-    """Billions of parameters as the name of the model, or else of the expert, gives them; None where neither does."""
+    """Return the billions of parameters in the model's or else the expert's name; None where neither has them."""
     for name in _names(expert):
         if found := _SIZE.search(name):
             experts, size, unit = found.groups()
@@ -53,5 +56,5 @@ def _names(expert: Expert) -> tuple[str, ...]:
 
 
 def _jaccard_distance(one: set[str], other: set[str]) -> float:
-    """Share of all the words that only one has (Jaccard distance); 0 where neither has any."""
+    """Return the share of all the words that only one has (Jaccard distance); 0 where neither has any."""
     return 1 - len(one & other) / len(one | other) if one | other else 0.0

@@ -1,4 +1,7 @@
-"""Contexts: what a table says of a question beside its text - its subject, and the subject's category."""
+"""Subjects and categories of questions, as far as a table names them.
+
+They are the context of a question: what is known about it besides its text. Knows nothing of encoders and experts.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,14 @@ class KnownSubjects:
     categories: tuple[str, ...]
 
     def __bool__(self) -> bool:
-        """Whether there are any."""
+        """Return True if there are any."""
         return bool(self.subjects)
 
     def __str__(self) -> str:
         return f"{len(self.subjects)} subjects in {len(self.categories)} categories"
 
     def numbers(self, contexts: Sequence[Subject]) -> Int64s:
-        """Numbers of subject and category, [n, 2], -1 where one is not known here; [n, 0] if none are known at all."""
+        """Return the numbers of subject and category, [n, 2], -1 where unknown; [n, 0] if there are none at all."""
         if not self:
             return np.zeros((len(contexts), 0), np.int64)
         places = [{name: i for i, name in enumerate(names)} for names in (self.subjects, self.categories)]
@@ -37,6 +40,6 @@ class KnownSubjects:
 
 
 def known_subjects(contexts: Sequence[Subject]) -> KnownSubjects:
-    """All that occur; none where there are not two subjects."""
+    """Collect all that occur; none if there are fewer than two subjects."""
     subjects, categories = (tuple(sorted({name for name in names if name})) for names in zip(*contexts, strict=True))
     return KnownSubjects(subjects, categories) if len(subjects) > 1 else KnownSubjects((), ())

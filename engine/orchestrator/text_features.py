@@ -1,6 +1,6 @@
-"""Surface: what a question shows without being understood - its length, its form, its options, its signs.
+"""Numbers of a question's text: its length, form, options and characters, without understanding it.
 
-It costs microseconds, and tells of difficulty what sentence encoders, made to see topics, leave out.
+They cost microseconds. They say something of difficulty that sentence encoders, which are trained on topics, leave out.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 
 from leeroo.engine.arrays import Float32s
 
-# How many numbers of a text it tells.
+# How many numbers there are for a text.
 TEXT_FEATURES = 30
-# The end of a text of megabytes tells no more of it.
+# Longer texts are cut: the end of a text of megabytes adds nothing.
 _MAX_CHARACTERS = 20_000
 
 _OPTION = re.compile(r"\n\(?[A-Z][.):] ")
@@ -26,14 +26,14 @@ _SHOUTED = re.compile(r"\b(?:NOT|EXCEPT)\b")
 _ROMAN = re.compile(r"\b(?:I|II|III|IV)\b")
 _DIGITS, _SIGNS, _CAPITALS = b"0123456789", b"-+*/=^\\{}<>", b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _TERSE = re.compile(r"[\s\d.,$%()a-zA-Z/-]{0,12}")
-# Sizes, of which the logarithm counts.
+# Columns of sizes; their logarithm is taken.
 _SIZES = (0, 1, 2, 3, 4, 6, 7, 26, 27, 28)
 
 
 def text_features(texts: Sequence[str]) -> Float32s:
-    """Thirty numbers of each text, [n, 30], most of them between 0 and 10.
+    """Return thirty numbers for each text, [n, 30], most of them between 0 and 10.
 
-    Multiple choice is told by lines that begin with a capital letter and a full stop, colon or bracket.
+    Options of a multiple choice are lines that begin with a capital letter and a full stop, colon or bracket.
     """
     numbers = np.array([_features_of(text[:_MAX_CHARACTERS]) for text in texts], np.float64).reshape(-1, TEXT_FEATURES)
     numbers[:, _SIZES] = np.log1p(numbers[:, _SIZES])
@@ -87,7 +87,7 @@ def _features_of(text: str) -> list[float]:
 
 
 def _of_options(options: list[str]) -> tuple[float, int, int, int, bool, float]:
-    """Mean, greatest and least length, digits, whether all are terse, and how many of their words are different."""
+    """Return mean, greatest and least length, digits, if all are terse, and the share of distinct words."""
     if not options:
         return 0.0, 0, 0, 0, True, 0.0
     lengths = [len(option) for option in options]

@@ -1,1 +1,1 @@
-"""Analysis: what a router and a pool are worth on recorded outcomes."""
+"""Analysis: the quality of a router and of a pool on recorded outcomes."""

@@ -1,6 +1,7 @@
-"""Baselines: the simplest predictors that a router must beat, of any table of values [n, e] of training questions.
+"""Baselines: the simplest predictors that a router must beat, for any table of values [n, e] of training questions.
 
-In a table NaN is what nobody recorded; a prediction is NaN only where the expert has no training value at all.
+In a table NaN stands for what is not recorded. A prediction is NaN only where the expert has no training value at all.
+Knows nothing of routers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from leeroo.engine.arrays import Float32s, Float64s, Int64s
 
-# The mean of a group counts like this many more of its rows.
+# The mean of the wider group counts like this many more rows.
 _PRIOR_ROWS = 10
 _NEIGHBOURS = (5, 10, 20, 40, 80, 160)
 # Training questions on which the number of neighbours is tried.
@@ -31,8 +32,8 @@ def subject_means(
 ) -> Float64s:
     """Predict each expert's mean on the training questions of the same subject, [m, e].
 
-    The mean of a subject is shrunk to that of its category, and that to the mean of all, as if ten more rows had it;
-    where the subject was never seen, or is not told, the category's is taken, and without one that of all.
+    The mean of a subject is shrunk to that of its category, and that to the mean of all: each counts as ten rows.
+    Where the subject is new or unknown, the category's mean is the prediction, and without a category that of all.
     """
     rows: dict[TopicKey, list[int]] = {}
     for row, (category, subject) in enumerate(zip(categories, subjects, strict=True)):
@@ -63,12 +64,12 @@ def neighbour_means(values: Float64s, vectors: Float32s, new_vectors: Float32s, 
 
 
 def best_neighbours(values: Float64s, vectors: Float32s) -> int:
-    """How many neighbours predict the training values with the least squared error, each question left out in turn."""
+    """Return how many neighbours predict the training values best, each question left out in turn."""
     n = len(vectors)
     counts = [k for k in _NEIGHBOURS if k < n]
     rows = np.unique(np.linspace(0, n - 1, _TRIED).astype(np.int64))
     nearest = _nearest(vectors, vectors[rows], counts[-1] + 1)
-    # Itself goes last, and off; where it is not among them, for its twins, the last one does.
+    # The question itself is sorted last and dropped; if only its duplicates are among them, the last neighbour is.
     itself_last = np.argsort(nearest == rows[:, None], axis=1, kind="stable")
     others = np.take_along_axis(nearest, itself_last, axis=1)[:, :-1]
     errors = np.zeros(len(counts))
@@ -79,7 +80,7 @@ def best_neighbours(values: Float64s, vectors: Float32s) -> int:
 
 
 def _nearest(vectors: Float32s, new_vectors: Float32s, k: int) -> Int64s:
-    """Rows of the k nearest, [m, k], the nearest first."""
+    """Return the rows of the k nearest, [m, k], the nearest first."""
     from sklearn.neighbors import NearestNeighbors
 
     found = NearestNeighbors(n_neighbors=k, metric="cosine", algorithm="brute").fit(vectors)
@@ -91,7 +92,7 @@ def _parts(n: int) -> list[slice]:
 
 
 def _means_of_first(values: Float64s, nearest: Int64s, counts: Sequence[int]) -> Float64s:
-    """Means over the first k of the nearest, for each k of `counts`: [counts, m, e]."""
+    """Return the means over the first k of the nearest, for each k of `counts`: [counts, m, e]."""
     of_each = values[nearest]  # [m, most, e]
     known = np.isfinite(of_each)
     totals = np.cumsum(np.where(known, of_each, 0), axis=1)

@@ -1,13 +1,13 @@
-"""Drift: whether an expert has become another than the one that was learned.
+"""Drift: detect that an expert has changed since it was learned.
 
-Told from what was predicted and what came out, in the order of time: the mean of (score - predicted) before a point
-and after it, with that point where they differ most for their standard error (Hinkley 1970, "Inference about the
-change-point in a sequence of random variables", Biometrika 57; as a test Hawkins 1977, "Testing a sequence of
-observations for a shift in location", JASA 72). A router that is wrong about an expert all along is no drift: the
-difference between the two means is what counts. bench/learning/drift.py measures false alarms and delay.
+The test compares the mean of (score - predicted) before a point in time and after it, at the point where the two
+differ most for their standard error. It is that of Hawkins 1977, "Testing a sequence of observations for a shift in
+location", JASA 72, after Hinkley 1970, "Inference about the change-point in a sequence of random variables", Biometrika
+57. A router that is always wrong about an expert is no drift: only the difference between the two means counts.
+bench/learning/drift.py measures false alarms and delay. Knows nothing of routers and stores.
 
-An expert is looked at again and again as outcomes come in, and each look has its chance of a false alarm. So the
-threshold grows with the length of the history: every doubling spends a smaller part of the 5 in 100 false alarms that
+An expert is tested again and again while outcomes arrive, and each test has its chance of a false alarm. So the
+threshold grows with the length of the history. Every doubling spends a smaller part of the 5 in 100 false alarms that
 an expert may have in its life (alpha spending: Lan & DeMets 1983, "Discrete sequential boundaries for clinical
 trials").
 """
@@ -20,10 +20,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-# Fewer on a side of the point do not tell a mean.
+# The least outcomes on each side of the point; fewer do not give a mean.
 LEAST = 30
-# As many independent tests as all points of one doubling of a history come to, divided by the 5 in 100; measured on
-# histories of chance, see bench/LOG.md.
+# The number of independent tests that all points of one doubling of a history equal, divided by the 5 in 100; measured
+# on random histories, see bench/LOG.md.
 _TESTS = 1000.0
 
 
@@ -34,7 +34,7 @@ class Drift(NamedTuple):
         since: Position of the first outcome after it.
         n: Outcomes since.
         shift: Their mean of score - predicted.
-        z: By how many standard errors that differs from the mean before.
+        z: Difference from the mean before, in standard errors.
     """
 
     since: int
@@ -44,23 +44,22 @@ class Drift(NamedTuple):
 
 
 def threshold(n: int) -> float:
-    """Return by how many standard errors means must differ in a history of n outcomes, so that it is no chance."""
+    """Return the standard errors by which means must differ in a history of n outcomes to be no chance."""
     doublings = 1 + math.log2(n / (2 * LEAST))
     return math.sqrt(2 * math.log(_TESTS * doublings**2))
 
 
 def drifted(predicted: Sequence[float] | np.ndarray, scores: Sequence[float] | np.ndarray) -> Drift | None:
-    """Tell whether one expert's outcomes have left what was predicted of them.
+    """Return the drift of one expert's outcomes from their predictions.
 
-    Only a change away from the prediction counts: answers that come back to it, as after a router has learned, are no
+    Only a change away from the prediction counts. Answers that return to it, as after a router has learned, are no
     drift.
 
     Args:
         predicted, scores: [n], of answers in the order of time, in [0, 1].
 
     Returns:
-        None where there is no drift, or too little to tell (30 outcomes are needed before it, and 30 after).
-
+        None where there is no drift, or too little data (30 outcomes are needed before it, and 30 after).
     """
     error = np.asarray(scores, np.float64) - np.asarray(predicted, np.float64)
     n = len(error)
@@ -69,8 +68,8 @@ def drifted(predicted: Sequence[float] | np.ndarray, scores: Sequence[float] | n
         return None
     sums = np.cumsum(error)
     before_mean, after_mean = sums[after - 1] / after, (sums[-1] - sums[after - 1]) / (n - after)
-    # Variances around the means of both sides, together and of each: a change must not hide itself in the spread, and
-    # thirty outcomes of which nearly all are right have little of it by chance.
+    # Variances around the means of both sides, together and of each. A change must not hide itself in the spread, and
+    # thirty outcomes that are nearly all right have little spread by chance.
     squares = np.cumsum(error**2)
     before, rest = (
         squares[after - 1] - after * before_mean**2,

@@ -1,4 +1,7 @@
-"""Evaluate: what a router's choices would have come to on recorded questions, beside simpler ways of choosing."""
+"""Evaluate a router's choices on recorded questions, and compare them with simpler ways of choosing.
+
+Knows nothing of how the results are shown.
+"""
 
 from __future__ import annotations
 
@@ -50,15 +53,15 @@ class Evaluation:
 
     Attributes:
         n: Questions that all the experts have outcomes on; only these are measured.
-        experts: By name, when they answer everything.
-        best: Name of the expert of the best accuracy, the cheapest of equals.
+        experts: By name, the point of each when it answers everything.
+        best: Name of the expert of the best accuracy; the cheapest in a tie.
         oracle: The best outcome of each question.
         frontier: The router's choices.
         baselines: Those of simpler predictors, 'random', 'subject_mean' and 'knn'; None without training rows.
         shares: By part of the best expert's cost: the accuracy of the router's choice, with its interval.
         aiq, ece: See `frontier`.
         scores_pred, scores: [n, e], for a picture of the calibration.
-        notes: What people should know about these numbers, a line each.
+        notes: Caveats about these numbers, a line each.
     """
 
     n: int
@@ -76,12 +79,12 @@ class Evaluation:
     notes: list[str]
 
     def at(self, points: Sequence[Budgeted], share: float) -> Budgeted:
-        """The point whose budget is that part of the best expert's cost."""
+        """Return the point whose budget is that part of the best expert's cost."""
         budget = share * self.experts[self.best].cost_usd_per_1k
         return min(points, key=lambda point: abs(point.budget_usd_per_1k - budget))
 
     def as_json(self) -> dict[str, Any]:
-        """What `leeroo evaluate --json` prints."""
+        """Return the object that `leeroo evaluate --json` prints."""
         frontiers = {
             name: None if points is None else [asdict(point) for point in points]
             for name, points in self.baselines.items()
@@ -114,21 +117,21 @@ def evaluate(
 ) -> Evaluation:
     """Measure a router on the rows of one split of data folders, taken together.
 
-    Every choice is made from predicted scores and predicted costs alone (predicted tokens at the folders' prices), and
+    Every choice depends on predicted scores and predicted costs alone (predicted tokens at the folders' prices), and
     is then counted with recorded scores and costs. The baselines learn from the folders' rows with `split = 'train'`.
 
     Args:
         router: With some of the data's experts.
         data: Data folders.
         split: 'test', 'train', or 'all'.
-        experts: Only these; all that the router and the data have in common without.
-        pair: Weak and strong expert; the cheapest and the most accurate one without.
-        on_progress: Is told, in lines for people, what is being done.
+        experts: Only these; default: all that the router and the data have in common.
+        pair: Weak and strong expert; default: the cheapest and the most accurate one.
+        on_progress: Called with progress, in lines for people.
 
     Raises:
-        RouterError: the data is not as `read_outcomes` wants it, lacks a price or what calls cost, or has no question
-            on which all the experts have outcomes; or the router's encoder cannot be loaded.
-        UsageError: an expert that was asked for is unknown, or router and data have none in common.
+        RouterError: the data is not as `read_outcomes` wants it, lacks prices or costs, or has no question on which
+            all the experts have outcomes; or the router's encoder cannot be loaded.
+        UsageError: a named expert is unknown, or router and data have none in common.
         PoolError: the encoder is nowhere to be found.
     """
     say = on_progress or (lambda _: None)
@@ -146,7 +149,7 @@ def evaluate(
     budgets = budgets_usd_per_1k(test.costs)
 
     def frontier(scores: Float64s, costs: Float64s) -> list[Budgeted]:
-        # Of what the training rows never cost anybody, the router's expectation is all there is.
+        # Where the training rows have no cost, only the router's prediction is left.
         return measure_frontier(scores, np.where(np.isnan(costs), costs_pred, costs), test.scores, test.costs, budgets)
 
     say(f"choosing under {len(budgets)} budgets")
@@ -175,7 +178,7 @@ def evaluate(
 
 
 def _common(router: Router, outcomes: Outcomes, wanted: Sequence[str] | None, notes: list[str]) -> tuple[str, ...]:
-    """The experts to measure, in the order of the data."""
+    """Return the experts to measure, in the order of the data."""
     for who, known in (("the data has no outcomes of", outcomes.experts), ("the router does not know", router.experts)):
         for name in wanted or ():
             if name not in known:
@@ -193,7 +196,7 @@ def _common(router: Router, outcomes: Outcomes, wanted: Sequence[str] | None, no
 
 
 def _complete(of_all: Recorded, names: Sequence[str], notes: list[str]) -> Recorded:
-    """The questions on which all of the experts have outcomes."""
+    """Keep the questions on which all of the experts have outcomes."""
     known = np.isfinite(of_all.scores).all(axis=1)
     if not known.any():
         raise RouterError(
@@ -219,7 +222,7 @@ def _complete(of_all: Recorded, names: Sequence[str], notes: list[str]) -> Recor
 def _predicted(
     router: Router, test: Recorded, names: Sequence[str], prices: Float32s, notes: list[str]
 ) -> tuple[Float64s, Float64s]:
-    """Expected scores and USD, [n, e]."""
+    """Return expected scores and USD, [n, e]."""
     prediction = router.predict(test.prompts, list(zip(test.subjects, test.categories, strict=True)))
     columns = [router.experts.index(name) for name in names]
     scores, prompt, completion = (
@@ -240,7 +243,7 @@ def _baselines(
     say: LineListener,
     notes: list[str],
 ) -> dict[str, tuple[Float64s, Float64s] | None]:
-    """Scores and USD [n, e] that simpler predictors expect; None without training rows."""
+    """Return the scores and USD [n, e] that simpler predictors expect; None without training rows."""
     try:
         train = recorded(read_outcomes(data, "train"), names, prices)
     except RouterError as none:  # the folders themselves were fine for the test split

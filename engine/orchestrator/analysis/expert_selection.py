@@ -1,9 +1,10 @@
-"""Universe: which few experts, between them, can answer the most; chosen from recorded outcomes.
+"""Select the few experts that together can answer the most, by recorded outcomes.
 
-Tables are [n questions, e experts]. What is maximised is the mean over the questions of the best worth in the pool,
-worth being score - cost_weight x USD. That function is submodular: the more experts there are, the less another one
-adds. So taking the best addition again and again comes to at least 1 - 1/e, 63 %, of what the best pool of that size
-adds to answering every question in the worst way (Nemhauser, Wolsey & Fisher 1978), and in practice to nearly all.
+Tables are [n questions, e experts]. The mean over the questions of the pool's best value is maximised, where the value
+is score - cost_weight x USD; in the results it is called `worth`. That function is submodular: the more experts there
+are, the less another one adds. So a greedy selection reaches at least 1 - 1/e, 63 %, of the best pool's gain over
+answering every question in the worst way (Nemhauser, Wolsey & Fisher 1978). In practice it reaches
+nearly all. Knows nothing of routers.
 """
 
 from __future__ import annotations
@@ -23,21 +24,21 @@ from leeroo.engine.orchestrator.outcomes.impute import costs_usd, count_outcomes
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 
 _USUAL_SIZE = 6
-# Sums of the same numbers in another order differ by less.
+# Sums of the same numbers in another order differ by less than this.
 _EQUAL = 1e-9
 
 
 @dataclass(frozen=True)
 class SelectedPool:
-    """A pool of k experts, and what it comes to.
+    """A pool of k experts, and its accuracy and cost.
 
     Attributes:
-        k: How many experts.
-        oracle_accuracy: Mean of the best score of each question (of what is worth most, when costs count).
-        cost_usd_per_1k: What the cheapest such answers cost; None where costs are not known.
-        held_out_accuracy: The same accuracy on questions that the experts were not chosen by.
-        by_subject_accuracy, by_subject_cost_usd_per_1k: What choosing by the subject alone comes to on such questions;
-            None without subjects, and the costs where they are not known.
+        k: The number of experts.
+        oracle_accuracy: Mean of the best score of each question (of the best value, when costs count).
+        cost_usd_per_1k: Cost of the cheapest such answers; None where costs are not known.
+        held_out_accuracy: The same accuracy on questions that the experts were not selected by.
+        by_subject_accuracy, by_subject_cost_usd_per_1k: Accuracy and cost on such questions when the choice depends on
+            the subject alone; None without subjects, and the costs where they are not known.
     """
 
     k: int
@@ -50,12 +51,12 @@ class SelectedPool:
 
 @dataclass(frozen=True)
 class SelectionStep(SelectedPool):
-    """The pool after its k-th expert was taken.
+    """The pool after its k-th expert was added.
 
     Attributes:
         expert: The k-th.
-        adds: What it adds to the oracle's accuracy.
-        worth: Mean of the best worth: what is maximised; the oracle's accuracy when costs do not count.
+        adds: Its gain in the oracle's accuracy.
+        worth: Mean of the best value, which is maximised; the oracle's accuracy when costs do not count.
     """
 
     expert: str
@@ -74,16 +75,16 @@ class SingleExpert:
 
 @dataclass(frozen=True)
 class ExpertSelection:
-    """A pool chosen among all experts, step by step.
+    """A pool selected among all experts, step by step.
 
     Attributes:
         n: Questions.
-        cost_weight: Score points that one dollar is worth.
+        cost_weight: Score points that one dollar equals.
         curve: A pool for each k, each one expert more than the last.
-        best_single: The expert of the best accuracy, the cheapest of equals.
-        all: The pool of everybody.
+        best_single: The expert of the best accuracy; the cheapest in a tie.
+        all: The pool of all experts.
         judged_on: Recorded outcomes of each expert; the rest of the n are expectations.
-        notes: What people should know about these numbers, a line each.
+        notes: Caveats about these numbers, a line each.
     """
 
     n: int
@@ -96,17 +97,17 @@ class ExpertSelection:
 
     @property
     def experts(self) -> list[str]:
-        """The chosen ones, in the order in which they were taken."""
+        """The selected experts, in the order in which they were added."""
         return [step.expert for step in self.curve]
 
     def as_json(self) -> dict[str, Any]:
-        """What `leeroo select-experts --json` prints.
+        """Return the object that `leeroo select-experts --json` prints.
 
         {"n", "k", "cost_weight", "experts": [in the order taken], "curve": [{"k", "expert", "adds", "worth",
         "oracle_accuracy", "cost_usd_per_1k", "held_out_accuracy", "by_subject_accuracy",
         "by_subject_cost_usd_per_1k"}], "best_single": {"expert", "accuracy", "cost_usd_per_1k"}, "all": {as in the
-        curve, less expert, adds and worth}, "judged_on": {expert: outcomes}, "notes": [line]}. What is not known is
-        null: costs, and what is by subject.
+        curve, less expert, adds and worth}, "judged_on": {expert: outcomes}, "notes": [line]}. Unknown costs and
+        results by subject are null.
         """
         return {
             "n": self.n,
@@ -124,24 +125,23 @@ class ExpertSelection:
 def select_experts(
     data: Sequence[Path], k: int | None = None, split: str = "train", cost_weight: float = 0.0
 ) -> ExpertSelection:
-    """Choose k experts that complement each other, by the recorded outcomes of data folders taken together.
+    """Select k experts that complement each other, by the recorded outcomes of data folders taken together.
 
-    The accuracy of an oracle flatters a pool twice. The experts are chosen by the very outcomes that are counted; so
-    they are also chosen by one half of the questions and counted on the other, and the other way round. And with
-    scores of 0 and 1 every further expert is right somewhere by mere luck, which an oracle knows of and no router
-    can; so there is also what a router comes to that knows of a question only its subject: it asks the expert that
-    was best on that subject in the other half. What a good router reaches lies between the two.
+    The accuracy of an oracle flatters a pool twice. First, the experts are selected by the very outcomes that are
+    counted. So they are also selected by one half of the questions and counted on the other, and the reverse. Second,
+    with scores of 0 and 1 every further expert is right somewhere by mere luck, which an oracle knows and no router
+    can. So the result also has the accuracy of a router that knows only the subject of a question. It chooses the
+    expert that was best on that subject in the other half. A good router reaches something between the two.
 
-    Where an expert has no outcome on a question it is taken for what can be expected of it there, see
-    `filled_scores`. Were it no option there, an expert would be rewarded for having been asked what the others were
-    not. An expectation is never luck, so experts with few outcomes are judged with caution: they add little where they
-    were not tried.
+    Where an expert has no outcome on a question, its expected score counts, see `impute_scores`. If it were no option
+    there, an expert would gain from questions that the others never got. An expectation is never luck, so experts with
+    few outcomes are judged with caution: they add little where they were not tried.
 
     Args:
         data: Data folders.
-        k: How many experts; six, or all where there are fewer, without.
+        k: The number of experts; default: six, or all where there are fewer.
         split: 'train', 'test', or 'all'.
-        cost_weight: Score points that one dollar is worth.
+        cost_weight: Score points that one dollar equals.
 
     Raises:
         RouterError: the data is not as `read_outcomes` wants it, or costs count and are not known.
@@ -184,7 +184,7 @@ def select_experts(
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Questions, and what all experts made or would make of them; scores and costs [n, e], costs NaN if not known."""
+    """Recorded or expected scores and costs of all experts on the questions, [n, e]; costs NaN if not known."""
 
     scores: Float64s
     costs: Float64s
@@ -210,9 +210,9 @@ class _Candidates:
         )
 
     def greedy(self, k: int) -> list[int]:
-        """The best addition, k times; the cheapest of equals."""
+        """Select the best addition, k times; the cheapest in a tie."""
         pool: list[int] = []
-        best = self.worth.min(axis=1)  # before anybody is taken every question is answered in the worst way
+        best = self.worth.min(axis=1)  # without an expert every question counts as answered in the worst way
         for _ in range(k):
             reached = np.maximum(self.worth, best[:, None]).mean(axis=0)
             reached[pool] = -np.inf
@@ -221,30 +221,30 @@ class _Candidates:
         return pool
 
     def most_accurate(self) -> int:
-        """Column of the expert of the best mean score."""
+        """Return the column of the expert of the best mean score."""
         return self._cheapest(self.scores.mean(axis=0))
 
     def oracle(self, pool: Sequence[int]) -> tuple[float, float]:
-        """Accuracy and USD per 1,000 questions, of the cheapest in the pool that has the best worth."""
+        """Return accuracy and USD per 1,000 questions, with the cheapest of the best in the pool for each."""
         worth = self.worth[:, pool]
         equal = worth >= worth.max(axis=1, keepdims=True) - _EQUAL
         cheapest = np.where(equal, np.nan_to_num(self.costs[:, pool]), np.inf).argmin(axis=1)
         return self.of(np.array(pool)[cheapest])
 
     def of(self, chosen: Int64s) -> tuple[float, float]:
-        """Accuracy and USD per 1,000 questions, of the experts [n] chosen for the questions."""
+        """Return accuracy and USD per 1,000 questions, of the experts [n] chosen for the questions."""
         row = np.arange(len(chosen))
         return float(self.scores[row, chosen].mean()), 1000 * float(self.costs[row, chosen].mean())
 
     def _cheapest(self, values: Float64s) -> int:
-        """Column of the greatest value, by cost and then by name where several have it."""
+        """Return the column of the greatest value, by cost and then by name in a tie."""
         costs = np.nan_to_num(self.costs.mean(axis=0))
         equal: list[int] = np.flatnonzero(values >= values.max() - _EQUAL).tolist()
         return min(equal, key=lambda j: (costs[j], j))
 
 
 def _points(candidates: _Candidates, order: list[int]) -> list[SelectedPool]:
-    """The first expert, the first two, and so on, and everybody."""
+    """Measure the first expert, the first two, and so on, and all experts."""
     everybody = list(range(candidates.scores.shape[1]))
     held_out = _held_out(candidates, lambda half: [*_nested(half.greedy(len(order))), everybody])
     pools = [*_nested(order), everybody]
@@ -261,9 +261,9 @@ def _nested(order: list[int]) -> list[list[int]]:
 
 
 def _held_out(candidates: _Candidates, pools_of: Callable[[_Candidates], list[list[int]]]) -> Float64s:
-    """Pools chosen by one half and counted on the other: the oracle's accuracy, and accuracy and USD by subject.
+    """Select pools by one half and count them on the other: the oracle's accuracy, and accuracy and USD by subject.
 
-    That is [pools, 3], the means of the halves; NaN where not known.
+    The result is [pools, 3], the means of the halves; NaN where not known.
     """
     n = len(candidates.scores)
     halves = np.array_split(np.random.default_rng(0).permutation(n), 2)

@@ -1,8 +1,9 @@
-"""Frontier: what whole-batch choices made from predictions come to, by the recorded outcomes.
+"""Frontier: measure whole-batch choices by predictions against the recorded outcomes.
 
 Plain NumPy over tables [n questions, e experts], so any predictor can be measured. Recorded scores and costs must all
-be known; of predictions NaN bars an expert for a question, as in `choose`. Costs are USD a question, and of points USD
-per 1,000 questions. A question that a budget leaves without an answer costs nothing and scores 0.
+be known; a NaN among predictions bars an expert for a question, as in `choose`. Costs are USD a question, and of points
+USD per 1,000 questions. A question that a budget leaves without an answer costs nothing and scores 0. Knows nothing of
+routers.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from leeroo.engine.orchestrator.statistics import calibration_error
 
 # Budgets as parts of what an expert costs, in the order of their size.
 SHARES = (1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4, 1.0)
-# Budgets beside those, and how far they go beyond the dearest expert.
+# The number of further budgets, and how far they extend beyond the most expensive expert.
 _BUDGETS, _BEYOND = 60, 1.2
 # RouteLLM measures at every tenth of the calls.
 _TENTHS = np.linspace(0, 1, 11)
@@ -37,7 +38,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Budgeted(Point):
-    """What was made of a budget, in USD per 1,000 questions; the recorded cost may come out above or below it."""
+    """The point that a budget reaches, in USD per 1,000 questions; the recorded cost may be above or below it."""
 
     budget_usd_per_1k: float
 
@@ -66,10 +67,10 @@ class PairMeasures:
 
 
 def budgets_usd_per_1k(costs: Floats) -> Float64s:
-    """Budgets to measure at, ascending: 60 from the cheapest expert's cost to 1.2 times the dearest's, and `SHARES`.
+    """Return budgets to measure at, ascending: 60 from the least expert's cost to 1.2 times the greatest one's.
 
-    The shares are of every expert's cost on these questions. The 60 are evenly spread over the logarithm; from nothing,
-    when an expert is free, evenly over the dollars.
+    `SHARES` of every expert's cost on these questions are added. The 60 are evenly spread over the logarithm; if an
+    expert is free, evenly over the dollars from 0 on.
     """
     of_experts = 1000 * costs.mean(axis=0, dtype=np.float64)
     low, high = of_experts.min(), _BEYOND * of_experts.max()
@@ -84,12 +85,12 @@ def measure_frontier(
     costs: Floats,
     budgets: Sequence[float] | Float64s | None = None,
 ) -> list[Budgeted]:
-    """The point reached under each budget: `choose` sees only predictions, then recorded scores and costs are counted.
+    """Return the point reached under each budget; `choose` sees only predictions, and recorded scores and costs count.
 
     Args:
         scores_pred, costs_pred: [n, e], the expected score and USD of each expert; NaN bars.
         scores, costs: [n, e], recorded.
-        budgets: USD per 1,000 questions; `budgets_usd_per_1k(costs)` without.
+        budgets: USD per 1,000 questions; default: `budgets_usd_per_1k(costs)`.
 
     Raises:
         UsageError: the tables differ in shape, or something recorded is not known.
@@ -112,10 +113,10 @@ def accuracy_at(
     resamples: int = _RESAMPLES,
     seed: int = 0,
 ) -> Estimate:
-    """Accuracy under one budget, and how sure it is.
+    """Return the accuracy under one budget, with its interval.
 
-    The choice is made once, for all questions; only the questions that are counted are drawn anew. So the interval
-    says nothing of what another draw would do to the choice itself, which for batches of this size is little.
+    The choice is made once, for all questions; only the questions that are counted are drawn again. So the interval
+    does not include the effect of another draw on the choice itself, which for batches of this size is small.
 
     Raises:
         UsageError: as `measure_frontier`.
@@ -126,13 +127,13 @@ def accuracy_at(
 
 
 def estimate(statistic: Callable[[Int64s], float], n: int, resamples: int = _RESAMPLES, seed: int = 0) -> Estimate:
-    """A statistic of n questions with its percentile bootstrap interval (Efron 1979).
+    """Return a statistic of n questions with its percentile bootstrap interval (Efron 1979).
 
     Args:
         statistic: From row numbers [n], some of them repeated, to the measure.
-        n: How many questions there are.
+        n: The number of questions.
         resamples: How often n of them are drawn with replacement.
-        seed: Of the draws; the same for two predictors means the same draws.
+        seed: Random seed of the draws; two predictors with the same seed get the same draws.
     """
     random = np.random.default_rng(seed)
     drawn = [statistic(random.integers(n, size=n)) for _ in range(resamples)]
@@ -141,26 +142,26 @@ def estimate(statistic: Callable[[Int64s], float], n: int, resamples: int = _RES
 
 
 def measured(chosen: Int32s, scores: Floats, costs: Floats) -> Point:
-    """The point of a choice: columns [n], -1 where a question is left out."""
+    """Return the point of a choice: columns [n], -1 where a question is left out."""
     return Point(1000 * float(_taken(chosen, costs).mean()), float(_taken(chosen, scores).mean()))
 
 
 def singles(scores: Floats, costs: Floats) -> list[Point]:
-    """The point of each expert when it answers everything."""
+    """Return the point of each expert when it answers everything."""
     n, e = scores.shape
     return [measured(np.full(n, j, np.int32), scores, costs) for j in range(e)]
 
 
 def oracle(scores: Floats, costs: Floats) -> Point:
-    """The best recorded score of each question, at the cost of the cheapest expert that has it."""
+    """Return the point of the best recorded score of each question, at the cost of the cheapest expert that has it."""
     return measured(choose(scores, costs).expert, scores, costs)
 
 
 def hull(points: Sequence[Point]) -> tuple[Float64s, Float64s]:
-    """Corners of the non-decreasing convex hull: costs and accuracies, both ascending.
+    """Return the corners of the non-decreasing convex hull: costs and accuracies, both ascending.
 
-    Every point on it can be had on average, by throwing a coin for each question between two points; no answer at all
-    is a point too, at no cost (Hu et al. 2024, RouterBench, arXiv 2403.12031).
+    Every point on it can be reached on average, by throwing a coin for each question between two points. No answer at
+    all is a point too, at no cost (Hu et al. 2024, RouterBench, arXiv 2403.12031).
     """
     corners: list[tuple[float, float]] = []
     for cost, accuracy in sorted([(0.0, 0.0), *((p.cost_usd_per_1k, p.accuracy) for p in points)]):
@@ -176,9 +177,9 @@ def hull(points: Sequence[Point]) -> tuple[Float64s, Float64s]:
 
 
 def random_mix(experts: Sequence[Point], budgets: Sequence[float] | Float64s) -> list[Budgeted]:
-    """RouterBench's zero router: the convex hull of the single experts, by their recorded costs and scores.
+    """Return RouterBench's zero router: the convex hull of the single experts, by their recorded costs and scores.
 
-    That is the best that a coin can do which knows the experts but not the questions: at each budget it mixes two of
+    That is the best that a coin can do which knows the experts but not the questions. At each budget it mixes two of
     them, or the cheapest with no answer.
     """
     costs, accuracies = hull(experts)
@@ -189,9 +190,9 @@ def random_mix(experts: Sequence[Point], budgets: Sequence[float] | Float64s) ->
 
 
 def aiq(points: Sequence[Point], experts: Sequence[Point]) -> float:
-    """RouterBench's average improvement in quality: the mean height of the points' hull over the range of costs.
+    """Return RouterBench's average improvement in quality: the mean height of the points' hull over the range of costs.
 
-    The range is from the cheapest expert to the dearest; beyond its last point the hull goes on level.
+    The range is from the cheapest expert to the most expensive one; beyond its last point the hull stays level.
     """
     costs, accuracies = hull(points)
     of_experts = [p.cost_usd_per_1k for p in experts]
@@ -203,10 +204,11 @@ def aiq(points: Sequence[Point], experts: Sequence[Point]) -> float:
 
 
 def pair_measures(gain: Floats, weak: Floats, strong: Floats) -> PairMeasures | None:
-    """APGR and CPT, all [n]: the predicted gain of asking the strong expert, and the two recorded scores.
+    """Return APGR and CPT by the predicted gain of the strong expert and the two recorded scores, all [n].
 
-    At every tenth of the calls the questions of the greatest predicted gain go to the strong expert; in between, the
-    recovered gap is interpolated, as RouteLLM's own evaluation does. None when the strong expert is not the better one.
+    At every tenth of the calls the questions of the greatest predicted gain are sent to the strong expert; in between,
+    the recovered gap is interpolated, as RouteLLM's own evaluation does. None when the strong expert is not the better
+    one.
     """
     gap = float((strong - weak).mean(dtype=np.float64))
     if not gap > 0:
@@ -218,7 +220,7 @@ def pair_measures(gain: Floats, weak: Floats, strong: Floats) -> PairMeasures | 
 
 
 def expected_calibration_error(scores_pred: Floats, scores: Floats) -> float:
-    """Mean over the experts of the calibration error of each, in ten bins."""
+    """Return the mean over the experts of the calibration error of each, in ten bins."""
     weights = np.ones(len(scores))
     known = np.isfinite(scores_pred)
     of_experts = [
@@ -230,7 +232,7 @@ def expected_calibration_error(scores_pred: Floats, scores: Floats) -> float:
 
 
 def reliability(scores_pred: Floats, scores: Floats) -> tuple[Float64s, Float64s, Int64s]:
-    """Mean predicted and mean recorded score, and how many there are, in ten bins of equal width; both scores are [n].
+    """Return mean predicted and mean recorded score, and their number, in ten bins of equal width; both scores are [n].
 
     Bins without predictions are left out.
     """
@@ -242,7 +244,7 @@ def reliability(scores_pred: Floats, scores: Floats) -> tuple[Float64s, Float64s
 
 
 def _first_reached(recovered: Float64s, wanted: float) -> float:
-    """The share of calls at which the line through the tenths first reaches `wanted`; its last point is 1."""
+    """Return the share of calls at which the line through the tenths first reaches `wanted`; its end is 1."""
     end = int(np.argmax(recovered >= wanted))
     return float(np.interp(wanted, recovered[end - 1 : end + 1], _TENTHS[end - 1 : end + 1]))
 
@@ -261,7 +263,7 @@ def _chosen(scores_pred: Floats, costs_pred: Floats, budget_usd_per_1k: float) -
 
 
 def _taken(chosen: Int32s, values: Floats) -> Float64s:
-    """What the chosen experts have in a table [n, e]; 0 where nobody is chosen."""
+    """Return the values of the chosen experts in a table [n, e]; 0 where nobody is chosen."""
     taken = values[np.arange(len(chosen)), np.maximum(chosen, 0)]
     return np.where(chosen >= 0, taken, 0).astype(np.float64)
 

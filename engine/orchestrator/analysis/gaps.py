@@ -1,4 +1,7 @@
-"""Gaps: topics on which no expert is good, and those on which only the dearest is; for whoever trains the next one."""
+"""Gaps: find topics on which no expert is good, and topics on which only the most expensive one is.
+
+They show what the next expert should learn. Knows nothing of how the results are shown.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,14 @@ from leeroo.engine.orchestrator.statistics import wilson_interval
 
 GapKind = Literal["nobody", "only the dearest"]
 
-# A cluster has at least so many questions, and an expert is judged in it by at least so many of them.
+# The least questions of a cluster, and the least outcomes by which an expert is judged in it.
 _FEW = 20
-# Questions of a cluster where nobody says how many clusters there should be, and how many there are at most.
+# By default: the questions of a cluster, and the most clusters.
 _USUAL, _MOST = 60, 40
-# The dearest leads clearly when it is, with 97.5 % confidence, by this much.
+# A lead is clear when it is, with 97.5 % confidence, at least this much.
 _CLEAR_LEAD = 0.05
 _Z = 1.96
-# From this score on an answer counts as right.
+# An answer counts as right from this score on.
 _RIGHT = 0.5
 _EXAMPLES, _EXAMPLE_LENGTH = 3, 200
 _NAME_TERMS = 3
@@ -39,7 +42,7 @@ _NAME_TERMS = 3
 
 @dataclass(frozen=True)
 class Standing:
-    """How an expert does on a topic: mean score on n questions, with its 95 % Wilson interval."""
+    """An expert's results on a topic: mean score on n questions, with its 95 % Wilson interval."""
 
     expert: str
     n: int
@@ -50,24 +53,25 @@ class Standing:
 
 @dataclass(frozen=True)
 class Topic:
-    """Questions that are near each other, and how the experts do on them.
+    """Questions that are near each other, and the experts' results on them.
 
     Attributes:
         name: Its most typical terms, and its most frequent subject.
         n: Questions.
-        kind: 'nobody': no expert is good, as even the upper ends of their intervals are below what counts as good.
-            'only the dearest': the dearest is good, no other surely is, and it leads them clearly. None: neither.
-        to_gain: Questions that an expert that knows it all would answer right and the best one does not.
+        kind: 'nobody': no expert is good, because even the upper ends of their intervals are below `good`.
+            'only the dearest': the most expensive expert is good, no other surely is, and it leads them clearly. None:
+            neither.
+        to_gain: Questions that a perfect expert would answer right and the best one does not.
         best: The expert of the best accuracy.
-        best_other: The best of all but the dearest; None when there is no other.
-        dearest: None where costs are not known.
-        lead: By how much the dearest leads `best_other` on questions that both were asked, with its 95 % interval.
+        best_other: The best of all but the most expensive expert; None when there is no other.
+        dearest: The most expensive expert; None where costs are not known.
+        lead: Its lead over `best_other` on questions that both have outcomes on, with its 95 % interval.
         mean_accuracy: Over the experts.
         oracle_accuracy: Mean of the best score of each question.
         nobody_right: Share of the questions on which the best score is below one half.
-        routed_accuracy: Of the experts that the router expects most of, where they have outcomes; None without.
+        routed_accuracy: Accuracy of the router's choices, where they have outcomes; None without a router.
         terms, subjects: Most typical and most frequent first.
-        examples: Questions in the midst of it that the best expert did not get right.
+        examples: Questions near its centre that the best expert did not get right.
     """
 
     name: str
@@ -93,9 +97,9 @@ class Gaps:
 
     Attributes:
         good: The accuracy from which on an expert is good.
-        dearest: The expert that costs most; None where costs are not known.
-        topics: All of them; the gaps are those that are of a kind.
-        notes: What people should know about these numbers, a line each.
+        dearest: The most expensive expert; None where costs are not known.
+        topics: All of them; the gaps are those that have a kind.
+        notes: Caveats about these numbers, a line each.
     """
 
     n: int
@@ -105,16 +109,16 @@ class Gaps:
     notes: list[str]
 
     def of(self, kind: GapKind) -> list[Topic]:
-        """The gaps of one kind."""
+        """Return the gaps of one kind."""
         return [topic for topic in self.topics if topic.kind == kind]
 
     def as_json(self) -> dict[str, Any]:
-        """What `leeroo gaps --json` prints.
+        """Return the object that `leeroo gaps --json` prints.
 
         {"n", "good", "dearest", "topics": [{"name", "n", "kind", "to_gain", "best": {"expert", "n", "accuracy", "low",
-        "high"}, "best_other": likewise, "dearest": likewise, "lead": {"value", "low", "high"}, "mean_accuracy",
+        "high"}, "best_other": the same, "dearest": the same, "lead": {"value", "low", "high"}, "mean_accuracy",
         "oracle_accuracy", "nobody_right", "routed_accuracy", "terms": [..], "subjects": {subject: questions},
-        "examples": [..]}], "notes": [line]}. "kind" is "nobody", "only the dearest" or null; what is not known is null.
+        "examples": [..]}], "notes": [line]}. "kind" is "nobody", "only the dearest" or null; unknown values are null.
         """
         return asdict(self)
 
@@ -129,23 +133,23 @@ def find_gaps(
 ) -> Gaps:
     """Group the questions of data folders by topic, and find the topics that the experts lack.
 
-    Topics are made of the questions alone (MiniLM's vectors, k-means), not of the outcomes; so outcomes judge them
+    Topics depend on the questions alone (MiniLM's vectors, k-means), not on the outcomes. So outcomes judge them
     fairly, and a topic is called a gap only where an interval of 95 % says so. An expert is judged on a topic when it
     has at least 20 outcomes there.
 
     Args:
         data: Data folders, taken together.
-        router: What it expects stands in for outcomes that are not recorded, as if they were; and it is told what its
-            choices come to.
+        router: Its predictions replace outcomes that are not recorded; the accuracy of its choices is reported too.
         split: 'train', 'test', or 'all'.
         good: The accuracy from which on an expert is good.
-        clusters: How many; one for each 60 questions, but at most 40, without. Small ones are joined to others.
-        on_progress: Is told, in lines for people, what is being done.
+        clusters: The number of topics; default: one for each 60 questions, but at most 40. Small ones are joined to
+            others.
+        on_progress: Called with progress, in lines for people.
 
     Raises:
         RouterError: the data is not as `read_outcomes` wants it, or the encoder cannot be loaded.
-        UsageError: good is not in (0, 1]; there are not questions enough for so many clusters; or router and data
-            have no expert in common.
+        UsageError: good is not in (0, 1]; there are not questions enough for that number of clusters; or router and
+            data have no expert in common.
         PoolError: the encoder is nowhere to be found.
     """
     say = on_progress or (lambda _: None)
@@ -178,7 +182,7 @@ def find_gaps(
 
 @dataclass(frozen=True)
 class _TopicRows:
-    """The questions `rows` of a topic, those in its midst first; scores [n, e] and routed scores [n] are of all."""
+    """The questions `rows` of a topic, the most central first; scores [n, e] and routed scores [n] are of all."""
 
     outcomes: Outcomes
     scores: Float64s
@@ -188,7 +192,7 @@ class _TopicRows:
 
     @cached_property
     def standings(self) -> dict[int, Standing]:
-        """Experts with outcomes enough, by column."""
+        """The experts with enough outcomes, by column."""
         scores = self.scores[self.rows]
         counts = np.isfinite(scores).sum(axis=0)
         judged = {}
@@ -200,12 +204,12 @@ class _TopicRows:
         return judged
 
     def best(self, but: int | None = None) -> int | None:
-        """Column of the best accuracy of all but one."""
+        """Return the column of the best accuracy of all but one."""
         judged = {j: standing for j, standing in self.standings.items() if j != but}
         return max(judged, key=lambda j: judged[j].accuracy, default=None)
 
     def lead(self, one: int, other: int) -> Estimate | None:
-        """Of one expert over another on questions that both were asked, by the normal approximation."""
+        """Return one expert's lead over another where both have outcomes, by the normal approximation."""
         gains = self.scores[self.rows, one] - self.scores[self.rows, other]
         gains = gains[np.isfinite(gains)]
         if len(gains) < self.few:
@@ -214,13 +218,13 @@ class _TopicRows:
         return Estimate(mean, mean - half, mean + half)
 
     def examples(self, expert: int) -> list[str]:
-        """Questions that it did not get right."""
+        """Return questions that the expert did not get right."""
         missed = self.rows[self.scores[self.rows, expert] < _RIGHT][:_EXAMPLES]
         return [textwrap.shorten(self.outcomes.questions[row], _EXAMPLE_LENGTH, placeholder=" ...") for row in missed]
 
 
 def _topic(topic_rows: _TopicRows, terms: list[str], dearest: int | None, good: float) -> Topic | None:
-    """What is to be said of a topic; None where nobody was asked enough."""
+    """Describe a topic; None where no expert has enough outcomes."""
     best = topic_rows.best()
     if best is None:
         return None
@@ -256,7 +260,7 @@ def _topic(topic_rows: _TopicRows, terms: list[str], dearest: int | None, good: 
 
 
 def _name(terms: list[str], subjects: dict[str, int]) -> str:
-    """Such as 'tort, negligence, duty (professional law)'."""
+    """Name a topic, for example 'tort, negligence, duty (professional law)'."""
     subject = next(iter(subjects), "").replace("_", " ")
     words = ", ".join(terms[:_NAME_TERMS])
     return f"{words} ({subject})" if words and subject else words or subject or "no words"
@@ -268,7 +272,7 @@ def _mean(values: Float64s) -> float | None:
 
 
 def _cluster_count(clusters: int | None, n: int, few: int) -> int:
-    """How many clusters to make of n questions."""
+    """Return how many clusters to make of n questions."""
     if clusters is None:
         return min(max(n // _USUAL, 1), _MOST)
     if not 1 <= clusters <= n // few:
@@ -280,7 +284,7 @@ def _cluster_count(clusters: int | None, n: int, few: int) -> int:
 
 
 def _most_expensive(outcomes: Outcomes, data: Sequence[Path], notes: list[str]) -> int | None:
-    """Column of the expert whose calls cost most; None where that is not known."""
+    """Return the column of the expert whose calls cost most; None where that is not known."""
     costs = costs_usd(outcomes, data, notes).mean(axis=0)
     if np.isnan(costs).any():
         notes.append("so it cannot be told on which topics only the dearest expert is good")
@@ -289,7 +293,7 @@ def _most_expensive(outcomes: Outcomes, data: Sequence[Path], notes: list[str]) 
 
 
 def _predicted(router: Router, outcomes: Outcomes, scores: Float64s, notes: list[str]) -> tuple[Float64s, Float64s]:
-    """Scores [n, e] with what the router expects where nothing is recorded, and recorded scores [n] of its choices."""
+    """Return scores [n, e] with predictions where nothing is recorded, and recorded scores [n] of the choices."""
     columns = [j for j, name in enumerate(outcomes.experts) if name in router.experts]
     if not columns:
         raise UsageError(

@@ -1,1 +1,1 @@
-"""Encoders: texts to vectors, and the vectors that are kept. Knows nothing of experts."""
+"""Encoders: from texts to vectors, which are kept on disk. Knows nothing of experts."""

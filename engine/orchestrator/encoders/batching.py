@@ -1,4 +1,4 @@
-"""Batching: how much of a text a model reads, which texts it reads together, and on which cores."""
+"""Batching: how much of a text a model reads, which texts share a batch, and on which cores they run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from leeroo.engine.arrays import Float32s, Int64s
 
-# Vectors as a model makes them: which of the texts they belong to, [b], and for each kind asked for, [b, d].
+# Vectors in the order of a model's batches: the indices of their texts [b], and for each kind that is wanted, [b, d].
 Passes = Iterator[tuple[Int64s, list[Float32s]]]
 
 # A question's subject and kind show in few tokens, and time grows with their number.
@@ -24,10 +24,10 @@ Output = TypeVar("Output")
 
 
 def batches(lengths: Int64s, batch_tokens: int) -> list[Int64s]:
-    """Indices in batches of at most `batch_tokens` tokens with padding, the longest first.
+    """Return indices in batches of at most `batch_tokens` tokens with padding, the longest first.
 
-    Texts of like length stand together, which pads less than a fixed number of texts does (104 against 82 MMLU
-    questions per second on two cores with MiniLM).
+    Texts of similar length share a batch, which needs less padding than a fixed number of texts: 104 against 82 MMLU
+    questions per second on two cores with MiniLM.
     """
     order = np.argsort(-lengths, kind="stable")
     filled = []
@@ -41,11 +41,11 @@ def batches(lengths: Int64s, batch_tokens: int) -> list[Int64s]:
 def in_parallel(
     run: Callable[[Int64s], Output], filled: Sequence[Int64s], *, on_cpu: bool
 ) -> Iterator[tuple[Int64s, Output]]:
-    """What `run` makes of each batch, in order; on a CPU several batches at once, each on its own core.
+    """Yield each batch with the output of `run`, in order; on a CPU several batches run at once, each on its own core.
 
-    One batch on all cores has them wait for each other after every operation. Where cores are shared with other
-    work that is slow: beside two busy processes on two cores it was 20 MMLU questions per second against 48 (MiniLM),
-    on a quiet machine 105 against 107.
+    One batch on all cores makes them wait for each other after every operation, which is slow when other work shares
+    the cores. With two busy processes on two cores it was 20 MMLU questions per second against 48 (MiniLM), on a quiet
+    machine 105 against 107.
     """
     import torch
 
@@ -60,5 +60,5 @@ def in_parallel(
         ) as pool:
             yield from zip(filled, pool.map(run, filled), strict=True)
     finally:
-        # What a thread sets is also what threads that start later take.
+        # Threads that start later take over what a thread has set.
         torch.set_num_threads(threads)

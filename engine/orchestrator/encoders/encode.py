@@ -1,15 +1,16 @@
-"""Encode: texts to the vectors that the orchestrator learns from and predicts with.
+"""Encode texts into the vectors that the orchestrator learns from and predicts with.
 
 Knows nothing of experts. An encoder is a string:
 
-    static, static:NAME     token vectors distilled from the sentence encoder NAME (`DEFAULT_ENCODER` without), for
+    static, static:NAME     token vectors distilled from the sentence encoder NAME (default: `DEFAULT_ENCODER`), for
                             tables of millions
     NAME                    a sentence encoder: a hub id or a folder
     NAME@22-mean            hidden states of a causal language model after its layer 22, the mean over its tokens;
                             22-last: of the last token. Without a layer, `candidates` has those to choose from.
-    FOLDER@30-last          likewise, of a folder with a LoRA adapter
+    FOLDER@30-last          the same, from a folder with a LoRA adapter
 
-Models are loaded once per process. What they make of a text is kept on disk, but for static ones, which are faster.
+Models are loaded once per process. Their vectors are kept on disk, except those of static encoders, which are faster
+than the disk.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 
 OnProgress = Callable[[int, int], None]
 
-# Part of every key on disk: raised when what is read of a text, or made of it, changes.
+# Part of every key on disk: raised when the code reads or encodes a text in another way.
 _RECIPE = 1
 _PINNED = re.compile(r"(.+)@(\d+)-(mean|last)", re.DOTALL)
 # Texts that are tokenised together, and ordered by length.
@@ -46,13 +47,13 @@ _WINDOW = 8192
 _KEEP_EVERY_S = 3.0
 _REPORT_EVERY_S = 0.3
 
-# The models, their tokenizers and the connection to the disk are not made for several threads at once.
+# The models, their tokenizers and the database connection do not support several threads at once.
 _one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
 class _Spec:
-    """An encoder, read: which kind of which model, and where its states are taken if they are."""
+    """A parsed encoder: the kind, the model, and the point of its hidden states if it has one."""
 
     kind: Literal["static", "sentence", "hidden"]
     name: str
@@ -62,7 +63,7 @@ class _Spec:
 
 @dataclass(frozen=True)
 class _Pending:
-    """What a model has to do: for which of the distinct texts, and the keys [n] of what it makes, by encoder."""
+    """Texts that a model still has to encode: indices of the distinct texts, and keys [n] by encoder."""
 
     specs: dict[str, _Spec]
     weights_hash: str
@@ -71,16 +72,17 @@ class _Pending:
 
 
 def encode(texts: Sequence[str], encoder: str = DEFAULT_ENCODER, on_progress: OnProgress | None = None) -> Float32s:
-    """Vectors, float32 [n, d]; a text's vector does not depend on the others beyond 1e-6 of its length.
+    """Encode texts into vectors, float32 [n, d].
 
-    Static and sentence encoders give vectors of unit length, hidden states have whatever length they have. Only the
-    first `MAX_TOKENS` tokens of a text are read, of hidden states the first and last. Memory: the result, and a batch.
+    A vector does not depend on the other texts beyond 1e-6 of its length. Static and sentence encoders give vectors of
+    unit length, hidden states have any length. Only the first
+    `MAX_TOKENS` tokens of a text are read; for hidden states, the first and last. Memory: the result, and a batch.
 
     Args:
-        texts: Any strings; what is not valid Unicode in them is replaced.
-        encoder: As described above.
-        on_progress: Is told at most a few times a second how many of the texts that were not on disk are encoded,
-            and how many there are; each distinct text counts once.
+        texts: Any strings; characters that are not valid Unicode are replaced.
+        encoder: A name as described above.
+        on_progress: Called at most a few times a second with two numbers: the texts encoded so far, and how many
+            of the distinct texts were not on disk.
 
     Raises:
         PoolError: the model is nowhere to be found.
@@ -92,13 +94,16 @@ def encode(texts: Sequence[str], encoder: str = DEFAULT_ENCODER, on_progress: On
 def encode_all(
     texts: Sequence[str], specs: Sequence[str], on_progress: OnProgress | None = None
 ) -> dict[str, Float32s]:
-    """Vectors of each text with each encoder, float32 [n, d]; layers of the same model in one pass. See `encode`."""
+    """Encode each text with each encoder, float32 [n, d]; layers of the same model share one pass.
+
+    See `encode` for the rest.
+    """
     with _one_at_a_time:
         return _encode_all(texts, specs, on_progress)
 
 
 def candidates(encoder: str) -> list[str]:
-    """The encoders that validation has to choose from: layers and poolings of a causal model, else itself alone.
+    """Return the encoders to choose from by validation: layers and poolings of a causal model, else the encoder alone.
 
     Raises:
         PoolError, RouterError: as `encode`.
@@ -110,7 +115,7 @@ def candidates(encoder: str) -> list[str]:
 
 
 def check_encoder(encoder: str) -> None:
-    """Check that the model of an encoder that a router folder names is not fetched unasked.
+    """Check that the model of an encoder that a router folder names is not fetched unless its owner is known.
 
     Raises:
         PoolError: it is neither on this machine nor of a known owner.
@@ -166,14 +171,14 @@ def _read(text: str) -> _Spec:
     return _Spec("sentence" if whole else "hidden", name, folder)
 
 
-# Asking a model hub where a model is takes a network's time. GGUF files are converted into the folder `home`.
+# Finding a model may take a request to a model hub. GGUF files are converted into the folder `home`.
 @lru_cache(maxsize=32)
 def _located(name: str, home: Path) -> Path:  # noqa: ARG001
     return locate(name)
 
 
 def _read_stored(specs: dict[str, _Spec], distinct: list[str], encoded: dict[str, Float32s]) -> _Pending:
-    """Put what is on disk into `made`; the rest is a job."""
+    """Put the vectors that are on disk into `encoded`; return what is missing."""
     one = next(iter(specs.values()))
     weights_hash = hidden.weights_hash(one.folder) if one.kind == "hidden" else fingerprint(one.folder)
     if one.kind == "static":
@@ -207,7 +212,7 @@ def _put(encoded: dict[str, Float32s], encoder: str, n: int, rows: Int64s, of_ro
 
 
 def _run(pending: _Pending, distinct: list[str], encoded: dict[str, Float32s], reporter: _ProgressReporter) -> None:
-    """Make what is missing, and keep it on disk every few seconds, so that a killed process loses no more."""
+    """Encode what is missing, and store it every few seconds, so that a killed process loses no more."""
     fresh: list[tuple[bytes, Float32s]] = []
     kept = time.monotonic()
     try:
@@ -239,14 +244,14 @@ def _passes(pending: _Pending, texts: Sequence[str]) -> Passes:
 
 
 class _ProgressReporter:
-    """Tells how far it is, but not too often."""
+    """Reports how many texts are encoded, but not too often."""
 
     def __init__(self, total: int, on_progress: OnProgress | None) -> None:
         self._total, self._on_progress = total, on_progress
         self._done, self._reported = 0, -_REPORT_EVERY_S
 
     def more(self, done: int) -> None:
-        """That many more are done."""
+        """Count texts that were just encoded."""
         self._done += done
         now = time.monotonic()
         if self._on_progress and (now - self._reported > _REPORT_EVERY_S or self._done == self._total):

@@ -1,8 +1,7 @@
-"""Hidden states of a causal language model: what it makes of a question when it is about to answer.
+"""Hidden states of a causal language model at the moment when it is about to answer a question.
 
-The form of the Leeroo orchestrator (Mohammadshahi et al. 2024, arXiv 2401.13979) is a light LLM that reads the
-question. Which of its layers tells most about who can answer differs between models, and is for validation to say.
-A folder with a LoRA adapter, as peft writes it, is such a model too: its base with the adapter merged in.
+This is the form of the Leeroo orchestrator: a light LLM that reads the question (Mohammadshahi et al. 2024, arXiv
+2401.13979). Models differ in which of their layers says most about who can answer; validation chooses it.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ _ADAPTER = "adapter_config.json"
 
 
 class StatePoint(NamedTuple):
-    """Where states are taken: after `layer` layers (the last: and the final norm), 'mean' or 'last' of the tokens."""
+    """The point where states are read: after `layer` layers (the last includes the final norm), 'mean' or 'last'."""
 
     layer: int
     pooling: str
@@ -48,7 +47,7 @@ class Loaded(NamedTuple):
 
 
 def is_causal(folder: Path) -> bool:
-    """Whether a folder holds a causal language model, or a LoRA adapter for one."""
+    """Return True if a folder holds a causal language model, or a LoRA adapter for one."""
     if (folder / _ADAPTER).is_file():
         return True
     try:
@@ -59,12 +58,12 @@ def is_causal(folder: Path) -> bool:
 
 
 def weights_hash(folder: Path) -> str:
-    """Fingerprint of all the files that decide a model's states, those of an adapter's base as well."""
+    """Return the fingerprint of all the files that decide a model's states, including those of an adapter's base."""
     return fingerprint(folder) + (weights_hash(_base(folder)) if (folder / _ADAPTER).is_file() else "")
 
 
 def candidates(name: str, folder: Path) -> list[StatePoint]:
-    """Points spread evenly over a model's depth, for validation to choose from."""
+    """Return points spread evenly over a model's depth, for validation to choose from."""
     from transformers import AutoConfig
 
     with _reading(name, folder):
@@ -75,20 +74,20 @@ def candidates(name: str, folder: Path) -> list[StatePoint]:
 
 
 def passes(name: str, folder: Path, weights_hash: str, points: Sequence[StatePoint], texts: Sequence[str]) -> Passes:
-    """The states of texts at all these points in one pass, [b, d] each, of whatever length they have.
+    """Yield the states of texts at all these points from one pass, [b, d] each, of any length.
 
-    Of a long text the first and the last tokens are read, together `MAX_TOKENS`: the options of a multiple choice
-    stand at its end. Layers above the highest point are not run.
+    The first and the last tokens of a long text are read, together `MAX_TOKENS`, because the options of a multiple
+    choice stand at its end. Layers above the highest point are not run.
 
     Args:
         name: The model as the user called it, for messages.
         folder: Where its files are.
-        made_of: Fingerprint of those files; the model is loaded again when it changes.
+        weights_hash: Fingerprint of those files; the model is loaded again when it changes.
         points: At least one.
         texts: Valid Unicode.
 
     Raises:
-        RouterError: it cannot be loaded, or has not that many layers.
+        RouterError: it cannot be loaded, or does not have that many layers.
     """
     import torch
 
@@ -109,7 +108,7 @@ def passes(name: str, folder: Path, weights_hash: str, points: Sequence[StatePoi
 
 
 def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Tokens of each text with the suffix, at most `MAX_TOKENS`, out of the middle of which the rest was cut."""
+    """Return the tokens of each text with the suffix, at most `MAX_TOKENS`; longer texts lose their middle."""
     empty = tokenizer("")["input_ids"]
     prefix = empty[:1] if empty[:1] == [tokenizer.bos_token_id] else []
     suffix = tokenizer(_SUFFIX, add_special_tokens=False)["input_ids"]
@@ -123,7 +122,7 @@ def token_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
 
 
 def load(name: str, folder: Path) -> Loaded:
-    """A model on the GPU, in bfloat16, if there is one; else in float32, which is faster on most CPUs.
+    """Load a model on the GPU, in bfloat16, if there is one; else in float32, which is faster on most CPUs.
 
     Raises:
         RouterError: it cannot be loaded.
@@ -161,9 +160,9 @@ def _truncated(name: str, folder: Path, weights_hash: str, depth: int) -> Loaded
 
 @contextlib.contextmanager
 def _watching(loaded: Loaded, points: Sequence[StatePoint]) -> Iterator[Callable[[Any, Any], list[Float32s]]]:
-    """A function from tokens [b, t] and their number [b] to the states at each point.
+    """Give a function from tokens [b, t] and their number [b] to the states at each point.
 
-    States are pooled while they pass by, so that no more than those of one layer are in memory. Threads may call it
+    States are pooled in the forward pass, so that no more than those of one layer are in memory. Threads may call it
     at the same time.
     """
     import torch
@@ -213,7 +212,7 @@ def _base(adapter: Path) -> Path:
 
 @contextlib.contextmanager
 def _reading(name: str, folder: Path) -> Iterator[None]:
-    """Turn what the libraries say of a model's files into one line; no progress bars, no remark on the unused head."""
+    """Turn errors of the libraries into one line, and silence their progress bars and remarks."""
     try:
         from transformers.utils import logging
     except ImportError as error:

@@ -1,4 +1,7 @@
-"""Sentence encoders: any model that `sentence-transformers` loads, as it is; one vector of unit length for a text."""
+"""Sentence encoders: any model that `sentence-transformers` loads; one vector of unit length for each text.
+
+Knows nothing of the vectors on disk.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,12 @@ _BATCH_TOKENS = {"cpu": 1024, "cuda": 65536}
 
 
 def passes(name: str, folder: Path, weights_hash: str, texts: Sequence[str]) -> Passes:
-    """Vectors of unit length; only the first `MAX_TOKENS` tokens of a text are read.
+    """Yield vectors of unit length; only the first `MAX_TOKENS` tokens of a text are read.
 
     Args:
         name: The model as the user called it, for messages.
         folder: Where its files are.
-        made_of: Fingerprint of those files; the model is loaded again when it changes.
+        weights_hash: Fingerprint of those files; the model is loaded again when it changes.
         texts: Valid Unicode.
 
     Raises:
@@ -49,7 +52,7 @@ def passes(name: str, folder: Path, weights_hash: str, texts: Sequence[str]) -> 
 
 @lru_cache(maxsize=2)
 def load(name: str, folder: Path, weights_hash: str) -> SentenceTransformer:  # noqa: ARG001  # made_of is a cache key
-    """The model, loaded once per process for as long as its files stay the same.
+    """Load the model, once per process for as long as its files stay the same.
 
     Raises:
         RouterError: it cannot be loaded.
@@ -93,7 +96,7 @@ def _one_by_one(function: Callable[..., Any], turn: threading.RLock) -> Callable
 
 
 def _lengths(model: SentenceTransformer, texts: Sequence[str]) -> Int64s:
-    """Tokens of each text, or a guess where the tokenizer is of a kind that does not say."""
+    """Count the tokens of each text, or guess where the tokenizer does not give them."""
     if texts and callable(model.tokenizer):
         tokenizer: Any = model.tokenizer
         tokens = tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]

@@ -1,7 +1,7 @@
-"""Static encoders: a vector for every token, their mean for a text. For tables of millions.
+"""Static encoders: a vector for every token, and their mean for a text. For tables of millions.
 
-Distilled from a sentence encoder without any text (model2vec: Tulkens & van Dongen 2024): the encoder reads each
-token of its vocabulary by itself, the vectors are turned onto their principal components, and frequent tokens, which
+They are distilled from a sentence encoder without any text (model2vec: Tulkens & van Dongen 2024). The encoder reads
+each token of its vocabulary alone, and the vectors are rotated onto their principal components. Frequent tokens, which
 stand early in the vocabulary, count less.
 """
 
@@ -26,21 +26,21 @@ from leeroo.engine.weights import cache
 if TYPE_CHECKING:
     from model2vec import StaticModel
 
-# Part of the name of what is kept: raised when the distillation here changes.
+# Part of the folder's name in the cache: raised when the distillation here changes.
 _RECIPE = 1
 _DIMENSIONS = 256
 _BATCH = 1024
 
 
 def passes(name: str, folder: Path, weights_hash: str, texts: Sequence[str]) -> Passes:
-    """Vectors of unit length, [b, 256] or less; a text in which no token is known has zeros.
+    """Yield vectors of unit length, [b, 256] or less; a text in which no token is known has zeros.
 
     Only the first `MAX_CHARACTERS` characters of a text are read.
 
     Args:
         name: The sentence encoder it is distilled from, as the user called it, for messages.
         folder: Where that encoder's files are.
-        made_of: Fingerprint of those files.
+        weights_hash: Fingerprint of those files.
         texts: Valid Unicode.
 
     Raises:
@@ -49,7 +49,7 @@ def passes(name: str, folder: Path, weights_hash: str, texts: Sequence[str]) -> 
     model = _load(name, folder, weights_hash)
     for start in range(0, len(texts), _BATCH):
         some = [text[:MAX_CHARACTERS] for text in texts[start : start + _BATCH]]
-        # Its own threads would stand beside those of the tokenizer, and turn the latter off for good.
+        # Its own threads would compete with those of the tokenizer, and turn the latter off for good.
         vectors = model.encode(some, batch_size=_BATCH, use_multiprocessing=False)
         yield np.arange(start, start + len(some)), [vectors.astype(np.float32, copy=False)]
 

@@ -1,7 +1,7 @@
 """Vectors on disk, so that a text is encoded once: one SQLite file for all encoders, processes and runs.
 
-In write-ahead mode it survives kill -9 at any moment. Nothing depends on it: where it cannot be used, because it is
-damaged or may not be written, this is said once and texts are encoded again.
+In write-ahead mode it survives kill -9 at any moment. Nothing depends on it: where it is damaged or cannot be written,
+a warning says so once and texts are encoded again. Knows nothing of encoders: a key stands for encoder and text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from leeroo.engine.sqlite import open_sqlite
 from leeroo.engine.weights import cache
 
 _GIB = 4.0
-# Dropped at a time when there are too many, as a part of all.
+# The part of all vectors that is dropped at a time when there are too many.
 _DROPPED = 1 / 64
 _WAIT_S = 30
 
@@ -34,7 +34,7 @@ _unusable: set[Path] = set()
 
 
 def read(keys: Sequence[bytes]) -> tuple[Int64s, Float32s | None]:
-    """The vectors that are there: which of the keys, [k], and the vectors, [k, d]; None where there are none.
+    """Return the stored vectors: indices of their keys, [k], and the vectors, [k, d]; None where there are none.
 
     All these keys must be of one encoder.
     """
@@ -64,7 +64,7 @@ def store(rows: Iterable[tuple[bytes, Float32s]]) -> None:
     try:
         db = _open(file, os.getpid())
         with db:
-            # What is there already was damaged, or came from another process and is the same.
+            # A vector that is there already was damaged, or came from another process and is the same.
             db.executemany(
                 "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)",
                 ((key, blob, zlib.crc32(blob)) for key, blob in blobs),
@@ -76,7 +76,7 @@ def store(rows: Iterable[tuple[bytes, Float32s]]) -> None:
 
 
 def most_bytes() -> int:
-    """How large the vectors may grow: LEEROO_VECTORS_GIB in GiB, 4 without; at 0 none are kept nor looked up.
+    """Return how large the vectors may grow: LEEROO_VECTORS_GIB in GiB, default 4; at 0 none are stored or read.
 
     Raises:
         RouterError: the variable is no size.
@@ -106,7 +106,7 @@ def _bytes(db: sqlite3.Connection) -> int:
 
 
 def _drop_oldest(db: sqlite3.Connection) -> bool:
-    """Drop a part of the vectors; False when there were none left."""
+    """Drop a part of the vectors; return False when none were left."""
     oldest = "SELECT min(rowid) + CAST((max(rowid) - min(rowid)) * ? AS INTEGER) FROM vectors"
     with db:
         return db.execute(f"DELETE FROM vectors WHERE rowid <= ({oldest})", (_DROPPED,)).rowcount > 0

@@ -1,1 +1,1 @@
-"""Recorded outcomes: read from data folders, checked, and completed where nobody was asked."""
+"""Recorded outcomes: read from data folders, checked, and imputed where none is recorded."""

@@ -1,7 +1,8 @@
-"""Unrecorded: what probably would have come of calls that nobody made, so that experts can be compared.
+"""Impute the outcomes of calls that were never made, so that experts can be compared.
 
-Tables are [n questions, e experts], NaN where nothing is recorded. Without this an expert that was only asked easy
-questions looks good, and one that was asked what nobody else was asked looks as if it could what the others cannot.
+Tables are [n questions, e experts], NaN where nothing is recorded. Without this an expert that got only easy
+questions looks good. One that got questions of its own looks as if it could do what the others cannot. Knows nothing
+of routers.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from leeroo.engine.orchestrator.outcomes.recorded import recorded
 
 
 def impute_scores(scores: Floats) -> Float64s:
-    """The recorded scores, and where there is none the chance of success by ability and difficulty alone.
+    """Return the recorded scores, and elsewhere the chance of success by ability and difficulty alone.
 
-    The model of Rasch (1960): the log odds are the expert's ability less the question's difficulty. Both have a
-    standard normal prior, so an expert with few outcomes counts as an average one. Where all recorded scores are 0, or
-    all are 1, that is what the others are taken for.
+    This is the model of Rasch (1960): the log odds are the expert's ability less the question's difficulty. Both have a
+    standard normal prior, so an expert with few outcomes counts as an average one. If all recorded scores are 0, or
+    all are 1, the others get the same.
     """
     known = np.isfinite(scores)
     table = np.where(known, scores, 0).astype(np.float64)
@@ -31,7 +32,7 @@ def impute_scores(scores: Floats) -> Float64s:
 
 
 def impute_costs(costs: Floats) -> Float64s:
-    """The recorded costs, and where there is none the expert's mean, times how dear the question was to the others.
+    """Return the recorded costs, and elsewhere the expert's mean, scaled by the cost of the question to others.
 
     An expert without any recorded cost has NaN throughout.
     """
@@ -39,13 +40,13 @@ def impute_costs(costs: Floats) -> Float64s:
     whole = np.where(known, costs, 0).astype(np.float64)
     with np.errstate(invalid="ignore"):
         means = whole.sum(axis=0) / known.sum(axis=0)
-    usual = (known * np.nan_to_num(means)).sum(axis=1)  # what those who were asked cost on any question
+    usual = (known * np.nan_to_num(means)).sum(axis=1)  # mean cost, on any question, of the experts that got this one
     relative_cost = np.divide(whole.sum(axis=1), usual, out=np.ones(len(costs)), where=usual > 0)
     return np.where(known, whole, relative_cost[:, None] * means)
 
 
 def costs_usd(outcomes: Outcomes, data: Sequence[Path], notes: list[str]) -> Float64s:
-    """USD of every call, [n, e], the expected where there was none; all NaN where an expert's cannot be told."""
+    """Return USD of every call, [n, e], the expected where none is recorded; all NaN if an expert's are unknown."""
     known_costs = recorded(outcomes, outcomes.experts, read_prices(data, outcomes.experts))
     costs = impute_costs(known_costs.costs)
     unpriced = [name for name, of_one in zip(outcomes.experts, costs.T, strict=True) if np.isnan(of_one).any()]
@@ -64,7 +65,7 @@ def costs_usd(outcomes: Outcomes, data: Sequence[Path], notes: list[str]) -> Flo
 
 
 def count_outcomes(outcomes: Outcomes, notes: list[str]) -> dict[str, int]:
-    """How many questions each expert has outcomes on; a note says where the numbers make comparing hard."""
+    """Count the questions that each expert has outcomes on; a note says where that makes comparing hard."""
     from scipy.sparse.csgraph import connected_components
 
     known = np.isfinite(outcomes.scores)
@@ -83,7 +84,7 @@ def count_outcomes(outcomes: Outcomes, notes: list[str]) -> dict[str, int]:
 
 
 def _chances(scores: Float64s, known: Bools) -> Float64s:
-    """Chances of success of the cells that are not known, in their order."""
+    """Return the chances of success in the cells that are not known, in their order."""
     from scipy.sparse import csr_matrix
     from sklearn.linear_model import LogisticRegression
 

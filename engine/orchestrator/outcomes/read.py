@@ -1,8 +1,8 @@
-"""Outcomes: what experts made of questions, read from data folders and checked.
+"""Read the outcomes of experts on questions from data folders, and check them.
 
 A data folder holds `queries.parquet` and `outcomes.parquet` with the columns of `schema.QUERIES` and
-`schema.OUTCOMES`; of the optional ones what is absent counts as not recorded, and `latency_ms` may be there. Its
-`experts.parquet` says what tokens cost.
+`schema.OUTCOMES`. An absent optional column counts as not recorded, and `latency_ms` may be there. Its
+`experts.parquet` has the prices of tokens. Knows nothing of routers.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ LEAST_QUESTIONS = 10
 
 @dataclass(frozen=True)
 class Outcomes:
-    """What e experts made of n distinct questions; arrays float32 [n, e], NaN where nothing is recorded.
+    """The outcomes of e experts on n distinct questions; arrays float32 [n, e], NaN where nothing is recorded.
 
     A question that stands in several folders, or several times, is here once, with the means of its outcomes.
 
     Attributes:
         questions, prompts: The bare question, and the text as shown to the experts (often the same).
-        subjects, categories: What the question is about, as the folder names it; None where it does not.
+        subjects, categories: The question's subject and category, as the folder names them; None where it does not.
         experts: Sorted by name.
         scores: In [0, 1].
-        prompt_tokens: Of the prompts.
-        completion_tokens: Of the answers.
-        latency_ms: Of the answers.
-        cost_usd: Of the calls, where the folder records it; `costs` gives those that follow from tokens too.
+        prompt_tokens: Tokens of the prompts.
+        completion_tokens: Tokens of the answers.
+        latency_ms: Time of the answers.
+        cost_usd: Cost of the calls, where the folder records it; `costs` also gives those that follow from tokens.
     """
 
     questions: list[str]
@@ -55,7 +55,7 @@ class Outcomes:
         return list(zip(self.subjects, self.categories, strict=True))
 
     def only(self, experts: Sequence[str]) -> Outcomes:
-        """Of these experts, and of the questions that at least one of them has an outcome on."""
+        """Keep these experts, and the questions on which at least one of them has an outcome."""
         columns = [self.experts.index(name) for name in experts]
         rows = np.flatnonzero(np.isfinite(self.scores[:, columns]).any(axis=1))
         return Outcomes(
@@ -72,7 +72,7 @@ class Outcomes:
         )
 
     def costs(self, prices: Float32s) -> Float32s:
-        """USD of every call [n, e]: as recorded, else tokens times prices [2, e] in USD per million tokens."""
+        """Return USD of every call [n, e]: recorded, or tokens times prices [2, e] in USD per million tokens."""
         by_tokens = (self.prompt_tokens * prices[0] + self.completion_tokens * prices[1]) / 1e6
         return np.where(np.isfinite(self.cost_usd), self.cost_usd, by_tokens).astype(np.float32)
 
@@ -103,10 +103,10 @@ def read_outcomes(folders: Sequence[Path], split: str = "train") -> Outcomes:
 
 
 def read_prices(folders: Sequence[Path], experts: Sequence[str]) -> Float32s:
-    """List prices out of `experts.parquet` of data folders, USD per million tokens, [2, e]: input, and output.
+    """Read list prices from `experts.parquet` of data folders, USD per million tokens, [2, e]: input, and output.
 
-    A folder without that file names no prices; of an expert in several folders the first names them. NaN where none
-    does.
+    A folder without that file names no prices. If several folders name an expert, the first one counts. Unknown prices
+    are NaN.
 
     Raises:
         RouterError: a file is there but cannot be read, lacks a column, or has a price that is below 0 or no number.
@@ -130,7 +130,7 @@ _PRICES = """
 SELECT expert::VARCHAR, usd_per_m_input::DOUBLE, usd_per_m_output::DOUBLE FROM read_parquet($file)
 """
 
-# Column, its type, and whether it must be there.
+# Column, its type, and True if it must be there.
 _COLUMNS: dict[str, list[tuple[str, str, bool]]] = {
     "queries": [
         ("query_id", "VARCHAR", True),
@@ -151,7 +151,7 @@ _COLUMNS: dict[str, list[tuple[str, str, bool]]] = {
     ],
 }
 
-# What must not be: how many such rows there are and the first of them, and what is said about it.
+# Errors in the data: a query for the number of such rows and the first of them, and the message.
 _WRONG = [
     ("SELECT count(*), min(coalesce(query_id, question)) FROM queries{i} WHERE query_id IS NULL OR question IS NULL",
      "{n} rows of {queries} have no query_id or no question ({first}): leave them out"),
@@ -216,7 +216,7 @@ def _open(con: duckdb.DuckDBPyConnection, i: int, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _one_line(file: Path) -> Iterator[None]:
-    """Turn what goes wrong while a file of a data folder is read into one line."""
+    """Turn errors while a file of a data folder is read into one line."""
     try:
         yield
     except duckdb.Error as error:

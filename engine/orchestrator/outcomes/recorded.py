@@ -1,4 +1,7 @@
-"""Recorded: scores and dollars of some experts out of recorded outcomes, made whole where tokens are missing."""
+"""Recorded scores and dollars of some experts, completed where tokens are missing.
+
+Knows nothing of routers.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,14 @@ from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_prices
 
 @dataclass(frozen=True)
 class Recorded:
-    """What e experts made of n questions, and what that cost.
+    """Scores and costs of e experts on n questions.
 
     Attributes:
         prompts, subjects, categories: [n], as in `Outcomes`.
         scores: [n, e], in [0, 1]; NaN where an expert has no outcome.
-        costs: [n, e], USD; NaN where it cannot be told.
-        guessed: [n, e], where there is an outcome whose tokens are not recorded: the mean tokens of the other experts
-            on the question stand in.
+        costs: [n, e], USD; NaN where unknown.
+        guessed: [n, e], True where an outcome has no recorded tokens: the mean tokens of the other experts on the
+            question replace them.
     """
 
     prompts: list[str]
@@ -34,7 +37,7 @@ class Recorded:
     guessed: Bools
 
     def at(self, rows: Int64s) -> Recorded:
-        """Some of the questions."""
+        """Keep some of the questions."""
         return Recorded(
             prompts=[self.prompts[row] for row in rows],
             subjects=[self.subjects[row] for row in rows],
@@ -46,10 +49,10 @@ class Recorded:
 
 
 def recorded(outcomes: Outcomes, experts: Sequence[str], prices: Float32s) -> Recorded:
-    """Scores and costs of the named experts, in that order; one without any outcome has NaN throughout.
+    """Return scores and costs of the named experts, in that order; one without any outcome has NaN throughout.
 
     Args:
-        outcomes: Of these and perhaps other experts, whose tokens count where some are missing.
+        outcomes: Outcomes of these and perhaps other experts, whose tokens count where some are missing.
         experts: Names.
         prices: [2, experts], as by `prices_of`.
     """
@@ -72,7 +75,7 @@ def recorded(outcomes: Outcomes, experts: Sequence[str], prices: Float32s) -> Re
 
 
 def prices_of(data: Sequence[Path], experts: Sequence[str]) -> Float32s:
-    """Prices out of data folders, USD per million tokens, [2, experts]; see `read_prices`.
+    """Read prices from data folders, USD per million tokens, [2, experts]; see `read_prices`.
 
     Raises:
         RouterError: an expert has none, or a file is wrong.
@@ -91,12 +94,12 @@ def with_tokens(outcomes: Outcomes, prices: Float32s) -> Outcomes:
     """Return the same with completion tokens that follow from costs, where only those are recorded.
 
     Args:
-        outcomes: Of e experts.
+        outcomes: Outcomes of e experts.
         prices: [2, e], USD per million tokens; NaN where unknown.
     """
     measures = np.array([[len(prompt.encode("utf-8", "replace"))] for prompt in outcomes.prompts], np.float32)
     read = np.where(np.isfinite(outcomes.prompt_tokens), outcomes.prompt_tokens, measures * TOKENS_PER_BYTE)
-    price = np.where(prices[1] > 0, prices[1], np.nan)  # free answers tell nothing
+    price = np.where(prices[1] > 0, prices[1], np.nan)  # the cost of free answers says nothing of their tokens
     tokens = np.maximum((outcomes.cost_usd * 1e6 - read * prices[0]) / price, 1)
     recorded_tokens = outcomes.completion_tokens
     whole = np.where(np.isfinite(recorded_tokens), recorded_tokens, tokens).astype(np.float32)
@@ -120,7 +123,7 @@ def _columns(outcomes: Outcomes, experts: Sequence[str]) -> Outcomes:
 
 
 def fill_tokens(tokens: Float32s) -> Float32s:
-    """The question's mean where an expert's tokens are not known, and the mean of all where nobody's are."""
+    """Fill unknown tokens with the question's mean, or with the mean of all where no expert's are known."""
     known = np.isfinite(tokens)
     if not known.any():
         return tokens

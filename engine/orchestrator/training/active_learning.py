@@ -1,4 +1,7 @@
-"""Asks: who is asked which new question next, by the outcomes in data folders and the router trained on them."""
+"""Active learning: choose which expert gets which new question next, so that the router learns most.
+
+It decides by the outcomes in data folders and the router trained on them. Knows nothing of how answers are scored.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.explore import Pairs, explore
 from leeroo.engine.orchestrator.training.gaussian_process import GaussianProcess, fit_gaussian_process
 
-# Outcomes that it is decided by: time and memory grow with their number cubed and squared.
+# The most outcomes that decide: time and memory grow with their number cubed and squared.
 _KNOWN = 3000
 
 
@@ -27,17 +30,17 @@ def choose_requests(
     rng: np.random.Generator,
     max_cost_usd: float | None = None,
 ) -> Pairs:
-    """Pairs of question and expert to ask, see `explore`; an expert without outcomes may turn out to be any good.
+    """Choose pairs of question and expert, see `explore`; an expert without outcomes may turn out to be good.
 
     Args:
         router: Trained on the data.
         data: Data folders, the oldest first; the newest 3,000 outcomes count.
-        experts: Names of those who may be asked.
+        experts: Names of those who may be chosen.
         usd_per_m: [e, 2], their prices: USD per million input and output tokens.
         questions: New ones.
-        asks: So many pairs at most.
-        rng: Of everything random.
-        max_cost_usd: Their expected cost is at most that.
+        requests: The most pairs to choose.
+        rng: Random numbers.
+        max_cost_usd: The most that all pairs together may be expected to cost.
 
     Raises:
         RouterError: the data is not as `read_outcomes` wants it, or the encoder cannot be loaded.
@@ -48,13 +51,16 @@ def choose_requests(
 
 
 def random_requests(n: int, e: int, requests: int, rng: np.random.Generator) -> Pairs:
-    """Pairs of n questions and e experts by chance: two experts a question, as outcomes on one tell them apart best."""
+    """Choose pairs of n questions and e experts by chance.
+
+    Two experts get the same question, because outcomes on one question show their difference best.
+    """
     at = [(int(question), int(expert)) for question in rng.permutation(n) for expert in rng.permutation(e)[:2]]
     return at[:requests]
 
 
 def expected_usd(router: Router, experts: Sequence[str], usd_per_m: Float64s, questions: Sequence[str]) -> Float64s:
-    """What an answer is expected to cost, USD [n, e]; an expert that the router does not know writes as others do."""
+    """Return the expected cost of an answer, USD [n, e]; an expert unknown to the router writes as much as others."""
     prediction = router.predict(questions)
     usd = np.zeros((len(questions), len(experts)))
     for table, price in ((prediction.prompt_tokens, usd_per_m[:, 0]), (prediction.completion_tokens, usd_per_m[:, 1])):
@@ -79,7 +85,7 @@ def _known(router: Router, data: Sequence[Path], experts: Sequence[str], rng: np
 
 
 def _newest(data: Sequence[Path]) -> list[Path]:
-    """The last of the folders, as many as are needed for `_KNOWN` outcomes."""
+    """Return the last of the folders, as many as are needed for `_KNOWN` outcomes."""
     import pyarrow.parquet as pq
 
     kept: list[Path] = []

@@ -1,6 +1,6 @@
-"""Calibration: making predicted probabilities right on average, and saying how right they are.
+"""Calibration: make predicted probabilities right on average.
 
-Probabilities and scores are [n]; a score may be any fraction in [0, 1]. Weights say how much a row counts.
+Scores are [n] and may be any fraction in [0, 1]. Weights say how much a row counts. Knows nothing of experts.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import numpy as np
 
 from leeroo.engine.arrays import Floats
 
-# Probabilities that a regression found, as they are: their log-odds grow 4 times as fast at 1/2, and faster towards 0
-# and 1; and how sure the slope is, as a standard deviation.
+# The prior of the slope for probabilities of a regression, and its standard deviation: log-odds grow 4 times as fast as
+# the probability at 1/2, and faster towards 0 and 1.
 _SLOPE, _SLOPE_SPREAD = 4.5, 1.0
 
 
 def platt(logits: Floats, scores: Floats, weights: Floats) -> tuple[float, float]:
-    """Slope and offset that make sigmoid(slope * logit + offset) fit the scores best.
+    """Return slope and offset that make sigmoid(slope * logit + offset) fit the scores best.
 
     Platt, "Probabilistic outputs for support vector machines", 1999. The logits must be of rows that the
     model was not fitted on. Scores must not all be 0, nor all be 1.
@@ -32,7 +32,10 @@ def platt(logits: Floats, scores: Floats, weights: Floats) -> tuple[float, float
 
 
 def platt_of_probabilities(expected: Floats, scores: Floats) -> tuple[float, float]:
-    """As `platt`, of expected scores instead of logits; few scores do not move the slope far from what it should be."""
+    """Return slope and offset as `platt`, for expected scores instead of logits.
+
+    The slope has a prior, so that a few scores do not move it far.
+    """
     from scipy.optimize import minimize
 
     def loss(line: Floats) -> float:

@@ -1,12 +1,13 @@
-"""Explore: which expert to ask about which question, so that the next choices are better; not all about all.
+"""Choose which expert gets which question, so that the next choices are better, where not all can get all.
 
-By expected information. A choice is contested where another expert may well be the better bargain; what it is expected
-to lose by that grows with the variance of the difference of the two (the expected loss of the knowledge gradient:
-Frazier, Powell & Dayanik, "The Knowledge-Gradient Policy for Correlated Normal Beliefs", 2009). So one after the other
-those pairs are asked whose outcomes take most off these variances, summed over questions and budgets, given what was
-asked before (greedy A-optimal design: Krause, Singh & Guestrin, JMLR 2008, for the greedy). That two experts are
-compared on the same question, whose own difficulty then cancels out, comes out of it by itself. How good the dear
-experts are on the whole is left out where a budget is short: it decides what the budget is worth, not where it goes.
+The measure is expected information. A choice is contested where another expert may well be the better option. Its
+expected loss grows with the variance of the difference of the two. That is the knowledge gradient (Frazier, Powell &
+Dayanik, "The Knowledge-Gradient Policy for Correlated Normal Beliefs", 2009). So pairs are chosen one after the other.
+Each is the pair whose outcome reduces these variances most, summed over questions and budgets, given the pairs before
+(greedy A-optimal design; for the greedy: Krause, Singh & Guestrin, JMLR 2008).
+
+This alone makes it compare two experts on the same question, whose own difficulty then cancels out. Where a budget is
+short, the overall quality of the expensive experts is left out: it decides the price of a dollar, not the choice.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from leeroo.engine.arrays import Bools, Float32s, Float64s, Int64s
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.training.gaussian_process import Beliefs, GaussianProcess
 
-# Budgets as parts of what the dearest expert would cost: the choice should be good under any.
+# Budgets as parts of the most expensive expert's cost: the choice should be good under any.
 _SHARES = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
-# Asked at once about one portion of the questions, questions in it at most, and those of them whose choices count.
+# Requests for one portion of the questions, the most questions in it, and those of them whose choices count.
 _AT_ONCE, _PORTION, _COUNTED = 100, 200, 32
-# Experts with less than this part of what is contested are not asked.
+# Experts with less than this part of what is contested get no question.
 _LEAST_CONTESTED = 0.01
 
 Pairs = list[tuple[int, int]]
@@ -40,19 +41,19 @@ def explore(
     max_cost_usd: float | None = None,
     allowed: Bools | None = None,
 ) -> Pairs:
-    """Pairs of question and expert to ask, the first first.
+    """Choose pairs of question and expert, the most informative first.
 
-    Where those that tell something are fewer, the rest is asked at random. Takes time in proportion to asks and to the
-    square of the outcomes that are known: 0.5 s for 100 asks and 1,000 outcomes.
+    If too few are informative, the rest is chosen at random. Takes time in proportion to the requests and to the
+    square of the known outcomes: 0.5 s for 100 requests and 1,000 outcomes.
 
     Args:
-        known: What the outcomes so far tell of e experts.
+        known: Learned from the outcomes of e experts so far.
         features: [n, k], of new questions.
-        costs: [n, e], USD that an answer is expected to cost.
-        asks: So many pairs at most.
-        rng: Of everything random.
-        max_cost_usd: Their expected cost is at most that; what is dear then has to tell more.
-        allowed: [n, e], pairs that may be asked; all without.
+        costs: [n, e], expected USD of an answer.
+        requests: The most pairs to choose.
+        rng: Random numbers.
+        max_cost_usd: The most that all pairs may be expected to cost; an expensive pair then has to inform more.
+        allowed: [n, e], pairs that may be chosen; default: all.
     """
     n, e = costs.shape
     remaining = _Remaining(np.ones((n, e), bool) if allowed is None else allowed.copy(), costs, requests, max_cost_usd)
@@ -63,7 +64,7 @@ def explore(
     for i in range(portions):
         some = order[i::portions][:_PORTION]
         until = requests * (i + 1) // portions
-        pairs += _reporting_callback(known, features, mean, remaining, some, until - len(pairs))
+        pairs += _most_informative(known, features, mean, remaining, some, until - len(pairs))
     for at in rng.permutation(n * e).tolist():
         question, expert = divmod(at, e)
         if remaining.can(np.array([question]), np.array([expert]))[0]:
@@ -74,7 +75,7 @@ def explore(
 
 @dataclass
 class _Remaining:
-    """What may still be asked, and paid."""
+    """The pairs, requests and dollars that are left."""
 
     open: Bools
     costs: Float64s
@@ -94,10 +95,10 @@ class _Remaining:
             self.usd -= float(self.costs[question, expert])
 
 
-def _reporting_callback(
+def _most_informative(
     known: GaussianProcess, features: Float32s, mean: Float64s, remaining: _Remaining, some: Int64s, requests: int
 ) -> Pairs:
-    """The pairs of some questions that tell most, so many at most, the first first."""
+    """Choose the most informative pairs of some questions, at most `requests`, the first first."""
     counted = some[:_COUNTED]
     t, e = len(counted), mean.shape[1]
     beliefs = known.beliefs(np.repeat(features[counted], e, axis=0), np.tile(np.arange(e), t))
@@ -138,13 +139,13 @@ def _reporting_callback(
 
 
 def _contested(beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Int64s) -> tuple[Float64s, Bools]:
-    """How much more a choice loses the less is known of the difference of two experts.
+    """Measure how much more a choice loses the less is known of the difference of two experts.
 
-    Gives [s, t, e, e], symmetric, for s budgets and t counted questions, and [s], whether the budget is short. The
+    Return [s, t, e, e], symmetric, for s budgets and t counted questions, and [s], True where the budget is short. The
     beliefs are of all e experts on each of the questions.
     """
     t, e = len(counted), mean.shape[1]
-    # Of the experts on the average question: what is known of one question alone, few outcomes will change.
+    # Covariances on the average question: few outcomes change what is known of one question alone.
     average = beliefs.covariance(beliefs).reshape(t, e, t, e).mean(axis=(0, 2))
     own = np.diag(average)
     spread = np.sqrt(np.maximum(own[:, None] + own - 2 * average, 1e-9))
@@ -165,10 +166,10 @@ def _contested(beliefs: Beliefs, mean: Float64s, costs: Float64s, counted: Int64
 
 
 def _weighed(contested: Float64s, costs: Float64s, short: Bools) -> Callable[[Float32s], Float32s]:
-    """The matrix W, as a function that gives W x for errors x [t * e, q]: x W x is what a choice with errors x loses.
+    """Give the matrix W as a function from errors x [t * e, q] to W x; a choice with errors x loses x W x.
 
-    That is the sum of what is contested [s, t, e, e] times the squared differences of errors; where a budget is short
-    [s], without the part of them that is in proportion to the differences of the costs [t, e]: that changes the
+    W is the sum of what is contested [s, t, e, e] times the squared differences of errors. Where a budget is short [s],
+    the part of these that is in proportion to the differences of the costs [t, e] is left out. That part changes the
     choice's multiplier, and not the choice.
     """
     _, t, e, _ = contested.shape

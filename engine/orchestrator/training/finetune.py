@@ -1,8 +1,9 @@
-"""Fine-tune: a causal language model learns from recorded outcomes to tell who will answer a question right.
+"""Fine-tune a causal language model on recorded outcomes, to predict who will answer a question right.
 
-The LLM-based orchestrator in full (Mohammadshahi et al. 2024, arXiv 2401.13979): low-rank adapters (Hu et al. 2021,
-arXiv 2106.09685) in every linear layer, and one linear head for each expert on the mean of the last layer's states.
-Meant for a GPU; a small model learns on a CPU too, at about a third of the speed at which it reads.
+This is the LLM-based orchestrator in full (Mohammadshahi et al. 2024, arXiv 2401.13979). It has low-rank adapters (Hu
+et al. 2021, arXiv 2106.09685) in every linear layer, and one linear head for each expert on the mean of the last
+layer's states. Meant for a GPU; a small model learns on a CPU too, at about a third of the speed at which it reads.
+Knows nothing of routers.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from leeroo.engine.weights import locate
 _RANK, _ALPHA, _DROPOUT = 16, 32, 0.05
 _EPOCHS, _BATCH = 2, 16
 _LEARNING_RATE = 3e-4
-# Lines of progress.
+# Number of lines of progress.
 _PROGRESS_LINES = 20
 
 
@@ -33,7 +34,7 @@ class Tuned:
     """A fine-tuned model.
 
     Attributes:
-        adapter: Where its states are taken.
+        adapter: The point where its states are read.
         weight, bias: [d, e] and [e], the heads: log-odds of success.
     """
 
@@ -43,17 +44,17 @@ class Tuned:
 
 
 def finetune(encoder: str, texts: list[str], scores: Float32s, out: Path, seed: int, say: LineListener) -> Tuned:
-    """Learn from texts [n] and scores [n, e], NaN where not recorded; the adapter goes into the folder `out`.
+    """Learn from texts [n] and scores [n, e], NaN where not recorded; write the adapter into the folder `out`.
 
-    The loss is the cross entropy of the recorded scores, each outcome counting alike.
+    The loss is the cross entropy of the recorded scores, each outcome counting the same.
 
     Args:
         encoder: A causal language model, a hub id or a folder, without a layer.
         texts: Questions.
         scores: In [0, 1].
         out: A folder that does not exist yet.
-        seed: Of the order of the texts, the dropout and the adapters' first weights.
-        say: Is told how far it is, in lines for people.
+        seed: Random seed of the order of the texts, the dropout and the adapters' first weights.
+        say: Called with progress, in lines for people.
 
     Raises:
         RouterError: peft is not installed, or the model cannot be loaded or is no causal language model.
@@ -112,7 +113,7 @@ def finetune(encoder: str, texts: list[str], scores: Float32s, out: Path, seed: 
 
 
 def _scorer(model: Any, scores: Float32s) -> Any:
-    """A module from tokens and scores to the loss."""
+    """Make the module from tokens and scores to the loss."""
     import torch
     from torch import nn
 
@@ -160,11 +161,11 @@ def _reporting_callback(say: LineListener) -> Any:
 
 
 def hold_out(groups: Int64s, seed: int) -> Bools:
-    """Which rows [n] the model does not see, so that what its predictions are worth can be told: one question in five.
+    """Choose the rows [n] that the model does not see, one question in five, so that its predictions can be judged.
 
     Args:
         groups: [n], the number of each row's question.
-        seed: Decides which.
+        seed: Random seed.
     """
     numbers = np.unique(groups)
     unseen = np.random.default_rng(seed).permutation(numbers)[: len(numbers) // 5]

@@ -1,9 +1,12 @@
-"""Coregional: experts learned together from sparse outcomes, when each question was asked of a few of them only.
+"""Learn experts together from sparse outcomes, when each question was sent to a few of them only.
 
-A Gaussian process over pairs of question and expert. How hard a question is, all experts share; each has a rate and
-leanings of its own (the intrinsic coregionalisation model: Bonilla, Chai & Williams, "Multi-task Gaussian Process
-Prediction", NIPS 2007). How much is shared is decided by what makes the outcomes most likely. The posterior's mean
+This is a Gaussian process over pairs of question and expert. All experts share how hard a question is; each has a rate
+and leanings of its own (the intrinsic coregionalisation model: Bonilla, Chai & Williams, "Multi-task Gaussian Process
+Prediction", NIPS 2007). How much they share is fitted by the likelihood of the outcomes. The posterior's mean
 is linear in the features: a head for each expert.
+
+In the letters of Rasmussen & Williams, "Gaussian Processes for Machine Learning", 2006: `features` are X, `cholesky` is
+L of K + noise, `solved` is alpha. Knows nothing of budgets and choices.
 """
 
 from __future__ import annotations
@@ -14,13 +17,13 @@ import numpy as np
 
 from leeroo.engine.arrays import Float32s, Float64s, Int64s
 
-# Variances in units of the scores': of what features tell of a question's difficulty, of experts' rates, of their
-# leanings, of what features do not tell of a question's difficulty, and of noise. These are expected beforehand, give
-# or take the spreads, standard deviations of logarithms; the noise is at least the last. Of rates the spread is small:
-# a few experts asked often make them look alike, and one that was unlucky at first would not be asked again.
+# Prior variances in units of the scores': the part of a question's difficulty that features explain, experts' rates,
+# their leanings, the part of the difficulty that features do not explain, and noise. The spreads are standard
+# deviations of their logarithms, and the noise has a lower bound. The spread of rates is small: a few experts with many
+# outcomes make them look alike, and an expert that was unlucky at first would get no question again.
 _EXPECTED = (0.1, 0.07, 0.1, 0.2, 0.65)
 _SPREADS, _LEAST_NOISE = np.array([1.0, 0.3, 1.0, 1.0, 1.0]), 0.2
-# Outcomes by which they are decided.
+# The most outcomes that the variances are fitted on.
 _VARIANCE_OUTCOMES = 600
 
 
@@ -30,8 +33,8 @@ class GaussianProcess:
 
     Attributes:
         weight, bias: [k, e] and [e], of its mean: the expected score is `features @ weight + bias`.
-        held_out: [n], what each outcome would have been expected to be without those of its question.
-        variances: Of `_EXPECTED`, in units of the scores.
+        held_out: [n], the expected score of each outcome without those of its question.
+        variances: In the order of `_EXPECTED`, in units of the scores.
     """
 
     weight: Float64s
@@ -42,7 +45,7 @@ class GaussianProcess:
     _cholesky: Float64s
 
     def beliefs(self, features: Float32s, columns: Int64s) -> Beliefs:
-        """What is believed of p pairs of question and expert, by features [p, k] and experts [p]."""
+        """Return the beliefs about p pairs of question and expert, by features [p, k] and experts [p]."""
         wide, observations = features.astype(np.float64), self._outcomes
         prior = _prior(self.variances, observations.features, observations.columns, wide, columns)
         return Beliefs(wide, columns, _forward_solve(self._cholesky, prior), self.variances)
@@ -54,8 +57,8 @@ class Beliefs:
 
     Attributes:
         features, columns: [p, k] and [p], question and expert.
-        told: [n, p]; products of its columns are what n outcomes take off the prior covariances.
-        variances: As of `Coregional`.
+        explained: [n, p]; products of its columns are the reduction of the prior covariances by n outcomes.
+        variances: Those of `GaussianProcess`.
     """
 
     features: Float64s
@@ -64,11 +67,11 @@ class Beliefs:
     variances: Float64s
 
     def at(self, rows: Int64s) -> Beliefs:
-        """Of some pairs."""
+        """Keep some pairs."""
         return Beliefs(self.features[rows], self.columns[rows], self.explained[:, rows], self.variances)
 
     def covariance(self, other: Beliefs) -> Float64s:
-        """[p, q], with q other pairs."""
+        """Return the covariances [p, q] with q other pairs."""
         prior = _prior(self.variances, self.features, self.columns, other.features, other.columns)
         return prior - self.explained.T @ other.explained
 
@@ -83,7 +86,7 @@ class _Observations:
     scores: Float64s
 
     def some(self, most: int) -> _Observations:
-        """So many at most, all of each question."""
+        """Keep at most `most`, all of each question."""
         counts = np.bincount(self.groups)
         order = np.random.default_rng(0).permutation(len(counts))
         rows = np.flatnonzero(np.isin(self.groups, order[np.cumsum(counts[order]) <= most]))
@@ -91,14 +94,14 @@ class _Observations:
         return _Observations(self.features[rows], self.columns[rows], groups, self.scores[rows])
 
     def kernels(self) -> list[Float64s]:
-        """Covariances [n, n] for variances of 1, in their order."""
+        """Return the covariances [n, n] for variances of 1, in their order."""
         alike = self.features @ self.features.T
         same = (self.columns[:, None] == self.columns).astype(np.float64)
         question = (self.groups[:, None] == self.groups).astype(np.float64)
         return [alike, same, alike * same, question, np.eye(len(same))]
 
     def heads(self, solved: Float64s, variances: Float64s, e: int) -> tuple[Float64s, Float64s]:
-        """The mean function of these solutions [n], as weights [k, e] and biases [e]."""
+        """Return the mean function of these solutions [n], as weights [k, e] and biases [e]."""
         mine = np.zeros((len(self.columns), e))
         mine[np.arange(len(self.columns)), self.columns] = solved
         hard, rate, lean, *_ = variances
@@ -116,7 +119,7 @@ def fit_gaussian_process(
         columns: [n], its expert.
         groups: [n], outcomes on the same question have the same number.
         scores: [n], not all the same.
-        experts: How many there are, those without outcomes among them.
+        experts: The number of experts, including those without outcomes.
     """
     numbers = np.unique(groups, return_inverse=True)[1]
     observations = _Observations(features.astype(np.float64), columns, numbers, scores.astype(np.float64))
@@ -133,7 +136,7 @@ def fit_gaussian_process(
 
 
 def _fit_variances(observations: _Observations) -> Float64s:
-    """The variances that are likeliest, given the outcomes and what is expected of them."""
+    """Return the likeliest variances, given the outcomes and the prior."""
     from scipy.optimize import minimize
 
     kernels = observations.kernels()
@@ -160,7 +163,7 @@ def _fit_variances(observations: _Observations) -> Float64s:
 
 
 def _prior(variances: Float64s, features: Float64s, columns: Int64s, others: Float64s, theirs: Int64s) -> Float64s:
-    """Covariances of the expected scores of pairs before any outcome, [p, q]."""
+    """Return the covariances of the expected scores of pairs before any outcome, [p, q]."""
     hard, rate, lean, *_ = variances
     alike = features @ others.T
     covariances: Float64s = hard * alike + (columns[:, None] == theirs) * (rate + lean * alike)
@@ -179,9 +182,9 @@ def _cholesky(kernels: list[Float64s], variances: Float64s) -> Float64s:
 
 
 def _remove_level(cholesky: Float64s, scores: Float64s) -> tuple[float, Float64s]:
-    """The level that makes scores [n] likeliest, and the solutions [n] of what they are above it.
+    """Return the level that makes scores [n] likeliest, and the solutions [n] of the scores less that level.
 
-    Their mean would be that of the experts asked most, which are not any.
+    The scores' mean would be that of the experts with the most outcomes, which is not the level of all.
     """
     ones, solved = _solve(cholesky, np.stack([np.ones_like(scores), scores], axis=1)).T
     level = float(solved.sum() / ones.sum())

@@ -1,7 +1,7 @@
-"""Learn: a router out of recorded outcomes.
+"""Learn a router from recorded outcomes.
 
-The form is that of the Leeroo orchestrator (Mohammadshahi et al. 2024, arXiv 2401.13979): from the question
-alone, predict every expert's success, and leave the rest to the choice. Data folders come in the shape of
+The form is that of the Leeroo orchestrator (Mohammadshahi et al. 2024, arXiv 2401.13979): predict every expert's
+success from the question alone, and leave the rest to the choice. Data folders come in the shape of
 RouterBench's (Hu et al. 2024, arXiv 2403.12031).
 """
 
@@ -31,9 +31,9 @@ from leeroo.engine.orchestrator.training.lengths import learn_latency_lines, lea
 from leeroo.engine.orchestrator.training.quality import Quality, learn_quality
 from leeroo.engine.orchestrator.training.stacking import stack
 
-# Of so many questions whose bare form is another text than their prompt, one is also learned in that form.
+# One in this many questions whose bare form differs from their prompt is also learned in that form.
 _BARE = 4
-# Questions on which the layers of a causal model are compared.
+# The number of texts on which the layers of a causal model are compared.
 _COMPARED = 1500
 _REPORT_EVERY_S = 5.0
 
@@ -48,15 +48,15 @@ def train(
     """Learn a router from the rows with `split = 'train'` of data folders, taken together.
 
     Each expert is learned from the questions that it has outcomes for, with the others' help. Questions are learned as
-    their prompts; where the bare question is another text (without the options of a multiple choice, say), some of them
-    also in that form, as users ask in both.
+    their prompts. Where the bare question is another text, such as one without its options, some are also learned in
+    that form, because users send both.
 
     Args:
         data: Data folders.
-        encoders: As `encode` describes them; of a causal model without a layer, validation chooses one.
+        encoders: Names that `encode` describes; for a causal model without a layer, validation chooses one.
         finetune: With 'lora' the first causal model among the encoders also learns from the outcomes, see `finetune`.
-        seed: Of everything random.
-        on_progress: Is told, in lines for people, what is being done.
+        seed: Random seed.
+        on_progress: Called with progress, in lines for people.
 
     Raises:
         RouterError: the data is not as `read_outcomes` wants it, or an encoder cannot be loaded.
@@ -92,10 +92,10 @@ def train(
 
 
 def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: LineListener | None = None) -> Router:
-    """Add the experts of data folders that a router does not know; what it says of the others stays as it is.
+    """Add the experts of data folders that a router does not know; its predictions for the others stay the same.
 
-    What the router expects of the known experts on a question tells most of what to expect of a new one, so a few
-    hundred outcomes are enough, on questions that it has seen before or not. As `train` otherwise.
+    The router's predictions for the known experts on a question say most about a new one. So a few hundred outcomes are
+    enough, on questions that it has seen before or not. The rest is as in `train`.
 
     Raises:
         RouterError: the data is not as `read_outcomes` wants it, has no expert that is new, or has fewer than ten
@@ -128,7 +128,7 @@ def extend(router: Router, data: Sequence[Path], seed: int = 0, on_progress: Lin
 
 
 def _read(data: Sequence[Path], say: LineListener) -> Outcomes:
-    """Read the training rows, with completion tokens as far as anything tells them."""
+    """Read the training rows, with completion tokens where they are recorded or follow from costs."""
     folders = [Path(folder) for folder in data]
     bare = read_outcomes(folders)
     outcomes = with_tokens(bare, read_prices(folders, bare.experts))
@@ -178,9 +178,9 @@ def _training_texts(outcomes: Outcomes, seed: int) -> TrainingTexts:
 
 
 def _pinned(encoders: Sequence[str], lessons: TrainingTexts, seed: int, say: LineListener) -> tuple[str, ...]:
-    """The encoders, those of several layers at the one that predicts best on some of the questions.
+    """Return the encoders, with the layer that predicts best on some of the questions where there are several.
 
-    Each question is held out in turn; those that most experts were asked are taken.
+    Each question is held out in turn; the questions with outcomes of most experts are used.
     """
     pinned = []
     for encoder in encoders:
@@ -211,7 +211,7 @@ def _blocks(texts: list[str], encoders: Sequence[str], say: LineListener) -> lis
 
 
 def _encoding_reporter(say: LineListener) -> Callable[[int, int], None]:
-    """Tells how far an encoder is, and how long it will take."""
+    """Make a callback that reports how far an encoder is, and how long it will take."""
     begun, told = time.monotonic(), -_REPORT_EVERY_S
 
     def tell(done: int, total: int) -> None:
@@ -234,9 +234,9 @@ def _learn(
     before: Heads | None,
     say: LineListener,
 ) -> tuple[Quality, Quality, Heads]:
-    """Heads of the outcomes' experts, with the help of those of other experts that were learned before.
+    """Learn heads of the outcomes' experts, with the help of those of other experts that were learned before.
 
-    Also what was learned without contexts, and with them; twice the same where there are none.
+    Also return the quality without contexts and with them; twice the same where there are none.
     """
     counted = len(outcomes.prompts)
     likeness, whitening = features.likeness(seen.blocks), features.whitening()
@@ -276,9 +276,9 @@ def _learn(
 
 
 def _onto(quality: Quality, whitening: Float32s, before: tuple[Float32s, Float32s] | None) -> tuple[Float32s, Float32s]:
-    """Weight and bias on likeness, with what is taken over from the heads before put into them."""
+    """Return weight and bias on likeness, including what is transferred from the heads before."""
     weight, bias = whitening @ quality.weight, quality.bias
-    if before:  # which may be on the states of a fine-tuned model too
+    if before:  # these may be on the states of a fine-tuned model too
         wide = np.pad(weight, ((0, len(before[0]) - len(weight)), (0, 0)))
         weight, bias = wide + before[0] @ quality.transfer, bias + before[1] @ quality.transfer
     return np.asarray(weight, np.float32), np.asarray(bias, np.float32)

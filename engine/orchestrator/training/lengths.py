@@ -1,4 +1,7 @@
-"""Lengths: learning how long each expert's answers are, how many tokens a question has, and how long it all takes."""
+"""Learn how long each expert's answers are, how many tokens a question has, and how long an answer takes.
+
+Knows nothing of quality.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from leeroo.engine.orchestrator.heads import TOKENS_PER_BYTE
 from leeroo.engine.orchestrator.ridge import PENALTIES, Spectrum, spectrum
 
 # The part of the questions, those with the shortest predictions, whose mean is the least that is ever predicted: a
-# straight line goes too low at its end, and a choice that looks for what is cheap finds just those questions.
+# straight line is too low at its end, and a choice that prefers what is cheap finds just those questions.
 _TAIL = 0.1
 # Below this many points a line gets no offset of its own.
 _FEW = 20
@@ -20,7 +23,7 @@ _FEW = 20
 
 @dataclass(frozen=True)
 class LengthHeads:
-    """Heads of the completion tokens, as `heads.Heads` has them; [d, e] and [e], NaN where nothing is known."""
+    """Heads of the completion tokens, in the form of `heads.Heads`; [d, e] and [e], NaN where nothing is known."""
 
     weight: Float32s
     bias: Float32s
@@ -33,11 +36,11 @@ class LengthHeads:
 def learn_lengths(features: Float32s, tokens: Float32s, groups: Int64s) -> LengthHeads:
     """Fit a ridge regression of the completion tokens, or of their logarithm, for each expert.
 
-    Of the two, and of the penalties, those of least squared error in tokens are taken, each question held out in turn.
-    A factor makes the predictions right on average; for the logarithm it undoes the bias of going back (Duan, "Smearing
-    estimate", 1983). Predictions are no longer than any length that was seen, and no shorter than the tenth of the
-    questions with the shortest held-out predictions really took on average. An expert without recorded tokens is taken
-    to write as much as the others do on average.
+    The form and the penalty are those of least squared error in tokens, with each question held out in turn. A factor
+    makes the predictions right on average; for the logarithm it removes the bias of exponentiation (Duan, "Smearing
+    estimate", 1983). No prediction is longer than any recorded length. None is shorter than the mean length of the
+    tenth of the questions with the shortest held-out predictions. An expert without recorded tokens is expected to
+    write as much as the others do on average.
 
     Args:
         features: [n, k].
@@ -57,7 +60,7 @@ def learn_lengths(features: Float32s, tokens: Float32s, groups: Int64s) -> Lengt
 
 
 def learn_prompt_lines(measures: Float32s, tokens: Float32s) -> Float32s:
-    """Prompt tokens of an empty question, for each byte and for each sign, [3, e], none negative.
+    """Fit prompt tokens of an empty question, for each byte and for each sign, [3, e], none negative.
 
     Args:
         measures: [n, 2], by `heads.measure`.
@@ -67,13 +70,13 @@ def learn_prompt_lines(measures: Float32s, tokens: Float32s) -> Float32s:
 
 
 def learn_latency_lines(tokens: Float32s, latency_ms: Float32s) -> Float32s:
-    """Milliseconds by completion tokens, [2, e]: for none, and for each; both [n, e], NaN where unknown."""
+    """Fit milliseconds [2, e], for no completion token and for each; both [n, e], NaN where unknown."""
     lines = [_line(x, y) for x, y in zip(fill_unrecorded(tokens).T, latency_ms.T, strict=True)]
     return np.array([line or (np.nan, np.nan) for line in lines], np.float32).T
 
 
 def fill_unrecorded(tokens: Float32s) -> Float32s:
-    """The same table, with each question's mean in the columns [n] of experts of which nothing is recorded."""
+    """Return the table with each question's mean in the columns [n] of experts without any record."""
     known = np.isfinite(tokens)
     counts = known.sum(axis=1)
     means = np.where(counts > 0, np.where(known, tokens, 0).sum(axis=1) / np.maximum(counts, 1), np.nan)
@@ -81,7 +84,7 @@ def fill_unrecorded(tokens: Float32s) -> Float32s:
 
 
 def _alike(known: Bools) -> list[list[int]]:
-    """Columns [n, e] with the same rows known, together: one regression fits them all."""
+    """Group columns [n, e] with the same rows known: one regression fits them all."""
     groups: dict[bytes, list[int]] = {}
     for column in range(known.shape[1]):
         groups.setdefault(known[:, column].tobytes(), []).append(column)
@@ -127,7 +130,7 @@ def _plane(measures: Float32s, tokens: Float32s) -> tuple[float, ...]:
 
 
 def _line(x: Floats, y: Floats) -> tuple[float, float] | None:
-    """Offset and slope of y by x, neither negative, from the points where both are known; None without any."""
+    """Fit offset and slope of y by x, neither negative, to the points where both are known; None without any."""
     known = np.isfinite(y) & np.isfinite(x)
     if not known.any():
         return (float(np.nanmean(y)), 0.0) if np.isfinite(y).any() else None

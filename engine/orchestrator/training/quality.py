@@ -1,12 +1,14 @@
-"""Quality: learning each expert's probability of success, all experts together.
+"""Learn each expert's probability of success, all experts together.
 
-From few outcomes all experts are learned at once by `fit_coregional`, and calibrated together. From more, experts with
-outcomes on the same questions are learned at once by `principal_ridge`, and those with outcomes on fewer questions come
-after those with more: what is expected of the earlier ones on a question tells most of what to expect of the later
-ones, and their own features only have to explain the rest. As long as its outcomes do not speak against it, one that
-is added to a router is taken for the average of the others but for its rate: what a few outcomes seem to tell of single
-questions is mostly chance, and would send it questions that others answer better. So a new expert needs few outcomes,
-and the experts learned before are not learned again. All of it stays linear in the features.
+Few outcomes are learned all at once by `fit_gaussian_process`, and calibrated together. With more outcomes, experts
+with outcomes on the same questions are learned at once by `principal_ridge`. Those with outcomes on fewer questions
+follow those with more: the expected scores of the earlier ones say most about the later ones, and the
+features only have to explain the rest.
+
+An expert that is added to a router gets the average of the others but for its rate, until its outcomes contradict.
+A few outcomes say little about single questions; to believe them would send it questions that others answer
+better. So a new expert needs few outcomes, and the experts learned before are not learned again. All of it stays linear
+in the features. Knows nothing of encoders and costs.
 """
 
 from __future__ import annotations
@@ -27,26 +29,26 @@ from leeroo.engine.orchestrator.training.gaussian_process import fit_gaussian_pr
 _FEW = 20
 # A head whose held-out predictions vary less than that says nothing; magnified, they would be rounding errors.
 _FLAT = 1e-3
-# Up to so many outcomes are learned together, where at most half of the experts were asked about a question or there
-# are at most so many questions.
+# The most outcomes that are learned together, and the most questions that they are on, unless at most half of the
+# experts answered each.
 _TOGETHER, _QUESTIONS = 3000, 300
-# By how much log-odds of experts' rates are expected to differ, as a standard deviation; and how many times likelier,
-# as a logarithm, its own head has to make an added expert's outcomes than the average of the others does.
+# Prior standard deviation of the log-odds of experts' rates. Log-likelihood ratio by which an added expert's own head
+# has to beat the average of the others.
 _RATE_SPREAD, _OWN_HEAD_ODDS = 0.5, 8.0
-# Penalties of what is taken over from earlier experts.
+# Penalties of the weights on earlier experts' predictions.
 _TRANSFER_PENALTIES = np.logspace(-2, 4, 13)
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Calibrated log-odds of success, `features @ weight + base @ kinship + bias`, and how good they are.
+    """Calibrated log-odds of success, `features @ weight + base @ transfer + bias`, and how good they are.
 
     Attributes:
         weight: [k, e], on features.
-        kinship: [b, e], on the log-odds of b experts learned before.
+        transfer: [b, e], on the log-odds of b experts learned before.
         bias: [e].
-        held_out: [n, e], log-odds of the rows learned from, by fits that have not seen their questions.
-        summaries: Of each expert.
+        held_out: [n, e], log-odds of the training rows, by fits that have not seen their questions.
+        summaries: One for each expert.
     """
 
     weight: Float32s
@@ -80,21 +82,21 @@ def learn_quality(
 ) -> Quality:
     """Fit and calibrate heads.
 
-    Up to 3,000 outcomes, of at most 300 questions or with at most half of the experts asked about each, are learned
-    together. From more, how freely each head may grow is decided by leave-one-question-out validation, and where one
-    does not beat the expert's mean score, or there are fewer than twenty outcomes, the mean is predicted for all
-    questions, shrunk towards 1/2 as by one success and one failure more (Laplace's rule); either way that is so where
-    twenty outcomes or more are all 0 or all 1. Of an expert that is added to others it is so with fewer than twenty
-    outcomes; from then on its head is mixed in log-odds with their average, moved to its rate, by what its outcomes
-    make likely.
+    Up to 3,000 outcomes are learned together, if they are on at most 300 questions or at most half of the experts
+    answered each. With more, leave-one-question-out validation decides how freely each head may grow.
+
+    An expert's mean is predicted for all questions where its head does not beat it, or with fewer than twenty outcomes.
+    The same holds where twenty or more are all 0 or all 1. The mean is shrunk towards 1/2 as by one success and one
+    failure more (Laplace's rule). An expert that is added to others gets its mean only with fewer than twenty outcomes.
+    From then on its head is mixed in log-odds with their average, moved to its rate, by the likelihood of its outcomes.
 
     Args:
         features: [n, k].
         scores: [n, e], NaN where not recorded.
         groups: [n], rows of the same question have the same number.
         base: [n, b], log-odds of success of experts learned before, if there are any.
-        counted: How many of the rows, from the first on, are questions; the others are further forms of some of them,
-            from which heads learn, but which count neither for calibration nor for the means. All without.
+        counted: The number of rows, from the first on, that are questions; default: all. The others are further forms
+            of some of them, from which heads learn, but which count neither for calibration nor for the means.
     """
     n, k = features.shape
     e = scores.shape[1]
@@ -131,10 +133,10 @@ def learn_quality(
 
 
 def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float, np.float32]:
-    """How much to take of an added expert's own held-out log-odds [n]: what is expected, given its scores [n].
+    """Return the share of an added expert's own held-out log-odds [n]: its expected value, given its scores [n].
 
-    The rest is of the other experts' average log-odds [n], which is moved to the added one's rate; the second is by
-    how much, likeliest given how far experts are apart.
+    The rest is the other experts' average log-odds [n], moved to the added expert's rate. The second value is that
+    shift, the likeliest one under the prior on the differences of experts.
     """
     shift = np.float32(0)
     for _ in range(20):
@@ -149,7 +151,7 @@ def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float,
 
 
 def _small(scores: Float32s, groups: Int64s) -> bool:
-    """Whether a table of outcomes [n, e] is so small that all experts are learned together."""
+    """Return True if a table of outcomes [n, e] is so small that all experts are learned together."""
     known = np.isfinite(scores)
     recorded, asked = scores[known], known.any(axis=1)
     if not 0 < len(recorded) <= _TOGETHER or np.ptp(recorded) == 0:
@@ -181,7 +183,7 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Int64s, counts
 
 
 def _alike(scores: Float32s, known: Bools) -> list[list[int]]:
-    """Columns [n, e] known on the same rows, together, those with most rows first; those of no use left out."""
+    """Group columns [n, e] known on the same rows, those with most rows first; leave out those without variation."""
     together: dict[bytes, list[int]] = {}
     for j in range(scores.shape[1]):
         recorded = scores[known[:, j], j]
@@ -213,7 +215,7 @@ def _learn(features: Float32s, scores: Float32s, groups: Int64s, before: list[_L
 
 
 def _calibrate(held_out: Float32s | None, scores: Float32s) -> tuple[float, float, ExpertSummary]:
-    """Slope, offset and account of held-out predictions [n]; slope 0 where the mean score does as well."""
+    """Return slope, offset and summary of held-out predictions [n]; slope 0 where the mean score is as good."""
     n, won = len(scores), float(scores.sum(dtype=np.float64))
     slope, offset = 0.0, float(np.log((won + 1) / (n - won + 1)))
     if held_out is not None and held_out.std() > _FLAT and 0 < won < n:
@@ -225,7 +227,7 @@ def _calibrate(held_out: Float32s | None, scores: Float32s) -> tuple[float, floa
 
 
 def _account(log_odds: Float32s, scores: Float32s, slope: float) -> ExpertSummary:
-    """How good held-out log-odds [n] of one expert are; without outcomes as good as a toss of a coin."""
+    """Measure held-out log-odds [n] of one expert; without outcomes they are as good as a toss of a coin."""
     if not len(scores):
         even = float(np.log(2))
         return ExpertSummary(outcomes=0, mean_score=0.5, log_loss=even, rate_log_loss=even, ece=0.0, learned=slope > 0)
@@ -241,6 +243,6 @@ def _account(log_odds: Float32s, scores: Float32s, slope: float) -> ExpertSummar
 
 
 def _rate_loss(scores: Float32s) -> float:
-    """Log loss of predicting each by the mean score of all others."""
+    """Return the log loss of predicting each by the mean score of all others."""
     won, n = float(scores.sum(dtype=np.float64)), len(scores)
     return log_loss((won - scores + 1) / (n + 1), scores, np.ones(n))

@@ -1,7 +1,7 @@
-"""Blend: a router with a fine-tuned model beside what it already had, each counting as much as it is worth.
+"""Add a fine-tuned model to a router: stack both, with shares that reflect how well each predicts.
 
 The model learns from four questions in five. On the others, which it has not seen, and with the router's own held-out
-log-odds, a logistic regression for each expert tells how much either counts (stacking: Wolpert 1992).
+log-odds, a logistic regression for each expert fits the shares (stacking: Wolpert 1992).
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def stack(
     seed: int,
     say: LineListener,
 ) -> Router:
-    """Fine-tune a causal language model on what a router was learned from, and put it beside the rest.
+    """Fine-tune a causal language model on a router's training data, and append its states to the router's features.
 
     Args:
         router: Without an adapter.
         encoder: The model, a hub id or a folder.
-        texts, scores, groups: [n], [n, e] and [n], what the router was learned from.
+        texts, scores, groups: [n], [n, e] and [n], the router's training data.
         held_out: [n, e] each, the router's held-out log-odds without and with contexts.
-        seed: Decides what is held apart, and how the model learns.
-        say: Is told how far it is.
+        seed: Random seed of the questions that are held out, and of the model's training.
+        say: Called with progress, in lines for people.
 
     Raises:
         RouterError, PoolError: as `finetune`.
@@ -80,7 +80,7 @@ def stack(
 
 
 def _shares(own: Float32s, tuned: Float32s, scores: Float32s) -> Float32s:
-    """What the router's own and the model's log-odds [n, e] are multiplied by, and what is added: [3, e]."""
+    """Fit the factors of the router's own and the model's log-odds [n, e], and an offset: [3, e]."""
     from sklearn.linear_model import LogisticRegression
 
     shares = _alone(scores)
@@ -104,7 +104,7 @@ def _alone(scores: Float32s) -> Float32s:
 
 
 def _losses(own: Float32s, tuned: Float32s, scores: Float32s, half: Bools) -> tuple[float, float]:
-    """Of the router alone, and of both with shares learned from the other half of the rows [n]."""
+    """Return the loss of the router alone, and of both with shares learned from the other half of the rows [n]."""
     both = own.copy()
     for learned in (half, ~half):
         shares = _shares(own[learned], tuned[learned], scores[learned])
