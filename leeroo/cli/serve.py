@@ -94,15 +94,13 @@ def serve(
     of the store; killed at any moment, the server goes on where it stopped.
     """
     _check_packages()
+    from leeroo.serve.options import BatchOptions, ServerLimits, ServerOptions
     from leeroo.serve.run import LOOPBACK, Place, run
-    from leeroo.serve.web.dependencies import Options
-    from leeroo.serve.work.batches import Wishes
-    from leeroo.serve.work.lines import Limits
 
     run(
         Place(listen.host, listen.port, pool.pool, pool.router, store, listen.proxy),
-        Options(
-            limits=Limits(
+        ServerOptions(
+            limits=ServerLimits(
                 limits.max_file_mb * 1024**2,
                 limits.max_lines,
                 limits.max_line_kb * 1024,
@@ -110,7 +108,7 @@ def serve(
                 limits.max_key_gb * 1024**3,
             ),
             requests_per_minute=limits.requests_per_minute,
-            wishes=Wishes(money.max_cost_usd, money.cost_weight, money.latency_weight),
+            batches=BatchOptions(money.max_cost_usd, money.cost_weight, money.latency_weight),
             loopback=listen.host in LOOPBACK,
             keep_s=limits.keep_days * 24 * 3600 if limits.keep_days else None,
         ),

@@ -144,3 +144,17 @@ def test_feedback_is_limited(unasked: Server) -> None:
     assert "answer" in _post(unasked, {**one, "answer": "a" * 40_000, "gold": "x"}).json()["error"]["message"]
     many = _post(unasked, jsonl([{**one, "score": 1}] * 1001))
     assert (many.status_code, "more than 1,000 items" in many.json()["error"]["message"]) == (413, True)
+
+
+def test_deleted_files_do_not_matter(server: Server) -> None:
+    """Question, expert and answer of a line are kept as long as its batch."""
+    client = server.client()
+    lines = [chat("a", "one", "small", n=2, seed=1), chat("b", "two", temperature=3)]
+    batch = wait(client, submit(client, jsonl(lines)).id)
+    for file in (batch.input_file_id, batch.output_file_id, batch.error_file_id):
+        client.files.delete(file)
+    items = [{"custom_id": name, "batch_id": batch.id, "score": 0.5} for name in ("a", "b")]
+    reply = _post(server, items).json()
+    assert (reply["kept"], [error["line"] for error in reply["errors"]]) == (1, [2])
+    assert "has no answer under the custom_id 'b'" in reply["errors"][0]["message"]
+    assert _kept(server) == [("one", "small", "echo: one", 0.5, "user")]

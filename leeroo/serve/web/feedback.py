@@ -1,4 +1,4 @@
-"""Feedback over HTTP: what users make of answers, one JSON object, a list of them, or JSON lines."""
+"""Feedback over HTTP: what users say of answers, as one JSON object, a list of them, or JSON lines."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import json
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from leeroo.engine.jobs.feedback import give, judged, summary
-from leeroo.engine.store import feedback as kept
-from leeroo.serve.database import Database
+from leeroo.engine.store.feedback import Feedback
 from leeroo.serve.keys import NOBODY
-from leeroo.serve.web.dependencies import Door, door, owner
+from leeroo.serve.web.dependencies import Owner, ServerState, State
+from leeroo.serve.web.errors import RequestError
 from leeroo.serve.web.objects import WRONG, Wrong
-from leeroo.serve.work import batches, files
+from leeroo.serve.work import answered, batches
 from leeroo.serve.work.batches import Batch
-from leeroo.serve.work.bodies import asked_by, first_mistake
+from leeroo.serve.work.bodies import first_mistake
 from leeroo.serve.work.lines import no_constant
 
 # Errors that a reply lists.
@@ -27,25 +27,27 @@ _ERRORS = 100
 _ITEMS, _GOLD, _ANSWER = 1000, 1024, 32_768
 
 
-class Feedback(BaseModel):
+class FeedbackItem(BaseModel):
     """What one user says of the answer to one question."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, title="Feedback")
 
-    question: str | None = Field(default=None, min_length=1, description="As it was asked.")
-    custom_id: str | None = Field(default=None, min_length=1, max_length=512, description="Of a line, in its place.")
+    question: str | None = Field(default=None, min_length=1, description="The question of the row or line.")
+    custom_id: str | None = Field(
+        default=None, min_length=1, max_length=512, description="Of a line, instead of the question."
+    )
     batch_id: str | None = Field(default=None, max_length=64, description="The batch of that line.")
     expert: str | None = Field(default=None, description="Who answered; by default whoever did.")
     answer: str | None = Field(
-        default=None, max_length=_ANSWER, description="What is judged; by default the latest answer."
+        default=None, max_length=_ANSWER, description="The answer that is judged; by default the latest one."
     )
     score: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)
     gold: Annotated[str, StringConstraints(max_length=_GOLD)] | int | float | None = Field(
-        default=None, description="What would have been right, in the place of a score."
+        default=None, description="What would have been right, instead of a score."
     )
 
     @model_validator(mode="after")
-    def _says_something(self) -> Feedback:
+    def _says_something(self) -> FeedbackItem:
         if (self.question is None) == (self.custom_id is None) or (self.custom_id is None) != (self.batch_id is None):
             raise ValueError("name the question, or a line by custom_id and batch_id")
         if self.score is None and self.gold is None:
@@ -54,14 +56,14 @@ class Feedback(BaseModel):
 
 
 class FeedbackError(BaseModel):
-    """Why one of several could not be kept."""
+    """Why one of several items could not be kept."""
 
     line: int
     message: str
 
 
 class FeedbackKept(BaseModel):
-    """What became of feedback."""
+    """How many items were kept, and why others were not."""
 
     object: str = "feedback"
     kept: int
@@ -70,7 +72,7 @@ class FeedbackKept(BaseModel):
 
 
 class ExpertFeedback(BaseModel):
-    """What users make of an expert."""
+    """What users say of an expert."""
 
     expert: str
     feedback: int
@@ -78,7 +80,7 @@ class ExpertFeedback(BaseModel):
 
 
 class FeedbackSummary(BaseModel):
-    """What users make of all experts that they spoke of."""
+    """What users say of all experts that they judged."""
 
     object: str = "list"
     data: list[ExpertFeedback]
@@ -91,7 +93,7 @@ async def _content(request: Request) -> bytes:
     return await request.body()
 
 
-_ONE = Feedback.model_json_schema()
+_ONE = FeedbackItem.model_json_schema()
 _BODY = {
     "requestBody": {
         "required": True,
@@ -105,61 +107,61 @@ _BODY = {
 
 @router.post("/v1/feedback", openapi_extra=_BODY)
 def give_feedback(
-    who: Annotated[str, Depends(owner)],
-    here: Annotated[Door, Depends(door)],
+    owner: Owner,
+    state: State,
     content: Annotated[bytes, Depends(_content)],
 ) -> FeedbackKept:
-    """Keep what users make of answers: one object, a list of them, or JSON lines. One that is wrong costs no other."""
+    """Keep what users say of answers: one object, a list of them, or JSON lines. A wrong one costs no other."""
     numbers, rows, wrong = [], [], []
-    lines = _Lines(here, who)
-    items = list(itertools.islice(_read(content), _ITEMS + 1))
-    if len(items) > _ITEMS:
-        raise HTTPException(413, f"there are more than {_ITEMS:,} items: send them in several requests")
-    for number, told in items:
+    items = _Items(state, owner)
+    values = list(itertools.islice(_read(content), _ITEMS + 1))
+    if len(values) > _ITEMS:
+        raise RequestError(413, f"there are more than {_ITEMS:,} items: send them in several requests")
+    for number, value in values:
         try:
-            rows.append(lines.feedback(told))
+            rows.append(items.feedback(value))
             numbers.append(number)
         except ValueError as error:
             wrong.append((number, str(error)))
-    complaints = _keep(here, rows)
+    complaints = _keep(state, rows)
     wrong = sorted(wrong + [(numbers[at], why) for at, why in complaints])
     kept = len(rows) - len(complaints)
     if not kept:
         more = f" ({len(wrong):,} are wrong)" if len(wrong) > 1 else ""
-        raise HTTPException(400, f"line {wrong[0][0]}: {wrong[0][1]}{more}" if wrong else "there is no feedback")
+        raise RequestError(400, f"line {wrong[0][0]}: {wrong[0][1]}{more}" if wrong else "there is no feedback")
     errors = [FeedbackError(line=number, message=why) for number, why in wrong[:_ERRORS]]
     return FeedbackKept(kept=kept, failed=len(wrong), errors=errors)
 
 
-def _keep(here: Door, rows: list[kept.Feedback]) -> list[tuple[int, str]]:
+def _keep(state: ServerState, rows: list[Feedback]) -> list[tuple[int, str]]:
     """Keep feedback, and return what cannot be kept with its position and the reason.
 
     With keys a gold alone is kept unseen: the reply must not say whether anybody has asked that question.
     """
     unseen = [at for at, row in enumerate(rows) if row.owner and row.expert is None]
-    here.engine.store.give([rows[at] for at in unseen])
+    state.engine.store.give([rows[at] for at in unseen])
     others = [at for at in range(len(rows)) if at not in set(unseen)]
-    complaints = give(here.engine.store, [rows[at] for at in others], here.engine.pool.names)
+    complaints = give(state.engine.store, [rows[at] for at in others], state.engine.pool.names)
     return [(others[at], why) for at, why in complaints]
 
 
 @router.get("/v1/feedback")
-def feedback_summary(who: Annotated[str, Depends(owner)], here: Annotated[Door, Depends(door)]) -> FeedbackSummary:
+def feedback_summary(owner: Owner, state: State) -> FeedbackSummary:
     """Return how many outcomes this key gave of each expert, and their mean score."""
-    rows = judged(here.engine.store, _as_owner(who) or None)
-    told = summary(row for row in rows if row["owner"] == _as_owner(who))
+    rows = judged(state.engine.store, _store_owner(owner) or None)
+    means = summary(row for row in rows if row["owner"] == _store_owner(owner))
     return FeedbackSummary(
-        data=[ExpertFeedback(expert=name, feedback=n, mean_score=mean) for name, (n, mean) in told.items()]
+        data=[ExpertFeedback(expert=name, feedback=n, mean_score=mean) for name, (n, mean) in means.items()]
     )
 
 
-def _as_owner(who: str) -> str:
-    """Return whose feedback that of a key is; without keys it is that of the command line."""
-    return "" if who == NOBODY else who
+def _store_owner(owner: str) -> str:
+    """Return the owner in the answer store; feedback without a key belongs to the command line."""
+    return "" if owner == NOBODY else owner
 
 
 def _read(content: bytes) -> Iterator[tuple[int, Any]]:
-    """The values in a body with their numbers, from 1; in the place of what cannot be read, the reason (ValueError)."""
+    """Yield the values in a body with their numbers, from 1; a ValueError is why one cannot be read."""
     whole = _json(content)
     if not isinstance(whole, ValueError):
         yield from enumerate(whole if isinstance(whole, list) else [whole], start=1)
@@ -178,54 +180,77 @@ def _json(text: bytes) -> Any:
         return ValueError(f"not valid JSON: {error}")
 
 
-class _Lines:
-    """What was asked and answered under a custom_id, in the batches of one key."""
+class _Items:
+    """The items of one request, and the batches that they name."""
 
-    def __init__(self, here: Door, who: str) -> None:
-        self._here, self._who = here, who
-        self._batches: dict[str, dict[str, kept.Feedback]] = {}
+    def __init__(self, state: ServerState, owner: str) -> None:
+        self._db, self._key, self._owner = state.db, owner, _store_owner(owner)
+        self._batches: dict[str, Batch] = {}
 
-    def feedback(self, told: Any) -> kept.Feedback:
-        """A value as feedback.
+    def feedback(self, value: Any) -> Feedback:
+        """Return a value as feedback.
 
         Raises:
             ValueError: it is none; the message says where and why.
 
         """
-        if isinstance(told, ValueError):
-            raise told
-        if not isinstance(told, dict):
-            raise ValueError("not a JSON object")
-        try:
-            given = Feedback.model_validate(told)
-        except ValidationError as error:
-            where, why = first_mistake(error)
-            raise ValueError(f"{where}: {why.removeprefix('Value error, ')}") from error
+        given = _item(value)
         gold = None if given.gold is None else str(given.gold)
-        owner = _as_owner(self._who)
-        own = kept.Feedback(given.question or "", given.expert, given.answer, given.score, gold, owner=owner)
+        own = Feedback(given.question or "", given.expert, given.answer, given.score, gold, owner=self._owner)
         if given.custom_id is None or given.batch_id is None:
-            if owner:
+            if self._owner:
                 _check_own(given)
             return own
-        line = self._of(given.batch_id).get(given.custom_id)
+        line = answered.find(self._db, self._batch(given.batch_id), given.custom_id)
         if line is None:
             raise ValueError(f"{given.batch_id} has no answer under the custom_id {given.custom_id!r}")
         if given.expert not in (None, line.expert):
             return own._replace(question=line.question)
         return own._replace(question=line.question, expert=line.expert, answer=given.answer or line.answer)
 
-    def _of(self, batch_id: str) -> dict[str, kept.Feedback]:
+    def _batch(self, batch_id: str) -> Batch:
+        """Return a batch whose answers can be found by custom_id.
+
+        Raises:
+            ValueError: there is none, or it has no answers, or no longer.
+
+        """
         if batch_id not in self._batches:
-            batch = batches.get(self._here.db, self._who, batch_id)
+            batch = batches.get(self._db, self._key, batch_id)
             if batch is None:
                 raise ValueError(f"there is no batch {batch_id!r}")
-            self._batches[batch_id] = dict(_answered(self._here.db, batch))
+            if batch.form != "jsonl":
+                raise ValueError(f"the lines of {batch.id} have no custom_id: name questions")
+            if batch.output_file_id is None:
+                raise ValueError(f"{batch.id} is {batch.status} and has no output file")
+            try:
+                answered.ensure(self._db, batch)
+            except FileNotFoundError as error:
+                raise ValueError(f"the files of {batch.id} were deleted: name questions") from error
+            self._batches[batch_id] = batch
         return self._batches[batch_id]
 
 
-def _check_own(given: Feedback) -> None:
-    """Refuse what could only be completed from answers that other keys may have asked for.
+def _item(value: Any) -> FeedbackItem:
+    """Check a value of a body.
+
+    Raises:
+        ValueError: it is no item; the message says where and why.
+
+    """
+    if isinstance(value, ValueError):
+        raise value
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")
+    try:
+        return FeedbackItem.model_validate(value)
+    except ValidationError as error:
+        where, why = first_mistake(error)
+        raise ValueError(f"{where}: {why.removeprefix('Value error, ')}") from error
+
+
+def _check_own(given: FeedbackItem) -> None:
+    """Refuse an item that only answers to requests of other keys could complete.
 
     Raises:
         ValueError: an expert or its answer is missing.
@@ -236,31 +261,3 @@ def _check_own(given: Feedback) -> None:
         raise ValueError("expert: is missing; name the expert, or a line by custom_id and batch_id")
     if given.expert is not None and given.answer is None and given.score is None:
         raise ValueError("answer: is missing; give the expert's answer, or name a line by custom_id and batch_id")
-
-
-def _answered(db: Database, batch: Batch) -> Iterator[tuple[str, kept.Feedback]]:
-    """Question, expert and answer of a batch's lines, by custom_id.
-
-    Raises:
-        ValueError: there are none, or no longer.
-
-    """
-    if batch.form != "jsonl":
-        raise ValueError(f"the lines of {batch.id} have no custom_id: name questions")
-    if batch.output_file_id is None:
-        raise ValueError(f"{batch.id} is {batch.status} and has no output file")
-    try:
-        with (
-            files.path_of(db, batch.input_file_id).open("rb") as asked,
-            files.path_of(db, batch.output_file_id).open("rb") as told,
-        ):
-            results = {line["custom_id"]: line["response"]["body"] for line in map(json.loads, told)}
-            for line in map(json.loads, filter(bytes.strip, asked)):
-                body = results.get(line["custom_id"])
-                if body is not None:
-                    said = body["choices"][0]
-                    answer = said["message"]["content"] if "message" in said else said["text"]
-                    question = asked_by(batch.endpoint, line["body"]).question or ""
-                    yield line["custom_id"], kept.Feedback(question, body["model"], answer)
-    except FileNotFoundError as error:
-        raise ValueError(f"the files of {batch.id} were deleted: name questions") from error

@@ -1,4 +1,9 @@
-"""The guard at the door: how much a request may bring and how long it may take to, and one log line for each."""
+"""Middleware around the whole application: limits of size and time, request ids, and a log line for each request.
+
+Three packages could replace parts of this, and each would lose something. Starlette's TrustedHostMiddleware knows no
+rule that changes while the server runs (the first key opens it to other names), and replies with plain text. A request
+id is three lines here. Prometheus instrumentators rename the metric, and do not see requests that are refused here.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +15,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import structlog
-from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from leeroo.serve.web.errors import RequestError, error_reply
 from leeroo.serve.work.metrics import Metrics
-from leeroo.serve.work.results import error_body
 
-# A request brings its next bytes within so many seconds, and all of them within so many.
+# The most seconds until the next bytes of a request, and until all of them.
 _NEXT_S, _WHOLE_S = 30.0, 600.0
-# Beside the file itself an upload has a frame of multipart.
+# Bytes of an upload that are not the file: the frame of multipart.
 _FRAME_BYTES = 64 * 1024
-NO_KEY = "no key, or none that is in use: send 'Authorization: Bearer lk-...'"
-_KINDS = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-# How a request counts whose client left before it was answered.
+# Status in log and metrics of a request whose client left before it was answered.
 _GONE = 499
 _SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin", "cache-control": "no-store"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -31,43 +32,38 @@ _LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNOR
 
 
 @dataclass(frozen=True)
-class Sizes:
-    """How many bytes an upload may have, and any other request."""
+class BodyLimits:
+    """The most bytes of an upload, and of any other request."""
 
     upload: int
     other: int = 1024**2
 
 
-class Refusal(HTTPException):
-    """A request brings what it may not, too much or too slowly; the rest of it is not read."""
+class Refusal(RequestError):
+    """A request that is refused before all of it is read; its connection is closed."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, message, headers={**(headers or {}), "connection": "close"})
 
 
-def kind_of(status: int) -> str:
-    """OpenAI's word for errors of this status."""
-    return _KINDS.get(status, "invalid_request_error")
-
-
-class Guard:
+class RequestGuard:
     """ASGI middleware around the whole application."""
 
     def __init__(
         self,
         app: ASGIApp,
-        sizes: Sizes,
+        limits: BodyLimits,
         metrics: Metrics,
         *,
         loopback_only: Callable[[], bool],
-        admit: Callable[[Scope], None],
+        check_key: Callable[[Scope], None],
     ) -> None:
-        self._app, self._sizes, self._metrics = app, sizes, metrics
-        self._loopback_only, self._admit = loopback_only, admit
+        self._app, self._limits, self._metrics = app, limits, metrics
+        self._loopback_only, self._check_key = loopback_only, check_key
         self._log = structlog.get_logger("leeroo.http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request through, or say why not."""
+        """Pass a request on, or reply why not."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -77,7 +73,7 @@ class Guard:
         scope.setdefault("state", {})["request_id"] = request_id
         began, status = time.perf_counter(), _GONE
 
-        async def tell(message: Message) -> None:
+        async def send_marked(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
@@ -88,28 +84,31 @@ class Guard:
         try:
             refusal = self._refusal(scope, headers)
             if refusal is not None:
-                await _answer(refusal, scope, receive, tell)
+                await error_reply(refusal)(scope, receive, send_marked)
             else:
-                await self._app(scope, self._counted(scope, receive), tell)
+                await self._app(scope, self._counted(scope, receive), send_marked)
         except asyncio.CancelledError:  # uvicorn ends what is still under way when the server has to end
             if status == _GONE:
-                await _answer(Refusal(503, "the server is ending: send this again later"), scope, receive, tell)
+                refusal = Refusal(503, "the server is ending: send this again later")
+                await error_reply(refusal)(scope, receive, send_marked)
         finally:
-            seconds = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", "none")
-            self._metrics.request(scope["method"], route, status, seconds)
-            self._log.info(
-                "request",
-                request_id=request_id,
-                method=scope["method"],
-                path=scope["path"],
-                status=status,
-                ms=round(1000 * seconds, 1),
-                owner=scope["state"].get("owner"),
-            )
+            self._record(scope, status, time.perf_counter() - began)
+
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request, and log one line for it."""
+        self._metrics.request(scope["method"], getattr(scope.get("route"), "path", "none"), status, seconds)
+        self._log.info(
+            "request",
+            request_id=scope["state"]["request_id"],
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            ms=round(1000 * seconds, 1),
+            owner=scope["state"].get("owner"),
+        )
 
     def _refusal(self, scope: Scope, headers: dict[str, str]) -> Refusal | None:
-        """What can be said before anything is read."""
+        """Return why a request is refused by its head alone; None where it is not."""
         host = headers.get("host", "")
         if self._loopback_only() and not _LOOPBACK.fullmatch(host):
             # A page elsewhere may have given a name of its own to this machine's address.
@@ -119,20 +118,20 @@ class Guard:
             return Refusal(403, "pages of other origins may not use this server")
         if scope["method"] == "POST" and scope["path"].startswith("/v1/"):
             try:
-                self._admit(scope)
-            except HTTPException as error:
+                self._check_key(scope)
+            except RequestError as error:
                 return Refusal(error.status_code, str(error.detail), error.headers)
         if headers.get("content-encoding", "identity") != "identity":
             return Refusal(415, "send the content as it is, without Content-Encoding")
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._sizes.upload + _FRAME_BYTES:
-            return self._too_large(self._sizes.upload)
+        if length.isdigit() and int(length) > self._limits.upload + _FRAME_BYTES:
+            return self._too_large(self._limits.upload)
         return None
 
     def _counted(self, scope: Scope, receive: Receive) -> Receive:
-        """`receive` that keeps to the limits."""
+        """Return `receive` with the limits of size and time enforced."""
         upload = scope["path"] == "/v1/files"
-        most = self._sizes.upload + _FRAME_BYTES if upload else self._sizes.other
+        most = self._limits.upload + _FRAME_BYTES if upload else self._limits.other
         came, began, whole = 0, time.monotonic(), False
 
         async def counted() -> Message:
@@ -154,8 +153,3 @@ class Guard:
 
     def _too_large(self, most: int) -> Refusal:
         return Refusal(413, f"the request is larger than the {most:,} bytes that may be sent")
-
-
-async def _answer(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-    body = error_body(refusal.detail, kind_of(refusal.status_code))
-    await JSONResponse(body, refusal.status_code, headers=refusal.headers)(scope, receive, send)

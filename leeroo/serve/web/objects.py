@@ -1,4 +1,7 @@
-"""Objects: what crosses HTTP, as OpenAI's API has it."""
+"""Objects that cross HTTP, in the form of OpenAI's API.
+
+Their names and docstrings are part of the OpenAPI document.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from leeroo.serve.work.batches import Batch
-from leeroo.serve.work.files import File
+from leeroo.serve.work.files import StoredFile
 
 Status = Literal["validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"]
 Metadata = Annotated[
@@ -30,8 +33,8 @@ class FileObject(BaseModel):
     status_details: str | None = None
 
     @classmethod
-    def of(cls, file: File) -> FileObject:
-        """As the database has it."""
+    def of(cls, file: StoredFile) -> FileObject:
+        """Return a file of the database."""
         return cls(
             id=file.id,
             bytes=file.bytes,
@@ -43,7 +46,7 @@ class FileObject(BaseModel):
 
 
 class FileDeleted(BaseModel):
-    """That a file is gone."""
+    """A file that was deleted."""
 
     id: str
     object: Literal["file"] = "file"
@@ -67,7 +70,7 @@ class BatchErrors(BaseModel):
 
 
 class Counts(BaseModel):
-    """Of the lines of a batch."""
+    """How many lines a batch has, by their state."""
 
     total: int
     completed: int
@@ -75,13 +78,13 @@ class Counts(BaseModel):
 
 
 class InputTokens(BaseModel):
-    """Of the tokens read, those that were computed before are not told apart."""
+    """Details of the tokens read; cached ones are not counted here."""
 
     cached_tokens: int = 0
 
 
 class OutputTokens(BaseModel):
-    """Of the tokens written, none are hidden reasoning."""
+    """Details of the tokens written; none are hidden reasoning."""
 
     reasoning_tokens: int = 0
 
@@ -134,11 +137,11 @@ class BatchObject(BaseModel):
 
     @classmethod
     def of(cls, batch: Batch, trouble: str | None = None) -> BatchObject:
-        """Return a batch of the database; `trouble` is what open ones wait for."""
-        told = {name: getattr(batch, name) for name in cls.model_fields if hasattr(batch, name)}
+        """Return a batch of the database; `trouble` is why open ones have to wait."""
+        columns = {name: getattr(batch, name) for name in cls.model_fields if hasattr(batch, name)}
         return cls(
             **{
-                **told,
+                **columns,
                 "errors": BatchErrors(data=[BatchError(**each) for each in batch.errors]) if batch.errors else None,
                 "request_counts": Counts(total=batch.total, completed=batch.completed, failed=batch.failed),
                 "usage": Usage(
@@ -157,7 +160,7 @@ class BatchObject(BaseModel):
 
 
 class ModelObject(BaseModel):
-    """A model that can be asked: `leeroo`, which routes, or an expert."""
+    """A model of the pool: `leeroo`, which routes, or an expert."""
 
     id: str
     object: Literal["model"] = "model"
@@ -202,7 +205,7 @@ class Expiry(BaseModel):
 
 
 class NewBatch(BaseModel):
-    """What `POST /v1/batches` takes."""
+    """The body of `POST /v1/batches`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -223,17 +226,17 @@ class Problem(BaseModel):
 
 
 class Wrong(BaseModel):
-    """An answer that tells what is wrong."""
+    """A reply that says what is wrong."""
 
     error: Problem
 
 
-# What every route may answer that is not as it should be.
+# Error replies that every route may send.
 WRONG = {400: "Bad input.", 401: "No key.", 429: "Too many requests.", 507: "The disk is full."}
 
 
 class Health(BaseModel):
-    """Whether the server is at work, and why not all of it is."""
+    """The state of the server, and why it is not fully at work."""
 
     status: Literal["ok", "degraded", "not ready"]
     live: bool

@@ -1,4 +1,4 @@
-"""The status page: batches with their progress and spend, made on the server and readable without a script."""
+"""The status page: batches with their progress and spend, rendered on the server and readable without a script."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.resources import files as resources
 from typing import Annotated, Any
 
 import jinja2
-from fastapi import APIRouter, Depends, Form, HTTPException, Path, Query, Request
+from fastapi import APIRouter, Form, Path, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from leeroo.engine.money import usd
@@ -18,7 +18,8 @@ from leeroo.serve import keys
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database
 from leeroo.serve.web import api
-from leeroo.serve.web.dependencies import COOKIE, Door, door, owner
+from leeroo.serve.web.dependencies import COOKIE, Owner, State, get_owner
+from leeroo.serve.web.errors import RequestError
 from leeroo.serve.work import batches
 from leeroo.serve.work.batches import Batch
 
@@ -35,77 +36,76 @@ _STATIC = {
     "page.js": "text/javascript; charset=utf-8",
 }
 
-Here = Annotated[Door, Depends(door)]
 router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-def status_page(request: Request, here: Here, after: Annotated[str | None, Query(max_length=64)] = None) -> Response:
-    """The page, or a form for the key where one is needed; with the header `x-part` only what changes on it."""
-    who = here.known(request)
-    if who is None:
+def status_page(request: Request, state: State, after: Annotated[str | None, Query(max_length=64)] = None) -> Response:
+    """Return the page, or a form for the key; with the header `x-part` only the part that changes."""
+    owner = state.find_owner(request)
+    if owner is None:
         if "authorization" in request.headers or COOKIE in request.cookies:
-            here.count(request, None)
+            state.count(request, None)
         return _html("login.html", 401, wrong=False)
-    owner(request)
-    place = batches.get(here.db, who, after) if after else None
-    found = batches.listed(here.db, who, place, _SHOWN + 1)
+    get_owner(request)
+    place = batches.get(state.db, owner, after) if after else None
+    found = batches.listed(state.db, owner, place, _SHOWN + 1)
     return _html(
         "batches.html" if "x-part" in request.headers else "page.html",
-        cards=[_card(here.db, batch) for batch in found[:_SHOWN]],
+        cards=[_card(state.db, batch) for batch in found[:_SHOWN]],
         older=found[_SHOWN - 1].id if len(found) > _SHOWN else None,
         first_page=place is None,
         open=sum(batch.open for batch in found[:_SHOWN]),
-        experts=here.engine.pool.names,
-        with_key=who != keys.NOBODY,
+        experts=state.engine.pool.names,
+        with_key=owner != keys.NOBODY,
         now=_when(now()),
     )
 
 
 @router.post("/login")
-def login(request: Request, here: Here, key: Annotated[str, Form(max_length=200)]) -> Response:
+def login(request: Request, state: State, key: Annotated[str, Form(max_length=200)]) -> Response:
     """Exchange a key for a cookie."""
-    here.count(request, None)
-    who = keys.owner_of(here.db, key.strip())
-    if who is None:
+    state.count(request, None)
+    owner = keys.owner_of(state.db, key.strip())
+    if owner is None:
         return _html("login.html", 401, wrong=True)
     response = RedirectResponse("/", 303)
     secure = request.url.scheme == "https"
-    response.set_cookie(COOKIE, keys.open_session(here.db, who), httponly=True, samesite="strict", secure=secure)
+    response.set_cookie(COOKIE, keys.open_session(state.db, owner), httponly=True, samesite="strict", secure=secure)
     return response
 
 
 @router.post("/logout")
-def logout(request: Request, here: Here) -> Response:
+def logout(request: Request, state: State) -> Response:
     """Forget the browser."""
     session = request.cookies.get(COOKIE)
     if session:
-        keys.close_session(here.db, session)
+        keys.close_session(state.db, session)
     response = RedirectResponse("/", 303)
     response.delete_cookie(COOKIE)
     return response
 
 
 @router.post("/cancel/{batch_id}")
-def cancel(who: Annotated[str, Depends(owner)], here: Here, batch_id: Annotated[str, Path(max_length=64)]) -> Response:
-    """The button beside a batch."""
-    batch = batches.get(here.db, who, batch_id)
+def cancel(owner: Owner, state: State, batch_id: Annotated[str, Path(max_length=64)]) -> Response:
+    """Cancel a batch by the button beside it."""
+    batch = batches.get(state.db, owner, batch_id)
     if batch is None:
-        raise HTTPException(404, f"there is no batch {batch_id!r}")
-    api.cancelled(here, batch)
+        raise RequestError(404, f"there is no batch {batch_id!r}")
+    api.try_cancel(state, batch)
     return RedirectResponse("/", 303)
 
 
 @router.get("/static/{name}")
 def static(name: str) -> Response:
-    """Style and script."""
+    """Return the style, script or icon."""
     if name not in _STATIC:
-        raise HTTPException(404, f"there is no {name!r}")
+        raise RequestError(404, f"there is no {name!r}")
     return Response(_text(name), media_type=_STATIC[name])
 
 
 @dataclass(frozen=True)
-class Card:
+class BatchCard:
     """What the page shows of a batch."""
 
     batch: Batch
@@ -118,23 +118,17 @@ class Card:
     takes: str
 
 
-def _card(db: Database, batch: Batch) -> Card:
+def _card(db: Database, batch: Batch) -> BatchCard:
     done = batch.completed + batch.failed
-    shares = db.rows(
-        "SELECT expert, rows, cost_usd FROM shares WHERE batch = ? ORDER BY rows DESC, expert", batch.number
-    )
-    history = [
-        tuple(row)
-        for row in db.rows("SELECT at, done, cost_usd FROM history WHERE batch = ? ORDER BY at", batch.number)
-    ]
+    history = batches.history(db, batch)
     start = float(batch.in_progress_at or batch.created_at)
     points = [(start, 0, 0.0), *history]
-    return Card(
+    return BatchCard(
         batch=batch,
         created=_when(batch.created_at),
         done=done,
         percent=round(100 * done / batch.total) if batch.total else 0,
-        shares=[tuple(row) for row in shares],
+        shares=batches.shares(db, batch),
         rows_line=_polyline([(at, rows) for at, rows, _ in points], batch.total),
         cost_line=_polyline([(at, usd) for at, _, usd in points], batch.max_cost_usd or points[-1][2]),
         takes=_span(points[-1][0] - start) if history else "",
@@ -142,7 +136,7 @@ def _card(db: Database, batch: Batch) -> Card:
 
 
 def _polyline(points: Sequence[tuple[float, float]], most: float) -> str:
-    """As SVG has it: time to the right, from nothing to the most there can be upwards."""
+    """Return the points of an SVG polyline: time to the right, values from 0 to `most` upwards."""
     step = max(1, len(points) // _POINTS)
     some = [*points[::step], points[-1]] if len(points) > 1 else []
     if not some:
@@ -181,6 +175,6 @@ def _templates() -> jinja2.Environment:
     return templates
 
 
-def _html(name: str, status: int = 200, **told: Any) -> HTMLResponse:
-    text = _templates().get_template(name).render(**told)
+def _html(name: str, status: int = 200, **values: Any) -> HTMLResponse:
+    text = _templates().get_template(name).render(**values)
     return HTMLResponse(text, status, headers={"content-security-policy": _POLICY})

@@ -1,4 +1,7 @@
-"""Batches: from `validating` to their end, kept in the database at every step."""
+"""Batches: their records in the database, from `validating` to their end.
+
+Knows nothing of the engine.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,21 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-from leeroo.engine.answer import Criteria
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database, new_id
+from leeroo.serve.options import BatchOptions
 from leeroo.serve.work.lines import Form, Line
+from leeroo.serve.work.results import LineAnswer, LineResult, no_answer
 
 WINDOW, WINDOW_S = "24h", 24 * 3600
 OPEN = ("validating", "in_progress", "finalizing", "cancelling")
-# Lines put into the database at a time: meanwhile others wait for their turn with it.
+# Lines written to the database at a time, while other threads wait.
 _CHUNK = 1000
 
 
 @dataclass(frozen=True)
 class Batch:
-    """A row of the table `batches`; times are seconds of the epoch, None what has not come to pass."""
+    """A row of the table `batches`; times are seconds of the epoch, None for what has not happened."""
 
     number: int
     id: str
@@ -62,28 +66,8 @@ class Batch:
 
     @property
     def open(self) -> bool:
-        """Whether it has not come to its end."""
+        """Whether it has not ended."""
         return self.status in OPEN
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """The budget, weights and privacy of a batch, from its metadata or the server's options."""
-
-    max_cost_usd: float | None = None
-    cost_weight: float = 0.0
-    latency_weight: float = 0.0
-    private: bool = False
-
-    def checked(self) -> Wishes:
-        """Return it, if the engine can do it.
-
-        Raises:
-            UsageError: a budget and a weight exclude each other, or a number cannot be.
-
-        """
-        Criteria(max_cost_usd=self.max_cost_usd, cost_weight=self.cost_weight, latency_weight=self.latency_weight)
-        return self
 
 
 _COLUMNS = ", ".join(f.name for f in fields(Batch))
@@ -96,13 +80,13 @@ def create(
     input_file_id: str,
     form: Form,
     metadata: dict[str, str] | None,
-    wishes: Wishes,
+    options: BatchOptions,
     most_open: int,
     output_expires_s: int | None = None,
 ) -> Batch | None:
-    """Make a batch, to be validated; None where its owner has `most_open` open ones."""
+    """Create a batch that waits for its check; None where its owner has `most_open` open ones."""
     created = int(now())
-    with db.turn() as con:
+    with db.transaction() as con:
         marks = ", ".join("?" * len(OPEN))
         query = f"SELECT count(*) FROM batches WHERE status IN ({marks}) AND owner = ?"
         if con.execute(query, (*OPEN, owner)).fetchone()[0] >= most_open:
@@ -120,10 +104,10 @@ def create(
                 form,
                 WINDOW,
                 json.dumps(metadata) if metadata is not None else None,
-                wishes.max_cost_usd,
-                wishes.cost_weight,
-                wishes.latency_weight,
-                wishes.private,
+                options.max_cost_usd,
+                options.cost_weight,
+                options.latency_weight,
+                options.private,
                 created,
                 created + WINDOW_S,
                 output_expires_s,
@@ -133,20 +117,20 @@ def create(
 
 
 def get(db: Database, owner: str | None, batch: str) -> Batch | None:
-    """A batch of an owner's, or of anyone's."""
+    """Return a batch of an owner, or of anyone where `owner` is None."""
     query = f"SELECT {_COLUMNS} FROM batches WHERE id = ? AND coalesce(?, owner) = owner"
     rows = db.rows(query, batch, owner)
     return _batch(rows[0]) if rows else None
 
 
 def listed(db: Database, owner: str, after: Batch | None, limit: int) -> list[Batch]:
-    """An owner's batches, the newest first, from the one after `after`."""
+    """Return the batches of an owner, the newest first, from the one after `after`."""
     query = f"SELECT {_COLUMNS} FROM batches WHERE owner = ? AND number < ? ORDER BY number DESC LIMIT ?"
     return [_batch(row) for row in db.rows(query, owner, after.number if after else 1 << 62, limit)]
 
 
 def in_state(db: Database, *states: str) -> list[Batch]:
-    """All batches in these states, the oldest first."""
+    """Return all batches in these states, the oldest first."""
     marks = ", ".join("?" * len(states))
     return [
         _batch(row)
@@ -155,45 +139,45 @@ def in_state(db: Database, *states: str) -> list[Batch]:
 
 
 def uses(db: Database, file: str) -> bool:
-    """Whether an open batch reads this file."""
+    """Return whether an open batch reads this file."""
     marks = ", ".join("?" * len(OPEN))
     query = f"SELECT 1 FROM batches WHERE status IN ({marks}) AND input_file_id = ? LIMIT 1"
     return bool(db.rows(query, *OPEN, file))
 
 
 def attempt(db: Database, batch: Batch, change: int = 1) -> int:
-    """Count that work on a stage of a batch begins, before it does, or take that back; return how often it did."""
-    with db.turn() as con:
+    """Count that a stage of a batch begins, or take that back with -1, and return how often it began."""
+    with db.transaction() as con:
         query = "UPDATE batches SET attempts = attempts + ? WHERE number = ? RETURNING attempts"
         return int(con.execute(query, (change, batch.number)).fetchone()[0])
 
 
-def admit(db: Database, batch: Batch, lines: Iterable[Line]) -> None:
-    """Put the lines of a validated batch in, a chunk at a time, and then open it to the engine.
+def store_lines(db: Database, batch: Batch, lines: Iterable[Line]) -> None:
+    """Store the lines of a batch, a chunk at a time, and then open it to the engine.
 
     Raises:
-        Refused: by `lines`, when they come to what is wrong.
+        FileRefused: by `lines`, at the first mistake.
 
     """
-    with db.turn() as con:
-        _forget_lines(con, batch)  # of a try that was killed
+    with db.transaction() as con:
+        _forget_lines(con, batch)  # of an attempt that was killed
     places = random.Random(batch.id)
     rows: list[tuple[Any, ...]] = []
     backlog: Counter[str] = Counter()
     total = failed = 0
     for number, line in enumerate(lines):
-        wrong = None if line.wrong is None else json.dumps({"error": line.wrong})
-        asked = line.asked.as_json() if line.asked else None
+        answer = None if line.wrong is None else json.dumps(no_answer(line.wrong))
+        request = None if line.request is None else json.dumps(line.request)
         status = None if line.wrong is None else line.status
-        expert = (line.asked.expert if line.asked else None) or ""
-        rows.append((batch.number, number, places.getrandbits(40), line.custom_id, asked, status, wrong, expert))
+        expert = (line.request or {}).get("expert", "")
+        rows.append((batch.number, number, places.getrandbits(40), line.custom_id, request, status, answer, expert))
         total, failed = total + 1, failed + (line.wrong is not None)
         backlog[expert] += line.wrong is None
         if len(rows) == _CHUNK:
             _put(db, rows)
             rows = []
     _put(db, rows)
-    with db.turn() as con:
+    with db.transaction() as con:
         con.executemany("INSERT INTO backlog VALUES (?, ?, ?)", ((batch.number, *each) for each in backlog.items()))
         con.execute("UPDATE batches SET total = ?, failed = ? WHERE number = ?", (total, failed, batch.number))
         con.execute(  # unless it was cancelled meanwhile
@@ -204,7 +188,7 @@ def admit(db: Database, batch: Batch, lines: Iterable[Line]) -> None:
 
 
 def _put(db: Database, rows: list[tuple[Any, ...]]) -> None:
-    with db.turn() as con:
+    with db.transaction() as con:
         con.executemany(
             "INSERT INTO lines (batch, line, turn, custom_id, asked, status, told, expert)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -218,8 +202,8 @@ def _forget_lines(con: sqlite3.Connection, batch: Batch) -> None:
 
 
 def refuse(db: Database, batch: Batch, errors: list[dict[str, Any]]) -> None:
-    """End a batch that cannot be worked on."""
-    with db.turn() as con:
+    """End a batch that cannot be answered, with the reasons."""
+    with db.transaction() as con:
         _forget_lines(con, batch)
         con.execute(
             "UPDATE batches SET status = 'failed', failed_at = ?, errors = ? WHERE number = ?",
@@ -228,8 +212,8 @@ def refuse(db: Database, batch: Batch, errors: list[dict[str, Any]]) -> None:
 
 
 def cancel(db: Database, batch: Batch) -> None:
-    """Ask for the end of a batch."""
-    with db.turn() as con:
+    """Mark a batch to be cancelled."""
+    with db.transaction() as con:
         con.execute(
             "UPDATE batches SET status = 'cancelling', cancelling_at = ?, attempts = 0"
             " WHERE number = ? AND status IN ('validating', 'in_progress')",
@@ -244,7 +228,7 @@ def by_number(db: Database, number: int) -> Batch:
 
 def finish(db: Database, batch: Batch, status: str, output: str | None, errors: str | None) -> None:
     """End a batch with its files; its lines are no longer needed."""
-    with db.turn() as con:
+    with db.transaction() as con:
         _forget_lines(con, batch)
         con.execute(
             f"UPDATE batches SET status = ?, {status}_at = ?, output_file_id = ?, error_file_id = ? WHERE number = ?",
@@ -254,7 +238,7 @@ def finish(db: Database, batch: Batch, status: str, output: str | None, errors: 
 
 def finalizing(db: Database, batch: Batch) -> None:
     """Mark a batch whose lines are all answered: its files are being written."""
-    with db.turn() as con:
+    with db.transaction() as con:
         con.execute(
             "UPDATE batches SET status = 'finalizing', finalizing_at = ?, attempts = 0"
             " WHERE number = ? AND status = 'in_progress'",
@@ -262,28 +246,46 @@ def finalizing(db: Database, batch: Batch) -> None:
         )
 
 
-def results(db: Database, batch: Batch) -> Iterator[tuple[int, str | None, int | None, dict[str, Any] | None]]:
-    """Yield line, custom_id, status and result in the order of the input; None where a line was not reached."""
-    after = -1
+def results(db: Database, batch: Batch) -> Iterator[LineResult]:
+    """Yield the lines of a batch in the order of the input."""
     query = "SELECT line, custom_id, status, told FROM lines WHERE batch = ? AND line > ? ORDER BY line LIMIT ?"
+    after = -1
     while rows := db.rows(query, batch.number, after, _CHUNK):
         for row in rows:
-            yield row["line"], row["custom_id"], row["status"], row["told"] and json.loads(row["told"])
+            yield LineResult(row["line"], row["custom_id"], row["status"], row["told"] and _answer(row["told"]))
         after = rows[-1]["line"]
 
 
+def _answer(text: str) -> LineAnswer:
+    """Return a kept answer; version 2 of the database kept only the error of lines that were wrong in themselves."""
+    answer: LineAnswer = json.loads(text)
+    return answer if "answer" in answer else no_answer(answer["error"])
+
+
 def _batch(row: sqlite3.Row) -> Batch:
-    told = dict(row)
-    told["metadata"] = told["metadata"] and json.loads(told["metadata"])
-    told["errors"] = told["errors"] and json.loads(told["errors"])
-    told["private"] = bool(told["private"])
-    return Batch(**told)
+    columns = dict(row)
+    columns["metadata"] = columns["metadata"] and json.loads(columns["metadata"])
+    columns["errors"] = columns["errors"] and json.loads(columns["errors"])
+    columns["private"] = bool(columns["private"])
+    return Batch(**columns)
+
+
+def shares(db: Database, batch: Batch) -> list[tuple[str, int, float]]:
+    """Return each expert of a batch with its rows and US dollars, the one with the most rows first."""
+    query = "SELECT expert, rows, cost_usd FROM shares WHERE batch = ? ORDER BY rows DESC, expert"
+    return [(row["expert"], row["rows"], row["cost_usd"]) for row in db.rows(query, batch.number)]
+
+
+def history(db: Database, batch: Batch) -> list[tuple[float, int, float]]:
+    """Return the progress of a batch: times, and the lines done and US dollars spent by then."""
+    query = "SELECT at, done, cost_usd FROM history WHERE batch = ? ORDER BY at"
+    return [(row["at"], row["done"], row["cost_usd"]) for row in db.rows(query, batch.number)]
 
 
 def forget(db: Database, before: float) -> None:
     """Remove the records of batches that ended before this time."""
     ended = "SELECT number FROM batches WHERE coalesce(completed_at, failed_at, expired_at, cancelled_at) < ?"
-    with db.turn() as con:
-        for table in ("shares", "history"):
+    with db.transaction() as con:
+        for table in ("shares", "history", "answered"):
             con.execute(f"DELETE FROM {table} WHERE batch IN ({ended})", (before,))
         con.execute(f"DELETE FROM batches WHERE number IN ({ended})", (before,))

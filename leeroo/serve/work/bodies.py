@@ -1,24 +1,27 @@
-"""Bodies: OpenAI's requests as arguments of the engine."""
+"""Bodies: OpenAI's requests, checked, as requests of the engine.
+
+Knows nothing of files, batches and the database.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
-from leeroo.serve.work.schemas import checked
+from leeroo.serve.work.requests import LineRequest, line_request
+from leeroo.serve.work.schemas import checked_schema
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 # The model that routes; other names are experts of the pool.
 ROUTED = "leeroo"
-# Answers of one line: each is a row for the engine.
+# The most answers of one line: each is a row for the engine.
 MOST_CHOICES = 16
 
-# Values that ask for nothing, beside null, false and what is empty.
-_NOTHING: dict[str, tuple[Any, ...]] = {
+# Values that change nothing, as null, false and empty ones do.
+_DEFAULTS: dict[str, tuple[Any, ...]] = {
     "best_of": (1,),
     "modalities": (["text"],),
     "n": (1,),
@@ -32,45 +35,16 @@ _NOTHING: dict[str, tuple[Any, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class Asked:
-    """Arguments of one line; the names are those of the engine's columns, but for `n`."""
-
-    question: str | None
-    expert: str | None = None
-    system: str | None = None
-    turns: str | None = None  # JSON
-    after: str | None = None  # JSON
-    max_tokens: int | None = None
-    temperature: float | None = None
-    top_p: float | None = None
-    seed: int | None = None
-    stop: list[str] | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
-    reasoning_effort: str | None = None
-    top_logprobs: int | None = None
-    json_schema: str | None = None
-    raw: bool = False
-    subject: str | None = None
-    category: str | None = None
-    n: int = 1
-
-    def as_json(self) -> str:
-        """Return the text that is kept until the line is answered."""
-        return json.dumps({k: v for k, v in asdict(self).items() if v is not None and v is not False})
-
-
-def asked_by(endpoint: str, body: dict[str, Any]) -> Asked:
-    """Read a request.
+def read_body(endpoint: str, body: dict[str, Any]) -> LineRequest:
+    """Return the request in a body.
 
     Raises:
-        ValueError: it is none, or asks what is not done here; the message says where and why.
+        ValueError: it is none, or has what is not supported here; the message says where and why.
 
     """
-    form: Callable[[dict[str, Any]], Asked] = _chat if endpoint == CHAT else _completion
+    form: Callable[[dict[str, Any]], LineRequest] = _chat if endpoint == CHAT else _completion
     try:
-        return form({name: value for name, value in body.items() if not _asks_nothing(name, value)})
+        return form({name: value for name, value in body.items() if not _is_default(name, value)})
     except ValidationError as error:
         where, why = first_mistake(error)
         raise ValueError(f"{where}: {why}") from error
@@ -87,9 +61,9 @@ def first_mistake(error: ValidationError) -> tuple[str, str]:
     return where, why
 
 
-def _asks_nothing(name: str, value: Any) -> bool:
-    """Tell a key that clients write out with its default, or empty, from one that asks for something."""
-    return value is None or value is False or value in ("", [], {}) or value in _NOTHING.get(name, ())
+def _is_default(name: str, value: Any) -> bool:
+    """Return whether a key has its default or nothing, as many clients write it out."""
+    return value is None or value is False or value in ("", [], {}) or value in _DEFAULTS.get(name, ())
 
 
 class _Strict(BaseModel):
@@ -102,7 +76,7 @@ _Tokens = Annotated[int | None, Field(ge=1, le=1_000_000)]
 
 
 class _Body(_Strict):
-    """What both endpoints take; a key that asks for something else is named as wrong."""
+    """What both endpoints take; any other key is an error."""
 
     model: str
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)
@@ -112,7 +86,7 @@ class _Body(_Strict):
     presence_penalty: _Penalty = None
     frequency_penalty: _Penalty = None
     n: int = Field(default=1, ge=1, le=MOST_CHOICES)
-    # These say who asks and why, and change no answer.
+    # These say who sends it and why, and change no answer.
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
@@ -123,8 +97,8 @@ class _Body(_Strict):
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
 
-    def shared(self) -> dict[str, Any]:
-        """Return the arguments that both endpoints have in common."""
+    def shared(self) -> LineRequest:
+        """Return the columns that both endpoints have in common."""
         names = ("top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "n")
         # Several answers to one question are samples; at temperature 0 all would be the same one.
         sampled = 1.0 if self.n > 1 and self.temperature is None else self.temperature
@@ -198,33 +172,33 @@ class _Completion(_Body):
     logprobs: int | None = Field(default=None, ge=0, le=5)
 
 
-def _chat(body: dict[str, Any]) -> Asked:
-    """Take the user's last message as the question; what stands before and after it is passed on.
+def _chat(body: dict[str, Any]) -> LineRequest:
+    """Take the user's last message as the question, and pass on what stands before and after it.
 
     Raises:
-        ValueError: the user says nothing, or alternatives are asked for without log probabilities.
+        ValueError: there is no such message, or there are alternatives without log probabilities.
 
     """
-    told = _Chat.model_validate(body)
-    users = [at for at, message in enumerate(told.messages) if message.role == "user"]
+    chat = _Chat.model_validate(body)
+    users = [at for at, message in enumerate(chat.messages) if message.role == "user"]
     if not users:
         raise ValueError("messages: there is no message of the user")
-    if told.top_logprobs and not told.logprobs:
+    if chat.top_logprobs and not chat.logprobs:
         raise ValueError("top_logprobs: set logprobs to true as well")
-    before, question, after = told.messages[: users[-1]], told.messages[users[-1]], told.messages[users[-1] + 1 :]
+    before, question, after = chat.messages[: users[-1]], chat.messages[users[-1]], chat.messages[users[-1] + 1 :]
     leading = 0
     while leading < len(before) and before[leading].role in ("system", "developer"):
         leading += 1
-    return Asked(
+    return line_request(
         question=question.text,
         system="\n\n".join(message.text for message in before[:leading]) or None,
         turns=_turns(before[leading:]),
         after=_turns(after),
-        max_tokens=told.max_completion_tokens or told.max_tokens,
-        reasoning_effort=told.reasoning_effort,
-        top_logprobs=(told.top_logprobs or 0) if told.logprobs else None,
-        json_schema=_schema(told.response_format),
-        **told.shared(),
+        max_tokens=chat.max_completion_tokens or chat.max_tokens,
+        reasoning_effort=chat.reasoning_effort,
+        top_logprobs=(chat.top_logprobs or 0) if chat.logprobs else None,
+        json_schema=_schema(chat.response_format),
+        **chat.shared(),
     )
 
 
@@ -232,10 +206,14 @@ def _turns(messages: list[_Message]) -> str | None:
     return json.dumps([message.as_turn() for message in messages], ensure_ascii=False) if messages else None
 
 
-def _completion(body: dict[str, Any]) -> Asked:
-    told = _Completion.model_validate(body)
-    return Asked(
-        question=told.prompt, max_tokens=told.max_tokens, top_logprobs=told.logprobs, raw=True, **told.shared()
+def _completion(body: dict[str, Any]) -> LineRequest:
+    completion = _Completion.model_validate(body)
+    return line_request(
+        question=completion.prompt,
+        max_tokens=completion.max_tokens,
+        top_logprobs=completion.logprobs,
+        raw=True,
+        **completion.shared(),
     )
 
 
@@ -247,6 +225,6 @@ def _schema(form: _Format | None) -> str | None:
     if form.json_schema is None:
         raise ValueError("response_format: json_schema is missing")
     try:
-        return checked(form.json_schema.schema_)
+        return checked_schema(form.json_schema.schema_)
     except ValueError as error:
         raise ValueError(f"response_format: {error}") from error

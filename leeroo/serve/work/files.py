@@ -1,4 +1,7 @@
-"""Files: what was uploaded and what batches came to, each under an identifier that nobody guesses."""
+"""Files: uploads and outputs of batches, each under an identifier that nobody guesses.
+
+Knows nothing of their content.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,18 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 from leeroo.engine.tables.outputs import sync
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database, new_id
-
-if TYPE_CHECKING:
-    from leeroo.serve.work.batches import Batch
+from leeroo.serve.work.batches import Batch
 
 Purpose = Literal["batch", "batch_output"]
 
 
 @dataclass(frozen=True)
-class File:
+class StoredFile:
     """A row of the table `files`; times are seconds of the epoch."""
 
     id: str
@@ -34,7 +35,7 @@ class File:
 
 @dataclass(frozen=True)
 class Draft:
-    """A file that is being written, and that nobody knows yet."""
+    """A file that is being written, and has no record yet."""
 
     path: Path
     file: BinaryIO
@@ -42,7 +43,7 @@ class Draft:
 
 @contextlib.contextmanager
 def writing(db: Database) -> Iterator[Draft]:
-    """A new file; it goes again unless it is kept."""
+    """Open a new file, which is removed at the end unless it is kept."""
     path = db.files / f".{secrets.token_hex(16)}"
     try:
         with path.open("wb") as file:
@@ -52,7 +53,7 @@ def writing(db: Database) -> Iterator[Draft]:
 
 
 def sweep(db: Database) -> None:
-    """Remove what a killed server was writing, or had not yet entered in the database."""
+    """Remove what a killed server left: files without a record in the database."""
     known = {row["id"] for row in db.rows("SELECT id FROM files")}
     for path in db.files.iterdir():
         if path.name not in known:
@@ -60,14 +61,14 @@ def sweep(db: Database) -> None:
 
 
 def expire(db: Database, keep_s: float | None) -> None:
-    """Delete files past their time: their own, or `keep_s` after they were made; inputs of open batches stay."""
+    """Delete files past their own time or older than `keep_s`; inputs of open batches stay."""
     query = "SELECT * FROM files WHERE (expires < ? OR created < ?)"
     oldest = -1 if keep_s is None else now() - keep_s
     in_use = (
         "SELECT input_file_id FROM batches WHERE status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
     )
     for row in db.rows(f"{query} AND id NOT IN ({in_use})", now(), oldest):
-        delete(db, File(*row))
+        delete(db, StoredFile(*row))
 
 
 def used(db: Database, owner: str) -> int:
@@ -82,43 +83,47 @@ def keep(db: Database, draft: Draft, batch: Batch, filename: str) -> str:
     return add(db, draft.path, batch.owner, filename, "batch_output", batch.output_expires_s).id
 
 
-def add(db: Database, path: Path, owner: str, filename: str, purpose: Purpose, expires_s: int | None = None) -> File:
-    """Take a file over, on the disk for good before anyone is told of it."""
+def add(
+    db: Database, path: Path, owner: str, filename: str, purpose: Purpose, expires_s: int | None = None
+) -> StoredFile:
+    """Move a file here, and record it when it is on the disk for good."""
     sync(path)
     created = int(now())
     expires = None if expires_s is None else created + expires_s
-    file = File(new_id("file-"), owner, filename, purpose, path.stat().st_size, created, expires)
+    file = StoredFile(new_id("file-"), owner, filename, purpose, path.stat().st_size, created, expires)
     path.rename(db.files / file.id)
     sync(db.files)
-    with db.turn() as con:
+    with db.transaction() as con:
         con.execute("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", astuple(file))
     return file
 
 
-def get(db: Database, owner: str, file: str) -> File | None:
-    """A file of an owner's."""
+def get(db: Database, owner: str, file: str) -> StoredFile | None:
+    """Return a file of an owner; None if there is none."""
     rows = db.rows("SELECT * FROM files WHERE id = ? AND owner = ?", file, owner)
-    return File(*rows[0]) if rows else None
+    return StoredFile(*rows[0]) if rows else None
 
 
-def listed(db: Database, owner: str, purpose: str | None, after: File | None, limit: int, newest: bool) -> list[File]:
-    """An owner's files in the order of their making, from the one after `after`."""
+def listed(
+    db: Database, owner: str, purpose: str | None, after: StoredFile | None, limit: int, newest: bool
+) -> list[StoredFile]:
+    """Return the files of an owner in the order of their creation, from the one after `after`."""
     order, beyond = ("DESC", "<") if newest else ("ASC", ">")
     query = (
         "SELECT * FROM files WHERE owner = ? AND coalesce(?, purpose) = purpose"
         f" AND (? OR (created, id) {beyond} (?, ?)) ORDER BY created {order}, id {order} LIMIT ?"
     )
     place = (after.created, after.id) if after else (0, "")
-    return [File(*row) for row in db.rows(query, owner, purpose, after is None, *place, limit)]
+    return [StoredFile(*row) for row in db.rows(query, owner, purpose, after is None, *place, limit)]
 
 
-def delete(db: Database, file: File) -> None:
+def delete(db: Database, file: StoredFile) -> None:
     """Forget a file and its content."""
-    with db.turn() as con:
+    with db.transaction() as con:
         con.execute("DELETE FROM files WHERE id = ?", (file.id,))
     path_of(db, file.id).unlink(missing_ok=True)
 
 
 def path_of(db: Database, file: str) -> Path:
-    """Where the content of a file lies; `file` is an id out of the database."""
+    """Return the path of a file's content; `file` is an id from the database."""
     return db.files / file

@@ -1,25 +1,25 @@
-"""Metrics for Prometheus: what was answered and spent, how much waits, and how requests go."""
+"""Metrics for Prometheus: answers, spend, waiting lines and HTTP requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 
 from leeroo.serve.database import Database
 from leeroo.serve.work import batches
+from leeroo.serve.work.results import LineAnswer
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class Metrics:
-    """Counters since the server's start, and what its database says when it is asked."""
+    """Counters since the server's start, and gauges that are read from its database."""
 
     def __init__(self, db: Database) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_Queue(db))
+        self._registry.register(_QueueGauges(db))
         self._rows = Counter("leeroo_rows", "Lines answered.", ("expert",), registry=self._registry)
         self._failed = Counter("leeroo_rows_failed", "Lines that got no answer.", registry=self._registry)
         self._spent = Counter(
@@ -33,9 +33,9 @@ class Metrics:
             "leeroo_http_request_seconds", "Requests by route.", ("method", "route", "status"), registry=self._registry
         )
 
-    def answered(self, told: Sequence[dict[str, Any]]) -> None:
-        """Rows of the answers table."""
-        for answer in told:
+    def answered(self, answers: Sequence[LineAnswer]) -> None:
+        """Count answers of lines."""
+        for answer in answers:
             expert = answer["expert"]
             if answer["error"] is not None or expert is None:
                 self._failed.inc()
@@ -46,20 +46,20 @@ class Metrics:
                 self._tokens.labels(expert, kind).inc(answer[f"{kind}_tokens"] or 0)
 
     def ended(self, status: str) -> None:
-        """A batch came to its end."""
+        """Count a batch that ended."""
         self._ended.labels(status).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """A request was answered; invented methods make no series of their own."""
+        """Count a request; invented methods make no series of their own."""
         self._requests.labels(method if method in _METHODS else "other", route, str(status)).observe(seconds)
 
     def text(self) -> bytes:
-        """All of it, in Prometheus' format."""
+        """Return all metrics in Prometheus' format."""
         return generate_latest(self._registry)
 
 
-class _Queue:
-    """Read off the database: open batches by state, and lines that wait."""
+class _QueueGauges:
+    """Gauges of the database: open batches by state, and lines that wait."""
 
     def __init__(self, db: Database) -> None:
         self._db = db

@@ -1,7 +1,7 @@
-"""The queue: lines of open batches that wait for the engine, are claimed by a wave, and get their results.
+"""The queue: lines of open batches that wait for the engine, are claimed by a wave, and get their answers.
 
-Claims are in the database: a server that was killed in a wave starts with the same one, whose answers are in the
-engine's store as far as it had come.
+Claims are in the database. A server that was killed in a wave starts with the same one, and the answers that it had are
+in the engine's store. Knows nothing of the engine.
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from typing import Any
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database
 from leeroo.serve.work.lines import FAILED, OK
+from leeroo.serve.work.requests import LineRequest
+from leeroo.serve.work.results import LineAnswer
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """A line on its way to the engine."""
+class ClaimedLine:
+    """A line that a wave has claimed."""
 
     line: int
-    asked: dict[str, Any]
+    request: LineRequest
     tries: int  # how often it went back to waiting
 
 
@@ -40,7 +42,7 @@ class Backlog:
     lines: int
 
 
-Result = tuple[int, int, dict[str, Any]]  # batch, line, columns of the answers table
+NewAnswer = tuple[int, int, LineAnswer]  # batch, line, answer
 
 
 _BACKLOG = (
@@ -49,14 +51,14 @@ _BACKLOG = (
 )
 
 
-def backlog(db: Database) -> list[Backlog]:
-    """Return what waits, the oldest batch first."""
+def waiting(db: Database) -> list[Backlog]:
+    """Return the lines that wait, the oldest batch first."""
     rows = db.rows(f"{_BACKLOG} WHERE status = 'in_progress' AND lines > 0 ORDER BY number")
     return [_backlog(row) for row in rows]
 
 
 def unfinished(db: Database) -> dict[int, list[Backlog]]:
-    """Return the waves that a killed server had begun: which lines of which batches they have claimed."""
+    """Return the waves that a killed server had begun, with the lines that they have claimed."""
     query = f"""
         SELECT wave, b.* FROM (SELECT wave, batch, expert AS named, count(*) FROM lines
                                WHERE wave IS NOT NULL AND status IS NULL GROUP BY wave, batch, expert)
@@ -72,17 +74,17 @@ def _backlog(row: Sequence[Any]) -> Backlog:
     return Backlog(number, owner, expert, cost_weight, latency_weight, bool(with_budget), lines)
 
 
-def claim(db: Database, seats: Iterable[tuple[Backlog, int]]) -> int:
-    """Claim so many lines of each for a wave, and return its number."""
+def claim(db: Database, portions: Iterable[tuple[Backlog, int]]) -> int:
+    """Claim a number of lines of each backlog for a wave, and return the number of the wave."""
     wave = time.time_ns()
-    with db.turn() as con:
-        for of, lines in seats:
+    with db.transaction() as con:
+        for backlog, lines in portions:
             claimed = con.execute(
                 "UPDATE lines SET wave = ? WHERE batch = ? AND line IN (SELECT line FROM lines"
                 " WHERE batch = ? AND expert = ? AND wave IS NULL AND status IS NULL ORDER BY turn LIMIT ?)",
-                (wave, of.batch, of.batch, of.expert, lines),
+                (wave, backlog.batch, backlog.batch, backlog.expert, lines),
             ).rowcount
-            _change_backlog(con, of.batch, of.expert, -claimed)
+            _change_backlog(con, backlog.batch, backlog.expert, -claimed)
     return wave
 
 
@@ -90,19 +92,19 @@ def _change_backlog(con: sqlite3.Connection, batch: int, expert: str, change: in
     con.execute("UPDATE backlog SET lines = lines + ? WHERE batch = ? AND expert = ?", (change, batch, expert))
 
 
-def claimed(db: Database, wave: int) -> dict[int, list[Waiting]]:
-    """Return the lines of a wave that have no result yet, by batch."""
-    found: dict[int, list[Waiting]] = {}
+def claimed(db: Database, wave: int) -> dict[int, list[ClaimedLine]]:
+    """Return the lines of a wave that have no answer yet, by batch."""
+    found: dict[int, list[ClaimedLine]] = {}
     query = "SELECT batch, line, asked, tries FROM lines WHERE wave = ? AND status IS NULL ORDER BY batch, line"
     for row in db.rows(query, wave):
-        found.setdefault(row["batch"], []).append(Waiting(row["line"], json.loads(row["asked"]), row["tries"]))
+        found.setdefault(row["batch"], []).append(ClaimedLine(row["line"], json.loads(row["asked"]), row["tries"]))
     return found
 
 
 def release(db: Database, wave: int, *, tried: bool) -> None:
-    """Let the lines of a wave that have no result wait again; with `tried` this counts as a try of theirs."""
+    """Let the unanswered lines of a wave wait again; with `tried` this counts as a try of each."""
     mine = "wave = ? AND status IS NULL"
-    with db.turn() as con:
+    with db.transaction() as con:
         query = f"SELECT batch, expert, count(*) FROM lines WHERE {mine} GROUP BY batch, expert"
         for batch, expert, lines in con.execute(query, (wave,)).fetchall():
             _change_backlog(con, batch, expert, lines)
@@ -116,34 +118,34 @@ def claims(db: Database, batch: int) -> bool:
 
 
 def open_lines(db: Database, batch: int) -> int:
-    """Count the lines of a batch that have no result yet, claimed or not."""
+    """Count the lines of a batch that have no answer yet, claimed or not."""
     rows = db.rows("SELECT count(*) FROM lines WHERE batch = ? AND status IS NULL", batch)
     return int(rows[0][0])
 
 
-def settle(db: Database, told: Iterable[Result]) -> None:
-    """Keep the results of claimed lines, all of them or none."""
-    of: dict[int, dict[int, dict[str, Any]]] = {}
-    for batch, line, answer in told:
-        of.setdefault(batch, {})[line] = answer
-    with db.turn() as con:
-        for batch, answers in of.items():
+def keep_answers(db: Database, answers: Iterable[NewAnswer]) -> None:
+    """Keep the answers of claimed lines, all of them or none."""
+    by_batch: dict[int, list[tuple[int, LineAnswer]]] = {}
+    for batch, line, answer in answers:
+        by_batch.setdefault(batch, []).append((line, answer))
+    with db.transaction() as con:
+        for batch, lines in by_batch.items():
             con.executemany(
-                "UPDATE lines SET status = ?, told = ?, asked = NULL WHERE batch = ? AND line = ?",
-                ((FAILED if a["error"] is not None else OK, json.dumps(a), batch, line) for line, a in answers.items()),
+                "UPDATE lines SET status = ?, told = ? WHERE batch = ? AND line = ?",
+                ((OK if a["error"] is None else FAILED, json.dumps(a), batch, line) for line, a in lines),
             )
-            _count(con, batch, list(answers.values()))
+            _count(con, batch, [answer for _, answer in lines])
 
 
-def fail(db: Database, batch: int, result: dict[str, Any]) -> None:
-    """Give all lines of a batch that have no result this one, an error."""
+def fail(db: Database, batch: int, answer: LineAnswer) -> None:
+    """Give this answer, an error, to all lines of a batch that have none."""
     rows = db.rows("SELECT line FROM lines WHERE batch = ? AND status IS NULL", batch)
-    settle(db, [(batch, row["line"], result) for row in rows])
-    with db.turn() as con:
+    keep_answers(db, [(batch, row["line"], answer) for row in rows])
+    with db.transaction() as con:
         con.execute("DELETE FROM backlog WHERE batch = ?", (batch,))
 
 
-def _count(con: sqlite3.Connection, batch: int, answers: list[dict[str, Any]]) -> None:
+def _count(con: sqlite3.Connection, batch: int, answers: list[LineAnswer]) -> None:
     """Add answers to the sums of their batch."""
     failed = sum(answer["error"] is not None for answer in answers)
     con.execute(
@@ -164,7 +166,7 @@ def _count(con: sqlite3.Connection, batch: int, answers: list[dict[str, Any]]) -
     )
 
 
-def _sums(answers: list[dict[str, Any]], names: Sequence[str]) -> list[float]:
+def _sums(answers: list[LineAnswer], names: Sequence[str]) -> list[float]:
     return [sum(answer[name] or 0 for answer in answers) for name in names]
 
 

@@ -1,6 +1,6 @@
-"""JSON schemas of `response_format`: check them at the door, in bounded time.
+"""JSON schemas of `response_format`: check them before anything is answered, in bounded time.
 
-Every schema is read as JSON Schema 2020-12, whatever its `$schema` names.
+Every schema is read as JSON Schema 2020-12, whatever its `$schema` says.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from leeroo.engine.backends.schemas import unique
 _MOST_BYTES, _MOST_DEPTH = 64 * 1024, 64
 
 
-def checked(schema: dict[str, Any]) -> str:
+def checked_schema(schema: dict[str, Any]) -> str:
     """Return a schema as the text that the engine takes.
 
     Raises:
