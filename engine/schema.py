@@ -106,8 +106,13 @@ ASK = pa.schema(
         # What the question was made of: text with {names} in it, and a JSON object that has them; see `layout`.
         pa.field("task", pa.string()),
         pa.field("fields", pa.string()),
+        # Names of experts that may not answer, and the most USD that the answer may be expected to cost.
+        pa.field("excluded", pa.list_(pa.string())),
+        pa.field("max_cost_usd", pa.float64()),
     ]
 )
+# The arguments that restrict whom a row may go to, and change nothing of what is sent.
+CONSTRAINTS = ("excluded", "max_cost_usd")
 
 # One question on its way to a backend. `question` is the row's own text, `prompt` the same text in the
 # expert's template: what is sent as the user's message.

@@ -9,10 +9,10 @@ import os
 import shutil
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock
 
 from leeroo.engine.errors import PoolError
+from leeroo.engine.paths import cache_folder
 
 # Models whose weights a Python package carries: package, and the file or folder in it.
 _SHIPPED = {
@@ -86,11 +86,6 @@ def size(model: str, revision: str | None = None) -> int | None:
     return stored if kind == "float32" else 2 * stored
 
 
-def cache() -> Path:
-    """The folder for what can be made again: LEEROO_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("LEEROO_CACHE") or platformdirs.user_cache_dir("leeroo"))
-
-
 def fingerprint(folder: Path) -> str:
     """SHA-256, in hex, of the names, sizes and times of the files in a folder.
 
@@ -149,7 +144,7 @@ def _converted(gguf: Path) -> Path:
     """The folder in the cache with this GGUF file's weights as safetensors, made now if it is not there."""
     stat = gguf.stat()
     name = hashlib.sha256(f"{gguf.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
-    home = cache() / "gguf"
+    home = cache_folder() / "gguf"
     folder = home / f"{gguf.stem}-{name}"
     home.mkdir(parents=True, exist_ok=True)
     # Two processes may want it at once: the second waits and finds it done.

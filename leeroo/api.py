@@ -73,7 +73,7 @@ def answer(frame: Any, *, on_error: Literal["null", "fail"] = "null", **options:
     """
 
     def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
-        return engine.answer(rows, criteria).read_all()
+        return engine.answer_table(rows, criteria)
 
     return _run("answer", work, frame, {**options}, on_error=on_error)
 
@@ -158,10 +158,9 @@ def _run(function: str, work: Work, frame: Any, options: dict[str, Any], **more:
     frame = eager(frame)
     # The columns that prompts are built from are read, and no others.
     rows = from_frame(frame, {criteria.column, criteria.private_column or criteria.column, *CONTEXT})
-    with open_engine(**opening) as engine:
+    with open_engine(**opening) as engine, engine.delivery():
         done = work(engine, rows, criteria)
         result = like_frame(done.to_reader(), frame)
-        engine.delivered()
         _warn(f"leeroo.{function}", done, criteria.prefix)
         return result
 

@@ -105,12 +105,12 @@ def measured(
 def engine_alone(pool: Path, store: Path, questions: list[str]) -> float:
     """The engine's own table in, table out."""
     with open_engine(pool, store=store) as engine:
-        _consume(engine.answer(pa.table({"question": questions[:1]}).to_reader(), Criteria()))
+        engine.answer_table(pa.table({"question": questions[:1]}).to_reader(), Criteria())
         table = pa.table({"question": questions})
 
         def answer() -> None:
-            _consume(engine.answer(table.to_reader(), Criteria()))
-            engine.delivered()
+            with engine.answer(table.to_reader(), Criteria()) as answers:
+                _consume(answers)
 
         return _timed(answer)
 

@@ -41,6 +41,7 @@ from leeroo.engine.answer import Criteria, Progress, open_engine
 from leeroo.engine.backends import device
 from leeroo.engine.batch.prompts import asking
 from leeroo.engine.jobs.mmlu.data import read_questions
+from leeroo.engine.paths import cache_folder
 
 TABLES = ("distinct", "duplicates", "mmlu")
 # Of the KV cache, for questions of MMLU: the prefixes of 57 subjects have about 35,000.
@@ -114,7 +115,7 @@ def _model(name: str) -> str:
     if not name.startswith("random:"):
         return str(weights.locate(name))
     width, layers = map(int, name.removeprefix("random:").split("x"))
-    folder = weights.cache() / "random" / f"{width}x{layers}"
+    folder = cache_folder() / "random" / f"{width}x{layers}"
     if not folder.is_dir():
         import torch
         from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
@@ -218,11 +219,10 @@ replicas = 2
             (Path(name) / "pool.toml").write_text(pool)
             with open_engine(Path(name) / "pool.toml", None, Path(name) / "store", listen, place) as engine:  # type: ignore[arg-type]
                 criteria = Criteria(ask_column="ask")
-                engine.answer(_table(["warm"], "distinct").to_reader(), criteria).read_all()
+                engine.answer_table(_table(["warm"], "distinct").to_reader(), criteria)
                 began = time.perf_counter()
-                answers = engine.answer(_table(prompts, table).to_reader(), criteria).read_all()
+                answers = engine.answer_table(_table(prompts, table).to_reader(), criteria)
                 seconds = time.perf_counter() - began
-                engine.delivered()
         assert answers.column("error").null_count == len(prompts), answers.column("error")
         tokens = sum(d.prompt_tokens + d.completion_tokens for d in last.experts.values())
         return {"seconds": seconds, "rows": len(prompts), "tokens": tokens}

@@ -71,7 +71,7 @@ def record() -> None:
     with tempfile.TemporaryDirectory() as store, Engine(pool, store=Path(store)) as engine:
         for name in pool.names:
             table = asked.select(["query_id", "question"])
-            answered = engine.answer(table.to_reader(), Criteria(expert=name)).read_all()
+            answered = engine.answer_table(table.to_reader(), Criteria(expert=name))
             outcomes += [
                 {
                     "query_id": row["query_id"],

@@ -108,8 +108,8 @@ def local(made: Sequence[Question], out: Path) -> Solved:
 def run(engine: Engine, made: Sequence[Question], criteria: Criteria, limits: Limits) -> tuple[Solved, float]:
     """Solve; with the seconds that it took."""
     started = time.perf_counter()
-    solved = solve(engine, [q.text for q in made], criteria, limits)
-    engine.delivered()
+    with engine.delivery():
+        solved = solve(engine, [q.text for q in made], criteria, limits)
     return solved, time.perf_counter() - started
 
 
@@ -117,8 +117,7 @@ def ask(engine: Engine, made: Sequence[Question], criteria: Criteria) -> tuple[l
     """Ask directly: what is said of each part, USD, seconds."""
     started = time.perf_counter()
     table = pa.table({"question": [q.text for q in made]})
-    answers = engine.answer(table.to_reader(), criteria).read_all()
-    engine.delivered()
+    answers = engine.answer_table(table.to_reader(), criteria)
     seconds = time.perf_counter() - started
     texts = answers.column("answer").to_pylist()
     said = [_of_parts(text, q) for text, q in zip(texts, made, strict=True)]

@@ -1,6 +1,6 @@
-"""Forecast: the orchestrator's predictions for every distinct question, as scores and dollars of the candidates.
+"""Forecast: the orchestrator's predictions for every distinct question, as scores, dollars and seconds of the experts.
 
-The arrays live in files of the scratch folder, so that a table of any length fits.
+The arrays are files in the folder of the worktable, so that a table of any length fits.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leeroo.engine.backends.select import capabilities
-from leeroo.engine.batch.plan import AROUND_A_CHOICE, thinks
+from leeroo.engine.batch.plan import thinks
 from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
 from leeroo.engine.batch.progress import Meter
 from leeroo.engine.batch.prompts import CONTEXT
-from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.batch.worktable import AROUND_A_CHOICE, Worktable
 from leeroo.engine.errors import Interrupted
 from leeroo.engine.orchestrator.router import Prediction, Router
 from leeroo.engine.orchestrator.similar import most_similar
@@ -52,7 +52,7 @@ class Forecast:
 
 
 def forecast(
-    scratch: Scratch,
+    worktable: Worktable,
     experts: tuple[Expert, ...],
     default: str,
     router: Router | None,
@@ -81,21 +81,10 @@ def forecast(
     columns = _columns(experts, known, meter)
     unknown: set[str] = set()  # experts whose answers are of a length that the router has not learned
     names = ("scores", "costs", "at_most", "seconds")
-    scores, costs, most, seconds = (_on_disk(scratch, name, (n, len(experts))) for name in names)
-    kept = _on_disk(scratch, "tokens", (n, len(experts), 2)) if keep_tokens else None
-    reader = (
-        scratch.cursor()
-        .sql(
-            "SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens,"
-            " coalesce(strlen(form), 0) + coalesce(strlen(turns), 0) + coalesce(strlen(after), 0)"
-            " + greatest(coalesce(strlen(laid_out), strlen(prompt), 0) - strlen(question), 0) AS form,"
-            " coalesce(strlen(json_schema), 0) AS schema,"
-            " list_max([strlen(choice) for choice in choices]) AS choice FROM questions ORDER BY id"
-        )
-        .to_arrow_reader(_CHUNK)
-    )
+    scores, costs, most, seconds = (worktable.array(name, (n, len(experts))) for name in names)
+    kept = worktable.array("tokens", (n, len(experts), 2)) if keep_tokens else None
     done = 0
-    for batch in reader:
+    for batch in worktable.to_predict(_CHUNK):
         if stop.is_set():
             raise Interrupted
         part = slice(done, done + batch.num_rows)
@@ -139,12 +128,6 @@ def _columns(experts: tuple[Expert, ...], router: Router | None, meter: Meter) -
                 "nearest kin by family, size and tags; add its outcomes with leeroo train --router"
             )
     return columns
-
-
-def _on_disk(scratch: Scratch, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    if 0 in shape:  # there is nothing to map
-        return np.zeros(shape, np.float32)
-    return np.memmap(scratch.folder / name, mode="w+", dtype=np.float32, shape=shape)
 
 
 def _tokens(

@@ -109,8 +109,8 @@ class Meter:
         """The most frequent errors, each with its rows, in words."""
         return tuple(f"{rows:,} x {error}" for error, rows in self._errors.most_common(_ERRORS_TOLD))
 
-    def settle(self, expert: str | None, did: ExpertTotals, *, stored: int = 0, fresh: bool = False) -> None:
-        """Rows got their answer or their error.
+    def resolve(self, expert: str | None, did: ExpertTotals, *, stored: int = 0, fresh: bool = False) -> None:
+        """Count rows that got their answer or their error.
 
         Args:
             expert: Who answered; None when nobody was asked.

@@ -45,7 +45,7 @@ def answer_in_cascade(
 
     The first level is the cheapest expert's, unless the criteria name one. An expert that the router knows is expected
     to do what the router predicts, any other to reach `enough`. With a budget, the rows that gain most for their cost
-    go on. Call `engine.delivered` when the answers are where they should be.
+    go on. Call it within `engine.delivery`, until the answers are where they should be.
 
     Args:
         engine: With the pool.
@@ -62,7 +62,7 @@ def answer_in_cascade(
     expected = None if criteria.expert or enough is None else engine.expect(table.to_reader(), criteria)
     able = [i for i, name in enumerate(expected.experts if expected else ()) if unavailable(engine.pool[name]) is None]
     if expected is None or enough is None or not able:
-        answers = engine.answer(table.to_reader(), criteria).read_all()
+        answers = engine.answer_table(table.to_reader(), criteria)
         return CascadeAnswers(answers, read(answers))
     ladder = sorted(able, key=lambda i: float(np.nansum(expected.costs[:, i])))
     known = set(engine.router.experts) if engine.router else set()
@@ -81,7 +81,7 @@ def answer_in_cascade(
             if not len(rows):
                 continue
         request = _to_experts(table.take(pa.array(rows)), [name] * len(rows))
-        answers = engine.answer(request.to_reader(), left).read_all()
+        answers = engine.answer_table(request.to_reader(), left)
         spent += paid_usd(answers)
         own = read(answers)
         if kept is None:

@@ -154,8 +154,8 @@ def label_rows(
     """Label every row of a table, all as one batch.
 
     The cheapest expert labels everything; where it is less sure than `enough`, the next dearer one is asked, as far as
-    the budget goes (see `rounds`). A row without text has no label and costs nothing. Call `engine.delivered` when the
-    rows are where they should be.
+    the budget goes (see `rounds`). A row without text has no label and costs nothing. Call it within
+    `engine.delivery`, until the rows are where they should be.
 
     Args:
         engine: With the pool.

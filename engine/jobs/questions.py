@@ -19,7 +19,7 @@ from leeroo.engine.batch.prompts import asking
 def answer_questions(
     engine: Engine, questions: Sequence[str], arguments: Mapping[str, Sequence[Any] | pa.Array], criteria: Criteria
 ) -> pa.Table:
-    """Answer questions in one run; call `engine.delivered` as for `Engine.answer`.
+    """Answer questions in one run; call it within `engine.delivery` where the answers go into a larger result.
 
     Args:
         engine: With the pool.
@@ -33,7 +33,7 @@ def answer_questions(
     """
     ask = asking(len(questions), arguments)
     table = pa.table({"question": pa.array(questions, pa.string()), "ask": ask})
-    return engine.answer(table.to_reader(), replace(criteria, ask_column="ask")).read_all()
+    return engine.answer_table(table.to_reader(), replace(criteria, ask_column="ask"))
 
 
 def paid_usd(answers: pa.Table) -> float:

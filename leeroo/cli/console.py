@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from leeroo.cli.options import EXIT_ROWS_FAILED, PoolOptions
-from leeroo.engine.answer import Engine, Place, Progress, default_store, open_engine
+from leeroo.engine.answer import Engine, Place, Progress, open_engine
 from leeroo.engine.errors import UsageError
 from leeroo.engine.money import plain_usd, usd
+from leeroo.engine.paths import default_store
 from leeroo.engine.tables import input_paths
 from leeroo.engine.tables.outputs import Keep, check_file, is_standard_output
 from leeroo.udfs.bar import Bar

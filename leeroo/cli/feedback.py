@@ -64,10 +64,10 @@ def feedback(
     Rows without either are passed over. The same question and expert again replaces what was kept.
     """
     from leeroo.cli.console_evaluation import print_tables, say
-    from leeroo.engine.answer import default_store
     from leeroo.engine.errors import UsageError
     from leeroo.engine.jobs.feedback import drifts, judged, summary, warnings
     from leeroo.engine.jobs.feedback_table import take_table
+    from leeroo.engine.paths import default_store
     from leeroo.engine.store.store import Store
 
     if gold is None and score is None:

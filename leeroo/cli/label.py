@@ -127,17 +127,17 @@ def label(
     if gold is not None and gold not in rows.schema.names:
         raise UsageError(f"the input has no column {gold!r}; its columns are: {', '.join(rows.schema.names)}")
     with opened(pool, store, progress) as (engine, bar):
-        labelled = label_rows(
-            engine, rows, wanted, asked, calibrate=how.calibrate, enough=how.enough or None, chat=how.chat
-        )
-        found = None if gold is None else agree(labelled, gold, wanted.names, prefix)
-        write_table(labelled.to_reader(), out)
-        if checked is not None:
-            write_table(to_check(labelled, checking.check, prefix).to_reader(), checked)
-        if checking.report is not None:
-            about = [f"{len(labelled):,} rows of {source}, labelled with {', '.join(wanted.names)}."]
-            write_file(label_page(labelled, found, f"Labels of {source}", about, prefix), checking.report)
-        engine.delivered()
+        with engine.delivery():
+            labelled = label_rows(
+                engine, rows, wanted, asked, calibrate=how.calibrate, enough=how.enough or None, chat=how.chat
+            )
+            found = None if gold is None else agree(labelled, gold, wanted.names, prefix)
+            write_table(labelled.to_reader(), out)
+            if checked is not None:
+                write_table(to_check(labelled, checking.check, prefix).to_reader(), checked)
+            if checking.report is not None:
+                about = [f"{len(labelled):,} rows of {source}, labelled with {', '.join(wanted.names)}."]
+                write_file(label_page(labelled, found, f"Labels of {source}", about, prefix), checking.report)
         bar.close()
     errors = labelled.column(prefix + "error").to_pylist()
     _print(labelled, found, errors, prefix, out, as_json=as_json)

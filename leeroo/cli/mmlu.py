@@ -112,12 +112,12 @@ def mmlu(
     subjects = [] if asked.subjects is None else names("--subjects", asked.subjects)
     questions = read_questions(asked.data, subjects, asked.shots, asked.limit)
     with opened(pool, store, progress) as (engine, bar):
-        results = run_mmlu(engine, questions, wanted, how.mode, chat=how.chat, compare=compare, on_progress=bar.say)
-        if out is not None:
-            write_table(results.answers.to_reader(), out)
-        if report is not None:
-            write_file(mmlu_page(results, "MMLU", _about(asked, how, pool)), report)
-        engine.delivered()
+        with engine.delivery():
+            results = run_mmlu(engine, questions, wanted, how.mode, chat=how.chat, compare=compare, on_progress=bar.say)
+            if out is not None:
+                write_table(results.answers.to_reader(), out)
+            if report is not None:
+                write_file(mmlu_page(results, "MMLU", _about(asked, how, pool)), report)
         bar.close()
     errors = results.answers.column("error").to_pylist()
     if as_json:

@@ -58,9 +58,8 @@ def run(
     check_output(out, keeping(store, source, overwrite=writing.overwrite))
     reader = reading.open(source)
     with opened(pool, store, progress, engine) as (answering, bar):
-        rows = answering.answer(reader, wanted)
-        write_table(rows, out)
-        answering.delivered()
+        with answering.answer(reader, wanted) as rows:
+            write_table(rows, out)
         bar.close()
         summary(bar.last, out, money.max_cost_usd)
         if not all_well(bar, bar.last.failed):

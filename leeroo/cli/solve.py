@@ -98,9 +98,9 @@ def solve(
     limits = Limits(steps=steps.max_steps, depth=steps.max_depth, cost_usd=max_cost_usd_per_row, planner=steps.planner)
     reader = reading.open(source)
     with opened(pool, store, progress, engine) as (answering, bar):
-        solved = solve_rows(answering, reader, wanted, limits)
-        write_table(solved.rows.to_reader(), out)
-        answering.delivered()
+        with answering.delivery():
+            solved = solve_rows(answering, reader, wanted, limits)
+            write_table(solved.rows.to_reader(), out)
         bar.close()
     totals = _totals(solved, writing.prefix)
     errors = solved.rows.column(writing.prefix + "error").to_pylist()

@@ -71,7 +71,7 @@ def prune(
 
 @contextlib.contextmanager
 def _opened(store: Path | None) -> Iterator[Store]:
-    from leeroo.engine.answer import default_store
+    from leeroo.engine.paths import default_store
     from leeroo.engine.store.store import Store
 
     folder = store or default_store()

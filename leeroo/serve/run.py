@@ -15,9 +15,10 @@ import structlog
 import uvicorn
 from filelock import FileLock, Timeout
 
-from leeroo.engine.answer import Engine, default_store, open_engine
+from leeroo.engine.answer import Engine, open_engine
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.errors import UsageError
+from leeroo.engine.paths import default_store
 from leeroo.serve import keys
 from leeroo.serve.database import Database
 from leeroo.serve.options import ServerOptions

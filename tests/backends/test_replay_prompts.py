@@ -27,6 +27,6 @@ def test_the_prompt_tells_questions_apart(tmp_path: Path) -> None:
     shown = [None, *prompts, "Otherwise: Who?"]
     table = pa.table({"question": ["Who?"] * len(shown), "ask": asking(len(shown), {"prompt": shown})})
     with open_engine(tmp_path / "pool.toml", None, tmp_path / "store") as engine:
-        answers = engine.answer(table.to_reader(), Criteria(ask_column="ask")).read_all()
+        answers = engine.answer_table(table.to_reader(), Criteria(ask_column="ask"))
     assert answers.column("answer").to_pylist() == ["I", "I", "a plan", "me", None]
     assert "several recorded questions" in answers.column("error")[4].as_py()

@@ -54,7 +54,7 @@ def test_two_that_alternate_are_loaded_once(engine: Engine) -> None:
     """Rows that ask for two experts in turns, and a second table of the same kind: each engine is loaded once."""
     with engine:
         for _ in range(2):
-            rows = engine.answer(_asked_of(["one", "two"] * 5), Criteria(ask_column="ask")).read_all().to_pylist()
+            rows = engine.answer_table(_asked_of(["one", "two"] * 5), Criteria(ask_column="ask")).to_pylist()
             assert [row["expert"] for row in rows] == ["one", "two"] * 5
         assert len(_children()) == 2
         for expert in engine.pool.experts:
@@ -76,7 +76,7 @@ def test_one_that_runs_out_of_memory_costs_its_wave(engine: Engine) -> None:
 
     engine.on_progress = kill
     with engine:
-        rows = engine.answer(_asked_of([""] * 300), Criteria(ask_column="ask")).read_all().to_pylist()
+        rows = engine.answer_table(_asked_of([""] * 300), Criteria(ask_column="ask")).to_pylist()
     assert 0 < told[0].rows_done < 300
     assert [row["error"] for row in rows] == [None] * 300
     assert {row["expert"] for row in rows} == {"one", "two"}

@@ -32,7 +32,7 @@ def ask(engine: Engine, questions: Callable[..., pa.RecordBatchReader]) -> Ask:
 
     def make(expert: str, *numbers: int) -> None:
         reader = questions(*(Q.format(i) for i in numbers))
-        engine.answer(reader, Criteria(expert=expert)).read_all()
+        engine.answer_table(reader, Criteria(expert=expert))
 
     return make
 

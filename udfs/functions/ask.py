@@ -64,9 +64,8 @@ def known_type(pool: Pool) -> pa.StructType:
 
 def answers(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
     """Have all answered as one batch: structs of `known_type`."""
-    values = _structs(engine.answer(_table(asked), _with_arguments(criteria)), known_type(engine.pool))
-    # They are in the store and known to the connection: the run has nothing left to lose.
-    engine.delivered()
+    with engine.answer(_table(asked), _with_arguments(criteria)) as rows:
+        values = _structs(rows, known_type(engine.pool))
     return _extracted(asked, values)
 
 
@@ -84,13 +83,13 @@ def scores(engine: Engine, asked: Asked, _criteria: Criteria) -> pa.ChunkedArray
 def solutions(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
     """Have all solved step by step, a wave at a time: structs of `SQL_SOLUTION`."""
     parts, spent = [], 0.0
-    for group, questions in asked:
-        left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
-        private = [group.arguments.private] * len(questions)
-        rows = solve(engine, questions, left, group.arguments.limits or Limits(), private).rows
-        spent += sum(rows.column("cost_usd").to_pylist())
-        parts += _structs(rows.to_reader(), SQL_SOLUTION).chunks
-    engine.delivered()
+    with engine.delivery():
+        for group, questions in asked:
+            left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
+            private = [group.arguments.private] * len(questions)
+            rows = solve(engine, questions, left, group.arguments.limits or Limits(), private).rows
+            spent += sum(rows.column("cost_usd").to_pylist())
+            parts += _structs(rows.to_reader(), SQL_SOLUTION).chunks
     return pa.chunked_array(parts, SQL_SOLUTION)
 
 

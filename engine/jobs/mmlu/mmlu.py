@@ -152,8 +152,8 @@ def run_mmlu(
 ) -> Results:
     """Answer MMLU's questions as one batch and score the answers.
 
-    Call `engine.delivered` when the results are where they should be: until then the same call goes on where it was
-    killed.
+    Call it within `engine.delivery`, until the results are where they should be: a call that is killed before goes on
+    where it was.
 
     Args:
         engine: With the pool and the router.
@@ -173,7 +173,7 @@ def run_mmlu(
     say = on_progress or (lambda _: None)
     table = asked(questions, raw=not chat, choose=mode == "choose")
     criteria = replace(criteria, column="question", ask_column="ask", private_column=None, prefix="")
-    answers = _scored(engine.answer(table.to_reader(), criteria).read_all())
+    answers = _scored(engine.answer_table(table.to_reader(), criteria))
     if compare is None:
         compare = criteria.expert is None and all(capabilities(e).recorded for e in engine.pool.experts)
     comparison = _compared(engine, table, criteria, say) if compare else None
@@ -214,7 +214,7 @@ def _compared(engine: Engine, table: pa.Table, criteria: Criteria, say: LineList
     for i, name in enumerate(names):
         say(f"comparing: {name} answers everything")
         alone = replace(criteria, expert=name, max_cost_usd=None, cost_weight=0.0, latency_weight=0.0)
-        answers = _scored(engine.answer(table.to_reader(), alone).read_all())
+        answers = _scored(engine.answer_table(table.to_reader(), alone))
         scores[:, i], costs[:, i] = answers.column("score"), answers.column("list_cost_usd")
         paid += _sum(answers, "cost_usd")
     categories = np.array(table.column("category").to_pylist(), object)

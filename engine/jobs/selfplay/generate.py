@@ -156,7 +156,7 @@ def write(
         criteria: What may be spent.
 
     Returns:
-        The questions, and the USD paid for them. Call `engine.delivered` when they are where they should be.
+        The questions, and the USD paid for them. Call it within `engine.delivery`, until they are where they should be.
 
     Raises:
         PoolError, OutputError: as `Engine.answer`.

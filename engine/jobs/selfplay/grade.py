@@ -43,7 +43,7 @@ def judge_answers(
         run_code: Whether answers that are code may be run in a sandbox; otherwise they are judged.
 
     Returns:
-        A table of `ROUND_JUDGED` [n], and the USD paid. Call `engine.delivered` when it is where it should be.
+        A table of `ROUND_JUDGED` [n], and the USD paid. Call it within `engine.delivery`.
 
     """
     computed = compute(queries, answers, run_code=run_code)

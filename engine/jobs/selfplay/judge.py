@@ -81,7 +81,7 @@ def judge(
 
     Returns:
         The probability that each is right [n], NaN where the judge gave none; and the USD paid. Call
-        `engine.delivered` when they are where they should be.
+        it within `engine.delivery`.
 
     Raises:
         PoolError, OutputError: as `Engine.answer`.

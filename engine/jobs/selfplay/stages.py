@@ -28,10 +28,10 @@ _OURS = ("held-out", "rounds", "store", _LOCK)
 def once(engine: Engine, file: Path, make: Stage) -> pa.Table:
     """The table in a file; it is made when the file is not there, and what was answered for it is delivered."""
     if not file.is_file():
-        table, cost = make()
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_table(table.replace_schema_metadata({"cost_usd": repr(cost)}).to_reader(), file)
-        engine.delivered()
+        with engine.delivery():
+            table, cost = make()
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_table(table.replace_schema_metadata({"cost_usd": repr(cost)}).to_reader(), file)
     return pq.read_table(file)
 
 

@@ -178,8 +178,8 @@ def solve(
     """Answer questions, complex ones step by step.
 
     A step that fails is asked of the next best expert; if that fails too, the row says so, and the steps that do not
-    need it are done all the same. Call `engine.delivered` when the rows are where they should be: killed before that,
-    the same call goes on where it stopped and pays for nothing twice.
+    need it are done all the same. Call it within `engine.delivery`, until the rows are where they should be: killed
+    before that, the same call goes on where it stopped and pays for nothing twice.
 
     Args:
         engine: With the pool; answers are in its store when this returns.

@@ -107,7 +107,7 @@ class StepRunner:
             return results
         sent = [requests[i] for i in there]
         table = _table(sent, [experts[0] if (experts := allowed[i]) else expert for i in there])
-        answers = self._engine.answer(table.to_reader(), criteria).read_all()
+        answers = self._engine.answer_table(table.to_reader(), criteria)
         columns = (answers.column(each.name).to_pylist() for each in fields(StepResult))
         answered = [StepResult(*values) for values in zip(*columns, strict=True)]
         for i, each in zip(there, answered, strict=True):

@@ -31,7 +31,8 @@ from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.encoders import hidden, sentence, static, vectors
 from leeroo.engine.orchestrator.encoders.batching import MAX_TOKENS, Passes
-from leeroo.engine.weights import cache, check_known, fingerprint, locate
+from leeroo.engine.paths import cache_folder
+from leeroo.engine.weights import check_known, fingerprint, locate
 
 __all__ = ["DEFAULT_ENCODER", "MAX_TOKENS", "candidates", "encode", "encode_all"]
 
@@ -159,10 +160,10 @@ def _by_model(specs: Sequence[str]) -> list[dict[str, _Spec]]:
 def _read(text: str) -> _Spec:
     if text == "static" or text.startswith("static:"):
         name = text.removeprefix("static").removeprefix(":") or DEFAULT_ENCODER
-        return _Spec("static", name, _located(name, cache()))
+        return _Spec("static", name, _located(name, cache_folder()))
     pinned = None if Path(text).exists() else _PINNED.fullmatch(text)
     name = pinned[1] if pinned else text
-    folder = _located(name, cache())
+    folder = _located(name, cache_folder())
     if pinned:
         if not hidden.is_causal(folder):
             raise RouterError(f"{text!r} pins a layer, but {name!r} is no causal language model: leave '@...' out")

@@ -21,7 +21,7 @@ from filelock import FileLock
 from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.encoders import sentence
 from leeroo.engine.orchestrator.encoders.batching import MAX_CHARACTERS, Passes
-from leeroo.engine.weights import cache
+from leeroo.engine.paths import cache_folder
 
 if TYPE_CHECKING:
     from model2vec import StaticModel
@@ -63,7 +63,7 @@ def _load(name: str, folder: Path, weights_hash: str) -> StaticModel:
         raise RouterError(
             f"the encoder 'static:{name}' needs model2vec: pip install 'leeroo[static]' ({error})"
         ) from error
-    home = cache() / "static"
+    home = cache_folder() / "static"
     kept = home / f"{folder.name}-{weights_hash[:16]}-{_RECIPE}"
     try:
         home.mkdir(parents=True, exist_ok=True)

@@ -18,8 +18,8 @@ import numpy as np
 
 from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
+from leeroo.engine.paths import cache_folder
 from leeroo.engine.sqlite import open_sqlite
-from leeroo.engine.weights import cache
 
 _GIB = 4.0
 # The part of all vectors that is dropped at a time when there are too many.
@@ -38,7 +38,7 @@ def read(keys: Sequence[bytes]) -> tuple[Int64s, Float32s | None]:
 
     All these keys must be of one encoder.
     """
-    file, found = cache() / "vectors.sqlite", []
+    file, found = cache_folder() / "vectors.sqlite", []
     if most_bytes() and file not in _unusable:
         try:
             db = _open(file, os.getpid())
@@ -57,7 +57,7 @@ def read(keys: Sequence[bytes]) -> tuple[Int64s, Float32s | None]:
 
 def store(rows: Iterable[tuple[bytes, Float32s]]) -> None:
     """Add vectors [d] under their keys, all in one transaction, and drop the oldest when they are too many."""
-    file, most = cache() / "vectors.sqlite", most_bytes()
+    file, most = cache_folder() / "vectors.sqlite", most_bytes()
     if not most or file in _unusable:
         return
     blobs = ((key, vector.tobytes()) for key, vector in rows)

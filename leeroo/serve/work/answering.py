@@ -44,16 +44,16 @@ def answered(
     # The pool may have changed since the batch was checked.
     known = [line.request.get("expert") in (None, *engine.pool.names) for _, line in lines]
     table = to_table((line.request, batch.private) for (batch, line), there in zip(lines, known, strict=True) if there)
-    answers = engine.answer(table.to_reader(), criteria, stop, partial=True).read_all()
-    names = [name for name in (*ANSWERS.names, "logprobs") if name in answers.column_names]
-    rows: Iterator[LineAnswer] = iter(answers.select(names).to_pylist())
-    yield [
-        _answer([next(rows) for _ in range(count_answers(line.request))])
-        if there
-        else no_answer(f"there is no model {line.request['expert']!r} any more")
-        for (_, line), there in zip(lines, known, strict=True)
-    ]
-    engine.delivered()
+    with engine.answer(table.to_reader(), criteria, stop, partial=True) as reader:
+        answers = reader.read_all()
+        names = [name for name in (*ANSWERS.names, "logprobs") if name in answers.column_names]
+        rows: Iterator[LineAnswer] = iter(answers.select(names).to_pylist())
+        yield [
+            _answer([next(rows) for _ in range(count_answers(line.request))])
+            if there
+            else no_answer(f"there is no model {line.request['expert']!r} any more")
+            for (_, line), there in zip(lines, known, strict=True)
+        ]
 
 
 def _answer(rows: list[LineAnswer]) -> LineAnswer | None:
