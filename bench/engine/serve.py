@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--batches", type=int, default=10_000)
-    asked = parser.parse_args()
+    options = parser.parse_args()
     prompts = [
         str(prompt)
         for (prompt,) in duckdb.execute(
@@ -64,14 +64,14 @@ def main() -> None:
             url = f"http://127.0.0.1:{port}"
             _await(url)
             print(f"{os.cpu_count()} cores; nine experts replayed, a router of its own\n")
-            asyncio.run(_crowd(url, prompts, asked.clients))
-            asyncio.run(_procession(url, prompts, asked.batches, psutil.Process(server.pid)))
+            asyncio.run(_crowd(url, prompts, options.clients))
+            asyncio.run(_procession(url, prompts, options.batches, psutil.Process(server.pid)))
         finally:
             server.kill()
 
 
 async def _crowd(url: str, prompts: list[str], clients: int) -> None:
-    """All clients at once; prints how long submitting and polling took them, and what is missing."""
+    """Run all clients at once; print how long submitting and polling took, and how many rows are missing."""
     submits: list[float] = []
     polls: list[float] = []
     random = np.random.default_rng(0)
@@ -107,7 +107,7 @@ async def _client(url: str, file: bytes, submits: list[float], polls: list[float
 
 
 async def _procession(url: str, prompts: list[str], batches: int, server: psutil.Process) -> None:
-    """Batches in groups; prints the server's memory after each tenth of them."""
+    """Run batches in groups; print the server's memory after each tenth of them."""
     random = np.random.default_rng(1)
     print(f"\n{batches:,} batches of {_SMALL} rows, {_AT_ONCE} at a time\n")
     print("| batches | resident MiB | seconds |\n|---|---|---|")
@@ -132,8 +132,8 @@ async def _submit(client: httpx.AsyncClient, file: bytes) -> dict[str, Any]:
         "endpoint": "/v1/chat/completions",
         "completion_window": "24h",
     }
-    told: dict[str, Any] = (await client.post("/v1/batches", json=body)).raise_for_status().json()
-    return told
+    batch: dict[str, Any] = (await client.post("/v1/batches", json=body)).raise_for_status().json()
+    return batch
 
 
 def _file(prompts: list[str]) -> bytes:

@@ -1,4 +1,4 @@
-"""Bodies as clients write them: what asks for nothing, what is passed on, and what is refused by name."""
+"""Bodies as clients write them: defaults, keys that are passed on, and keys that are refused by name."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _read(**more: Any) -> LineRequest:
         {"safety_identifier": "s"}, {"prompt_cache_key": "k"}, {"verbosity": "medium"}, {"audio": None},
     ],
 )  # fmt: skip
-def test_defaults_and_nulls_ask_for_nothing(more: dict[str, Any]) -> None:
+def test_defaults_and_nulls_change_nothing(more: dict[str, Any]) -> None:
     """The line is the same as without the key, so that it shares its stored answer."""
     assert _read(**more) == read_body(CHAT, PLAIN)
 
@@ -58,8 +58,8 @@ def test_defaults_and_nulls_ask_for_nothing(more: dict[str, Any]) -> None:
         ({"response_format": {"type": "json_object"}}, {"json_schema": '{"type": "object"}'}),
     ],
 )
-def test_what_is_asked_for_is_passed_on(more: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Under the names of the engine's columns, as it is kept until the line is answered."""
+def test_what_is_given_is_passed_on(more: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Its names are those of the engine's columns, in the database too."""
     assert json.loads(json.dumps(_read(**more))) == {"question": "q", "n": 1, **expected}
 
 
@@ -118,8 +118,8 @@ def test_conversations_of_any_order(messages: Any, system: Any, turns: Any, afte
         ({"response_format": {"type": "json_schema"}}, "response_format: json_schema is missing"),
     ],
 )  # fmt: skip
-def test_what_is_not_done_here_is_refused_by_name(more: dict[str, Any], message: str) -> None:
-    """One rule: a key that asks for something that is not done is named."""
+def test_what_is_not_supported_is_refused_by_name(more: dict[str, Any], message: str) -> None:
+    """One rule: a key with a value that is not supported is named."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         _read(**more)
 
@@ -160,7 +160,7 @@ def _nested(depth: int) -> dict[str, Any]:
     ],
 )
 def test_schemas_are_checked(schema: Any, message: str) -> None:
-    """Whatever is wrong with one is its line's own error."""
+    """A mistake in one is its line's own error."""
     with pytest.raises(ValueError, match=f"^{re.escape('response_format: ' + message)}"):
         _schema(schema)
 

@@ -1,4 +1,4 @@
-"""Limits of the door: silent connections, guesses at keys, quotas, names, and the end of the server."""
+"""Limits: silent connections, guesses at keys, quotas, names, and the end of the server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_silent_connections_are_closed(serve: Serve, data: bytes) -> None:
 
 
 def test_more_connections_than_there_may_be(serve: Serve) -> None:
-    """Silent ones give way to new ones: whoever asks something is answered."""
+    """New ones replace silent ones: every request is answered."""
     server = serve(start=False)
     server.start(files=160)
     with _silent(server, b"GET ", 200):
@@ -84,7 +84,7 @@ def test_a_step_of_the_clock_changes_no_rate_and_no_expiry(monkeypatch: pytest.M
 
 
 def test_a_key_keeps_no_more_than_its_quota(serve: Serve, tmp_path: Path) -> None:
-    """What it deletes makes room again; other keys have their own."""
+    """Deleting makes room again; other keys have their own."""
     import sqlite3
 
     server = serve("--max-key-gb", "1")
@@ -100,7 +100,7 @@ def test_a_key_keeps_no_more_than_its_quota(serve: Serve, tmp_path: Path) -> Non
 
 
 def test_files_and_batches_expire(serve: Serve, tmp_path: Path) -> None:
-    """As their creator asked for, or as the server is set up; what is left over of a killed one goes at the start."""
+    """At their own time, or at the server's; files that a killed server left are deleted at the start."""
     import sqlite3
 
     server = serve("--keep-days", "2")
@@ -188,12 +188,12 @@ def _refused(place: Path, *options: str) -> str:
 def test_a_port_in_use_is_one_line(serve: Serve, tmp_path: Path) -> None:
     """And exit code 2."""
     server = serve()
-    told = _refused(tmp_path, "--port", str(server.port))
-    assert f"127.0.0.1:{server.port} cannot be listened on (address already in use)" in told
+    message = _refused(tmp_path, "--port", str(server.port))
+    assert f"127.0.0.1:{server.port} cannot be listened on (address already in use)" in message
 
 
 def test_an_expert_with_the_name_that_routes_is_refused(tmp_path: Path) -> None:
-    """Clients could not ask for it."""
+    """Clients could not name it."""
     pool = tmp_path / "pool.toml"
     pool.write_text(pool.read_text().replace('name = "small"', 'name = "leeroo"'))
     assert "name = 'leeroo': is the name that has experts chosen; call this one otherwise" in _refused(tmp_path)

@@ -70,7 +70,7 @@ def test_a_batch_gets_seconds_and_not_lines(db: Database) -> None:
 
 
 def test_a_short_batch_is_served_whole(db: Database) -> None:
-    """What it leaves of its share goes to the others."""
+    """The rest of its share goes to the others."""
     made = [_waiting(db, *[None] * lines) for lines in (100, 2, 100)]
     lines = {each.batch: n for each, n in Speeds().portions(queue.waiting(db))}
     assert [lines[batch.number] for batch in made] == [24, 2, 24]
@@ -94,8 +94,8 @@ def test_lines_wait_are_claimed_and_wait_again(db: Database) -> None:
     assert not queue.claims(db, batch.number)
     third = queue.claim(db, [(backlog, 6)])
     assert sum(line.tries for line in queue.claimed(db, third)[batch.number]) == 4
-    told = batches.by_number(db, batch.number)
-    assert (told.completed, told.cost_usd, told.list_cost_usd, told.prompt_tokens) == (4, 2.0, 4.0, 12)
+    record = batches.by_number(db, batch.number)
+    assert (record.completed, record.cost_usd, record.list_cost_usd, record.prompt_tokens) == (4, 2.0, 4.0, 12)
 
 
 def test_failed_lines_count_as_such(db: Database) -> None:
@@ -103,8 +103,8 @@ def test_failed_lines_count_as_such(db: Database) -> None:
     batch = _waiting(db, *[None] * 4)
     failed = _answer(error="no", answer=None, cost_usd=0.25)
     queue.keep_answers(db, [(batch.number, 0, _answer()), (batch.number, 1, failed)])
-    told = batches.by_number(db, batch.number)
-    assert (told.completed, told.failed, told.cost_usd) == (1, 1, 0.75)
+    record = batches.by_number(db, batch.number)
+    assert (record.completed, record.failed, record.cost_usd) == (1, 1, 0.75)
     assert queue.open_lines(db, batch.number) == 2
     queue.fail(db, batch.number, failed)
     assert [status for _, _, status, _ in batches.results(db, batch)] == [200, 500, 500, 500]

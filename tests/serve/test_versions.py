@@ -44,7 +44,7 @@ def _judge(server: Server, batch: str, custom_id: str) -> httpx.Response:
 
 
 def test_a_running_batch_goes_on(server: Server, api: Any, tmp_path: Path) -> None:
-    """Lines that were answered are not asked again, those that were claimed or wrong are as they were."""
+    """Answered lines are not sent again; claimed ones are answered, and wrong ones stay wrong."""
     client = server.client()
     batch = wait(client, RUNNING)
     assert (batch.status, batch.metadata) == ("completed", {"name": "old"})
@@ -65,7 +65,7 @@ def test_a_running_batch_goes_on(server: Server, api: Any, tmp_path: Path) -> No
 
 
 def test_ended_batches_can_be_judged(server: Server) -> None:
-    """Their lines are read from their files once; where these are gone already, that is said."""
+    """Their lines are read from their files once; where these are gone already, the error says so."""
     client = server.client()
     assert _judge(server, ENDED, "a").status_code == 200
     for file in (client.batches.retrieve(ENDED).input_file_id, client.batches.retrieve(ENDED).output_file_id):

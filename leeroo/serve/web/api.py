@@ -70,7 +70,7 @@ def upload(
         draft.file.close()
         # Browsers and clients may send a path; whoever downloads the file gets its last part only.
         name = (file.filename or "").replace("\\", "/").rpartition("/")[2][:_FILE_NAME]
-        return FileObject.of(files.add(state.db, draft.path, owner, name, purpose, seconds))
+        return FileObject.from_record(files.add(state.db, draft.path, owner, name, purpose, seconds))
 
 
 @router.get("/v1/files")
@@ -85,14 +85,14 @@ def list_files(
     """List the files of this key."""
     place = _file(state, owner, after, "after") if after else None
     found = files.listed(state.db, owner, purpose, place, limit + 1, newest=order == "desc")
-    shown = [FileObject.of(each) for each in found[:limit]]
+    shown = [FileObject.from_record(each) for each in found[:limit]]
     return FileList(data=shown, has_more=len(found) > limit, first_id=_id(shown[:1]), last_id=_id(shown[-1:]))
 
 
 @router.get("/v1/files/{file_id}")
 def get_file(owner: Owner, state: State, file_id: FileId) -> FileObject:
     """Return what is known of a file."""
-    return FileObject.of(_file(state, owner, file_id))
+    return FileObject.from_record(_file(state, owner, file_id))
 
 
 @router.delete("/v1/files/{file_id}", responses={409: {"model": Wrong, "description": "In use."}})
@@ -137,7 +137,7 @@ def create_batch(owner: Owner, state: State, new: NewBatch) -> BatchObject:
     if batch is None:
         raise RequestError(429, f"there are {most:,} open batches of this key already: wait until some have ended")
     state.scheduler.wake()
-    return BatchObject.of(batch, state.scheduler.trouble())
+    return BatchObject.from_record(batch, state.scheduler.trouble())
 
 
 @router.get("/v1/batches")
@@ -146,14 +146,14 @@ def list_batches(owner: Owner, state: State, after: After = None, limit: Limit =
     place = _batch(state, owner, after, "after") if after else None
     found = batches.listed(state.db, owner, place, limit + 1)
     trouble = state.scheduler.trouble()
-    shown = [BatchObject.of(each, trouble) for each in found[:limit]]
+    shown = [BatchObject.from_record(each, trouble) for each in found[:limit]]
     return BatchList(data=shown, has_more=len(found) > limit, first_id=_id(shown[:1]), last_id=_id(shown[-1:]))
 
 
 @router.get("/v1/batches/{batch_id}")
 def get_batch(owner: Owner, state: State, batch_id: BatchId) -> BatchObject:
     """Return a batch with its progress."""
-    return BatchObject.of(_batch(state, owner, batch_id), state.scheduler.trouble())
+    return BatchObject.from_record(_batch(state, owner, batch_id), state.scheduler.trouble())
 
 
 @router.post("/v1/batches/{batch_id}/cancel", responses={409: {"model": Wrong, "description": "It has ended."}})
@@ -162,7 +162,7 @@ def cancel_batch(owner: Owner, state: State, batch_id: BatchId) -> BatchObject:
     batch = _batch(state, owner, batch_id)
     if not try_cancel(state, batch):
         raise RequestError(409, f"{batch.id} is {batch.status}, and can no longer be cancelled")
-    return BatchObject.of(_batch(state, owner, batch_id), state.scheduler.trouble())
+    return BatchObject.from_record(_batch(state, owner, batch_id), state.scheduler.trouble())
 
 
 def try_cancel(state: ServerState, batch: Batch) -> bool:

@@ -1,4 +1,7 @@
-"""Connections: how long one may be silent between requests, and how many there may be."""
+"""Connections: how long one may be silent between requests, and the most there may be.
+
+Knows nothing of what requests say.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-# A connection has so long to bring the head of a request.
+# Seconds that a connection has to bring the head of a request, and between two checks of that.
 _HEAD_S = 30.0
 _LOOK_S = 5.0
 # The most connections, where the system permits that many open files; half of its limit is left for files.
@@ -28,7 +31,7 @@ class Connections:
         self._open: set[Any] = set()
 
     def add(self, connection: Any) -> None:
-        """Take a new connection in, or close it where all others are busy."""
+        """Add a new connection, and close the one that has been silent the longest if there are too many."""
         same = [other for other in self._open if other.address == connection.address]
         crowd = same if len(same) >= self.of_address else list(self._open) if len(self._open) >= self.most else []
         if crowd:
@@ -51,7 +54,7 @@ def protocol(connections: Connections) -> type[asyncio.Protocol]:
 
         @property
         def busy(self) -> bool:
-            """Whether a request is being answered."""
+            """True while a request is being answered."""
             return self.cycle is not None and not self.cycle.response_complete
 
         def connection_made(self, transport: asyncio.Transport) -> None:
@@ -66,7 +69,7 @@ def protocol(connections: Connections) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
 
         def _watch(self) -> None:
-            """Look from time to time, and close the connection when it has been silent for too long."""
+            """Check every few seconds, and close the connection when it has been silent for too long."""
             if self.transport.is_closing():
                 return
             if self.busy:

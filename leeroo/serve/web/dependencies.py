@@ -22,7 +22,7 @@ _GUESSES = 60
 
 
 class ServerState:
-    """What all requests share, and who may send them."""
+    """Objects that all requests share, and the check of who sends them."""
 
     def __init__(self, db: Database, engine: Engine, options: ServerOptions) -> None:
         self.db, self.engine, self.options = db, engine, options

@@ -28,7 +28,7 @@ _ITEMS, _GOLD, _ANSWER = 1000, 1024, 32_768
 
 
 class FeedbackItem(BaseModel):
-    """What one user says of the answer to one question."""
+    """A user's judgement of the answer to one question."""
 
     model_config = ConfigDict(extra="forbid", strict=True, title="Feedback")
 
@@ -63,7 +63,7 @@ class FeedbackError(BaseModel):
 
 
 class FeedbackKept(BaseModel):
-    """How many items were kept, and why others were not."""
+    """The number of items kept, and why others were not."""
 
     object: str = "feedback"
     kept: int
@@ -72,7 +72,7 @@ class FeedbackKept(BaseModel):
 
 
 class ExpertFeedback(BaseModel):
-    """What users say of an expert."""
+    """Users' judgement of an expert."""
 
     expert: str
     feedback: int
@@ -80,7 +80,7 @@ class ExpertFeedback(BaseModel):
 
 
 class FeedbackSummary(BaseModel):
-    """What users say of all experts that they judged."""
+    """Users' judgement of all experts that they rated."""
 
     object: str = "list"
     data: list[ExpertFeedback]
@@ -136,7 +136,7 @@ def give_feedback(
 def _keep(state: ServerState, rows: list[Feedback]) -> list[tuple[int, str]]:
     """Keep feedback, and return what cannot be kept with its position and the reason.
 
-    With keys a gold alone is kept unseen: the reply must not say whether anybody has asked that question.
+    With keys a gold alone is kept unseen: the reply must not say whether that question has been answered.
     """
     unseen = [at for at, row in enumerate(rows) if row.owner and row.expert is None]
     state.engine.store.give([rows[at] for at in unseen])

@@ -33,7 +33,7 @@ class FileObject(BaseModel):
     status_details: str | None = None
 
     @classmethod
-    def of(cls, file: StoredFile) -> FileObject:
+    def from_record(cls, file: StoredFile) -> FileObject:
         """Return a file of the database."""
         return cls(
             id=file.id,
@@ -136,7 +136,7 @@ class BatchObject(BaseModel):
     leeroo: Cost
 
     @classmethod
-    def of(cls, batch: Batch, trouble: str | None = None) -> BatchObject:
+    def from_record(cls, batch: Batch, trouble: str | None = None) -> BatchObject:
         """Return a batch of the database; `trouble` is why open ones have to wait."""
         columns = {name: getattr(batch, name) for name in cls.model_fields if hasattr(batch, name)}
         return cls(
@@ -217,7 +217,7 @@ class NewBatch(BaseModel):
 
 
 class Problem(BaseModel):
-    """What is wrong."""
+    """The error in a reply."""
 
     message: str
     type: str

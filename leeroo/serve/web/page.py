@@ -88,7 +88,7 @@ def logout(request: Request, state: State) -> Response:
 
 @router.post("/cancel/{batch_id}")
 def cancel(owner: Owner, state: State, batch_id: Annotated[str, Path(max_length=64)]) -> Response:
-    """Cancel a batch by the button beside it."""
+    """Cancel a batch by its button."""
     batch = batches.get(state.db, owner, batch_id)
     if batch is None:
         raise RequestError(404, f"there is no batch {batch_id!r}")
@@ -106,7 +106,7 @@ def static(name: str) -> Response:
 
 @dataclass(frozen=True)
 class BatchCard:
-    """What the page shows of a batch."""
+    """A batch as the page shows it."""
 
     batch: Batch
     created: str

@@ -1,4 +1,7 @@
-"""Rates: how many requests each client sent within the last minute, by a clock that nobody can set."""
+"""Rates: how many requests each client sent within the last minute, by a clock that nobody can set.
+
+Knows nothing of keys and addresses.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ _WINDOW_S = 60.0
 
 
 class Hit(NamedTuple):
-    """Whether a request is within its client's rate, how many more are, and in how many seconds there will be more."""
+    """A counted request: whether it is within its client's rate, how many more are, and seconds until others are."""
 
     granted: bool
     left: int
@@ -20,7 +23,7 @@ class Hit(NamedTuple):
 
 
 class Rates:
-    """The last minute of every client."""
+    """The requests of every client within the last minute."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

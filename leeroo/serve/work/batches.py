@@ -66,7 +66,7 @@ class Batch:
 
     @property
     def open(self) -> bool:
-        """Whether it has not ended."""
+        """True until it has ended."""
         return self.status in OPEN
 
 

@@ -76,7 +76,7 @@ _Tokens = Annotated[int | None, Field(ge=1, le=1_000_000)]
 
 
 class _Body(_Strict):
-    """What both endpoints take; any other key is an error."""
+    """Keys that both endpoints take; any other key is an error."""
 
     model: str
     temperature: float | None = Field(default=None, ge=0, le=2, allow_inf_nan=False)

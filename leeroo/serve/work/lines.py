@@ -1,4 +1,7 @@
-"""Lines: the requests in a batch's input file, one by one."""
+"""Lines: the requests in a batch's input file, read and checked one by one.
+
+Knows nothing of the database.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ _PARQUET = b"PAR1"
 _HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 # Rows of a Parquet file in memory at a time.
 BATCH_ROWS = 256
-# The content of a Parquet file may be so many times larger than the file itself may be.
+# The most bytes of a Parquet file's content, as a multiple of the most bytes of a file.
 _UNPACKED = 5
 
 # States of a line: answered; wrong in itself, in two ways; failed or not reached.

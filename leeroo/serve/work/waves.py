@@ -24,7 +24,7 @@ _MOST_LINES = 20_000
 
 @dataclass(frozen=True)
 class WaveGroup:
-    """What the lines of a wave have in common; waves of different groups run at the same time."""
+    """Properties that all lines of a wave share; waves of different groups run at the same time."""
 
     owner: str
     cost_weight: float
@@ -45,7 +45,7 @@ class LineWave:
 
     @property
     def age(self) -> float:
-        """For how many seconds it has run."""
+        """Seconds since its start."""
         return time.monotonic() - self.began
 
 
