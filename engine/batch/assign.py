@@ -152,7 +152,7 @@ def _why_not_permitted(plan: RunPlan, question: int) -> str | None:
     limit = np.inf if plan.limit_usd is None else float(plan.limit_usd[question])
     costs = plan.forecast.costs[question]
     if all(i in excluded or costs[i] > limit for i in range(len(plan.experts))):
-        return f"no expert is expected to stay within {usd(limit)}, the row's limit"
+        return f"no expert is expected to stay within {usd(limit)}, what is left of the row's limit"
     return None
 
 

@@ -127,9 +127,9 @@ class Row:
 
     def ask(self, i: int) -> StepRequest:
         """A step, or joining, as it is asked."""
-        common: dict[str, Any] = {"private": self.private, "most_usd": self.share(self.left)}
+        common: dict[str, Any] = {"private": self.private, "max_cost_usd": self.share(self.left)}
         if i in self.failed:
-            common["but"] = self.failed[i].expert
+            common["excluded"] = (self.failed[i].expert,)
         if i == len(self.steps):
             known = "\n".join(f"- {self._known(j)}" for j in range(i) if self.done[j].error is None)
             prompt = _JOIN.format(question=self.question, known=known)
@@ -258,7 +258,7 @@ def _plan_of(row: Row) -> StepRequest:
         json_schema=plan_schema(most),
         max_tokens=plan_tokens(most),
         private=row.private,
-        most_usd=row.share((_PLAN + _LIKELY) / _PLAN),
+        max_cost_usd=row.share((_PLAN + _LIKELY) / _PLAN),
     )
 
 
