@@ -1,4 +1,4 @@
-"""The tables that SQL can read of an engine: its experts, its runs, and what was spent."""
+"""The tables of an engine that SQL can read: its experts, its runs, its spending and its feedback."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _when(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-# By name: the type of a row, and all rows as they are now.
+# The type of a row, and a function for all rows as they are now, by the name of the table.
 TABLES: dict[str, tuple[pa.StructType, Callable[[Engine], list[dict[str, Any]]]]] = {
     "experts": (SQL_EXPERTS, _experts),
     "runs": (SQL_RUNS, _runs),

@@ -1,1 +1,1 @@
-"""The functions that DuckDB calls: their forms, what they ask, and the answers that are known."""
+"""The functions that DuckDB calls: their signatures, their forms, their requests, and the answers that are known."""

@@ -1,4 +1,4 @@
-"""Answers that shall be JSON under a schema: taken out of what a model wrote around them, and checked."""
+"""Answers in JSON under a schema: the JSON is taken out of the text around it, and checked. Knows nothing of SQL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from leeroo.engine.backends.schemas import complaint, validator
 from leeroo.engine.errors import UsageError
 
-# A block of Markdown, into which models like to put JSON.
+# A block of Markdown, into which models often put JSON.
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 
 

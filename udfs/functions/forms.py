@@ -1,7 +1,7 @@
-"""The forms that answers may take in SQL: how each kind of call is put to the engine, and how its answer is read back.
+"""The forms that answers may take in SQL: each turns columns into questions, and answers into values.
 
-A function hands over columns of up to 2,048 rows. Its `wants` makes of them the questions that the engine is asked,
-NULL where there is nothing to ask, with the `Arguments` of each; its `read` makes values of SQL of the known answers.
+A function receives columns of up to 2,048 rows. Its reader makes questions of them, NULL where there is nothing to ask,
+with the `Arguments` of each. Its writer makes values of SQL of the known answers. Knows nothing of engines.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import json
 import string
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,12 +21,13 @@ from leeroo.engine.batch.layout import names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.solve.solve import Limits
 from leeroo.engine.schema import SQL_CHOICE, SQL_EXTRACT, SQL_LABEL
-from leeroo.udfs.functions.ask import Arguments
 from leeroo.udfs.functions.extraction import check_schema
+from leeroo.udfs.functions.requests import Arguments
+from leeroo.udfs.functions.signatures import TAKES
 
 
-class Wanted(NamedTuple):
-    """What n rows ask."""
+class RowQuestions(NamedTuple):
+    """The questions of n rows."""
 
     questions: pa.Array  # text [n], NULL where nothing is asked
     codes: np.ndarray  # int [n]: which of the arguments each row has
@@ -33,56 +35,54 @@ class Wanted(NamedTuple):
 
 
 Columns = Sequence[pa.Array]
-Wants = Callable[[Columns], Wanted]
-Read = Callable[[pa.StructArray, Columns], pa.Array]
+Reader = Callable[[Columns], RowQuestions]
+Writer = Callable[[pa.StructArray, Columns], pa.Array]
 
 
-def plain(columns: Columns) -> Wanted:
-    """Questions without anything beside them."""
-    return Wanted(columns[0], np.zeros(len(columns[0]), np.int64), [Arguments()])
+def read_plain(columns: Columns) -> RowQuestions:
+    """Read questions without arguments."""
+    return RowQuestions(columns[0], np.zeros(len(columns[0]), np.int64), [Arguments()])
 
 
-def routed(columns: Columns) -> Wanted:
-    """Questions of `leeroo_route`, and whether each is private."""
+def read_routed(columns: Columns) -> RowQuestions:
+    """Read the columns of `leeroo_route`: question, and its arguments."""
     codes, rows = _distinct(columns[1:], len(columns[0]))
-    return Wanted(columns[0], codes, [_arguments(private=private) for (private,) in rows])
+    return RowQuestions(columns[0], codes, [_arguments("routes", row) for row in rows])
 
 
-def as_known(known: pa.Array, _: Columns) -> pa.Array:
-    """The values as they are."""
-    return known
-
-
-def asked(columns: Columns) -> Wanted:
-    """Questions of `leeroo_answer` and `leeroo`.
-
-    Args:
-        columns: Question, fields, and the first five of `Arguments`.
+def read_questions(columns: Columns) -> RowQuestions:
+    """Read the columns of `leeroo_answer` and `leeroo`: question, fields, temperature, and their arguments.
 
     Raises:
         UsageError: a task names a field that is not there.
 
     """
-    questions, fields, *given = columns
-    if fields.null_count < len(fields):
-        return _tasks(questions, fields, given)
+    questions, values, *given = columns
+    if values.null_count < len(values):
+        return _read_tasks(questions, values, given)
     codes, rows = _distinct(given, len(questions))
-    return Wanted(questions, codes, [_arguments(*row) for row in rows])
+    return RowQuestions(questions, codes, [_sampled(row) for row in rows])
 
 
-def _tasks(tasks: pa.Array, fields: pa.Array, given: Columns) -> Wanted:
-    """Questions made of fields: what is asked is the JSON object of those that the task names."""
+def _read_tasks(tasks: pa.Array, values: pa.Array, given: Columns) -> RowQuestions:
+    """Read questions built from fields: the question is the JSON object of those that the task names."""
     codes, rows = _distinct([tasks, *given], len(tasks))
     objects = [
         None if task is None or text is None else _named_fields(task, text)
-        for task, text in zip(tasks.to_pylist(), fields.to_pylist(), strict=True)
+        for task, text in zip(tasks.to_pylist(), values.to_pylist(), strict=True)
     ]
-    return Wanted(pa.array(objects, pa.string()), codes, [_arguments(*row)._replace(task=task) for task, *row in rows])
+    return RowQuestions(pa.array(objects, pa.string()), codes, [_sampled(row, task=task) for task, *row in rows])
 
 
-def _named_fields(task: str, fields: str) -> str | None:
-    """The fields that a task names, as a JSON object; None if one of them is NULL."""
-    there = json.loads(fields)
+def _sampled(row: Sequence[Any], **own: Any) -> Arguments:
+    temperature, *given = row
+    # The temperature 0 is the default of an expert.
+    return _arguments("answers", given, temperature=temperature or None, **own)
+
+
+def _named_fields(task: str, values: str) -> str | None:
+    """Return the fields that a task names, as a JSON object; None if one of them is NULL."""
+    there = json.loads(values)
     wanted = _names(task)
     missing = [name for name in wanted if name not in there]
     if missing:
@@ -95,12 +95,10 @@ def _named_fields(task: str, fields: str) -> str | None:
 _names = functools.lru_cache(maxsize=64)(names)
 
 
-def choices(columns: Columns) -> Wanted:
-    """Questions of `leeroo_choice`, with lettered choices below them, answered with a letter.
+def read_choices(columns: Columns) -> RowQuestions:
+    """Read the columns of `leeroo_choice`: question, choices (a list of texts), and its arguments.
 
-    Args:
-        columns: Question, choices (a list of texts), expert, system and private.
-
+    The choices stand below the question, each with a letter, and the answer is one of the letters.
     """
     questions, lists, *given = columns
     texts: list[str | None] = []
@@ -114,12 +112,12 @@ def choices(columns: Columns) -> Wanted:
         marked.append(marks)
         texts.append("\n".join([question, *(f"{mark}. {choice}" for mark, choice in zip(marks, among, strict=True))]))
     codes, rows = _distinct([*given, marked], len(texts))
-    arguments = [_arguments(*row)._replace(choices=marks) for *row, marks in rows]
-    return Wanted(pa.array(texts, pa.string()), codes, arguments)
+    arguments = [_arguments("choices", row, choices=marks) for *row, marks in rows]
+    return RowQuestions(pa.array(texts, pa.string()), codes, arguments)
 
 
 def no_choice(among: list[str | None]) -> str | None:
-    """Why one cannot choose among these; None if one can."""
+    """Say why one cannot choose among these; None if one can."""
     if len(among) < 2:
         return f"a choice is among at least two choices, not {len(among)}"
     return "one of the choices is NULL" if None in among else None
@@ -127,15 +125,12 @@ def no_choice(among: list[str | None]) -> str | None:
 
 @functools.lru_cache(maxsize=64)
 def _marks(n: int) -> tuple[str, ...]:
-    """What stands for each of n choices: a letter, or a number where letters do not suffice."""
+    """Return the mark of each of n choices: a letter, or a number where there are too few letters."""
     return tuple(string.ascii_uppercase[:n]) if n <= 26 else tuple(str(i + 1) for i in range(n))
 
 
-def labels(columns: Columns) -> Wanted:
-    """Questions of `leeroo_label`.
-
-    Args:
-        columns: Text, labels (a list of texts), expert, system and private.
+def read_labels(columns: Columns) -> RowQuestions:
+    """Read the columns of `leeroo_label`: text, labels (a list of texts), and its arguments.
 
     Raises:
         UsageError: the labels are not two or more different texts.
@@ -151,8 +146,8 @@ def labels(columns: Columns) -> Wanted:
         None if text is None or each is None else f"Classify the text as one of: {', '.join(each)}.\n\nText: {text}"
         for text, each in zip(texts.to_pylist(), among, strict=True)
     ]
-    arguments = [_arguments(*row)._replace(choices=each) for *row, each in rows]
-    return Wanted(pa.array(questions, pa.string()), codes, arguments)
+    arguments = [_arguments("labels", row, choices=each) for *row, each in rows]
+    return RowQuestions(pa.array(questions, pa.string()), codes, arguments)
 
 
 @functools.lru_cache(maxsize=64)
@@ -161,11 +156,8 @@ def _check_labels(among: tuple[str | None, ...]) -> None:
         raise UsageError(f"labels must be at least two different texts, not {list(among)}")
 
 
-def extracts(columns: Columns) -> Wanted:
-    """Questions of `leeroo_extract`.
-
-    Args:
-        columns: Text, JSON schema (as text), expert, system, private, max_tokens.
+def read_extracts(columns: Columns) -> RowQuestions:
+    """Read the columns of `leeroo_extract`: text, JSON schema (as text), and its arguments.
 
     Raises:
         UsageError: a schema is not one.
@@ -177,14 +169,15 @@ def extracts(columns: Columns) -> Wanted:
         if schema is not None:
             check_schema(schema)
     questions = pc.if_else(schemas.is_valid(), texts, None)
-    return Wanted(questions, codes, [_arguments(*row)._replace(json_schema=schema) for *row, schema in rows])
+    return RowQuestions(questions, codes, [_arguments("extracts", row, json_schema=schema) for *row, schema in rows])
 
 
-def solved(columns: Columns) -> Wanted:
-    """Questions of `leeroo_solve`.
+# The fields of `Limits`, in the order in which `leeroo_solve` takes them.
+_LIMITS = [field.name for field in fields(Limits)]
 
-    Args:
-        columns: Question, private, then steps, depth, cost in USD and planner of `Limits`; NULL for what is usual.
+
+def read_solved(columns: Columns) -> RowQuestions:
+    """Read the columns of `leeroo_solve`: question, the fields of `Limits` (NULL: the default), and its arguments.
 
     Raises:
         UsageError: a limit that cannot be.
@@ -192,27 +185,22 @@ def solved(columns: Columns) -> Wanted:
     """
     questions, *given = columns
     codes, rows = _distinct(given, len(questions))
-    names = ("steps", "depth", "cost_usd", "planner")
     arguments = []
-    for private, *row in rows:
-        limits = Limits(**{name: each for name, each in zip(names, row, strict=True) if each is not None})
-        arguments.append(_arguments(private=private)._replace(limits=limits))
-    return Wanted(questions, codes, arguments)
+    for row in rows:
+        limits = {name: each for name, each in zip(_LIMITS, row, strict=False) if each is not None}
+        arguments.append(_arguments("solutions", row[len(_LIMITS) :], limits=Limits(**limits)))
+    return RowQuestions(questions, codes, arguments)
 
 
-def _arguments(
-    expert: str | None = None,
-    system: str | None = None,
-    private: bool | None = False,
-    max_tokens: int | None = None,
-    temperature: float | None = None,
-) -> Arguments:
-    # Nobody knows whether a row marked NULL is private. The temperature 0 is what an expert has without one.
-    return Arguments(expert, system, private is None or private, max_tokens, temperature or None)
+def _arguments(function: str, row: Sequence[Any], **own: Any) -> Arguments:
+    """Return the arguments of a row, as `TAKES` lists them for a function, and others that its form sets."""
+    given = dict(zip(TAKES[function], row, strict=True))
+    # Nobody knows if a row marked NULL is private.
+    return Arguments(**{**given, "private": given["private"] is not False, **own})
 
 
 def _distinct(columns: Sequence[pa.Array | list[Any]], n: int) -> tuple[np.ndarray, list[tuple[Any, ...]]]:
-    """Which of the different rows that these columns make each of n rows is, int [n], and those."""
+    """Return the distinct rows of these columns, and which of them each of the n rows is, int [n]."""
     if all(isinstance(column, pa.Array) and column.null_count == n for column in columns):
         return np.zeros(n, np.int64), [(None,) * len(columns)]
     numbers: dict[tuple[Any, ...], int] = {}
@@ -221,20 +209,25 @@ def _distinct(columns: Sequence[pa.Array | list[Any]], n: int) -> tuple[np.ndarr
     return codes, list(numbers)
 
 
-def whole(known: pa.StructArray, _: Columns) -> pa.Array:
-    """An answer with everything known of it, but for the confidence, which it has none of."""
-    fields = [field for field in known.type if field.name != "confidence"]
-    columns = known.flatten()[: len(fields)]
-    return pa.StructArray.from_arrays(columns, fields=fields, mask=known.is_null())
+def as_known(known: pa.Array, _: Columns) -> pa.Array:
+    """Return the values as they are."""
+    return known
 
 
-def chosen(known: pa.StructArray, columns: Columns) -> pa.Array:
-    """Structs of `SQL_CHOICE`: the text that stands behind the letter answered, and its position from 1."""
+def as_answers(known: pa.StructArray, _: Columns) -> pa.Array:
+    """Return answers with all their columns but the confidence, which they have none of."""
+    kept = [field for field in known.type if field.name != "confidence"]
+    columns = known.flatten()[: len(kept)]
+    return pa.StructArray.from_arrays(columns, fields=kept, mask=known.is_null())
+
+
+def as_choices(known: pa.StructArray, columns: Columns) -> pa.Array:
+    """Return structs of `SQL_CHOICE`: the choice behind the letter of the answer, and its position from 1."""
     questions, lists = columns[0].to_pylist(), columns[1].to_pylist()
-    return pa.array([_chosen(*row) for row in zip(questions, lists, known.to_pylist(), strict=True)], SQL_CHOICE)
+    return pa.array([_choice(*row) for row in zip(questions, lists, known.to_pylist(), strict=True)], SQL_CHOICE)
 
 
-def _chosen(question: str | None, among: list[str | None] | None, known: dict[str, Any] | None) -> Any:
+def _choice(question: str | None, among: list[str | None] | None, known: dict[str, Any] | None) -> Any:
     if question is None or among is None:
         return None
     why = no_choice(among)
@@ -247,23 +240,22 @@ def _chosen(question: str | None, among: list[str | None] | None, known: dict[st
     return {"choice": among[position], "position": position + 1, **own}
 
 
-def text(known: pa.Array, _: Columns) -> pa.Array:
-    """Texts, each as the field of a struct."""
+def as_texts(known: pa.Array, _: Columns) -> pa.Array:
+    """Return texts, each as the field of a struct."""
     return pa.StructArray.from_arrays([known], names=["answer"])
 
 
-def extracted(known: pa.StructArray, _: Columns) -> pa.Array:
-    """Structs of `SQL_EXTRACT`."""
+def as_extracts(known: pa.StructArray, _: Columns) -> pa.Array:
+    """Return structs of `SQL_EXTRACT`."""
     return _renamed(known, SQL_EXTRACT)
 
 
-def labelled(known: pa.StructArray, _: Columns) -> pa.Array:
-    """Structs of `SQL_LABEL`."""
+def as_labels(known: pa.StructArray, _: Columns) -> pa.Array:
+    """Return structs of `SQL_LABEL`."""
     return _renamed(known, SQL_LABEL)
 
 
 def _renamed(known: pa.StructArray, kind: pa.StructType) -> pa.StructArray:
-    """Structs with some of the known fields, the answer under another name; NULL where nothing was asked."""
-    names = ["answer", *kind.names[1:]]
-    columns = [known.field(name) for name in names]
+    """Return structs with some of the known fields, the answer under another name; NULL where nothing was asked."""
+    columns = [known.field(name) for name in ["answer", *kind.names[1:]]]
     return pa.StructArray.from_arrays(columns, fields=list(kind), mask=known.is_null())

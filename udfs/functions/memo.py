@@ -1,4 +1,4 @@
-"""What one function has been asked on a connection: the values that are known. Knows nothing of SQL."""
+"""The values of one function that a connection knows. Knows nothing of SQL."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from itertools import repeat
 import numpy as np
 import pyarrow as pa
 
-from leeroo.udfs.functions.ask import Asked, Group
-from leeroo.udfs.functions.rows import Rows
+from leeroo.udfs.functions.requests import Group, Questions
+from leeroo.udfs.functions.values import Values
 
-# More known values than this are let go between statements: the answer store has them all.
+# Above this number the values are dropped between statements: the answer store has them all.
 KEPT_ROWS = 1_000_000
 
 
 class Memo:
-    """Values by group and question, as numbers of rows in `rows`.
+    """Values by group and question, as numbers in `values`.
 
-    In most groups equal questions have one value. In a sampled group a question has many, drawn one after
-    the other; which row draws which is of no account, for all come from the same distribution.
+    In most groups equal questions have one value. In a sampled group a question has many, drawn one after the other.
+    Which row draws which does not matter, because all come from the same distribution.
     """
 
     def __init__(self, kind: pa.DataType) -> None:
-        self.rows = Rows(kind)
+        self.values = Values(kind)
         self._known: dict[Group, dict[str, int]] = {}
         self._failed: list[tuple[Group, str]] = []
         self._samples: dict[tuple[Group, str], list[int]] = {}
         self._drawn: Counter[tuple[Group, str]] = Counter()
 
     def find(self, group: Group, questions: Sequence[str]) -> np.ndarray:
-        """The rows with the values of these questions, int64 [n], -1 where none is known.
+        """Return the numbers of the values of these questions, int64 [n], -1 where none is known.
 
         In a sampled group none of them was found before, until `redraw`.
         """
@@ -48,34 +48,34 @@ class Memo:
         return samples[at]
 
     def redraw(self) -> None:
-        """Begin with the first samples again: another pass over the same statement is planned."""
+        """Begin with the first samples again, for another pass over the same statement."""
         self._drawn.clear()
 
-    def learn(self, asked: Asked, values: pa.ChunkedArray, failed: Sequence[bool]) -> None:
-        """Keep the values of what was asked; those that failed only until `forget_failures`."""
-        row = len(self.rows)
+    def learn(self, questions: Questions, values: pa.ChunkedArray, failed: Sequence[bool]) -> None:
+        """Keep the values of questions; those that failed only until `forget_failures`."""
+        number = len(self.values)
         for chunk in values.chunks:
-            self.rows.append(chunk)
+            self.values.append(chunk)
         wrong = iter(failed)
-        for group, questions in asked:
-            rows = range(row, row + len(questions))
-            row = rows.stop
+        for group, texts in questions:
+            numbers = range(number, number + len(texts))
+            number = numbers.stop
             if group.sampled:
-                for question, sample in zip(questions, rows, strict=True):
+                for question, sample in zip(texts, numbers, strict=True):
                     self._samples.setdefault((group, question), []).append(sample)
             else:
-                self._known.setdefault(group, {}).update(zip(questions, rows, strict=True))
-            bad = [question for question in questions if next(wrong)]
+                self._known.setdefault(group, {}).update(zip(texts, numbers, strict=True))
+            bad = [question for question in texts if next(wrong)]
             self._failed += [(group, question) for question in bad if not group.sampled]
 
     def forget_failures(self) -> None:
-        """What failed may be asked again."""
+        """Forget the values that failed, so that they may be asked again."""
         for group, question in self._failed:
             self._known[group].pop(question, None)
         self._failed.clear()
 
     def forget_samples(self) -> None:
-        """Samples belong to one statement."""
+        """Forget the samples, which belong to one statement."""
         self._samples.clear()
         self._drawn.clear()
 
@@ -84,4 +84,4 @@ class Memo:
         self._known.clear()
         self._failed.clear()
         self.forget_samples()
-        self.rows.clear()
+        self.values.clear()

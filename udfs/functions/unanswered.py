@@ -1,4 +1,4 @@
-"""Questions of a statement that got no answer: counted while it runs, reported once."""
+"""Questions of a statement that got no answer: counted while it runs, reported once. Knows nothing of engines."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from leeroo.udfs.callers import callers
 
 @dataclass
 class Unanswered:
-    """What was asked, and the reasons why some of it has no answer."""
+    """The number of questions, and the reasons why some of them have no answer."""
 
-    functions: dict[str, None] = field(default_factory=dict)  # that were asked, in order
+    functions: dict[str, None] = field(default_factory=dict)  # that asked, in order
     asked: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -26,7 +26,7 @@ class Unanswered:
         self.reasons.update(reasons)
 
     def __str__(self) -> str:
-        """Say in one line how many failed, and what most of them failed for."""
+        """Say in one line how many failed, and the most frequent reason."""
         ((reason, count),) = self.reasons.most_common(1)
         failed, names = self.reasons.total(), ", ".join(self.functions) or "leeroo"
         most = "" if count == failed else f"{count:,} x "

@@ -1,8 +1,8 @@
-"""The order in which DuckDB works out the conditions of a filter, of which ours cost money.
+"""The order in which DuckDB evaluates the conditions of a filter: our calls cost money, so they come last.
 
 DuckDB takes `leeroo_answer(q) IS NOT NULL` for cheap and puts it before `id % 100 = 0`. With two of its optimizers off
-it keeps the order in which the conditions are written, but no longer brings any of them closer to the tables. So they
-are written anew, those without calls of ours first.
+it keeps the order in which the conditions are written, but no longer brings any of them closer to the tables. So the
+conditions are rewritten, those without calls of ours first. Knows nothing of connections and their answers.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ Order = Callable[[duckdb.DuckDBPyConnection], AbstractContextManager[None]]
 
 _OFF = "filter_pushdown,reorder_filter"
 _OURS = "leeroo_"
-# What may stand behind the conditions of a WHERE.
+# Keywords that may follow the conditions of a WHERE.
 _ENDS = frozenset(
     {
         *("GROUP", "HAVING", "WINDOW", "QUALIFY", "USING", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR", "WITH"),
         *("UNION", "INTERSECT", "EXCEPT", "RETURNING", "ON", "SELECT"),
     }
 )
-# The setting is that of a whole database instance, and put back as it was found.
+# The setting belongs to a whole database instance, and is restored after use.
 _setting = threading.RLock()
 
 
 def mixes_calls(plan: str) -> bool:
-    """Whether a filter has a call of ours among other conditions, in a plan without joins.
+    """Say if a filter has a call of ours among other conditions, in a plan without joins.
 
     Joins need their conditions where the optimizer brings them; without it they would multiply their tables.
     """
@@ -49,7 +49,7 @@ def calls_last(statement: str) -> str:
     written = _calls_last(statement)
     try:
         duckdb.extract_statements(written)
-    except duckdb.Error:  # something that we do not know stands behind a condition
+    except duckdb.Error:  # a keyword that we do not know follows a condition
         return statement
     return written
 
@@ -66,7 +66,7 @@ def _calls_last(statement: str) -> str:
 
 
 def _wheres(statement: str) -> Iterator[tuple[int, int, list[int]]]:
-    """Return the conditions of each WHERE that AND alone joins: their first byte, their end, and where each AND is."""
+    """Return the conditions of each WHERE that only AND joins: first byte, end, and the place of each AND."""
     length = len(statement.encode().rstrip(b"; \t\r\n"))
     words = [*keywords(statement), Keyword(length, ")", -1)]
     for i, where in enumerate(words):
@@ -97,18 +97,18 @@ def _wheres(statement: str) -> Iterator[tuple[int, int, list[int]]]:
 @contextlib.contextmanager
 def as_written(con: duckdb.DuckDBPyConnection) -> Iterator[None]:
     """Plan in here with conditions in the order in which they are written, see `calls_last`."""
-    with _setting, con.cursor() as beside:  # a transaction that breaks in here takes no more statements
-        before = beside.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
-        beside.execute(f"SET disabled_optimizers = '{','.join(filter(None, (before, _OFF)))}'")
+    with _setting, con.cursor() as other:  # a transaction that breaks in here takes no more statements
+        before = other.execute("SELECT current_setting('disabled_optimizers')").fetchall()[0][0]
+        other.execute(f"SET disabled_optimizers = '{','.join(filter(None, (before, _OFF)))}'")
         try:
             yield
         finally:
-            beside.execute(f"SET disabled_optimizers = '{before}'")
+            other.execute(f"SET disabled_optimizers = '{before}'")
 
 
 @contextlib.contextmanager
 def as_optimized(_con: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Plan in here as ever."""
+    """Plan in here in DuckDB's own order."""
     yield
 
 

@@ -1,4 +1,4 @@
-"""The keywords and closing parentheses of a statement, and where they stand in it."""
+"""The keywords and closing parentheses of a statement, and their places. Knows nothing of what they mean."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Statement-level batching: have the answers of a statement known before it runs.
 
-DuckDB hands a function 2,048 rows at a time; a model wants them all at once. So a statement that calls one of
-ours is first rehearsed: run inside a transaction that is rolled back, with the functions collecting what they
-do not know and taking it for NULL. All that was collected is answered as one batch, and so on until nothing new
-comes up: an answer may be part of another question, or decide which rows are asked about. Then the statement
-runs for real and every call is a look-up; what comes up only then is answered in place.
+DuckDB hands a function 2,048 rows at a time; a model wants them all at once. So a statement that calls one of our
+functions is first rehearsed: it runs inside a transaction that is rolled back. In a rehearsal the functions collect
+what they do not know and take it for NULL. All that was collected is answered as one batch, and so on until nothing new
+comes up: an answer may be part of another question, or decide which rows have one. Then the statement runs for real and
+every call finds its value. A question that comes up only then is answered in place. Knows nothing of experts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from leeroo.udfs.registration import Registration
 from leeroo.udfs.statements.filters import Order, as_optimized, as_written, calls_last, mixes_calls
 from leeroo.udfs.statements.keywords import Keyword, keywords
 
-# Calls nested deeper than this, and statements that differ each time they run, end by being answered in place.
+# Rehearsals of a statement. Deeper nested calls, and statements that differ in each run, are answered in place.
 PASSES = 8
 
 _CONFLICT = ("ON", "CONFLICT")
@@ -52,7 +52,7 @@ def statements(
     query: str | duckdb.Statement,
     parameters: object = None,
 ) -> list[Statement]:
-    """The statements of a text, in order; parameters are those of the last.
+    """Return the statements of a text, in order; parameters are those of the last.
 
     Raises:
         duckdb.ParserException: it is not SQL.
@@ -61,7 +61,7 @@ def statements(
     tables = tables_in_sight()
     parts = con.extract_statements(query if isinstance(query, str) else query.query)
     if not parts or not all(part.query.strip() for part in parts):
-        # There is nothing in it, or DuckDB makes it into several statements of its own that have no text (PIVOT).
+        # It is empty, or DuckDB turns it into several statements of its own that have no text (PIVOT).
         return [Statement(con, registration, query, parameters, None, tables)]
     *before, last = parts
     return [
@@ -72,12 +72,12 @@ def statements(
 
 @dataclass(frozen=True)
 class Explanation:
-    """What the calls of a statement would take; `estimates` by the names of the functions."""
+    """The estimates of a statement's calls, by the names of the functions."""
 
     estimates: tuple[tuple[str, Estimate], ...]
 
     def __str__(self) -> str:
-        """As lines of text."""
+        """Return lines of text."""
         if not self.estimates:
             return "Nothing to generate: the statement asks nothing, or all of it is known here."
         return "\n".join([*(f"{names}: {estimate}" for names, estimate in self.estimates), _NOT_FORESEEN])
@@ -89,11 +89,11 @@ _NOT_FORESEEN = "Not counted: questions that depend on these answers."
 class Statement:
     """One statement on a connection that has the functions of `registration`.
 
-    In a transaction of the user's a rehearsal that fails would break it, and no part of it can be rolled back. There
-    it is held on another connection to the same database, which does not see what the transaction has changed, nor
-    temporary tables: questions from those are answered vector by vector as the statement runs. So are all questions
-    of settings, and of PIVOT. What a transaction does not hold happens in every rehearsal: `nextval` takes another
-    number. COPY writes no file in one.
+    A rehearsal that fails would break a transaction of the user's, and no part of that can be rolled back. So the
+    rehearsal then runs on another connection to the same database. That sees neither the changes of the transaction nor
+    temporary tables: questions from those are answered vector by vector as the statement runs. So are all questions of
+    settings, and of PIVOT. Effects outside of transactions happen in every rehearsal: `nextval` takes another number.
+    A rehearsal of COPY writes no file.
     """
 
     def __init__(
@@ -122,23 +122,23 @@ class Statement:
         self._plan = "[]"
         self._executes_prepared = kind == StatementType.EXECUTE
         self._ends_transaction = kind == StatementType.TRANSACTION
-        # The planner works out constants, a call with constant arguments among them: to show a plan costs nothing.
+        # The planner evaluates constants, a call with constant arguments among them: to show a plan costs nothing.
         only_planned = kind == StatementType.EXPLAIN and isinstance(text, str) and "analyze" not in text.casefold()
         self._how = self._calls.collecting if only_planned else contextlib.nullcontext
-        # DuckDB 2 would make a relation without rows of what never has any.
+        # DuckDB 2 would return a relation without rows for a statement that never has any.
         self._shows_rows = parsed is None or (
             kind != StatementType.CREATE and parsed.expected_result_type != [ExpectedResultType.NOTHING]
         )
 
     def execute(self) -> None:
-        """Run it; its result is the connection's."""
+        """Run it; the connection has its result."""
         with self._calls.announced():
             self._rehearse()
-            with self._how(), self._telling(), self._given(), self._order(self._con):
+            with self._how(), self._own_errors(), self._feedback(), self._order(self._con):
                 run_among(self._tables, self._con.execute, self._text, self._parameters)
 
     def relation(self, alias: str, *, run: bool = False) -> duckdb.DuckDBPyRelation | None:
-        """Make a relation of it, with the answers known; it is run now if it has no rows to show, or with `run`."""
+        """Return its relation, with the answers known; it is run now if it has no rows to show, or with `run`."""
         if not self._shows_rows:
             self.execute()
             return None
@@ -150,90 +150,90 @@ class Statement:
             self._rehearse()
             # DuckDB 2 makes no relation while a result of `execute` is not read to its end: this lets go of it.
             self._con.execute("")
-            with self._how(), self._telling(), self._given(), self._order(self._con):
+            with self._how(), self._own_errors(), self._feedback(), self._order(self._con):
                 made = run_among(self._tables, self._con.sql, self._text, alias=alias, params=self._parameters)
                 # Used later, it would be planned without the order of conditions that was chosen.
                 return _run(made) if (run or self._order is as_written) and made is not None else made
 
     def explain(self) -> Explanation:
-        """Tell what its questions would take, and generate nothing."""
+        """Estimate what its questions would take, and generate nothing."""
         with self._calls.announced():
-            self._look_up_prepared()
+            self._find_prepared()
             if self._rehearsal is not None and self._calls_ours():
                 with self._stage() as stage:
                     self._choose_order(stage)
                     self._collect(stage)
             elif self._rehearsal is not None:  # DuckDB says what is wrong with it, if anything is
                 run_among(self._tables, self._con.execute, f"EXPLAIN {self._text}", self._parameters).fetchall()
-            with self._telling():
+            with self._own_errors():
                 return Explanation(tuple(self._calls.estimates()))
 
     @contextlib.contextmanager
-    def _given(self) -> Iterator[None]:
-        """Feedback that the statement writes is kept when it has succeeded; in a transaction, when that has."""
-        given = self._calls.given
+    def _feedback(self) -> Iterator[None]:
+        """Keep the feedback that the statement writes when it has succeeded; in a transaction, when that has."""
+        feedback = self._calls.feedback
         if self._ends_transaction:
             back = isinstance(self._text, str) and self._text.lstrip()[:8].casefold().startswith(("rollback", "abort"))
-            with given.ended(self._con, rolled_back=back):
+            with feedback.ended(self._con, rolled_back=back):
                 yield
         elif self._writes_feedback():
-            with given.written(in_transaction=self._registration.sees_commits and in_transaction(self._con)):
+            with feedback.written(in_transaction=self._registration.sees_commits and in_transaction(self._con)):
                 yield
         else:
             yield
 
     def _writes_feedback(self) -> bool:
-        """Whether it might; what runs a prepared statement does not tell."""
+        """Say if it may write feedback; a statement that runs a prepared one may."""
         return self._executes_prepared or (isinstance(self._text, str) and TABLE in self._text.casefold())
 
     def _rehearse(self) -> None:
-        """Have everything asked that the statement will ask, as far as that can be seen beforehand."""
-        self._look_up_prepared()
+        """Have all questions of the statement answered, as far as they can be seen beforehand."""
+        self._find_prepared()
         if self._rehearsal is None or not self._calls_ours():
             return
-        # Where the statement calls in one place alone, no question depends on an answer, unless it goes round.
+        # Where the statement calls in one place only, no question depends on an answer, unless it is recursive.
         once = self._calls.met == 1 and "recursive" not in self._rehearsal.casefold()
         self._read_streams()
         with self._stage() as stage:
             self._choose_order(stage)
             for _ in range(1 if once else PASSES):
                 self._collect(stage)
-                with self._telling():
-                    if not self._calls.ask_collected():
+                with self._own_errors():
+                    if not self._calls.answer_collected():
                         return
 
     def _choose_order(self, stage: duckdb.DuckDBPyConnection) -> None:
-        """Have calls of ours last among the conditions of a filter, where fewer questions are asked so."""
+        """Put calls of ours last among the conditions of a filter, where that means fewer questions."""
         if not mixes_calls(self._plan):
             return
         self._collect(stage)
-        asked = self._calls.forget_collected()
+        count = self._calls.forget_collected()
         before = self._text, self._rehearsal, self._source
         self._order = as_written
         self._text = calls_last(self._text) if isinstance(self._text, str) else self._text
         self._rehearsal = self._rehearsal and calls_last(self._rehearsal)
         self._source = self._source and calls_last(self._source)
         self._collect(stage)
-        if self._calls.forget_collected() >= asked:
+        if self._calls.forget_collected() >= count:
             self._order = as_optimized
             self._text, self._rehearsal, self._source = before
 
     def _read_streams(self) -> None:
-        """Take in what can be read once only: the statement is run several times."""
+        """Read the tables that can be read only once: the statement is run several times."""
         assert self._rehearsal is not None
         for name, table in self._tables.items():
             if isinstance(table, pa.RecordBatchReader) and name in self._rehearsal:
                 self._tables[name] = table.read_all()
 
-    def _look_up_prepared(self) -> None:
-        """Rehearse what an EXECUTE runs; it may have been prepared by a statement just before."""
+    def _find_prepared(self) -> None:
+        """Find the statement that an EXECUTE runs; it may have been prepared by a statement just before."""
         if self._executes_prepared and isinstance(self._text, str):
             self._rehearsal, self._rehearsed_with = _prepared(self._con, self._text)
 
     def _calls_ours(self) -> bool:
-        """Whether the planner meets a call of ours, be it in a view or macro."""
+        """Say if the planner meets a call of ours, be it in a view or macro."""
         try:
-            with self._calls.collecting(), self._telling():
+            with self._calls.collecting(), self._own_errors():
                 self._plan = self._explain(self._con, "EXPLAIN (FORMAT json)", self._rehearsal)
         except duckdb.InterruptException:
             raise
@@ -243,30 +243,30 @@ class Statement:
 
     @contextlib.contextmanager
     def _stage(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The connection to rehearse on: the user's own, or one beside it while a transaction is open there."""
+        """Enter the connection to rehearse on: the user's own, or another while a transaction is open there."""
         if not in_transaction(self._con):
             yield self._con
             return
-        with self._con.cursor() as beside:
-            self._registration.define(beside)
-            _like(beside, self._con)
-            yield beside
+        with self._con.cursor() as other:
+            self._registration.define(other)
+            _copy_settings(other, self._con)
+            yield other
 
     def _collect(self, stage: duckdb.DuckDBPyConnection) -> None:
         """Run it once for its questions.
 
-        NULL in the place of an answer breaks some sound statements. Of an INSERT, whose target may refuse it, its query
-        is run then; of others, later passes get further.
+        NULL in place of an answer breaks some sound statements. The target of an INSERT may refuse it, so its query
+        alone is run then. Of other statements, later passes get further.
         """
         if not self._collects(stage, self._rehearsal) and self._source is not None:
             self._collects(stage, self._source)
 
     def _collects(self, stage: duckdb.DuckDBPyConnection, text: str | None) -> bool:
-        """Run a statement for its questions, and say whether it came to its end."""
+        """Run a statement for its questions, and say if it reached its end."""
         stage.begin()
         try:
-            with self._order(stage), self._calls.collecting(), self._calls.given.rehearsed(), self._telling():
-                self._explain(stage, "EXPLAIN ANALYZE", text)  # which runs it whole and makes no result of it
+            with self._order(stage), self._calls.collecting(), self._calls.feedback.rehearsed(), self._own_errors():
+                self._explain(stage, "EXPLAIN ANALYZE", text)  # which runs all of it and keeps no result
         except duckdb.InterruptException:
             raise
         except duckdb.Error:
@@ -281,8 +281,8 @@ class Statement:
         return str(rows[-1][1])
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
-        """What one of our functions raised, and Ctrl-C, come out as they were, not wrapped in an error of DuckDB's."""
+    def _own_errors(self) -> Iterator[None]:
+        """Raise the error of one of our functions, and Ctrl-C, as they were, not wrapped in an error of DuckDB's."""
         self._calls.raised = None
         try:
             yield
@@ -300,25 +300,25 @@ class Statement:
 
 
 def _run(relation: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """The relation with its rows at hand; DuckDB 2 has another name for it."""
+    """Evaluate a relation now; DuckDB 2 has another name for that."""
     name = "materialize" if hasattr(duckdb.DuckDBPyRelation, "materialize") else "execute"
     done: duckdb.DuckDBPyRelation = getattr(relation, name)()
     return done
 
 
-def _like(beside: duckdb.DuckDBPyConnection, con: duckdb.DuckDBPyConnection) -> None:
-    """Give a new connection what statements of another may rely on: its search path and its variables."""
+def _copy_settings(other: duckdb.DuckDBPyConnection, con: duckdb.DuckDBPyConnection) -> None:
+    """Copy to a new connection the settings that statements of a connection may use: search path and variables."""
     path, schema = con.execute("SELECT current_setting('search_path'), current_schema()").fetchall()[0]
-    beside.execute("SET search_path = ?", [path or schema])
+    other.execute("SET search_path = ?", [path or schema])
     for name, value, kind in con.execute("SELECT name, value, type FROM duckdb_variables()").fetchall():
         quoted = name.replace('"', '""')
-        # Values are told as text; those that can't be read back, a rehearsal does without.
+        # Values come as text; a rehearsal does without those that cannot be read back.
         with contextlib.suppress(duckdb.Error):
-            beside.execute(f'SET VARIABLE "{quoted}" = (SELECT ?::{kind})', [value])
+            other.execute(f'SET VARIABLE "{quoted}" = (SELECT ?::{kind})', [value])
 
 
 def _rehearsal(text: str, kind: StatementType | None) -> str | None:
-    """What is run for the questions of a statement: itself; of COPY ... TO the query that it writes; None for none."""
+    """Return the text to rehearse: the statement itself, the query of a COPY ... TO, or None."""
     if kind != StatementType.COPY:
         return text if kind in _REHEARSED else None
     (copy, _), *_ = duckdb.tokenize(text)
@@ -328,7 +328,7 @@ def _rehearsal(text: str, kind: StatementType | None) -> str | None:
 
 
 def _source(insert: str) -> str | None:
-    """Return the query of an INSERT: what stands between its target and its clauses, with the WITH before it."""
+    """Return the query of an INSERT: the text between its target and its clauses, with the WITH before it."""
     code, words = insert.encode(), list(keywords(insert))
     inserts = next(word.start for word in words if word.text == "INSERT")
     into = next((word.start for word in words if word.text == "INTO"), inserts)
@@ -349,7 +349,7 @@ def _pipe(statement: str) -> str | None:
     """Return a pipe that a statement reads, which a rehearsal would leave empty.
 
     Raises:
-        UsageError: the statement asks questions, too.
+        UsageError: the statement calls our functions, too.
 
     """
     pipe = next((path for path in _LITERAL.findall(statement) if _is_pipe(path.replace("''", "'"))), None)
@@ -369,7 +369,7 @@ def _is_pipe(path: str) -> bool:
 
 
 def _prepared(con: duckdb.DuckDBPyConnection, text: str) -> tuple[str | None, object]:
-    """The statement that an EXECUTE runs, and its parameters: what was planned before learns no more questions."""
+    """Return the statement that an EXECUTE runs, and its parameters: a plan made before collects no questions."""
     name, _, rest = text.rstrip("; \n").split(None, 1)[1].partition("(")
     try:
         prepared = con.execute(

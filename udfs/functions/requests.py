@@ -1,4 +1,7 @@
-"""What the functions ask of the engine: questions with their arguments in, one value for each out."""
+"""Requests of the functions to the engine: questions with their arguments in, one value for each out.
+
+Knows nothing of DuckDB, and nothing of what the connection has asked before.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from leeroo.udfs.functions.extraction import extract
 
 
 class Arguments(NamedTuple):
-    """What a call may say beside its question; None leaves it to the expert that is chosen."""
+    """The arguments of a call besides its question; None leaves one to the expert that is chosen."""
 
     expert: str | None = None
     system: str | None = None
@@ -42,93 +45,90 @@ class Group(NamedTuple):
 
     @property
     def sampled(self) -> bool:
-        """Whether every row wants a value of its own, however often its question is asked."""
+        """True where every row wants a value of its own, however often its question occurs."""
         return self.arguments.temperature is not None
 
 
-Asked = Sequence[tuple[Group, list[str]]]  # the questions of each group
-Ask = Callable[[Engine, Asked, Criteria], pa.ChunkedArray]
-Explain = Callable[[Engine, Asked, Criteria], Estimate]
+Questions = Sequence[tuple[Group, list[str]]]  # the questions of each group
+Answerer = Callable[[Engine, Questions, Criteria], pa.ChunkedArray]
+Estimator = Callable[[Engine, Questions, Criteria], Estimate]
 
 
 def answer_type(pool: Pool) -> pa.StructType:
-    """The struct that `leeroo` returns: the answers columns, as the engine appends them for this pool."""
+    """Return the struct of `leeroo`: the answers columns, as the engine appends them for this pool."""
     replayed = any(capabilities(expert).recorded for expert in pool.experts)
     return pa.struct([*ANSWERS, *([pa.field("recorded_score", pa.float64())] if replayed else [])])
 
 
 def known_type(pool: Pool) -> pa.StructType:
-    """What is kept of an answer: `answer_type`, and the confidence of a choice."""
+    """Return the struct in which answers are kept: `answer_type`, and the confidence of a choice."""
     return pa.struct([*answer_type(pool), pa.field("confidence", pa.float64())])
 
 
-def answers(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
+def answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
     """Have all answered as one batch: structs of `known_type`."""
-    with engine.answer(_table(asked), _with_arguments(criteria)) as rows:
+    with engine.answer(_table(questions), _with_columns(criteria)) as rows:
         values = _structs(rows, known_type(engine.pool))
-    return _extracted(asked, values)
+    return _extract_json(questions, values)
 
 
-def routes(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
+def route(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
     """Have an expert chosen for all as one batch: structs of `SQL_ROUTE`; nothing is generated."""
-    return _structs(engine.route(_table(asked), _with_arguments(criteria)), SQL_ROUTE)
+    return _structs(engine.route(_table(questions), _with_columns(criteria)), SQL_ROUTE)
 
 
-def scores(engine: Engine, asked: Asked, _criteria: Criteria) -> pa.ChunkedArray:
-    """The predicted score of every expert for each: maps of `SQL_SCORES`."""
-    rows = engine.scores([_question(group, question) for group, questions in asked for question in questions])
+def score(engine: Engine, questions: Questions, _criteria: Criteria) -> pa.ChunkedArray:
+    """Predict the score of every expert for each: maps of `SQL_SCORES`."""
+    rows = engine.scores([_text(group, question) for group, texts in questions for question in texts])
     return pa.chunked_array([pa.array([list(row.items()) for row in rows], SQL_SCORES)])
 
 
-def solutions(engine: Engine, asked: Asked, criteria: Criteria) -> pa.ChunkedArray:
+def solve_all(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
     """Have all solved step by step, a wave at a time: structs of `SQL_SOLUTION`."""
     parts, spent = [], 0.0
     with engine.delivery():
-        for group, questions in asked:
+        for group, texts in questions:
             left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
-            private = [group.arguments.private] * len(questions)
-            rows = solve(engine, questions, left, group.arguments.limits or Limits(), private).rows
+            private = [group.arguments.private] * len(texts)
+            rows = solve(engine, texts, left, group.arguments.limits or Limits(), private).rows
             spent += sum(rows.column("cost_usd").to_pylist())
             parts += _structs(rows.to_reader(), SQL_SOLUTION).chunks
     return pa.chunked_array(parts, SQL_SOLUTION)
 
 
-def explain_solutions(engine: Engine, asked: Asked, criteria: Criteria) -> Estimate:
-    """What solving all would take, as far as it can be seen beforehand."""
-    limits = [group.arguments.limits for group, _ in asked]
-    return foresee(
-        engine, [question for _, questions in asked for question in questions], criteria, limits[0] or Limits()
-    )
+def estimate_solving(engine: Engine, questions: Questions, criteria: Criteria) -> Estimate:
+    """Estimate what solving all would take, as far as it can be seen beforehand."""
+    limits = [group.arguments.limits for group, _ in questions]
+    return foresee(engine, [text for _, texts in questions for text in texts], criteria, limits[0] or Limits())
 
 
-def explain(engine: Engine, asked: Asked, criteria: Criteria) -> Estimate:
-    """What having all answered as one batch would take."""
-    return engine.explain(_table(asked), _with_arguments(criteria))
+def estimate_answers(engine: Engine, questions: Questions, criteria: Criteria) -> Estimate:
+    """Estimate what having all answered as one batch would take."""
+    return engine.explain(_table(questions), _with_columns(criteria))
 
 
-def _with_arguments(criteria: Criteria) -> Criteria:
-    """The criteria for a table of `_table`."""
+def _with_columns(criteria: Criteria) -> Criteria:
+    """Return the criteria for a table of `_table`."""
     return replace(criteria, ask_column="ask", private_column="private")
 
 
-def _table(asked: Asked) -> pa.RecordBatchReader:
-    counts = [len(questions) for _, questions in asked]
-    arguments = pa.array([group.arguments._asdict() for group, _ in asked], pa.struct(list(ASK)))
-    each = pa.array(np.repeat(np.arange(len(asked)), counts))
+def _table(questions: Questions) -> pa.RecordBatchReader:
+    counts = [len(texts) for _, texts in questions]
+    arguments = pa.array([group.arguments._asdict() for group, _ in questions], pa.struct(list(ASK)))
+    each = pa.array(np.repeat(np.arange(len(questions)), counts))
     columns = dict(zip(ASK.names, arguments.take(each).flatten(), strict=True))
-    texts = [_question(group, question) for group, questions in asked for question in questions]
+    filled_in = [_text(group, text) for group, texts in questions for text in texts]
     columns["fields"] = pa.array(
-        [None if group.arguments.task is None else question for group, questions in asked for question in questions],
-        pa.string(),
+        [None if group.arguments.task is None else text for group, texts in questions for text in texts], pa.string()
     )
     ask = pa.StructArray.from_arrays(list(columns.values()), fields=list(ASK))
-    private = np.repeat(np.array([group.arguments.private for group, _ in asked], bool), counts)
-    return pa.table({"question": pa.array(texts, pa.string()), "private": private, "ask": ask}).to_reader()
+    private = np.repeat(np.array([group.arguments.private for group, _ in questions], bool), counts)
+    return pa.table({"question": pa.array(filled_in, pa.string()), "private": private, "ask": ask}).to_reader()
 
 
-def _extracted(asked: Asked, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The same answers, where JSON was asked for with nothing but that, or with the reason why there is none."""
-    schemas = [group.arguments.json_schema for group, questions in asked for _ in questions]
+def _extract_json(questions: Questions, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the same answers; those with a JSON schema hold nothing but JSON, or the reason why there is none."""
+    schemas = [group.arguments.json_schema for group, texts in questions for _ in texts]
     if not any(schemas):
         return values
     rows = values.to_pylist()
@@ -138,7 +138,7 @@ def _extracted(asked: Asked, values: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pa.array(rows, values.type)])
 
 
-def _question(group: Group, question: str) -> str:
+def _text(group: Group, question: str) -> str:
     task = group.arguments.task
     return question if task is None else filled(task, json.loads(question))
 

@@ -1,4 +1,4 @@
-"""Values that come in portions and are read back by number, in Arrow all the way."""
+"""Values that come in portions and are read back by number, in Arrow throughout. Knows nothing of questions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 _MERGED_BYTES = 2**30
 
 
-class Rows:
+class Values:
     """A growing list of values of one Arrow type, numbered from 0 in the order they were appended."""
 
     def __init__(self, kind: pa.DataType) -> None:
@@ -28,13 +28,13 @@ class Rows:
         self._starts = np.cumsum([0, *map(len, self._parts)])
 
     def take(self, numbers: np.ndarray, field: str | None = None) -> pa.Array:
-        """The values of these numbers, int64 [n], or a field of each; NULL for a negative number."""
+        """Return the values of these numbers, int64 [n], or a field of each; NULL for a negative number."""
         part = np.searchsorted(self._starts, numbers, side="right") - 1
         there = np.unique(part).tolist()
-        if len(there) == 1 and there[0] >= 0:  # as good as always
+        if len(there) == 1 and there[0] >= 0:  # nearly always
             return _field(self._parts[there[0]], field).take(pa.array(numbers - self._starts[there[0]]))
         pieces = [pa.nulls(1, self.kind if field is None else self.kind.field(field).type)]
-        source = np.zeros(len(numbers), np.int64)  # of each number, its place in the pieces laid end to end
+        source = np.zeros(len(numbers), np.int64)  # the place of each number in the pieces laid end to end
         for p in (p for p in there if p >= 0):
             at = np.flatnonzero(part == p)
             source[at] = np.arange(len(at)) + sum(map(len, pieces))
