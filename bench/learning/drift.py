@@ -1,9 +1,9 @@
-"""How soon drift is noticed, and how often where there is none: `analysis/drift.py` beside simpler ways.
+"""Measure how soon drift is noticed, and how often without drift: `analysis/drift.py` against simpler detectors.
 
     python bench/learning/drift.py
 
-On mmlu9 in LEEROO_DATA, or ../shared/data: a router (MiniLM) learns from the training questions; the test questions
-come one by one in random order, and after every ten it is asked whether the expert has drifted. After some of them the
+On mmlu9 in LEEROO_DATA, or ../shared/data: a router (MiniLM) learns from the training questions. The test questions
+come one by one in random order, and after every ten the detector says if the expert has drifted. After some of them the
 expert's outcomes are those of a weaker one.
 """
 
@@ -21,7 +21,7 @@ from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.training.learn import train
 
 _HISTORIES, _STEP, _LONG = 300, 10, 1000
-# A long life, of which fewer are lived.
+# A long life; fewer of these are simulated.
 _LIFE, _LIVES = 10_000, 200
 _SWAPS = (
     ("gpt-4-1106-preview", "zephyr-7b-beta"),
@@ -29,27 +29,27 @@ _SWAPS = (
     ("llama-3-8b", "chinese-mistral-7b-v0.1"),
 )
 
-# From score - predicted, in order, to whether there is drift.
-Way = Callable[[np.ndarray], bool]
+# From score - predicted, in order, to True if there is drift.
+Detector = Callable[[np.ndarray], bool]
 
 
-def window(z: float, recent: int = 30) -> Way:
-    """The mean of the last outcomes against that of those before, in standard errors."""
+def window(z: float, recent: int = 30) -> Detector:
+    """Make a detector: the mean of the last outcomes against that of those before, in standard errors."""
 
-    def told(error: np.ndarray) -> bool:
+    def alarm(error: np.ndarray) -> bool:
         if len(error) < 2 * recent:
             return False
         before, after = error[:-recent], error[-recent:]
         spread = np.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after))
         return bool(abs(after.mean() - before.mean()) > z * max(spread, 1e-6))
 
-    return told
+    return alarm
 
 
-def page_hinkley(threshold: float, slack: float = 0.05) -> Way:
-    """Two-sided Page-Hinkley on the deviation from the running mean."""
+def page_hinkley(threshold: float, slack: float = 0.05) -> Detector:
+    """Make a detector: two-sided Page-Hinkley on the deviation from the running mean."""
 
-    def told(error: np.ndarray) -> bool:
+    def alarm(error: np.ndarray) -> bool:
         mean = np.cumsum(error) / np.arange(1, len(error) + 1)
         for sign in (1, -1):
             sums = np.cumsum(sign * (error - mean) - slack)
@@ -57,16 +57,16 @@ def page_hinkley(threshold: float, slack: float = 0.05) -> Way:
                 return len(error) >= 2 * drift.LEAST
         return False
 
-    return told
+    return alarm
 
 
 def change_point(error: np.ndarray) -> bool:
-    """`drifted`, as it is."""
+    """Apply `drifted`."""
     return drift.drifted(np.zeros(len(error)), error) is not None
 
 
-def first(way: Way, error: np.ndarray) -> float:
-    """After how many outcomes a way tells of drift; infinity for never."""
+def first(way: Detector, error: np.ndarray) -> float:
+    """Return after how many outcomes a detector reports drift; infinity for never."""
     return next((float(n) for n in range(_STEP, len(error) + 1, _STEP) if way(error[:n])), np.inf)
 
 
@@ -105,13 +105,13 @@ def main() -> None:
 
 
 def _drawn(draw: np.random.Generator, error: np.ndarray, expert: int) -> np.ndarray:
-    """A history of one expert without drift."""
+    """Draw a history of one expert without drift."""
     history: np.ndarray = error[draw.permutation(len(error))[:_LONG], expert]
     return history
 
 
 def _found(
-    way: Way,
+    way: Detector,
     draw: np.random.Generator,
     scores: np.ndarray,
     error: np.ndarray,
@@ -121,15 +121,15 @@ def _found(
     weak: str,
     k: int,
 ) -> str:
-    """How many of the drifts were found within 500 outcomes (those with an alarm before left out); median delay."""
+    """Count the drifts found within 500 outcomes, without those with an alarm before; give the median delay."""
     one, other = experts.index(strong), experts.index(weak)
     drifting = (error[:, other] + predicted[:, other]) - predicted[:, one]
     delays = []
     for _ in range(_HISTORIES):
         rows = draw.permutation(len(scores))[: k + 500]
-        told = first(way, np.concatenate([error[rows[:k], one], drifting[rows[k:]]]))
-        if told > k:
-            delays.append(told - k)
+        raised = first(way, np.concatenate([error[rows[:k], one], drifting[rows[k:]]]))
+        if raised > k:
+            delays.append(raised - k)
     found = np.array(delays)
     return f"{np.mean(np.isfinite(found)):.0%}, {np.median(found):.0f}"
 

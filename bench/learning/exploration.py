@@ -1,12 +1,12 @@
-"""Exploration: how many outcomes a router needs when it says whom to ask what next, and when pairs are drawn at random.
+"""Measure how many outcomes a router needs when it chooses the next requests itself, and when chance draws them.
 
     python bench/learning/exploration.py [--data mmlu9,mmlu_pro] [--draws 10] [--to 2000] [--plot docs/exploration.svg]
 
-On recorded outcomes: each starts from 200 random pairs of training question and expert, and goes on in rounds of 100,
-of 300 questions drawn for the round, the active one until it has asked half as often since the start as at random.
-After every round the heads are learned from the outcomes so far, and what they would choose for the test questions is
-scored, under budgets of a tenth to all of what the dearest expert costs there; the mean over those is the accuracy.
-Costs are expected from a question's tokens and the expert's mean answer.
+On recorded outcomes: each starts from 200 random pairs of training question and expert, and continues in rounds of 100.
+A round chooses from 300 questions. The active one stops at half of the outcomes after the start. After every round
+the heads are learned from the outcomes so far, and their choices for the test questions are scored. Budgets are a tenth
+to all of the most expensive expert's cost there; the mean over these is the accuracy. Costs are expected from a
+question's tokens and the expert's mean answer.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from leeroo.engine.orchestrator.training.quality import learn_quality
 from leeroo.reports.plot import OTHERS, OURS, as_svg, styled
 
 _START, _ROUND, _SHOWN = 200, 100, 300
-# Told are those of these numbers at random.
-_TOLD = (400, 600, 800, 1000, 1400, 2000)
+# Numbers of random outcomes at which results are reported.
+_REPORTED = (400, 600, 800, 1000, 1400, 2000)
 SHARES = np.arange(1, 11) / 10
 
 
@@ -64,16 +64,16 @@ class Curve:
 
 @lru_cache(maxsize=1)
 def load(name: str) -> tuple[Questions, Questions]:
-    """The training and the test questions of a data folder."""
+    """Read the training and the test questions of a data folder."""
     parts = [read_outcomes([DATA / name], split) for split in ("train", "test")]
     prices = prices_of([DATA / name], parts[0].experts).astype(np.float64)
     answer = np.nanmean(parts[0].completion_tokens, axis=0)
     blocks = [[encode(part.prompts), text_features(part.prompts)] for part in parts]
-    made = fit_features(blocks[0], np.zeros((len(parts[0].prompts), 0), np.int64), 0)
-    whitening = made.whitening()
+    features = fit_features(blocks[0], np.zeros((len(parts[0].prompts), 0), np.int64), 0)
+    whitening = features.whitening()
     train, test = (
         Questions(
-            made.likeness(np.concatenate(block, axis=1)) @ whitening,
+            features.likeness(np.concatenate(block, axis=1)) @ whitening,
             part.scores,
             (part.prompt_tokens * prices[0] + answer * prices[1]) / 1e6,
         )
@@ -83,31 +83,31 @@ def load(name: str) -> tuple[Questions, Questions]:
 
 
 def accuracy(rows: np.ndarray, columns: np.ndarray, train: Questions, test: Questions) -> float:
-    """Of the test questions, by what is learned from these outcomes of training questions and experts."""
-    asked, at = np.unique(rows, return_inverse=True)
-    scores = np.full((len(asked), train.scores.shape[1]), np.nan, np.float32)
+    """Return the accuracy on the test questions after learning from these pairs of training question and expert."""
+    recorded, at = np.unique(rows, return_inverse=True)
+    scores = np.full((len(recorded), train.scores.shape[1]), np.nan, np.float32)
     scores[at, columns] = train.scores[rows, columns]
-    quality = learn_quality(train.features[asked], scores, np.arange(len(asked)))
+    quality = learn_quality(train.features[recorded], scores, np.arange(len(recorded)))
     return reached(sigmoid(test.features @ quality.weight + quality.bias), test)
 
 
 def reached(expected: Float32s, test: Questions) -> float:
-    """Accuracy of the choice by expected scores of test questions, the mean over the budgets."""
+    """Return the accuracy of the choice by expected scores of test questions, the mean over the budgets."""
     return float(np.mean(frontier(expected, test)))
 
 
 def frontier(expected: Float32s, test: Questions, shares: Float64s = SHARES) -> list[float]:
-    """Accuracy of the choice by expected scores of test questions, under budgets that are shares of the dearest."""
-    n, dearest = len(expected), test.costs.sum(axis=0).max()
+    """Return the accuracy of the choice by expected scores, under shares of the most expensive expert's cost."""
+    n, highest = len(expected), test.costs.sum(axis=0).max()
     accuracies = []
     for share in shares:
-        chosen = choose(expected, test.costs, budget_usd=share * dearest).expert
+        chosen = choose(expected, test.costs, budget_usd=share * highest).expert
         answered = np.flatnonzero(chosen >= 0)
         accuracies.append(float(test.scores[answered, chosen[answered]].sum() / n))
     return accuracies
 
 
-Way = Callable[[np.ndarray, np.ndarray, np.ndarray, Questions, np.ndarray, int, np.random.Generator], Pairs]
+Strategy = Callable[[np.ndarray, np.ndarray, np.ndarray, Questions, np.ndarray, int, np.random.Generator], Pairs]
 
 
 def at_random(
@@ -119,7 +119,7 @@ def at_random(
     requests: int,
     rng: np.random.Generator,
 ) -> Pairs:
-    """Any pairs."""
+    """Choose any pairs."""
     pairs = rng.permutation(len(shown) * train.scores.shape[1])
     places = [divmod(int(pair), train.scores.shape[1]) for pair in pairs]
     return [(i, j) for i, j in places if allowed[i, j]][:requests]
@@ -134,23 +134,23 @@ def actively(
     requests: int,
     rng: np.random.Generator,
 ) -> Pairs:
-    """As the loop explores."""
+    """Choose pairs as self-play explores."""
     scores = train.scores[rows, columns]
     known = fit_gaussian_process(train.features[rows], columns, rows, scores, train.scores.shape[1])
     return explore(known, train.features[shown], train.costs[shown], requests, rng, allowed=allowed)
 
 
-WAYS: dict[str, Way] = {"at random": at_random, "actively": actively}
+WAYS: dict[str, Strategy] = {"at random": at_random, "actively": actively}
 
 
 def grow(name: str, way: str, draw: int, to: int) -> Curve:
-    """Start, and go on in rounds; the ways start alike in the same draw."""
+    """Start, and continue in rounds; both strategies start with the same pairs in the same draw."""
     train, test = load(name)
     n, e = train.scores.shape
     rng = np.random.default_rng(draw)
     rows, columns = rng.permutation(n)[:_START], rng.integers(e, size=_START)
-    asked = ~np.isfinite(train.scores)
-    asked[rows, columns] = True
+    recorded = ~np.isfinite(train.scores)
+    recorded[rows, columns] = True
     curve = Curve([], [], [])
     while True:
         curve.outcomes.append(len(rows))
@@ -159,13 +159,13 @@ def grow(name: str, way: str, draw: int, to: int) -> Curve:
         if len(rows) >= to:
             return curve
         shown = rng.permutation(n)[:_SHOWN]
-        pairs = np.array(WAYS[way](rows, columns, shown, train, ~asked[shown], _ROUND, rng))
+        pairs = np.array(WAYS[way](rows, columns, shown, train, ~recorded[shown], _ROUND, rng))
         rows, columns = np.append(rows, shown[pairs[:, 0]]), np.append(columns, pairs[:, 1])
-        asked[rows, columns] = True
+        recorded[rows, columns] = True
 
 
 def report(name: str, curves: dict[str, list[Curve]]) -> str:
-    """How far chance is with so many outcomes, and with how many exploration is first as far."""
+    """Compare the accuracy of both strategies by the number of outcomes."""
     random, active = (np.array([curve.accuracy for curve in curves[way]]) for way in WAYS)
     outcomes, fewer = (curves[way][0].outcomes for way in WAYS)
     lines = [
@@ -174,30 +174,30 @@ def report(name: str, curves: dict[str, list[Curve]]) -> str:
         "|---|---|---|---|---|---|",
     ]
     usd = {way: np.mean([curve.usd for curve in each], axis=0) for way, each in curves.items()}
-    for n in _TOLD:
+    for n in _REPORTED:
         if n > outcomes[-1]:
             break
         i = outcomes.index(n)
-        half, after = (told(100 * active[:, fewer.index(m)]) for m in (n // 2, (n + _START) // 2))
+        half, after = (with_error(100 * active[:, fewer.index(m)]) for m in (n // 2, (n + _START) // 2))
         as_far = np.flatnonzero(active.mean(axis=0) >= random[:, i].mean())
         first = f"{fewer[as_far[0]]:,}" if len(as_far) else "-"
         paid = f"{usd['at random'][i]:.2f}, {usd['actively'][as_far[0]]:.2f}" if len(as_far) else "-"
-        lines.append(f"| {n:,} | {told(100 * random[:, i])} | {half} | {after} | {first} | {paid} |")
+        lines.append(f"| {n:,} | {with_error(100 * random[:, i])} | {half} | {after} | {first} | {paid} |")
     return "\n".join(lines)
 
 
-def told(values: Float64s, digits: int = 2) -> str:
-    """The mean over draws, and its standard error."""
+def with_error(values: Float64s, digits: int = 2) -> str:
+    """Format the mean over draws, and its standard error."""
     return f"{values.mean():.{digits}f} ± {_error(values):.{digits}f}"
 
 
 def _error(values: Float64s) -> float:
-    """Standard error of a mean over draws."""
+    """Return the standard error of a mean over draws."""
     return float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
 
 
 def picture(found: dict[str, dict[str, list[Curve]]]) -> str:
-    """SVG: outcomes against accuracy, a panel for each data folder; bands are standard errors over the draws."""
+    """Draw SVG: outcomes against accuracy, a panel for each data folder; bands are standard errors over the draws."""
     from matplotlib.figure import Figure
 
     with styled():

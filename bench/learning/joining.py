@@ -1,12 +1,12 @@
-"""Joining: a new expert comes to eight that are known, its questions chosen by exploration or drawn at random.
+"""Add a new expert to eight known ones, its questions chosen by exploration or drawn at random.
 
     python bench/learning/joining.py [--draws 5]
         [--experts gpt-4-1106-preview,mixtral-8x7b-instruct,dolphin-2.9-llama3-8b]
 
-On mmlu9: the others are learned from all their outcomes, and the new expert from 50, 100, 200 and 500 of its own with
-what is expected of the others, as `leeroo train --router` does. Told are the accuracy of the choice between all nine on
-the test questions, as in `exploration.py`, the new expert's log loss there, and the frontier: the accuracy under each
-budget, without the new expert and after each number of outcomes that were chosen.
+On mmlu9: the others are learned from all their outcomes. The new expert is learned from 50, 100, 200 and 500 of its own
+and the predictions for the others, as `leeroo train --router` does. The results are the accuracy of the choice between
+all nine on the test questions, as in `exploration.py`, and the new expert's log loss there. The frontier is the
+accuracy under each budget, without the new expert and after each number of outcomes that were chosen.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `bench` is
 
-from bench.learning.exploration import SHARES, Questions, frontier, load, told
+from bench.learning.exploration import SHARES, Questions, frontier, load, with_error
 from bench.routing.data import DATA
 from leeroo.engine.arrays import Float32s
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
@@ -29,19 +29,19 @@ from leeroo.engine.orchestrator.training.gaussian_process import fit_gaussian_pr
 from leeroo.engine.orchestrator.training.quality import Quality, learn_quality
 
 _OUTCOMES, _ROUND, _SHOWN = (50, 100, 200, 500), 50, 300
-# Questions of which exploration is told all outcomes of the others.
-_TOLD = 100
+# Questions on which exploration knows all outcomes of the others.
+_KNOWN_QUESTIONS = 100
 
 
 def learned(train: Questions, others: list[int]) -> Quality:
-    """The others, from all their outcomes."""
+    """Learn the others, from all their outcomes."""
     return learn_quality(train.features, train.scores[:, others], np.arange(len(train.scores)))
 
 
 def judge(
     rows: np.ndarray, new: int, others: list[int], quality: Quality, train: Questions, test: Questions
 ) -> tuple[list[float], float]:
-    """Frontier, and log loss, with the new expert's outcomes on these training questions."""
+    """Return frontier and log loss, with the new expert's outcomes on these training questions."""
 
     def before(features: Float32s) -> Float32s:
         return features @ quality.weight + quality.bias
@@ -58,10 +58,10 @@ def judge(
 
 
 def chosen(new: int, others: list[int], train: Questions, rng: np.random.Generator) -> np.ndarray:
-    """Training questions to ask the new expert, in rounds, the first first."""
+    """Choose training questions for the new expert, in rounds, the first first."""
     n, e = train.scores.shape
-    known = rng.permutation(n)[:_TOLD]
-    rows, columns = np.repeat(known, len(others)), np.tile(others, _TOLD)
+    known = rng.permutation(n)[:_KNOWN_QUESTIONS]
+    rows, columns = np.repeat(known, len(others)), np.tile(others, _KNOWN_QUESTIONS)
     mine = np.zeros(0, np.int64)
     while len(mine) < _OUTCOMES[-1]:
         at, of = np.append(rows, mine), np.append(columns, np.full(len(mine), new))
@@ -97,8 +97,8 @@ def main() -> None:
         print(f"\n{name}, {options.draws} draws\n")
         print("| outcomes | at random, % | chosen, % | log loss at random | chosen |\n|---|---|---|---|---|")
         for i, n in enumerate(_OUTCOMES):
-            accuracy = " | ".join(told(100 * frontiers[:, way, i].mean(axis=1)) for way in (0, 1))
-            loss = " | ".join(told(losses[:, way, i], 4) for way in (0, 1))
+            accuracy = " | ".join(with_error(100 * frontiers[:, way, i].mean(axis=1)) for way in (0, 1))
+            loss = " | ".join(with_error(losses[:, way, i], 4) for way in (0, 1))
             print(f"| {n} | {accuracy} | {loss} |", flush=True)
         old = Questions(test.features, test.scores[:, others], test.costs[:, others])
         # The budgets stay those of all nine.

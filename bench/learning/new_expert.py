@@ -1,4 +1,4 @@
-"""What a new expert needs: added with few outcomes to a router of the others, or learned from them alone.
+"""Compare a new expert that is added with few outcomes to a router of the others, or learned from them alone.
 
     python bench/learning/new_expert.py [--expert llama-3-8b]
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def part(data: Path, folder: Path, outcomes: str, questions: int | None = None) -> Path:
-    """A data folder with some of the outcomes, on so many of the training questions."""
+    """Write a data folder with some of the outcomes, on at most `questions` of the training questions."""
     folder.mkdir()
     queries = folder / "queries.parquet"
     con = duckdb.connect()

@@ -1,10 +1,10 @@
-"""Self-play for real on the embedded local pool: how far a few rounds bring the router, and how long they take.
-
-One loop says little: its experts are right on one question in seven, so that a score moves by chance as far as by what
-is learned. Several loops with questions of their own say by how much it rises on the average.
+"""Run self-play on the embedded local pool: how far a few rounds improve the router, and how long they take.
 
     python bench/learning/selfplay.py [--rounds 3] [--outcomes 100] [--held-out 300] [--seeds 0 1 2]
         [--page F.html] [--plot F.svg]
+
+One loop shows little: its experts are right on one question in seven, so chance moves a score as far as
+learning does. Several loops with questions of their own show the mean rise.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from leeroo.reports.selfplay import Played, headline, plot_played, read_played, 
 
 
 def main() -> None:
-    """Play each loop in a new folder, and print what they came to."""
+    """Play each loop in a new folder, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--outcomes", type=int, default=100)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def play_once(what: Play, rounds: int) -> Played:
-    """One loop, from an empty store on."""
+    """Play one loop with an empty store."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
         with open_engine(store=Path(folder) / "store") as engine:
@@ -64,7 +64,7 @@ def play_once(what: Play, rounds: int) -> Played:
 
 
 def risen(loops: list[Played], name: str) -> str:
-    """From the start to the last round, the mean over the loops, with its standard error."""
+    """Describe the change from the start to the last round, the mean over the loops, with its standard error."""
     start, end = (np.array([played.rounds[at][name] for played in loops]) for at in (0, -1))
     error = (end - start).std(ddof=1) / np.sqrt(len(loops))
     rise = f"{(end - start).mean():+.4f} ± {error:.4f}"

@@ -1,4 +1,7 @@
-"""Learning curves: what more training questions, and better encoders, bring; and what the next doubling would."""
+"""Learning curves: the effect of more training questions and better encoders, and of the next doubling.
+
+`routing.py --learning-curve` prints them.
+"""
 
 from __future__ import annotations
 
@@ -39,8 +42,8 @@ class Grown:
     """Routers of the same encoders, learned from ever more questions.
 
     Attributes:
-        questions: As many as there are to learn from in all.
-        columns: What was measured.
+        questions: The number of training questions in all.
+        columns: Names of the measures.
         values: [parts, n, columns], of each test question; the mean over the questions is the measure.
     """
 
@@ -66,7 +69,7 @@ def grow(name: str, with_encoders: Sequence[str], tasks: Sequence[Task]) -> Grow
 
 
 def report(title: str, grown: Grown) -> str:
-    """Rows of ever more questions, then what another doubling would change by the line through them."""
+    """Format rows of ever more questions, then the change by another doubling along the line through them."""
     rows = [[title, *grown.columns]]
     percent = np.array([1 if "loss" in column else 100 for column in grown.columns])
     digits = [4 if "loss" in column else 1 for column in grown.columns]
@@ -84,9 +87,9 @@ def report(title: str, grown: Grown) -> str:
 
 
 def doubling(values: Float64s) -> Estimate:
-    """Slope over the logarithm to base 2 of the number of questions, of values [parts, n].
+    """Return the slope over the logarithm to base 2 of the number of questions, of values [parts, n].
 
-    The interval is over test questions; how the training questions were drawn is not in it.
+    The interval is over test questions; the draw of the training questions is not in it.
     """
     size = -np.log2(list(_PARTS))
     weight = (size - size.mean()) / np.square(size - size.mean()).sum()
@@ -96,7 +99,7 @@ def doubling(values: Float64s) -> Estimate:
 
 @contextmanager
 def some(name: str, part: int, draw: int) -> Iterator[list[Path]]:
-    """Data folders with one `part`-th of the training questions of a router; other draws have other questions.
+    """Write data folders with one `part`-th of the training questions of a router; other draws have other questions.
 
     A question that stands in several folders is in all of them or in none.
     """
@@ -117,7 +120,7 @@ def some(name: str, part: int, draw: int) -> Iterator[list[Path]]:
 
 
 def _measured(router: Router, tasks: Sequence[Task]) -> Float64s:
-    """Values [n, columns] of each test question, see `grow`; the tasks have the same questions."""
+    """Return values [n, columns] of each test question, see `grow`; the tasks have the same questions."""
     scores, losses = [], []
     for task in tasks:
         predicted = ours(router, task, in_context=True)

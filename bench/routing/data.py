@@ -1,4 +1,4 @@
-"""The settings of the routing benchmark, and their recorded questions, out of the data folders."""
+"""The settings of the routing benchmark, and their recorded questions from the data folders."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class Setting:
-    """Some experts, what routers may learn from, and what is to be reached.
+    """Some experts, the data for routers, and the goals.
 
     Attributes:
         key: Names the files of peers and plots.
         title: For people.
-        router: Which router answers, see `ROUTERS`.
+        router: Name of the router that answers, see `ROUTERS`.
         train, test: Data folders.
         experts: None for all of the test folder.
         reference: The expert whose cost is 1.
@@ -51,7 +51,7 @@ class Setting:
     goals: tuple[Goal, ...] = ()
 
 
-# What each router learns from.
+# The data folders of each router.
 ROUTERS = {
     "mmlu9": ("mmlu9", "mmlu_gpt4_mixtral"),
     "pair": ("mmlu_gpt4_mixtral",),
@@ -140,7 +140,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class Task:
-    """A setting with its questions, those to learn from and those to be measured on; tables have `experts` columns."""
+    """A setting with its training and test questions; tables have `experts` columns."""
 
     setting: Setting
     experts: tuple[str, ...]
@@ -151,15 +151,15 @@ class Task:
 
     @cached_property
     def points(self) -> dict[str, Point]:
-        """Each expert's when it answers all test questions."""
+        """The point of each expert when it answers all test questions."""
         return dict(zip(self.experts, singles(self.test.scores, self.test.costs), strict=True))
 
     def budget(self, share: float) -> float:
-        """USD per 1,000 questions."""
+        """Return a budget in USD per 1,000 questions."""
         return share * self.points[self.setting.reference].cost_usd_per_1k
 
     def learnable(self) -> Recorded:
-        """The training questions that all the experts were asked."""
+        """Return the training questions on which all the experts have outcomes."""
         return self.train.at(np.flatnonzero(np.isfinite(self.train.scores).all(axis=1)))
 
     @property
@@ -170,7 +170,7 @@ class Task:
 
 @lru_cache
 def load(setting: Setting) -> Task:
-    """Read a setting's questions; of those to be measured on all experts have outcomes."""
+    """Read a setting's questions; the test questions are those on which all experts have outcomes."""
     folder = DATA / setting.test
     tests = read_outcomes([folder], "test")
     experts = setting.experts or tests.experts

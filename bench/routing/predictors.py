@@ -1,13 +1,13 @@
-"""Ways of predicting success compared by cross-validation inside the training split.
+"""Compare ways of predicting success by cross-validation inside the training split.
 
     python bench/routing/predictors.py [--data mmlu9,mmlu_pro]
 
-Reads the data folders in LEEROO_DATA, or ../shared/data; test questions are not looked at. Questions of the training
-split that all experts were asked are parted into five; each fifth is predicted from the others, and calibrated by
-Platt's method on what was held out in the other fifths. Everybody sees MiniLM's vector of a question and its
-surface, never its subject. From the predictions and each expert's mean cost a choice is made for all questions at
-once; recorded scores count. "Lead" is what the record shows where a predictor expects one expert to lead the mean of
-all by 1: with 1 its differences can be taken at their word, and with 0 they are noise.
+Reads the data folders in LEEROO_DATA, or ../shared/data; test questions are not used. Questions of the training
+split on which all experts have outcomes are divided into five parts. Each part is predicted from the others, and
+calibrated by Platt's method on the held-out predictions of the others. All predictors see MiniLM's vector of a question
+and its text features, never its subject. From the predictions and each expert's mean cost a choice is made for all
+questions at once; recorded scores count. "Lead" is the recorded lead of an expert over the mean of all where its
+predicted lead is 1: at 1 its differences are right on average, and at 0 they are noise.
 
 Prints Markdown.
 """
@@ -41,7 +41,7 @@ from leeroo.engine.orchestrator.training.calibration import platt
 from leeroo.engine.orchestrator.training.quality import learn_quality
 
 _FOLDS = 5
-# Tried on a fifth of what is learned from.
+# Penalties and ranks that are tried on a fifth of the training questions.
 _CS = (0.001, 0.003, 0.01, 0.03, 0.1)
 _RANKS, _DECAYS = (2, 8), (0.1, 1.0, 10.0)
 _BOOSTING: dict[str, Any] = {
@@ -54,8 +54,8 @@ _BOOSTING: dict[str, Any] = {
 # Settings of each data folder; the first has all experts.
 _SETTINGS = {"mmlu9": ("nine", "eight"), "mmlu_pro": ("pro28", "pro17")}
 
-# From what is seen of training questions [n, d], their scores [n, e] (NaN where not recorded) and what is seen of
-# others [m, d], to success probabilities [m, e].
+# From blocks of training questions [n, d], their scores [n, e] (NaN where not recorded) and blocks of others [m, d],
+# to success probabilities [m, e].
 Predictor = Callable[[list[Float32s], Float64s, list[Float32s]], Float64s]
 
 
@@ -69,27 +69,27 @@ def main() -> None:
 
 
 def report(settings: list[Setting]) -> str:
-    """A table of all predictors on the questions of some settings, the first of which has all experts."""
+    """Format a table of all predictors on the questions of some settings, the first of which has all experts."""
     task = load(settings[0])
-    asked = np.isfinite(task.train.scores).all(axis=1) & np.isfinite(task.train.costs).all(axis=1)
+    complete = np.isfinite(task.train.scores).all(axis=1) & np.isfinite(task.train.costs).all(axis=1)
     parts = [load(setting) for setting in settings]
-    parts = [replace(part, test=part.train.at(np.flatnonzero(asked)), query_ids=[]) for part in parts]
-    scores, fold = parts[0].test.scores, np.random.default_rng(0).integers(_FOLDS, size=int(asked.sum()))
+    parts = [replace(part, test=part.train.at(np.flatnonzero(complete)), query_ids=[]) for part in parts]
+    scores, fold = parts[0].test.scores, np.random.default_rng(0).integers(_FOLDS, size=int(complete.sum()))
     seen = [encode(task.train.prompts), text_features(task.train.prompts)]
-    told = {}
+    predictions = {}
     for name, predictor in PREDICTORS.items():
         start = time.perf_counter()
-        told[name] = held_out(predictor, [block[asked] for block in seen], scores, fold)
+        predictions[name] = held_out(predictor, [block[complete] for block in seen], scores, fold)
         _log(f"{name}: {time.perf_counter() - start:.0f} s")
-    told[MEAN_OF_FOUR] = expit(np.mean([_log_odds(told[name]) for name in _ENSEMBLE], axis=0))
-    if not asked.all():
-        # Those that some experts were not asked are always learned from.
-        more = [block[~asked] for block in seen], task.train.scores[~asked]
-        told[MORE] = held_out(principal, [block[asked] for block in seen], scores, fold, more)
+    predictions[MEAN_OF_FOUR] = expit(np.mean([_log_odds(predictions[name]) for name in _ENSEMBLE], axis=0))
+    if not complete.all():
+        # Questions without outcomes of some experts are always training questions.
+        more = [block[~complete] for block in seen], task.train.scores[~complete]
+        predictions[MORE] = held_out(principal, [block[complete] for block in seen], scores, fold, more)
     rows = [["", "log loss", "ECE", "lead"]]
     rows[0] += [f"{part.setting.key} at {goal.share:.2g}" for part in parts for goal in part.setting.goals]
     rows[0] += ["APGR of the pair"] if {WEAK, STRONG} <= set(task.experts) else []
-    for name, raw in told.items():
+    for name, raw in predictions.items():
         rows.append([name, *measures(parts, calibrated(raw, scores, fold))])
     return f"{len(scores):,} questions, {len(task.experts)} experts.\n\n" + table(rows)
 
@@ -101,7 +101,7 @@ def held_out(
     fold: Int64s,
     more: tuple[list[Float32s], Float64s] | None = None,
 ) -> Float64s:
-    """Predictions [n, e] of each fold from the others."""
+    """Predict [n, e] each fold from the others."""
     predicted = np.empty_like(scores)
     for k in range(_FOLDS):
         rest, these = fold != k, fold == k
@@ -114,7 +114,7 @@ def held_out(
 
 
 def calibrated(raw: Float64s, scores: Float64s, fold: Int64s) -> Float64s:
-    """By Platt's method, each fold [n] and expert by the predictions of the other folds."""
+    """Calibrate by Platt's method, each fold [n] and expert by the predictions of the other folds."""
     log_odds, result = _log_odds(raw), np.empty_like(raw)
     for k in range(_FOLDS):
         rest, these = fold != k, fold == k
@@ -125,15 +125,15 @@ def calibrated(raw: Float64s, scores: Float64s, fold: Int64s) -> Float64s:
 
 
 def measures(parts: list[Task], predicted: Float64s) -> list[str]:
-    """Cells of a row, for predictions of all experts of the first part."""
+    """Format cells of a row, for predictions of all experts of the first part."""
     whole = parts[0]
     scores = whole.test.scores
     loss = np.mean([log_loss(p, s, np.ones(len(s))) for p, s in zip(predicted.T, scores.T, strict=True)])
     cells = [f"{loss:.4f}", f"{expected_calibration_error(predicted, scores):.3f}", f"{_lead(predicted, scores):.2f}"]
     for part in parts:
         columns = [whole.experts.index(name) for name in part.experts]
-        told = Predicted(predicted[:, columns], mean_costs(part))
-        cells += [f"{100 * make(told, part, goal.share).scores.mean():.1f}" for goal in part.setting.goals]
+        predictions = Predicted(predicted[:, columns], mean_costs(part))
+        cells += [f"{100 * make(predictions, part, goal.share).scores.mean():.1f}" for goal in part.setting.goals]
     if {WEAK, STRONG} <= set(whole.experts):
         weak, strong = whole.experts.index(WEAK), whole.experts.index(STRONG)
         of_pair = pair_measures(predicted[:, strong] - predicted[:, weak], scores[:, weak], scores[:, strong])
@@ -148,21 +148,21 @@ def _lead(predicted: Float64s, scores: Float64s) -> float:
 
 
 def rates(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Float64s:  # noqa: ARG001
-    """Each expert's mean, for every question."""
+    """Predict each expert's mean, for every question."""
     return np.broadcast_to(scores.mean(axis=0), (len(new[0]), scores.shape[1]))
 
 
 def neighbours(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Float64s:
-    """Means of the nearest by cosine, how many by leaving out each question in turn."""
+    """Predict the means of the nearest by cosine; their number is chosen by leaving out each question in turn."""
     return neighbour_means(scores, seen[0], new[0], best_neighbours(scores, seen[0]))
 
 
 def logistic(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Float64s:
-    """Each expert alone, its penalty by a part held apart."""
+    """Predict each expert alone, its penalty chosen on a held-out part."""
     from sklearn.linear_model import LogisticRegression
 
     x, z = _standard(seen, new)
-    apart = _apart(len(x))
+    held_out_rows = _hold_out(len(x))
 
     def fitted(c: float, rows: Bools, of_one: Float64s, at: Float32s) -> Float64s:
         model = LogisticRegression(C=c, max_iter=300).fit(x[rows], of_one[rows] > 0.5)
@@ -170,37 +170,38 @@ def logistic(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Flo
 
     columns = []
     for of_one in scores.T:
-        ones = np.ones(int(apart.sum()))
-        losses = [log_loss(fitted(c, ~apart, of_one, x[apart]), of_one[apart], ones) for c in _CS]
+        tried, ones = of_one[held_out_rows], np.ones(int(held_out_rows.sum()))
+        losses = [log_loss(fitted(c, ~held_out_rows, of_one, x[held_out_rows]), tried, ones) for c in _CS]
         columns.append(fitted(_CS[int(np.argmin(losses))], np.ones(len(x), bool), of_one, z))
     return np.stack(columns, axis=1)
 
 
 def perceptron(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Float64s:
-    """One hidden layer that all experts share, stopped where a part held apart gets worse; the mean of four."""
+    """Predict with one hidden layer that all experts share, stopped by a held-out part; the mean of four."""
     from sklearn.neural_network import MLPClassifier
 
     x, z = _standard(seen, new)
-    told = []
+    predictions = []
     for seed in range(4):
         mlp: Any = MLPClassifier(64, alpha=1.0, early_stopping=True, max_iter=200, random_state=seed)
-        told.append(mlp.fit(x, scores > 0.5).predict_proba(z))
-    return np.asarray(np.mean(told, axis=0))
+        predictions.append(mlp.fit(x, scores > 0.5).predict_proba(z))
+    return np.asarray(np.mean(predictions, axis=0))
 
 
 def item_response(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Float64s:
-    """Abilities of an expert against demands of a question, which are linear in what is seen of it.
+    """Predict from abilities of an expert and demands of a question, which are linear in the question's features.
 
-    The multidimensional two-parameter model of item response theory, its items explained by covariates; or matrix
-    factorisation, as RouteLLM has it (Ong et al. 2024, arXiv 2406.18665). Rank and penalty by a part held apart.
+    This is the multidimensional two-parameter model of item response theory, its items explained by covariates. It is
+    also matrix factorisation, as RouteLLM has it (Ong et al. 2024, arXiv 2406.18665). A held-out part chooses rank and
+    penalty.
     """
     x, z = _standard(seen, new)
-    apart = _apart(len(x))
-    known = np.ones(int(apart.sum()))
+    held_out_rows = _hold_out(len(x))
+    known = np.ones(int(held_out_rows.sum()))
 
     def loss(rank: int, decay: float) -> float:
-        guess = _factors(x[~apart], scores[~apart], x[apart], rank, decay)
-        return float(np.mean([log_loss(p, s, known) for p, s in zip(guess.T, scores[apart].T, strict=True)]))
+        guess = _factors(x[~held_out_rows], scores[~held_out_rows], x[held_out_rows], rank, decay)
+        return float(np.mean([log_loss(p, s, known) for p, s in zip(guess.T, scores[held_out_rows].T, strict=True)]))
 
     _, rank, decay = min((loss(rank, decay), rank, decay) for rank in _RANKS for decay in _DECAYS)
     return _factors(x, scores, z, rank, decay)
@@ -230,7 +231,7 @@ def _factors(x: Float32s, scores: Float64s, z: Float32s, rank: int, decay: float
 
 
 def boosted(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Float64s:
-    """Gradient boosting for each expert, on the surface, leading components, and how experts did on neighbours."""
+    """Predict by gradient boosting for each expert, on text features, leading components, and neighbours' outcomes."""
     from sklearn.decomposition import PCA
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -247,12 +248,12 @@ def boosted(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Floa
 
 
 def kernel(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Float64s:
-    """Kernel ridge regression of each expert alone."""
+    """Predict by kernel ridge regression of each expert alone."""
     return np.concatenate([principal(seen, of_one[:, None], new) for of_one in scores.T], axis=1)
 
 
 def principal(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Float64s:
-    """What `leeroo train` does: all experts together, each principal direction with a penalty of its own."""
+    """Predict as `leeroo train` does: all experts together, each principal direction with its own penalty."""
     features = fit_features(seen, np.zeros((len(seen[0]), 0), np.int64), seed=0)
     whitening = features.whitening()
     at = [features.likeness(np.concatenate(blocks, axis=1)) @ whitening for blocks in (seen, new)]
@@ -284,7 +285,7 @@ def _standard(seen: list[Float32s], new: list[Float32s]) -> tuple[Float32s, Floa
     return np.clip(x, -3, 3), np.clip(z, -3, 3)
 
 
-def _apart(n: int) -> Bools:
+def _hold_out(n: int) -> Bools:
     return np.random.default_rng(1).random(n) < 1 / 5
 
 

@@ -1,4 +1,4 @@
-"""Who else predicts: simple baselines learned here, and public peers from the files that `peers.py` writes."""
+"""The rivals of the router: simple baselines learned here, and public peers from the files that `peers.py` writes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
 from leeroo.engine.orchestrator.router import Router
 
 SIMPLE = "simple baseline"
-# Of the baseline that the targets were set against.
+# Inverse penalty of the baseline that the targets were set against.
 _C = 0.05
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """What somebody expects of the test questions [n, e]: scores, of whatever kind, and USD."""
+    """Predictions for the test questions [n, e]: scores of any scale, and USD."""
 
     scores: Float64s
     costs: Float64s
 
 
 def ours(router: Router, task: Task, in_context: bool) -> Predicted:
-    """The router's own expectation; with the subject of a question and its category, or without."""
+    """Return the router's own predictions; with the subject of a question and its category, or without."""
     prediction = router.predict(task.test.prompts, task.contexts if in_context else None)
     columns = [router.experts.index(name) for name in task.experts]
     scores, prompt, completion = (
@@ -39,10 +39,10 @@ def ours(router: Router, task: Task, in_context: bool) -> Predicted:
 
 
 def baselines(task: Task) -> dict[str, Predicted]:
-    """Logistic regression on frozen MiniLM vectors, the mean of the question's subject, and that of its neighbours.
+    """Learn logistic regression on frozen MiniLM vectors, the mean of the subject, and that of the neighbours.
 
-    They learn from the questions that all the experts were asked: with more for some than for others, the first and
-    the last compare them on different questions, and do worse.
+    They learn from the questions on which all the experts have outcomes. With more for some than for others, the first
+    and the last compare them on different questions, and do worse.
     """
     train, test, e = task.learnable(), task.test, len(task.experts)
     vectors, new = encode(train.prompts, DEFAULT_ENCODER), encode(test.prompts, DEFAULT_ENCODER)
@@ -57,7 +57,7 @@ def baselines(task: Task) -> dict[str, Predicted]:
 
 
 def peers(task: Task, file: Path) -> dict[str, Predicted]:
-    """Public routers, by name: their scores as they are, and each expert's mean cost, as they predict none."""
+    """Read the scores of public routers, by name; each expert's mean cost is added, because they predict none."""
     rows = duckdb.read_parquet(str(file)).select("peer, query_id, expert, predicted_score").fetchall()
     row = {query: i for i, query in enumerate(task.query_ids)}
     column = {expert: j for j, expert in enumerate(task.experts)}
@@ -69,7 +69,7 @@ def peers(task: Task, file: Path) -> dict[str, Predicted]:
 
 
 def mean_costs(task: Task) -> Float64s:
-    """USD of each expert's training answers on average, the same for all test questions [n, e]."""
+    """Return USD of each expert's training answers on average, the same for all test questions [n, e]."""
     means = task.learnable().costs.mean(axis=0)
     return np.broadcast_to(means, task.test.costs.shape).astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""Measures of everybody who predicts in one setting, as Markdown tables; accuracies are in percent."""
+"""Measures of all predictors in one setting, as Markdown tables; accuracies are in percent."""
 
 from __future__ import annotations
 
@@ -30,58 +30,58 @@ OURS, BLIND = "**Leeroo**", "Leeroo, not told the subject"
 
 @dataclass(frozen=True)
 class Rivals:
-    """Whose predictions are measured: ours, the baselines', and the peers'."""
+    """The predictions that are measured: ours, the baselines', and the peers'."""
 
     ours: dict[str, Predicted]
     baselines: dict[str, Predicted]
     peers: dict[str, Predicted]
 
     def others(self) -> dict[str, Predicted]:
-        """All but ours."""
+        """Return all but ours."""
         return {**self.baselines, **self.peers}
 
     def all(self) -> dict[str, Predicted]:
-        """Everybody, in the order of the rows."""
+        """Return all, in the order of the rows."""
         return {**self.ours, **self.others()}
 
 
 @dataclass(frozen=True)
-class Made:
-    """What was made of a budget: the recorded score of each question [n], and what was spent, as a part of it."""
+class Spending:
+    """The result of a budget: the recorded score of each question [n], and the part of it that was spent."""
 
     scores: Float64s
     spent: float
 
 
-def make(predicted: Predicted, task: Task, share: float | None, told: float = 1) -> Made:
-    """Choose for all questions at once by what is predicted, within a part of the reference expert's cost, or without.
+def make(predicted: Predicted, task: Task, share: float | None, allowance: float = 1) -> Spending:
+    """Choose for all questions at once by predictions, within a part of the reference expert's cost or without budget.
 
-    Spent counts what was recorded, and is a part of the budget; without one, of the reference expert's cost. `told` is
-    how much of the budget the choice is told to be there.
+    `spent` counts recorded costs, and is a part of the budget; without one, of the reference expert's cost. `allowance`
+    is the part of the budget that the choice may use.
     """
-    whole = told * task.budget(share or 1) / 1000 * len(task.test.prompts)
+    whole = allowance * task.budget(share or 1) / 1000 * len(task.test.prompts)
     chosen = choose(predicted.scores, predicted.costs, budget_usd=None if share is None else whole).expert
     scores = np.where(chosen >= 0, task.test.scores[np.arange(len(chosen)), np.maximum(chosen, 0)], 0)
     cost = measured(chosen, task.test.scores, task.test.costs).cost_usd_per_1k
-    return Made(scores, cost / task.budget(share or 1))
+    return Spending(scores, cost / task.budget(share or 1))
 
 
-def make_spending(predicted: Predicted, task: Task, share: float | None) -> Made:
-    """The choice that is told of just so large a budget that what it spends comes up to the true one, not beyond it.
+def make_spending(predicted: Predicted, task: Task, share: float | None) -> Spending:
+    """Choose with the largest allowance whose recorded spending does not exceed the budget.
 
-    No user could do that, for it takes the recorded costs; but it sets level those who expect too low a cost.
+    No user could do that, because it needs the recorded costs; but it is fair to those who expect too low a cost.
     """
     if share is None:
         return make(predicted, task, share)
     low, high = 0.0, 2.0
     for _ in range(_HALVINGS):
-        told = (low + high) / 2
-        low, high = (told, high) if make(predicted, task, share, told).spent <= 1 else (low, told)
+        allowance = (low + high) / 2
+        low, high = (allowance, high) if make(predicted, task, share, allowance).spent <= 1 else (low, allowance)
     return make(predicted, task, share, low)
 
 
 def header(task: Task) -> str:
-    """What is measured, on how many questions."""
+    """Describe the setting and its number of questions."""
     points, best = task.points, max(task.points, key=lambda name: task.points[name].accuracy)
     top = oracle(task.test.scores, task.test.costs)
     return (
@@ -95,18 +95,18 @@ def header(task: Task) -> str:
 
 
 def budgets(task: Task, rivals: Rivals) -> str:
-    """Accuracy of everybody at the budgets of the goals, and without one."""
+    """Format the accuracy of all at the budgets of the goals, and without one."""
     shares = [*(goal.share for goal in task.setting.goals), None]
-    made = {name: [make(predicted, task, share) for share in shares] for name, predicted in rivals.all().items()}
+    results = {name: [make(predicted, task, share) for share in shares] for name, predicted in rivals.all().items()}
     rows = [["", *(_share(goal.share) for goal in task.setting.goals), "no budget (cost)"]]
     rows.append(["target", *(f"{goal.target:.1f}" for goal in task.setting.goals), ""])
     rows.append([f"{SIMPLE} when the targets were set", *(f"{g.simple_before:.1f}" for g in task.setting.goals), ""])
-    for name, cells in made.items():
+    for name, cells in results.items():
         interval = name in rivals.ours
         rows.append([name, *(f"{_accuracy(cell.scores, interval)} ({100 * cell.spent:.0f} %)" for cell in cells)])
         if name == BLIND:
             level = {one: [make_spending(p, task, share) for share in shares] for one, p in rivals.all().items()}
-            rows += _differences(made, rivals, "")
+            rows += _differences(results, rivals, "")
             rows += _differences(level, rivals, ", spending alike")
     mixed = random_mix(list(task.points.values()), [task.budget(goal.share) for goal in task.setting.goals])
     rows.insert(
@@ -116,7 +116,7 @@ def budgets(task: Task, rivals: Rivals) -> str:
 
 
 def pair(task: Task, rivals: Rivals) -> str:
-    """RouteLLM's measures of everybody; the target is an APGR of 0.75."""
+    """Format RouteLLM's measures of all; the target is an APGR of 0.75."""
     weak, strong = (task.test.scores[:, task.experts.index(name)] for name in (WEAK, STRONG))
     rows = [["", "APGR", "CPT50", "CPT80"], ["target", "0.75", "", ""]]
     rows.append([f"{SIMPLE} when the targets were set", "0.70", "", ""])
@@ -138,7 +138,7 @@ def pair(task: Task, rivals: Rivals) -> str:
 
 
 def calibration(tasks: Sequence[tuple[Task, Rivals]]) -> str:
-    """Calibration error of ours and of the simple baseline, the mean over the experts."""
+    """Format the calibration error of ours and of the simple baseline, the mean over the experts."""
     rows = [
         ["expected calibration error", *(task.setting.title for task, _ in tasks)],
         ["target", *["0.03"] * len(tasks)],
@@ -150,21 +150,21 @@ def calibration(tasks: Sequence[tuple[Task, Rivals]]) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Markdown; the first row is the head."""
+    """Format Markdown; the first row is the head."""
     head, *rest = ("| " + " | ".join(row) + " |" for row in rows)
     return "\n".join([head, "|---" * len(rows[0]) + "|", *rest]) + "\n"
 
 
-def _differences(made: dict[str, list[Made]], rivals: Rivals, how: str) -> list[list[str]]:
-    """Ours less the best peer, which is taken anew at each budget with these very questions in its favour."""
+def _differences(results: dict[str, list[Spending]], rivals: Rivals, how: str) -> list[list[str]]:
+    """Format ours less the best peer, which is chosen at each budget with these very questions in its favour."""
     rows = []
     for who, others in (("best peer", list(rivals.peers)), (SIMPLE, [SIMPLE])):
         if not others:
             continue
         cells = [f"{OURS} less {who}{how}"]
-        for i, mine in enumerate(made[OURS]):
-            other = max(others, key=lambda name: made[name][i].scores.mean())
-            gained = mine.scores - made[other][i].scores
+        for i, mine in enumerate(results[OURS]):
+            other = max(others, key=lambda name: results[name][i].scores.mean())
+            gained = mine.scores - results[other][i].scores
             gap = _interval(estimate(_mean(gained), len(gained)), 100, 1, sign=True)
             cells.append(f"{gap} ({other})" if len(others) > 1 else gap)
         rows.append(cells)

@@ -55,14 +55,14 @@ class Features:
     def likeness(self, seen: Float32s, contexts: Int64s | None = None) -> Float32s:
         """Return the likeness [n, m] to each landmark by blocks [n, d], and by contexts [n, c] if given."""
         parts = [slice(start, start + _CHUNK) for start in range(0, max(len(seen), 1), _CHUNK)]
-        made = []
+        likeness_parts = []
         for part in parts:
             standard = seen[part] - self.mean
             standard *= self.scale
             np.clip(standard, -_FARTHEST, _FARTHEST, out=standard)
             standard *= self.weight
-            made.append(self._kernel(standard, None if contexts is None else contexts[part]))
-        return made[0] if len(made) == 1 else np.concatenate(made)
+            likeness_parts.append(self._kernel(standard, None if contexts is None else contexts[part]))
+        return likeness_parts[0] if len(likeness_parts) == 1 else np.concatenate(likeness_parts)
 
     def whitening(self, *, in_context: bool = False) -> Float32s:
         """Return the matrix [m, k] that turns likeness into features whose products are the kernel's values."""

@@ -139,8 +139,10 @@ class Router:
                 )
                 for part in _parts(len(questions))
             ]
-        made = [part.result() for part in parts]
-        return Prediction(*(np.concatenate([getattr(part, f.name) for part in made]) for f in fields(Prediction)))
+        predictions = [part.result() for part in parts]
+        return Prediction(
+            *(np.concatenate([getattr(part, f.name) for part in predictions]) for f in fields(Prediction))
+        )
 
     def see(self, questions: Sequence[str]) -> Seen:
         """Encode questions into the inputs that features are computed from. Raises as `predict`."""

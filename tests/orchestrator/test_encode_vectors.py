@@ -165,7 +165,7 @@ def test_processes_may_write_at_once(home: Path) -> None:
 import sys, numpy as np
 from leeroo.engine.orchestrator import vectors
 for i in range(50):
-    vectors.keep([(f"{sys.argv[1]} {i} {j}".encode(), np.full(64, i, np.float32)) for j in range(10)])
+    vectors.store([(f"{sys.argv[1]} {i} {j}".encode(), np.full(64, i, np.float32)) for j in range(10)])
 """
     running = [subprocess.Popen([sys.executable, "-c", script, str(i)], stderr=subprocess.PIPE) for i in range(4)]
     for process in running:

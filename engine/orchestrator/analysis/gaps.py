@@ -238,8 +238,8 @@ def _topic(topic_rows: _TopicRows, terms: list[str], dearest: int | None, good: 
         others_low = max(standing.low for j, standing in judged.items() if j != dearest)
         kind = "only the dearest" if judged[dearest].accuracy >= good > others_low else None
     highest = np.nanmax(topic_rows.scores[rows], axis=1)
-    told = topic_rows.outcomes
-    subjects = most_frequent([told.subjects[row] or told.categories[row] for row in rows])
+    outcomes = topic_rows.outcomes
+    subjects = most_frequent([outcomes.subjects[row] or outcomes.categories[row] for row in rows])
     return Topic(
         name=_name(terms, subjects),
         n=len(rows),

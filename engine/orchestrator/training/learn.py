@@ -212,17 +212,17 @@ def _blocks(texts: list[str], encoders: Sequence[str], say: LineListener) -> lis
 
 def _encoding_reporter(say: LineListener) -> Callable[[int, int], None]:
     """Make a callback that reports how far an encoder is, and how long it will take."""
-    begun, told = time.monotonic(), -_REPORT_EVERY_S
+    begun, reported = time.monotonic(), -_REPORT_EVERY_S
 
-    def tell(done: int, total: int) -> None:
-        nonlocal told
+    def report(done: int, total: int) -> None:
+        nonlocal reported
         now = time.monotonic()
-        if now - told >= _REPORT_EVERY_S or done == total:
-            told = now
+        if now - reported >= _REPORT_EVERY_S or done == total:
+            reported = now
             speed = done / max(now - begun, 1e-3)
             say(f"encoding: {done:,} of {total:,} texts, {speed:,.0f} a second, {(total - done) / speed:,.0f} s left")
 
-    return tell
+    return report
 
 
 def _learn(

@@ -153,10 +153,10 @@ def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float,
 def _small(scores: Float32s, groups: Int64s) -> bool:
     """Return True if a table of outcomes [n, e] is so small that all experts are learned together."""
     known = np.isfinite(scores)
-    recorded, asked = scores[known], known.any(axis=1)
+    recorded, answered = scores[known], known.any(axis=1)
     if not 0 < len(recorded) <= _TOGETHER or np.ptp(recorded) == 0:
         return False
-    return bool(known[asked].mean() <= 1 / 2 or len(np.unique(groups[asked])) <= _QUESTIONS)
+    return bool(known[answered].mean() <= 1 / 2 or len(np.unique(groups[answered])) <= _QUESTIONS)
 
 
 def _learn_together(features: Float32s, scores: Float32s, groups: Int64s, counts: Bools) -> Quality:
@@ -166,13 +166,13 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Int64s, counts
     fit = fit_gaussian_process(features[rows], columns, groups[rows], scores[rows, columns], scores.shape[1])
     expected = (features @ fit.weight + fit.bias).astype(np.float32)
     expected[rows, columns] = fit.held_out
-    told = known & counts[:, None]
-    slope, offset = platt_of_probabilities(expected[told], scores[told])
+    judged = known & counts[:, None]
+    slope, offset = platt_of_probabilities(expected[judged], scores[judged])
     weight, bias = (slope * np.asarray(each, np.float32) for each in (fit.weight, fit.bias))
     bias += np.float32(offset)
     held_out = np.asarray(slope * expected + offset, np.float32)
     summaries = []
-    for j, of in enumerate(told.T):
+    for j, of in enumerate(judged.T):
         won = scores[of, j]
         summaries.append(_account(held_out[of, j], won, slope))
         if len(won) >= _FEW and (won.max() == 0 or won.min() == 1):

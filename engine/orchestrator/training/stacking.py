@@ -53,9 +53,11 @@ def stack(
     # The router's folder gets a copy when it is saved.
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     say(f"fine-tuning {encoder} on {(~unseen).sum():,} of {len(texts):,} texts")
-    seen_texts = [text for text, apart in zip(texts, unseen, strict=True) if not apart]
+    seen_texts = [text for text, held_out_text in zip(texts, unseen, strict=True) if not held_out_text]
     tuned = finetune(encoder, seen_texts, scores[~unseen], home / "adapter", seed, say)
-    states = encode([text for text, apart in zip(texts, unseen, strict=True) if apart], tuned.adapter.encoder)
+    states = encode(
+        [text for text, held_out_text in zip(texts, unseen, strict=True) if held_out_text], tuned.adapter.encoder
+    )
     log_odds = states @ tuned.weight + tuned.bias
     own, in_context = (_shares(part[unseen], log_odds, scores[unseen]) for part in held_out)
     without, with_it = _losses(held_out[0][unseen], log_odds, scores[unseen], groups[unseen] % 2 == 0)
