@@ -78,11 +78,11 @@ class Engine:
         router: Predicts how well each answers; without one, rows go to the pool's default.
         store: Folder of the answer store; made when it does not exist.
         on_progress: Called a few times a second with a `Progress`.
-        place: Where models are asked: 'local', or 'ray' for the actors of a Ray cluster.
+        place: Where models run: 'local', or 'ray' for the actors of a Ray cluster.
 
     Raises:
         OutputError: the store cannot be made or written.
-        UsageError: Ray is asked for and not installed.
+        UsageError: the place is Ray, which is not installed.
 
     """
 
@@ -129,7 +129,7 @@ class Engine:
 
         Args:
             reader: The table.
-            criteria: What is asked of the run.
+            criteria: Columns, budget, weights and other conditions of the run.
             stop: Stops this call alone when another thread sets it, as `interrupt` does.
             partial: Return what is answered when the call is stopped; the other rows have the error `STOPPED`.
 
@@ -274,7 +274,7 @@ class Engine:
             return Expected(tuple(e.name for e in state.plan.experts), scores, costs, seconds, forecast.known)
 
     def scores(self, questions: Sequence[str]) -> list[dict[str, float]]:
-        """The predicted score of every expert of the pool that the router knows, for each question.
+        """Predict the score of every expert of the pool that the router knows, for each question.
 
         Raises:
             RouterError: the engine has no router.
@@ -394,7 +394,7 @@ class Engine:
         return experts, down
 
     def _name(self, criteria: Criteria, source: Input, experts: tuple[Expert, ...]) -> str:
-        """Return the name of the job: the same questions, asked in the same way of the same pool and router."""
+        """Return the name of the job: the same questions with the same criteria, pool and router."""
         router = self.router.fingerprint if self.router else ""
         parts = [
             source.digest,
@@ -419,7 +419,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the orchestrator expects of each expert (axis 1) on each row (axis 0), float32 [n, e].
+    """The predictions for each expert (axis 1) on each row (axis 0), float32 [n, e].
 
     Of rows without a question it is NaN. Without a router (`known` is false), the pool's default has the score 1 and
     the others 0.

@@ -1,6 +1,6 @@
 """Pool files: which experts exist, what they cost, where they may run.
 
-An expert is a model plus how it is asked: prompt template, limits, price, place. Two experts may share a model.
+An expert is a model with its prompt template, limits, price and place. Two experts may share a model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SHOWN = 200
 
 
 class Cluster(BaseModel):
-    """What an expert asks of a Ray cluster, where it is asked through one.
+    """The resources of an expert on a Ray cluster.
 
     Attributes:
         replicas: Actors at most, each with the model loaded.
@@ -107,7 +107,7 @@ class Pool(BaseModel):
         return tuple(e.name for e in self.experts)
 
     def __getitem__(self, name: str) -> Expert:
-        """The expert of this name.
+        """Return the expert of this name.
 
         Raises:
             PoolError: there is none.
@@ -167,7 +167,7 @@ def _expert(path: Path, position: int, entry: dict[str, Any]) -> Expert:
 
 
 def _located(path: Path, where: str, entry: dict[str, Any]) -> Any:
-    """The model, made absolute when it is a path; it has to exist then."""
+    """Return the model, made absolute when it is a path; it has to exist then."""
     model = entry["model"]
     if not isinstance(model, str) or entry.get("backend") == "openai":
         return model
@@ -183,7 +183,7 @@ def _located(path: Path, where: str, entry: dict[str, Any]) -> Any:
 
 
 def _is_of_an_api(entry: dict[str, Any]) -> bool:
-    """Whether the model has a name such as APIs give, in the price lists too, and nothing says where it runs."""
+    """Return whether a model has a name of an API that stands in the price lists, and nothing says where it runs."""
     return "/" not in entry["model"] and entry.get("backend", "auto") == "auto" and cheapest(entry["model"]) is not None
 
 
@@ -210,7 +210,7 @@ def _priced(where: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first complaint of pydantic, as a sentence that says how to mend it."""
+    """Return the first complaint of pydantic, as a sentence that says how to mend it."""
     first = error.errors()[0]
     key = ".".join(
         part if part.isprintable() and len(part) < _SHOWN else _short(part) for part in map(str, first["loc"])
@@ -232,6 +232,6 @@ def _quoted(names: set[str]) -> str:
 
 
 def _short(value: object) -> str:
-    """A value of a pool file as its error quotes it."""
+    """Return a value of a pool file as its error quotes it."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

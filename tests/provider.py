@@ -469,7 +469,7 @@ class Provider(ThreadingHTTPServer):
                 self.at_once -= 1
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what some tests are about."""
+        """Ignore a client that went away: some tests are about that."""
 
 
 def _logprobs(says: dict[str, float] | str, body: JSON) -> JSON | None:

@@ -34,7 +34,7 @@ def _one_line(result: tuple[int, str], *says: str) -> None:
 
 @pytest.fixture
 def pool(pool_file: Path) -> list[str]:
-    """The options for the replayed pool."""
+    """Provide the options for the replayed pool."""
     return ["--pool", str(pool_file)]
 
 

@@ -57,7 +57,7 @@ class Ledger:
 
     @property
     def busy(self) -> bool:
-        """Whether any request is in flight."""
+        """True while any request is in flight."""
         return bool(self._in_flight)
 
     def plan(self, expected: np.ndarray, *, binding: bool) -> None:
@@ -123,7 +123,7 @@ class Ledger:
         """Return actual over expected cost of each expert so far, float64 [e], drawn to a guess while little is known.
 
         The guess is 1, or what all experts together were cheaper than expected: the lengths of answers err alike. It is
-        never more, as an expert that is taken for more expensive than it is would not be asked and never known better.
+        never more: an expert that seems more expensive than it is would not be chosen, and never be known better.
         """
         asked, answers = self._expected.sum(), max(self._answers.sum(), 1.0)
         guess = min(1.0, (self._actual.sum() + _TRUST * asked / answers) / (1 + _TRUST / answers) / max(asked, 1e-300))

@@ -104,10 +104,10 @@ class _Room:
 def _send_all(
     state: RunState, flight: Flight, pending: Iterator[pa.RecordBatch], room: Callable[[], int]
 ) -> Generator[pa.RecordBatch]:
-    """Requests in the order of the plan, as the budget permits; empty batches while it waits for answers.
+    """Yield requests in the order of the plan, as the budget permits; empty batches while waiting for answers.
 
-    Ends early when the run is halted, and when what is open should be chosen anew. What does not fit the budget, or is
-    being asked by another run, stays open.
+    Ends early when the run is halted, and when open questions should be chosen for anew. Requests that do not fit the
+    budget, or that another run has under way, stay open.
     """
     for batch in pending:
         while batch.num_rows:

@@ -25,22 +25,22 @@ from leeroo.engine.orchestrator.similar import most_similar
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.answers import Lengths
 
-# Questions predicted at a time: between two chunks a wish to stop is looked at.
+# Questions predicted at a time: a run may be stopped between two chunks.
 _CHUNK = 2048
-# From so many answers on their mean length is expected.
+# With this many stored answers of an expert, their mean length is expected.
 _LENGTHS_KNOWN = 10
 # Tokens that a chat template adds to a prompt, at most.
 _TEMPLATE_TOKENS = 64
-# So many times its expected cost is held for a recorded answer.
+# A recorded answer is held at this multiple of its expected cost.
 _RECORDED_AT_MOST = 4
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What to expect of every candidate (axis 1) on every distinct question (axis 0), float32 [n, e].
+    """The predictions for every candidate (axis 1) on every distinct question (axis 0), float32 [n, e].
 
     Where nothing is known of the candidates' quality (`known` is false), the default expert has the score 1
-    and the others 0: it is asked wherever it may be.
+    and the others 0: it is chosen wherever it may be.
     """
 
     scores: np.ndarray
@@ -65,7 +65,7 @@ def forecast(
 ) -> Forecast:
     """Predict score, cost and time of `n` distinct questions for every candidate.
 
-    A candidate that the router has not learned is expected to do as its nearest kin among those that it has. Without a
+    A candidate that the router has not learned is expected to do as the most similar one that it has. Without a
     router the answers of each are expected to be as long as its latest ones (`lengths`), where there are some.
 
     Raises:
@@ -114,18 +114,18 @@ def forecast(
 
 
 def _columns(experts: tuple[Expert, ...], router: Router | None, meter: Meter) -> list[int | None]:
-    """Where each candidate, or its kin, stands in the router's predictions; None without a router."""
+    """Return the column of each candidate, or of a similar one, in the router's predictions; None without a router."""
     if router is None:
         return [None] * len(experts)
     learned = [e for e in experts if e.name in router.experts]
     columns: list[int | None] = []
     for e in experts:
-        kin = e if e in learned else most_similar(e, learned)
-        columns.append(router.experts.index(kin.name))
-        if kin is not e:
+        similar = e if e in learned else most_similar(e, learned)
+        columns.append(router.experts.index(similar.name))
+        if similar is not e:
             meter.warn(
-                f"the router has not learned the expert {e.name!r}: it is expected to do as {kin.name!r} does, its "
-                "nearest kin by family, size and tags; add its outcomes with leeroo train --router"
+                f"the router has not learned the expert {e.name!r}: it is expected to do as {similar.name!r} does, the "
+                "most similar by family, size and tags; add its outcomes with leeroo train --router"
             )
     return columns
 
@@ -137,7 +137,7 @@ def _tokens(
     column: int | None,
     measured: Lengths | None,
 ) -> np.ndarray:
-    """Expected prompt and completion tokens, float64 [n, 2]."""
+    """Return expected prompt and completion tokens, float64 [n, 2]."""
     limit = _limit(batch, expert)
     # An answer that is one of some choices is as long as they are.
     choice = batch.column("choice").fill_null(0).to_numpy(zero_copy_only=False)
@@ -161,7 +161,7 @@ def _tokens(
 
 
 def _limit(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
-    """The most tokens that are asked for [n], as `plan.max_tokens` says."""
+    """Return the most tokens of each answer [n], as the worktable computes them."""
     limit: np.ndarray = batch.column("max_tokens").fill_null(expert.max_tokens).to_numpy(zero_copy_only=False)
     if thinks(expert):
         return limit
@@ -178,7 +178,7 @@ def _added_bytes(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
 
 
 def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, usd_per_m: np.ndarray) -> np.ndarray:
-    """The most USD that asking once can cost [n]."""
+    """Return the most USD that one request can cost [n]."""
     if capabilities(expert).recorded:  # a recorded answer keeps to no limit on new tokens
         most: np.ndarray = _RECORDED_AT_MOST * expected
         return most
@@ -191,7 +191,7 @@ def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, usd_pe
 def _seconds(
     completion_tokens: np.ndarray, expert: Expert, prediction: Prediction | None, column: int | None
 ) -> np.ndarray:
-    """Expected seconds of one answer [n], 0 where nothing is known."""
+    """Return expected seconds of one answer [n], 0 where nothing is known."""
     if prediction is not None and column is not None:
         learned = prediction.latency_ms[:, column] / 1e3
         if not np.isnan(learned).any():

@@ -15,7 +15,7 @@ from leeroo.engine.batch.execute import execute
 from leeroo.engine.batch.plan import Wave
 from leeroo.engine.batch.run import RunState
 
-# How often progress is reported, and the wish to stop is looked at.
+# Seconds between two reports of progress, and two looks at whether to stop.
 _LOOK_S = 0.1
 
 

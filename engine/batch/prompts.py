@@ -154,7 +154,7 @@ def _text_or_null(batch: pa.RecordBatch, name: str) -> pa.Array:
 
 
 def check_columns(schema: pa.Schema, criteria: Criteria) -> None:
-    """Check that the input has the columns asked for, of types that can be used.
+    """Check that the input has the columns of the criteria, in types that can be used.
 
     Raises:
         InputError: it has not; the message names the columns there are.

@@ -30,7 +30,7 @@ _OTHERS_S = 0.5
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What is fixed before the first choice. Arrays over distinct questions have length n, over candidates length e.
+    """All that is fixed before the first choice; arrays have length n (distinct questions) or e (candidates).
 
     Attributes:
         experts: The candidates; everywhere else an expert is its position here.
@@ -61,7 +61,7 @@ class RunPlan:
 
 @dataclass
 class RunState:
-    """What changes while a run is under way, and what it works with.
+    """All that changes while a run is under way, and the store, worktable and ledger that it works with.
 
     Attributes:
         open: [n] bool: questions without an answer or error.

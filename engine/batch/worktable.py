@@ -197,7 +197,7 @@ SELECT p.id, p.expert, p.expected, p.at_most, p.rows, p.key, d.id IS NOT NULL AS
 FROM plan p LEFT JOIN duplicates d USING (id)
 """
 
-# The first row that asked a distinct question pays for it.
+# The first row with a distinct question pays for it.
 _ANSWERS = """
 SELECT s.answer, e.name AS expert, s.predicted_score, s.prompt_tokens, s.completion_tokens,
        CASE WHEN q.first_row = r.row THEN s.cost_usd ELSE 0 END AS cost_usd,
@@ -363,7 +363,7 @@ class Worktable:
     # -- Plan and results -------------------------------------------------------------------------------------------
 
     def describe(self, experts: Sequence[tuple[object, ...]]) -> None:
-        """Note how each candidate is asked.
+        """Note how the prompt of each candidate is written, and its limits.
 
         Args:
             experts: Position, name, number of the wave, fingerprint, text before and after the question, system text,

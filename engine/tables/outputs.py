@@ -25,7 +25,7 @@ _NAME_BYTES = 200
 
 @dataclass(frozen=True)
 class Keep:
-    """What an output may not take the place of.
+    """Paths that an output may not replace.
 
     Attributes:
         inputs: Files and folders that the command reads.
@@ -199,7 +199,7 @@ def _pour(part: Path, out: str | Path) -> None:
 
 
 def _descriptor(out: str | Path) -> int | None:
-    """The number of the open descriptor that a name stands for."""
+    """Return the number of the open descriptor that a name stands for."""
     found = _DESCRIPTOR.fullmatch(str(out))
     return int(found.group(1)) if found else _STANDARD.get(str(out))
 

@@ -72,7 +72,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _suffix(out: str | Path) -> str:
-    """What a file or stream is written as, by its suffix; streams without one are JSONL."""
+    """Return the suffix that says how a file or stream is written; streams without one are JSONL."""
     suffix = Path(out).suffix.lower()
     if is_stream(out) and suffix not in (".parquet", *_COPY):
         return ".jsonl"

@@ -20,7 +20,7 @@ from leeroo.engine.schema import ASK
 
 @pytest.fixture
 def worktable(tmp_path: Path) -> Iterator[Worktable]:
-    """A working folder."""
+    """Provide a working folder."""
     worktable = Worktable(tmp_path)
     yield worktable
     worktable.close()

@@ -20,7 +20,7 @@ PROMPTS = [f"question {i}" for i in range(30)]
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider of its own for each test."""
+    """Provide a provider of its own for each test."""
     with running() as server:
         yield server
 

@@ -14,7 +14,7 @@ Ask = Callable[..., pa.RecordBatchReader]
 
 
 def _pool(folder: Path, *contexts: int) -> Path:
-    """A pool of the real small model, once for each context length; the first is the cheapest and the default."""
+    """Return a pool of the real small model, once for each context length; the first is the cheapest."""
     path = folder / "pool.toml"
     path.write_text(
         "".join(

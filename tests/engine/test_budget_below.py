@@ -17,7 +17,7 @@ PROMPTS = [f"question {i}" for i in range(300)]
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider whose answers have 40 tokens where 64 are allowed, of two experts at 10 and 1 USD."""
+    """Provide a provider whose answers have 40 tokens where 64 are allowed, of two experts at 10 and 1 USD."""
     with running() as server:
         server.usage = (12, 40)
         server.usd_per_m |= {"large": (10.0, 10.0), "small": (1.0, 1.0)}

@@ -21,7 +21,7 @@ PROMPTS = [f"question {i}" for i in range(120)]
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider whose calls take a moment."""
+    """Provide a provider whose calls take a moment."""
     with running() as server:
         server.delay_s = 0.02
         yield server

@@ -38,7 +38,7 @@ def engine(tmp_path: Path) -> Engine:
 
 
 def _asked_of(experts: list[str]) -> pa.RecordBatchReader:
-    """A question for each of these experts; '' leaves the choice to the engine."""
+    """Return a question for each of these experts; '' leaves the choice to the engine."""
     n = len(experts)
     asked = {"expert": [name or None for name in experts], "max_tokens": [3 if name else None for name in experts]}
     columns = [pa.array(asked[f.name], f.type) if f.name in asked else pa.nulls(n, f.type) for f in ASK]

@@ -17,7 +17,7 @@ PROMPTS = [f"question {i}" for i in range(20)]
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider of its own for each test."""
+    """Provide a provider of its own for each test."""
     with running() as server:
         yield server
 

@@ -21,7 +21,7 @@ SMALL = 15 * 10 / 1e6
 
 
 def q(i: int) -> str:
-    """The i-th question of the recorded ones."""
+    """Return the i-th question of the recorded ones."""
     return f"What is {i} plus {i}?"
 
 

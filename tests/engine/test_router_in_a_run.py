@@ -37,7 +37,7 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
 
 @pytest.fixture
 def engine(router: Router, tmp_path: Path, data_folder: Path) -> Iterator[Engine]:
-    """An engine over the two, and a third expert that was never recorded."""
+    """Provide an engine over the two, and a third expert that was never recorded."""
     pool = tmp_path / "pool.toml"
     pool.write_text(
         "".join(
@@ -51,7 +51,7 @@ def engine(router: Router, tmp_path: Path, data_folder: Path) -> Iterator[Engine
 
 
 def routed(engine: Engine, **columns: list[str | None]) -> list[str]:
-    """The experts chosen for the first four questions."""
+    """Return the experts chosen for the first four questions."""
     table = pa.table({"question": QUESTIONS[:4], **columns})
     return list(engine.route(table.to_reader(), Criteria()).read_all().column("expert").to_pylist())
 

@@ -20,14 +20,14 @@ CONCURRENCY = 4
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider of its own for each test."""
+    """Provide a provider of its own for each test."""
     with running() as server:
         yield server
 
 
 @pytest.fixture
 def engine(provider: Provider, tmp_path: Path) -> Iterator[Engine]:
-    """An engine over three experts of the provider, each with a concurrency of 4."""
+    """Provide an engine over three experts of the provider, each with a concurrency of 4."""
     experts = tuple(
         Expert(
             name=name,

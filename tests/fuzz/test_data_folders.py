@@ -38,7 +38,7 @@ _BROKEN = b"\xff\xfe broken \x80"
 
 
 def _whole(rng: random.Random) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a folder as it should be."""
+    """Return the rows of a folder as it should be."""
     n = rng.randint(8, 14)
     queries = [
         {

@@ -58,7 +58,7 @@ def _text(rng: random.Random) -> str:
 
 
 def _plan(rng: random.Random) -> str:
-    """A plan with something odd in it."""
+    """Return a plan with something odd in it."""
     steps = [dict(step) for step in rng.choices(_PLAN, k=rng.randint(0, 12))]
     for step in rng.sample(steps, min(len(steps), rng.randint(0, 2))):
         step[rng.choice(("task", "needs", "more"))] = rng.choice(_ODD)

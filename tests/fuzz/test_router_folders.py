@@ -25,7 +25,7 @@ _ODD: list[Any] = [None, -1, 7, "", "x", "../x", "http://x/y", "x@3-mean", [], {
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A router that knows subjects."""
+    """Provide a router that knows subjects."""
     topics, folder = Topics(), tmp_path_factory.mktemp("router")
     queries, outcomes = topics.recorded(topics.sums(20) + topics.facts(20))
     for i, query in enumerate(queries):

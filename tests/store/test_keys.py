@@ -89,7 +89,7 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def _keys(tmp_path: Path, rows: list[dict[str, Any]]) -> list[bytes]:
-    """The keys of the answers to rows, in their order, as one run makes them."""
+    """Return the keys of the answers to rows, in their order, as one run makes them."""
     pool = tmp_path / "pool.toml"
     pool.write_text(
         '[[expert]]\nname = "far"\nmodel = "m"\nbackend = "openai"\nusd_per_m_input = 1\nusd_per_m_output = 1'
