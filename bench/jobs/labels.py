@@ -21,8 +21,8 @@ import duckdb
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, open_engine
+from leeroo.engine.jobs.agreement import measure_agreement
 from leeroo.engine.jobs.label import Labels, label_rows
-from leeroo.reports.agreement import agree
 
 TOPICS = {
     "acq": "mergers, acquisitions and takeovers of companies",
@@ -67,7 +67,7 @@ def main() -> None:
                     criteria = Criteria(column="text", expert=_EXPERT)
                     how = {"calibrate": calibrate, "chat": chat}
                     labelled = label_rows(engine, table.to_reader(), labels, criteria, enough=None, **how)
-                    found = agree(labelled, "topic", tuple(TOPICS))
+                    found = measure_agreement(labelled, "topic", tuple(TOPICS))
                     assert found is not None  # every row has a topic
                     cells = ("chat" if chat else "text", "yes" if examples else "no", "yes" if calibrate else "no")
                     measures = f"{found.accuracy.value:.1%} | {found.macro_f1:.3f} | {found.ece:.2f}"

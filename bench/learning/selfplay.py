@@ -17,10 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from leeroo.cli.console_evaluation import print_tables, say
 from leeroo.engine.answer import open_engine
 from leeroo.engine.jobs.selfplay.loop import Play, play
-from leeroo.reports.selfplay import Played, headline, plot_played, read_played, report_page, tables
+from leeroo.engine.jobs.selfplay.played import Played, read_played
+from leeroo.reports.page import page
+from leeroo.reports.selfplay import plot_played, selfplay_report
+from leeroo.reports.terminal import print_report, say
 
 
 def main() -> None:
@@ -36,7 +38,7 @@ def main() -> None:
     plays = [Play(outcomes=options.outcomes, held_out=options.held_out, seed=seed) for seed in options.seeds]
     loops = [play_once(what, options.rounds) for what in plays]
     if options.page:
-        options.page.write_text(report_page(loops[0], "the embedded local pool"))
+        options.page.write_text(page(selfplay_report(loops[0], "the embedded local pool")))
     if options.plot:
         options.plot.write_text(plot_played(loops[0]))
     if len(loops) > 1:
@@ -58,8 +60,7 @@ def play_once(what: Play, rounds: int) -> Played:
             play(engine, Path(folder) / "play", what, rounds, lambda line: print(line, file=sys.stderr))
         played = read_played(Path(folder) / "play")
     say(f"seed {what.seed}: {rounds} rounds in {(time.monotonic() - begun) / 60:.1f} minutes")
-    say(headline(played))
-    print_tables(tables(played))
+    print_report(selfplay_report(played, "the embedded local pool"))
     return played
 
 

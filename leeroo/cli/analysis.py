@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -32,22 +31,19 @@ def select_experts(
 
     Shows what each adds: to an oracle, on questions they were not chosen by, and to a choice by subject.
     """
-    from leeroo.cli.console import check_drawn
-    from leeroo.cli.console_analysis import print_universe
+    from leeroo.cli.console import check_drawn, show
     from leeroo.engine.orchestrator.analysis.expert_selection import select_experts as select
     from leeroo.engine.tables.outputs import write_file
+    from leeroo.reports.analysis import selection_report
 
     check_drawn(plot=plot)
-    universe = select(data, k, split, cost_weight)
+    selection = select(data, k, split, cost_weight)
     if plot is not None:
-        from leeroo.reports.plot_gaps import plot_universe
+        from leeroo.reports.plot_analysis import plot_selection
 
-        write_file(plot_universe(universe), plot)
+        write_file(plot_selection(selection), plot)
         typer.echo(f"picture: {plot}", err=True)
-    if as_json:
-        print(json.dumps(universe.as_json(), allow_nan=False))
-    else:
-        print_universe(universe)
+    show(selection_report(selection), as_json=as_json)
 
 
 def gaps(
@@ -65,21 +61,18 @@ def gaps(
 
     For people who decide which expert to train next. With a router, what it expects stands in for what is not recorded.
     """
-    from leeroo.cli.console import check_drawn
-    from leeroo.cli.console_analysis import print_gaps
+    from leeroo.cli.console import check_drawn, show
     from leeroo.engine.orchestrator.analysis.gaps import find_gaps
     from leeroo.engine.orchestrator.router import Router
     from leeroo.engine.tables.outputs import write_file
+    from leeroo.reports.analysis import gaps_report
 
     check_drawn(plot=plot)
     trained = None if router is None else Router.load(router)
     found = find_gaps(data, trained, split, good, clusters, lambda line: typer.echo(line, err=True))
     if plot is not None:
-        from leeroo.reports.plot_gaps import plot_gaps
+        from leeroo.reports.plot_analysis import plot_gaps
 
         write_file(plot_gaps(found), plot)
         typer.echo(f"picture: {plot}", err=True)
-    if as_json:
-        print(json.dumps(found.as_json(), allow_nan=False))
-    else:
-        print_gaps(found)
+    show(gaps_report(found), as_json=as_json)

@@ -1,30 +1,28 @@
-"""What people see on a terminal: the summary of a run, tables."""
+"""What commands share: opening the engine, checking outputs, and printing what they did."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from leeroo.cli.options import EXIT_ROWS_FAILED, PoolOptions
 from leeroo.engine.answer import Engine, Place, Progress, open_engine
 from leeroo.engine.errors import UsageError
-from leeroo.engine.money import plain_usd, usd
+from leeroo.engine.money import usd
 from leeroo.engine.paths import default_store
 from leeroo.engine.tables import input_paths
 from leeroo.engine.tables.outputs import Keep, check_file, is_standard_output
+from leeroo.reports.report import Column, Report, Table, commonest
+from leeroo.reports.terminal import print_report, print_table, say
 from leeroo.udfs.bar import Bar
-
-# How many reasons of failures are shown.
-_REASONS = 5
 
 
 @contextlib.contextmanager
@@ -40,8 +38,16 @@ def opened(
         bar.close()
 
 
+def show(report: Report, *, as_json: bool) -> None:
+    """Print a report: as one JSON object for programs, or as tables for people."""
+    if as_json:
+        print(json.dumps(report.data, allow_nan=False))
+    else:
+        print_report(report)
+
+
 def keeping(store: Path | None, *sources: str, overwrite: bool = False) -> Keep:
-    """What an output may not take the place of: the answer store, and the files that the command reads."""
+    """Return what an output may not replace: the answer store, and the files that the command reads."""
     inputs = [path for source in sources for path in input_paths(source)]
     return Keep(inputs, store or default_store(), overwrite)
 
@@ -77,7 +83,7 @@ def aside(out: Path | None) -> contextlib.AbstractContextManager[object]:
 
 
 def all_well(bar: Bar, failed: int) -> bool:
-    """Whether every row has its answer and every expert was reached; says which ones were not."""
+    """Return true where every row has its answer and every expert was reached; print which ones were not."""
     for name, why in bar.down.items():
         bar.say(f"{name} was never reached: {why}")
     return not failed and not bar.down
@@ -94,20 +100,17 @@ def finish(bar: Bar, failed: int, *written: Path | None) -> None:
 
 def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:
     """Print what a run did: rows, experts, spend, and where the table is."""
-    console = Console(stderr=True)
+    experts = sorted(progress.experts.items(), key=lambda item: -item[1].rows)
+    columns = [Column("rows", "count"), Column("tokens in", "count"), Column("tokens out", "count")]
     table = Table(
-        "expert", "rows", "tokens in", "tokens out", "cost USD", box=None, header_style="bold", pad_edge=False
+        "",
+        [Column("expert"), *columns, Column("cost USD", "usd")],
+        [(name, did.rows, did.prompt_tokens, did.completion_tokens, did.cost_usd) for name, did in experts],
     )
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, did in sorted(progress.experts.items(), key=lambda item: -item[1].rows):
-        table.add_row(
-            name, f"{did.rows:,}", f"{did.prompt_tokens:,}", f"{did.completion_tokens:,}", plain_usd(did.cost_usd)
-        )
-    if progress.experts:
-        console.print(table)
+    if experts:
+        print_table(table, stderr=True)
     for line in _summary_lines(progress, out, budget_usd):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(line, stderr=True)
 
 
 def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> list[str]:
@@ -130,19 +133,14 @@ def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> l
     return lines
 
 
-def commonest(errors: Iterable[str | None]) -> dict[str, int]:
-    """The commonest reasons why rows failed, and how many rows each has."""
-    return dict(Counter(error for error in errors if error is not None).most_common(_REASONS))
-
-
 def print_failures(errors: Sequence[str | None]) -> None:
     """Print how many rows failed and the commonest reasons, where any did."""
     reasons = commonest(errors)
     if reasons:
-        console = Console(stderr=True)
         failed = len(errors) - errors.count(None)
-        for line in [f"{failed:,} of {len(errors):,} rows failed:", *(f"{n:,} x {why}" for why, n in reasons.items())]:
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say(f"{failed:,} of {len(errors):,} rows failed:", stderr=True)
+        for reason, n in reasons.items():
+            say(f"{n:,} x {reason}", stderr=True)
 
 
 def _shared(progress: Progress) -> str:
@@ -152,12 +150,9 @@ def _shared(progress: Progress) -> str:
 
 def print_experts(experts: list[dict[str, Any]]) -> None:
     """Print the experts as a table, and below it why some of them cannot run here."""
-    console = Console()
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("expert", "model", "backend", "USD per M in / out", "price from", "place", "runs"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("expert", "backend", "place", "runs"))
-    for e in experts:
-        table.add_row(
+    names = ("expert", "model", "backend", "USD per M in / out", "price from", "place", "runs")
+    rows = [
+        (
             e["expert"] + (" *" if e["default"] else ""),
             e["model"],
             e["backend"],
@@ -166,13 +161,15 @@ def print_experts(experts: list[dict[str, Any]]) -> None:
             e["location"],
             "no" if e["unavailable"] else "yes",
         )
-    console.print(table)
-    console.print("* the pool's default", highlight=False)
+        for e in experts
+    ]
+    remarks = ["* the pool's default"]
     for e in experts:
         if e["sent_to"]:
-            console.print(f"{e['expert']}: rows go to {e['sent_to']}", markup=False, highlight=False, soft_wrap=True)
+            remarks.append(f"{e['expert']}: rows go to {e['sent_to']}")
         if e["unavailable"]:
-            console.print(f"{e['expert']}: {e['unavailable']}", markup=False, highlight=False, soft_wrap=True)
+            remarks.append(f"{e['expert']}: {e['unavailable']}")
+    print_table(Table("", [Column(name) for name in names], rows, remarks=remarks))
 
 
 def print_relation(relation: duckdb.DuckDBPyRelation) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ from leeroo.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from leeroo.reports.findings import Table as Found
+    from leeroo.reports.report import Report
 
 # How many reasons are printed.
 _REASONS = 5
@@ -63,7 +62,7 @@ def feedback(
 
     Rows without either are passed over. The same question and expert again replaces what was kept.
     """
-    from leeroo.cli.console_evaluation import print_tables, say
+    from leeroo.cli.console import show
     from leeroo.engine.errors import UsageError
     from leeroo.engine.jobs.feedback import drifts, judged, summary, warnings
     from leeroo.engine.jobs.feedback_table import take_table
@@ -82,35 +81,31 @@ def feedback(
         kept.close()
     own = [row for row in known if {(row["question"], row["expert"]), (row["question"], None)} & taken.pairs]
     experts = summary(own)
-    if as_json:
-        found: dict[str, Any] = {
-            "kept": len(own),
-            "passed_over": taken.passed_over,
-            "failed": len(taken.failed),
-            "errors": [{"row": row, "error": reason} for row, reason in taken.failed],
-            "experts": {name: {"feedback": n, "mean_score": mean} for name, (n, mean) in experts.items()},
-            "drift": {
-                name: {"shift": drift.shift, "n": drift.n, "since": str(day)}
-                for name, (drift, day) in drifts(known).items()
-            },
-        }
-        print(json.dumps(found, allow_nan=False))
-    else:
-        print_tables([_table(experts)] if experts else [])
-        say(f"{len(own):,} outcomes kept: {place}")
-        for line in _reasons(taken.failed, taken.passed_over):
+    data = {
+        "kept": len(own),
+        "passed_over": taken.passed_over,
+        "failed": len(taken.failed),
+        "errors": [{"row": row, "error": reason} for row, reason in taken.failed],
+        "experts": {name: {"feedback": n, "mean_score": mean} for name, (n, mean) in experts.items()},
+        "drift": {
+            name: {"shift": drift.shift, "n": drift.n, "since": str(day)}
+            for name, (drift, day) in drifts(known).items()
+        },
+    }
+    show(_report(experts, f"{len(own):,} outcomes kept: {place}", data), as_json=as_json)
+    if not as_json:
+        for line in [*_reasons(taken.failed, taken.passed_over), *(f"warning: {each}" for each in warnings(known))]:
             typer.echo(line, err=True)
-        for line in warnings(known):
-            typer.echo(f"warning: {line}", err=True)
     if taken.failed:
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 
-def _table(experts: dict[str, tuple[int, float]]) -> Found:
-    from leeroo.reports.findings import Table
+def _report(experts: dict[str, tuple[int, float]], summary: str, data: dict[str, Any]) -> Report:
+    from leeroo.reports.report import Column, Report, Table
 
-    rows = [(name, f"{n:,}", f"{mean:.3f}") for name, (n, mean) in experts.items()]
-    return Table("What became of the answers", "", ("expert", "feedback", "mean score"), rows)
+    columns = [Column("expert"), Column("feedback", "count"), Column("mean score", "score")]
+    table = Table("What became of the answers", columns, [(name, *found) for name, found in experts.items()])
+    return Report("Feedback", [table] if experts else [], summary=[summary], data=data)
 
 
 def _reasons(failed: list[tuple[int, str]], passed_over: int) -> list[str]:

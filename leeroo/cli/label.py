@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,8 +28,6 @@ from leeroo.cli.options import (
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from leeroo.engine.tables.outputs import Keep
 
 
@@ -110,11 +106,13 @@ def label(
 
     The cheapest expert labels everything; what it is not sure of goes on to more expensive ones, within the budget.
     """
-    from leeroo.cli.console import check_alone, finish, keeping, opened
+    from leeroo.cli.console import aside, check_alone, finish, keeping, opened, print_failures, show
+    from leeroo.engine.jobs.agreement import measure_agreement
     from leeroo.engine.jobs.label import label_rows, read_labels, to_check
     from leeroo.engine.tables import check_output, write_table
     from leeroo.engine.tables.outputs import write_file
-    from leeroo.reports.agreement import agree, label_page
+    from leeroo.reports.labels import label_report
+    from leeroo.reports.page import page
 
     wanted = read_labels(labels, several=how.several)
     keep = keeping(store, source, overwrite=writing.overwrite)
@@ -131,18 +129,22 @@ def label(
             labelled = label_rows(
                 engine, rows, wanted, asked, calibrate=how.calibrate, enough=how.enough or None, chat=how.chat
             )
-            found = None if gold is None else agree(labelled, gold, wanted.names, prefix)
+            found = None if gold is None else measure_agreement(labelled, gold, wanted.names, prefix)
             write_table(labelled.to_reader(), out)
             if checked is not None:
                 write_table(to_check(labelled, checking.check, prefix).to_reader(), checked)
+            about = [f"{len(labelled):,} rows of {source}, labelled with {', '.join(wanted.names)}."]
+            report = label_report(labelled, found, f"Labels of {source}", about, prefix)
             if checking.report is not None:
-                about = [f"{len(labelled):,} rows of {source}, labelled with {', '.join(wanted.names)}."]
-                write_file(label_page(labelled, found, f"Labels of {source}", about, prefix), checking.report)
+                write_file(page(report), checking.report)
         bar.close()
     errors = labelled.column(prefix + "error").to_pylist()
-    _print(labelled, found, errors, prefix, out, as_json=as_json)
-    if gold is not None and found is None and not as_json:
-        typer.echo(f"the column {gold!r} holds no gold label: nothing was compared", err=True)
+    with aside(out):
+        show(report, as_json=as_json)
+    if not as_json:
+        print_failures(errors)
+        if gold is not None and found is None:
+            typer.echo(f"the column {gold!r} holds no gold label: nothing was compared", err=True)
     finish(bar, len(errors) - errors.count(None), out, checked, checking.report)
 
 
@@ -161,21 +163,3 @@ def _check(checking: CheckOptions, how: LabelOptions, out: Path, keep: Keep) -> 
     if how.several and checking.gold is not None:
         raise UsageError("--gold is for one label a row: leave out --several")
     return checked
-
-
-def _print(
-    labelled: pa.Table, found: Any, errors: Sequence[str | None], prefix: str, out: Path, *, as_json: bool
-) -> None:
-    from leeroo.cli.console import aside, commonest, print_failures
-    from leeroo.cli.console_evaluation import print_tables
-    from leeroo.reports.agreement import against, askers, shares
-
-    if as_json:
-        cost = {name: sum(labelled.column(prefix + name).to_pylist()) for name in ("cost_usd", "list_cost_usd")}
-        failed = len(errors) - errors.count(None)
-        summary = {"rows": len(labelled), "failed": failed, "errors": commonest(errors), **cost}
-        print(json.dumps({**summary, "agreement": found.as_json() if found else None}, allow_nan=False))
-        return
-    with aside(out):
-        print_tables([shares(labelled, prefix), askers(labelled, prefix), *(against(found) if found else [])])
-    print_failures(errors)

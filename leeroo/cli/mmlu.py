@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -95,13 +94,13 @@ def mmlu(
 
     Killed or interrupted, the same command goes on where it stopped and pays for nothing twice.
     """
-    from leeroo.cli.console import aside, check_alone, check_drawn, commonest, finish, keeping, opened, print_failures
-    from leeroo.cli.console_evaluation import print_tables, say
+    from leeroo.cli.console import aside, check_alone, check_drawn, finish, keeping, opened, print_failures, show
     from leeroo.engine.jobs.mmlu.data import read_questions
     from leeroo.engine.jobs.mmlu.mmlu import run_mmlu
     from leeroo.engine.tables import check_output, write_table
     from leeroo.engine.tables.outputs import write_file
-    from leeroo.reports.mmlu import headline, mmlu_page, tables
+    from leeroo.reports.mmlu import mmlu_report
+    from leeroo.reports.page import page
 
     keep = keeping(store, asked.data)
     if out is not None:
@@ -116,17 +115,14 @@ def mmlu(
             results = run_mmlu(engine, questions, wanted, how.mode, chat=how.chat, compare=compare, on_progress=bar.say)
             if out is not None:
                 write_table(results.answers.to_reader(), out)
+            found = mmlu_report(results, "MMLU", _about(asked, how, pool))
             if report is not None:
-                write_file(mmlu_page(results, "MMLU", _about(asked, how, pool)), report)
+                write_file(page(found), report)
         bar.close()
-    errors = results.answers.column("error").to_pylist()
-    if as_json:
-        print(json.dumps({**results.as_json(), "errors": commonest(errors)}, allow_nan=False))
-    else:
-        with aside(out):
-            say(headline(results))
-            print_tables(tables(results))
-        print_failures(errors)
+    with aside(out):
+        show(found, as_json=as_json)
+    if not as_json:
+        print_failures(results.answers.column("error").to_pylist())
     finish(bar, results.failed, out, report)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -125,10 +124,13 @@ def evaluate(
 
     Costs nothing: no expert is asked.
     """
-    from leeroo.cli.console import check_drawn
+    from leeroo.cli.console import check_drawn, show
     from leeroo.engine.orchestrator.analysis.evaluate import evaluate as measure
     from leeroo.engine.orchestrator.router import Router
     from leeroo.engine.tables.outputs import write_file
+    from leeroo.reports.evaluation import evaluation_report
+    from leeroo.reports.page import page
+    from leeroo.reports.plot import plot_evaluation
 
     check_drawn(page=report, plot=plot)
     found = measure(
@@ -140,23 +142,16 @@ def evaluate(
         lambda line: typer.echo(line, err=True),
     )
     if plot is not None:
-        from leeroo.reports.plot import plot_evaluation
-
         write_file(plot_evaluation(found), plot)
         typer.echo(f"picture: {plot}", err=True)
+    measured = evaluation_report(found, str(router), [str(folder) for folder in data], split)
     if report is not None:
-        from leeroo.reports.page import report as page
-
-        write_file(page(found, str(router), [str(folder) for folder in data], split), report)
+        write_file(page(measured), report)
         typer.echo(f"report: {report}", err=True)
     if as_json:
         for note in found.notes:
             typer.echo(f"note: {note}", err=True)
-        print(json.dumps(found.as_json(), allow_nan=False))
-    else:
-        from leeroo.cli.console_evaluation import print_evaluation
-
-        print_evaluation(found)
+    show(measured, as_json=as_json)
 
 
 def _pair(listed: str) -> tuple[str, str]:

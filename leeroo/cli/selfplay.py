@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -196,22 +195,20 @@ def report(
     as_json: AsJson = False,
 ) -> None:
     """Compare the rounds of a loop: outcomes, cost, the held-out score of their routers, who answers what."""
-    from leeroo.cli.console import check_drawn
-    from leeroo.cli.console_evaluation import print_tables, say
+    from leeroo.cli.console import check_drawn, show
+    from leeroo.engine.jobs.selfplay.played import read_played
     from leeroo.engine.tables.outputs import write_file
-    from leeroo.reports.selfplay import headline, plot_played, read_played, report_page, tables
+    from leeroo.reports.page import page as as_page
+    from leeroo.reports.selfplay import plot_played, selfplay_report
 
     check_drawn(page=page, plot=plot)
     played = read_played(folder)
+    found = selfplay_report(played, str(folder))
     if page is not None:
-        write_file(report_page(played, str(folder)), page)
+        write_file(as_page(found), page)
     if plot is not None:
         write_file(plot_played(played), plot)
-    if as_json:
-        print(json.dumps(played.as_json(), allow_nan=False))
-    else:
-        say(headline(played))
-        print_tables(tables(played))
+    show(found, as_json=as_json)
     for written in (page, plot):
         if written is not None:
             typer.echo(f"written: {written}", err=True)

@@ -1,4 +1,4 @@
-"""What a run of MMLU came to: tables of words, a picture of the subjects, a page."""
+"""The report of a run of MMLU: accuracies by category, expert and subject, and what other choices would have scored."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from itertools import cycle
 
 from leeroo.engine.jobs.mmlu.mmlu import Comparison, Part, Results, Row
-from leeroo.engine.money import plain_usd, usd
-from leeroo.engine.orchestrator.analysis.frontier import Estimate, Point
-from leeroo.reports.findings import Table, percent
-from leeroo.reports.page import page, paragraph, section, table
+from leeroo.engine.money import usd
+from leeroo.engine.orchestrator.analysis.frontier import Point
 from leeroo.reports.plot import OTHERS, OURS, as_svg, in_percent, new_axes, plot_frontier, shortened, styled
+from leeroo.reports.report import Column, Figure, Report, Table, commonest, percent, span
 
 # How many of the worst subjects are listed.
 _WORST = 10
@@ -22,53 +21,45 @@ _ROW, _AROUND = 0.19, 0.9
 _NAME = 24
 
 
+def mmlu_report(results: Results, title: str, about: Sequence[str]) -> Report:
+    """Return the tables and pictures of a run.
+
+    Args:
+        results: The result of `run_mmlu`.
+        title: Of its page.
+        about: What was run, a sentence each.
+    """
+    compared = results.comparison
+    frontier = Figure("Cost against accuracy", lambda: plot_mmlu(results), wide=True)
+    return Report(
+        title=title,
+        about=about,
+        summary=[headline(results)],
+        parts=[
+            _categories(results),
+            _experts(results),
+            *(_compared(compared) if compared else []),
+            *([frontier] if compared and compared.frontier else []),
+            _worst(results),
+            Figure("Subjects", lambda: plot_subjects(results), wide=True),
+        ],
+        data={**results.as_json(), "errors": commonest(results.answers.column("error").to_pylist())},
+    )
+
+
 def headline(results: Results) -> str:
-    """One line: accuracy, cost, and what failed."""
+    """Return one line: accuracy, cost, and what failed."""
     n = len(results.answers)
     failed = f"; {results.failed:,} failed and count as wrong" if results.failed else ""
     return (
-        f"{percent(results.accuracy.value)} % of {n:,} questions right ({_span(results.accuracy)}), "
+        f"{percent(results.accuracy.value)} % of {n:,} questions right ({span(results.accuracy)}), "
         f"{percent(results.macro.value)} % as the mean of {len(results.subjects)} subjects; "
         f"list cost {usd(results.list_cost_usd)}, {usd(1000 * results.list_cost_usd / n)} per 1,000{failed}"
     )
 
 
-def tables(results: Results) -> list[Table]:
-    """By category, by expert, the worst subjects, and what the pool could have come to."""
-    compared = _compared(results.comparison) if results.comparison else []
-    return [_categories(results), _experts(results), *compared, _worst(results)]
-
-
-def mmlu_page(results: Results, title: str, about: Sequence[str]) -> str:
-    """The report as a page of HTML without scripts.
-
-    Args:
-        results: Of `run_mmlu`.
-        title: Of the page.
-        about: What was run, a sentence each.
-
-    Raises:
-        UsageError: matplotlib is not installed.
-
-    """
-    drawn = []
-    if results.comparison and results.comparison.frontier:
-        drawn.append(section("Cost against accuracy", f'<figure class="frontier">{plot_mmlu(results)}</figure>'))
-    by_subject = f'<figure class="frontier">{plot_subjects(results)}</figure>'
-    return page(
-        title,
-        [
-            *map(paragraph, [*about, headline(results)]),
-            *map(table, tables(results)[:-1]),
-            *drawn,
-            table(tables(results)[-1]),
-            section("Subjects", by_subject),
-        ],
-    )
-
-
 def plot_mmlu(results: Results) -> str:
-    """Cost against accuracy of the single experts, the orchestrator, the random mix and the oracle.
+    """Draw cost against accuracy of the single experts, the orchestrator, the random mix and the oracle.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -86,7 +77,7 @@ def plot_mmlu(results: Results) -> str:
 
 
 def plot_subjects(results: Results) -> str:
-    """A row for each subject, the best above: accuracy with its interval, coloured by category.
+    """Draw a row for each subject, the best above: accuracy with its interval, coloured by category.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -133,33 +124,53 @@ def _point(row: Row) -> Point:
 
 
 def _categories(results: Results) -> Table:
-    parts = {**results.categories, "all (micro)": Part(len(results.answers), results.accuracy)}
-    rows = [(name, f"{part.n:,}", percent(part.accuracy.value), _span(part.accuracy)) for name, part in parts.items()]
-    rows.append(
-        ("all (mean of subjects)", f"{len(results.answers):,}", percent(results.macro.value), _span(results.macro))
-    )
+    n = len(results.answers)
+    parts = [(name, part.n, part.accuracy) for name, part in results.categories.items()]
+    whole = [("all (micro)", n, results.accuracy), ("all (mean of subjects)", n, results.macro)]
     return Table(
         title="Accuracy by category",
         about="In %, with the 95 % interval (Wilson's; of the mean over subjects, the normal one).",
-        columns=("category", "questions", "accuracy", "interval"),
-        rows=rows,
+        columns=_accuracies("category"),
+        rows=[(name, n, accuracy.value, accuracy) for name, n, accuracy in [*parts, *whole]],
     )
+
+
+def _worst(results: Results) -> Table:
+    worst = sorted(results.subjects.items(), key=lambda item: (item[1].accuracy.value, item[0]))[:_WORST]
+    return Table(
+        title="The worst subjects",
+        about="Accuracy in %, with the 95 % interval.",
+        columns=_accuracies("subject"),
+        rows=[(name.replace("_", " "), part.n, part.accuracy.value, part.accuracy) for name, part in worst],
+    )
+
+
+def _accuracies(what: str) -> list[Column]:
+    return [Column(what), Column("questions", "count"), Column("accuracy", "share"), Column("interval", "interval")]
 
 
 def _experts(results: Results) -> Table:
     return Table(
         title="Who answered",
         about="Accuracies in % on the questions that each was chosen for; list cost in USD.",
-        columns=("expert", "asked", "share", "accuracy", "tokens in", "tokens out", "USD"),
+        columns=[
+            Column("expert"),
+            Column("asked", "count"),
+            Column("share %", "share"),
+            Column("accuracy", "share"),
+            Column("tokens in", "count"),
+            Column("tokens out", "count"),
+            Column("USD", "usd"),
+        ],
         rows=[
             (
                 name,
-                f"{did.n:,}",
-                f"{percent(did.n / len(results.answers))} %",
-                percent(did.accuracy.value),
-                f"{did.prompt_tokens:,}",
-                f"{did.completion_tokens:,}",
-                plain_usd(did.list_cost_usd),
+                did.n,
+                did.n / len(results.answers),
+                did.accuracy.value,
+                did.prompt_tokens,
+                did.completion_tokens,
+                did.list_cost_usd,
             )
             for name, did in results.experts.items()
         ],
@@ -167,7 +178,7 @@ def _experts(results: Results) -> Table:
 
 
 def _compared(compared: Comparison) -> list[Table]:
-    """The single experts, the orchestrator under budgets, and the oracle; and where it gains."""
+    """Return the single experts, the orchestrator under budgets, and the oracle; and where the orchestrator gains."""
     categories = list(compared.oracle.categories)
     shown = categories if len(categories) <= _WIDE else []
     named = [*compared.experts, *compared.budgets, compared.oracle]
@@ -177,14 +188,20 @@ def _compared(compared: Comparison) -> list[Table]:
         "choices are made for all questions at once, from predicted scores and costs. The oracle asks, for every "
         "question, the cheapest of the experts that answer it best."
         + (f" To compare has cost {usd(compared.cost_usd)}." if compared.cost_usd else ""),
-        columns=("who answers", "cost", "all", "±", *shown),
+        columns=[
+            Column("who answers"),
+            Column("cost", "usd"),
+            Column("all", "share"),
+            Column("±", "share"),
+            *(Column(name, "share") for name in shown),
+        ],
         rows=[
             (
                 row.name,
-                plain_usd(row.cost_usd_per_1k),
-                percent(row.accuracy.value),
-                percent((row.accuracy.high - row.accuracy.low) / 2),
-                *(percent(row.categories[name]) for name in shown),
+                row.cost_usd_per_1k,
+                row.accuracy.value,
+                (row.accuracy.high - row.accuracy.low) / 2,
+                *(row.categories[name] for name in shown),
             )
             for row in named
         ],
@@ -193,37 +210,13 @@ def _compared(compared: Comparison) -> list[Table]:
 
 
 def _gains(compared: Comparison, categories: Sequence[str]) -> Table:
-    best = compared.experts[0]
+    best, budgets = compared.experts[0], compared.budgets
     return Table(
         title=f"The orchestrator against {best.name}, by category",
         about="Points of accuracy gained (+) or lost at parts of its cost.",
-        columns=("category", *(row.name.removeprefix("orchestrator, ") for row in compared.budgets)),
+        columns=[Column("category"), *(Column(row.name.removeprefix("orchestrator, "), "gain") for row in budgets)],
         rows=[
-            ("all", *(_signed(row.accuracy.value - best.accuracy.value) for row in compared.budgets)),
-            *(
-                (name, *(_signed(row.categories[name] - best.categories[name]) for row in compared.budgets))
-                for name in categories
-            ),
+            ("all", *(row.accuracy.value - best.accuracy.value for row in budgets)),
+            *((name, *(row.categories[name] - best.categories[name] for row in budgets)) for name in categories),
         ],
     )
-
-
-def _worst(results: Results) -> Table:
-    worst = sorted(results.subjects.items(), key=lambda item: (item[1].accuracy.value, item[0]))[:_WORST]
-    return Table(
-        title="The worst subjects",
-        about="Accuracy in %, with the 95 % interval.",
-        columns=("subject", "questions", "accuracy", "interval"),
-        rows=[
-            (name.replace("_", " "), f"{part.n:,}", percent(part.accuracy.value), _span(part.accuracy))
-            for name, part in worst
-        ],
-    )
-
-
-def _span(accuracy: Estimate) -> str:
-    return f"{percent(accuracy.low)} to {percent(accuracy.high)}"
-
-
-def _signed(points: float) -> str:
-    return f"{100 * points:+.1f}"

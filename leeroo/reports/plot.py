@@ -16,14 +16,14 @@ from leeroo.engine.errors import UsageError
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
 from leeroo.engine.orchestrator.analysis.frontier import Budgeted, Estimate, Point, reliability
-from leeroo.reports.findings import BASELINES
-from leeroo.reports.label_places import place_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
+# What people call the baselines.
+BASELINES = {"random": "random mix", "subject_mean": "subject mean", "knn": "kNN"}
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 OURS, ORACLE, EXPERT = "#0072B2", "#D55E00", "#333333"
 OTHERS = ("#999999", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442")
@@ -36,8 +36,11 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
 }
-# A label farther from its point than so many pixels has a line to it.
-_LEADER = 8
+# Inches: the least height of a frontier, of an expert's line in its key, and of all that is above and below the key.
+_HEIGHT, _LINE, _ABOVE_AND_BELOW = 6.2, 0.19, 1.0
+# Pixels from a point to its number in each direction, and the directions, the first that is free.
+_AWAY = 7
+_CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 # More entries side by side would be wider than the picture.
 _LEGEND_COLUMNS = 4
 # An expert's bin with fewer questions shows chance more than calibration.
@@ -45,7 +48,7 @@ _FEW = 20
 
 
 def plot_evaluation(evaluation: Evaluation) -> str:
-    """The frontier of an evaluation beside its baselines, with intervals where the budget is a part of the best's cost.
+    """Draw the frontier of an evaluation and its baselines, with intervals at parts of the best expert's cost.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -69,9 +72,10 @@ def plot_frontier(
     oracle: Point,
     intervals: Sequence[tuple[float, Estimate]] = (),
 ) -> str:
-    """Cost against accuracy: every expert a labelled point, our frontier, other ways of choosing, and the oracle.
+    """Draw cost against accuracy: a numbered point for each expert, our frontier, other ways, and the oracle.
 
-    The picture is one SVG element, without scripts and without anything from elsewhere.
+    The numbers grow with the cost, and a key beside the picture has their names. The picture is one SVG element
+    without scripts, and nothing in it is from elsewhere.
 
     Args:
         experts: By name.
@@ -84,7 +88,7 @@ def plot_frontier(
         UsageError: matplotlib is not installed.
     """
     with styled():
-        figure, axes = new_axes(9.5, 6.2)
+        figure, axes = new_axes(10.5, max(_HEIGHT, _LINE * len(experts) + _ABOVE_AND_BELOW))
         axes.plot(*_xy(ours), color=OURS, linewidth=2.4, label="this router", zorder=3)
         for (name, curve), colour in zip(others.items(), OTHERS * len(others), strict=False):
             axes.plot(*_xy(curve), color=colour, linewidth=1.4, linestyle="--", label=name)
@@ -98,15 +102,12 @@ def plot_frontier(
         axes.set_ylabel("accuracy")
         axes.grid(color="#eeeeee", zorder=0)
         figure.legend(loc="outside lower center", ncols=min(len(others) + 3, _LEGEND_COLUMNS), frameon=False)
-        upright = [(cost, accuracy.low, accuracy.high) for cost, accuracy in intervals]
-        upright.append((oracle.cost_usd_per_1k, oracle.accuracy - 0.01, oracle.accuracy + 0.01))
-        bars = [[Point(cost, low), Point(cost, high)] for cost, low, high in upright]
-        _label(figure, axes, experts, [ours, *others.values(), *bars])
+        _number(figure, axes, experts)
         return as_svg(figure, "frontier")
 
 
 def plot_reliability(scores_pred: Float64s, scores: Float64s) -> str:
-    """Predicted against recorded scores [n, e] in ten bins: all experts together, and each as a thin line.
+    """Draw predicted against recorded scores [n, e] in ten bins: all experts together, and each as a thin line.
 
     Where a prediction is NaN it is left out.
 
@@ -119,9 +120,9 @@ def plot_reliability(scores_pred: Float64s, scores: Float64s) -> str:
         known = np.isfinite(scores_pred)
         for j, rows in enumerate(known.T):
             expected, recorded, count = reliability(scores_pred[rows, j], scores[rows, j])
-            told = count >= _FEW
+            enough = count >= _FEW
             label = None if j else "each expert"
-            axes.plot(expected[told], recorded[told], color="#cccccc", linewidth=0.8, label=label)
+            axes.plot(expected[enough], recorded[enough], color="#cccccc", linewidth=0.8, label=label)
         expected, recorded, count = reliability(scores_pred[known], scores[known])
         axes.plot(expected, recorded, color=OURS, linewidth=2, zorder=3, label="all experts")
         axes.scatter(expected, recorded, s=200 * count / count.max() + 5, color=OURS, alpha=0.6, zorder=3, linewidths=0)
@@ -143,7 +144,7 @@ def check_plotting() -> None:
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The look of all pictures, while entered. Raises UsageError where Matplotlib is not installed."""
+    """Give all pictures one look, while entered. Raises UsageError where Matplotlib is not installed."""
     try:
         import matplotlib as mpl
     except ImportError as error:
@@ -155,12 +156,12 @@ def styled() -> Iterator[None]:
 
 
 def shortened(name: str, most: int) -> str:
-    """A name of so many characters at most."""
+    """Return a name cut to that many characters."""
     return name if len(name) <= most else name[: most - 3] + "..."
 
 
 def new_axes(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of that size in inches, in which a pixel is a point of the page."""
+    """Return a figure of that size in inches, in which a pixel is a point of the page."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -177,7 +178,7 @@ def in_percent(axis: Axis) -> None:
 
 
 def as_svg(figure: Figure, name: str) -> str:
-    """The picture as one element, whose ids do not meet those of another picture on the same page."""
+    """Return the picture as one element, whose ids differ from those of another picture on the same page."""
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata=dict.fromkeys(["Date", "Creator", "Format", "Type"]))
     svg = text.getvalue()
@@ -189,7 +190,7 @@ def _xy(points: Iterable[Point]) -> Float64s:
 
 
 def _limits(axes: Axes, points: Sequence[Point], curves: Sequence[Point]) -> None:
-    """Room for all points and, to the right, the curves; where budgets leave questions unanswered nobody need look."""
+    """Make room for all points and, to the right, the curves; the part where questions stay unanswered is cut off."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     costs, accuracies = _xy(points)
@@ -207,27 +208,30 @@ def _limits(axes: Axes, points: Sequence[Point], curves: Sequence[Point]) -> Non
     in_percent(axes.yaxis)
 
 
-def _label(figure: Figure, axes: Axes, points: Mapping[str, Point], curves: Sequence[Sequence[Point]]) -> None:
-    """Write the names beside their points, with lines to those that are farther off."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # all stays where it was measured
-    at = axes.transData.transform(_xy(points.values()).T)
-    notes = [
-        axes.annotate(name, tuple(xy), textcoords="offset points", xytext=(0, 0), fontsize=7.5)
-        for name, xy in zip(points, _xy(points.values()).T, strict=True)
-    ]
-    sizes = np.array([note.get_window_extent().size for note in notes])
-    crossed = np.concatenate([_every_few_pixels(axes.transData.transform(_xy(curve).T)) for curve in curves])
-    corners, ends = place_labels(at, sizes, np.array(axes.get_window_extent().extents), crossed)
-    for note, point, corner, end in zip(notes, at, corners, ends, strict=True):
-        note.set(position=corner - point, va="bottom", color=EXPERT)
-        if np.hypot(*(end - point)) > _LEADER:
-            line = axes.transData.inverted().transform([point, end])
-            axes.plot(*line.T, color="#aaaaaa", linewidth=0.6, zorder=2)
+def _number(figure: Figure, axes: Axes, experts: Mapping[str, Point]) -> None:
+    """Write a number at each point, the cheapest expert's first, and a key with their names beside the picture."""
+    from matplotlib.lines import Line2D
 
-
-def _every_few_pixels(corners: Float64s) -> Float64s:
-    """Points along a line with these corners [n, 2]."""
-    gone = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(corners, axis=0).T))])
-    at = np.arange(0, gone[-1], 4)
-    return np.stack([np.interp(at, gone, axis) for axis in corners.T], axis=1)
+    ordered = sorted(experts.items(), key=lambda item: (item[1].cost_usd_per_1k, -item[1].accuracy))
+    numbers = [str(i) for i in range(1, len(ordered) + 1)]
+    figure.draw_without_rendering()  # the limits are known from now on
+    points = _xy(point for _, point in ordered).T
+    taken = [*axes.transData.transform(points)]
+    for number, point in zip(numbers, points, strict=True):
+        at = axes.transData.transform(point)
+        places = [at + _AWAY * np.array(corner) for corner in _CORNERS]
+        free = [place for place in places if min(np.hypot(*(place - other)) for other in taken) >= _AWAY]
+        place = (free or places)[0]
+        taken.append(place)
+        axes.annotate(
+            number, tuple(point), xytext=place - at, textcoords="offset pixels", fontsize=8, ha="center",
+            va="center", color=EXPERT, zorder=5,
+        )  # fmt: skip
+    # A column of numbers and one of names. A legend leaves out a name that begins with '_', so it gets them afterwards.
+    handles = [Line2D([], [], linestyle="none")] * (2 * len(ordered))
+    key = figure.legend(
+        handles, ["-"] * len(handles), loc="outside right upper", ncols=2, title="experts by cost", frameon=False,
+        handlelength=0, handletextpad=0, columnspacing=0.8, labelspacing=0.35, fontsize=8, alignment="left",
+    )  # fmt: skip
+    for text, words in zip(key.get_texts(), [*numbers, *(name for name, _ in ordered)], strict=True):
+        text.set_text(words)

@@ -1,128 +1,33 @@
-"""The report of a loop of self-play: its rounds, the learning curve, and who answers what, as tables and a page."""
+"""The report of a loop of self-play: its rounds, the learning curve, and who answers what."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import duckdb
 import numpy as np
-import pyarrow.parquet as pq
 
-from leeroo.engine.errors import UsageError
-from leeroo.engine.money import plain_usd
-from leeroo.engine.orchestrator.analysis.frontier import Point, aiq
-from leeroo.reports.findings import BASELINES, Table, percent
-from leeroo.reports.page import page, paragraph, section, table
-from leeroo.reports.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, styled
+from leeroo.engine.jobs.selfplay.played import Played
+from leeroo.reports.plot import BASELINES, EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, styled
+from leeroo.reports.report import Column, Figure, Report, Table, percent
 
 
-@dataclass(frozen=True)
-class Played:
-    """A loop as its folder tells it.
-
-    Attributes:
-        rounds: Rows of `ROUND`, in their order.
-        experts: Of each expert of the last round: outcomes, mean score of these, accuracy and USD per 1,000 on the
-            held-out questions, and share of the traffic of the last round.
-        topics: Of each topic of the held-out questions: how many, and the accuracy of each expert.
-        judged_by: Outcomes, by how their scores were found.
-    """
-
-    rounds: list[dict[str, Any]]
-    experts: list[dict[str, Any]]
-    topics: list[dict[str, Any]]
-    judged_by: dict[str, int]
-
-    @property
-    def held_out(self) -> int:
-        """Number of the held-out questions."""
-        return sum(topic["questions"] for topic in self.topics)
-
-    @property
-    def random_mix(self) -> float:
-        """The score of mixing experts at random, knowing how good and how dear they are, and nothing of a question."""
-        told = [row for row in self.experts if row["accuracy"] is not None and row["cost_usd_per_1k"] is not None]
-        points = [Point(row["cost_usd_per_1k"], row["accuracy"]) for row in told]
-        return aiq(points, points)
-
-    def standard_error(self, score: float) -> float:
-        """As of an accuracy; between two routers on the same questions chance makes less of a difference."""
-        return float(np.sqrt(score * (1 - score) / self.held_out))
-
-    def as_json(self) -> dict[str, Any]:
-        """What `leeroo selfplay report --json` prints."""
-        rounds = [{name: None if value != value else value for name, value in row.items()} for row in self.rounds]
-        return {"rounds": rounds, "experts": self.experts, "topics": self.topics, "judged_by": self.judged_by}
-
-
-_EXPERTS = """
-WITH played AS (FROM read_parquet($outcomes, union_by_name = true)),
-     held_out AS (FROM read_parquet($held_out))
-SELECT e.expert, (SELECT count(*) FROM played p WHERE p.expert = e.expert) AS outcomes,
-       (SELECT avg(score) FROM played p WHERE p.expert = e.expert) AS mean_score,
-       (SELECT avg(score) FROM held_out h WHERE h.expert = e.expert) AS accuracy,
-       (SELECT 1000 * avg(cost_usd) FROM held_out h WHERE h.expert = e.expert) AS cost_usd_per_1k
-FROM read_parquet($experts) e ORDER BY accuracy DESC NULLS LAST, e.expert
-"""
-_TOPICS = """
-SELECT coalesce(topic, 'own questions') AS topic, count(DISTINCT query_id) AS questions, expert, avg(score) AS accuracy
-FROM read_parquet($queries) AS q JOIN read_parquet($held_out) AS h USING (query_id) GROUP BY ALL ORDER BY topic, expert
-"""
-_JUDGED = """
-SELECT judged_by, count(*) FROM read_parquet($outcomes, union_by_name = true) GROUP BY ALL ORDER BY 2 DESC, 1
-"""
-
-
-def read_played(out: Path) -> Played:
-    """Read the folder of a loop, which may be playing.
-
-    Raises:
-        UsageError: it is not one, or no round of it is done.
-    """
-    done = [file.parent for file in sorted(out.glob("rounds/*/round.parquet"))]
-    if not done:
-        raise UsageError(f"{out} has no round of self-play that is done: leeroo selfplay --out {out} plays some")
-    rounds = [row for folder in done for row in pq.read_table(folder / "round.parquet").to_pylist()]
-    files = {
-        "outcomes": [str(folder / "outcomes.parquet") for folder in done],
-        "held_out": str(out / "held-out" / "outcomes.parquet"),
-        "queries": str(out / "held-out" / "queries.parquet"),
-        "experts": str(done[-1] / "experts.parquet"),
-    }
-    with duckdb.connect() as con:
-        experts = _rows_of(con, _EXPERTS, _some(files, "outcomes", "held_out", "experts"))
-        topics = _rows_of(con, _TOPICS, _some(files, "queries", "held_out"))
-        judged = con.execute(_JUDGED, _some(files, "outcomes")).fetchall()
-    traffic = dict(rounds[-1]["traffic"])
-    for row in rounds:
-        row["traffic"] = dict(row["traffic"])
-    for row in experts:
-        row["traffic"] = traffic.get(row["expert"])
-    return Played(rounds, experts, _by_topic(topics), dict(judged))
-
-
-def _rows_of(con: duckdb.DuckDBPyConnection, query: str, files: dict[str, Any]) -> list[dict[str, Any]]:
-    found = con.execute(query, files)
-    names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def _some(files: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: files[name] for name in names}
-
-
-def _by_topic(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    topics: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        topic = topics.setdefault(row["topic"], {"topic": row["topic"], "questions": row["questions"], "accuracy": {}})
-        topic["accuracy"][row["expert"]] = row["accuracy"]
-    return list(topics.values())
+def selfplay_report(played: Played, name: str) -> Report:
+    """Return how far a loop has come, its learning curve, its tables, and the notes of its rounds."""
+    return Report(
+        title=f"Self-play in {name}",
+        summary=[headline(played)],
+        parts=[
+            Figure("Learning curve", lambda: plot_played(played)),
+            _rounds(played),
+            _experts(played),
+            _topics(played),
+            _judged(played),
+        ],
+        notes=[f"round {row['round']}: {note}" for row in played.rounds for note in row["notes"]],
+        data=played.as_json(),
+    )
 
 
 def headline(played: Played) -> str:
-    """How far the router has come."""
+    """Return a sentence about how far the router has come."""
     first, last, n = played.rounds[0], played.rounds[-1], len(played.rounds) - 1
     return (
         f"After {n} round{'' if n == 1 else 's'} and {last['outcomes_total']:,} outcomes the router's score on "
@@ -134,30 +39,36 @@ def headline(played: Played) -> str:
     )
 
 
-def tables(played: Played) -> list[Table]:
-    """Rounds, experts, topics, and how answers were judged."""
-    return [_rounds(played), _experts(played), _topics(played), _judged(played)]
-
-
 def _rounds(played: Played) -> Table:
     return Table(
         title="Rounds",
         about="On the held-out questions: the score is AIQ, the mean accuracy over the range of the experts' costs; "
         "then accuracy in % at parts of what the dearest expert costs, and the log loss of what is predicted. Money in "
         "USD, with what the held-out questions cost.",
-        columns=(*("round", "outcomes", "in all", "USD in all", "score", "at 1/4", "at 1/2", "at 1", "log loss", "s"),),
+        columns=[
+            Column("round"),
+            Column("outcomes", "count"),
+            Column("in all", "count"),
+            Column("USD in all", "usd"),
+            Column("score", "score"),
+            Column("at 1/4", "share"),
+            Column("at 1/2", "share"),
+            Column("at 1", "share"),
+            Column("log loss", "score"),
+            Column("s", "count"),
+        ],
         rows=[
             (
-                str(row["round"]) if row["round"] else "start",
-                f"{row['outcomes']:,}",
-                f"{row['outcomes_total']:,}",
-                plain_usd(row["cost_usd_total"]),
-                f"{row['score']:.3f}",
-                percent(row["accuracy_at_quarter"]),
-                percent(row["accuracy_at_half"]),
-                percent(row["accuracy_at_full"]),
-                f"{row['log_loss']:.3f}",
-                f"{row['seconds']:.0f}",
+                row["round"] or "start",
+                row["outcomes"],
+                row["outcomes_total"],
+                row["cost_usd_total"],
+                row["score"],
+                row["accuracy_at_quarter"],
+                row["accuracy_at_half"],
+                row["accuracy_at_full"],
+                row["log_loss"],
+                round(row["seconds"]),
             )
             for row in played.rounds
         ],
@@ -165,23 +76,21 @@ def _rounds(played: Played) -> Table:
 
 
 def _experts(played: Played) -> Table:
+    values = ("expert", "outcomes", "mean_score", "accuracy", "cost_usd_per_1k", "traffic")
     return Table(
         title="Experts",
-        about="Outcomes in all rounds with their mean score, which is of questions chosen to tell experts apart; "
-        "accuracy and USD per 1,000 on the held-out questions; and the share of these that the router gives to each "
-        "now, at half of what the dearest costs.",
-        columns=("expert", "outcomes", "mean score", "accuracy %", "USD per 1,000", "traffic %"),
-        rows=[
-            (
-                row["expert"],
-                f"{row['outcomes']:,}",
-                _or_dash(row["mean_score"], "{:.2f}"),
-                _or_dash(row["accuracy"], "{:.1%}").rstrip("%"),
-                "-" if row["cost_usd_per_1k"] is None else plain_usd(row["cost_usd_per_1k"]),
-                _or_dash(row["traffic"], "{:.0%}").rstrip("%"),
-            )
-            for row in played.experts
+        about="Outcomes in all rounds with their mean score, on questions chosen to distinguish experts; accuracy and "
+        "USD per 1,000 on the held-out questions; and the share of these that the router gives to each now, at half "
+        "of what the dearest costs.",
+        columns=[
+            Column("expert"),
+            Column("outcomes", "count"),
+            Column("mean score", "score"),
+            Column("accuracy %", "share"),
+            Column("USD per 1,000", "usd"),
+            Column("traffic %", "share"),
         ],
+        rows=[[row[name] for name in values] for row in played.experts],
     )
 
 
@@ -190,13 +99,9 @@ def _topics(played: Played) -> Table:
     return Table(
         title="Topics of the held-out questions",
         about="Accuracy of each expert in %.",
-        columns=("topic", "questions", *names),
+        columns=[Column("topic"), Column("questions", "count"), *(Column(name, "share") for name in names)],
         rows=[
-            (
-                topic["topic"],
-                f"{topic['questions']:,}",
-                *(_or_dash(topic["accuracy"].get(name), "{:.0%}").rstrip("%") for name in names),
-            )
+            (topic["topic"], topic["questions"], *(topic["accuracy"].get(name) for name in names))
             for topic in played.topics
         ],
     )
@@ -213,17 +118,13 @@ def _judged(played: Played) -> Table:
     return Table(
         title="How answers were judged",
         about=about,
-        columns=("by", "outcomes"),
-        rows=[(how, f"{n:,}") for how, n in played.judged_by.items()],
+        columns=[Column("by"), Column("outcomes", "count")],
+        rows=list(played.judged_by.items()),
     )
 
 
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else form.format(value)
-
-
 def plot_played(played: Played) -> str:
-    """The learning curve as one SVG element: outcomes against the score and the accuracy at half of the dearest's cost.
+    """Draw the learning curve: outcomes against the score and the accuracy at half of the dearest's cost.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -248,21 +149,3 @@ def plot_played(played: Played) -> str:
         axes.grid(color="#eeeeee", zorder=0)
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return as_svg(figure, "learning")
-
-
-def report_page(played: Played, name: str) -> str:
-    """The report as a page of HTML.
-
-    Raises:
-        UsageError: matplotlib is not installed.
-    """
-    notes = [f"round {row['round']}: {note}" for row in played.rounds for note in row["notes"]]
-    return page(
-        f"Self-play in {name}",
-        [
-            paragraph(headline(played)),
-            section("Learning curve", f"<figure>{plot_played(played)}</figure>"),
-            *map(table, tables(played)),
-            section("Notes", "".join(map(paragraph, notes))) if notes else "",
-        ],
-    )

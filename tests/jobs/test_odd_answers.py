@@ -12,9 +12,9 @@ import pytest
 from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.jobs.feedback import give
 from leeroo.engine.jobs.selfplay.loop import Play, play
+from leeroo.engine.jobs.selfplay.played import read_played
 from leeroo.engine.jobs.solve.solve import solve
 from leeroo.engine.store.feedback import Feedback
-from leeroo.reports.selfplay import read_played
 from tests.school import FAMILIES, School
 
 # What takes a plan, as it says an order of things to be done.

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from leeroo.engine.jobs.agreement import measure_agreement
 from leeroo.engine.jobs.mmlu.mmlu import Comparison, Results, Row, Spent, _parts, interval
+from leeroo.engine.jobs.selfplay.played import Played
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
 from leeroo.engine.orchestrator.analysis.expert_selection import (
     ExpertSelection,
@@ -22,12 +24,14 @@ from leeroo.engine.orchestrator.analysis.expert_selection import (
 )
 from leeroo.engine.orchestrator.analysis.frontier import Budgeted, Estimate
 from leeroo.engine.orchestrator.analysis.gaps import Gaps, Standing, Topic
-from leeroo.reports.agreement import agree, label_page
-from leeroo.reports.mmlu import mmlu_page
-from leeroo.reports.page import page, report, section
+from leeroo.reports.evaluation import evaluation_report
+from leeroo.reports.labels import label_report
+from leeroo.reports.mmlu import mmlu_report
+from leeroo.reports.page import page
 from leeroo.reports.plot import in_percent, new_axes, shortened, styled
-from leeroo.reports.plot_gaps import plot_gaps, plot_universe
-from leeroo.reports.selfplay import Played, report_page
+from leeroo.reports.plot_analysis import plot_gaps, plot_selection
+from leeroo.reports.report import Figure, Report
+from leeroo.reports.selfplay import selfplay_report
 
 # No formulas, no markup, no font that has them all.
 NAMES = ("a\\$b$\\frac{1}{$", "$x_1$ & <b>bold</b>", "$$", "数学 😀", "x" * 60)
@@ -88,7 +92,7 @@ Look = Callable[[str, int], list[dict[str, Any]]]
 
 def test_an_evaluation(look: Look, evaluation_of: Callable[..., Evaluation]) -> None:
     """The frontier names every expert as it is called, and the reliability is there."""
-    frontier, _ = look(report(evaluation_of(*NAMES), "router", ["data"], "test"), 2)
+    frontier, _ = look(page(evaluation_report(evaluation_of(*NAMES), "router", ["data"], "test")), 2)
     assert set(NAMES) <= set(frontier["texts"])
 
 
@@ -98,11 +102,12 @@ def test_labels(look: Look) -> None:
     label = [NAMES[i * i % 5] for i in range(100)]
     labelled = pa.table(
         {"gold": gold, "label": label, "confidence": np.linspace(0.2, 1, 100)}
-        | {"expert": ["one"] * 100, "list_cost_usd": [0.0] * 100}
+        | {"expert": ["one"] * 100, "cost_usd": [0.0] * 100, "list_cost_usd": [0.0] * 100}
+        | {"error": pa.nulls(100, pa.string())}
     )
-    found = agree(labelled, "gold", NAMES)
+    found = measure_agreement(labelled, "gold", NAMES)
     assert found is not None
-    confusion, _ = look(label_page(labelled, found, "Labels", []), 2)
+    confusion, _ = look(page(label_report(labelled, found, "Labels")), 2)
     assert {shortened(name, 20) for name in NAMES} <= set(confusion["texts"])
     assert confusion["texts"].count("20") == np.sum(found.confusion == 20) > 0
 
@@ -112,7 +117,10 @@ def test_mmlu(look: Look) -> None:
     subjects = [*NAMES, *map(str, range(8))]
     rows = [(subject, f"of {subject}") for subject in subjects * 4] + [("no category", None)] * 4
     scores = np.arange(len(rows)) % 3 / 2 > 0
-    answers = pa.table({"subject": [s for s, _ in rows], "category": pa.array([c for _, c in rows], pa.string())})
+    answers = pa.table(
+        {"subject": [s for s, _ in rows], "category": pa.array([c for _, c in rows], pa.string())}
+        | {"error": pa.nulls(len(rows), pa.string())}
+    )
     accuracy = interval(scores.astype(float))
     parts = {name: _parts(scores.astype(float), answers[name]) for name in ("subject", "category")}
     points = [Row(name, 10.0**-i, Estimate(0.5, 0.4, 0.6), {}) for i, name in enumerate(NAMES)]
@@ -120,7 +128,7 @@ def test_mmlu(look: Look) -> None:
     compared = Comparison(points, points[:1], points[0], frontier, frontier, 0.0)
     spent = {"one": Spent(len(rows), accuracy, 0.0, 1, 1)}
     results = Results(answers, accuracy, accuracy, parts["category"], parts["subject"], spent, 0.0, 0.0, 0, compared)
-    frontier_seen, by_subject = look(mmlu_page(results, "MMLU", []), 2)
+    frontier_seen, by_subject = look(page(mmlu_report(results, "MMLU", [])), 2)
     assert set(NAMES) <= set(frontier_seen["texts"])
     assert {shortened(name.replace("_", " "), 48) for name in (*subjects, "no category")} <= set(by_subject["texts"])
 
@@ -143,7 +151,7 @@ def test_self_play(look: Look) -> None:
     expert = {"outcomes": 9, "mean_score": 0.5, "accuracy": 0.5, "cost_usd_per_1k": 1.0, "traffic": 1.0}
     experts = [{**expert, "expert": name, "cost_usd_per_1k": 1.0 + i} for i, name in enumerate(NAMES)]
     topics = [{"topic": name, "questions": 9, "accuracy": {}} for name in NAMES]
-    [curve] = look(report_page(Played(rows, experts, topics, {"exact": 27}), "play"), 1)
+    [curve] = look(page(selfplay_report(Played(rows, experts, topics, {"exact": 27}), "play")), 1)
     assert f"{NAMES[0]} alone" in curve["texts"]
 
 
@@ -154,7 +162,7 @@ def test_pools_and_gaps(look: Look) -> None:
         SelectionStep(i, **pool, by_subject_cost_usd_per_1k=1.0, expert=name, adds=0.1, worth=0.5)
         for i, name in enumerate(NAMES, 1)
     ]
-    universe = ExpertSelection(
+    selection = ExpertSelection(
         9, 0.0, steps, SingleExpert(NAMES[0], 0.5, 1.0), SelectedPool(9, **pool, by_subject_cost_usd_per_1k=1.0), {}, []
     )
     standing = Standing(NAMES[1], 30, 0.3, 0.2, 0.4)
@@ -164,8 +172,11 @@ def test_pools_and_gaps(look: Look) -> None:
         Topic(name, 30, kind, 9.0, standing, standing, standing, None, **rest, terms=[name], subjects={}, examples=[])
         for name, kind in zip(NAMES, kinds, strict=True)
     ]
-    drawn = section("pool", plot_universe(universe)) + section("gaps", plot_gaps(Gaps(150, 0.5, NAMES[0], topics, [])))
-    pools, gaps = look(page("Pictures", [drawn]), 2)
+    figures = [
+        Figure("pool", lambda: plot_selection(selection)),
+        Figure("gaps", lambda: plot_gaps(Gaps(150, 0.5, NAMES[0], topics, []))),
+    ]
+    pools, gaps = look(page(Report("Pictures", figures)), 2)
     assert f"{NAMES[0]} alone" in pools["texts"]
     assert set(NAMES) <= set(gaps["texts"])
 

@@ -15,7 +15,7 @@ from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
 from leeroo.reports.plot import check_plotting, plot_evaluation, plot_reliability
 
 if TYPE_CHECKING:
-    from tests.jobs.conftest import MakeEvaluation
+    from tests.reports.conftest import MakeEvaluation
 
 ODD = ['<script>alert("1")</script>', "costs $5 or $6", "_begins & ends"]
 

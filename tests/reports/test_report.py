@@ -10,10 +10,11 @@ import pytest
 
 from leeroo.engine.money import plain_usd
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
-from leeroo.reports.page import report
+from leeroo.reports.evaluation import evaluation_report
+from leeroo.reports.page import page as as_page
 
 if TYPE_CHECKING:
-    from tests.jobs.conftest import MakeEvaluation
+    from tests.reports.conftest import MakeEvaluation
 
 VOID = {"meta"}
 
@@ -66,7 +67,7 @@ class Page(HTMLParser):
 @pytest.fixture
 def page(evaluation: Evaluation) -> Page:
     """The report of three experts."""
-    return Page(report(evaluation, "my/router", ["data/one", "data/two"], "test"))
+    return Page(as_page(evaluation_report(evaluation, "my/router", ["data/one", "data/two"], "test")))
 
 
 def test_it_says_what_was_measured(page: Page) -> None:
@@ -127,7 +128,7 @@ def test_both_pictures_and_the_notes_are_there(page: Page) -> None:
 
 def test_what_is_not_known_is_a_dash(evaluation_of: MakeEvaluation) -> None:
     """Without a gap the pair has no measures, and without training rows there are no columns for what learns."""
-    page = Page(report(evaluation_of("only", baselines=False), "r", ["d"], "all"))
+    page = Page(as_page(evaluation_report(evaluation_of("only", baselines=False), "r", ["d"], "all")))
     assert [row[1] for row in page.tables[2][1:4]] == ["-", "-", "-"]
     assert page.tables[0][0][-1] == "random mix"
     assert "of all splits of d" in page.text
@@ -148,7 +149,7 @@ def test_it_is_one_page_without_anything_from_elsewhere(page: Page) -> None:
 def test_names_are_text_and_nothing_else(evaluation_of: MakeEvaluation) -> None:
     """Markup in the names of experts, folders and in notes is shown, not obeyed."""
     evil = '<script>alert("x")</script>&amp;'
-    page = Page(report(evaluation_of(evil, "large", notes=(evil,)), evil, [evil], "test"))
+    page = Page(as_page(evaluation_report(evaluation_of(evil, "large", notes=(evil,)), evil, [evil], "test")))
     assert page.tags["script"] == 0
     assert [row[0] for row in page.tables[1][1:]] == ["large", evil, "oracle"]
     assert page.text.count(evil) >= 5

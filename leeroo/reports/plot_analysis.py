@@ -23,14 +23,14 @@ _OFFSET = 0.13
 _NAME = 70
 
 
-def plot_universe(universe: ExpertSelection) -> str:
-    """A row for each step of the curve: the new expert, and what the pool then comes to.
+def plot_selection(selection: ExpertSelection) -> str:
+    """Draw a row for each step of the curve: the new expert, and the accuracies of the pool with it.
 
     Raises:
         UsageError: matplotlib is not installed.
     """
-    pools = [*universe.curve, universe.all]
-    names = [f"{step.k}   {step.expert}" for step in universe.curve] + [f"all {universe.all.k}"]
+    pools = [*selection.curve, selection.all]
+    names = [f"{step.k}   {step.expert}" for step in selection.curve] + [f"all {selection.all.k}"]
     with styled():
         figure, axes = new_axes(8.5, _AROUND + _ROW * len(pools))
         row = np.arange(len(pools))
@@ -42,19 +42,19 @@ def plot_universe(universe: ExpertSelection) -> str:
             known = [value for value in values if value is not None]
             if known:
                 axes.plot(known, row, mark, markersize=size, color=colour, label=label, zorder=3, clip_on=False)
-        best = universe.best_single
+        best = selection.best_single
         axes.axvline(best.accuracy, color=EXPERT, linewidth=0.9, linestyle="--", label=f"{best.expert} alone")
         axes.axhline(len(pools) - 1.5, color="#bbbbbb", linewidth=0.8)
         _rows(axes, names)
         axes.set_xlabel("accuracy")
-        if universe.all.cost_usd_per_1k is not None:
+        if selection.all.cost_usd_per_1k is not None:
             _right(axes, "USD per 1,000, oracle", [f"{pool.cost_usd_per_1k:,.3g}" for pool in pools])
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
-        return as_svg(figure, "universe")
+        return as_svg(figure, "selection")
 
 
 def plot_gaps(gaps: Gaps) -> str:
-    """A row for each topic: how good the dearest expert is there, and the best of the others, with their intervals.
+    """Draw a row for each topic: how good the most expensive expert is there, and the best of the others.
 
     Gaps stand above, and below them the other topics with the most to gain.
 
@@ -127,7 +127,7 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
 
 
 def _right(axes: Axes, title: str, words: Sequence[str]) -> None:
-    """A column of words to the right of the rows."""
+    """Write a column of words to the right of the rows."""
     for row, word in enumerate([title, *words], start=-1):
         style = "italic" if row < 0 else "normal"
         axes.annotate(
