@@ -1,10 +1,10 @@
-"""Leeroo: an embedded batch inference engine with a SQL face.
+"""Leeroo: an embedded batch inference engine with a SQL interface.
 
     import leeroo
 
     answers = leeroo.answer(frame, max_cost_usd=1.0)        # Polars, pandas, Arrow, DuckDB relations
     labelled = leeroo.label(frame, ["bug", "billing"])       # one of the labels for every row
-    con = leeroo.connect("my.duckdb")                        # DuckDB with leeroo_answer() and its kin
+    con = leeroo.connect("my.duckdb")                        # DuckDB with leeroo_answer() and the like
     con.sql("SELECT leeroo_answer(question) FROM questions")
 
 Names are imported when they are first used: `import leeroo` costs next to nothing.

@@ -29,8 +29,8 @@ class RunOptions(TypedDict, total=False):
         expert: Ask this expert for every row.
         private_column: Rows with true there never leave local experts.
         max_cost_usd: Spend at most this on the whole table.
-        cost_weight: Score points that one dollar is worth; instead of a budget.
-        latency_weight: Score points that one second is worth.
+        cost_weight: Score points that weigh as much as one dollar; instead of a budget.
+        latency_weight: Score points that weigh as much as one second.
         on_expert_down: Rows of an expert that cannot be reached go to the next best, or the run fails.
         prefix: Goes before the names of the added columns.
         on_progress: Called a few times a second with a `Progress`.
@@ -50,7 +50,7 @@ class RunOptions(TypedDict, total=False):
     on_progress: Listener | None
 
 
-# What opens the engine; the other options are criteria of the run.
+# These open the engine; the other options are criteria of the run.
 _OPENING = ("pool", "router", "store", "on_progress")
 
 Work = Callable[[Engine, pa.RecordBatchReader, Criteria], pa.Table]
@@ -94,7 +94,7 @@ def label(
         frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of text.
         labels: Names, names with descriptions, or what `leeroo label --labels` takes.
         several: Any number of labels may apply to a row.
-        enough: A label less sure than this goes on to the next more expensive expert; None asks one expert only.
+        enough: A label less sure than this goes on to the next more expensive expert; None uses one expert only.
         calibrate: Correct a model that leans to a label whatever it reads.
         chat: Show the prompt as a turn in a chat, or as text to go on with.
         options: See `RunOptions`; the column is 'text' by default.

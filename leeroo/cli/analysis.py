@@ -27,7 +27,7 @@ def select_experts(
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
-    """Choose a few experts that complement each other, by what all of them made of recorded questions.
+    """Choose a few experts that complement each other, by the recorded outcomes of all of them.
 
     Shows what each adds: to an oracle, on questions they were not chosen by, and to a choice by subject.
     """

@@ -1,4 +1,4 @@
-"""What commands share: opening the engine, checking outputs, and printing what they did."""
+"""Steps that commands share: open the engine, check outputs, and print what was done."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def feedback(
     reading: InputOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Keep what people made of answers, for routers to learn from: a table as leeroo run wrote it, and scores or gold.
+    """Keep scores or right answers of people, for routers to learn from, in a table as leeroo run wrote it.
 
     Rows without either are passed over. The same question and expert again replaces what was kept.
     """

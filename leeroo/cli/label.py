@@ -72,7 +72,7 @@ class CheckOptions:
         str | None, typer.Option("--gold", metavar="COLUMN", help="Compare with the labels in this column.")
     ] = None
     check: Annotated[
-        int, typer.Option("--check", metavar="N", min=0, help="Write N rows for people to check beside the output.")
+        int, typer.Option("--check", metavar="N", min=0, help="Write N rows for people to check next to the output.")
     ] = 0
     report: Page = None
 
@@ -149,7 +149,7 @@ def label(
 
 
 def _check(checking: CheckOptions, how: LabelOptions, out: Path, keep: Keep) -> Path | None:
-    """Check that what was asked for beside the labels can be written; return the file of rows for people to check."""
+    """Check that the page and the rows for people to check can be written; return the file of these rows."""
     from leeroo.cli.console import check_drawn
     from leeroo.engine.tables import check_output
     from leeroo.engine.tables.outputs import is_stream

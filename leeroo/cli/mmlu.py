@@ -31,7 +31,7 @@ def add_to(app: typer.Typer) -> None:
 
 @dataclass(frozen=True)
 class QuestionOptions:
-    """Which questions are asked."""
+    """Which questions the experts answer."""
 
     data: Annotated[
         str,

@@ -123,7 +123,7 @@ class PoolOptions:
 
 @dataclass(frozen=True)
 class MoneyOptions:
-    """What answers may cost, and what cost and time are worth."""
+    """The budget, or how cost and time weigh against the score."""
 
     max_cost_usd: Annotated[
         float | None,
@@ -236,7 +236,7 @@ def _options(group: Any) -> list[inspect.Parameter]:
 
 
 def criteria(*groups: MoneyOptions | ExpertOptions | OutputOptions, **more: Any) -> Criteria:
-    """Return the criteria of a run, from groups of options and what the command has beside them."""
+    """Return the criteria of a run, from groups of options and from single ones."""
     from leeroo.engine.answer import Criteria
 
     known = {field.name for field in fields(Criteria)}

@@ -120,9 +120,9 @@ def evaluate(
     ] = None,
     report: Page = None,
 ) -> None:
-    """Measure a router on recorded outcomes: what its choices come to under budgets, beside simpler ways.
+    """Measure a router on recorded outcomes: the score of its choices under budgets, against simpler ways.
 
-    Costs nothing: no expert is asked.
+    Costs nothing: no expert is called.
     """
     from leeroo.cli.console import check_drawn, show
     from leeroo.engine.orchestrator.analysis.evaluate import evaluate as measure

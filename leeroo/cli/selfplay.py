@@ -147,7 +147,7 @@ def selfplay(
     seed: Seed = 0,
     progress: ProgressBar = True,
 ) -> None:
-    """Learn by playing: make questions, ask experts where it tells most, judge, train, and again.
+    """Learn by playing: make questions, ask experts where most is learned, judge, train, and again.
 
     Killed or interrupted, the same command goes on where it stopped and pays for nothing twice. The router of each
     round is in OUT/rounds/NNNN/router.

@@ -48,7 +48,7 @@ class ListenOptions:
 
 @dataclass(frozen=True)
 class LimitOptions:
-    """What a key may send and keep."""
+    """How much a key may send and keep."""
 
     max_file_mb: Annotated[
         int, typer.Option("--max-file-mb", min=1, help="Most of an uploaded file, in MiB.", rich_help_panel=LIMITS)
@@ -90,8 +90,8 @@ def serve(
 ) -> None:
     """Serve batches over HTTP, as OpenAI's Files and Batches API; the stock openai client works unchanged.
 
-    --max-cost-usd and the weights hold for batches whose metadata say nothing else. All that is kept lies in the folder
-    of the store; killed at any moment, the server goes on where it stopped.
+    --max-cost-usd and the weights hold for batches whose metadata say nothing else. All data is in the folder of the
+    store. Killed at any moment, the server goes on where it stopped.
     """
     _check_packages()
     from leeroo.serve.options import BatchOptions, ServerLimits, ServerOptions

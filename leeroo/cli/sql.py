@@ -103,9 +103,9 @@ def explain(
     reading: InputOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Tell what a statement or a run would take: rows, experts, tokens, cost, time. Generates nothing.
+    """Estimate what a statement or a run would take: rows, experts, tokens, cost, time. Generates nothing.
 
-    What has white space in it and is no file is a statement.
+    An argument with white space in it that is no file is a statement.
     """
     from leeroo.cli.console import opened
 

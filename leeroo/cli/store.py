@@ -52,7 +52,7 @@ def prune(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove old answers, runs and timings; a question that is asked again is then paid for again.
+    """Remove old answers, runs and timings; a question that comes again is then paid for again.
 
     Feedback and the answers that it is about stay. So do the sums of what was spent, and what a run under way needs.
     """

@@ -116,7 +116,9 @@ def plot_subjects(results: Results) -> str:
 
 
 def _bar(at: int, part: Part) -> tuple[int, float, float, float]:
-    return at, part.accuracy.value, part.accuracy.value - part.accuracy.low, part.accuracy.high - part.accuracy.value
+    """Return where a row is, its accuracy, and how far its interval goes down and up, at least 0."""
+    found = part.accuracy
+    return at, found.value, max(0.0, found.value - found.low), max(0.0, found.high - found.value)
 
 
 def _point(row: Row) -> Point:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-# What people call the baselines.
+# The names of the baselines for people.
 BASELINES = {"random": "random mix", "subject_mean": "subject mean", "knn": "kNN"}
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 OURS, ORACLE, EXPERT = "#0072B2", "#D55E00", "#333333"
@@ -41,6 +41,8 @@ _HEIGHT, _LINE, _ABOVE_AND_BELOW = 6.2, 0.19, 1.0
 # Pixels from a point to its number in each direction, and the directions, the first that is free.
 _AWAY = 7
 _CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
+# Behind a number, so that it can be read on a curve.
+_BACKGROUND = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
 # More entries side by side would be wider than the picture.
 _LEGEND_COLUMNS = 4
 # An expert's bin with fewer questions shows chance more than calibration.
@@ -74,7 +76,7 @@ def plot_frontier(
 ) -> str:
     """Draw cost against accuracy: a numbered point for each expert, our frontier, other ways, and the oracle.
 
-    The numbers grow with the cost, and a key beside the picture has their names. The picture is one SVG element
+    The numbers grow with the cost, and a key on the right has their names. The picture is one SVG element
     without scripts, and nothing in it is from elsewhere.
 
     Args:
@@ -209,7 +211,7 @@ def _limits(axes: Axes, points: Sequence[Point], curves: Sequence[Point]) -> Non
 
 
 def _number(figure: Figure, axes: Axes, experts: Mapping[str, Point]) -> None:
-    """Write a number at each point, the cheapest expert's first, and a key with their names beside the picture."""
+    """Write a number at each point, the cheapest expert's first, and a key with their names on the right."""
     from matplotlib.lines import Line2D
 
     ordered = sorted(experts.items(), key=lambda item: (item[1].cost_usd_per_1k, -item[1].accuracy))
@@ -225,7 +227,7 @@ def _number(figure: Figure, axes: Axes, experts: Mapping[str, Point]) -> None:
         taken.append(place)
         axes.annotate(
             number, tuple(point), xytext=place - at, textcoords="offset pixels", fontsize=8, ha="center",
-            va="center", color=EXPERT, zorder=5,
+            va="center", color=EXPERT, zorder=5, bbox=_BACKGROUND,
         )  # fmt: skip
     # A column of numbers and one of names. A legend leaves out a name that begins with '_', so it gets them afterwards.
     handles = [Line2D([], [], linestyle="none")] * (2 * len(ordered))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Inches: of a row, and of what stands above and below the rows.
 _ROW, _AROUND = 0.3, 1.3
-# Topics beyond the gaps are shown up to so many in all.
+# Topics beyond the gaps are shown until there are this many in all.
 _ROWS = 24
 _OFFSET = 0.13
 # Characters of a topic's name.

@@ -66,7 +66,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Report:
-    """What a job found, for people and programs.
+    """The findings of a job, for people and programs.
 
     Attributes:
         title: Of its page.

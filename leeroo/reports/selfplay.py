@@ -124,7 +124,7 @@ def _judged(played: Played) -> Table:
 
 
 def plot_played(played: Played) -> str:
-    """Draw the learning curve: outcomes against the score and the accuracy at half of the dearest's cost.
+    """Draw the learning curve: outcomes against the score, and against the accuracy at half the cost of the best.
 
     Raises:
         UsageError: matplotlib is not installed.

@@ -16,13 +16,13 @@ from leeroo.cli.main import main
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.training.learn import train
 
-# Of each split.
+# How many of each split.
 QUESTIONS = 60
 
 
 @pytest.fixture(scope="module")
 def place(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `data`, outcomes of nine models on 60 training and 60 test questions, and `router`, learned from it."""
+    """Return a folder with `data`, outcomes of nine models on 60 training and 60 test questions, and its `router`."""
     place, source = tmp_path_factory.mktemp("evaluate"), shared_data / "mmlu9"
     (place / "data").mkdir()
     taken = (
@@ -53,12 +53,12 @@ def test_programs_get_one_object_and_nothing_else(place: Path) -> None:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    told = json.loads(done.stdout, parse_constant=refuse)
-    assert set(told) == {"n", "experts", "oracle", "frontier", "baselines", "pair", "aiq", "ece"}
-    assert told["n"] == QUESTIONS
-    assert len(told["experts"]) == 9
-    assert len(told["frontier"]) >= 50
-    assert told["pair"]["strong"] == "gpt-4-1106-preview"
+    found = json.loads(done.stdout, parse_constant=refuse)
+    assert set(found) == {"n", "experts", "oracle", "frontier", "baselines", "pair", "aiq", "ece"}
+    assert found["n"] == QUESTIONS
+    assert len(found["experts"]) == 9
+    assert len(found["frontier"]) >= 50
+    assert found["pair"]["strong"] == "gpt-4-1106-preview"
     assert "predicting 9 experts on 60 questions" in done.stderr
 
 
@@ -94,9 +94,9 @@ def test_picture_and_report_are_written_beside_the_numbers(place: Path) -> None:
 def test_another_split_and_pair_are_measured(place: Path) -> None:
     """The training split can be measured, which is noted, and the pair chosen."""
     done = evaluate(place, "--split", "train", "--pair", "zephyr-7b-beta,mixtral-8x7b-instruct", "--json")
-    told = json.loads(done.stdout)
-    assert told["n"] == QUESTIONS
-    assert (told["pair"]["weak"], told["pair"]["strong"]) == ("zephyr-7b-beta", "mixtral-8x7b-instruct")
+    found = json.loads(done.stdout)
+    assert found["n"] == QUESTIONS
+    assert (found["pair"]["weak"], found["pair"]["strong"]) == ("zephyr-7b-beta", "mixtral-8x7b-instruct")
     assert "no fair test" in done.stderr
 
 
@@ -121,7 +121,7 @@ def test_wrong_input_is_one_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """What is wrong is told in one line on standard error, with exit code 2, and nothing is printed or written."""
+    """An error is one line on standard error, with exit code 2, and nothing is printed or written."""
     monkeypatch.chdir(place)
     (place / "folder.html").mkdir(exist_ok=True)
     before = sorted(place.iterdir())

@@ -1,4 +1,4 @@
-"""leeroo feedback and leeroo train --store: what people made of answers is learned from."""
+"""leeroo feedback and leeroo train --store: routers learn from the scores of people."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _leeroo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def answered(tmp_path: Path, pool_file: Path) -> Path:
-    """A folder with answers of 'small' to 40 questions, as `leeroo run` wrote them, and a store that has them."""
+    """Return a folder with answers of 'small' to 40 questions, as `leeroo run` wrote them, and their store."""
     duckdb.sql(f"COPY (SELECT question FROM '{tmp_path}/data/queries.parquet') TO '{tmp_path}/questions.parquet'")
     run = ["run", "questions.parquet", "--out", "answers.parquet", "--pool", str(pool_file), "--expert", "small"]
     done = _leeroo(*run, "--store", "store", cwd=tmp_path)
@@ -31,7 +31,7 @@ def _write(place: Path, query: str, name: str = "judged.parquet") -> None:
 
 
 def test_gold_beside_answers(answered: Path) -> None:
-    """All that can be judged is kept, told by expert; what cannot is named by its row, with exit code 1."""
+    """Rows that can be judged are kept and counted by expert; the others are named, with exit code 1."""
     _write(
         answered,
         "SELECT * REPLACE (CASE WHEN n = 4 THEN '  ' ELSE question END AS question),"
@@ -58,12 +58,12 @@ def test_scores_as_json(answered: Path) -> None:
     options = ["--score", "stars", "--gold", "gold", "--answer", "said", "--expert", "who", "--store", "new", "--json"]
     done = _leeroo("feedback", "judged.csv", *options, cwd=answered)
     assert done.returncode == 1
-    told = json.loads(done.stdout)
-    assert told["experts"] == {"small": {"feedback": 38, "mean_score": 0.5}}
-    assert (told["kept"], told["failed"], told["passed_over"], told["drift"]) == (38, 2, 0, {})
-    assert [error["row"] for error in told["errors"]] == [1, 2]
-    assert "'good' is no number" in told["errors"][0]["error"]
-    assert "scale scores" in told["errors"][1]["error"]
+    found = json.loads(done.stdout)
+    assert found["experts"] == {"small": {"feedback": 38, "mean_score": 0.5}}
+    assert (found["kept"], found["failed"], found["passed_over"], found["drift"]) == (38, 2, 0, {})
+    assert [error["row"] for error in found["errors"]] == [1, 2]
+    assert "'good' is no number" in found["errors"][0]["error"]
+    assert "scale scores" in found["errors"][1]["error"]
 
 
 def test_gold_of_questions_alone(answered: Path) -> None:
@@ -84,7 +84,7 @@ def test_gold_of_questions_alone(answered: Path) -> None:
     ],
 )
 def test_bad_usage_is_one_line(answered: Path, options: list[str], line: str) -> None:
-    """What is wrong and how to mend it, exit code 2."""
+    """One line says the error and how to mend it, with exit code 2."""
     done = _leeroo("feedback", "answers.parquet", *options, "--store", "store", cwd=answered)
     assert done.returncode == 2
     assert line in done.stderr

@@ -14,7 +14,7 @@ LINE = "leeroo: interrupted; everything answered so far is kept, the same comman
 
 
 def _started(folder: Path, pool: Path) -> subprocess.Popen[str]:
-    """A run that takes minutes."""
+    """Start a run that takes minutes."""
     pool.write_text(pool.read_text() + "[expert.engine]\ntokens_per_second = 1\n")
     (folder / "t.csv").write_text("question\n" + "".join(f"What is {i} plus {i}?\n" for i in range(40)))
     options = ["--pool", str(pool), "--store", "store", "--expert", "small"]

@@ -22,7 +22,7 @@ def _leeroo(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[st
 
 @pytest.fixture
 def recorded(tmp_path: Path, shared_data: Path) -> Path:
-    """A folder with a pool of recorded outcomes of three experts on MMLU."""
+    """Return a folder with a pool of recorded outcomes of three experts on MMLU."""
     entry = '[[expert]]\nname = "{}"\nmodel = "{}"\nbackend = "replay"\nusd_per_m_input = {}\nusd_per_m_output = {}\n'
     data = (shared_data / "mmlu9").resolve()
     names = (("llama-3-8b", 0.2, 0.2), ("mixtral-8x7b-instruct", 0.6, 0.6), ("gpt-4-1106-preview", 10, 30))
@@ -61,7 +61,7 @@ def test_recorded_mmlu_from_one_command(recorded: Path, shared_data: Path) -> No
     ],
 )
 def test_what_is_wrong_with_mmlu_is_one_line(recorded: Path, shared_data: Path, options: list[str], line: str) -> None:
-    """And nothing is asked."""
+    """No expert is called."""
     data = [] if "--data" in options else ["--data", str(shared_data.resolve() / "mmlu9")]
     done = _leeroo("mmlu", *data, "--pool", "pool.toml", "--store", "store", *options, cwd=recorded)
     assert done.returncode == 2
@@ -72,7 +72,7 @@ def test_what_is_wrong_with_mmlu_is_one_line(recorded: Path, shared_data: Path, 
 
 @pytest.fixture
 def tickets(tmp_path: Path, api: Any) -> Path:
-    """A folder with tickets, of which one is blank, and a pool of two experts of a real API."""
+    """Return a folder with tickets, one of them blank, and a pool of two experts of a real API."""
 
     def says(model: str, prompt: str) -> dict[str, float]:
         text = prompt.rsplit("Text: ", 1)[1]
@@ -132,7 +132,7 @@ def test_tickets_are_labelled_from_one_command(tickets: Path) -> None:
     ],
 )
 def test_what_is_wrong_with_labels_is_one_line(tickets: Path, api: Any, options: list[str], line: str) -> None:
-    """And nobody is asked."""
+    """No expert is called."""
     done = _leeroo(
         "label", "tickets.csv", "--pool", "pool.toml", "--store", "store", "--out", "o.csv", *options, cwd=tickets
     )

@@ -38,7 +38,7 @@ def test_every_command_shows_an_example(command: str) -> None:
 
 
 def test_every_command_is_in_the_readme() -> None:
-    """What the program can do is told where people look first."""
+    """Every command and function is named where people look first."""
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     for command in COMMANDS:
         assert f"leeroo {command}" in readme
@@ -122,7 +122,7 @@ def test_sql_prints_and_writes(pool_file: Path, tmp_path: Path) -> None:
 
 
 def test_wrong_sql_is_one_line(pool_file: Path, tmp_path: Path) -> None:
-    """A mistake in a statement is told without a traceback, with exit code 2."""
+    """A mistake in a statement is reported without a traceback, with exit code 2."""
     done = _leeroo("sql", "SELEC 1", "--pool", str(pool_file), "--store", "s", cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

@@ -20,7 +20,7 @@ def _leeroo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def place(tmp_path: Path, pool_file: Path) -> Path:
-    """A folder with the replayed pool, and questions: of two parts, none, simple, and one with a part that is not known."""
+    """Return a folder with the replayed pool and four questions: two parts, none, simple, and a part that is not known."""
     (tmp_path / "questions.csv").write_text(
         "id,question,secret\n1,What is 1 plus 1? What is 2 plus 2?,true\n2,,false\n3,What is 3 plus 3?,\n"
         "4,What is 4 plus 4? What is my name?,false\n"
@@ -80,7 +80,7 @@ def test_steps_in_a_text_file_are_json(place: Path, name: str) -> None:
     ],
 )
 def test_what_is_wrong_with_solving_is_one_line(place: Path, options: list[str], line: str) -> None:
-    """And nothing is asked."""
+    """No expert is called."""
     done = _leeroo(*COMMAND, "--out", "solved.parquet", *options, cwd=place)
     assert done.returncode == 2
     assert line in done.stderr

@@ -94,7 +94,7 @@ def test_a_statement_longer_than_a_file_name_is_explained(leeroo: Leeroo) -> Non
 
 
 def test_a_pipe_is_read_once(leeroo: Leeroo) -> None:
-    """A statement that asks nothing reads it; one that asks says how to, before anything is asked."""
+    """A statement without our functions reads it; one with them says how to, before any expert is called."""
     rows = b"q\nWhat is 1 plus 1?\n"
     table = "read_csv('/dev/stdin', header = true)"
     done = leeroo("sql", f"SELECT q FROM {table}", stdin=rows)

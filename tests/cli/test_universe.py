@@ -24,12 +24,12 @@ def _json(*arguments: str | Path) -> dict[str, Any]:
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
-    told: dict[str, Any] = json.loads(done.stdout, parse_constant=refuse)
-    return told
+    found: dict[str, Any] = json.loads(done.stdout, parse_constant=refuse)
+    return found
 
 
-def test_a_pool_is_told_to_people(data_folder: Path, tmp_path: Path) -> None:
-    """A table of what each expert adds, all of them for comparison, and the picture where it was asked for."""
+def test_a_pool_is_shown_to_people(data_folder: Path, tmp_path: Path) -> None:
+    """A table of what each expert adds, all of them for comparison, and the picture where it is wanted."""
     picture = tmp_path / "pool.svg"
     done = _leeroo("select-experts", "--data", data_folder, "-k", "1", "--split", "test", "--plot", picture)
     assert done.returncode == 0, done.stderr
@@ -43,21 +43,21 @@ def test_a_pool_is_told_to_people(data_folder: Path, tmp_path: Path) -> None:
     assert "oracle" in svg
 
 
-def test_a_pool_is_told_to_programs(data_folder: Path) -> None:
+def test_a_pool_is_shown_to_programs(data_folder: Path) -> None:
     """One JSON object: the experts in the order taken, the curve, the best single expert and all of them."""
-    told = _json("select-experts", "--data", data_folder, "--split", "test", "--cost-weight", "1000")
-    # A dollar is worth 1,000 points: small is worth 0.5 - 0.15, large 1 - 1.5.
-    assert told["experts"] == ["small", "large"]
-    assert (told["n"], told["k"], told["cost_weight"]) == (40, 2, 1000)
-    assert [step["oracle_accuracy"] for step in told["curve"]] == [0.5, 0.5]
-    assert told["curve"][0]["cost_usd_per_1k"] == pytest.approx(0.15)
-    assert told["best_single"] == {"expert": "large", "accuracy": 1, "cost_usd_per_1k": pytest.approx(1.5)}
-    assert told["judged_on"] == {"large": 40, "small": 40}
-    assert told["all"]["k"] == 2
+    found = _json("select-experts", "--data", data_folder, "--split", "test", "--cost-weight", "1000")
+    # A dollar weighs 1,000 points: small has 0.5 - 0.15, large 1 - 1.5.
+    assert found["experts"] == ["small", "large"]
+    assert (found["n"], found["k"], found["cost_weight"]) == (40, 2, 1000)
+    assert [step["oracle_accuracy"] for step in found["curve"]] == [0.5, 0.5]
+    assert found["curve"][0]["cost_usd_per_1k"] == pytest.approx(0.15)
+    assert found["best_single"] == {"expert": "large", "accuracy": 1, "cost_usd_per_1k": pytest.approx(1.5)}
+    assert found["judged_on"] == {"large": 40, "small": 40}
+    assert found["all"]["k"] == 2
 
 
-def test_gaps_are_told_to_people(data_folder: Path, tmp_path: Path) -> None:
-    """Topics by kind, each with its best expert and how far the dearest leads, and the picture."""
+def test_gaps_are_shown_to_people(data_folder: Path, tmp_path: Path) -> None:
+    """Topics by kind, each with its best expert and how far the most expensive leads, and the picture."""
     picture = tmp_path / "gaps.svg"
     done = _leeroo("gaps", "--data", data_folder, "--split", "test", "--good", "0.8", "--plot", picture)
     assert done.returncode == 0, done.stderr
@@ -72,11 +72,11 @@ def test_gaps_are_told_to_people(data_folder: Path, tmp_path: Path) -> None:
     assert "large, the dearest" in svg
 
 
-def test_gaps_are_told_to_programs(data_folder: Path) -> None:
+def test_gaps_are_shown_to_programs(data_folder: Path) -> None:
     """One JSON object with every topic, and nothing else on standard output."""
-    told = _json("gaps", "--data", data_folder, "--split", "test", "--good", "0.8")
-    assert (told["n"], told["good"], told["dearest"]) == (40, 0.8, "large")
-    [topic] = told["topics"]
+    found = _json("gaps", "--data", data_folder, "--split", "test", "--good", "0.8")
+    assert (found["n"], found["good"], found["dearest"]) == (40, 0.8, "large")
+    [topic] = found["topics"]
     assert topic["kind"] == "only the dearest"
     assert topic["best"] == {
         "expert": "large",
@@ -92,7 +92,7 @@ def test_gaps_are_told_to_programs(data_folder: Path) -> None:
 
 @pytest.fixture
 def one_expert(data_folder: Path) -> Path:
-    """The data folder with the outcomes of a single expert."""
+    """Return the data folder with the outcomes of a single expert."""
     file = data_folder / "outcomes.parquet"
     table = duckdb.connect().sql(f"FROM '{file}' WHERE expert = 'small'").to_arrow_table()
     file.unlink()
@@ -121,7 +121,7 @@ def _refused(done: subprocess.CompletedProcess[str], says: str) -> None:
     ],
 )
 def test_a_pool_that_cannot_be_is_one_line(data_folder: Path, options: list[str], says: str) -> None:
-    """What cannot be chosen is told in one line that says why, with exit code 2."""
+    """An impossible choice is one line that says why, with exit code 2."""
     split = [] if "--split" in options else ["--split", "test"]
     _refused(_leeroo("select-experts", "--data", data_folder, *split, *options), says)
 
@@ -144,6 +144,6 @@ def test_a_choice_of_one_is_one_line(one_expert: Path) -> None:
     ],
 )
 def test_gaps_that_cannot_be_found_are_one_line(data_folder: Path, options: list[str], says: str) -> None:
-    """What cannot be judged is told in one line that says why, with exit code 2."""
+    """An impossible question is one line that says why, with exit code 2."""
     split = [] if "--split" in options else ["--split", "test"]
     _refused(_leeroo("gaps", "--data", data_folder, *split, *options), says)

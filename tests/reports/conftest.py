@@ -1,4 +1,4 @@
-"""An evaluation out of random outcomes, without a router: what is drawn and told of it does not depend on one."""
+"""An evaluation of random outcomes, without a router: pictures and reports do not depend on one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MakeEvaluation = Callable[..., Evaluation]
 
 @pytest.fixture(scope="session")
 def evaluation_of() -> MakeEvaluation:
-    """Make one of experts by name, each better and dearer than the one before, with notes."""
+    """Make one of experts by name, each better and more expensive than the one before, with notes."""
 
     def make(*names: str, notes: tuple[str, ...] = (), free: bool = False, baselines: bool = True) -> Evaluation:
         random = np.random.default_rng(0)

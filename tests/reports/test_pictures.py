@@ -36,7 +36,7 @@ from leeroo.reports.selfplay import selfplay_report
 # No formulas, no markup, no font that has them all.
 NAMES = ("a\\$b$\\frac{1}{$", "$x_1$ & <b>bold</b>", "$$", "数学 😀", "x" * 60)
 _QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-# Of each picture: its size, and what in it is broken or empty.
+# The size of each picture, and what in it is broken or empty.
 _LOOK = """() => [...document.querySelectorAll('svg')].map(svg => {
     const box = svg.getBoundingClientRect(), shapes = [...svg.querySelectorAll('path, use, text, rect')];
     return {
@@ -156,7 +156,7 @@ def test_self_play(look: Look) -> None:
 
 
 def test_pools_and_gaps(look: Look) -> None:
-    """What select-experts and gaps draw, with names and terms of any kind."""
+    """The pictures of select-experts and gaps, with names and terms of any kind."""
     pool = {"oracle_accuracy": 0.6, "cost_usd_per_1k": 0.5, "held_out_accuracy": 0.58, "by_subject_accuracy": 0.5}
     steps = [
         SelectionStep(i, **pool, by_subject_cost_usd_per_1k=1.0, expert=name, adds=0.1, worth=0.5)
@@ -183,7 +183,7 @@ def test_pools_and_gaps(look: Look) -> None:
 
 @pytest.mark.parametrize(("low", "high"), [(0.5, 0.62), (0.5, 0.53), (0, 1), (0.111, 0.1112)])
 def test_ticks_are_true(low: float, high: float) -> None:
-    """What stands at a tick is where it is, however narrow the axis; no two are alike."""
+    """The text of a tick is its place, however narrow the axis; no two are alike."""
     with styled():
         figure, axes = new_axes(6, 4)
         axes.set_ylim(low, high)

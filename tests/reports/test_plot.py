@@ -45,14 +45,14 @@ def test_a_baseline_that_is_not_known_is_not_drawn(evaluation_of: MakeEvaluation
 
 
 def test_names_are_written_as_they_are(evaluation_of: MakeEvaluation) -> None:
-    """What looks like markup or a formula in an expert's name is text."""
+    """Anything that looks like markup or a formula in an expert's name is text."""
     svg = plot_evaluation(evaluation_of(*ODD))
     assert set(ODD) <= set(texts(svg))
     assert "<script" not in svg
 
 
 def test_nothing_comes_from_elsewhere(evaluation: Evaluation) -> None:
-    """A picture refers to its own parts only, and to each of them by one name, also beside the other picture."""
+    """A picture refers to its own parts only, and to each of them by one name, also next to the other picture."""
     pictures = [plot_evaluation(evaluation), plot_reliability(evaluation.scores_pred, evaluation.scores)]
     elements = [element for svg in pictures for element in ElementTree.fromstring(svg).iter()]
     ids = Counter(element.attrib["id"] for element in elements if "id" in element.attrib)
@@ -80,7 +80,7 @@ def test_one_expert_is_drawn(evaluation_of: MakeEvaluation) -> None:
 
 
 def test_the_reliability_is_of_all_and_of_each(evaluation: Evaluation) -> None:
-    """The legend tells the line of all experts from each one's, and both from what would be right."""
+    """The legend names the line of all experts, each one's, and what would be right."""
     said = texts(plot_reliability(evaluation.scores_pred, evaluation.scores))
     for name in ("right on average", "each expert", "all experts", "predicted score", "recorded score"):
         assert said.count(name) == 1

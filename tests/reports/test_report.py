@@ -20,7 +20,7 @@ VOID = {"meta"}
 
 
 class Page(HTMLParser):
-    """What a browser would find, and whether every element is closed where it should be."""
+    """The elements that a browser would find; each must be closed where it should be."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Page(HTMLParser):
         assert not self.open
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element begins."""
+        """Note an element that begins."""
         self.tags[tag] += 1
         self.attributes += attrs
         self.ids.update(value for name, value in attrs if name == "id" and value)
@@ -49,12 +49,12 @@ class Page(HTMLParser):
             self.tables[-1][-1].append("")
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """An element of the pictures that holds nothing."""
+        """Note an element of the pictures that holds nothing."""
         self.handle_starttag(tag, attrs)
         self.open.pop()
 
     def handle_endtag(self, tag: str) -> None:
-        """An element ends, and it is the last that began."""
+        """Check that the element that ends is the last that began."""
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
@@ -66,7 +66,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(evaluation: Evaluation) -> Page:
-    """The report of three experts."""
+    """Return the report of three experts."""
     return Page(as_page(evaluation_report(evaluation, "my/router", ["data/one", "data/two"], "test")))
 
 
@@ -78,7 +78,7 @@ def test_it_says_what_was_measured(page: Page) -> None:
 
 
 def test_the_best_and_half_of_its_cost_come_first(page: Page, evaluation: Evaluation) -> None:
-    """One sentence tells what most people want to know."""
+    """One sentence says what most people want to know."""
     best, half = evaluation.experts["large"], evaluation.shares[1 / 2]
     assert f"The best single expert, large, is right on {100 * best.accuracy:.1f} %" in page.text
     assert f"At half of that cost the router is right on {100 * half.value:.1f} %" in page.text
@@ -107,7 +107,7 @@ def test_experts_are_listed_best_first_and_the_oracle_last(page: Page, evaluatio
     assert rows[2][1:] == [f"{100 * small.accuracy:.1f}", plain_usd(small.cost_usd_per_1k)]
 
 
-def test_the_measures_are_told_with_what_they_mean(page: Page, evaluation: Evaluation) -> None:
+def test_the_measures_are_shown_with_what_they_mean(page: Page, evaluation: Evaluation) -> None:
     """APGR, CPT50, CPT80 of the pair, AIQ and ECE."""
     measures = {row[0]: row[1:] for row in page.tables[2][1:]}
     assert list(measures) == ["APGR", "CPT50", "CPT80", "AIQ", "ECE"]

@@ -20,8 +20,8 @@ class Played:
 
     Attributes:
         rounds: Rows of `ROUND`, in their order.
-        experts: For each expert of the last round: outcomes, mean score of these, accuracy and USD per 1,000 on the
-            held-out questions, and share of the traffic of the last round.
+        experts: The experts of the last round: outcomes with their mean score, accuracy and USD per 1,000 on the
+            held-out questions, and share of the traffic.
         topics: For each topic of the held-out questions: how many, and the accuracy of each expert.
         judged_by: Outcomes, by how their scores were found.
     """
