@@ -8,6 +8,9 @@ from rich.text import Text
 
 from leeroo.reports.report import Report, Table, cells
 
+# A column of words of at most this many characters is not broken, and neither is the first column.
+_SHORT = 14
+
 
 def print_report(report: Report) -> None:
     """Print what was found: the sentences, the tables, and the notes."""
@@ -40,13 +43,14 @@ def say(line: str, *, stderr: bool = False) -> None:
 
 
 def _drawn(table: Table) -> RichTable:
-    """Return a table for rich: words to the left and folded where the terminal is narrow, numbers to the right."""
+    """Return a table for rich: words to the left, numbers to the right."""
     drawn = RichTable(box=None, header_style="bold", pad_edge=False)
+    rows = cells(table)
     for i, column in enumerate(table.columns):
         words = column.kind == "text"
-        drawn.add_column(
-            Text(column.name), justify="left" if words else "right", overflow="fold", no_wrap=not i or not words
-        )
-    for row in cells(table):
+        longest = max(len(column.name), *(len(row[i]) for row in rows)) if rows else 0
+        whole = not i or (words and longest <= _SHORT)
+        drawn.add_column(Text(column.name), justify="left" if words else "right", overflow="fold", no_wrap=whole)
+    for row in rows:
         drawn.add_row(*map(Text, row))  # as they are: a name may look like markup
     return drawn
