@@ -14,7 +14,7 @@ from leeroo.engine.backends.api.endpoint import OPENAI
 from leeroo.engine.backends.select import capabilities, resolve
 from leeroo.engine.pool import Expert
 
-# Engine options that change how fast answers come. Any other is taken to change what they say.
+# Engine options that change how fast answers come. Any other is taken to change the answers.
 _ONLY_SPEED = frozenset(
     {
         *("concurrency", "max_retries", "timeout", "tokens_per_second", "batch_size", "attn_implementation"),

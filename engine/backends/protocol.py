@@ -17,7 +17,7 @@ AMPLE = 1024
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a kind of backend can do, and what it takes.
+    """The abilities and needs of a kind of backend.
 
     Attributes:
         recorded: Its answers are recorded ones: they cost no computing, and no limit on tokens shortens them.
@@ -33,7 +33,7 @@ class Capabilities:
 
     @property
     def runs_elsewhere(self) -> bool:
-        """Whether its model runs in another program, so that requests take nothing from what runs here."""
+        """Its model runs in another program, so that requests take nothing from what runs here."""
         return not (self.recorded or self.holds_memory)
 
 
@@ -61,10 +61,11 @@ class Backend(Protocol):
                 something in flight has finished": go on with what is in flight, then pull again.
 
         Yields:
-            Batches with `schema.COMPLETIONS`, as soon as there is something to keep (each batch is
-            stored when it is yielded), in any order; every request comes back exactly once. A row that
-            fails comes back with `finish_reason` 'error' and its `error`; it never costs another row.
-            While nothing comes back, an empty batch a few times a second: the caller then checks whether to go on.
+            Batches with `schema.COMPLETIONS`, in any order, as soon as there is something to store: each
+            batch is stored when it is yielded. Every request comes back exactly once. A row that fails
+            comes back with `finish_reason` 'error' and its `error`; it never costs another row.
+            While nothing comes back, an empty batch a few times a second: the caller then checks
+            whether to go on.
 
         Raises:
             ExpertUnavailable: nothing more can be answered by this model; rows not yet yielded are not

@@ -1,8 +1,8 @@
-"""Ray: the backend of an expert as a pool of actors, on this machine or on those of a cluster.
+"""The Ray backend: an expert as a pool of actors, on this machine or on those of a cluster.
 
-The plan, the money and the answer store stay with the process that runs the road; only the asking goes to actors, which
-each keep one model loaded. They are handed requests as they have room, so that a budget holds as it does here, and a
-worker that dies costs the calls it had in flight, which go to another.
+The plan, the money and the answer store stay with the process that runs the batch; actors only generate, each with one
+model loaded. They are handed requests as they have room, so that a budget holds as it does locally. A worker that dies
+costs the calls that it had in flight, which go to another.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from leeroo.engine.errors import ExpertUnavailable, UsageError
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import REQUESTS
 
-# Requests in a call, and calls that an actor has in flight: what is asked again when it dies.
+# Requests in a call, and calls that an actor has in flight: what is sent again when it dies.
 _CALL_ROWS, _CALLS = 32, 4
-# An actor that does not start, or dies, is replaced so often in a row without an answer between.
+# The most times in a row that an actor which does not start, or dies, is replaced without an answer between.
 _TRIES = 3
 _WAIT_S = 0.5
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
@@ -35,7 +35,7 @@ _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 class RayBackend:
     """The actors of one expert; the first starts at once, others while requests wait and resources are left.
 
-    Where Ray runs is for Ray to say: the cluster of RAY_ADDRESS, or one of its own on this machine.
+    Ray decides where it runs: the cluster of RAY_ADDRESS, or one of its own on this machine.
 
     Raises:
         ExpertUnavailable: Ray cannot be started or reached.
@@ -51,27 +51,27 @@ class RayBackend:
 
     @property
     def room(self) -> int:
-        """As of the models that its actors hold."""
+        """How many more requests it can start on now: its actors order them, and they cost nothing."""
         return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests, handed to whichever actor has room."""
         waiting: deque[pa.RecordBatch] = deque()
-        flying: dict[Any, tuple[Any, pa.RecordBatch]] = {}
+        in_flight: dict[Any, tuple[Any, pa.RecordBatch]] = {}
         more = True
         try:
-            while more or waiting or flying:
+            while more or waiting or in_flight:
                 while more and not waiting:
                     batch = next(requests, None)
                     more = batch is not None
                     if batch is None or batch.num_rows == 0:
-                        break  # at the end, or nothing to hand out until something is back
+                        break  # the end, or nothing more until something comes back
                     waiting.extend(batch.slice(at, _CALL_ROWS) for at in range(0, batch.num_rows, _CALL_ROWS))
-                self._send(waiting, flying)
-                if flying:
-                    yield from self._receive(waiting, flying)
+                self._send(waiting, in_flight)
+                if in_flight:
+                    yield from self._receive(waiting, in_flight)
         finally:
-            for call in flying:
+            for call in in_flight:
                 with contextlib.suppress(self._ray.exceptions.RayError):
                     self._ray.cancel(call, recursive=False)
 
@@ -89,12 +89,12 @@ class RayBackend:
         self._actors[worker.remote(self._expert.model_dump_json())] = 0
 
     def _on_gpu(self) -> bool:
-        """Whether its actors each need a GPU, where the pool does not say."""
+        """Return whether its actors each need a GPU, where the pool does not say."""
         # Where 'auto' is transformers here, it is vLLM on a machine with a GPU.
         for_gpus = self._expert.backend != "transformers" and capabilities(self._expert).holds_memory
         return for_gpus and self._ray.cluster_resources().get("GPU", 0) > 0
 
-    def _send(self, waiting: deque[pa.RecordBatch], flying: dict[Any, tuple[Any, pa.RecordBatch]]) -> None:
+    def _send(self, waiting: deque[pa.RecordBatch], in_flight: dict[Any, tuple[Any, pa.RecordBatch]]) -> None:
         """Hand out what waits; where no actor has room for more, start another."""
         while waiting:
             actor = min(self._actors, key=lambda each: self._actors[each])
@@ -104,16 +104,16 @@ class RayBackend:
                     continue
                 return
             batch = waiting.popleft()
-            flying[actor.answer.remote(batch)] = actor, batch
+            in_flight[actor.answer.remote(batch)] = actor, batch
             self._actors[actor] += 1
 
     def _receive(
-        self, waiting: deque[pa.RecordBatch], flying: dict[Any, tuple[Any, pa.RecordBatch]]
+        self, waiting: deque[pa.RecordBatch], in_flight: dict[Any, tuple[Any, pa.RecordBatch]]
     ) -> Generator[pa.RecordBatch]:
-        """What has come back; calls of an actor that died wait again."""
-        done, _ = self._ray.wait(list(flying), timeout=_WAIT_S)
+        """Yield what has come back; calls of an actor that died wait again."""
+        done, _ = self._ray.wait(list(in_flight), timeout=_WAIT_S)
         for call in done:
-            actor, batch = flying.pop(call)
+            actor, batch = in_flight.pop(call)
             if actor in self._actors:
                 self._actors[actor] -= 1
             try:
@@ -129,7 +129,7 @@ class RayBackend:
     def _replace(self, actor: Any, error: Exception) -> None:
         """Start another in the place of an actor that died."""
         if actor not in self._actors:
-            return  # another of its calls has told so already
+            return  # another of its calls has shown it already
         del self._actors[actor]
         self._broken += 1
         if self._broken >= _TRIES:
@@ -149,7 +149,7 @@ class Worker:
         threading.Thread(target=self._generate, daemon=True).start()
 
     def answer(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The completions of some requests, when all of them are there.
+        """Return the completions of some requests, when all of them are there.
 
         Raises:
             ExpertUnavailable: the backend broke.
@@ -173,26 +173,26 @@ class Worker:
                     for at, request in enumerate(batch.column("id").to_pylist()):
                         self._open[request] = batch.slice(at, 1)
                     self._back.notify_all()
-        except BaseException as error:  # noqa: BLE001 - told to everyone who waits
+        except BaseException as error:  # noqa: BLE001 - raised again in every call that waits
             with self._back:
                 self._broke = error
                 self._back.notify_all()
 
     def _requests(self) -> Iterator[pa.RecordBatch]:
-        """What the calls bring, as they come; nothing while others are in flight and none is there."""
+        """Yield the requests of the calls as they come, and an empty batch while there are only others in flight."""
         while True:
             try:
-                yield self._fed.get(block=not self._flying(), timeout=None)
+                yield self._fed.get(block=not self._in_flight(), timeout=None)
             except Empty:
                 yield _NOTHING
 
-    def _flying(self) -> bool:
+    def _in_flight(self) -> bool:
         with self._back:
             return any(answer is None for answer in self._open.values())
 
 
 def check_ray() -> None:
-    """Check that Ray is there.
+    """Check that Ray is installed.
 
     Raises:
         UsageError: it is not.
@@ -203,7 +203,7 @@ def check_ray() -> None:
 
 
 def _connected() -> Any:
-    """Ray, connected."""
+    """Connect to Ray, and return its module."""
     import ray
 
     if not ray.is_initialized():

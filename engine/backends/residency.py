@@ -1,9 +1,11 @@
 """Residency: which engines are loaded, so that loads are few.
 
-An engine is loaded when its wave comes and stays while there is room: for the next statement, the next batch, or the
-same one when it is chosen anew. What it needs is what it was seen to need, else what the pool file says, else what its
-weights come to. Since the plan is known, room is made by what is needed last; on CUDA an engine of vLLM is
-put to sleep rather than closed - its weights wait on the host - where waking was not seen to take longer than loading.
+An engine is loaded when its wave comes, and stays while memory lasts. The next statement, the next batch, or the same
+batch when it is chosen anew may need it. The memory it takes is what was measured, else what the pool file says, else
+the size of its weights. Since the plan is known, the engine that is needed last gives up its memory first. On CUDA an
+engine of vLLM sleeps instead of closing, with its weights on the host, unless waking has been slower than loading.
+
+It knows nothing of rows, budgets or the order of waves.
 """
 
 from __future__ import annotations
@@ -27,12 +29,12 @@ from leeroo.engine.pool import Expert
 from leeroo.engine.store.timings import Measured
 
 _GIB = 2**30
-# What a process takes beside the weights: Python, its libraries, and a small KV cache.
-_BESIDE = 1.5 * _GIB
-# vLLM's own default.
+# What a process takes besides the weights, in bytes: Python, its libraries, and a small KV cache.
+_OVERHEAD = 1.5 * _GIB
+# The share of a GPU's memory that vLLM takes: its own default.
 _SHARE = 0.9
-# How often a wave that waits for the device looks whether to go on.
-_LOOK_S = 0.2
+# How often a wave that waits for the device checks whether to go on, in seconds.
+_CHECK_S = 0.2
 
 
 @dataclass
@@ -40,7 +42,7 @@ class _Held:
     expert: Expert
     backend: Backend
     asleep: bool = False
-    users: int = 0  # waves that are asking through it
+    users: int = 0  # waves that use it now
     dropped: bool = False  # it is closed when the last of them is done
 
 
@@ -48,9 +50,9 @@ class Engines:
     """The loaded engines, the one used last at the end; threads may share them.
 
     Args:
-        measured: What is known of an engine, by its key.
+        measured: Returns what is known of an engine, by its key.
         opening: Loads an engine, unless the event is set meanwhile.
-        alone: Whether each takes what the others need, wherever it runs.
+        alone: Each engine takes what the others need, wherever it runs.
 
     """
 
@@ -72,13 +74,13 @@ class Engines:
     def lend(
         self, expert: Expert, later: Sequence[Expert] = (), stop: threading.Event | None = None
     ) -> Iterator[Backend]:
-        """The engine of an expert for one wave; waves whose models hold memory of this device take turns.
+        """Lend the engine of an expert to one wave; waves whose models hold memory of this device take turns.
 
         An engine that breaks (`ExpertUnavailable` in here) is closed when its last wave is done.
 
         Args:
-            expert: Who is asked.
-            later: Who will be asked after that, the next first.
+            expert: The expert of the wave.
+            later: The experts of the waves after it, the next first.
             stop: Ends the wait for the device, or the loading, when it is set.
 
         Raises:
@@ -99,7 +101,7 @@ class Engines:
                 self._count(held, -1)
 
     def get(self, expert: Expert, later: Sequence[Expert] = ()) -> Backend:
-        """The engine of an expert, loaded now if it is not; for one thread alone. See `lend`."""
+        """Return the engine of an expert, loaded now if it is not; for one thread alone. See `lend`."""
         return self._get(expert, later, None).backend
 
     def _get(self, expert: Expert, later: Sequence[Expert], stop: threading.Event | None) -> _Held:
@@ -115,7 +117,7 @@ class Engines:
 
     @contextlib.contextmanager
     def _turn(self, stop: threading.Event | None) -> Iterator[None]:
-        while not self._device.acquire(timeout=_LOOK_S):
+        while not self._device.acquire(timeout=_CHECK_S):
             if stop is not None and stop.is_set():
                 raise Interrupted
         try:
@@ -124,17 +126,17 @@ class Engines:
             self._device.release()
 
     def loaded(self, expert: Expert) -> bool:
-        """Whether the engine of this expert is loaded, and awake."""
+        """Return whether the engine of this expert is loaded, and awake."""
         held = self._held.get(engine_key(expert))
         return held is not None and not held.asleep
 
     def memory_bytes(self, expert: Expert) -> int | None:
-        """The most of the device's memory that the loaded engine of this expert was seen to take."""
+        """Return the most of the device's memory that the loaded engine of this expert was seen to take."""
         backend = self._held[engine_key(expert)].backend
         return backend.memory_bytes if isinstance(backend, Resident) else None
 
     def drop(self, expert: Expert) -> None:
-        """Close the engine of this expert, if it is loaded: it is broken, or room is needed."""
+        """Close the engine of this expert, if it is loaded: it is broken, or its memory is needed."""
         held = self._held.pop(engine_key(expert), None)
         if held is not None:
             self._count(held, 0, dropped=True)
@@ -154,7 +156,7 @@ class Engines:
             self.drop(held.expert)
 
     def _make_room(self, expert: Expert, later: list[str]) -> None:
-        """Put engines away, those that are needed last first, until this expert's fits beside the rest."""
+        """Put engines away, those that are needed last first, until this expert's fits."""
         if not capabilities(expert).holds_memory:
             return
         need, total = self._need(expert), device.memory().total
@@ -164,7 +166,7 @@ class Engines:
                 " give a smaller model, or memory_gib in the pool file if it needs less"
             )
         others = [key for key, held in self._held.items() if capabilities(held.expert).holds_memory and not held.asleep]
-        # Not needed any more, longest unused first; then from the last that is needed to the next.
+        # First those not needed any more, longest unused first; then from the last that is needed to the next.
         others.sort(key=lambda key: -later.index(key) if key in later else -len(later))
         for key in others:
             if not self._alone and need <= device.memory().free:
@@ -172,21 +174,21 @@ class Engines:
             self._put_away(key)
 
     def _need(self, expert: Expert) -> float:
-        """The memory that the engine of an expert takes, in bytes."""
-        if resolve(expert) == "vllm" and not device.on_host():  # takes the share it is given, whatever the model
+        """Return the memory that the engine of an expert takes, in bytes."""
+        if resolve(expert) == "vllm" and not device.on_host():  # it takes its share, whatever the model
             total = device.memory().total
-            given = expert.memory_gib * _GIB if expert.memory_gib else _SHARE * total
-            return float(expert.engine.get("gpu_memory_utilization", given / total)) * total
+            wanted = expert.memory_gib * _GIB if expert.memory_gib else _SHARE * total
+            return float(expert.engine.get("gpu_memory_utilization", wanted / total)) * total
         measured = self._measured(engine_key(expert)).memory_bytes
         if measured is not None:
             return measured
-        return expert.memory_gib * _GIB if expert.memory_gib else _weights(expert) + _BESIDE
+        return expert.memory_gib * _GIB if expert.memory_gib else _weights(expert) + _OVERHEAD
 
     def _put_away(self, key: str) -> None:
-        """Put an engine to sleep, if it can and that is worth it, else close it."""
+        """Put an engine to sleep where that pays, else close it."""
         held = self._held[key]
-        host = psutil.virtual_memory().available > _weights(held.expert) + _BESIDE
-        if host and not device.on_host() and key not in self._sleepless and isinstance(held.backend, Resident):
+        fits_host = psutil.virtual_memory().available > _weights(held.expert) + _OVERHEAD
+        if fits_host and not device.on_host() and key not in self._sleepless and isinstance(held.backend, Resident):
             held.asleep = held.backend.sleep()
         if not held.asleep:
             self.drop(held.expert)
@@ -203,5 +205,5 @@ class Engines:
 
 
 def _weights(expert: Expert) -> int:
-    """The bytes of its model's weights, 0 where they are not known."""
+    """Return the bytes of an expert's weights, 0 where they are not known."""
     return weights.size(expert.model, expert.engine.get("revision")) or 0

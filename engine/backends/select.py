@@ -38,7 +38,7 @@ class BackendKind(NamedTuple):
         module: Where its class is, in this package.
         backend: The name of its class, which is called with an expert.
         options: The model of its engine options.
-        capabilities: What it can do; stated here, because importing its class can take seconds.
+        capabilities: Its abilities; stated here, because importing its class can take seconds.
         missing: Says what an expert of this kind lacks to run here, None when it lacks nothing.
     """
 

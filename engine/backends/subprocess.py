@@ -1,7 +1,7 @@
 """A backend in a worker process, whose memory returns when it ends, and whose death costs one wave.
 
-Both sides send pickled messages over a pair of sockets. Every call of the backend is a stream with a number of its own,
-which its messages bear: a call with a higher number ends the one before, and messages of an older stream are dropped.
+Both sides send pickled messages over a pair of sockets. Every call of the backend is a stream with a number, which its
+messages bear. A call with a higher number ends the one before, and messages of an older stream are dropped.
 A worker ends with the process that started it, and takes along the processes that it has started itself.
 
 This module knows nothing of the backend in the worker; `worker` is the other side.
@@ -43,13 +43,13 @@ _PRINTED = re.compile(r"^(?:\(.*\] )?([\w.]+(?:Error|Exception): .{1,400})", re.
 
 
 class Message(NamedTuple):
-    """What one side sends to the other.
+    """A message from one side to the other.
 
     Attributes:
         stream: The number of the call that it belongs to.
         kind: To the worker the calls 'open', 'generate', 'sleep', 'wake' and 'stop', and 'requests' for a stream. From
             the worker 'more' (requests are wanted), 'completions', 'done' and 'failed'.
-        value: What belongs to the kind; requests without a batch are the end of them.
+        value: The expert of 'open', a batch, a result or an error; requests without a batch are the end of them.
     """
 
     stream: int

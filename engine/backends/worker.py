@@ -1,6 +1,6 @@
 """The worker process of a backend: loads a model and answers the calls of `subprocess.SubprocessBackend`.
 
-It ends when nobody is there any more to send calls, and takes along the processes that it has started.
+It ends when no process is left to send calls, and takes along the processes that it has started.
 It knows nothing of who sends the calls, or why.
 """
 
@@ -79,7 +79,7 @@ class WorkerProcess:
             yield message.value
 
     def _listen(self, parent: int) -> None:
-        """Read messages while the backend works, and end the process when nobody is there any more."""
+        """Read messages while the backend works, and end the process when no caller is left."""
         with contextlib.suppress(EOFError, OSError):
             while os.getppid() == parent:
                 if not self._connection.poll(CHECK_S):

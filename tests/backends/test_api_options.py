@@ -1,4 +1,4 @@
-"""Engine options of an API are checked before anything is asked: one line that names the option."""
+"""Engine options of an API are checked before anything is sent: one line that names the option."""
 
 from __future__ import annotations
 

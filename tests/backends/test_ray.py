@@ -21,7 +21,7 @@ ROWS, IN_FLIGHT = 600, 32 * 4
 
 @pytest.fixture
 def place(tmp_path: Path, api_entry: Callable[..., str]) -> Path:
-    """A table and a pool of two experts of a real API, the first with two actors."""
+    """Write a table and a pool of two experts of a real API, the first with two actors."""
     table = pa.table({"id": list(range(ROWS)), "question": [f"question number {i % 500}" for i in range(ROWS)]})
     pq.write_table(table, tmp_path / "input.parquet")
     cluster = "[expert.ray]\nreplicas = {}\nnum_cpus = 0.5"
@@ -37,14 +37,14 @@ def _start(place: Path, out: str, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def _told(run: subprocess.Popen[str]) -> str:
-    _, told = run.communicate(timeout=300)
-    assert run.returncode == 0, told
-    return told
+def _finish(run: subprocess.Popen[str]) -> str:
+    _, printed = run.communicate(timeout=300)
+    assert run.returncode == 0, printed
+    return printed
 
 
 def _workers(run: subprocess.Popen[str]) -> Iterator[psutil.Process]:
-    """The actors' processes; Ray's own are no children of the run, but bear its session's name."""
+    """Yield the actors' processes, which are no children of the run."""
     for process in psutil.process_iter(["cmdline"]):
         if any(part.startswith("ray::Worker") for part in process.info["cmdline"] or []):
             yield process
@@ -52,8 +52,8 @@ def _workers(run: subprocess.Popen[str]) -> Iterator[psutil.Process]:
 
 def test_the_table_is_that_of_a_local_run(place: Path, api: Any) -> None:
     """Row by row, but for the time that answers took."""
-    _told(_start(place, "local.parquet"))
-    _told(_start(place, "ray.parquet", "--engine", "ray"))
+    _finish(_start(place, "local.parquet"))
+    _finish(_start(place, "ray.parquet", "--engine", "ray"))
     local, ray = (pq.read_table(place / f"{name}.parquet") for name in ("local", "ray"))
     for name in local.column_names:
         if name != "latency_ms":
@@ -62,7 +62,7 @@ def test_the_table_is_that_of_a_local_run(place: Path, api: Any) -> None:
 
 def test_a_budget_holds_there_too(place: Path) -> None:
     """One that lets the large expert answer some of the rows."""
-    _told(_start(place, "out.parquet", "--max-cost-usd", "0.05", "--engine", "ray"))
+    _finish(_start(place, "out.parquet", "--max-cost-usd", "0.05", "--engine", "ray"))
     table = pq.read_table(place / "out.parquet")
     assert set(table.column("expert").to_pylist()) == {"large", "small"}
     assert sum(table.column("cost_usd").to_pylist()) <= 0.05
@@ -79,7 +79,7 @@ def test_a_worker_that_is_killed_costs_its_calls_in_flight(place: Path, api: Any
     killed = list(_workers(run))
     assert killed
     killed[0].kill()
-    _told(run)
+    _finish(run)
     table = pq.read_table(place / "out.parquet")
     assert table.column("answer").to_pylist() == [f"echo: question number {i % 500}" for i in range(ROWS)]
     assert table.column("error").null_count == ROWS
@@ -87,18 +87,18 @@ def test_a_worker_that_is_killed_costs_its_calls_in_flight(place: Path, api: Any
     assert sum(n - 1 for n in api.asked.values()) <= IN_FLIGHT
 
 
-def test_what_an_expert_asks_of_the_cluster(place: Path) -> None:
-    """Is written beside it; unknown keys are named."""
+def test_what_an_expert_needs_of_the_cluster(place: Path) -> None:
+    """It is written in its entry; unknown keys are named."""
     assert load_pool(place / "pool.toml")["large"].ray.replicas == 2
     text = (place / "pool.toml").read_text().replace("num_cpus", "num_cpu")
     (place / "pool.toml").write_text(text)
     run = _start(place, "out.parquet", "--engine", "ray")
-    _, told = run.communicate(timeout=60)
-    assert (run.returncode, "unknown key 'ray.num_cpu'" in told) == (2, True), told
+    _, printed = run.communicate(timeout=60)
+    assert (run.returncode, "unknown key 'ray.num_cpu'" in printed) == (2, True), printed
 
 
 @pytest.mark.vllm
-def test_vllm_asks_for_no_gpu_where_the_cluster_has_none(place: Path) -> None:
+def test_vllm_requests_no_gpu_where_the_cluster_has_none(place: Path) -> None:
     """An actor that waited for one would never start."""
     (place / "pool.toml").write_text(
         """[[expert]]
@@ -112,5 +112,5 @@ max_tokens = 4
 max_model_len = 512
 """
     )
-    _told(_start(place, "out.parquet", "--engine", "ray", "--limit", "4"))
+    _finish(_start(place, "out.parquet", "--engine", "ray", "--limit", "4"))
     assert pq.read_table(place / "out.parquet").column("error").null_count == 4

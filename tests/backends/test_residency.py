@@ -38,7 +38,7 @@ class _Device:
 
 
 class _Model:
-    """A model that takes the memory that its name tells."""
+    """A model that takes the memory in its name."""
 
     def __init__(self, device: _Device, expert: Expert) -> None:
         self._device, self._name, self._gib = device, expert.name, float(expert.name[1:])
@@ -53,7 +53,7 @@ class _Model:
     room = AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return requests  # nothing is asked of it here
+        return requests  # these tests send it no requests
 
     def sleep(self) -> bool:
         self._give("sleep")
@@ -72,7 +72,7 @@ class _Model:
 
 @pytest.fixture
 def ten_gib(monkeypatch: pytest.MonkeyPatch) -> _Device:
-    """A host of ten GiB."""
+    """Replace the device by a host of ten GiB."""
     made = _Device()
     monkeypatch.setattr(device, "memory", made.memory)
     monkeypatch.setattr(device, "on_host", lambda: True)
@@ -99,7 +99,7 @@ def test_what_fits_stays(ten_gib: _Device) -> None:
 
 
 def test_room_is_made_by_what_is_needed_last(ten_gib: _Device) -> None:
-    """Of three that are loaded, the one that comes last in the plan goes; one that does not come at all goes before."""
+    """The engine that comes last in the plan is closed; one that does not come at all is closed before it."""
     engines = Engines(_nothing_known, ten_gib.open)
     a, b, c, d = (_expert(name) for name in ("a3", "b3", "c3", "d3"))
     for expert in (a, b, c):
@@ -131,7 +131,7 @@ def test_weights_are_read_off_the_model(ten_gib: _Device, tmp_path: Path) -> Non
     assert ten_gib.done == ["load a4", "close a4", "load b6"]
 
 
-def test_one_that_cannot_fit_is_told(ten_gib: _Device) -> None:
+def test_one_that_cannot_fit_is_named(ten_gib: _Device) -> None:
     """It is not tried, and nothing is closed for it."""
     engines = Engines(_nothing_known, ten_gib.open)
     engines.get(_expert("a4"))
@@ -160,7 +160,7 @@ def test_on_a_gpu_engines_of_vllm_sleep(ten_gib: _Device, monkeypatch: pytest.Mo
 
 
 def test_one_that_loads_as_fast_as_it_wakes_is_closed(ten_gib: _Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes longer to wake than to load is put to sleep once, not again."""
+    """An engine that takes longer to wake than to load is put to sleep once, not again."""
     monkeypatch.setattr(device, "on_host", lambda: False)
     monkeypatch.setattr(select, "_no_vllm", lambda: None)
     engines = Engines(lambda _: Measured(load_s=0.0), ten_gib.open)
@@ -170,7 +170,7 @@ def test_one_that_loads_as_fast_as_it_wakes_is_closed(ten_gib: _Device, monkeypa
     assert ten_gib.done[4:] == ["wake a9", "close a9", "wake b9"]
 
 
-def test_loaded_ones_are_visited_first(ten_gib: _Device) -> None:
+def test_loaded_ones_come_first(ten_gib: _Device) -> None:
     """Unless a budget wants the cheap ones first: the next batch begins where the last one ended."""
     engines = Engines(_nothing_known, ten_gib.open)
     experts = [_expert("a6"), _expert("b6", usd_per_m_input=2)]

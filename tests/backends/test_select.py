@@ -1,4 +1,4 @@
-"""What a kind of backend can do is known before anything of it is loaded."""
+"""The capabilities of a backend are known before anything of it is loaded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model in a process of its own answers as it would in this one, and nothing of it stays when it ends."""
+"""A model in a worker process answers as it would in this one, and nothing of it stays when it ends."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ def test_it_answers_as_in_this_process(backend: SubprocessBackend, smollm2: Expe
     here.close()
 
 
-def test_its_memory_is_told(backend: SubprocessBackend) -> None:
-    """Weights of 135 million numbers, of those that another process has mapped too a part, and what a process needs."""
+def test_its_memory_is_measured(backend: SubprocessBackend) -> None:
+    """It covers weights of 135 million numbers, divided among the processes that map them, and the process itself."""
     assert isinstance(backend, Resident)
     assert 0.4 * 2**30 < backend.memory_bytes < 4 * 2**30
 
 
 def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: SubprocessBackend, requests: Requests) -> None:
-    """What a stream had in flight when it was left is not taken for an answer to the next."""
+    """Completions of a stream that was left are not taken for answers to the next."""
     stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(80)), max_tokens=3)]))
     next(stream)
     stream.close()
@@ -69,7 +69,7 @@ def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: SubprocessBac
 
 @pytest.mark.parametrize("error", [KeyError("mine"), OutputError("mine")])
 def test_requests_that_break_leave_it_whole(backend: SubprocessBackend, requests: Requests, error: Exception) -> None:
-    """An error of who makes the requests is theirs; the process waits for the next stream."""
+    """An error while making requests is the caller's; the process waits for the next stream."""
 
     def broken() -> Iterator[pa.RecordBatch]:
         yield requests("One?", max_tokens=2)
@@ -117,7 +117,7 @@ def test_one_that_is_killed_says_so(smollm2: Expert, requests: Requests) -> None
     assert not process.is_running()
 
 
-def test_its_mistakes_are_told_here(smollm2: Expert) -> None:
+def test_its_errors_are_raised_here(smollm2: Expert) -> None:
     """An engine option that does not exist is an error of the pool file, as without a process."""
     with pytest.raises(PoolError, match="no engine option 'batchsize'"):
         SubprocessBackend(smollm2.model_copy(update={"engine": {"batchsize": 2}}))
@@ -131,17 +131,17 @@ def test_closing_takes_its_memory_back(smollm2: Expert) -> None:
     assert not process.is_running()
 
 
-def test_closing_waits_for_what_is_still_being_said(smollm2: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that says something late does not say it to the process whose socket has the same number now."""
+def test_closing_waits_for_what_is_still_being_sent(smollm2: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that sends something late does not send it to a process whose socket has the same number now."""
     backend = SubprocessBackend(smollm2)
     psutil.Process(backend._process.pid).kill()
     late = threading.Event()
 
-    def say_late(_: object) -> None:
+    def send_late(_: object) -> None:
         time.sleep(0.5)
         late.set()
 
-    monkeypatch.setattr(backend._connection, "send", say_late)
+    monkeypatch.setattr(backend._connection, "send", send_late)
     backend.close()
     assert late.is_set()
     assert backend._connection.closed

@@ -1,4 +1,4 @@
-"""Bills: the tokens that a provider bills for a row, as its replies say, or as we must suppose."""
+"""Bills: the tokens that a provider bills for a row, as its replies report or as we estimate; it knows no prices."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import BaseModel, BeforeValidator
 from leeroo.engine.backends.api.faults import Fault
 from leeroo.engine.backends.completions import Request
 
-# Bytes of a text for a token, where the server does not count.
+# Bytes of text per token, where the server does not count.
 _BYTES_PER_TOKEN = 4
-# A count beyond this is nonsense, and sums of such do not fit a column.
+# Counts beyond this are nonsense, and their sums do not fit a column.
 _MOST_TOKENS = 2**56
 
 
 def _count(value: Any) -> int | None:
-    """Return a number of tokens as an integer; None for anything that is none."""
+    """Return a number of tokens as an integer; None for anything else."""
     if isinstance(value, bool):
         return None
     try:
@@ -40,27 +40,27 @@ class _Details(BaseModel):
     cached_tokens: Count = None
 
 
-class Usage(BaseModel):
-    """What a reply says that it used; None where it does not say so."""
+class ReplyUsage(BaseModel):
+    """The usage that a reply reports; None for what it does not report."""
 
     prompt_tokens: Count = None
     completion_tokens: Count = None
     total_tokens: Count = None
     prompt_tokens_details: Annotated[_Details, BeforeValidator(table)] = _Details()
-    prompt_cache_hit_tokens: Count = None  # DeepSeek's name of it
+    prompt_cache_hit_tokens: Count = None  # DeepSeek's name for the cached tokens
 
 
-def usage_of(said: Any) -> Usage:
-    """Read the usage of a reply, whatever stands there."""
-    return Usage.model_validate(table(said))
+def usage_of(reported: Any) -> ReplyUsage:
+    """Read the usage of a reply, whatever it holds."""
+    return ReplyUsage.model_validate(table(reported))
 
 
 @dataclass
 class Bill:
-    """What the calls for one row are billed, all of them together.
+    """The tokens billed for one row, over all its calls.
 
     Attributes:
-        estimated: Some of it is our estimate, as the server did not say.
+        estimated: Some of them are our estimate, because the server did not report them.
 
     """
 
@@ -69,8 +69,8 @@ class Bill:
     cached_tokens: int | None = None
     estimated: bool = False
 
-    def add(self, usage: Usage, request: Request, answer: str) -> None:
-        """Add a call whose reply said this; what it did not say is estimated from the texts."""
+    def add(self, usage: ReplyUsage, request: Request, answer: str) -> None:
+        """Add a call by the usage of its reply; what the reply leaves out is estimated from the texts."""
         prompt, completion, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
         self.estimated |= not prompt or completion is None or (completion == 0 and answer != "")
         if not prompt:
@@ -88,7 +88,7 @@ class Bill:
             self.cached_tokens = (self.cached_tokens or 0) + min(hit, prompt)
 
     def add_fault(self, fault: Fault, request: Request) -> None:
-        """Add a call that failed: what its reply said, or the most that it can cost where nobody says."""
+        """Add a call that failed: the usage of its reply, or the most that it can cost where that is unknown."""
         if table(fault.usage):
             self.add(usage_of(fault.usage), request, "")
         elif fault.unsure:

@@ -1,7 +1,7 @@
 """Calls: one request over the wire, through the openai client or any-llm-sdk.
 
-Providers that speak otherwise than OpenAI (Anthropic, Gemini, Bedrock, SageMaker, ...) are reached through
-any-llm-sdk: set `provider` in [expert.engine] to its name for them, and install the extra `any-llm`.
+Providers with another API than OpenAI's (Anthropic, Gemini, Bedrock, SageMaker, ...) are reached through any-llm-sdk.
+Set `provider` in [expert.engine] to its name for them, and install the extra `any-llm`. Nothing is retried here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from leeroo.engine.backends.options import OpenAIOptions
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 
-# A server that takes longer to let us in is not there.
+# The longest that connecting may take, in seconds: a server that takes longer is not there.
 _CONNECT_S = 10.0
 
 # From the body of a request to that of the reply; anything else is a `Fault`.
@@ -31,7 +31,7 @@ Disconnect = Callable[[], Coroutine[Any, Any, None]]
 
 
 def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> tuple[Call, Disconnect]:
-    """Connect through the openai client; it retries nothing, as each call is on a row's bill."""
+    """Connect through the openai client; it retries nothing, since each call is on a row's bill."""
     client = openai.AsyncOpenAI(
         base_url=endpoint.url,
         api_key=endpoint.key or "none",  # the client wants one
@@ -43,20 +43,20 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
     refused = functools.partial(refusal, model=expert.model, url=endpoint.url)
 
     async def call(sent: dict[str, Any]) -> dict[str, Any]:
-        asked = {"model": sent["model"], "messages": sent["messages"], "extra_body": {**sent, **options.extra_body}}
+        known = {"model": sent["model"], "messages": sent["messages"], "extra_body": {**sent, **options.extra_body}}
         try:
             async with asyncio.timeout(options.timeout):
-                reply = await client.chat.completions.with_raw_response.create(**asked, extra_headers=headers)
+                reply = await client.chat.completions.with_raw_response.create(**known, extra_headers=headers)
         except openai.APIStatusError as error:
             raise refused(error.status_code, error.response.content, error.response.headers) from error
         except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
             raise _unreached(error, options.timeout) from error
         except (openai.OpenAIError, ValueError, TypeError, RecursionError) as error:
             raise Fault(f"the request cannot be sent: {line(str(error))}", blames="row") from error
-        said = parsed(reply.content, reply.headers.get("content-type", ""))
-        if said.get("error") and not said.get("choices"):
-            raise refused(_code(said["error"]), said, reply.headers)
-        return said
+        body = parsed(reply.content, reply.headers.get("content-type", ""))
+        if body.get("error") and not body.get("choices"):
+            raise refused(_code(body["error"]), body, reply.headers)
+        return body
 
     return call, client.close
 
@@ -68,7 +68,7 @@ def _code(error: Any) -> int:
 
 
 def _unreached(error: Exception, timeout: float) -> Fault:
-    """Return what a call that brought no reply means."""
+    """Return the fault of a call that brought no reply."""
     cause = error.__cause__
     why = type(cause or error).__name__
     # Nothing was sent, so nothing is billed.
@@ -89,7 +89,7 @@ def through_any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) 
         from any_llm import acompletion
     except ImportError as error:
         raise ExpertUnavailable("providers beside OpenAI need any-llm-sdk: pip install 'leeroo[any-llm]'") from error
-    # A server of one's own gets no key but the one that the pool file names; any-llm-sdk would look for others.
+    # A server of the user gets only the key that the pool file names; any-llm-sdk would use others.
     key = endpoint.key or (None if expert.base_url is None else "none")
     where = {"provider": options.provider, "api_key": key, "api_base": expert.base_url}
 
@@ -104,7 +104,7 @@ def through_any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) 
         return parsed(json.dumps(reply.model_dump(), default=str).encode())
 
     async def disconnect() -> None:
-        """It closes its connections itself."""
+        """Do nothing: any-llm-sdk closes its connections itself."""
 
     return call, disconnect
 
@@ -114,15 +114,15 @@ _FOREIGN = {"UnsupportedParameterError": 400, "TypeError": 400, "ValueError": 40
 
 
 def _foreign(error: Exception, model: str, provider: str) -> Fault:
-    """Return what an exception of any-llm-sdk, or of a provider's package below it, means."""
+    """Return the fault of an exception of any-llm-sdk, or of a provider's package below it."""
     status = getattr(error, "status_code", None)
     kind = type(error).__name__
     if not isinstance(status, int):
         status = _FOREIGN.get(kind)
-    said = {"message": str(error) or kind, "code": getattr(error, "code", None), "param": getattr(error, "param", None)}
+    body = {"message": str(error) or kind, "code": getattr(error, "code", None), "param": getattr(error, "param", None)}
     if kind == "ValidationError":
         return Fault(f"the API's reply cannot be read: {line(str(error))}", unsure=True)
     if status is None:
         return Fault(f"asking {provider} failed: {line(str(error)) or kind}", passes=True, unsure=True)
     wait_s = getattr(error, "retry_after", None)
-    return refusal(status, {"error": said}, {"retry-after": str(wait_s or "")}, model, provider)
+    return refusal(status, {"error": body}, {"retry-after": str(wait_s or "")}, model, provider)

@@ -1,7 +1,7 @@
 """The dialect of an API: the body of a request, in the parameters that this server and model take.
 
 It begins as OpenAI's and is learned from refusals: a parameter that is refused by name is left out or renamed from then
-on. What a row itself asks for is never left out: such a row is another expert's.
+on. A parameter that a row sets itself is never left out: such a row is another expert's.
 """
 
 from __future__ import annotations
@@ -25,65 +25,65 @@ _REFUSED = re.compile(
 _NO_SYSTEM = re.compile(
     r"\bsystem\b.*\b(role|message|prompt)s?\b|\b(role|message)s?\b.*\bsystem\b|roles must alternate", re.IGNORECASE
 )
-# Asked for by us, so that we may do without.
-_OURS = ("temperature", "logprobs", "top_logprobs", "response_format")
-_THEIRS = ("top_p", "seed", "stop", "frequency_penalty", "presence_penalty", "reasoning_effort")
+# Parameters that we add, so that we may do without them; and those that rows set.
+_ADDED = ("temperature", "logprobs", "top_logprobs", "response_format")
+_OF_ROWS = ("top_p", "seed", "stop", "frequency_penalty", "presence_penalty", "reasoning_effort")
 _LOGPROBS = frozenset(("logprobs", "top_logprobs"))
-# Refused, it is replaced by its new name.
-_MOST = "max_tokens"
-# Stands for the role of this name.
+# The limit's name; where it is refused, its new name replaces it.
+_LIMIT = "max_tokens"
+# The name of the role, which may be refused as parameters are.
 _SYSTEM = "system"
 
-
+# Names that a server refuses.
 Refused = frozenset[str]
 
 
 def body(request: Request, refused: Refused) -> dict[str, Any]:
-    """Return messages and parameters of a request, but for those that this server refuses."""
+    """Return messages and parameters of a request, but those that this server refuses."""
     messages = request.messages
-    said = {
+    whole = {
         "messages": _folded(messages) if _SYSTEM in refused else messages,
-        "max_completion_tokens" if _MOST in refused else _MOST: request.max_tokens,
+        "max_completion_tokens" if _LIMIT in refused else _LIMIT: request.max_tokens,
         "temperature": request.temperature,
-        **{name: value for name in _THEIRS if (value := getattr(request, name)) is not None},
+        **{name: value for name in _OF_ROWS if (value := getattr(request, name)) is not None},
         **_form(request),
     }
-    sent = {name: value for name, value in said.items() if name not in refused}
+    sent = {name: value for name, value in whole.items() if name not in refused}
     # JSON from others may hold half a character, which cannot be sent.
     cleaned: dict[str, Any] = json.loads(storable(json.dumps(sent, ensure_ascii=False)))
     return cleaned
 
 
 def learned(fault: Fault, request: Request, refused: Refused) -> Refused:
-    """Return what a server refuses besides, by its answer to a request; nothing where that is no such refusal.
+    """Return the names that a server newly refuses, by its fault; none where that is no such refusal.
 
     Raises:
-        Fault: it refuses what the row asks for.
+        Fault: it refuses what the row sets itself.
 
     """
     if fault.status not in _REFUSING or fault.blames != "expert":
         return Refused()
     sent = body(request, refused)
-    theirs = [name for name in _THEIRS if name in sent and _names(fault, name)]
-    theirs += ["top_logprobs"] if request.top_logprobs is not None and _names(fault, "logprobs") else []
-    if theirs:
-        raise replace(fault, says=f"the API does not take {theirs[0]!r}: {fault.says}", blames="nobody")
-    if _MOST in sent and _names(fault, _MOST) and _REFUSED.search(fault.detail):
-        return Refused([_MOST])
-    ours = Refused(name for name in _OURS if name in sent and _names(fault, name))
-    # A temperature that a row asks for may be out of range, which is no reason to answer at another.
+    of_row = [name for name in _OF_ROWS if name in sent and _names(fault, name)]
+    of_row += ["top_logprobs"] if request.top_logprobs is not None and _names(fault, "logprobs") else []
+    if of_row:
+        raise replace(fault, message=f"the API does not take {of_row[0]!r}: {fault.message}", blames="nobody")
+    if _LIMIT in sent and _names(fault, _LIMIT) and _REFUSED.search(fault.detail):
+        return Refused([_LIMIT])
+    added = Refused(name for name in _ADDED if name in sent and _names(fault, name))
+    # A row's temperature may be out of range, which is no reason to answer at another.
     if request.temperature and not _REFUSED.search(fault.detail):
-        ours -= {"temperature"}
-    if ours & _LOGPROBS:
-        return ours | _LOGPROBS
-    if not ours and any(each["role"] == _SYSTEM for each in sent["messages"]) and _NO_SYSTEM.search(fault.says):
+        added -= {"temperature"}
+    if added & _LOGPROBS:
+        return added | _LOGPROBS
+    if not added and any(each["role"] == _SYSTEM for each in sent["messages"]) and _NO_SYSTEM.search(fault.message):
         return Refused([_SYSTEM])
-    return ours
+    return added
 
 
 def _names(fault: Fault, name: str) -> bool:
-    """Say whether a refusal names a parameter: as its cause, in quotes, or as a word that means nothing else."""
-    if fault.param is not None and fault.param.split(".")[0] in (*_OURS, *_THEIRS, _MOST):
+    """Return whether a refusal names a parameter: as its cause, in quotes, or as a word that means nothing else."""
+    if fault.param is not None and fault.param.split(".")[0] in (*_ADDED, *_OF_ROWS, _LIMIT):
         return fault.param.split(".")[0] == name
     if "_" not in name and name not in ("temperature", "logprobs"):
         return re.search(rf"""["'`.]{name}\b""", fault.detail) is not None
@@ -91,7 +91,7 @@ def _names(fault: Fault, name: str) -> bool:
 
 
 def _form(request: Request) -> dict[str, Any]:
-    """Return what asks for the form of an answer; the system text says it too, as not every server takes this."""
+    """Return the parameters of an answer's form; the system text says it too, since some servers ignore them."""
     if request.choices is not None:
         return {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
     form: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The place that an expert's requests go to: its address, its key, and which texts must never be shown.
+"""The endpoint of an expert: the address its requests go to, its key, and texts that must never be shown.
 
 The key of OpenAI goes to OpenAI alone. Any other server gets the key that its pool entry names, or none.
 """
@@ -18,24 +18,24 @@ from leeroo.engine.pool import Expert
 OPENAI = "https://api.openai.com/v1"
 _OPENAI_HOST = "api.openai.com"
 _OPENAI_KEY = "OPENAI_API_KEY"
-# The openai client would send everything there. A pool file says itself where its rows go.
+# The openai client would send everything to the address in this variable. Rows go only where the pool file sends them.
 _ELSEWHERE = "OPENAI_BASE_URL"
-# A key that is shorter is a placeholder ("none", "EMPTY", "ollama"), and such words stand in ordinary text.
+# A shorter key is a placeholder ("none", "EMPTY", "ollama"), and such words occur in ordinary text.
 _LEAST_KEY = 8
 _SECRET_QUERY = re.compile(r"key|token|secret|sig|pass", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where requests go.
+    """Where requests go, and with which key.
 
     Attributes:
         url: Without user, password and query.
         query: The query of the address, sent with each request.
         variable: The environment variable that holds the key; None where no key is sent.
         key: The key, None where it is not set.
-        authorization: A header that the address itself asks for by `user:password@`.
-        secrets: Texts that are cut out of whatever is shown.
+        authorization: A header for `user:password@` in the address.
+        secrets: Texts that are removed from whatever is shown.
 
     """
 
@@ -57,7 +57,7 @@ def endpoint_of(expert: Expert) -> Endpoint:
     """Read where an expert's requests go, and its key from the environment.
 
     Raises:
-        PoolError: the address is none, or the key cannot be sent as it is.
+        PoolError: the address is wrong, or the key cannot be sent as it is.
 
     """
     parts = _parts(expert)
@@ -83,7 +83,7 @@ def endpoint_of(expert: Expert) -> Endpoint:
 
 
 def missing_key(expert: Expert) -> str | None:
-    """Say why an expert's requests cannot be sent, None where they can."""
+    """Return why an expert's requests cannot be sent, None where they can."""
     try:
         endpoint = endpoint_of(expert)
     except PoolError as error:
@@ -97,7 +97,7 @@ def missing_key(expert: Expert) -> str | None:
 
 
 def destination(expert: Expert) -> str:
-    """Say where an expert's rows go and with which key, without showing it."""
+    """Return where an expert's rows go and the name of their key, never the key."""
     try:
         endpoint = endpoint_of(expert)
     except PoolError:
@@ -118,11 +118,11 @@ def _parts(expert: Expert) -> SplitResult:
     """
     if expert.base_url is None and "provider" in expert.engine:
         return urlsplit("")  # any-llm-sdk knows where
-    said = (expert.base_url or OPENAI).strip()
+    address = (expert.base_url or OPENAI).strip()
     where = f"expert {expert.name!r}: base_url"
     wrong = PoolError(f"{where} is no address of a server: write it as https://host/v1")
     try:
-        parts = urlsplit(said)
+        parts = urlsplit(address)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
     except ValueError as error:
         raise wrong from error

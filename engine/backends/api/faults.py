@@ -1,10 +1,6 @@
 """Faults: everything that can go wrong with a request to an API, as one kind of exception.
 
-passes   the same request may be answered later: it is sent again
-ends     no request will be answered: the expert is given up at once
-blames   who is at fault: the expert (some of these in a row, and it is given up), the row, or nobody (too many
-requests, a prompt that is too long); another expert may well answer a row that is not at fault
-unsure   the provider may have billed it, and nobody says how much
+This module reads what HTTP errors mean; it knows nothing of retries, bills or when an expert is given up.
 """
 
 from __future__ import annotations
@@ -18,7 +14,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Literal
 
-# Servers that answer later than this after "too many requests" are not waited for.
+# The longest wait that a server can demand, in seconds.
 _LONGEST_WAIT_S = 120.0
 # Errors whose texts may speak of money; others may quote the prompt.
 _MONEY = (402, 403, 429)
@@ -53,19 +49,24 @@ _FILTERED = _any(r"content[_ ](filter|policy)", r"content management policy", r"
 
 @dataclass(eq=False)
 class Fault(Exception):
-    """A request that brought no answer; `says` is the row's error.
+    """Raised for a request that brought no answer.
 
     Attributes:
-        says: One line.
+        message: The row's error, one line.
         status: The HTTP status, 0 without one.
         param: The parameter that the server names as the cause.
-        detail: All that the server said, to look for names in.
-        wait_s: How long the server asks to wait.
-        usage: What the reply says that it used.
+        detail: The whole text of the server, to search for names.
+        wait_s: The seconds that the server wants us to wait.
+        usage: The usage that the reply reports.
+        passes: The same request may be answered later: it is sent again.
+        ends: No request will be answered: the expert is given up at once.
+        blames: The expert (after some in a row it is given up), the row, or nobody (a prompt that is too long).
+            Another expert may well answer a row that is not to blame.
+        unsure: The provider may have billed it, and does not say how much.
 
     """
 
-    says: str
+    message: str
     status: int = 0
     param: str | None = None
     detail: str = ""
@@ -77,7 +78,7 @@ class Fault(Exception):
     usage: Any = None
 
     def __str__(self) -> str:
-        return self.says
+        return self.message
 
 
 def refusal(status: int, body: bytes | Any, headers: Mapping[str, str], model: str, url: str) -> Fault:
@@ -85,19 +86,19 @@ def refusal(status: int, body: bytes | Any, headers: Mapping[str, str], model: s
 
     Args:
         status: Its status, or the code of an error in a reply with status 200.
-        body: What came with it, as bytes or as JSON.
+        body: The body of the reply, as bytes or as JSON.
         headers: The headers of the reply.
-        model: The model that was asked.
-        url: The address that was asked, without secrets.
+        model: The model of the request.
+        url: The address of the request, without secrets.
 
     """
-    said = _read(body) if isinstance(body, bytes) else body
-    message, code, param = _message(said)
-    detail = f"{code} {message}"
+    reply = _read(body) if isinstance(body, bytes) else body
+    text, code, param = _message(reply)
+    detail = f"{code} {text}"
     known = status in HTTPStatus.__members__.values()
-    says = f"{status} {HTTPStatus(status).phrase}" if known else str(status)
-    says = f"{says}: {line(message)}" if message else says
-    fault = Fault(says, status, param, detail, usage=said.get("usage") if isinstance(said, dict) else None)
+    message = f"{status} {HTTPStatus(status).phrase}" if known else str(status)
+    message = f"{message}: {line(text)}" if text else message
+    fault = Fault(message, status, param, detail, usage=reply.get("usage") if isinstance(reply, dict) else None)
     if status == 402 or _NO_MONEY.search(detail if status in _MONEY else code):
         return replace(fault, ends=True)
     if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(detail)):
@@ -105,9 +106,9 @@ def refusal(status: int, body: bytes | Any, headers: Mapping[str, str], model: s
     if status in (400, 403, 422) and _FILTERED.search(detail):
         return replace(fault, blames="row")
     if status in (401, 403):
-        return replace(fault, says=f"the API refuses the key: {says}")
+        return replace(fault, message=f"the API refuses the key: {message}")
     if status == 404:
-        return replace(fault, says=f"the API at {url} does not know {model!r}: {says}")
+        return replace(fault, message=f"the API at {url} does not know {model!r}: {message}")
     if status in _PASSING or status >= 500:
         blames: Any = "nobody" if status == 429 else "expert"
         return replace(fault, passes=True, blames=blames, wait_s=_wait_s(headers))
@@ -123,9 +124,9 @@ def _read(body: bytes) -> Any:
         return None if "<" in text[:200] else text
 
 
-def _message(said: Any) -> tuple[str, str, str | None]:
+def _message(reply: Any) -> tuple[str, str, str | None]:
     """Return message, code and parameter of an error, in any of the forms that servers give it."""
-    error = said.get("error", said) if isinstance(said, dict) else said
+    error = reply.get("error", reply) if isinstance(reply, dict) else reply
     if not isinstance(error, dict):
         return (error if isinstance(error, str) else "").strip(), "", None
     parts = [error.get(name) for name in ("message", "detail", "msg", "title", "error_description")]
@@ -160,12 +161,12 @@ def storable(text: str) -> str:
 
 
 def _wait_s(headers: Mapping[str, str]) -> float | None:
-    """Return how long the server asks to wait, in seconds."""
+    """Return how long the server wants us to wait, in seconds."""
     seconds = _number(headers.get("retry-after-ms"), 1e-3)
-    said = headers.get("retry-after", "")
+    header = headers.get("retry-after", "")
     if seconds is None:
-        seconds = _number(said, 1.0)
-    if seconds is None and (date := email.utils.parsedate_tz(said)) is not None:
+        seconds = _number(header, 1.0)
+    if seconds is None and (date := email.utils.parsedate_tz(header)) is not None:
         seconds = email.utils.mktime_tz(date) - time.time()
     return None if seconds is None else min(max(seconds, 0.0), _LONGEST_WAIT_S)
 

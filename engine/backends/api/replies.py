@@ -1,7 +1,7 @@
-"""Replies of APIs: whatever comes back, read once by a model of it, and made one row of completions.
+"""Replies of APIs: reads whatever comes back, and turns it into one row of completions.
 
-Servers differ from OpenAI in types, names and manners. What can be understood is; anything else is the row's error, and
-is billed as far as the reply says.
+Servers differ from OpenAI in types and names. This module uses what it understands. Anything else is the row's error,
+and is billed as far as the reply reports.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from leeroo.engine.backends.api.faults import Fault, line, storable
 from leeroo.engine.backends.completions import RAN_OUT, Request, named
 from leeroo.engine.backends.schemas import complaint
 
-# Everything else that a server calls the end of an answer is a stop, if there is an answer.
+# Names that servers have for how an answer ended. Any other is a stop, if there is an answer.
 _LENGTH = ("length", "max_tokens", "max_output_tokens", "model_length", "max_length")
 _FILTERED = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "guardrail_intervened")
 _TOOLS = ("tool_calls", "tool_use", "function_call")
@@ -38,8 +38,8 @@ def _joined(value: Any) -> Any:
     return "".join(str(part.get("text") or "") for part in parts if part.get("type", "text") in ("text", "output_text"))
 
 
-def _spoken(value: Any) -> Any:
-    """Return what counts for thoughts: text, or nothing."""
+def _text_or_none(value: Any) -> Any:
+    """Return a value that is text, None for any other."""
     return value if isinstance(value, str) else None
 
 
@@ -49,15 +49,15 @@ def _bytes(value: Any) -> list[int] | None:
 
 
 class ReplyMessage(BaseModel):
-    """What the model said."""
+    """The message of a reply."""
 
     content: Annotated[str | None, BeforeValidator(_joined)] = None
-    refusal: Annotated[str | None, BeforeValidator(_spoken)] = None
-    reasoning_content: Annotated[str | None, BeforeValidator(_spoken)] = None
-    reasoning: Annotated[str | None, BeforeValidator(_spoken)] = None
+    refusal: Annotated[str | None, BeforeValidator(_text_or_none)] = None
+    reasoning_content: Annotated[str | None, BeforeValidator(_text_or_none)] = None
+    reasoning: Annotated[str | None, BeforeValidator(_text_or_none)] = None
 
 
-class Choice(BaseModel):
+class ReplyChoice(BaseModel):
     """The first choice of a reply."""
 
     message: ReplyMessage | None = None
@@ -87,7 +87,7 @@ def parsed(body: bytes, kind: str = "") -> dict[str, Any]:
     """Read the body of a reply with status 200.
 
     Args:
-        body: JSON, or an event stream, which some servers send unasked.
+        body: JSON, or an event stream, which some servers send on their own.
         kind: Its content type.
 
     Raises:
@@ -98,8 +98,8 @@ def parsed(body: bytes, kind: str = "") -> dict[str, Any]:
     if "event-stream" in kind or text.startswith(("data:", "event:")):
         return _streamed(text)
     if text.startswith("<"):
-        said = re.search(r"<title[^>]*>\s*([^<]*?)\s*</title", text, re.IGNORECASE)
-        title = f" ({line(said[1])})" if said else ""
+        found = re.search(r"<title[^>]*>\s*([^<]*?)\s*</title", text, re.IGNORECASE)
+        title = f" ({line(found[1])})" if found else ""
         raise Fault(
             f"the API answered with a web page{title} instead of JSON: see whether base_url is right", passes=True
         )
@@ -114,7 +114,7 @@ def parsed(body: bytes, kind: str = "") -> dict[str, Any]:
 
 
 def _streamed(text: str) -> dict[str, Any]:
-    """Join the events of a stream into the reply that they would have been."""
+    """Join the events of a stream into one reply."""
     whole: dict[str, Any] = {}
     content: list[str] = []
     choice: dict[str, Any] = {}
@@ -136,9 +136,9 @@ def _streamed(text: str) -> dict[str, Any]:
 
 
 def _events(text: str) -> Iterable[dict[str, Any]]:
-    for said in text.splitlines():
-        data = said.removeprefix("data:").strip()
-        if not said.startswith("data:") or data == "[DONE]":
+    for row in text.splitlines():
+        data = row.removeprefix("data:").strip()
+        if not row.startswith("data:") or data == "[DONE]":
             continue
         try:
             event = json.loads(data)
@@ -149,7 +149,7 @@ def _events(text: str) -> Iterable[dict[str, Any]]:
 
 
 def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str, Any]:
-    """Return the completion of a reply, and add what it is billed.
+    """Return the completion of a reply, and add its usage to the bill.
 
     Raises:
         Fault: it holds no answer, in words for the row.
@@ -166,21 +166,21 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
     content = storable(message.content or "")
     bill.add(usage, request, thoughts + content)
     answer = _answer(content, choice, message)
-    row: dict[str, Any] = {"id": request.id, "finish_reason": "length" if _ended(choice) in _LENGTH else "stop"}
+    row: dict[str, Any] = {"id": request.id, "finish_reason": "length" if _end_of(choice) in _LENGTH else "stop"}
     if request.choices is not None:
         return {**row, **_chosen(request, request.choices, answer, choice.logprobs)}
     if request.json_schema is not None:
-        answer = _held(answer, request.json_schema)
-    told = _logprobs(choice.logprobs) if request.top_logprobs is not None else None
-    return {**row, "answer": answer, "logprobs": told}
+        answer = _valid_answer(answer, request.json_schema)
+    logprobs = _logprobs(choice.logprobs) if request.top_logprobs is not None else None
+    return {**row, "answer": answer, "logprobs": logprobs}
 
 
-def _first(reply: dict[str, Any]) -> Choice:
+def _first(reply: dict[str, Any]) -> ReplyChoice:
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices:
         raise Fault(f"the API's reply holds no answer, only: {line(', '.join(reply)) or 'nothing'}")
     try:
-        choice = Choice.model_validate(choices[0])
+        choice = ReplyChoice.model_validate(choices[0])
     except ValidationError as error:
         wrong = error.errors()[0]
         place = ".".join(str(part) for part in ("choices", 0, *wrong["loc"]))
@@ -190,19 +190,19 @@ def _first(reply: dict[str, Any]) -> Choice:
     return choice
 
 
-def _ended(choice: Choice) -> str:
+def _end_of(choice: ReplyChoice) -> str:
     return (choice.finish_reason or "stop").strip().casefold()
 
 
-def _answer(content: str, choice: Choice, message: ReplyMessage) -> str:
-    """Return the answer in a content, apart from the thoughts before it.
+def _answer(content: str, choice: ReplyChoice, message: ReplyMessage) -> str:
+    """Return the answer in a content, without the thoughts before it.
 
     Raises:
-        Fault: there is none, or it is not to be used.
+        Fault: there is none, or it cannot be used.
 
     """
-    ended = _ended(choice)
-    answer = _unthought(content).strip()
+    ended = _end_of(choice)
+    answer = _without_thoughts(content).strip()
     if message.refusal and not answer:
         raise Fault(f"the model refused: {line(message.refusal)}", blames="row")
     if ended in _FILTERED:
@@ -215,13 +215,13 @@ def _answer(content: str, choice: Choice, message: ReplyMessage) -> str:
         return answer
     if ended in _LENGTH:
         raise Fault(RAN_OUT)
-    # No text at all is the kind of thing that one prompt does to a model; an empty one may be all it ever says.
+    # One prompt can bring a model to give no text at all; a model that gives an empty one may do so for every prompt.
     if message.content is None:
         raise Fault(f"the API gave no answer (finish reason {ended!r})", blames="row")
     raise Fault("empty answer")
 
 
-def _unthought(content: str) -> str:
+def _without_thoughts(content: str) -> str:
     """Return a content without the thoughts that a server left in it."""
     if (thoughts := _THOUGHTS.match(content)) is not None:
         return content[thoughts.end() :]
@@ -236,7 +236,7 @@ def unfenced(text: str) -> str:
     return fenced[1].strip() if fenced else text
 
 
-def _held(answer: str, schema: str) -> str:
+def _valid_answer(answer: str, schema: str) -> str:
     """Return an answer that is valid under a schema.
 
     Raises:
@@ -272,12 +272,12 @@ def _logprobs(logprobs: Any) -> str | None:
 
 
 def _choice_logprobs(choices: list[str], answer: str, tokens: list[Token]) -> list[float] | None:
-    """Return the log probability of each choice, by its first token; None where that does not tell them apart."""
+    """Return the log probability of each choice, by its first token; None where two begin with the same."""
     if not tokens:
         return None
     chances = [0.0] * len(choices)
-    told = [each for each in tokens[0].top_logprobs if math.exp(min(each.logprob, 0.0))]
-    for candidate in told:
+    known = [each for each in tokens[0].top_logprobs if math.exp(min(each.logprob, 0.0))]
+    for candidate in known:
         begins = candidate.token.strip().casefold()
         fits = [i for i, choice in enumerate(choices) if begins and choice.casefold().startswith(begins)]
         if len(fits) > 1:
@@ -287,7 +287,7 @@ def _choice_logprobs(choices: list[str], answer: str, tokens: list[Token]) -> li
     if not chances[choices.index(answer)]:
         return None
     # A choice that is not among the likeliest tokens is no likelier than the last of them, or than all but the first.
-    likely = [math.exp(min(each.logprob, 0.0)) for each in told]
+    likely = [math.exp(min(each.logprob, 0.0)) for each in known]
     least = min(*likely, max(1 - max(likely), sys.float_info.min))
     whole = [chance or least for chance in chances]
     return [math.log(chance / sum(whole)) for chance in whole]

@@ -1,6 +1,7 @@
 """A causal language model as transformers loads it, and rows of tokens that it computes together.
 
-Rows are padded on the left, so that all end together; their state is kept in a cache, which rows may leave.
+Rows are padded on the left, so that all end together; their state is kept in a cache, which rows may leave. This
+module knows nothing of requests: it takes tokens and gives logits.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import torch
 
 from leeroo.engine.errors import ExpertUnavailable
 
-# What models call the cache: one of keys and values, and one of a state that has no places (Mamba's).
+# Parameter names of the cache: one of keys and values, and one of a state without positions (Mamba's).
 _CACHES = (_PLACES, _STATE) = ("past_key_values", "cache_params")
 # Logits that differ by less than this part of their spread are the same in another order of adding.
-_ALIKE = 0.2
+_SAME = 0.2
 
 
-class Beginning(NamedTuple):
-    """What was computed of tokens that rows begin with."""
+class Prefix(NamedTuple):
+    """The cache after tokens that rows begin with."""
 
     cache: Any
     tokens: int
@@ -31,12 +32,12 @@ class CausalModel:
     """A loaded model.
 
     Attributes:
-        model: As transformers made it.
-        device: Where it is.
-        continues: Whether rows can go on from a beginning that was computed before.
+        model: The model of transformers.
+        device: The device that it is on.
+        continues: TokenRows can go on from a prefix that was computed before.
 
     Raises:
-        ExpertUnavailable: rows do not get the same together as alone, because it keeps a state outside of the cache.
+        ExpertUnavailable: rows get other logits together than alone, because it keeps a state outside of the cache.
     """
 
     def __init__(self, model: Any, device: str) -> None:
@@ -46,22 +47,22 @@ class CausalModel:
         middle = model.config.get_text_config().vocab_size // 2
         longer, probe = [middle - i for i in range(8)], [middle + i for i in range(5)]
         with torch.inference_mode():
-            alone = Rows(self, [probe]).logits()[0]
-            if not _alike(alone, lambda: self._left_behind(longer, probe)):
+            alone = TokenRows(self, [probe]).logits()[0]
+            if not _same(alone, lambda: self._left_behind(longer, probe)):
                 raise ExpertUnavailable(
                     f"models of type {model.config.model_type!r} keep a state that rows of a batch cannot share here: "
                     "ask it with backend = 'vllm'"
                 )
-            self.continues = _alike(alone, lambda: self._continued(longer, probe))
+            self.continues = _same(alone, lambda: self._continued(longer, probe))
 
     @torch.inference_mode()
-    def begin(self, tokens: list[int]) -> Beginning | None:
-        """Compute a beginning; None for none."""
+    def compute_prefix(self, tokens: list[int]) -> Prefix | None:
+        """Compute the cache of some tokens; return None for no tokens."""
         if not tokens:
             return None
-        rows = Rows(self, [tokens])
+        rows = TokenRows(self, [tokens])
         rows.logits()
-        return Beginning(rows.cache, len(tokens))
+        return Prefix(rows.cache, len(tokens))
 
     def new_cache(self) -> Any:
         """Return an empty cache."""
@@ -73,7 +74,7 @@ class CausalModel:
         """Return the logits [b, v] after tokens [b, t], which go on from what is in the cache."""
         out = self.model(
             input_ids=tokens,
-            # Where the past has no places, nothing of it can be masked.
+            # A past without positions cannot be masked.
             attention_mask=mask[:, -tokens.shape[1] :] if self._cache == _STATE else mask,
             position_ids=positions,
             use_cache=True,
@@ -84,28 +85,28 @@ class CausalModel:
         return logits
 
     def _left_behind(self, longer: list[int], probe: list[int]) -> torch.Tensor:
-        """Return the logits [v] after a row that was padded beside a longer one, which has left."""
-        rows = Rows(self, [longer, probe[:-1]])
+        """Return the logits [v] after a row that was padded to the length of another, which has left."""
+        rows = TokenRows(self, [longer, probe[:-1]])
         rows.logits()
         rows.go_on([1], torch.tensor(probe[-2:], device=self.device))
         return rows.logits()[0]
 
     def _continued(self, longer: list[int], probe: list[int]) -> torch.Tensor:
-        """Return the logits [v] after a row that goes on, beside a longer one, from the beginning of both."""
+        """Return the logits [v] after a row that goes on, with a longer one, from the prefix of both."""
         begun = probe[:2]
-        return Rows(self, [[*begun, *longer], probe], self.begin(begun)).logits()[1]
+        return TokenRows(self, [[*begun, *longer], probe], self.compute_prefix(begun)).logits()[1]
 
 
-class Rows:
-    """Some rows of tokens and the state of what was computed of them.
+class TokenRows:
+    """TokenRows of tokens, and the state after what was computed of them.
 
     Attributes:
         cache: Keys and values, or another state, of all tokens but those added last.
     """
 
-    def __init__(self, model: CausalModel, rows: Sequence[list[int]], beginning: Beginning | None = None) -> None:
+    def __init__(self, model: CausalModel, rows: Sequence[list[int]], prefix: Prefix | None = None) -> None:
         self._model = model
-        begun = beginning.tokens if beginning else 0
+        begun = prefix.tokens if prefix else 0
         width = max(map(len, rows)) - begun
         tokens = torch.zeros(len(rows), width, dtype=torch.long)  # [b, t]
         mask = torch.zeros_like(tokens)
@@ -116,8 +117,8 @@ class Rows:
         self._tokens, mask = tokens.to(model.device), mask.to(model.device)
         self._positions = begun + (mask.cumsum(-1) - 1).clamp(min=0)
         self._mask = torch.cat([mask.new_ones(len(rows), begun), mask], dim=1)
-        self.cache = copy.deepcopy(beginning.cache) if beginning else model.new_cache()
-        if beginning:
+        self.cache = copy.deepcopy(prefix.cache) if prefix else model.new_cache()
+        if prefix:
             self.cache.reorder_cache(torch.zeros(len(rows), dtype=torch.long, device=model.device))
 
     def logits(self) -> torch.Tensor:
@@ -125,7 +126,7 @@ class Rows:
         return self._model(self._tokens, self._mask, self._positions, self.cache)
 
     def go_on(self, stay: list[int], tokens: torch.Tensor) -> None:
-        """Let all rows leave but these, and each of them go on with its token of [b]."""
+        """Keep only these rows, and let each go on with its token of [b]."""
         if len(stay) < len(self._mask):
             at = torch.tensor(stay, device=self._model.device)
             self.cache.reorder_cache(at)
@@ -136,16 +137,16 @@ class Rows:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out."""
+    """Return whether an error says that memory has run out."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
-def _alike(alone: torch.Tensor, compute: Callable[[], torch.Tensor]) -> bool:
-    """Whether computing logits [v] in another way comes out the same."""
+def _same(alone: torch.Tensor, compute: Callable[[], torch.Tensor]) -> bool:
+    """Return whether computing logits [v] in another way gives the same."""
     try:
         difference = (compute() - alone).square().mean().sqrt()
     except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if out_of_memory(error):
             raise
         return False
-    return bool(difference <= _ALIKE * alone.std())
+    return bool(difference <= _SAME * alone.std())

@@ -13,8 +13,8 @@ _EFFORTS = ("low", "medium", "high")
 ChatMessage = dict[str, Any]
 
 
-class Unfit(ValueError):
-    """A request that this model cannot take; another expert may."""
+class UnsupportedRequest(ValueError):
+    """Raised for a request that this model cannot take; another expert may."""
 
 
 def tokens_of(requests: list[Request], tokenizer: Any) -> tuple[list[tuple[Request, list[int]]], list[dict[str, Any]]]:
@@ -25,7 +25,7 @@ def tokens_of(requests: list[Request], tokenizer: Any) -> tuple[list[tuple[Reque
         chats = tokenizer.chat_template is not None and not request.raw
         try:
             text = _chat(request, tokenizer) if chats else _text(request)
-        except Unfit as error:
+        except UnsupportedRequest as error:
             refused.append(failed(request, str(error), bounced=True))
         except (AttributeError, KeyError, TypeError, ValueError):
             refused.append(failed(request, "turns and after must be JSON lists of chat messages"))
@@ -33,10 +33,10 @@ def tokens_of(requests: list[Request], tokenizer: Any) -> tuple[list[tuple[Reque
             # JSON may hold half a character, which no tokenizer takes.
             written[chats].append((request, text.encode("utf-8", "replace").decode()))
     tokens = []
-    for chats, of in written.items():
-        if of:  # a chat template writes the special tokens itself
-            ids = tokenizer([text for _, text in of], add_special_tokens=not chats)["input_ids"]
-            tokens += [(request, row) for (request, _), row in zip(of, ids, strict=True)]
+    for chats, pairs in written.items():
+        if pairs:  # a chat template writes the special tokens itself
+            ids = tokenizer([text for _, text in pairs], add_special_tokens=not chats)["input_ids"]
+            tokens += [(request, row) for (request, _), row in zip(pairs, ids, strict=True)]
     refused += [failed(request, "the prompt is empty") for request, ids in tokens if not ids]
     return [(request, ids) for request, ids in tokens if ids], refused
 
@@ -46,7 +46,7 @@ def _chat(request: Request, tokenizer: Any) -> str:
     template = str(tokenizer.chat_template)
     messages = [_message(message, template) for message in request.messages]
     options: dict[str, Any] = _effort(request.reasoning_effort, template)
-    # A beginning of the answer is gone on with; otherwise the template opens the assistant's turn.
+    # The model continues an answer that has begun; otherwise the template opens the assistant's turn.
     begun = messages[-1]["role"] == "assistant"
     options |= {"continue_final_message": begun, "add_generation_prompt": not begun, "tokenize": False}
     refusals = []
@@ -60,12 +60,12 @@ def _chat(request: Request, tokenizer: Any) -> str:
         if all(message["content"].strip() in text for message in form if message["role"] == "system"):
             return text
         refusals.append("it leaves out the system text")
-    raise Unfit(f"the model's chat template refuses this conversation: {refusals[0].splitlines()[0]}")
+    raise UnsupportedRequest(f"the model's chat template refuses this conversation: {refusals[0].splitlines()[0]}")
 
 
 def _text(request: Request) -> str:
     if request.reasoning_effort is not None:
-        raise Unfit("reasoning_effort: this model has no chat template that knows it")
+        raise UnsupportedRequest("reasoning_effort: this model has no chat template that knows it")
     return "\n\n".join(_content(message) for message in request.messages)
 
 
@@ -73,7 +73,7 @@ def _message(message: ChatMessage, template: str) -> ChatMessage:
     """Return a message as chat templates want it: plain text, tool calls with their arguments as objects."""
     calls = message.get("tool_calls")
     if calls and "tool_calls" not in template:
-        raise Unfit("tool_calls: the model's chat template does not know them")
+        raise UnsupportedRequest("tool_calls: the model's chat template does not know them")
     role = "system" if message["role"] == "developer" else message["role"]
     whole = {**message, "role": role, "content": _content(message)}
     return {**whole, "tool_calls": [_call(call) for call in calls]} if calls else whole
@@ -84,7 +84,7 @@ def _content(message: ChatMessage) -> str:
     parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
     for part in parts:
         if part.get("type") != "text":
-            raise Unfit(f"this model reads text only, not parts of type {part.get('type')!r}")
+            raise UnsupportedRequest(f"this model reads text only, not parts of type {part.get('type')!r}")
     return "\n".join(str(part["text"]) for part in parts)
 
 
@@ -104,21 +104,21 @@ def _plainer(messages: list[ChatMessage]) -> list[ChatMessage]:
         if message["role"] == "system":
             waiting.append(message["content"])
             continue
-        said = message
+        turn = message
         if message["role"] == "user":
-            said, waiting = {**message, "content": "\n\n".join([*waiting, message["content"]])}, []
+            turn, waiting = {**message, "content": "\n\n".join([*waiting, message["content"]])}, []
         if plain and message.keys() == plain[-1].keys() == {"role", "content"} and message["role"] == plain[-1]["role"]:
-            said = {**said, "content": f"{plain.pop()['content']}\n\n{said['content']}"}
-        plain.append(said)
+            turn = {**turn, "content": f"{plain.pop()['content']}\n\n{turn['content']}"}
+        plain.append(turn)
     return plain
 
 
 def _effort(effort: str | None, template: str) -> dict[str, Any]:
-    """Return how a template is asked for a reasoning effort."""
+    """Return the template's parameters for a reasoning effort."""
     if effort is None:
         return {}
     if effort in _EFFORTS and "reasoning_effort" in template:
         return {"reasoning_effort": effort}
     if "enable_thinking" in template:
         return {"enable_thinking": effort != "none"}
-    raise Unfit(f"reasoning_effort: the model's chat template does not know {effort!r}")
+    raise UnsupportedRequest(f"reasoning_effort: the model's chat template does not know {effort!r}")

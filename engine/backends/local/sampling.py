@@ -1,4 +1,4 @@
-"""Sampling: from the logits of a batch to the next token of each row, as its request asks.
+"""Sampling: from the logits of a batch to the next token of each row, by the parameters of its request.
 
 The penalties and the order of the steps are those of OpenAI's API and of vLLM: penalties, temperature, `top_p`.
 """
@@ -13,7 +13,7 @@ import torch
 
 from leeroo.engine.backends.completions import Request
 
-# What OpenAI's API says of a token that cannot come, as JSON has no infinity.
+# What OpenAI's API gives for a token that cannot come, as JSON has no infinity.
 _NEVER = -9999.0
 
 
@@ -36,7 +36,7 @@ class Sampler:
         Args:
             logits: [b, v], changed in place.
             rows: [b], which rows of the batch they belong to.
-            written: What each row of the batch has generated so far.
+            written: The tokens that each row of the batch has generated so far.
         """
         for at, row in enumerate(rows):
             _penalise(logits[at], self._requests[row], written[row])
@@ -74,10 +74,10 @@ def token_objects(
     """Return OpenAI's token objects of an answer, each with the `most` likeliest alternatives.
 
     Args:
-        tokens: Of the answer.
+        tokens: The tokens of the answer.
         known: For each, log probabilities by token; those of the likeliest and its own are there.
         most: How many alternatives are shown.
-        tokenizer: Of the model.
+        tokenizer: The tokenizer of the model.
     """
 
     def shown(token: int, logprob: float) -> dict[str, Any]:
@@ -86,10 +86,10 @@ def token_objects(
 
     return [
         {
-            **shown(token, of_step[token]),
-            "top_logprobs": [shown(t, p) for t, p in sorted(of_step.items(), key=lambda pair: -pair[1])[:most]],
+            **shown(token, step[token]),
+            "top_logprobs": [shown(t, p) for t, p in sorted(step.items(), key=lambda pair: -pair[1])[:most]],
         }
-        for token, of_step in zip(tokens, known, strict=True)
+        for token, step in zip(tokens, known, strict=True)
     ]
 
 

@@ -1,7 +1,7 @@
-"""Transformers: the embedded backend, for any causal model that the library loads, on CPU or GPU.
+"""The transformers backend: any causal model that the library loads, embedded, on CPU or GPU.
 
-Requests gather in a buffer, are sorted by their limit and length, so that little is padded, and are decoded in
-batches with a KV cache; a row that has finished leaves its batch.
+Requests gather in a buffer and are sorted by their limit and length, so that little is padded. Batches are decoded with
+a KV cache; a row that has finished leaves its batch.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import pyarrow as pa
 import torch
 
 from leeroo.engine import weights
-from leeroo.engine.backends.choices import Choosing, Fork
+from leeroo.engine.backends.choices import ChoiceTree, Fork
 from leeroo.engine.backends.completions import (
     Request,
     answered,
-    choosing_of,
-    chose,
+    choice_completion,
+    choice_tree,
     completed,
     failed,
     requests_of,
     too_long,
 )
-from leeroo.engine.backends.local.causal import Beginning, CausalModel, Rows, out_of_memory
+from leeroo.engine.backends.local.causal import CausalModel, Prefix, TokenRows, out_of_memory
 from leeroo.engine.backends.local.chat import tokens_of
 from leeroo.engine.backends.local.sampling import Sampler, alternatives, cut, token_objects
 from leeroo.engine.backends.options import TransformersOptions, engine_options
@@ -39,27 +39,31 @@ from leeroo.engine.pool import Expert
 _BUFFER_ROWS = 1024
 # How long finished rows may wait to be handed on together.
 _YIELD_S = 0.5
-# Of a batch: prompts and what may be generated together, which bounds the KV cache.
+# Tokens of a batch, prompts and what may be generated together: they bound the KV cache.
 _BATCH_TOKENS = 16_384
-# A beginning that rows share is computed once if it has so many tokens.
+# A prefix that rows share is computed once if it has at least this many tokens.
 _SHARED_TOKENS = 32
 
 
-class _Writing(NamedTuple):
+class _Generation(NamedTuple):
+    """A request to generate text for."""
+
     request: Request
     ids: list[int]  # the tokens of its prompt
 
 
-class _Look(NamedTuple):
+class _ForkPrompt(NamedTuple):
+    """A request with choices, as the model sees it at one fork of them."""
+
     request: Request
     ids: list[int]  # the prompt, and what the choices have in common up to the fork
     fork: Fork
-    choosing: Choosing
+    tree: ChoiceTree
     prompt_tokens: int
     started: float
 
 
-Row = TypeVar("Row", _Writing, _Look)
+Row = TypeVar("Row", _Generation, _ForkPrompt)
 
 
 class TransformersBackend:
@@ -107,7 +111,7 @@ class TransformersBackend:
 
     @property
     def room(self) -> int:
-        """Requests are put in order here, and cost nothing."""
+        """How many more requests it can start on now: it orders them, and they cost nothing."""
         return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
@@ -115,7 +119,7 @@ class TransformersBackend:
         waiting: list[Request] = []
         for batch in requests:
             waiting += requests_of(batch)
-            # An empty batch says that nothing more comes until these are done.
+            # An empty batch means that nothing more comes until these are done.
             if batch.num_rows == 0 or len(waiting) >= _BUFFER_ROWS:
                 yield from self._answer(waiting)
                 waiting = []
@@ -130,34 +134,34 @@ class TransformersBackend:
     def _answer(self, requests: list[Request]) -> Generator[pa.RecordBatch]:
         if not requests:
             return
-        written: list[_Writing] = []
-        chosen: list[_Look] = []
-        asked, refused = tokens_of(requests, self._tokenizer)
-        for request, ids in asked:
-            looks = self._looks(request, ids)
-            longest = max([len(ids), *(len(look.ids) for look in looks)])
+        generations: list[_Generation] = []
+        at_forks: list[_ForkPrompt] = []
+        accepted, refused = tokens_of(requests, self._tokenizer)
+        for request, ids in accepted:
+            prompts = self._fork_prompts(request, ids)
+            longest = max([len(ids), *(len(prompt.ids) for prompt in prompts)])
             if longest >= self._context:
                 refused.append(too_long(request, longest, self._context))
-            elif (why := self._cannot_keep_to(request.json_schema)) is not None:
+            elif (why := self._schema_complaint(request.json_schema)) is not None:
                 refused.append(failed(request, why))
-            elif looks:
-                chosen += looks
+            elif prompts:
+                at_forks += prompts
             else:
-                written.append(_Writing(request, ids))
+                generations.append(_Generation(request, ids))
         if refused:
             yield completed(refused)
-        # Rows of like limits and lengths together, longest first: what will not fit shows at once.
-        written.sort(key=lambda row: (row.request.max_tokens, len(row.ids)), reverse=True)
-        for rows in self._portions(written, lambda row: len(row.ids) + row.request.max_tokens):
-            yield from _now_and_then(self._halving(self._decode, rows))
-        for shared, group in _alike(chosen) if self._model.continues else [(0, chosen)]:
-            past = self._model.begin(group[0].ids[:shared]) if group else None
-            group.sort(key=lambda look: len(look.ids), reverse=True)
-            for looks in self._portions(group, lambda look: len(look.ids)):
-                yield from _now_and_then(self._halving(functools.partial(self._choose, past), looks))
+        # TokenRows of similar limits and lengths together, longest first: what will not fit shows at once.
+        generations.sort(key=lambda row: (row.request.max_tokens, len(row.ids)), reverse=True)
+        for rows in self._portions(generations, lambda row: len(row.ids) + row.request.max_tokens):
+            yield from _batched(self._halving(self._decode, rows))
+        for shared, group in _by_prefix(at_forks) if self._model.continues else [(0, at_forks)]:
+            past = self._model.compute_prefix(group[0].ids[:shared]) if group else None
+            group.sort(key=lambda prompt: len(prompt.ids), reverse=True)
+            for prompts in self._portions(group, lambda prompt: len(prompt.ids)):
+                yield from _batched(self._halving(functools.partial(self._choose, past), prompts))
 
     def _portions(self, rows: list[Row], width: Callable[[Row], int]) -> Iterator[list[Row]]:
-        """As many rows, in order, as may be computed together, padded to the widest."""
+        """Split rows, in order, into as many as may be computed together, padded to the widest."""
         portion: list[Row] = []
         widest = 0
         for row in rows:
@@ -172,7 +176,7 @@ class TransformersBackend:
     def _halving(
         self, compute: Callable[[list[Row]], Iterator[dict[str, Any] | None]], rows: list[Row]
     ) -> Iterator[dict[str, Any] | None]:
-        """Completions of these rows; when memory runs out, of the halves of those that are left."""
+        """Yield the completions of these rows; when memory runs out, compute those that are left by halves."""
         done = set()
         try:
             for row in compute(rows):
@@ -194,14 +198,14 @@ class TransformersBackend:
                 yield from self._halving(compute, part)
 
     @torch.inference_mode()
-    def _decode(self, batch: list[_Writing]) -> Iterator[dict[str, Any] | None]:
-        """Generate; each completion as soon as its row has ended, and None after every step."""
+    def _decode(self, batch: list[_Generation]) -> Iterator[dict[str, Any] | None]:
+        """Generate; yield each completion as soon as its row has ended, and None after every step."""
         started = time.perf_counter()
         room = [min(r.max_tokens, self._context - len(ids)) for r, ids in batch]
         written: list[list[int]] = [[] for _ in batch]
-        known: list[list[dict[int, float]]] = [[] for _ in batch]  # log probabilities by token, where asked for
+        known: list[list[dict[int, float]]] = [[] for _ in batch]  # log probabilities by token, where requested
         going = list(range(len(batch)))  # rows of the batch that are still decoded
-        rows = Rows(self._model, [ids for _, ids in batch])
+        rows = TokenRows(self._model, [ids for _, ids in batch])
         sampler = Sampler([request for request, _ in batch], self._device)
         grammars = {i: self._grammar(r.json_schema) for i, (r, _) in enumerate(batch) if r.json_schema is not None}
         while going:
@@ -209,7 +213,7 @@ class TransformersBackend:
             plain = logits.clone()
             for at, row in enumerate(going):
                 if row in grammars:
-                    _keep_to(grammars[row], logits[at])
+                    _mask_tokens(grammars[row], logits[at])
             picked = sampler.pick(logits, going, written)  # [b]
             stay = []
             for at, (row, token) in enumerate(zip(going, picked.tolist(), strict=True)):
@@ -230,10 +234,10 @@ class TransformersBackend:
             yield None
 
     def _grammar(self, json_schema: str) -> Any:
-        """What keeps an answer to a JSON schema, token by token.
+        """Return a matcher that keeps an answer to a JSON schema, token by token.
 
         Raises:
-            ValueError: the schema asks for something that cannot be kept to.
+            ValueError: no grammar can keep to the schema.
 
         """
         import llguidance.hf
@@ -243,7 +247,7 @@ class TransformersBackend:
             self._vocabulary = llguidance.hf.from_tokenizer(self._tokenizer, size, self._ends)
         return _grammar(self._vocabulary, json_schema).deep_copy()
 
-    def _cannot_keep_to(self, json_schema: str | None) -> str | None:
+    def _schema_complaint(self, json_schema: str | None) -> str | None:
         try:
             if json_schema is not None:
                 self._grammar(json_schema)
@@ -258,7 +262,7 @@ class TransformersBackend:
         return str(self._tokenizer.decode(written, skip_special_tokens=True))
 
     def _done(
-        self, row: _Writing, written: list[int], known: list[dict[int, float]], *, ended: bool, started: float
+        self, row: _Generation, written: list[int], known: list[dict[int, float]], *, ended: bool, started: float
     ) -> dict[str, Any]:
         request, prompt = row
         text = self._text(written)
@@ -276,61 +280,59 @@ class TransformersBackend:
             done["logprobs"] = json.dumps(token_objects(written, known, request.top_logprobs, self._tokenizer))
         return answered(done)
 
-    def _looks(self, request: Request, prompt: list[int]) -> list[_Look]:
-        """Every place where the choices part, if there are any, as what the model is shown there."""
-        choosing = choosing_of(request, self._tokenizer, self._end)
-        if choosing is None:
+    def _fork_prompts(self, request: Request, prompt: list[int]) -> list[_ForkPrompt]:
+        """Return what the model sees at every fork of the choices; nothing for a request without choices."""
+        tree = choice_tree(request, self._tokenizer, self._end)
+        if tree is None:
             return []
         started = time.perf_counter()
-        return [
-            _Look(request, [*prompt, *fork.prefix], fork, choosing, len(prompt), started) for fork in choosing.forks
-        ]
+        return [_ForkPrompt(request, [*prompt, *fork.prefix], fork, tree, len(prompt), started) for fork in tree.forks]
 
     @torch.inference_mode()
-    def _choose(self, beginning: Beginning | None, looks: list[_Look]) -> Iterator[dict[str, Any]]:
-        """Look, where all begin with what was computed; the completions of requests whose last fork this was."""
-        begun = beginning.tokens if beginning else 0
-        out = Rows(self._model, [look.ids for look in looks], beginning).logits()  # [b, v]
-        for look, logits in zip(looks, out, strict=True):
-            branches = look.fork.branches
+    def _choose(self, prefix: Prefix | None, prompts: list[_ForkPrompt]) -> Iterator[dict[str, Any]]:
+        """Score forks that begin with a computed prefix; yield the completions of requests whose last fork it was."""
+        begun = prefix.tokens if prefix else 0
+        out = TokenRows(self._model, [prompt.ids for prompt in prompts], prefix).logits()  # [b, v]
+        for prompt, logits in zip(prompts, out, strict=True):
+            branches = prompt.fork.branches
             among = logits[torch.tensor(branches, device=logits.device)].log_softmax(-1).tolist()
-            scores = look.choosing.tell(look.fork.prefix, dict(zip(branches, among, strict=True)))
+            scores = prompt.tree.add(prompt.fork.prefix, dict(zip(branches, among, strict=True)))
             if scores is not None:
                 yield {
-                    **chose(look.request, look.choosing, scores),
-                    "prompt_tokens": look.prompt_tokens,
-                    "cached_tokens": min(begun, look.prompt_tokens),
-                    "latency_ms": (time.perf_counter() - look.started) * 1e3,
+                    **choice_completion(prompt.request, prompt.tree, scores),
+                    "prompt_tokens": prompt.prompt_tokens,
+                    "cached_tokens": min(begun, prompt.prompt_tokens),
+                    "latency_ms": (time.perf_counter() - prompt.started) * 1e3,
                 }
 
 
-def _alike(looks: list[_Look]) -> Iterator[tuple[int, list[_Look]]]:
-    """Groups of looks, and with how many tokens all of a group begin alike; each has at least one more."""
-    group: list[_Look] = []
+def _by_prefix(prompts: list[_ForkPrompt]) -> Iterator[tuple[int, list[_ForkPrompt]]]:
+    """Yield groups of prompts with the number of tokens that a group shares; each prompt has at least one more."""
+    group: list[_ForkPrompt] = []
     shared = 0
-    for look in sorted(looks, key=lambda look: look.ids):
+    for prompt in sorted(prompts, key=lambda prompt: prompt.ids):
         if group:
-            both = _begin_alike(group[-1].ids, look.ids)
-            # One more is taken in as long as no less is saved with it than without.
+            both = _common_prefix(group[-1].ids, prompt.ids)
+            # A group takes in one more as long as that saves no less.
             together = both if len(group) == 1 else min(shared, both)
             if both >= _SHARED_TOKENS and together * len(group) >= shared * (len(group) - 1):
-                group.append(look)
+                group.append(prompt)
                 shared = together
                 continue
             yield shared, group
-        group, shared = [look], 0
+        group, shared = [prompt], 0
     if group:
         yield shared, group
 
 
-def _begin_alike(one: list[int], other: list[int]) -> int:
-    """How many tokens two prompts begin with alike, fewer than either has."""
+def _common_prefix(one: list[int], other: list[int]) -> int:
+    """Return how many tokens two prompts share at their beginning, fewer than either has."""
     most = min(len(one), len(other)) - 1
     return next((i for i in range(most) if one[i] != other[i]), most)
 
 
-def _now_and_then(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBatch]:
-    """Completions in batches, handed on a few times a second: what was handed on is kept, whatever comes."""
+def _batched(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBatch]:
+    """Yield completions in batches, a few times a second: what was handed on is stored, whatever happens next."""
     gathered: list[dict[str, Any]] = []
     handed = time.monotonic()
     for row in rows:
@@ -346,7 +348,7 @@ def _now_and_then(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBa
 def _grammar(vocabulary: Any, json_schema: str) -> Any:
     import llguidance
 
-    # Free choice of white space lets a small model write line breaks up to its limit.
+    # With white space left free, a small model may write line breaks up to its limit.
     grammar = llguidance.LLMatcher.grammar_from_json_schema(json_schema, overrides={"whitespace_flexible": False})
     matcher = llguidance.LLMatcher(vocabulary, grammar)
     if matcher.is_error():
@@ -354,12 +356,12 @@ def _grammar(vocabulary: Any, json_schema: str) -> Any:
     return matcher
 
 
-def _keep_to(grammar: Any, logits: torch.Tensor) -> None:
+def _mask_tokens(grammar: Any, logits: torch.Tensor) -> None:
     """Leave only the tokens that may come next, in place; logits are [v]."""
     import llguidance.numpy as llg
 
     mask = llg.allocate_token_bitmask(1, logits.shape[-1])
     llg.fill_next_token_bitmask(grammar, mask, 0)
-    # Its own way of applying a mask to tensors is compiled when first used, which takes seconds.
+    # The library's own function for tensors is compiled on first use, which takes seconds.
     allowed = np.unpackbits(mask[0].view(np.uint8), bitorder="little")[: logits.shape[-1]].astype(bool)
     logits.masked_fill_(torch.from_numpy(~allowed).to(logits.device), -torch.inf)
