@@ -16,7 +16,7 @@ from leeroo.serve.keys import NOBODY
 from leeroo.serve.web.dependencies import Owner, ServerState, State
 from leeroo.serve.web.errors import RequestError
 from leeroo.serve.web.objects import WRONG, Wrong
-from leeroo.serve.work import answered, batches
+from leeroo.serve.work import answered_lines, batches
 from leeroo.serve.work.batches import Batch
 from leeroo.serve.work.bodies import first_mistake
 from leeroo.serve.work.lines import no_constant
@@ -201,7 +201,7 @@ class _Items:
             if self._owner:
                 _check_own(given)
             return own
-        line = answered.find(self._db, self._batch(given.batch_id), given.custom_id)
+        line = answered_lines.find(self._db, self._batch(given.batch_id), given.custom_id)
         if line is None:
             raise ValueError(f"{given.batch_id} has no answer under the custom_id {given.custom_id!r}")
         if given.expert not in (None, line.expert):
@@ -224,7 +224,7 @@ class _Items:
             if batch.output_file_id is None:
                 raise ValueError(f"{batch.id} is {batch.status} and has no output file")
             try:
-                answered.ensure(self._db, batch)
+                answered_lines.ensure(self._db, batch)
             except FileNotFoundError as error:
                 raise ValueError(f"the files of {batch.id} were deleted: name questions") from error
             self._batches[batch_id] = batch

@@ -21,7 +21,7 @@ WaveLines = list[tuple[Batch, ClaimedLine]]
 
 
 @contextmanager
-def answered(
+def answer_lines(
     engine: Engine, lines: WaveLines, budget: float | None, stop: threading.Event
 ) -> Iterator[list[LineAnswer | None]]:
     """Answer lines, and yield an answer for each; None where the call was stopped before it had one.

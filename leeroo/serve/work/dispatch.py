@@ -17,7 +17,7 @@ from leeroo.engine.backends.select import capabilities
 from leeroo.engine.errors import Interrupted, LeerooError, OutputError
 from leeroo.serve.database import Database
 from leeroo.serve.work import batches, queue
-from leeroo.serve.work.answering import WaveLines, answered, lost_expert
+from leeroo.serve.work.answering import WaveLines, answer_lines, lost_expert
 from leeroo.serve.work.metrics import Metrics
 from leeroo.serve.work.results import LineAnswer, no_answer
 from leeroo.serve.work.stages import ATTEMPTS, BatchStages
@@ -143,7 +143,7 @@ class Dispatcher:
             return False
         began = time.monotonic()
         try:
-            with answered(self._engine, lines, self._budget(lines), wave.stop) as answers:
+            with answer_lines(self._engine, lines, self._budget(lines), wave.stop) as answers:
                 return self._keep(wave, lines, answers, began)
         except Interrupted:  # before there was anything to keep
             return self._keep(wave, lines, [None] * len(lines), began)

@@ -16,7 +16,7 @@ from leeroo.engine.errors import Interrupted, OutputError
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database
 from leeroo.serve.options import ServerLimits
-from leeroo.serve.work import answered, batches, files, outputs, queue
+from leeroo.serve.work import answered_lines, batches, files, outputs, queue
 from leeroo.serve.work.batches import Batch
 from leeroo.serve.work.lines import FileRefused, Line, read_jsonl, read_parquet
 from leeroo.serve.work.metrics import Metrics
@@ -141,9 +141,9 @@ class BatchStages:
 
     def _write(self, batch: Batch) -> None:
         """Write the output files of a batch, and end it."""
+        answered_lines.keep(self._db, batch)
         results = self._while_serving(batches.results(self._db, batch))
         output, errors = outputs.write(self._db, batch, results)
-        answered.keep(self._db, batch)
         whole = batch.completed + batch.failed == batch.total
         status = "cancelled" if batch.status == "cancelling" else "completed" if whole else "expired"
         batches.finish(self._db, batch, status, output, errors)
