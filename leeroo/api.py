@@ -12,7 +12,7 @@ from leeroo.engine.answer import Criteria, Engine, Progress, open_engine
 from leeroo.engine.batch.progress import Listener
 from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.jobs.label import Labels, label_rows, read_labels
-from leeroo.engine.jobs.solve.solve import USUAL, Limits, solve_rows
+from leeroo.engine.jobs.solve.solve import USUAL, SolveLimits, solve_rows
 from leeroo.engine.tables import from_frame, like_frame
 from leeroo.engine.tables.frames import eager
 from leeroo.udfs.functions.unanswered import Unanswered, warn
@@ -140,7 +140,7 @@ def solve(
         UsageError: an option, the pool, the router or the table is wrong.
 
     """
-    limits = Limits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
+    limits = SolveLimits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
 
     def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
         return solve_rows(engine, rows, criteria, limits).rows

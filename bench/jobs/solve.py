@@ -30,9 +30,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `
 
 from bench.jobs.solve_questions import Part, Question, questions
 from leeroo.engine.answer import Criteria, Engine, open_engine
-from leeroo.engine.jobs.solve.decompose import Limits, is_complex, plan_prompt
-from leeroo.engine.jobs.solve.solve import Row, Solved, solve
-from leeroo.engine.jobs.solve.split import Step
+from leeroo.engine.jobs.solve.decompose import SolveLimits, is_complex, plan_prompt
+from leeroo.engine.jobs.solve.solve import Solved, SolveRow, solve
+from leeroo.engine.jobs.solve.split import SolveStep
 from leeroo.engine.jobs.solve.waves import StepResult
 from leeroo.engine.jobs.verify import score
 from leeroo.engine.orchestrator.training.learn import train
@@ -79,7 +79,7 @@ def replayed(made: Sequence[Question], out: Path) -> Solved:
     router.save(out / "router")
     for name in ("steps", "direct"):
         (out / f"{name}.toml").write_text("".join(_entry(expert, out / name) for expert in PRICES))
-    limits = Limits(planner="strong")
+    limits = SolveLimits(planner="strong")
 
     def both(way: str, criteria: Criteria) -> tuple[float, Solved]:
         with open_engine(out / "direct.toml", out / "router", out / f"direct {way}") as engine:
@@ -99,13 +99,13 @@ def replayed(made: Sequence[Question], out: Path) -> Solved:
 def local(made: Sequence[Question], out: Path) -> Solved:
     """Have the embedded local pool answer; what it solves."""
     with open_engine(store=out / "store") as engine:
-        solved, seconds = run(engine, made, Criteria(), Limits(steps=4))
+        solved, seconds = run(engine, made, Criteria(), SolveLimits(steps=4))
         say_solved("solved", made, solved, seconds)
         say("direct", made, *ask(engine, made, Criteria()))
     return solved
 
 
-def run(engine: Engine, made: Sequence[Question], criteria: Criteria, limits: Limits) -> tuple[Solved, float]:
+def run(engine: Engine, made: Sequence[Question], criteria: Criteria, limits: SolveLimits) -> tuple[Solved, float]:
     """Solve; with the seconds that it took."""
     started = time.perf_counter()
     with engine.delivery():
@@ -206,18 +206,18 @@ def steps_record(made: Sequence[Question]) -> Record:
     """What every expert answers to every step, with all that the steps before it may have come to."""
     record: Record = {}
     for question in made:
-        row = Row(question.text)
+        row = SolveRow(question.text)
         if question.kind == "prose":
             record[question.text, question.text] = _whole(question)
             record[question.text, plan_prompt(question.text, row.limits.steps)] = _plans(question)
-            row.steps = tuple(Step(part.task, part.needs) for part in question.parts)
+            row.steps = tuple(SolveStep(part.task, part.needs) for part in question.parts)
         elif not row.split() or len(row.steps) != len(question.parts):
-            row.steps, row.marks = (Step(question.text),), None
+            row.steps, row.marks = (SolveStep(question.text),), None
         _record_steps(row, question, record)
     return record
 
 
-def _record_steps(row: Row, question: Question, record: Record) -> None:
+def _record_steps(row: SolveRow, question: Question, record: Record) -> None:
     if len(row.steps) == 1:
         record[question.text, question.text] = _whole(question)
         return
@@ -228,18 +228,18 @@ def _record_steps(row: Row, question: Question, record: Record) -> None:
         for known in itertools.product(*(sorted(came[need]) for need in row.steps[i].needs)):
             row.done |= {need: StepResult(answer=text) for need, text in zip(row.steps[i].needs, known, strict=True)}
             answers = {e: given(e, part, [_known(row, need) for need in part.needs]) for e in RIGHT}
-            text = row.ask(i).question
+            text = row.request(i).question
             record[text, text] = {e: (text, float(right)) for e, (text, right) in answers.items()}
             came[i] |= {text for text, _ in answers.values()}
     if row.planned:
         for known in itertools.product(*(sorted(texts) for texts in came)):
             row.done = {i: StepResult(answer=text) for i, text in enumerate(known)}
-            joining = row.ask(len(row.steps))
+            joining = row.request(len(row.steps))
             assert joining.prompt is not None
             record[question.text, joining.prompt] = dict.fromkeys(RIGHT, (known[-1], 1.0))
 
 
-def _known(row: Row, need: int) -> str:
+def _known(row: SolveRow, need: int) -> str:
     return (row.done[need].answer if need in row.done else None) or ""
 
 

@@ -81,14 +81,16 @@ def solve(
     command goes on where it stopped and pays for nothing twice.
     """
     from leeroo.cli.console import aside, check_alone, finish, keeping, opened, print_failures, show
-    from leeroo.engine.jobs.solve.solve import Limits, solve_rows
+    from leeroo.engine.jobs.solve.solve import SolveLimits, solve_rows
     from leeroo.engine.tables import check_output, write_table
     from leeroo.reports.solve import solve_report
 
     check_output(out, keeping(store, source, overwrite=writing.overwrite))
     check_alone(out, as_json=as_json)
     wanted = criteria(money, experts, writing, column=column)
-    limits = Limits(steps=steps.max_steps, depth=steps.max_depth, cost_usd=max_cost_usd_per_row, planner=steps.planner)
+    limits = SolveLimits(
+        steps=steps.max_steps, depth=steps.max_depth, cost_usd=max_cost_usd_per_row, planner=steps.planner
+    )
     reader = reading.open(source)
     with opened(pool, store, progress, engine) as (answering, bar):
         with answering.delivery():

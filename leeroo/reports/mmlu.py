@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import cycle
 
-from leeroo.engine.jobs.mmlu.mmlu import Comparison, Part, Results, Row
+from leeroo.engine.jobs.mmlu.mmlu import Comparison, Results, ScoredPart, Strategy
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.frontier import Point
 from leeroo.reports.plot import OTHERS, OURS, as_svg, in_percent, new_axes, plot_frontier, shortened, styled
@@ -115,13 +115,13 @@ def plot_subjects(results: Results) -> str:
         return as_svg(figure, "subjects")
 
 
-def _bar(at: int, part: Part) -> tuple[int, float, float, float]:
+def _bar(at: int, part: ScoredPart) -> tuple[int, float, float, float]:
     """Return where a row is, its accuracy, and how far its interval goes down and up, at least 0."""
     found = part.accuracy
     return at, found.value, max(0.0, found.value - found.low), max(0.0, found.high - found.value)
 
 
-def _point(row: Row) -> Point:
+def _point(row: Strategy) -> Point:
     return Point(row.cost_usd_per_1k, row.accuracy.value)
 
 

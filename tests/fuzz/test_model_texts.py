@@ -14,7 +14,7 @@ from leeroo.engine.jobs.lean import probabilities, without_lean
 from leeroo.engine.jobs.mmlu.mmlu import _scored
 from leeroo.engine.jobs.selfplay.generate import as_question
 from leeroo.engine.jobs.selfplay.judge import Answer, _chances, consensus
-from leeroo.engine.jobs.solve.decompose import Limits, read_plan, within
+from leeroo.engine.jobs.solve.decompose import SolveLimits, read_plan, within
 from leeroo.engine.jobs.solve.split import split
 from leeroo.engine.jobs.verify import Check, score
 from leeroo.engine.model_json import parse_json
@@ -74,7 +74,7 @@ def test_any_text_is_a_plan_or_none(cases: Cases) -> None:
         text = rng.choice((_plan, _text))(rng)
         steps = read_plan(text, "How old are they?")
         assert len(steps) != 1, name
-        limited = within(steps, Limits(steps=4, depth=2)) if steps else ()
+        limited = within(steps, SolveLimits(steps=4, depth=2)) if steps else ()
         for some in (steps, limited):
             assert all(0 <= need < i for i, step in enumerate(some) for need in step.needs), name
             pa.array([step.task for step in some], pa.string())

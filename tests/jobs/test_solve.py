@@ -14,7 +14,7 @@ import pytest
 from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.solve.decompose import read_plan
-from leeroo.engine.jobs.solve.solve import Limits, solve
+from leeroo.engine.jobs.solve.solve import SolveLimits, solve
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def engine(tmp_path: Path, api_entry: Callable[..., str]) -> Iterator[Engine]:
 
 def steps(engine: Engine, *questions: str | None, **limits: Any) -> list[dict[str, Any]]:
     """The rows of what is solved."""
-    rows: list[dict[str, Any]] = solve(engine, questions, Criteria(), Limits(**limits)).rows.to_pylist()
+    rows: list[dict[str, Any]] = solve(engine, questions, Criteria(), SolveLimits(**limits)).rows.to_pylist()
     return rows
 
 
@@ -96,9 +96,9 @@ def test_limits(engine: Engine) -> None:
     cheap = steps(engine, many, cost_usd=2e-4)[0]
     assert {step["expert"] for step in cheap["steps"]} == {"small"}
     with pytest.raises(UsageError, match="max_steps must be at least 1, not 0"):
-        Limits(steps=0)
+        SolveLimits(steps=0)
     with pytest.raises(UsageError, match="not an amount of money"):
-        Limits(cost_usd=float("nan"))
+        SolveLimits(cost_usd=float("nan"))
 
 
 def test_a_retry_keeps_to_the_limit_too(engine: Engine, api: Any) -> None:
@@ -135,7 +135,7 @@ def test_a_planner_that_is_named_makes_the_plans(engine: Engine, api: Any) -> No
     question = (
         "Ann is three years older than Bob, who is twice as old as Eve, who is five, and then Ann has a birthday."
     )
-    solved = solve(engine, [question], Criteria(), Limits(planner="small"))
+    solved = solve(engine, [question], Criteria(), SolveLimits(planner="small"))
     assert [(wave.what, dict(wave.experts)) for wave in solved.waves] == [
         ("plans", {"small": 1}), ("steps", {"large": 1}), ("steps", {"large": 1}), ("joining", {"large": 1}),
     ]  # fmt: skip

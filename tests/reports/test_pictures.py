@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from leeroo.engine.jobs.agreement import measure_agreement
-from leeroo.engine.jobs.mmlu.mmlu import Comparison, Results, Row, Spent, _parts, interval
+from leeroo.engine.jobs.mmlu.mmlu import Comparison, Results, Spent, Strategy, _parts, interval
 from leeroo.engine.jobs.selfplay.played import Played
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
 from leeroo.engine.orchestrator.analysis.expert_selection import (
@@ -123,7 +123,7 @@ def test_mmlu(look: Look) -> None:
     )
     accuracy = interval(scores.astype(float))
     parts = {name: _parts(scores.astype(float), answers[name]) for name in ("subject", "category")}
-    points = [Row(name, 10.0**-i, Estimate(0.5, 0.4, 0.6), {}) for i, name in enumerate(NAMES)]
+    points = [Strategy(name, 10.0**-i, Estimate(0.5, 0.4, 0.6), {}) for i, name in enumerate(NAMES)]
     frontier = [Budgeted(c, 0.4 + c, c) for c in (0.01, 0.1, 0.3)]
     compared = Comparison(points, points[:1], points[0], frontier, frontier, 0.0)
     spent = {"one": Spent(len(rows), accuracy, 0.0, 1, 1)}

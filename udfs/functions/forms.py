@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from leeroo.engine.batch.layout import names
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.solve.solve import Limits
+from leeroo.engine.jobs.solve.solve import SolveLimits
 from leeroo.engine.schema import SQL_CHOICE, SQL_EXTRACT, SQL_LABEL
 from leeroo.udfs.functions.extraction import check_schema
 from leeroo.udfs.functions.requests import Arguments
@@ -172,12 +172,12 @@ def read_extracts(columns: Columns) -> RowQuestions:
     return RowQuestions(questions, codes, [_arguments("extracts", row, json_schema=schema) for *row, schema in rows])
 
 
-# The fields of `Limits`, in the order in which `leeroo_solve` takes them.
-_LIMITS = [field.name for field in fields(Limits)]
+# The fields of `SolveLimits`, in the order in which `leeroo_solve` takes them.
+_LIMITS = [field.name for field in fields(SolveLimits)]
 
 
 def read_solved(columns: Columns) -> RowQuestions:
-    """Read the columns of `leeroo_solve`: question, the fields of `Limits` (NULL: the default), and its arguments.
+    """Read the columns of `leeroo_solve`: question, the fields of `SolveLimits` (NULL: the default), and its arguments.
 
     Raises:
         UsageError: a limit that cannot be.
@@ -188,7 +188,7 @@ def read_solved(columns: Columns) -> RowQuestions:
     arguments = []
     for row in rows:
         limits = {name: each for name, each in zip(_LIMITS, row, strict=False) if each is not None}
-        arguments.append(_arguments("solutions", row[len(_LIMITS) :], limits=Limits(**limits)))
+        arguments.append(_arguments("solutions", row[len(_LIMITS) :], limits=SolveLimits(**limits)))
     return RowQuestions(questions, codes, arguments)
 
 

@@ -17,7 +17,7 @@ from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.layout import filled
 from leeroo.engine.jobs.questions import left_usd
-from leeroo.engine.jobs.solve.solve import Limits, foresee, solve
+from leeroo.engine.jobs.solve.solve import SolveLimits, foresee, solve
 from leeroo.engine.pool import Pool
 from leeroo.engine.schema import ANSWERS, ASK, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
 from leeroo.udfs.functions.extraction import extract
@@ -34,7 +34,7 @@ class Arguments(NamedTuple):
     choices: tuple[str, ...] | None = None  # the answer is one of these
     json_schema: str | None = None  # the answer is JSON that is valid under this
     task: str | None = None  # the question is a JSON object, whose fields this text names
-    limits: Limits | None = None  # of leeroo_solve
+    limits: SolveLimits | None = None  # of leeroo_solve
 
 
 class Group(NamedTuple):
@@ -90,7 +90,7 @@ def solve_all(engine: Engine, questions: Questions, criteria: Criteria) -> pa.Ch
         for group, texts in questions:
             left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
             private = [group.arguments.private] * len(texts)
-            rows = solve(engine, texts, left, group.arguments.limits or Limits(), private).rows
+            rows = solve(engine, texts, left, group.arguments.limits or SolveLimits(), private).rows
             spent += sum(rows.column("cost_usd").to_pylist())
             parts += _structs(rows.to_reader(), SQL_SOLUTION).chunks
     return pa.chunked_array(parts, SQL_SOLUTION)
@@ -99,7 +99,7 @@ def solve_all(engine: Engine, questions: Questions, criteria: Criteria) -> pa.Ch
 def estimate_solving(engine: Engine, questions: Questions, criteria: Criteria) -> Estimate:
     """Estimate what solving all would take, as far as it can be seen beforehand."""
     limits = [group.arguments.limits for group, _ in questions]
-    return foresee(engine, [text for _, texts in questions for text in texts], criteria, limits[0] or Limits())
+    return foresee(engine, [text for _, texts in questions for text in texts], criteria, limits[0] or SolveLimits())
 
 
 def estimate_answers(engine: Engine, questions: Questions, criteria: Criteria) -> Estimate:

@@ -1,7 +1,8 @@
 """MMLU's questions as a table for the engine: from the benchmark's own files, or from a data folder.
 
-The prompt is the format of Hendrycks et al., "Measuring Massive Multitask Language Understanding" (2021), as lm-eval
-writes it: a line that names the subject, solved questions of its dev split, and the question, up to "Answer:".
+The prompt has the format of Hendrycks et al., "Measuring Massive Multitask Language Understanding" (2021), as lm-eval
+writes it: a line that names the subject, solved questions of its dev split, and the question, up to "Answer:". Knows
+nothing of experts and scores.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ SELECT row_number() OVER () AS number, query_id, subject, category, prompt AS qu
 FROM read_parquet('{path}') WHERE split = 'test' AND len(choices) > 1
 """
 
-# The first question that cannot be scored, with the column that is at fault.
+# The first question that cannot be scored, with the wrong column.
 _WRONG = """
 SELECT number, choices, gold, CASE
        WHEN coalesce(len(list_filter(choices, lambda each: each IS NOT NULL)), 0) < greatest(2, len(choices))
@@ -78,7 +79,7 @@ FROM questions q LEFT JOIN (
     FROM (FROM solved QUALIFY row_number() OVER (PARTITION BY subject ORDER BY number) <= $shots) GROUP BY subject
 ) s USING (subject)
 """
-# Every subject has its turn, so that a part of the benchmark is like the whole.
+# Subjects take turns, so that a part of the benchmark is like the whole.
 _CHOSEN = """
 SELECT * EXCLUDE (turn) FROM (
     SELECT *, row_number() OVER (PARTITION BY subject ORDER BY md5(question), number) AS turn FROM questions
@@ -87,15 +88,15 @@ SELECT * EXCLUDE (turn) FROM (
 
 
 def read_questions(data: str = HUB, subjects: Sequence[str] = (), shots: int = 5, limit: int | None = None) -> pa.Table:
-    """The test questions with their prompts.
+    """Return the test questions with their prompts.
 
     Args:
         data: A folder with `test.parquet` and `dev.parquet` (subject, question, choices, answer as a letter or a
             number from 0), or with those of the hub's `cais/mmlu`; or a data folder with `queries.parquet`, whose
             test split is taken. A folder of the hub begins with ``hf://``.
-        subjects: Only these; all without.
+        subjects: Only these; all by default.
         shots: Solved questions before each; a data folder has none.
-        limit: So many questions at most, evenly from all subjects.
+        limit: Most questions, evenly from all subjects.
 
     Returns:
         query_id, subject, category, question (with its choices below it), choices (list of text), gold (a letter),
@@ -153,7 +154,7 @@ def _load(con: duckdb.DuckDBPyConnection, data: str) -> None:
 
 
 def _columns(con: duckdb.DuckDBPyConnection, path: str, *needed: str) -> dict[str, str]:
-    """The types of a file's columns; there must be these, and lists of choices with their answers."""
+    """Return the types of a file's columns; it must have these, and lists of choices with their answers."""
     columns = {column: str(kind) for column, kind, *_ in con.execute(f"DESCRIBE FROM '{path}'").fetchall()}
     for column in (*needed, "choices", "answer"):
         if column not in columns:
@@ -202,12 +203,12 @@ def _quoted(path: str | Path) -> str:
     return str(path).replace("'", "''")
 
 
-def asked(questions: pa.Table, *, raw: bool, choose: bool) -> pa.Table:
-    """The table with the column `ask` in the place of `prompt`: how each row is put to an expert.
+def with_requests(questions: pa.Table, *, raw: bool, choose: bool) -> pa.Table:
+    """Return the table with the column `ask` in place of `prompt`: the arguments of each row.
 
     Args:
         questions: From `read_questions`.
-        raw: The prompt is text to go on with; otherwise it is a turn in a chat.
+        raw: The prompt is text to be continued; otherwise it is a turn in a chat.
         choose: The answer is one of the letters of its choices.
 
     """

@@ -1,4 +1,4 @@
-"""MMLU: the whole benchmark as one batch, its answers scored, and what else the pool could have come to."""
+"""MMLU: the whole benchmark as one batch, its scores, and the scores of other choices from the same pool."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float64s, Int32s
 from leeroo.engine.backends.select import capabilities
-from leeroo.engine.jobs.mmlu.data import asked
+from leeroo.engine.jobs.mmlu.data import with_requests
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.analysis.frontier import (
     SHARES,
@@ -33,7 +33,7 @@ from leeroo.engine.orchestrator.statistics import Z_95, wilson_interval
 Mode = Literal["choose", "generate"]
 
 
-# The letter that an answer gives: by the words that models were taught to say, else the one it begins with, else
+# The letter of an answer: after the words that models were trained to write, else the letter that it begins with, else
 # the last of those that name a choice and stand alone.
 _SCORED = r"""
 SELECT * EXCLUDE (ask{recorded_score}), coalesce(
@@ -47,8 +47,8 @@ FROM answered
 
 
 @dataclass(frozen=True)
-class Part:
-    """Some of the questions, and how many of them were answered right; `accuracy` with its 95 % interval."""
+class ScoredPart:
+    """A part of the questions, and the share of right answers with its 95 % interval."""
 
     n: int
     accuracy: Estimate
@@ -56,7 +56,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Spent:
-    """What was kept of one expert's answers; the costs of asking others about them first are in it."""
+    """The answers of one expert: their number, accuracy, cost and tokens."""
 
     n: int
     accuracy: Estimate
@@ -66,8 +66,8 @@ class Spent:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way of answering everything: what it costs, and its accuracy as a whole and by category."""
+class Strategy:
+    """One way of answering everything: its cost, and its accuracy as a whole and by category."""
 
     name: str
     cost_usd_per_1k: float
@@ -77,20 +77,20 @@ class Row:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the pool could have come to, by the answers of all its experts.
+    """Other ways of answering, computed from the answers of all experts of the pool.
 
     Attributes:
-        experts: Each when it answers everything, the best first.
+        experts: Each expert when it answers everything, the best first.
         budgets: The orchestrator's choice at parts of the best expert's cost; empty without a router.
         oracle: The best answer of each question.
         frontier: The orchestrator's choices under many budgets; empty without a router.
-        mix: The best that chance can do between experts, at the same budgets.
-        cost_usd: What it took to compare.
+        mix: The best random mix of experts, at the same budgets.
+        cost_usd: Paid for the comparison.
     """
 
-    experts: list[Row]
-    budgets: list[Row]
-    oracle: Row
+    experts: list[Strategy]
+    budgets: list[Strategy]
+    oracle: Strategy
     frontier: list[Budgeted]
     mix: list[Budgeted]
     cost_usd: float
@@ -98,7 +98,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Results:
-    """The scored answers, and what they come to.
+    """The scored answers, and their figures.
 
     Attributes:
         answers: A row for each question, with its letter and its score.
@@ -107,14 +107,14 @@ class Results:
         categories, subjects: By name.
         experts: By name, the one whose answers were kept for the most questions first.
         failed: Questions that got no answer; they count as wrong.
-        comparison: None where only the chosen expert was asked.
+        comparison: None where only the chosen expert answered.
     """
 
     answers: pa.Table
     accuracy: Estimate
     macro: Estimate
-    categories: dict[str, Part]
-    subjects: dict[str, Part]
+    categories: dict[str, ScoredPart]
+    subjects: dict[str, ScoredPart]
     experts: dict[str, Spent]
     cost_usd: float
     list_cost_usd: float
@@ -122,7 +122,7 @@ class Results:
     comparison: Comparison | None
 
     def as_json(self) -> dict[str, Any]:
-        """What `leeroo mmlu --json` prints: everything but the answers."""
+        """Return the object that `leeroo mmlu --json` prints: everything but the answers."""
         named = {name: {key: asdict(part) for key, part in getattr(self, name).items()} for name in _BY_NAME}
         return {
             "n": len(self.answers),
@@ -152,16 +152,15 @@ def run_mmlu(
 ) -> Results:
     """Answer MMLU's questions as one batch and score the answers.
 
-    Call it within `engine.delivery`, until the results are where they should be: a call that is killed before goes on
-    where it was.
+    Call it within `engine.delivery`, until the results are where they should be: a call that is killed before resumes.
 
     Args:
         engine: With the pool and the router.
-        questions: From `mmlu_data.read_questions`.
+        questions: From `data.read_questions`.
         criteria: Budget, weights or expert; column names are set here.
-        mode: 'choose' reads the probabilities of the letters after the prompt, as the benchmark is run as a rule;
-            'generate' lets the expert write and reads the letter off its answer.
-        chat: Show the prompt as a turn in a chat, in place of text to go on with. APIs are always asked so.
+        mode: 'choose' reads the probabilities of the letters after the prompt, as the benchmark is usually run;
+            'generate' lets the expert write and takes the letter from its answer.
+        chat: Show the prompt as a turn in a chat, in place of text to be continued. APIs always get a chat.
         compare: Have every expert answer everything, too, and tell what other choices would have come to. Without, it
             is done where all answers are recorded ones, which cost nothing.
         on_progress: Is told, in lines for people, what is being done.
@@ -170,13 +169,13 @@ def run_mmlu(
         InputError, PoolError, OutputError, UsageError: as `Engine.answer`.
 
     """
-    say = on_progress or (lambda _: None)
-    table = asked(questions, raw=not chat, choose=mode == "choose")
+    on_line = on_progress or (lambda _: None)
+    table = with_requests(questions, raw=not chat, choose=mode == "choose")
     criteria = replace(criteria, column="question", ask_column="ask", private_column=None, prefix="")
     answers = _scored(engine.answer_table(table.to_reader(), criteria))
     if compare is None:
         compare = criteria.expert is None and all(capabilities(e).recorded for e in engine.pool.experts)
-    comparison = _compared(engine, table, criteria, say) if compare else None
+    comparison = _compared(engine, table, criteria, on_line) if compare else None
     scores = answers.column("score").to_numpy()
     subjects = _parts(scores, answers.column("subject"))
     return Results(
@@ -194,7 +193,7 @@ def run_mmlu(
 
 
 def _scored(answered: pa.Table) -> pa.Table:
-    """Answers without `ask`, with `letter` and `score`."""
+    """Return answers without `ask`, with `letter` and `score`."""
     replayed = "recorded_score" in answered.column_names
     con = duckdb.connect()
     con.register("answered", answered)
@@ -206,23 +205,23 @@ def _scored(answered: pa.Table) -> pa.Table:
     return con.sql(query).to_arrow_table()
 
 
-def _compared(engine: Engine, table: pa.Table, criteria: Criteria, say: LineListener) -> Comparison:
-    """What other ways of choosing would have come to; failed answers cost nothing and are wrong."""
+def _compared(engine: Engine, table: pa.Table, criteria: Criteria, on_line: LineListener) -> Comparison:
+    """Compute the outcome of other ways of choosing; failed answers cost nothing and are wrong."""
     names = engine.pool.names
     scores, costs = np.zeros((2, len(table), len(names)))
     paid = 0.0
     for i, name in enumerate(names):
-        say(f"comparing: {name} answers everything")
+        on_line(f"comparing: {name} answers everything")
         alone = replace(criteria, expert=name, max_cost_usd=None, cost_weight=0.0, latency_weight=0.0)
         answers = _scored(engine.answer_table(table.to_reader(), alone))
         scores[:, i], costs[:, i] = answers.column("score"), answers.column("list_cost_usd")
         paid += _sum(answers, "cost_usd")
     categories = np.array(table.column("category").to_pylist(), object)
 
-    def row(name: str, chosen: Int32s) -> Row:
+    def row(name: str, chosen: Int32s) -> Strategy:
         got = np.where(chosen >= 0, np.take_along_axis(scores, np.maximum(chosen, 0)[:, None], 1)[:, 0], 0.0)
         each = {str(c): float(got[categories == c].mean()) for c in dict.fromkeys(categories.tolist())}
-        return Row(name, measured(chosen, scores, costs).cost_usd_per_1k, interval(got), each)
+        return Strategy(name, measured(chosen, scores, costs).cost_usd_per_1k, interval(got), each)
 
     def everywhere(i: int) -> Int32s:
         return np.full(len(table), i, np.int32)
@@ -246,24 +245,25 @@ def _compared(engine: Engine, table: pa.Table, criteria: Criteria, say: LineList
     return Comparison(experts, ours, best, frontier, random_mix(points, budgets), paid)
 
 
-def _parts(scores: Float64s, names: pa.ChunkedArray) -> dict[str, Part]:
-    """By name, in the order in which they come."""
+def _parts(scores: Float64s, names: pa.ChunkedArray) -> dict[str, ScoredPart]:
+    """Score parts by name, in the order in which they come."""
     of = np.array(names.to_pylist(), object)
     return {
-        str(name): Part(int((of == name).sum()), interval(scores[of == name])) for name in dict.fromkeys(of.tolist())
+        str(name): ScoredPart(int((of == name).sum()), interval(scores[of == name]))
+        for name in dict.fromkeys(of.tolist())
     }
 
 
 def _spent(answers: pa.Table) -> dict[str, Spent]:
-    """What each expert was asked."""
+    """Sum up the answers of each expert, by name."""
     of = np.array(answers.column("expert").to_pylist(), object)
     scores = answers.column("score").to_numpy()
-    told = {}
+    found = {}
     for name in {str(name) for name in of.tolist() if name is not None}:
         own = answers.filter(pa.array(of == name))
         tokens = [int(_sum(own, column)) for column in ("prompt_tokens", "completion_tokens")]
-        told[name] = Spent(len(own), interval(scores[of == name]), _sum(own, "list_cost_usd"), *tokens)
-    return dict(sorted(told.items(), key=lambda item: (-item[1].n, item[0])))
+        found[name] = Spent(len(own), interval(scores[of == name]), _sum(own, "list_cost_usd"), *tokens)
+    return dict(sorted(found.items(), key=lambda item: (-item[1].n, item[0])))
 
 
 def _sum(table: pa.Table, column: str) -> float:
@@ -271,13 +271,13 @@ def _sum(table: pa.Table, column: str) -> float:
 
 
 def interval(scores: Float64s) -> Estimate:
-    """A mean of scores in [0, 1] with Wilson's score interval (1927), which holds for few questions and none wrong."""
+    """Return the mean of scores in [0, 1] with Wilson's interval (1927), which holds for small n."""
     n, mean = len(scores), float(scores.mean())
     return Estimate(mean, *wilson_interval(mean, n))
 
 
 def _mean(parts: Sequence[Estimate], counts: Sequence[int]) -> Estimate:
-    """The mean of some accuracies, each of so many questions, with its normal interval."""
+    """Return the mean of accuracies, each over `counts` questions, with its normal interval."""
     mean = sum(part.value for part in parts) / len(parts)
     variance = sum(part.value * (1 - part.value) / n for part, n in zip(parts, counts, strict=True)) / len(parts) ** 2
     half = Z_95 * math.sqrt(variance)

@@ -1,1 +1,1 @@
-"""Self-play: make questions, have them answered, grade the answers, and train a router on them."""
+"""Self-play: rounds in which routers learn from new questions. Knows nothing of reports."""

@@ -1,1 +1,1 @@
-"""Solve: complex questions split into steps, which the engine answers in waves."""
+"""Complex questions solved step by step. Knows nothing of SQL and terminals."""

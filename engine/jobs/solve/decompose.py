@@ -1,4 +1,4 @@
-"""Decompose: the steps of a question, as it says them itself or as an expert plans them, within limits."""
+"""Decompose: the prompt for a plan, the steps in a plan, and the limits of both. Knows nothing of the engine."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.solve.split import Step
+from leeroo.engine.jobs.solve.split import SolveStep
 from leeroo.engine.model_json import parse_json
 
-# Questions shorter than that are simple, and so are those that tell no order of things to be done.
+# Questions of fewer words are simple, and so are those that name no order of steps.
 _SIMPLE_WORDS = 20
 _ORDER = re.compile(
     r"\b(?:then|after that|afterwards|next|finally|first|based on|using (?:that|this|the)|from (?:that|this)|compare"
@@ -24,19 +24,18 @@ needs the answer of an earlier step, give that step's number under "needs". Take
 are needed; a simple question is one step.
 
 Question: {question}"""
-_STEP_TOKENS = 48
+_STEP_TOKENS = 48  # of one step of a plan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a row may take at most.
+class SolveLimits:
+    """The limits of one row.
 
     Attributes:
-        steps: So many; what is beyond goes into the last.
-        depth: So many that need one another.
-        cost_usd: What its plan, its steps and joining them are expected to cost in all, at list prices; None for no
-            limit.
-        planner: The expert that makes plans; chosen as for any question without.
+        steps: Most steps; those beyond go into the last.
+        depth: Most steps that need one another.
+        cost_usd: Most that plan, steps and joining may be expected to cost together, at list prices; None for no limit.
+        planner: The expert that makes plans; chosen as for any question by default.
 
     Raises:
         UsageError: a number that cannot be.
@@ -55,27 +54,27 @@ class Limits:
             raise UsageError(f"a row's limit of {self.cost_usd} USD is not an amount of money: give 0 or more")
 
 
-USUAL = Limits()
+USUAL = SolveLimits()
 
 
 def is_complex(question: str) -> bool:
-    """Whether it may take steps that it does not say."""
+    """Say if a question may need steps that it does not name."""
     words = question.split()
     return len(words) >= _SIMPLE_WORDS and _ORDER.search(question) is not None
 
 
 def plan_prompt(question: str, most: int) -> str:
-    """What a planner is shown."""
+    """Return the prompt for a plan."""
     return _PLAN.format(most=most, question=question)
 
 
 def plan_tokens(most: int) -> int:
-    """How long a plan of so many steps may be."""
+    """Return the most tokens of a plan of `most` steps."""
     return _STEP_TOKENS * most
 
 
 def plan_schema(most: int) -> str:
-    """The JSON schema of a plan."""
+    """Return the JSON schema of a plan."""
     step = {
         "type": "object",
         "properties": {"task": {"type": "string"}, "needs": {"type": "array", "items": {"type": "integer"}}},
@@ -88,8 +87,8 @@ def plan_schema(most: int) -> str:
     )
 
 
-def read_plan(plan: str | None, question: str) -> tuple[Step, ...]:
-    """The steps of a plan; none where it is no plan, or says nothing but the question again."""
+def read_plan(plan: str | None, question: str) -> tuple[SolveStep, ...]:
+    """Read the steps of a plan; none where it is no plan, or only repeats the question."""
     try:
         steps = tuple(map(_step, parse_json(plan or "")["steps"]))
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -99,14 +98,14 @@ def read_plan(plan: str | None, question: str) -> tuple[Step, ...]:
     return steps if sound and 1 < len(steps) == len(tasks) and question.casefold() not in tasks else ()
 
 
-def _step(told: Any) -> Step:
-    if not all(type(number) is int for number in told["needs"]):
+def _step(given: Any) -> SolveStep:
+    if not all(type(number) is int for number in given["needs"]):
         raise TypeError("steps are numbered")
-    return Step(" ".join(told["task"].split()), tuple(sorted({number - 1 for number in told["needs"]})))
+    return SolveStep(" ".join(given["task"].split()), tuple(sorted({number - 1 for number in given["needs"]})))
 
 
-def within(steps: tuple[Step, ...], limits: Limits) -> tuple[Step, ...]:
-    """The steps, with those beyond the limits put into the last one within."""
+def within(steps: tuple[SolveStep, ...], limits: SolveLimits) -> tuple[SolveStep, ...]:
+    """Return the steps, with those beyond the limits put into the last one within."""
     while True:
         level: list[int] = []
         for step in steps:
@@ -117,4 +116,4 @@ def within(steps: tuple[Step, ...], limits: Limits) -> tuple[Step, ...]:
         last = min(deep, limits.steps) - 1
         rest = steps[last:]
         needs = {need for step in rest for need in step.needs if need < last}
-        steps = (*steps[:last], Step(" ".join(step.task for step in rest), tuple(sorted(needs))))
+        steps = (*steps[:last], SolveStep(" ".join(step.task for step in rest), tuple(sorted(needs))))

@@ -1,10 +1,13 @@
-"""Split: the parts of a question that says itself what they are.
+"""Split: the parts of a question that names them itself.
 
-Parts that are numbered, and several questions one after another, need no model to be told apart. What stands before
-the first part belongs to all of them. A part that speaks of an earlier one needs its answer first. What is quoted, and
-text that something is to be done with, is not looked into.
+Numbered parts, and several questions one after another, need no model. The text before the first part belongs to all of
+them. A part that refers to an earlier one needs its answer first. Quotations, and material that the question is about,
+are not split. Knows nothing of models.
 
-Questions may be long texts from anywhere, so the time it takes grows in proportion to their length.
+The references decide what a step is shown and which steps share a run. They are part of the prompts under which answers
+are stored, and of the column `steps`. So the patterns below stay as they are.
+
+Questions may be long texts from anywhere, so the time grows in proportion to their length.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ _MATERIAL = re.compile(
     r"\b(?:text|passage|e-?mail|review|message|ticket|document|article|conversation|transcript|code)\s*:",
     re.IGNORECASE,
 )
-# More parts are no question but a text. A label names no part beyond these either, see `_LABEL`.
+# A text with more parts is no question. A label names no part beyond these either, see `_LABEL`.
 _MOST_PARTS = 99
 _FIRST = r"and|then|after that|next|finally|afterwards|also|now|lastly|please|(?:first|second|third|fourth)(?:ly)?"
 _THEN = rf"(?:(?:{_FIRST})\b,?\s*)*"
@@ -47,7 +50,7 @@ _ASKS = re.compile(
     r"|square|state|subtract|summari[sz]e|take|tell|translate|triple|work out|write)\b",
     re.IGNORECASE,
 )
-# How to answer, which is no part of its own.
+# Instructions on how to answer, which are no part of their own.
 _MANNER = re.compile(
     r"(?:please\s+)?(?:answer|(?:give|write|say|state) (?:only|just|your)|reply|respond|use|show|choose"
     r"|explain (?:your|why)|think)\b",
@@ -78,29 +81,31 @@ _PRONOUN = re.compile(r"\b(?:it|its|that|this|he|she|his|her|they|their|there)\b
 
 
 @dataclass(frozen=True)
-class Step:
-    """What is to be done, and the steps before it, counted from 0, whose answers it needs."""
+class SolveStep:
+    """A task, and the earlier steps whose answers it needs, counted from 0."""
 
     task: str
     needs: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
-class Parts:
-    """Steps, what stands before them all, and how each was marked ('' where it was not)."""
+class QuestionParts:
+    """The steps of a question, the text before them, and the mark of each ('' without one)."""
 
     preamble: str
-    steps: tuple[Step, ...]
+    steps: tuple[SolveStep, ...]
     marks: tuple[str, ...]
 
 
-def split(question: str) -> Parts | None:
-    """The parts that a question says itself; None where it asks one thing, or does not say."""
+def split(question: str) -> QuestionParts | None:
+    """Return the parts that a question names itself; None where it has one part, or names none."""
     for preamble, marks, tasks in (_numbered(question), _bulleted(question), _in_turn(question)):
-        # What is marked below a question may be choices for its answer.
+        # Marked lines below a question may be choices for its answer.
         asks = str.endswith if "?" in preamble and any(marks) else _asks
         if 1 < len(tasks) <= _MOST_PARTS and all(asks(task, "?") for task in tasks):
-            return Parts(preamble, tuple(_needing(i, tasks, marks, preamble) for i in range(len(tasks))), tuple(marks))
+            return QuestionParts(
+                preamble, tuple(_needing(i, tasks, marks, preamble) for i in range(len(tasks))), tuple(marks)
+            )
     return None
 
 
@@ -109,7 +114,7 @@ def _asks(task: str, end: str) -> bool:
 
 
 def _outside(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    """The matches that begin in no quotation."""
+    """Return the matches that begin in no quotation."""
     quoted = [match.span() for match in _QUOTED.finditer(text)]
     starts = [start for start, _ in quoted]
 
@@ -121,7 +126,7 @@ def _outside(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
 
 
 def _numbered(question: str) -> tuple[str, list[str], list[str]]:
-    """Marked parts, as long as the marks count up from the first of a kind."""
+    """Return marked parts, as long as the marks count up from the first of a kind."""
     found = [(match.start(), match.end(), match[1] or match[2] or match[3]) for match in _outside(_MARK, question)]
     best: list[tuple[int, int, str]] = []
     for counted in _COUNTS:
@@ -154,29 +159,29 @@ def _tidy(task: str) -> str:
 
 
 def _in_turn(question: str) -> tuple[str, list[str], list[str]]:
-    """One question after another; what is told between two belongs to the later one."""
+    """Return one question after another; text between two belongs to the later one."""
     tasks: list[str] = []
-    told: list[str] = []
+    between: list[str] = []
     preamble: list[str] | None = None
     if _has_material(question):
         return "", [], []
     for sentence in _sentences(question.strip()):
         if _asks(sentence, "?") and not _MANNER.match(sentence):
             if preamble is None:
-                preamble, told = told, []
-            tasks.append(" ".join([*told, sentence]))
-            told = []
+                preamble, between = between, []
+            tasks.append(" ".join([*between, sentence]))
+            between = []
         elif tasks and _MANNER.match(sentence):
             tasks[-1] += " " + sentence
         else:
-            told.append(sentence)
-    if tasks and told:
-        tasks[-1] = " ".join([tasks[-1], *told])
+            between.append(sentence)
+    if tasks and between:
+        tasks[-1] = " ".join([tasks[-1], *between])
     return " ".join(preamble or []), [""] * len(tasks), tasks
 
 
 def _has_material(question: str) -> bool:
-    """Whether a text follows that something is to be done with."""
+    """Say if the question brings a text that it is about."""
     parts = re.split(r"[?.]", question)
     follows = (":" in part[match.end() :] for part in parts if (match := _BELOW.search(part)))
     return any(follows) or _MATERIAL.search(question) is not None
@@ -188,21 +193,21 @@ def _sentences(text: str) -> list[str]:
     return [text[a:b] for a, b in zip(starts, [*(match.start() for match in ends), len(text)], strict=True)]
 
 
-def _needing(i: int, tasks: Sequence[str], marks: Sequence[str], preamble: str) -> Step:
-    """The step with the earlier ones that it speaks of."""
+def _needing(i: int, tasks: Sequence[str], marks: Sequence[str], preamble: str) -> SolveStep:
+    """Return the step with the earlier ones that it refers to."""
     task = tasks[i]
     if i == 0:
-        return Step(task)
+        return SolveStep(task)
     labels = [label for match in _NAMED.finditer(task) for label in match.groups() if label]
     if marks[0] == "A":
         labels += [match[1] or match[2] for match in _CAPITAL.finditer(task)]
-    said = {label.casefold() for label in labels}
-    named = [j for j in range(i) if marks[j].casefold() in said or str(j + 1) in said] if said else []
-    if named:
-        return Step(task, tuple(named))
+    found = {label.casefold() for label in labels}
+    referred = [j for j in range(i) if marks[j].casefold() in found or str(j + 1) in found]
+    if referred:
+        return SolveStep(task, tuple(referred))
     if _ALL.search(task):
-        return Step(task, tuple(range(i)))
-    # What has been told before all parts may be what a pronoun stands for.
+        return SolveStep(task, tuple(range(i)))
+    # With a text before all parts, a pronoun may stand for something in it.
     if _LAST.search(task) or (not preamble and _PRONOUN.search(task)):
-        return Step(task, (i - 1,))
-    return Step(task)
+        return SolveStep(task, (i - 1,))
+    return SolveStep(task)
