@@ -1,4 +1,4 @@
-"""What stands in for outcomes that nobody recorded."""
+"""Scores and costs that are imputed where none is recorded."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def test_abler_experts_and_easier_questions_have_better_chances() -> None:
     able, weak = [1.0] * 9 + [0.0], [1.0] * 2 + [0.0] * 8
     easy, hard = [1.0] * 3, [0.0] * 3
     block = np.column_stack([able, weak, *np.tile([1.0, 0.0], (3, 5)).reshape(3, 10)])
-    asked = np.array([[NAN, NAN, *easy], [NAN, NAN, *hard]])
-    filled = impute_scores(np.concatenate([block, asked]))[-2:, :2]
+    recorded_cells = np.array([[NAN, NAN, *easy], [NAN, NAN, *hard]])
+    filled = impute_scores(np.concatenate([block, recorded_cells]))[-2:, :2]
     assert filled[0, 0] > filled[0, 1] + 0.2
     assert filled[1, 0] > filled[1, 1] + 0.1
     assert (filled[0] > filled[1] + 0.2).all()

@@ -18,7 +18,7 @@ from tests.orchestrator.conftest import Topics
 
 
 def _folder(topics: Topics, folder: Path, *, costs: bool = False) -> Path:
-    """Outcomes of model, question and score, with costs if wanted, and prices then."""
+    """Return outcomes of model, question and score, with costs if wanted, and prices then."""
     questions = topics.sums(15) + topics.facts(15)
     queries, outcomes = topics.recorded(questions)
     bare: list[dict[str, Any]] = [{name: row[name] for name in ("query_id", "expert", "score")} for row in outcomes]
@@ -34,7 +34,7 @@ def _folder(topics: Topics, folder: Path, *, costs: bool = False) -> Path:
 
 
 def test_lengths_follow_from_costs_and_prices(topics: Topics, tmp_path: Path) -> None:
-    """Where only costs are recorded, they tell how long the answers were; that is said once."""
+    """Where only costs are recorded, lengths follow from them; that is said once."""
     lines: list[str] = []
     router = train([_folder(topics, tmp_path / "data", costs=True)], ["static"], on_progress=lines.append)
     prediction = router.predict(["What is 4 plus 9?"])

@@ -36,13 +36,13 @@ class Held:
 
 
 def priced(prompt: Float32s, completion: Float32s, prices: Float64s) -> Float64s:
-    """USD of so many tokens."""
+    """Return USD of these tokens."""
     return np.asarray(prompt * prices[0] + completion * prices[1]) / 1e6
 
 
 @pytest.fixture(scope="module")
 def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
-    """600 questions of each split of mmlu9: one to learn from, one to try it on."""
+    """Return 600 questions of each split of mmlu9: one to learn from, one to try it on."""
     source, folder = shared_data / "mmlu9", tmp_path_factory.mktemp("mmlu9")
     con = duckdb.connect()
     con.execute(
@@ -71,7 +71,7 @@ def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
-def test_choosing_beats_a_random_mix_of_the_cheapest_and_the_dearest(held: Held, share: float) -> None:
+def test_choosing_beats_a_random_mix_of_cheapest_and_most_expensive(held: Held, share: float) -> None:
     """At a share of GPT-4's cost the choice is right on at least 1.5 points more than a mix that costs the same."""
     gpt4 = held.experts.index("gpt-4-1106-preview")
     total, accuracy = held.recorded_costs.sum(axis=0), held.scores.mean(axis=0)
@@ -97,7 +97,7 @@ def test_probabilities_are_right_on_average(held: Held) -> None:
 
 
 def test_better_experts_are_expected_to_be_better(held: Held) -> None:
-    """What is right more often is expected to be, expert by expert and question by question."""
+    """Experts and questions that are right more often have higher predictions."""
     expected = held.prediction.scores
     assert np.corrcoef(expected.mean(axis=0), held.scores.mean(axis=0))[0, 1] > 0.9
     for j in range(len(held.experts)):

@@ -23,13 +23,13 @@ QUESTIONS = ["What is 4 plus 9?", "Name a poet from Peru."]
 
 @pytest.fixture
 def saved(router: Router, tmp_path: Path) -> Path:
-    """A router folder."""
+    """Return a router folder."""
     router.save(tmp_path / "router")
     return tmp_path / "router"
 
 
 def refusal(path: Path) -> str:
-    """What loading says."""
+    """Return the message of the error that loading raises."""
     with pytest.raises(RouterError) as error:
         Router.load(path)
     assert "\n" not in str(error.value)
@@ -38,7 +38,7 @@ def refusal(path: Path) -> str:
 
 
 def change_card(folder: Path, **changes: object) -> None:
-    """Rewrite entries of a router's card."""
+    """Return rewrite entries of a router's card."""
     card = json.loads((folder / "router.json").read_text())
     (folder / "router.json").write_text(json.dumps({**card, **changes}))
 
@@ -86,7 +86,7 @@ def test_what_decides_predictions_decides_the_fingerprint(router: Router) -> Non
 
 
 def test_a_router_is_replaced_whole(router: Router, saved: Path) -> None:
-    """Saving over a router leaves the new one there, and nothing beside it."""
+    """Saving over a router leaves the new one there, and nothing else."""
     replace(router, experts=("a", "b", "c")).save(saved)
     assert Router.load(saved).experts == ("a", "b", "c")
     assert [path.name for path in saved.parent.iterdir()] == ["router"]
@@ -112,7 +112,7 @@ def test_where_nothing_can_be_written_says_so(router: Router) -> None:
 
 
 def test_absent_and_foreign_folders_are_refused(tmp_path: Path) -> None:
-    """No folder at all, and a folder of something else, are told apart."""
+    """No folder at all, and a folder of something else, have messages of their own."""
     assert "there is no router at" in refusal(tmp_path / "nowhere")
     assert "has no router.json" in refusal(tmp_path)
     (tmp_path / "file").write_text("hello")
@@ -190,7 +190,7 @@ def forge(folder: Path, numbers: dict[str, np.ndarray], **names: object) -> None
 
 
 def test_every_number_has_its_shape_and_kind(saved: Path) -> None:
-    """Whoever computes the hashes: an array that does not fit the others is refused by its name."""
+    """Also with right hashes: an array that does not fit the others is refused by its name."""
     with np.load(saved / "numbers.npz") as stored:
         numbers = {name: stored[name] for name in stored.files}
     for name, array in numbers.items():

@@ -1,4 +1,4 @@
-"""The nearest kin of an expert of which nothing is recorded."""
+"""The expert most similar to one without outcomes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from leeroo.engine.pool import Expert
 
 
 def expert(model: str, *tags: str, backend: str = "auto", name: str = "x") -> Expert:
-    """An expert of that model."""
+    """Return an expert of that model."""
     return Expert.model_validate(
         {"name": name, "model": model, "tags": tags, "backend": backend, "usd_per_m_input": 1, "usd_per_m_output": 1}
     )
@@ -31,7 +31,7 @@ def test_a_size_is_read_off_the_name(model: str, size: float | None) -> None:
 
 
 def test_family_and_size_decide() -> None:
-    """A Llama of 8 B is kin to another Llama of its size before a larger one, and before a Mistral of 7 B."""
+    """A Llama of 8 B is similar to another Llama of its size before a larger one, and before a Mistral of 7 B."""
     large, small, other = (expert(f"x/{name}") for name in ("Llama-3-70B", "Meta-Llama-3-8B", "Mistral-7B-v0.1"))
     stranger = expert("meta-llama/Llama-3.1-8B-Instruct")
     assert most_similar(stranger, [large, other, small]) is small
@@ -39,7 +39,7 @@ def test_family_and_size_decide() -> None:
 
 
 def test_tags_decide_between_equals() -> None:
-    """Of two of one family and size the one for the same purpose is nearer."""
+    """Between two of one family and size the one for the same purpose is nearer."""
     coder, general = expert("x/Qwen2-7B", "code", name="a"), expert("x/Qwen2-7B", "general", name="b")
     assert most_similar(expert("x/Qwen3-7B", "general"), [coder, general]) is general
 
