@@ -92,6 +92,11 @@ class Expert(BaseModel):
         remote = given.get("backend") == "openai"
         return {"location": "remote" if remote else "local", **given}
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The names that describe its model; a folder of many experts' outcomes describes none."""
+        return (self.name,) if self.backend == "replay" else (self.model.rsplit("/", 1)[-1], self.name)
+
 
 class Pool(BaseModel):
     """The experts of a pool file, in its order."""

@@ -27,7 +27,7 @@ def most_similar(unknown: Expert, known: Sequence[Expert]) -> Expert:
 
 def size_b(expert: Expert) -> float | None:
     """Return the billions of parameters in the model's or else the expert's name; None where neither has them."""
-    for name in _names(expert):
+    for name in expert.model_names:
         if found := _SIZE.search(name):
             experts, size, unit = found.groups()
             return float(size) * int(experts or 1) / (1000 if unit in "mM" else 1)
@@ -47,12 +47,7 @@ def _distance(one: Expert, other: Expert) -> float:
 
 
 def _family(expert: Expert) -> set[str]:
-    return {word for name in _names(expert) for word in _WORD.findall(name.lower())} - _NO_FAMILY
-
-
-def _names(expert: Expert) -> tuple[str, ...]:
-    # A replayed expert's model is a folder of many experts' outcomes, which says nothing of its own.
-    return (expert.name,) if expert.backend == "replay" else (expert.model.rsplit("/", 1)[-1], expert.name)
+    return {word for name in expert.model_names for word in _WORD.findall(name.lower())} - _NO_FAMILY
 
 
 def _jaccard_distance(one: set[str], other: set[str]) -> float:
