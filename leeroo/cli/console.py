@@ -20,7 +20,7 @@ from leeroo.engine.money import usd
 from leeroo.engine.paths import default_store
 from leeroo.engine.tables import input_paths
 from leeroo.engine.tables.outputs import Keep, check_file, is_standard_output
-from leeroo.reports.report import Column, Report, Table, commonest
+from leeroo.reports.report import Report, Table, columns, commonest
 from leeroo.reports.terminal import print_report, print_table, say
 from leeroo.udfs.bar import Bar
 
@@ -101,10 +101,9 @@ def finish(bar: Bar, failed: int, *written: Path | None) -> None:
 def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:
     """Print what a run did: rows, experts, spend, and where the table is."""
     experts = sorted(progress.experts.items(), key=lambda item: -item[1].rows)
-    columns = [Column("rows", "count"), Column("tokens in", "count"), Column("tokens out", "count")]
     table = Table(
         "",
-        [Column("expert"), *columns, Column("cost USD", "usd")],
+        columns("expert | rows: count | tokens in: count | tokens out: count | cost USD: usd"),
         [(name, did.rows, did.prompt_tokens, did.completion_tokens, did.cost_usd) for name, did in experts],
     )
     if experts:
@@ -150,7 +149,7 @@ def _shared(progress: Progress) -> str:
 
 def print_experts(experts: list[dict[str, Any]]) -> None:
     """Print the experts as a table, and below it why some of them cannot run here."""
-    names = ("expert", "model", "backend", "USD per M in / out", "price from", "place", "runs")
+    names = columns("expert | model | backend | USD per M in / out | price from | place | runs")
     rows = [
         (
             e["expert"] + (" *" if e["default"] else ""),
@@ -169,7 +168,7 @@ def print_experts(experts: list[dict[str, Any]]) -> None:
             remarks.append(f"{e['expert']}: rows go to {e['sent_to']}")
         if e["unavailable"]:
             remarks.append(f"{e['expert']}: {e['unavailable']}")
-    print_table(Table("", [Column(name) for name in names], rows, remarks=remarks))
+    print_table(Table("", names, rows, remarks=remarks))
 
 
 def print_relation(relation: duckdb.DuckDBPyRelation) -> None:

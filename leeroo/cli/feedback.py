@@ -101,10 +101,10 @@ def feedback(
 
 
 def _report(experts: dict[str, tuple[int, float]], summary: str, data: dict[str, Any]) -> Report:
-    from leeroo.reports.report import Column, Report, Table
+    from leeroo.reports.report import Report, Table, columns
 
-    columns = [Column("expert"), Column("feedback", "count"), Column("mean score", "score")]
-    table = Table("What became of the answers", columns, [(name, *found) for name, found in experts.items()])
+    names = columns("expert | feedback: count | mean score: score")
+    table = Table("What became of the answers", names, [(name, *found) for name, found in experts.items()])
     return Report("Feedback", [table] if experts else [], summary=[summary], data=data)
 
 

@@ -119,7 +119,7 @@ def label(
     check_output(out, keep)
     check_alone(out, as_json=as_json)
     checked = _check(checking, how, out, keep)
-    asked = criteria(money, experts, writing, column=column)
+    rules = criteria(money, experts, writing, column=column)
     rows = reading.open(source)
     gold, prefix = checking.gold, writing.prefix
     if gold is not None and gold not in rows.schema.names:
@@ -127,7 +127,7 @@ def label(
     with opened(pool, store, progress) as (engine, bar):
         with engine.delivery():
             labelled = label_rows(
-                engine, rows, wanted, asked, calibrate=how.calibrate, enough=how.enough or None, chat=how.chat
+                engine, rows, wanted, rules, calibrate=how.calibrate, enough=how.enough or None, chat=how.chat
             )
             found = None if gold is None else measure_agreement(labelled, gold, wanted.names, prefix)
             write_table(labelled.to_reader(), out)

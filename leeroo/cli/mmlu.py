@@ -70,7 +70,7 @@ class ModeOptions:
 @grouped
 def mmlu(
     *,
-    asked: QuestionOptions,
+    which: QuestionOptions,
     pool: PoolOptions,
     money: MoneyOptions,
     expert: Pinned = None,
@@ -102,20 +102,20 @@ def mmlu(
     from leeroo.reports.mmlu import mmlu_report
     from leeroo.reports.page import page
 
-    keep = keeping(store, asked.data)
+    keep = keeping(store, which.data)
     if out is not None:
         check_output(out, keep)
         check_alone(out, as_json=as_json)
     check_drawn(keep.store, page=report)
     wanted = criteria(money, expert=expert, on_expert_down=on_expert_down)
-    subjects = [] if asked.subjects is None else names("--subjects", asked.subjects)
-    questions = read_questions(asked.data, subjects, asked.shots, asked.limit)
+    subjects = [] if which.subjects is None else names("--subjects", which.subjects)
+    questions = read_questions(which.data, subjects, which.shots, which.limit)
     with opened(pool, store, progress) as (engine, bar):
         with engine.delivery():
             results = run_mmlu(engine, questions, wanted, how.mode, chat=how.chat, compare=compare, on_progress=bar.say)
             if out is not None:
                 write_table(results.answers.to_reader(), out)
-            found = mmlu_report(results, "MMLU", _about(asked, how, pool))
+            found = mmlu_report(results, "MMLU", _about(which, how, pool))
             if report is not None:
                 write_file(page(found), report)
         bar.close()
@@ -126,13 +126,13 @@ def mmlu(
     finish(bar, results.failed, out, report)
 
 
-def _about(asked: QuestionOptions, how: ModeOptions, pool: PoolOptions) -> list[str]:
+def _about(which: QuestionOptions, how: ModeOptions, pool: PoolOptions) -> list[str]:
     """Return sentences about what was run."""
-    recorded = Path(asked.data, "queries.parquet").is_file()
+    recorded = Path(which.data, "queries.parquet").is_file()
     return [
-        f"The questions are the test split of {asked.data}."
+        f"The questions are the test split of {which.data}."
         if recorded
-        else f"The questions are those of {asked.data}, with {asked.shots} solved ones before each.",
+        else f"The questions are those of {which.data}, with {which.shots} solved ones before each.",
         f"They were shown as {'a turn in a chat' if how.chat else 'text to go on with'}, and answers were read from "
         f"{'the probabilities of the letters' if how.mode == 'choose' else 'what the experts wrote'}; recorded answers "
         "are as they were recorded.",

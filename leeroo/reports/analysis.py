@@ -8,7 +8,7 @@ from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.expert_selection import ExpertSelection, SelectedPool, SelectionStep
 from leeroo.engine.orchestrator.analysis.frontier import Estimate
 from leeroo.engine.orchestrator.analysis.gaps import Gaps, Topic
-from leeroo.reports.report import Column, Report, Table, percent
+from leeroo.reports.report import Report, Table, columns, percent
 
 # How many topics are listed that are no gaps: those with the most to gain.
 _OTHERS = 5
@@ -30,15 +30,9 @@ def selection_report(selection: ExpertSelection) -> Report:
         parts=[
             Table(
                 title="",
-                columns=[
-                    Column("k", "count"),
-                    Column("expert"),
-                    Column("adds", "gain"),
-                    Column("oracle", "share"),
-                    Column("USD", "usd"),
-                    Column("held out", "share"),
-                    Column("by subject", "share"),
-                ],
+                columns=columns(
+                    "k: count | expert | adds: gain | oracle: share | USD: usd | held out: share | by subject: share"
+                ),
                 rows=[_pool(pool) for pool in [*selection.curve, selection.all]],
             )
         ],
@@ -79,18 +73,10 @@ def _topics(title: str, topics: Sequence[Topic], nothing: str) -> Table:
     routed = any(topic.routed_accuracy is not None for topic in topics)
     return Table(
         title=title,
-        columns=[
-            Column("topic"),
-            Column("n", "count"),
-            Column("gain", "count"),
-            Column("best expert"),
-            Column("%", "share"),
-            Column("95 %", "interval"),
-            Column("mean", "share"),
-            Column("lead", "gain"),
-            Column("none", "share"),
-            *([Column("routed", "share")] if routed else []),
-        ],
+        columns=columns(
+            "topic | n: count | gain: count | best expert | %: share | 95 %: interval | mean: share | lead: gain | "
+            "none: share" + (" | routed: share" if routed else "")
+        ),
         rows=[_topic(topic, routed=routed) for topic in topics],
         empty=nothing,
         remarks=[f"  {topic.name}: {topic.examples[0]}" for topic in topics if topic.kind and topic.examples],

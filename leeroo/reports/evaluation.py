@@ -8,7 +8,7 @@ from fractions import Fraction
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
 from leeroo.reports.plot import BASELINES, plot_evaluation, plot_reliability
-from leeroo.reports.report import Column, Figure, Report, Table, cell, percent
+from leeroo.reports.report import Column, Figure, Report, Table, cell, columns, percent
 
 
 def evaluation_report(evaluation: Evaluation, router: str, data: Sequence[str], split: str) -> Report:
@@ -72,11 +72,7 @@ def _budgets(evaluation: Evaluation) -> Table:
         "Each choice is made for all questions at once from predicted scores and costs, and counted with recorded "
         "ones, so that a little more or less than the budget is spent. What a budget leaves unanswered scores 0.",
         columns=[
-            Column("part"),
-            Column("budget", "usd"),
-            Column("spent", "usd"),
-            Column("this router", "share"),
-            Column("interval", "interval"),
+            *columns("part | budget: usd | spent: usd | this router: share | interval: interval"),
             *(Column(BASELINES[name], "share") for name in known),
         ],
         rows=rows,
@@ -90,7 +86,7 @@ def _experts(evaluation: Evaluation) -> Table:
         title="Single experts",
         about="Each expert when it answers everything. The oracle asks, for every question, the cheapest expert of "
         "the best recorded score.",
-        columns=[Column("expert"), Column("accuracy %", "share"), Column("USD per 1,000", "usd")],
+        columns=columns("expert | accuracy %: share | USD per 1,000: usd"),
         rows=[(name, point.accuracy, point.cost_usd_per_1k) for name, point in named],
     )
 
@@ -111,7 +107,7 @@ def _measures(evaluation: Evaluation) -> Table:
     return Table(
         title="Measures",
         about="APGR and CPT are RouteLLM's, AIQ is RouterBench's.",
-        columns=[Column("measure"), Column("value"), Column("meaning")],
+        columns=columns("measure | value | meaning"),
         rows=[
             ("APGR", of_pair("apgr", score), f"part of the gap {two} that is recovered; 0.5 by chance"),
             ("CPT50", of_pair("cpt50", part), f"calls to {pair.strong} that recover half of it"),

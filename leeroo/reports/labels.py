@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from leeroo.engine.jobs.agreement import LabelAgreement, count_experts, count_labels
 from leeroo.reports.plot import EXPERT, OURS, as_svg, new_axes, plot_reliability, shortened, styled
-from leeroo.reports.report import Column, Figure, Report, Table, commonest
+from leeroo.reports.report import Figure, Report, Table, columns, commonest
 
 # Inches of a cell of the confusion matrix, and of what stands around the cells.
 _CELL, _AROUND = 0.42, 2.2
@@ -45,7 +45,7 @@ def _labels(labelled: pa.Table, prefix: str) -> Table:
     return Table(
         title="Labels",
         about="Rows with each label, their share in %, and their mean confidence.",
-        columns=[Column("label"), Column("rows", "count"), Column("share %", "share"), Column("confidence", "score")],
+        columns=columns("label | rows: count | share %: share | confidence: score"),
         rows=[(label, n, n / len(labelled), sure) for label, n, sure in count_labels(labelled, prefix)],
     )
 
@@ -54,7 +54,7 @@ def _experts(labelled: pa.Table, prefix: str) -> Table:
     return Table(
         title="Experts",
         about="Whose labels were kept; the list cost in USD counts the answers of cheaper experts to the same rows.",
-        columns=[Column("expert"), Column("rows", "count"), Column("confidence", "score"), Column("cost USD", "usd")],
+        columns=columns("expert | rows: count | confidence: score | cost USD: usd"),
         rows=count_experts(labelled, prefix),
     )
 
@@ -65,12 +65,7 @@ def _agreement(found: LabelAgreement) -> list[Table | Figure]:
             title="Agreement with the gold labels",
             about="In %. The prior gives every row the commonest gold label. Macro F1 is the mean over the gold "
             "labels.",
-            columns=[
-                Column(""),
-                Column("accuracy", "share"),
-                Column("interval", "interval"),
-                Column("macro F1", "share"),
-            ],
+            columns=columns(" | accuracy: share | interval: interval | macro F1: share"),
             rows=[
                 ("labels", found.accuracy.value, found.accuracy, found.macro_f1),
                 ("prior", found.prior_accuracy, None, found.prior_macro_f1),
@@ -92,13 +87,7 @@ def _by_label(found: LabelAgreement) -> Table:
     return Table(
         title="By gold label",
         about="In %: recall, precision and F1.",
-        columns=[
-            Column("label"),
-            Column("rows", "count"),
-            Column("recall", "share"),
-            Column("precision", "share"),
-            Column("F1", "share"),
-        ],
+        columns=columns("label | rows: count | recall: share | precision: share | F1: share"),
         rows=[
             (name, wanted[i], hits / wanted[i], hits / max(1, given[i]), found.f1[name])
             for i, (name, hits) in enumerate(zip(found.names, np.diag(found.confusion), strict=True))

@@ -9,7 +9,7 @@ from leeroo.engine.jobs.mmlu.mmlu import Comparison, Results, ScoredPart, Strate
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.frontier import Point
 from leeroo.reports.plot import OTHERS, OURS, as_svg, in_percent, new_axes, plot_frontier, shortened, styled
-from leeroo.reports.report import Column, Figure, Report, Table, commonest, percent, span
+from leeroo.reports.report import Column, Figure, Report, Table, columns, commonest, percent, span
 
 # How many of the worst subjects are listed.
 _WORST = 10
@@ -132,7 +132,7 @@ def _categories(results: Results) -> Table:
     return Table(
         title="Accuracy by category",
         about="In %, with the 95 % interval (Wilson's; of the mean over subjects, the normal one).",
-        columns=_accuracies("category"),
+        columns=columns("category | questions: count | accuracy: share | interval: interval"),
         rows=[(name, n, accuracy.value, accuracy) for name, n, accuracy in [*parts, *whole]],
     )
 
@@ -142,28 +142,18 @@ def _worst(results: Results) -> Table:
     return Table(
         title="The worst subjects",
         about="Accuracy in %, with the 95 % interval.",
-        columns=_accuracies("subject"),
+        columns=columns("subject | questions: count | accuracy: share | interval: interval"),
         rows=[(name.replace("_", " "), part.n, part.accuracy.value, part.accuracy) for name, part in worst],
     )
-
-
-def _accuracies(what: str) -> list[Column]:
-    return [Column(what), Column("questions", "count"), Column("accuracy", "share"), Column("interval", "interval")]
 
 
 def _experts(results: Results) -> Table:
     return Table(
         title="Who answered",
         about="Accuracies in % on the questions that each was chosen for; list cost in USD.",
-        columns=[
-            Column("expert"),
-            Column("asked", "count"),
-            Column("share %", "share"),
-            Column("accuracy", "share"),
-            Column("tokens in", "count"),
-            Column("tokens out", "count"),
-            Column("USD", "usd"),
-        ],
+        columns=columns(
+            "expert | asked: count | share %: share | accuracy: share | tokens in: count | tokens out: count | USD: usd"
+        ),
         rows=[
             (
                 name,
@@ -191,10 +181,7 @@ def _compared(compared: Comparison) -> list[Table]:
         "question, the cheapest of the experts that answer it best."
         + (f" To compare has cost {usd(compared.cost_usd)}." if compared.cost_usd else ""),
         columns=[
-            Column("who answers"),
-            Column("cost", "usd"),
-            Column("all", "share"),
-            Column("±", "share"),
+            *columns("who answers | cost: usd | all: share | ±: share"),
             *(Column(name, "share") for name in shown),
         ],
         rows=[
@@ -216,7 +203,7 @@ def _gains(compared: Comparison, categories: Sequence[str]) -> Table:
     return Table(
         title=f"The orchestrator against {best.name}, by category",
         about="Points of accuracy gained (+) or lost at parts of its cost.",
-        columns=[Column("category"), *(Column(row.name.removeprefix("orchestrator, "), "gain") for row in budgets)],
+        columns=[*columns("category"), *(Column(row.name.removeprefix("orchestrator, "), "gain") for row in budgets)],
         rows=[
             ("all", *(row.accuracy.value - best.accuracy.value for row in budgets)),
             *((name, *(row.categories[name] - best.categories[name] for row in budgets)) for name in categories),

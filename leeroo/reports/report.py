@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from leeroo.engine.money import plain_usd
 from leeroo.engine.orchestrator.analysis.frontier import Estimate
@@ -24,6 +24,16 @@ class Column(NamedTuple):
 
     name: str
     kind: Kind = "text"
+
+
+def columns(listed: str) -> list[Column]:
+    """Return columns from their names and kinds; a name without a kind is one of text.
+
+    >>> columns("expert | rows: count | cost USD: usd")[1:]
+    [Column(name='rows', kind='count'), Column(name='cost USD', kind='usd')]
+    """
+    parts = [part.rpartition(": ") if ": " in part else (part, "", "text") for part in listed.split(" | ")]
+    return [Column(name, cast("Kind", kind)) for name, _, kind in parts]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from leeroo.engine.jobs.selfplay.played import Played
 from leeroo.reports.plot import BASELINES, EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, styled
-from leeroo.reports.report import Column, Figure, Report, Table, percent
+from leeroo.reports.report import Column, Figure, Report, Table, columns, percent
 
 
 def selfplay_report(played: Played, name: str) -> Report:
@@ -45,18 +45,10 @@ def _rounds(played: Played) -> Table:
         about="On the held-out questions: the score is AIQ, the mean accuracy over the range of the experts' costs; "
         "then accuracy in % at parts of what the dearest expert costs, and the log loss of what is predicted. Money in "
         "USD, with what the held-out questions cost.",
-        columns=[
-            Column("round"),
-            Column("outcomes", "count"),
-            Column("in all", "count"),
-            Column("USD in all", "usd"),
-            Column("score", "score"),
-            Column("at 1/4", "share"),
-            Column("at 1/2", "share"),
-            Column("at 1", "share"),
-            Column("log loss", "score"),
-            Column("s", "count"),
-        ],
+        columns=columns(
+            "round | outcomes: count | in all: count | USD in all: usd | score: score | at 1/4: share | at 1/2: share "
+            "| at 1: share | log loss: score | s: count"
+        ),
         rows=[
             (
                 row["round"] or "start",
@@ -82,14 +74,9 @@ def _experts(played: Played) -> Table:
         about="Outcomes in all rounds with their mean score, on questions chosen to distinguish experts; accuracy and "
         "USD per 1,000 on the held-out questions; and the share of these that the router gives to each now, at half "
         "of what the dearest costs.",
-        columns=[
-            Column("expert"),
-            Column("outcomes", "count"),
-            Column("mean score", "score"),
-            Column("accuracy %", "share"),
-            Column("USD per 1,000", "usd"),
-            Column("traffic %", "share"),
-        ],
+        columns=columns(
+            "expert | outcomes: count | mean score: score | accuracy %: share | USD per 1,000: usd | traffic %: share"
+        ),
         rows=[[row[name] for name in values] for row in played.experts],
     )
 
@@ -99,7 +86,7 @@ def _topics(played: Played) -> Table:
     return Table(
         title="Topics of the held-out questions",
         about="Accuracy of each expert in %.",
-        columns=[Column("topic"), Column("questions", "count"), *(Column(name, "share") for name in names)],
+        columns=[*columns("topic | questions: count"), *(Column(name, "share") for name in names)],
         rows=[
             (topic["topic"], topic["questions"], *(topic["accuracy"].get(name) for name in names))
             for topic in played.topics
@@ -118,7 +105,7 @@ def _judged(played: Played) -> Table:
     return Table(
         title="How answers were judged",
         about=about,
-        columns=[Column("by"), Column("outcomes", "count")],
+        columns=columns("by | outcomes: count"),
         rows=list(played.judged_by.items()),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from leeroo.engine.jobs.solve.solve import Solved
 from leeroo.engine.money import usd
-from leeroo.reports.report import Column, Report, Table, commonest
+from leeroo.reports.report import Report, Table, columns, commonest
 
 
 def solve_report(solved: Solved, prefix: str, budget_usd: float | None) -> Report:
@@ -48,7 +48,7 @@ def _waves(solved: Solved) -> Table:
     return Table(
         title="Waves",
         about="Each time that experts answered, for all rows at once.",
-        columns=[Column("wave"), Column("asked", "count"), Column("failed", "count"), Column("cost USD", "usd")],
+        columns=columns("wave | asked: count | failed: count | cost USD: usd"),
         rows=[(f"{i} {wave.what}", wave.asked, wave.failed, wave.cost_usd) for i, wave in enumerate(solved.waves, 1)],
     )
 
@@ -60,6 +60,6 @@ def _experts(solved: Solved) -> Table:
     return Table(
         title="Experts",
         about="Experts that the waves went to.",
-        columns=[Column("expert"), Column("asked", "count")],
+        columns=columns("expert | asked: count"),
         rows=answered.most_common(),
     )
