@@ -149,9 +149,9 @@ def test_one_class_only_is_a_shrunk_mean_in_a_small_table_too(won: float) -> Non
     )
 
 
-@pytest.mark.parametrize(("wins", "asked"), [(0, 100), (100, 100), (3, 5), (0, 1)])
+@pytest.mark.parametrize(("wins", "answered"), [(0, 100), (100, 100), (3, 5), (0, 1)])
 def test_too_little_to_learn_from_is_a_shrunk_mean(wins: int, answered: int) -> None:
-    """One class only, or few questions: (wins + 1) / (asked + 2) for every question, and finite."""
+    """One class only, or few questions: (wins + 1) / (answered + 2) for every question, and finite."""
     features, scores, _ = outcomes(400, 2)
     scores[:, 1] = np.where(np.arange(400) < answered, np.arange(400) < wins, np.nan)
     quality = learn(features, scores)
