@@ -45,7 +45,7 @@ SHARES = np.arange(1, 11) / 10
 
 
 @dataclass(frozen=True)
-class Questions:
+class QuestionTables:
     """Some questions: features [n, k], scores and expected costs [n, e]."""
 
     features: Float32s
@@ -63,7 +63,7 @@ class Curve:
 
 
 @lru_cache(maxsize=1)
-def load(name: str) -> tuple[Questions, Questions]:
+def load(name: str) -> tuple[QuestionTables, QuestionTables]:
     """Read the training and the test questions of a data folder."""
     parts = [read_outcomes([DATA / name], split) for split in ("train", "test")]
     prices = prices_of([DATA / name], parts[0].experts).astype(np.float64)
@@ -72,7 +72,7 @@ def load(name: str) -> tuple[Questions, Questions]:
     features = fit_features(blocks[0], np.zeros((len(parts[0].prompts), 0), np.int64), 0)
     whitening = features.whitening()
     train, test = (
-        Questions(
+        QuestionTables(
             features.likeness(np.concatenate(block, axis=1)) @ whitening,
             part.scores,
             (part.prompt_tokens * prices[0] + answer * prices[1]) / 1e6,
@@ -82,7 +82,7 @@ def load(name: str) -> tuple[Questions, Questions]:
     return train, test
 
 
-def accuracy(rows: np.ndarray, columns: np.ndarray, train: Questions, test: Questions) -> float:
+def accuracy(rows: np.ndarray, columns: np.ndarray, train: QuestionTables, test: QuestionTables) -> float:
     """Return the accuracy on the test questions after learning from these pairs of training question and expert."""
     recorded, at = np.unique(rows, return_inverse=True)
     scores = np.full((len(recorded), train.scores.shape[1]), np.nan, np.float32)
@@ -91,12 +91,12 @@ def accuracy(rows: np.ndarray, columns: np.ndarray, train: Questions, test: Ques
     return reached(sigmoid(test.features @ quality.weight + quality.bias), test)
 
 
-def reached(expected: Float32s, test: Questions) -> float:
+def reached(expected: Float32s, test: QuestionTables) -> float:
     """Return the accuracy of the choice by expected scores of test questions, the mean over the budgets."""
     return float(np.mean(frontier(expected, test)))
 
 
-def frontier(expected: Float32s, test: Questions, shares: Float64s = SHARES) -> list[float]:
+def frontier(expected: Float32s, test: QuestionTables, shares: Float64s = SHARES) -> list[float]:
     """Return the accuracy of the choice by expected scores, under shares of the most expensive expert's cost."""
     n, highest = len(expected), test.costs.sum(axis=0).max()
     accuracies = []
@@ -107,14 +107,16 @@ def frontier(expected: Float32s, test: Questions, shares: Float64s = SHARES) -> 
     return accuracies
 
 
-Strategy = Callable[[np.ndarray, np.ndarray, np.ndarray, Questions, np.ndarray, int, np.random.Generator], Pairs]
+RequestStrategy = Callable[
+    [np.ndarray, np.ndarray, np.ndarray, QuestionTables, np.ndarray, int, np.random.Generator], Pairs
+]
 
 
 def at_random(
     rows: np.ndarray,  # noqa: ARG001
     columns: np.ndarray,  # noqa: ARG001
     shown: np.ndarray,
-    train: Questions,
+    train: QuestionTables,
     allowed: np.ndarray,
     requests: int,
     rng: np.random.Generator,
@@ -129,7 +131,7 @@ def actively(
     rows: np.ndarray,
     columns: np.ndarray,
     shown: np.ndarray,
-    train: Questions,
+    train: QuestionTables,
     allowed: np.ndarray,
     requests: int,
     rng: np.random.Generator,
@@ -140,7 +142,7 @@ def actively(
     return explore(known, train.features[shown], train.costs[shown], requests, rng, allowed=allowed)
 
 
-WAYS: dict[str, Strategy] = {"at random": at_random, "actively": actively}
+WAYS: dict[str, RequestStrategy] = {"at random": at_random, "actively": actively}
 
 
 def grow(name: str, way: str, draw: int, to: int) -> Curve:

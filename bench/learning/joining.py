@@ -19,7 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `bench` is
 
-from bench.learning.exploration import SHARES, Questions, frontier, load, with_error
+from bench.learning.exploration import SHARES, QuestionTables, frontier, load, with_error
 from bench.routing.data import DATA
 from leeroo.engine.arrays import Float32s
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
@@ -33,13 +33,13 @@ _OUTCOMES, _ROUND, _SHOWN = (50, 100, 200, 500), 50, 300
 _KNOWN_QUESTIONS = 100
 
 
-def learned(train: Questions, others: list[int]) -> Quality:
+def learned(train: QuestionTables, others: list[int]) -> Quality:
     """Learn the others, from all their outcomes."""
     return learn_quality(train.features, train.scores[:, others], np.arange(len(train.scores)))
 
 
 def judge(
-    rows: np.ndarray, new: int, others: list[int], quality: Quality, train: Questions, test: Questions
+    rows: np.ndarray, new: int, others: list[int], quality: Quality, train: QuestionTables, test: QuestionTables
 ) -> tuple[list[float], float]:
     """Return frontier and log loss, with the new expert's outcomes on these training questions."""
 
@@ -57,7 +57,7 @@ def judge(
     return frontier(expected, test), log_loss(expected[:, new], truth, np.ones(len(truth)))
 
 
-def chosen(new: int, others: list[int], train: Questions, rng: np.random.Generator) -> np.ndarray:
+def chosen(new: int, others: list[int], train: QuestionTables, rng: np.random.Generator) -> np.ndarray:
     """Choose training questions for the new expert, in rounds, the first first."""
     n, e = train.scores.shape
     known = rng.permutation(n)[:_KNOWN_QUESTIONS]
@@ -100,7 +100,7 @@ def main() -> None:
             accuracy = " | ".join(with_error(100 * frontiers[:, way, i].mean(axis=1)) for way in (0, 1))
             loss = " | ".join(with_error(losses[:, way, i], 4) for way in (0, 1))
             print(f"| {n} | {accuracy} | {loss} |", flush=True)
-        old = Questions(test.features, test.scores[:, others], test.costs[:, others])
+        old = QuestionTables(test.features, test.scores[:, others], test.costs[:, others])
         # The budgets stay those of all nine.
         scale = test.costs.sum(axis=0).max() / old.costs.sum(axis=0).max()
         without = frontier(sigmoid(test.features @ quality.weight + quality.bias), old, scale * SHARES)

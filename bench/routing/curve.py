@@ -19,7 +19,7 @@ from bench.routing.data import DATA, ROUTERS, Task
 from bench.routing.rivals import ours
 from bench.routing.table import make, table
 from leeroo.engine.arrays import Float64s
-from leeroo.engine.orchestrator.analysis.frontier import Estimate, estimate
+from leeroo.engine.orchestrator.analysis.frontier import Interval, estimate
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.learn import train
@@ -86,7 +86,7 @@ def report(title: str, grown: Grown) -> str:
     return table(rows)
 
 
-def doubling(values: Float64s) -> Estimate:
+def doubling(values: Float64s) -> Interval:
     """Return the slope over the logarithm to base 2 of the number of questions, of values [parts, n].
 
     The interval is over test questions; the draw of the training questions is not in it.

@@ -61,8 +61,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Table = npt.NDArray[np.float64]
-Scores = Callable[[], tuple[Table, float]]  # gives the scores [test question, expert], and when training was over
+ScoreTable = npt.NDArray[np.float64]
+Scores = Callable[[], tuple[ScoreTable, float]]  # gives the scores [test question, expert], and when training was over
 
 LLMROUTER_SETTINGS: dict[str, dict[str, Any]] = {  # those of its repository's configs/model_config_train
     "knn": {"n_neighbors": 5, "weights": "uniform", "metric": "minkowski", "p": 2, "n_jobs": -1},
@@ -93,11 +93,11 @@ class Data:
     usd: list[float]  # what each expert's training answers cost on average
     train_texts: list[str]
     train_vectors: npt.NDArray[np.float32]
-    train_scores: Table
+    train_scores: ScoreTable
     test_ids: list[str]
     test_texts: list[str]
     test_vectors: npt.NDArray[np.float32]
-    test_scores: Table
+    test_scores: ScoreTable
 
 
 def main() -> None:
@@ -151,7 +151,7 @@ class PeerError(Exception):
 class Outcome:
     """A peer's scores [test question, expert], and how long it took."""
 
-    scores: Table
+    scores: ScoreTable
     train_s: float
     score_s: float
 
@@ -229,7 +229,7 @@ def read(folder: Path, split: str, experts: list[str]) -> tuple[pd.DataFrame, pd
     return questions, outcomes.assign(key=lambda frame: frame.query_id.str[-12:])
 
 
-def dense(outcomes: pd.DataFrame, keys: pd.Series, experts: list[str]) -> Table:
+def dense(outcomes: pd.DataFrame, keys: pd.Series, experts: list[str]) -> ScoreTable:
     """Return scores [question, expert]."""
     return outcomes.pivot(index="key", columns="expert", values="score").reindex(keys)[experts].to_numpy(np.float64)
 
@@ -280,7 +280,7 @@ def peers(data: Data, ties: list[str]) -> dict[str, Scores]:
     return found
 
 
-def llmrouter(data: Data, kind: str, order: str) -> tuple[Table, float]:
+def llmrouter(data: Data, kind: str, order: str) -> tuple[ScoreTable, float]:
     """Train one of LLMRouter's routers from files in its formats, and score with the trained model."""
     import torch
     import yaml
@@ -327,7 +327,7 @@ def llmrouter(data: Data, kind: str, order: str) -> tuple[Table, float]:
         return _llmrouter_scores(data, kind, str(folder / "config.yaml"))
 
 
-def _llmrouter_scores(data: Data, kind: str, config: str) -> tuple[Table, float]:
+def _llmrouter_scores(data: Data, kind: str, config: str) -> tuple[ScoreTable, float]:
     import torch
     from llmrouter import models
     from llmrouter.utils import load_model
@@ -378,7 +378,7 @@ def _llmrouter_scores(data: Data, kind: str, config: str) -> tuple[Table, float]
     return _columns(data, router.model_names, _graph_scores(router, data.test_vectors)), trained
 
 
-def _graph_scores(router: Any, vectors: npt.NDArray[np.float32]) -> Table:
+def _graph_scores(router: Any, vectors: npt.NDArray[np.float32]) -> ScoreTable:
     """Compute as GraphRouter.route_batch, with our embeddings; return all scores of a question."""
     from unittest import mock
 
@@ -410,16 +410,16 @@ def _graph_scores(router: Any, vectors: npt.NDArray[np.float32]) -> Table:
             edge_can_see=torch.logical_or(graph.train_mask, graph.valide_mask),
             edge_weight=graph.edge_attr,
         )
-    scores: Table = edges.reshape(-1, router.num_llms).numpy()
+    scores: ScoreTable = edges.reshape(-1, router.num_llms).numpy()
     return scores
 
 
-def _columns(data: Data, names: list[str], scores: npt.NDArray[Any]) -> Table:
+def _columns(data: Data, names: list[str], scores: npt.NDArray[Any]) -> ScoreTable:
     """Return the scores in the order of the experts, 0 for those that never were best."""
     return pd.DataFrame(scores, columns=names).reindex(columns=data.experts, fill_value=0.0).to_numpy(np.float64)
 
 
-def routellm(data: Data, make: Callable[[Data, npt.NDArray[np.intp], int, Path], Any]) -> tuple[Table, float]:
+def routellm(data: Data, make: Callable[[Data, npt.NDArray[np.intp], int, Path], Any]) -> tuple[ScoreTable, float]:
     """Make one of RouteLLM's routers from the outcomes of two experts, and ask it for every win rate."""
     from types import SimpleNamespace
     from unittest import mock
@@ -519,7 +519,7 @@ def similarity_weighted(data: Data, rows: npt.NDArray[np.intp], strong: int, fol
     )
 
 
-def long(name: str, data: Data, scores: Table) -> pd.DataFrame:
+def long(name: str, data: Data, scores: ScoreTable) -> pd.DataFrame:
     """Return one row for each test question and expert."""
     return pd.DataFrame(
         {

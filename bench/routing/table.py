@@ -11,7 +11,7 @@ from bench.routing.data import STRONG, WEAK, Task
 from bench.routing.rivals import SIMPLE, Predicted
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.orchestrator.analysis.frontier import (
-    Estimate,
+    Interval,
     estimate,
     expected_calibration_error,
     measured,
@@ -198,7 +198,7 @@ def _accuracy(scores: Float64s, interval: bool) -> str:
     return _interval(estimate(_mean(scores), len(scores)), 100, 1)
 
 
-def _interval(of: Estimate, scale: float, digits: int, sign: bool = False) -> str:
+def _interval(of: Interval, scale: float, digits: int, sign: bool = False) -> str:
     value = f"{scale * of.value:{'+' if sign else ''}.{digits}f}"
     return f"{value} [{scale * of.low:.{digits}f}, {scale * of.high:.{digits}f}]"
 

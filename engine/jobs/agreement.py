@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.errors import InputError
-from leeroo.engine.orchestrator.analysis.frontier import Estimate
+from leeroo.engine.orchestrator.analysis.frontier import Interval
 from leeroo.engine.orchestrator.statistics import calibration_error, wilson_interval
 from leeroo.engine.tables.values import as_text
 
@@ -36,7 +36,7 @@ class LabelAgreement:
     """
 
     n: int
-    accuracy: Estimate
+    accuracy: Interval
     macro_f1: float
     f1: dict[str, float]
     prior_accuracy: float
@@ -83,7 +83,7 @@ def measure_agreement(labelled: pa.Table, gold: str, names: Sequence[str], prefi
     accuracy = float(right.mean())
     return LabelAgreement(
         n=len(rows),
-        accuracy=Estimate(accuracy, *wilson_interval(accuracy, len(rows))),
+        accuracy=Interval(accuracy, *wilson_interval(accuracy, len(rows))),
         macro_f1=float(f1[there].mean()),
         f1={every[i]: float(f1[i]) for i in there.tolist()},
         prior_accuracy=float(confusion[commonest].sum() / len(rows)),

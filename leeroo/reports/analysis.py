@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.expert_selection import ExpertSelection, SelectedPool, SelectionStep
-from leeroo.engine.orchestrator.analysis.frontier import Estimate
+from leeroo.engine.orchestrator.analysis.frontier import Interval
 from leeroo.engine.orchestrator.analysis.gaps import Gaps, Topic
 from leeroo.reports.report import Report, Table, columns, percent
 
@@ -86,7 +86,7 @@ def _topics(title: str, topics: Sequence[Topic], nothing: str) -> Table:
 def _topic(topic: Topic, *, routed: bool) -> tuple[object, ...]:
     best = topic.best
     lead = None if topic.lead is None else topic.lead.value
-    interval = Estimate(best.accuracy, best.low, best.high)
+    interval = Interval(best.accuracy, best.low, best.high)
     known = (topic.name, topic.n, round(topic.to_gain), best.expert, best.accuracy, interval)
     row = (*known, topic.mean_accuracy, lead, topic.nobody_right)
     return (*row, topic.routed_accuracy) if routed else row

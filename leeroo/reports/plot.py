@@ -15,7 +15,7 @@ from leeroo.engine.arrays import Float64s
 from leeroo.engine.errors import UsageError
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
-from leeroo.engine.orchestrator.analysis.frontier import Budgeted, Estimate, Point, reliability
+from leeroo.engine.orchestrator.analysis.frontier import Budgeted, Interval, Point, reliability
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,7 +72,7 @@ def plot_frontier(
     ours: Sequence[Budgeted],
     others: Mapping[str, Sequence[Point]],
     oracle: Point,
-    intervals: Sequence[tuple[float, Estimate]] = (),
+    intervals: Sequence[tuple[float, Interval]] = (),
 ) -> str:
     """Draw cost against accuracy: a numbered point for each expert, our frontier, other ways, and the oracle.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, cast
 
 from leeroo.engine.money import plain_usd
-from leeroo.engine.orchestrator.analysis.frontier import Estimate
+from leeroo.engine.orchestrator.analysis.frontier import Interval
 
 # How many reasons of failures are shown.
 _REASONS = 5
@@ -116,7 +116,7 @@ def percent(part: float) -> str:
     return f"{100 * part:.1f}"
 
 
-def span(estimate: Estimate) -> str:
+def span(estimate: Interval) -> str:
     """Return an interval in per cent, without the sign."""
     return f"{percent(estimate.low)} to {percent(estimate.high)}"
 

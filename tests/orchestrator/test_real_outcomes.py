@@ -20,7 +20,7 @@ QUESTIONS = 600
 
 
 @dataclass
-class Held:
+class HeldOut:
     """Questions not learned from: predictions, and what was recorded; [n, e]."""
 
     experts: tuple[str, ...]
@@ -41,7 +41,7 @@ def priced(prompt: Float32s, completion: Float32s, prices: Float64s) -> Float64s
 
 
 @pytest.fixture(scope="module")
-def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
+def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> HeldOut:
     """Return 600 questions of each split of mmlu9: one to learn from, one to try it on."""
     source, folder = shared_data / "mmlu9", tmp_path_factory.mktemp("mmlu9")
     con = duckdb.connect()
@@ -61,7 +61,7 @@ def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
     }
     prices = np.array([listed[name] for name in router.experts]).T
     assert router.experts == test.experts
-    return Held(
+    return HeldOut(
         experts=router.experts,
         prediction=router.predict(test.prompts),
         prices=prices,
@@ -71,7 +71,7 @@ def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
-def test_choosing_beats_a_random_mix_of_cheapest_and_most_expensive(held: Held, share: float) -> None:
+def test_choosing_beats_a_random_mix_of_cheapest_and_most_expensive(held: HeldOut, share: float) -> None:
     """At a share of GPT-4's cost the choice is right on at least 1.5 points more than a mix that costs the same."""
     gpt4 = held.experts.index("gpt-4-1106-preview")
     total, accuracy = held.recorded_costs.sum(axis=0), held.scores.mean(axis=0)
@@ -86,7 +86,7 @@ def test_choosing_beats_a_random_mix_of_cheapest_and_most_expensive(held: Held, 
     assert held.scores[row, chosen].mean() >= mixed + 0.015
 
 
-def test_probabilities_are_right_on_average(held: Held) -> None:
+def test_probabilities_are_right_on_average(held: HeldOut) -> None:
     """Predicted success is calibrated, and its mean is near the recorded accuracy."""
     weights = np.ones(len(held.scores))
     errors = [
@@ -96,7 +96,7 @@ def test_probabilities_are_right_on_average(held: Held) -> None:
     assert held.prediction.scores.mean(axis=0) == pytest.approx(held.scores.mean(axis=0), abs=0.06)
 
 
-def test_better_experts_are_expected_to_be_better(held: Held) -> None:
+def test_better_experts_are_expected_to_be_better(held: HeldOut) -> None:
     """Experts and questions that are right more often have higher predictions."""
     expected = held.prediction.scores
     assert np.corrcoef(expected.mean(axis=0), held.scores.mean(axis=0))[0, 1] > 0.9
@@ -105,6 +105,6 @@ def test_better_experts_are_expected_to_be_better(held: Held) -> None:
         assert right.mean() > wrong.mean() + 0.02
 
 
-def test_expected_costs_are_right_on_average(held: Held) -> None:
+def test_expected_costs_are_right_on_average(held: HeldOut) -> None:
     """What the experts are expected to cost in all is within a tenth of what they did cost."""
     assert held.expected_costs.sum(axis=0) == pytest.approx(held.recorded_costs.sum(axis=0), rel=0.1)

@@ -22,7 +22,7 @@ from leeroo.engine.orchestrator.analysis.expert_selection import (
     SelectionStep,
     SingleExpert,
 )
-from leeroo.engine.orchestrator.analysis.frontier import Budgeted, Estimate
+from leeroo.engine.orchestrator.analysis.frontier import Budgeted, Interval
 from leeroo.engine.orchestrator.analysis.gaps import Gaps, Standing, Topic
 from leeroo.reports.evaluation import evaluation_report
 from leeroo.reports.labels import label_report
@@ -123,7 +123,7 @@ def test_mmlu(look: Look) -> None:
     )
     accuracy = interval(scores.astype(float))
     parts = {name: _parts(scores.astype(float), answers[name]) for name in ("subject", "category")}
-    points = [Strategy(name, 10.0**-i, Estimate(0.5, 0.4, 0.6), {}) for i, name in enumerate(NAMES)]
+    points = [Strategy(name, 10.0**-i, Interval(0.5, 0.4, 0.6), {}) for i, name in enumerate(NAMES)]
     frontier = [Budgeted(c, 0.4 + c, c) for c in (0.01, 0.1, 0.3)]
     compared = Comparison(points, points[:1], points[0], frontier, frontier, 0.0)
     spent = {"one": Spent(len(rows), accuracy, 0.0, 1, 1)}

@@ -20,7 +20,7 @@ from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.analysis.frontier import (
     SHARES,
     Budgeted,
-    Estimate,
+    Interval,
     Point,
     budgets_usd_per_1k,
     measure_frontier,
@@ -51,7 +51,7 @@ class ScoredPart:
     """A part of the questions, and the share of right answers with its 95 % interval."""
 
     n: int
-    accuracy: Estimate
+    accuracy: Interval
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Spent:
     """The answers of one expert: their number, accuracy, cost and tokens."""
 
     n: int
-    accuracy: Estimate
+    accuracy: Interval
     list_cost_usd: float
     prompt_tokens: int
     completion_tokens: int
@@ -71,7 +71,7 @@ class Strategy:
 
     name: str
     cost_usd_per_1k: float
-    accuracy: Estimate
+    accuracy: Interval
     categories: dict[str, float]
 
 
@@ -111,8 +111,8 @@ class Results:
     """
 
     answers: pa.Table
-    accuracy: Estimate
-    macro: Estimate
+    accuracy: Interval
+    macro: Interval
     categories: dict[str, ScoredPart]
     subjects: dict[str, ScoredPart]
     experts: dict[str, Spent]
@@ -270,15 +270,15 @@ def _sum(table: pa.Table, column: str) -> float:
     return float(np.nan_to_num(table.column(column).cast(pa.float64()).to_numpy()).sum())
 
 
-def interval(scores: Float64s) -> Estimate:
+def interval(scores: Float64s) -> Interval:
     """Return the mean of scores in [0, 1] with Wilson's interval (1927), which holds for small n."""
     n, mean = len(scores), float(scores.mean())
-    return Estimate(mean, *wilson_interval(mean, n))
+    return Interval(mean, *wilson_interval(mean, n))
 
 
-def _mean(parts: Sequence[Estimate], counts: Sequence[int]) -> Estimate:
+def _mean(parts: Sequence[Interval], counts: Sequence[int]) -> Interval:
     """Return the mean of accuracies, each over `counts` questions, with its normal interval."""
     mean = sum(part.value for part in parts) / len(parts)
     variance = sum(part.value * (1 - part.value) / n for part, n in zip(parts, counts, strict=True)) / len(parts) ** 2
     half = Z_95 * math.sqrt(variance)
-    return Estimate(mean, max(0.0, mean - half), min(1.0, mean + half))
+    return Interval(mean, max(0.0, mean - half), min(1.0, mean + half))

@@ -19,7 +19,7 @@ from leeroo.engine.orchestrator.analysis.baselines import best_neighbours, neigh
 from leeroo.engine.orchestrator.analysis.frontier import (
     SHARES,
     Budgeted,
-    Estimate,
+    Interval,
     PairMeasures,
     Point,
     accuracy_at,
@@ -70,7 +70,7 @@ class Evaluation:
     oracle: Point
     frontier: list[Budgeted]
     baselines: dict[str, list[Budgeted] | None]
-    shares: dict[float, Estimate]
+    shares: dict[float, Interval]
     pair: Pair
     aiq: float
     ece: float

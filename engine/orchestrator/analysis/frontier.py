@@ -44,7 +44,7 @@ class Budgeted(Point):
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Interval:
     """A measure and its 95 % bootstrap interval over questions."""
 
     value: float
@@ -112,7 +112,7 @@ def accuracy_at(
     budget_usd_per_1k: float,
     resamples: int = _RESAMPLES,
     seed: int = 0,
-) -> Estimate:
+) -> Interval:
     """Return the accuracy under one budget, with its interval.
 
     The choice is made once, for all questions; only the questions that are counted are drawn again. So the interval
@@ -126,7 +126,7 @@ def accuracy_at(
     return estimate(lambda rows: float(got[rows].mean()), len(got), resamples, seed)
 
 
-def estimate(statistic: Callable[[Int64s], float], n: int, resamples: int = _RESAMPLES, seed: int = 0) -> Estimate:
+def estimate(statistic: Callable[[Int64s], float], n: int, resamples: int = _RESAMPLES, seed: int = 0) -> Interval:
     """Return a statistic of n questions with its percentile bootstrap interval (Efron 1979).
 
     Args:
@@ -138,7 +138,7 @@ def estimate(statistic: Callable[[Int64s], float], n: int, resamples: int = _RES
     random = np.random.default_rng(seed)
     drawn = [statistic(random.integers(n, size=n)) for _ in range(resamples)]
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return Estimate(statistic(np.arange(n)), float(low), float(high))
+    return Interval(statistic(np.arange(n)), float(low), float(high))
 
 
 def measured(chosen: Int32s, scores: Floats, costs: Floats) -> Point:

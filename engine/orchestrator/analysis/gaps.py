@@ -18,7 +18,7 @@ from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.errors import UsageError
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.analysis.clusters import clusters_of, most_frequent, typical_terms
-from leeroo.engine.orchestrator.analysis.frontier import Estimate
+from leeroo.engine.orchestrator.analysis.frontier import Interval
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
 from leeroo.engine.orchestrator.outcomes.impute import costs_usd
 from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_outcomes
@@ -81,7 +81,7 @@ class Topic:
     best: Standing
     best_other: Standing | None
     dearest: Standing | None
-    lead: Estimate | None
+    lead: Interval | None
     mean_accuracy: float
     oracle_accuracy: float
     nobody_right: float
@@ -208,14 +208,14 @@ class _TopicRows:
         judged = {j: standing for j, standing in self.standings.items() if j != but}
         return max(judged, key=lambda j: judged[j].accuracy, default=None)
 
-    def lead(self, one: int, other: int) -> Estimate | None:
+    def lead(self, one: int, other: int) -> Interval | None:
         """Return one expert's lead over another where both have outcomes, by the normal approximation."""
         gains = self.scores[self.rows, one] - self.scores[self.rows, other]
         gains = gains[np.isfinite(gains)]
         if len(gains) < self.few:
             return None
         mean, half = float(gains.mean()), _Z * float(gains.std(ddof=1)) / len(gains) ** 0.5
-        return Estimate(mean, mean - half, mean + half)
+        return Interval(mean, mean - half, mean + half)
 
     def examples(self, expert: int) -> list[str]:
         """Return questions that the expert did not get right."""
