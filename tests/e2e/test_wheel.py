@@ -45,6 +45,6 @@ def test_commands_of_the_wheel(installed: Path, tmp_path: Path, pool_file: Path)
     listed = _run(installed / "leeroo", "experts", folder=tmp_path)
     assert "smollm2" in listed
     statement = "SELECT leeroo_answer('What is 3 plus 3?') AS answer"
-    place = ["--pool", pool_file, "--store", tmp_path / "store", "--out", tmp_path / "out.csv"]
+    place: list[str | Path] = ["--pool", pool_file, "--store", tmp_path / "store", "--out", tmp_path / "out.csv"]
     _run(installed / "leeroo", "sql", statement, *place, folder=tmp_path)
     assert (tmp_path / "out.csv").read_text().splitlines() == ["answer", "large says 6"]
