@@ -226,7 +226,7 @@ def _number(figure: Figure, axes: Axes, experts: Mapping[str, Point]) -> None:
         place = (free or places)[0]
         taken.append(place)
         axes.annotate(
-            number, tuple(point), xytext=place - at, textcoords="offset pixels", fontsize=8, ha="center",
+            number, tuple(point), xytext=tuple(place - at), textcoords="offset pixels", fontsize=8, ha="center",
             va="center", color=EXPERT, zorder=5, bbox=_BACKGROUND,
         )  # fmt: skip
     # A column of numbers and one of names. A legend leaves out a name that begins with '_', so it gets them afterwards.

@@ -102,8 +102,7 @@ class Report:
 
 def cells(table: Table) -> list[list[str]]:
     """Return the cells of a table as people read them."""
-    kinds = [column.kind for column in table.columns]
-    return [[cell(value, kind) for value, kind in zip(row, kinds, strict=True)] for row in table.rows]
+    return [[cell(value, column.kind) for value, column in zip(row, table.columns, strict=True)] for row in table.rows]
 
 
 def cell(value: Any, kind: Kind) -> str:

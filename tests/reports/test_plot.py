@@ -36,6 +36,14 @@ def test_every_expert_and_every_curve_is_named(evaluation: Evaluation) -> None:
     assert said["USD per 1,000 questions"] == said["accuracy"] == 1
 
 
+def test_many_experts_stay_legible(evaluation_of: MakeEvaluation) -> None:
+    """Each point has a number, and the key has all numbers with their names, the cheapest expert first."""
+    names = [f"expert {i:02}" for i in range(28)]
+    said = texts(plot_evaluation(evaluation_of(*names)))
+    assert [text for text in said if text in names] == names
+    assert [said.count(str(i)) for i in range(1, 29)] == [2] * 28
+
+
 def test_a_baseline_that_is_not_known_is_not_drawn(evaluation_of: MakeEvaluation) -> None:
     """Without training rows the picture has no curve of what learns from them."""
     said = texts(plot_evaluation(evaluation_of("small", "large", baselines=False)))
