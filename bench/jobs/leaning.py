@@ -18,7 +18,7 @@ from itertools import product
 import numpy as np
 
 from leeroo.engine.arrays import Float64s, Int64s
-from leeroo.engine.jobs.lean import without_lean
+from leeroo.engine.jobs.choice_calibration import calibrate_choices
 
 _LABELS, _SKILLS, _LEANS, _FREQUENT = (2, 4, 8), (1, 2, 4, 8), (0, 2, 5), (None, 0.8, 0.95)
 
@@ -38,7 +38,7 @@ def main() -> None:
             for _ in range(given.tables):
                 right, chances = simulate(random, given.rows, k, frequent or 1 / k, skill, lean, to, heavy=heavy)
                 batch = chances / chances.mean(axis=0)
-                ways = (chances, batch, without_lean(chances))
+                ways = (chances, batch, calibrate_choices(chances))
                 measured[f"{kind}, {leans}"].append(
                     [score(right, way) for way in ways for score in (macro_f1, accuracy)]
                 )

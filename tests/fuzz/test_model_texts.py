@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from leeroo.engine.jobs.lean import probabilities, without_lean
+from leeroo.engine.jobs.choice_calibration import calibrate_choices, probabilities
 from leeroo.engine.jobs.mmlu.mmlu import _scored
 from leeroo.engine.jobs.selfplay.generate import as_question
 from leeroo.engine.jobs.selfplay.judge import Answer, _chances, consensus
@@ -126,7 +126,7 @@ def test_any_logarithms_are_probabilities(cases: Cases) -> None:
         rows = [rng.choice((None, rng.choices(numbers, k=k), rng.choices(numbers, k=k + 1))) for _ in range(30)]
         given = probabilities(rows, k)
         assert np.isin(given.sum(axis=1).round(9), (0, 1)).all(), name
-        assert np.allclose(without_lean(given[given.sum(axis=1) > 0]).sum(axis=1), 1), name
+        assert np.allclose(calibrate_choices(given[given.sum(axis=1) > 0]).sum(axis=1), 1), name
         choices = [str(i) for i in range(k)]
         for row in rows[:5]:
             chances = _chances(choices, rng.choice(choices), row)

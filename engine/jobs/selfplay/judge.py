@@ -16,7 +16,7 @@ import numpy as np
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float64s
-from leeroo.engine.jobs.lean import probabilities
+from leeroo.engine.jobs.choice_calibration import probabilities
 from leeroo.engine.jobs.questions import answer_questions, paid_usd
 from leeroo.engine.jobs.verify import final, plain
 

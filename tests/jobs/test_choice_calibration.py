@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from leeroo.engine.jobs.lean import probabilities, without_lean
+from leeroo.engine.jobs.choice_calibration import calibrate_choices, probabilities
 
 
 def _said(prior: list[float], skill: float, lean: float, rows: int = 600) -> tuple[np.ndarray, np.ndarray]:
@@ -31,14 +31,14 @@ def test_a_model_that_leans_is_corrected_on_an_even_table() -> None:
     """One that says the first choice to nearly everything tells the others apart all the same."""
     right, chances = _said([0.25] * 4, skill=2, lean=5)
     assert _macro_f1(right, chances) < 0.2
-    assert _macro_f1(right, without_lean(chances)) > 2 * _macro_f1(right, chances)
+    assert _macro_f1(right, calibrate_choices(chances)) > 2 * _macro_f1(right, chances)
 
 
 def test_a_model_that_does_not_lean_keeps_a_skewed_table() -> None:
     """Where one label is frequent because it is, dividing by the mean would spoil the answers."""
     right, chances = _said([0.8, 0.1, 0.1], skill=4, lean=0)
     spoiled = chances / chances.mean(axis=0)
-    assert _macro_f1(right, without_lean(chances)) > max(0.9, _macro_f1(right, spoiled) + 0.1)
+    assert _macro_f1(right, calibrate_choices(chances)) > max(0.9, _macro_f1(right, spoiled) + 0.1)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_choice_that_is_never_named_is_no_division_by_zero() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         certain = np.tile([1.0, 0.0, 0.0], (50, 1))
-        assert without_lean(certain).tolist() == certain.tolist()
+        assert calibrate_choices(certain).tolist() == certain.tolist()
         mixed = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0]] * 30)
-        assert np.isfinite(without_lean(mixed)).all()
-        assert without_lean(np.zeros((0, 3))).shape == (0, 3)
-        assert without_lean(mixed[:2]).tolist() == mixed[:2].tolist()
+        assert np.isfinite(calibrate_choices(mixed)).all()
+        assert calibrate_choices(np.zeros((0, 3))).shape == (0, 3)
+        assert calibrate_choices(mixed[:2]).tolist() == mixed[:2].tolist()

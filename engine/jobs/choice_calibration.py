@@ -1,9 +1,10 @@
-"""Lean: the probabilities that a model gives to choices, and the correction of one that leans to some of them.
+"""Calibration of choices: the probabilities that a model gives to them, corrected where it prefers some of them.
 
 Batch calibration (Zhou et al. 2024, "Batch Calibration: Rethinking Calibration for In-Context Learning and Prompt
-Engineering", ICLR) divides by the mean over the batch, which takes choices to be equally frequent. So it spoils a table
-in which one is frequent. A model that leans says nearly the same of every row; one that tells rows apart does not. So
-the correction is weighted by how alike the rows are, squared (`bench/jobs/leaning.py`, on skewed and even tables).
+Engineering", ICLR) divides by the mean over the batch, which assumes equally frequent choices. So it spoils a table in
+which one is frequent. A biased model answers nearly the same for every row; one that distinguishes rows does not. So
+the correction is weighted by the similarity of the rows, squared (`bench/jobs/leaning.py`, on skewed and even tables).
+Knows nothing of labels and experts.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ import numpy as np
 
 from leeroo.engine.arrays import Float64s
 
-# A batch with fewer rows for each choice says too little of how a model leans.
+# Rows for each choice: a smaller batch says too little about the bias of a model.
 _ROWS_PER_CHOICE = 5
 
 
 def probabilities(logs: Sequence[Sequence[float] | None], k: int) -> Float64s:
-    """The probabilities [n, k] of k choices from their logarithms; all 0 in a row whose logarithms give none."""
+    """Return the probabilities [n, k] of k choices from their logarithms; a row without usable logarithms is all 0."""
     known = np.full((len(logs), k), -np.inf)
     for i, row in enumerate(logs):
         if row is not None and len(row) == k:
@@ -30,8 +31,8 @@ def probabilities(logs: Sequence[Sequence[float] | None], k: int) -> Float64s:
     return np.asarray(weights / np.maximum(weights.sum(axis=1, keepdims=True), 1.0))
 
 
-def without_lean(chances: Float64s) -> Float64s:
-    """The probabilities [n, k] corrected for what the model says whatever it reads."""
+def calibrate_choices(chances: Float64s) -> Float64s:
+    """Return the probabilities [n, k], corrected for the answer that the model gives to any text."""
     n, k = chances.shape
     if n < _ROWS_PER_CHOICE * k:
         return chances
