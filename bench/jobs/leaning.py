@@ -51,7 +51,7 @@ def main() -> None:
 def simulate(
     random: np.random.Generator, n: int, k: int, frequent: float, skill: float, lean: float, to: int, *, heavy: bool
 ) -> tuple[Int64s, Float64s]:
-    """The right labels [n] of a table, and an expert's probabilities of them [n, k]."""
+    """Return the right labels [n] of a table, and an expert's probabilities of them [n, k]."""
     prior = np.full(k, (1 - frequent) / (k - 1))
     prior[0] = frequent
     right = random.choice(k, n, p=prior)

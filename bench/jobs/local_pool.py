@@ -43,7 +43,7 @@ def is_right(answer: str | None, expected: str) -> bool:
 
 
 def queries() -> pa.Table:
-    """The questions with ids, and a split by hash: three of four for training."""
+    """Return the questions with ids, and a split by hash: three of four for training."""
     with open(EXAMPLES / "local" / "questions.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     ids = [hashlib.sha256(row["question"].encode()).hexdigest()[:12] for row in rows]

@@ -125,7 +125,7 @@ def ask(engine: Engine, made: Sequence[Question], criteria: Criteria) -> tuple[l
 
 
 def _of_parts(text: str | None, question: Question) -> list[str | None]:
-    """What an answer says of each part: what is marked so, else its lines; the whole where there are not as many."""
+    """Return the answer to each part: its marked text, else a line; the whole where the numbers differ."""
     n = len(_asked(question))
     if text is None or n == 1:
         return [text] * n
@@ -176,7 +176,7 @@ def recognised(made: Sequence[Question], solved: Solved) -> str:
 
 
 def _asked(question: Question) -> tuple[Part, ...]:
-    """The parts that are asked for: of a story the last."""
+    """Return the parts that are asked for: of a story the last."""
     return question.parts[-1:] if question.kind == "prose" else question.parts
 
 
@@ -192,7 +192,7 @@ def _draw(*about: str) -> float:
 
 
 def given(expert: str, part: Part, known: Sequence[str]) -> tuple[str, bool]:
-    """What an expert answers to a part with what is known, and whether that is right."""
+    """Return what an expert answers to a part with what is known, and whether that is right."""
     right = part.value(known)
     if _draw(expert, part.task, *known) < RIGHT[expert][part.level]:
         return right, True
@@ -203,7 +203,7 @@ def given(expert: str, part: Part, known: Sequence[str]) -> tuple[str, bool]:
 
 
 def steps_record(made: Sequence[Question]) -> Record:
-    """What every expert answers to every step, with all that the steps before it may have come to."""
+    """Return what every expert answers to every step, with all that the steps before it may have come to."""
     record: Record = {}
     for question in made:
         row = SolveRow(question.text)
@@ -251,12 +251,12 @@ def _plans(question: Question) -> dict[str, tuple[str, float]]:
 
 
 def direct_record(made: Sequence[Question]) -> Record:
-    """What every expert answers to whole questions."""
+    """Return what every expert answers to whole questions."""
     return {(question.text, question.text): _whole(question) for question in made}
 
 
 def _whole(question: Question) -> dict[str, tuple[str, float]]:
-    """The answers to all parts, each with what the expert has made of those before it."""
+    """Return the answers to all parts, each with what the expert has made of those before it."""
     found = {}
     for expert in RIGHT:
         said: list[str] = []

@@ -37,7 +37,7 @@ class Question:
     parts: tuple[Part, ...]
 
     def right(self) -> list[str]:
-        """The right answer of each part."""
+        """Return the right answer of each part."""
         found: list[str] = []
         for part in self.parts:
             found.append(part.value([found[need] for need in part.needs]))
@@ -156,7 +156,7 @@ _EVENTS: tuple[tuple[str, str, Callable[[float, int], float], int], ...] = (
 
 
 def _prose(rng: random.Random) -> Question:
-    """A story whose steps a plan has to find; only the last is asked for."""
+    """Return a story whose steps a plan has to find; only the last is asked for."""
     who, things, boxes, each = rng.choice(_NAMES), rng.choice(_GOODS), rng.randint(4, 9), rng.randint(11, 19)
     first = Part(f"What is {boxes} times {each}?", (), lambda _: _text(boxes * each), "numeric", 2)
     told, parts = [], [first]

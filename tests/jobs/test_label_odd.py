@@ -29,7 +29,7 @@ NAMES = ("billing", "bug", "a-very-long-label")
 
 @pytest.fixture
 def engine(tmp_path: Path, api_entry: Callable[..., str]) -> Iterator[Engine]:
-    """An engine with two experts of a real API."""
+    """Return an engine with two experts of a real API."""
     (tmp_path / "pool.toml").write_text(api_entry("small", 1, 256) + api_entry("large", 10, 256))
     with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store") as engine:
         yield engine

@@ -24,7 +24,7 @@ Run = Callable[..., Results]
 
 
 def _recorded(folder: Path, responses: dict[str, list[str | None]], scores: dict[str, list[float]] | None) -> Path:
-    """A data folder and a replay pool: four questions, the first two of anatomy, all with the gold answer B."""
+    """Return a data folder and a replay pool: four questions, the first two of anatomy, all with the gold answer B."""
     queries = [
         {
             "query_id": f"q{i}",

@@ -34,7 +34,7 @@ def isolates() -> bool:
 
 
 def result_of(body: str) -> object:
-    """What the body of a function returns in the sandbox; None where nothing came back."""
+    """Return what the body of a function returns in the sandbox; None where nothing came back."""
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     [result] = run_code(f"import os\ndef f():\n{lines}", "f", [[]])
     return result[0] if result else None

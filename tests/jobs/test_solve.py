@@ -26,7 +26,7 @@ def engine(tmp_path: Path, api_entry: Callable[..., str]) -> Iterator[Engine]:
 
 
 def steps(engine: Engine, *questions: str | None, **limits: Any) -> list[dict[str, Any]]:
-    """The rows of what is solved."""
+    """Return the rows of what is solved."""
     rows: list[dict[str, Any]] = solve(engine, questions, Criteria(), SolveLimits(**limits)).rows.to_pylist()
     return rows
 
@@ -179,7 +179,7 @@ def test_a_plan_that_cannot_be_followed_is_none(plan: Any) -> None:
 
 @pytest.fixture
 def replayed(tmp_path: Path) -> Path:
-    """A pool of a replayed expert that knows three steps of each of 1,000 questions."""
+    """Return a pool of a replayed expert that knows three steps of each of 1,000 questions."""
     data = tmp_path / "data"
     data.mkdir()
     asked = list(dict.fromkeys(text for i in range(1000) for text in _chain(i)))
@@ -195,7 +195,7 @@ def replayed(tmp_path: Path) -> Path:
 
 
 def _chain(i: int) -> tuple[str, str, str]:
-    """The steps of a question, as they are asked."""
+    """Return the steps of a question, as they are asked."""
     first, second, third = f"What is {i} times 8?", "Then add 10 to the result.", "Finally, is that number even?"
     return first, f"What is known:\n{first} 8\n\n{second}", f"What is known:\n{second} 8\n\n{third}"
 

@@ -30,7 +30,7 @@ Not counted: questions that depend on these answers."""
 
 @pytest.fixture
 def timed(pool_file: Path) -> Path:
-    """The pool, in which 'small' takes its time."""
+    """Return the pool, in which 'small' takes its time."""
     pool_file.write_text(pool_file.read_text() + "max_tokens = 20\n[expert.engine]\ntokens_per_second = 10\n")
     return pool_file
 

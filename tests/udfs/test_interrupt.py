@@ -50,7 +50,7 @@ usd_per_m_output = 1
 
 @pytest.fixture(params=list(POOLS))
 def slow(request: pytest.FixtureRequest, tmp_path: Path, data_folder: Path, api: Any, store: Path) -> Any:
-    """A connection whose statement takes minutes, over each backend."""
+    """Return a connection whose statement takes minutes, over each backend."""
     api.delay_s = 2.0
     pool = tmp_path / "slow.toml"
     pool.write_text(POOLS[request.param].format(data=data_folder, url=api.url))

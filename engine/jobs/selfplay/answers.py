@@ -13,7 +13,7 @@ from leeroo.engine.batch.price import prices
 from leeroo.engine.errors import RowsFailed
 from leeroo.engine.jobs.questions import answer_questions, paid_usd
 from leeroo.engine.jobs.selfplay.grade import grade, judge_answers
-from leeroo.engine.jobs.selfplay.judge import Agreement
+from leeroo.engine.jobs.selfplay.judge import JudgeAgreement
 from leeroo.engine.jobs.selfplay.state import Loop, Round
 from leeroo.engine.orchestrator.training.active_learning import choose_requests, random_requests
 from leeroo.engine.schema import ROUND_ANSWERS, ROUND_PAIRS
@@ -60,7 +60,7 @@ def judge_pairs(loop: Loop, queries: pa.Table, answers: pa.Table, criteria: Crit
     return judge_answers(loop.engine, queries, answers, loop.judge, what.rubric, criteria, run_code=what.run_code)
 
 
-def grade_pairs(now: Round, queries: pa.Table, answers: pa.Table, judged: pa.Table, found: Agreement) -> pa.Table:
+def grade_pairs(now: Round, queries: pa.Table, answers: pa.Table, judged: pa.Table, found: JudgeAgreement) -> pa.Table:
     """Grade the answers, with the scores that the router of the round before had expected."""
     graded = grade(queries, answers, judged, now.loop.judge, found)
     expected: list[float | None] = [None] * len(graded)

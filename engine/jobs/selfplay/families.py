@@ -1,4 +1,4 @@
-"""Families of questions whose answers are computed, not judged: arithmetic, dates, units, words, tables, code."""
+"""Families of questions with computed answers: arithmetic, dates, units, words, tables, code."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Verifiable:
 
     Attributes:
         family: By name.
-        question: What is asked.
-        answer: What is right: a number, a text (several that are, with ';' between), or for code its unit tests, a JSON
+        question: Its text.
+        answer: The right one: a number, a text (several that are, with ';' between), or for code its unit tests, a JSON
             object of `function` and `cases`, a list of [arguments, result].
         check: How an answer is compared with it, see `verify`.
-        choices: What the question names for an answer, where it does.
+        choices: The answers that the question names, if any.
     """
 
     family: str
@@ -53,7 +53,7 @@ _UNITS = (
 
 
 def arithmetic(rng: random.Random, level: int) -> Verifiable:
-    """Sums and products, and short stories about them."""
+    """Make sums and products, and short stories about them."""
     if level == 1:
         a, b = rng.randint(2, 60), rng.randint(2, 60)
         word, value = rng.choice([("plus", a + b), ("minus", a - b)])
@@ -89,7 +89,7 @@ def arithmetic(rng: random.Random, level: int) -> Verifiable:
 
 
 def units(rng: random.Random, level: int) -> Verifiable:
-    """From one unit to another."""
+    """Make conversions from one unit to another."""
     small, large, factor = rng.choice(_UNITS)
     n = rng.randint(2, 9) if level == 1 else rng.randint(11, 60)
     if level < 3 or factor % 2:
@@ -100,7 +100,7 @@ def units(rng: random.Random, level: int) -> Verifiable:
 
 
 def dates(rng: random.Random, level: int) -> Verifiable:
-    """Days of the week, leap years, days between dates."""
+    """Make questions on days of the week, leap years, days between dates."""
     if level == 1:
         at, n = rng.randrange(7), rng.randint(1, 6)
         return Verifiable(
@@ -119,7 +119,7 @@ def dates(rng: random.Random, level: int) -> Verifiable:
 
 
 def words(rng: random.Random, level: int) -> Verifiable:
-    """Letters and the alphabet."""
+    """Make questions on letters and the alphabet."""
     if level == 1:
         word = rng.choice(_WORDS)
         asked, right = rng.choice(
@@ -144,7 +144,7 @@ def words(rng: random.Random, level: int) -> Verifiable:
 
 
 def tables(rng: random.Random, level: int) -> Verifiable:
-    """A small table, and what is in it."""
+    """Make a small table, and a question about it."""
     things = rng.sample(_THINGS, 2 + level)
     counts = rng.sample(range(3, 60), len(things))
     prices = [rng.randint(1, 9) for _ in things]
@@ -181,7 +181,7 @@ _FUNCTIONS: tuple[tuple[str, str, Callable[[list[int]], object]], ...] = (
 
 
 def code(rng: random.Random, level: int) -> Verifiable:
-    """A function to be written, with unit tests."""
+    """Make a task to write a function, with unit tests."""
     third = len(_FUNCTIONS) // 3
     name, does, right = rng.choice(_FUNCTIONS[third * (level - 1) : third * level])
     cases = []

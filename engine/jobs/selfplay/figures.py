@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leeroo.engine.jobs.feedback import judged, warnings
-from leeroo.engine.jobs.selfplay.judge import Agreement
+from leeroo.engine.jobs.selfplay.judge import JudgeAgreement
 from leeroo.engine.jobs.selfplay.measure import measure
 from leeroo.engine.jobs.selfplay.stages import spent_usd
 from leeroo.engine.jobs.selfplay.state import Loop, Round
@@ -36,7 +36,7 @@ def round_figures(now: Round, router: Router, counts: dict[str, Any], seconds: f
     return pa.Table.from_pylist([row], schema=ROUND)
 
 
-def notes_on(now: Round, found: Agreement) -> list[str]:
+def notes_on(now: Round, found: JudgeAgreement) -> list[str]:
     """Return notes on a round for people."""
     notes = warnings(judged(now.loop.engine.store)) + _drifts(now.loop)
     if not found.trusted:

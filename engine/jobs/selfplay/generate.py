@@ -1,7 +1,7 @@
-"""Generate: new questions to learn from - out of families whose answers are computed, a user's own, or an expert's pen.
+"""Generate: new questions to learn from - of families with computed answers, a user's own, or written by an expert.
 
-An expert writes from seeds: examples, and topics on which no expert is good. Of what it writes only that is kept which
-reads as one question, is not nearly one that there is already, and which the expert itself calls clear.
+An expert writes from seeds: examples, and topics on which no expert is good. Its text is kept if it reads as one
+question, is not nearly an existing one, and the expert itself calls it clear. Knows nothing of rounds.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Generated:
     """A question on its way into a round.
 
     Attributes:
-        question: What is asked.
-        answer: What is right; None where that is not known.
+        question: Its text.
+        answer: The right one; None where it is not known.
         check: How an answer is compared with it, see `verify`; None where there is no right answer to compare with.
         topic: The family it is of, or what it was written about.
         made_by: 'family', 'seed', or the expert that wrote it.
@@ -65,7 +65,7 @@ class Generated:
 
 
 def as_queries(questions: Sequence[Generated], split: str) -> pa.Table:
-    """A table of `ROUND_QUERIES`.
+    """Return a table of `ROUND_QUERIES`.
 
     The subject stays empty: users ask without one, and what is measured should be measured as they ask.
     """
@@ -88,7 +88,7 @@ def as_queries(questions: Sequence[Generated], split: str) -> pa.Table:
 
 
 def read_seeds(reader: pa.RecordBatchReader, column: str) -> list[Generated]:
-    """A user's own questions, each once; with right answers where they are told.
+    """Read a user's own questions, each once, with right answers where there are any.
 
     The right answer stands in a column `answer`: a number, or texts with ';' between of which one must be in an answer;
     where there is a list of `choices`, the letter of one.
@@ -110,19 +110,19 @@ def read_seeds(reader: pa.RecordBatchReader, column: str) -> list[Generated]:
 
 
 def _with_choices(question: str, choices: Sequence[str] | None) -> str:
-    """The question with the letters of its choices, where they do not stand there already."""
+    """Add the lettered choices to a question, unless it has them already."""
     if not choices or choices[0] in question:
         return question
     return "\n".join([question, *(f"{chr(65 + i)}. {choice}" for i, choice in enumerate(choices))])
 
 
 def of_families(names: Sequence[str], n: int, rng: random.Random, known: set[str]) -> list[Generated]:
-    """New questions out of families, evenly of each and of each level.
+    """Make new questions of families, evenly of each and of each level.
 
     Args:
         names: Of `FAMILIES`.
-        n: So many at most; fewer where a family has no more.
-        rng: Of everything random.
+        n: Most questions; fewer where a family has no more.
+        rng: Random numbers.
         known: Questions there are already; the new ones are added.
     """
     made: list[Generated] = []
@@ -152,7 +152,7 @@ def write(
         writer: Name of the expert.
         seeds: Topics, or None, with examples; at least one example each.
         known: Questions that the new ones may not be near.
-        rng: Of everything random.
+        rng: Random numbers.
         criteria: What may be spent.
 
     Returns:
@@ -184,7 +184,7 @@ def write(
 
 
 def as_question(text: str) -> str | None:
-    """What a model wrote, as one question; None where it does not read as one."""
+    """Read a model's text as one question; None where it does not read as one."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     if not lines:
         return None

@@ -1,6 +1,7 @@
-"""Grade: scores of answers, each with how it was found - computed, by consensus, or by a judge that was seen to agree.
+"""Grade: scores of answers, each with its source - computed, by consensus, or by a judge that proved reliable.
 
-What was recorded or can be computed is never judged. Of what is left, consensus of strong experts comes before a judge.
+Scores that are recorded or can be computed are never judged. For the others, consensus of strong experts comes before a
+judge. Knows nothing of rounds.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.jobs.selfplay.judge import Agreement, Answer, agreement, consensus, judge
+from leeroo.engine.jobs.selfplay.judge import Answer, JudgeAgreement, agreement, consensus, judge
 from leeroo.engine.jobs.verify import score
 from leeroo.engine.schema import ROUND_JUDGED, ROUND_OUTCOMES, ROUND_PAIRS
 
@@ -29,16 +30,16 @@ def judge_answers(
     *,
     run_code: bool = False,
 ) -> tuple[pa.Table, float]:
-    """Compute what can be computed, and ask a judge about the rest, and about some of the computed to compare.
+    """Compute the scores that can be computed; a judge scores the rest, and some of the computed to compare.
 
-    Where everything is computed nobody is asked.
+    Where everything is computed the judge has nothing to do.
 
     Args:
         engine: With the judge in its pool.
         queries: Of `ROUND_QUERIES`.
         answers: [n], of `ROUND_ANSWERS`.
         expert: Name of the judge.
-        rubric: What it judges by.
+        rubric: Its instructions.
         criteria: What may be spent.
         run_code: Whether answers that are code may be run in a sandbox; otherwise they are judged.
 
@@ -59,7 +60,7 @@ def judge_answers(
     return pa.Table.from_arrays([*answers.select(ROUND_PAIRS.names).columns, *columns], schema=ROUND_JUDGED), paid
 
 
-def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, found: Agreement) -> pa.Table:
+def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, found: JudgeAgreement) -> pa.Table:
     """Outcomes, of `ROUND_OUTCOMES`: answers [n] with their scores; those that nothing can be said of are left out.
 
     Args:
@@ -71,14 +72,14 @@ def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, f
     """
     checks = dict(zip(queries["query_id"].to_pylist(), queries["check"].to_pylist(), strict=True))
     rows = []
-    for answer, told in zip(answers.to_pylist(), judged.to_pylist(), strict=True):
-        if told["computed"] is not None:
+    for answer, scored in zip(answers.to_pylist(), judged.to_pylist(), strict=True):
+        if scored["computed"] is not None:
             by = "recorded" if answer["recorded_score"] is not None else checks[answer["query_id"]]
-            points = told["computed"]
-        elif told["agreed"] is not None:
-            by, points = "consensus", told["agreed"]
-        elif told["judged"] is not None and found.trusted:
-            by, points = f"judge: {expert}", told["judged"]
+            points = scored["computed"]
+        elif scored["agreed"] is not None:
+            by, points = "consensus", scored["agreed"]
+        elif scored["judged"] is not None and found.trusted:
+            by, points = f"judge: {expert}", scored["judged"]
         else:
             continue
         rows.append(
@@ -111,14 +112,14 @@ def compute(queries: pa.Table, answers: pa.Table, *, run_code: bool = False) -> 
     return scores
 
 
-def compared(judged: Sequence[pa.Table]) -> Agreement:
-    """How far the judge agrees with what was computed, over several rounds, tables of `ROUND_JUDGED`."""
+def compared(judged: Sequence[pa.Table]) -> JudgeAgreement:
+    """Compare the judge with computed scores, over several rounds, tables of `ROUND_JUDGED`."""
     rows = pa.concat_tables(judged).select(["judged", "computed"]).drop_null() if judged else ROUND_JUDGED.empty_table()
     return agreement(rows["judged"].to_pylist(), rows["computed"].to_pylist())
 
 
 def _texts(queries: pa.Table, answers: pa.Table) -> dict[int, Answer]:
-    """What was answered, by its row."""
+    """Return the answers, by their rows."""
     questions = dict(zip(queries["query_id"].to_pylist(), queries["question"].to_pylist(), strict=True))
     return {
         i: Answer(row["query_id"], questions[row["query_id"]], row["expert"], row["answer"])

@@ -1,8 +1,9 @@
-"""Judge: how good answers are where nothing says what is right - by what strong experts agree on, or by a judge.
+"""Judge: scores of answers without a known right one - by the agreement of strong experts, or by a judge.
 
-The judge sees two answers to the same question side by side, without their authors, and says which are right; it is
-asked twice with their places changed, as judges favour places (Zheng et al. 2023, "Judging LLM-as-a-Judge with MT-Bench
-and Chatbot Arena", arXiv 2306.05685). How far it can be trusted is measured on answers whose scores are computed.
+The judge sees two answers to the same question side by side, without their authors, and says which are right. Judges
+favour places, so it does that twice, with the places swapped (Zheng et al. 2023, "Judging LLM-as-a-Judge with MT-Bench
+and Chatbot Arena", arXiv 2306.05685). Its reliability is measured on answers with computed scores. Knows nothing of
+rounds.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ RUBRIC = (
     "Judge an answer by its result, not by its style or length. It is right when what it says in the end is correct "
     "and answers all of the question."
 )
-# What may be said of one answer or two, and for how right that takes each of them.
+# The verdicts on one answer or two, and the credit that each verdict gives to each answer.
 _VERDICTS = {1: ("right", "wrong"), 2: ("A", "B", "both", "neither")}
 _CREDIT = {"right": (1,), "wrong": (0,), "A": (1, 0), "B": (0, 1), "both": (1, 1), "neither": (0, 0)}
-# So many experts at least have to be asked before two of them can be a majority.
+# Fewest experts of which two can be a majority.
 _QUORUM = 3
-# Longer answers are no form in which agreement can be read off.
+# Most words of an answer: agreement of longer ones cannot be seen.
 _SHORT_WORDS = 8
 # Below that agreement beyond chance (Cohen's kappa) a judge is not believed; "fair" begins there (Landis & Koch, "The
 # Measurement of Observer Agreement for Categorical Data", Biometrics 1977).
@@ -38,7 +39,7 @@ _FAIR, _ENOUGH = 0.2, 30
 
 @dataclass(frozen=True)
 class Answer:
-    """What an expert said to a question; both by name."""
+    """The answer of an expert to a question; both by name."""
 
     query_id: str
     question: str
@@ -47,14 +48,14 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """How far a judge says what was computed, on n answers.
+class JudgeAgreement:
+    """The agreement of a judge with computed scores, on n answers.
 
     Attributes:
         n: Answers.
-        share: Of them, on which both say right or both say wrong.
+        share: The part of them on which both say right or both say wrong.
         kappa: Agreement beyond chance (Cohen, "A Coefficient of Agreement for Nominal Scales", 1960): 0 by chance, 1 at
-            most; NaN where there is nothing to tell it by.
+            most; NaN where it cannot be computed.
     """
 
     n: int
@@ -63,7 +64,7 @@ class Agreement:
 
     @property
     def trusted(self) -> bool:
-        """Whether the judge can be believed; without answers enough nothing speaks against it."""
+        """True if the judge can be trusted; too few answers say nothing against it."""
         return self.n < _ENOUGH or self.kappa >= _FAIR
 
 
@@ -91,33 +92,33 @@ def judge(
     verdicts = [_VERDICTS[len(rows)][:: 1 if i % 2 else -1] for i, rows in enumerate(shown)]
     prompts = [_prompt([answers[i] for i in rows], rubric) for rows in shown]
     given = {"expert": [expert] * len(shown), "choices": [list(choices) for choices in verdicts]}
-    told = answer_questions(engine, prompts, given, criteria)
+    judged = answer_questions(engine, prompts, given, criteria)
     total, count = np.zeros(len(answers)), np.zeros(len(answers))
-    said = zip(told.column("answer").to_pylist(), told.column("choice_logprobs").to_pylist(), strict=True)
+    said = zip(judged.column("answer").to_pylist(), judged.column("choice_logprobs").to_pylist(), strict=True)
     for rows, choices, (text, logs) in zip(shown, verdicts, said, strict=True):
         if text in choices:
             total[rows] += _chances(choices, text, logs) @ np.array([_CREDIT[choice] for choice in choices])
             count[rows] += 1
     with np.errstate(invalid="ignore"):
-        return total / count, paid_usd(told)
+        return total / count, paid_usd(judged)
 
 
-def agreement(judged: Sequence[float], computed: Sequence[float]) -> Agreement:
-    """How far the probabilities of a judge [n] agree with computed scores [n]; from 1/2 on both are taken for right."""
+def agreement(judged: Sequence[float], computed: Sequence[float]) -> JudgeAgreement:
+    """Compare the probabilities of a judge [n] with computed scores [n]; from 1/2 on both count as right."""
     from sklearn.metrics import cohen_kappa_score
 
     known = np.isfinite(judged)
     ours, theirs = np.asarray(judged)[known] >= 0.5, np.asarray(computed)[known] >= 0.5
     if not len(ours):
-        return Agreement(0, float("nan"), float("nan"))
+        return JudgeAgreement(0, float("nan"), float("nan"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where both always say the same, kappa is NaN
         kappa = float(cohen_kappa_score(ours, theirs))
-    return Agreement(len(ours), float((ours == theirs).mean()), kappa)
+    return JudgeAgreement(len(ours), float((ours == theirs).mean()), kappa)
 
 
 def consensus(answers: Sequence[Answer], trust: Mapping[str, float]) -> Float64s:
-    """Scores [n] of answers to questions on which strong experts agree; NaN where they do not.
+    """Score answers [n] to questions on which strong experts agree; NaN where they do not.
 
     Where at least three experts gave short answers to a question, what at least two of them say with more than half of
     all their trust counts as right.
@@ -150,7 +151,7 @@ def _by_question(answers: Sequence[Answer]) -> list[list[int]]:
 
 
 def _side_by_side(answers: Sequence[Answer]) -> list[list[int]]:
-    """What the judge is shown: each answer beside the next one to its question, in both orders; one alone twice."""
+    """Pair each answer with the next one to its question, in both orders; a single one stands alone, twice."""
     shown: list[list[int]] = []
     for rows in _by_question(answers):
         beside = zip(rows, [*rows[1:], rows[0]], strict=True)
@@ -161,13 +162,13 @@ def _side_by_side(answers: Sequence[Answer]) -> list[list[int]]:
 
 def _prompt(answers: Sequence[Answer], rubric: str) -> str:
     names = [f"Answer {letter}" for letter in "AB"] if len(answers) > 1 else ["Answer"]
-    told = "\n\n".join(f"{name}:\n{each.text.strip()}" for name, each in zip(names, answers, strict=True))
-    asked = "Which of the two answers is right?" if len(answers) > 1 else "Is the answer right?"
-    return f"{rubric}\n\nQuestion:\n{answers[0].question}\n\n{told}\n\n{asked}"
+    shown = "\n\n".join(f"{name}:\n{each.text.strip()}" for name, each in zip(names, answers, strict=True))
+    verdict = "Which of the two answers is right?" if len(answers) > 1 else "Is the answer right?"
+    return f"{rubric}\n\nQuestion:\n{answers[0].question}\n\n{shown}\n\n{verdict}"
 
 
 def _chances(choices: Sequence[str], text: str, logs: Sequence[float] | None) -> Float64s:
-    """The probability of each choice; where the model gives none to its answer, that is certain."""
+    """Return the probability of each choice; an answer without a probability is certain."""
     at = choices.index(text)
     chances: Float64s = probabilities([logs], len(choices))[0]
     return chances if chances[at] > 0 else np.eye(len(choices))[at]

@@ -1,4 +1,4 @@
-"""Measures of a round of self-play: how well its router chooses on the held-out questions."""
+"""Measures of a round of self-play: the choices of its router on the held-out questions. Knows nothing of rounds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Stages: the folder of a loop of self-play, in which every stage of every round leaves one file, whole or not at all.
 
-What a stage cost is told in its file's metadata, `cost_usd`, so that what a loop has spent is the sum over its files.
+The cost of a stage is in its file's metadata, `cost_usd`, so the cost of a loop is the sum over its files. The rest
+of the contents is not known here.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from leeroo.engine.errors import UsageError
 from leeroo.engine.tables import write_table
 from leeroo.engine.tables.outputs import check_own
 
-# Makes the table of a stage, and tells what it cost in USD.
+# Makes the table of a stage, and returns it with its cost in USD.
 Stage = Callable[[], tuple[pa.Table, float]]
 
 _LOCK = "selfplay.lock"
@@ -26,7 +27,7 @@ _OURS = ("held-out", "rounds", "store", _LOCK)
 
 
 def once(engine: Engine, file: Path, make: Stage) -> pa.Table:
-    """The table in a file; it is made when the file is not there, and what was answered for it is delivered."""
+    """Return the table in a file; if the file is not there, make it, and deliver the answers in it."""
     if not file.is_file():
         with engine.delivery():
             table, cost = make()
@@ -36,17 +37,17 @@ def once(engine: Engine, file: Path, make: Stage) -> pa.Table:
 
 
 def rows(file: Path) -> int:
-    """How many rows a file has."""
+    """Return the number of rows of a file."""
     return int(pq.read_metadata(file).num_rows)
 
 
 def spent_usd(out: Path) -> float:
-    """What the stages in a folder, and in the folders in it, have cost."""
+    """Return the cost of the stages in a folder, and in the folders in it."""
     return sum(float((pq.read_schema(file).metadata or {}).get(b"cost_usd", 0.0)) for file in out.glob("**/*.parquet"))
 
 
 def round_folder(out: Path, number: int) -> Path:
-    """The folder of a round; 0 is the start."""
+    """Return the folder of a round; 0 is the start."""
     return out / "rounds" / f"{number:04}"
 
 
@@ -63,7 +64,7 @@ def check_folder(out: Path) -> None:
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """The folder is this process's while it is entered; it is made when it does not exist.
+    """Hold the folder for this process; it is made when it does not exist.
 
     Raises:
         UsageError: it is not that of a loop, or another process plays in it.
