@@ -33,8 +33,8 @@ class StatementOptions(TypedDict, total=False):
         router: The folder of a router; the embedded pool has its own.
         store: The folder of the answer store.
         max_cost_usd: No statement spends more.
-        cost_weight: Score points that one dollar is worth, instead of a budget.
-        latency_weight: Score points that one second is worth.
+        cost_weight: Score points that equal one dollar, instead of a budget.
+        latency_weight: Score points that equal one second.
         on_error: Rows that fail are NULL ("null", the default), or the statement fails with `RowsFailed` ("fail").
         on_expert_down: Rows of an expert that cannot be reached go to the next best ("next", the default), or the
             statement fails ("fail").

@@ -275,13 +275,13 @@ def _write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
     check_own(folder, ("queries.parquet", "outcomes.parquet", "experts.parquet"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-            fresh = Path(beside) / "fresh"
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as nearby:
+            fresh = Path(nearby) / "fresh"
             fresh.mkdir()
             for name, table in tables.items():
                 pq.write_table(table, fresh / f"{name}.parquet", compression="zstd")
             if folder.exists():
-                folder.rename(Path(beside) / "old")
+                folder.rename(Path(nearby) / "old")
             fresh.rename(folder)
     except OSError as error:
         raise OutputError(f"the feedback cannot be written to {folder}: {error.strerror or error}") from error

@@ -123,7 +123,7 @@ class Calls:
         self._working: int | None = None  # the thread in which the engine is at work for this connection
 
     def begin(self) -> None:
-        """Begin a statement: its budget is whole, and what failed in another may be asked again."""
+        """Begin a statement: its budget is whole, and questions that failed in another may be repeated."""
         with self.lock:
             self.routes.memo.forget()  # a choice is made for the whole statement
             for function in self._functions:

@@ -29,7 +29,7 @@ from leeroo.udfs.functions.signatures import TAKES
 class RowQuestions(NamedTuple):
     """The questions of n rows."""
 
-    questions: pa.Array  # text [n], NULL where nothing is asked
+    questions: pa.Array  # text [n], NULL where there is none
     codes: np.ndarray  # int [n]: which of the arguments each row has
     arguments: list[Arguments]
 
@@ -256,6 +256,6 @@ def as_labels(known: pa.StructArray, _: Columns) -> pa.Array:
 
 
 def _renamed(known: pa.StructArray, kind: pa.StructType) -> pa.StructArray:
-    """Return structs with some of the known fields, the answer under another name; NULL where nothing was asked."""
+    """Return structs with some of the known fields, the answer under another name; NULL where there was no question."""
     columns = [known.field(name) for name in ["answer", *kind.names[1:]]]
     return pa.StructArray.from_arrays(columns, fields=list(kind), mask=known.is_null())

@@ -69,7 +69,7 @@ class Memo:
             self._failed += [(group, question) for question in bad if not group.sampled]
 
     def forget_failures(self) -> None:
-        """Forget the values that failed, so that they may be asked again."""
+        """Forget the values that failed, so that their questions may be repeated."""
         for group, question in self._failed:
             self._known[group].pop(question, None)
         self._failed.clear()

@@ -138,7 +138,7 @@ def _plan(calls: Calls, function: pa.Array, *variables: pa.Array) -> pa.Array:
 def _vector(
     calls: Calls, function: Function, read: forms.Reader, write: forms.Writer, field: str | None, *columns: pa.Array
 ) -> pa.Array:
-    """Return the values of a function, or a field of each, for up to 2,048 rows; NULL where nothing is asked."""
+    """Return the values of a function, or a field of each, for up to 2,048 rows; NULL where there is no question."""
     *given, plans = columns
     plan = calls.plans[plans[0].as_py()]
     with naming(plan.function):

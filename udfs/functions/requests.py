@@ -1,6 +1,6 @@
 """Requests of the functions to the engine: questions with their arguments in, one value for each out.
 
-Knows nothing of DuckDB, and nothing of what the connection has asked before.
+Knows nothing of DuckDB, and nothing of earlier questions of the connection.
 """
 
 from __future__ import annotations

@@ -15,14 +15,14 @@ from leeroo.udfs.callers import callers
 class Unanswered:
     """The number of questions, and the reasons why some of them have no answer."""
 
-    functions: dict[str, None] = field(default_factory=dict)  # that asked, in order
-    asked: int = 0
+    functions: dict[str, None] = field(default_factory=dict)  # of the questions, in order
+    questions: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def add(self, functions: Iterable[str], asked: int, reasons: Iterable[str]) -> None:
-        """Count questions that were asked, with the reasons of those that failed."""
+    def add(self, functions: Iterable[str], questions: int, reasons: Iterable[str]) -> None:
+        """Count questions, with the reasons of those that failed."""
         self.functions.update(dict.fromkeys(functions))
-        self.asked += asked
+        self.questions += questions
         self.reasons.update(reasons)
 
     def __str__(self) -> str:
@@ -30,7 +30,7 @@ class Unanswered:
         ((reason, count),) = self.reasons.most_common(1)
         failed, names = self.reasons.total(), ", ".join(self.functions) or "leeroo"
         most = "" if count == failed else f"{count:,} x "
-        return f"{names}: {failed:,} of {self.asked:,} questions asked have no answer and are NULL: {most}{reason}"
+        return f"{names}: {failed:,} of {self.questions:,} questions asked have no answer and are NULL: {most}{reason}"
 
 
 def warn(line: str) -> None:

@@ -161,9 +161,9 @@ def run_mmlu(
         mode: 'choose' reads the probabilities of the letters after the prompt, as the benchmark is usually run;
             'generate' lets the expert write and takes the letter from its answer.
         chat: Show the prompt as a turn in a chat, in place of text to be continued. APIs always get a chat.
-        compare: Have every expert answer everything, too, and tell what other choices would have come to. Without, it
+        compare: Have every expert answer everything, too, and compute the outcome of other choices. By default it
             is done where all answers are recorded ones, which cost nothing.
-        on_progress: Is told, in lines for people, what is being done.
+        on_progress: Receives lines about the progress.
 
     Raises:
         InputError, PoolError, OutputError, UsageError: as `Engine.answer`.

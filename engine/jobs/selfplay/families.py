@@ -63,7 +63,7 @@ def arithmetic(rng: random.Random, level: int) -> Verifiable:
         return Verifiable("arithmetic", form.format(a=a, b=b, word=word), str(value), "numeric")
     if level == 2:
         a, b, c = rng.randint(3, 25), rng.randint(3, 12), rng.randint(2, 50)
-        asked, value = rng.choice(
+        question, value = rng.choice(
             [
                 (f"What is {a} times {b}?", a * b),
                 (f"What is {a} times {b} plus {c}?", a * b + c),
@@ -71,10 +71,10 @@ def arithmetic(rng: random.Random, level: int) -> Verifiable:
                 (f"What is {5 * b} percent of {20 * a}?", a * b),
             ]
         )
-        return Verifiable("arithmetic", asked, str(value), "numeric")
+        return Verifiable("arithmetic", question, str(value), "numeric")
     who, other = rng.sample(_NAMES, 2)
     thing, n, m, k = rng.choice(_THINGS), rng.randint(3, 12), rng.randint(4, 15), rng.randint(2, 20)
-    asked, value = rng.choice(
+    question, value = rng.choice(
         [
             (f"{who} buys {n} boxes of {m} {thing} and gives {k} {thing} to {other}. How many {thing} has {who} left?",
              n * m - k),
@@ -85,7 +85,7 @@ def arithmetic(rng: random.Random, level: int) -> Verifiable:
              "dollars on all of them?", n * m - k),
         ]
     )  # fmt: skip
-    return Verifiable("arithmetic", asked, str(value), "numeric")
+    return Verifiable("arithmetic", question, str(value), "numeric")
 
 
 def units(rng: random.Random, level: int) -> Verifiable:
@@ -114,33 +114,33 @@ def dates(rng: random.Random, level: int) -> Verifiable:
                           "exact")  # fmt: skip
     n = rng.randint(5, 80)
     later = day + datetime.timedelta(days=n)
-    asked = f"How many days is it from {day:%B} {day.day}, {day.year} to {later:%B} {later.day}, {later.year}?"
-    return Verifiable("dates", asked, str(n), "numeric")
+    question = f"How many days is it from {day:%B} {day.day}, {day.year} to {later:%B} {later.day}, {later.year}?"
+    return Verifiable("dates", question, str(n), "numeric")
 
 
 def words(rng: random.Random, level: int) -> Verifiable:
     """Make questions on letters and the alphabet."""
     if level == 1:
         word = rng.choice(_WORDS)
-        asked, right = rng.choice(
+        question, right = rng.choice(
             [
                 (f"What is the first letter of the word '{word}'?", word[0]),
                 (f"What is the last letter of the word '{word}'?", word[-1]),
             ]
         )
-        return Verifiable("words", asked, right, "exact")
+        return Verifiable("words", question, right, "exact")
     if level == 2:
         some = rng.sample(_WORDS, 3)
-        asked = f"Which of these words comes first in the alphabet: {some[0]}, {some[1]} or {some[2]}?"
-        return Verifiable("words", asked, min(some), "exact", tuple(some))
+        question = f"Which of these words comes first in the alphabet: {some[0]}, {some[1]} or {some[2]}?"
+        return Verifiable("words", question, min(some), "exact", tuple(some))
     word = rng.choice(_WORDS)
-    asked, right, check = rng.choice(
+    question, right, check = rng.choice(
         [
             (f"How many letters has the word '{word}'?", str(len(word)), "numeric"),
             (f"Write the word '{word}' backwards.", word[::-1], "exact"),
         ]
     )
-    return Verifiable("words", asked, right, check)  # type: ignore[arg-type]
+    return Verifiable("words", question, right, check)  # type: ignore[arg-type]
 
 
 def tables(rng: random.Random, level: int) -> Verifiable:
@@ -149,16 +149,16 @@ def tables(rng: random.Random, level: int) -> Verifiable:
     counts = rng.sample(range(3, 60), len(things))
     prices = [rng.randint(1, 9) for _ in things]
     lines = "\n".join(f"{thing}, {count}, {price}" for thing, count, price in zip(things, counts, prices, strict=True))
-    told = f"item, in stock, price in dollars\n{lines}\n\n"
+    table = f"item, in stock, price in dollars\n{lines}\n\n"
     at = rng.randrange(len(things))
     if level == 1:
-        return Verifiable("tables", f"{told}How many {things[at]} are in stock?", str(counts[at]), "numeric")
+        return Verifiable("tables", f"{table}How many {things[at]} are in stock?", str(counts[at]), "numeric")
     if level == 2:
         most = things[counts.index(max(counts))]
-        return Verifiable("tables", f"{told}Of which item is most in stock?", most, "exact", tuple(things))
+        return Verifiable("tables", f"{table}Of which item is most in stock?", most, "exact", tuple(things))
     total = counts[at] * prices[at]
     return Verifiable(
-        "tables", f"{told}How many dollars do all {things[at]} in stock cost together?", str(total), "numeric"
+        "tables", f"{table}How many dollars do all {things[at]} in stock cost together?", str(total), "numeric"
     )
 
 
@@ -188,8 +188,8 @@ def code(rng: random.Random, level: int) -> Verifiable:
     for _ in range(4):
         given = [rng.randint(-9, 30) for _ in range(rng.randint(3, 7))] + [31]
         cases.append([[given], right(given)])
-    asked = f"Write a Python function {name}(items) that {does}. Give only the code."
-    return Verifiable("code", asked, json.dumps({"function": name, "cases": cases}), "code")
+    question = f"Write a Python function {name}(items) that {does}. Give only the code."
+    return Verifiable("code", question, json.dumps({"function": name, "cases": cases}), "code")
 
 
 FAMILIES: dict[str, Maker] = {

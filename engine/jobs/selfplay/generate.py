@@ -25,7 +25,7 @@ from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.schema import ROUND_QUERIES
 
 _LEVELS = (1, 2, 3)
-# A family of few questions has none left that are new after so many trials for each that is wanted.
+# Trials for each question that is wanted: after these a small family has no new ones left.
 _TRIALS = 20
 # Cosine of MiniLM's vectors from which on two questions are nearly the same.
 _NEAR = 0.9
@@ -145,7 +145,7 @@ def write(
     rng: random.Random,
     criteria: Criteria,
 ) -> tuple[list[Generated], float]:
-    """Questions written by an expert, one for each seed, less those that are not fit to be asked.
+    """Have an expert write questions, one for each seed, and drop those that are unfit.
 
     Args:
         engine: With the writer in its pool.
@@ -164,7 +164,7 @@ def write(
     """
     prompts = [_prompt(topic, rng.sample(list(examples), min(_SHOWN, len(examples)))) for topic, examples in seeds]
     given = {"expert": writer, "temperature": 1.0, "max_tokens": _WRITTEN_TOKENS}
-    written, spent = _ask(engine, prompts, given, criteria)
+    written, spent = _answer_all(engine, prompts, given, criteria)
     fit: list[tuple[str, str | None]] = []
     for text, (topic, _) in zip(written, seeds, strict=True):
         if (question := as_question(text or "")) is not None:
@@ -172,9 +172,9 @@ def write(
     fit = [fit[i] for i in unlike([question for question, _ in fit], known)]
     if not fit:
         return [], spent
-    asked = [f"{_IS_CLEAR}\n\n{question}" for question, _ in fit]
+    checks = [f"{_IS_CLEAR}\n\n{question}" for question, _ in fit]
     rest = replace(criteria, max_cost_usd=left_usd(criteria, spent))
-    clear, more = _ask(engine, asked, {"expert": writer, "choices": list(_CLEAR)}, rest)
+    clear, more = _answer_all(engine, checks, {"expert": writer, "choices": list(_CLEAR)}, rest)
     kept = [
         Generated(question, None, None, topic, writer)
         for (question, topic), said in zip(fit, clear, strict=True)
@@ -223,10 +223,10 @@ def _prompt(topic: str | None, examples: Sequence[str]) -> str:
     )
 
 
-def _ask(
+def _answer_all(
     engine: Engine, questions: Sequence[str], given: Mapping[str, object], criteria: Criteria
 ) -> tuple[list[str | None], float]:
-    """Answers to questions that are all asked in the same way, and the USD paid for them."""
+    """Return the answers to questions with the same arguments, and the USD paid for them."""
     n = len(questions)
     answers = answer_questions(engine, questions, {name: [value] * n for name, value in given.items()}, criteria)
     return answers.column("answer").to_pylist(), paid_usd(answers)

@@ -154,8 +154,8 @@ def _side_by_side(answers: Sequence[Answer]) -> list[list[int]]:
     """Pair each answer with the next one to its question, in both orders; a single one stands alone, twice."""
     shown: list[list[int]] = []
     for rows in _by_question(answers):
-        beside = zip(rows, [*rows[1:], rows[0]], strict=True)
-        pairs = [[i, j] for i, j in beside] if len(rows) > 1 else [rows]
+        neighbours = zip(rows, [*rows[1:], rows[0]], strict=True)
+        pairs = [[i, j] for i, j in neighbours] if len(rows) > 1 else [rows]
         shown += [order for pair in pairs[: None if len(rows) > 2 else 1] for order in (pair, pair[::-1])]
     return shown
 

@@ -43,7 +43,7 @@ _MOST_PARTS = 99
 _FIRST = r"and|then|after that|next|finally|afterwards|also|now|lastly|please|(?:first|second|third|fourth)(?:ly)?"
 _THEN = rf"(?:(?:{_FIRST})\b,?\s*)*"
 _WHAT = r"what|which|who|whom|whose|when|where|why|how|(?:in|on|at|to|of|by|for|from) (?:which|what|whom)"
-_ASKS = re.compile(
+_REQUEST = re.compile(
     rf"{_THEN}(?:{_WHAT}|is|are|was|were|does|do|did|can|could|will|would|has|have|"
     r"add|calculate|check|compare|compute|convert|count|decide|define|describe|determine|divide|double|"
     r"estimate|explain how|find|give|halve|identify|list|multiply|name|order|pick|reverse|round|say|solve|sort|spell"
@@ -101,16 +101,16 @@ def split(question: str) -> QuestionParts | None:
     """Return the parts that a question names itself; None where it has one part, or names none."""
     for preamble, marks, tasks in (_numbered(question), _bulleted(question), _in_turn(question)):
         # Marked lines below a question may be choices for its answer.
-        asks = str.endswith if "?" in preamble and any(marks) else _asks
-        if 1 < len(tasks) <= _MOST_PARTS and all(asks(task, "?") for task in tasks):
+        matches = str.endswith if "?" in preamble and any(marks) else _is_request
+        if 1 < len(tasks) <= _MOST_PARTS and all(matches(task, "?") for task in tasks):
             return QuestionParts(
                 preamble, tuple(_needing(i, tasks, marks, preamble) for i in range(len(tasks))), tuple(marks)
             )
     return None
 
 
-def _asks(task: str, end: str) -> bool:
-    return task.endswith(end) or _ASKS.match(task) is not None
+def _is_request(task: str, end: str) -> bool:
+    return task.endswith(end) or _REQUEST.match(task) is not None
 
 
 def _outside(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
@@ -166,7 +166,7 @@ def _in_turn(question: str) -> tuple[str, list[str], list[str]]:
     if _has_material(question):
         return "", [], []
     for sentence in _sentences(question.strip()):
-        if _asks(sentence, "?") and not _MANNER.match(sentence):
+        if _is_request(sentence, "?") and not _MANNER.match(sentence):
             if preamble is None:
                 preamble, between = between, []
             tasks.append(" ".join([*between, sentence]))
