@@ -47,7 +47,7 @@ def _asked_of(experts: list[str]) -> pa.RecordBatchReader:
 
 
 def _children() -> list[psutil.Process]:
-    return [p for p in psutil.Process(os.getpid()).children() if "leeroo.engine.backends.subprocess" in p.cmdline()]
+    return [p for p in psutil.Process(os.getpid()).children() if "leeroo.engine.backends.worker" in p.cmdline()]
 
 
 def test_two_that_alternate_are_loaded_once(engine: Engine) -> None:
