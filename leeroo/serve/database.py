@@ -70,7 +70,7 @@ INSERT INTO backlog SELECT batch, expert, count(*) FROM lines WHERE status IS NU
 # Answers of ended batches, for feedback by custom_id. Lines keep their requests until the batch ends.
 _SINCE_3 = """
 CREATE TABLE answered (
-    batch INTEGER NOT NULL, custom_id TEXT NOT NULL, question TEXT NOT NULL, expert TEXT NOT NULL, answer TEXT,
+    batch INTEGER NOT NULL, custom_id TEXT NOT NULL, question TEXT NOT NULL, expert TEXT, answer TEXT,
     PRIMARY KEY (batch, custom_id));
 """
 

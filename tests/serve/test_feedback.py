@@ -149,8 +149,9 @@ def test_feedback_is_limited(unused: Server) -> None:
 def test_deleted_files_do_not_matter(server: Server) -> None:
     """Question, expert and answer of a line are kept as long as its batch."""
     client = server.client()
-    lines = [chat("a", "one", "small", n=2, seed=1), chat("b", "two", temperature=3)]
+    lines = [chat("a", "one", "small", n=2, seed=1), chat("b", "two", temperature=3), chat("c", "")]
     batch = wait(client, submit(client, jsonl(lines)).id)
+    assert (batch.status, batch.request_counts.completed) == ("completed", 2)
     for file in (batch.input_file_id, batch.output_file_id, batch.error_file_id):
         client.files.delete(file)
     items = [{"custom_id": name, "batch_id": batch.id, "score": 0.5} for name in ("a", "b")]

@@ -22,11 +22,11 @@ _CHUNK = 1000
 
 
 class AnsweredLine(NamedTuple):
-    """A line that was answered."""
+    """A line that was answered; a blank question has neither expert nor answer."""
 
     custom_id: str
     question: str
-    expert: str
+    expert: str | None
     answer: str | None
 
 
