@@ -108,7 +108,7 @@ class Connection:
     def explain(self, query: str | duckdb.Statement, parameters: object = None) -> Explanation:
         """Estimate what the questions of a statement would take: rows, experts, tokens, cost and time.
 
-        Nothing is generated and nothing is changed. Of several statements, only the last is looked at.
+        Nothing is generated and nothing is changed. Only the last of several statements counts.
         """
         with self._turn:
             *_, last = statements(self._con, self._registration, query, parameters)

@@ -169,7 +169,10 @@ def sql(
 def explain(
     con: duckdb.DuckDBPyConnection | Connection, query: str | duckdb.Statement, parameters: object = None
 ) -> Explanation:
-    """Estimate what the questions of a statement would take, and generate nothing; print the result. As `sql`."""
+    """Estimate what the questions of a statement would take, and generate nothing; print the result.
+
+    The arguments are those of `sql`.
+    """
     if isinstance(con, Connection):
         return con.explain(query, parameters)
     *_, last = statements(con, _registration(con), query, parameters)

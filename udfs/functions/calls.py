@@ -80,7 +80,7 @@ class Function:
 
 
 class CallPlan(NamedTuple):
-    """What a call in a planned statement shall do."""
+    """The task of a call in a planned statement."""
 
     function: str  # its public name
     collect: bool  # what is not known, rather than request it

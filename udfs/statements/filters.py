@@ -1,8 +1,8 @@
 """The order in which DuckDB evaluates the conditions of a filter: our calls cost money, so they come last.
 
 DuckDB takes `leeroo_answer(q) IS NOT NULL` for cheap and puts it before `id % 100 = 0`. With two of its optimizers off
-it keeps the order in which the conditions are written, but no longer brings any of them closer to the tables. So the
-conditions are rewritten, those without calls of ours first. Knows nothing of connections and their answers.
+it keeps the written order, but no longer brings any condition closer to the tables. So the conditions are
+rewritten, those without calls of ours first. Knows nothing of connections and their answers.
 """
 
 from __future__ import annotations

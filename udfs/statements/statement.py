@@ -256,7 +256,7 @@ class Statement:
         """Run it once for its questions.
 
         NULL in place of an answer breaks some sound statements. The target of an INSERT may refuse it, so its query
-        alone is run then. Of other statements, later passes get further.
+        alone is run then. Later passes of other statements get further.
         """
         if not self._collects(stage, self._rehearsal) and self._source is not None:
             self._collects(stage, self._source)

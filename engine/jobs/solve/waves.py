@@ -44,7 +44,7 @@ class StepRequest:
 
     @property
     def constrained(self) -> bool:
-        """Whether it may not go to every expert."""
+        """True if it may not go to every expert."""
         return self.excluded is not None or self.max_cost_usd is not None
 
 
