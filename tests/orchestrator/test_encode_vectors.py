@@ -87,8 +87,8 @@ def test_a_killed_process_loses_only_seconds(tiny_llama: Path, home: Path) -> No
     """After kill -9 in the middle, what was made a few seconds before is there."""
     script = f"""
 import os, signal
-from leeroo.engine.orchestrator import encode
-encode._KEEP_EVERY_S = encode._TELL_EVERY_S = 0
+from leeroo.engine.orchestrator.encoders import encode
+encode._KEEP_EVERY_S = encode._REPORT_EVERY_S = 0
 texts = [f"Question number {{i}}, and what about it?" for i in range(60)]
 encode.encode(texts, "{tiny_llama}@8-mean", lambda done, total: done >= 30 and os.kill(os.getpid(), signal.SIGKILL))
 """
@@ -163,7 +163,7 @@ def test_processes_may_write_at_once(home: Path) -> None:
     """Four processes that add vectors to a file that is not there yet lose none of them."""
     script = """
 import sys, numpy as np
-from leeroo.engine.orchestrator import vectors
+from leeroo.engine.orchestrator.encoders import vectors
 for i in range(50):
     vectors.store([(f"{sys.argv[1]} {i} {j}".encode(), np.full(64, i, np.float32)) for j in range(10)])
 """
