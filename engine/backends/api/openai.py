@@ -155,6 +155,8 @@ class OpenAIBackend:
                 asyncio.run_coroutine_threadsafe(self._disconnect(), self._loop).result(timeout=5)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout=5)
+        if not self._thread.is_alive():
+            self._loop.close()
 
     def _why_give_up(self, fault: Fault | None) -> str | None:
         """Return why the expert is given up after this fault, None while it is not."""
