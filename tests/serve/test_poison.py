@@ -53,11 +53,13 @@ def test_a_budget_and_a_weight_are_refused_together(serve: Serve, tmp_path: Path
 
 def test_a_batch_that_the_engine_refuses_fails_alone(serve: Serve, api: Any) -> None:
     """One that was written by an older server: it says why, and others are answered."""
-    api.delay_s = 2
+    api.delay_s = 3
     server = serve()
     client = server.client()
     poison = submit(client, jsonl([chat(str(i), f"poison {i}") for i in range(3)]))
+    server.stop(signal.SIGKILL)
     _database(server, "UPDATE batches SET max_cost_usd = 1, cost_weight = 2")
+    server.start()
     good = wait(client, submit(client, jsonl([chat("a", "good")])).id, timeout_s=30)
     assert good.request_counts.completed == 1
     ended = wait(client, poison.id, timeout_s=30)
