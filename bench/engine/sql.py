@@ -103,7 +103,7 @@ def measured(
 
 
 def engine_alone(pool: Path, store: Path, questions: list[str]) -> float:
-    """The engine's own table in, table out."""
+    """Time the engine alone, table in and table out."""
     with open_engine(pool, store=store) as engine:
         engine.answer_table(pa.table({"question": questions[:1]}).to_reader(), Criteria())
         table = pa.table({"question": questions})
@@ -116,7 +116,7 @@ def engine_alone(pool: Path, store: Path, questions: list[str]) -> float:
 
 
 def statement_mode(pool: Path, store: Path, questions: list[str]) -> float:
-    """A connection from leeroo.connect."""
+    """Time a connection of leeroo.connect."""
     with leeroo.connect(pool=pool, store=store) as con:
         _fill(con, questions)
         return _timed(lambda: con.execute(ANSWER))
@@ -129,7 +129,7 @@ def sql_function(pool: Path, store: Path, questions: list[str]) -> float:
 
 
 def vectors(pool: Path, store: Path, questions: list[str]) -> float:
-    """A plain connection: DuckDB hands over up to 2,048 rows at a time."""
+    """Time a plain connection: DuckDB hands over up to 2,048 rows at a time."""
     with _registered(pool, store, questions) as con:
         return _timed(lambda: con.execute(ANSWER))
 
@@ -157,7 +157,7 @@ def by_row(questions: list[str]) -> float:
 
 @contextlib.contextmanager
 def _server() -> Iterator[str]:
-    """The server of vLLM with the same model and the options that our backend gives it."""
+    """Yield the server of vLLM with the same model and the options that our backend gives it."""
     import openai
 
     port = "8765"
@@ -220,7 +220,7 @@ def interrupts(folder: Path, after_s: float = 1.0) -> None:
 
 
 def leaks(folder: Path, statements: int) -> None:
-    """What many small statements on one connection add to the memory of the process."""
+    """Measure what many small statements on one connection add to the memory of the process."""
     process = psutil.Process()
     with leeroo.connect(pool=folder / "pool.toml", store=folder / "leaks") as con:
         _fill(con, _questions(1000))
@@ -251,7 +251,7 @@ def _short_questions(rows: int) -> list[str]:
 
 
 def _fill(con: Any, questions: list[str]) -> None:
-    """The questions as a table of DuckDB's, and the model loaded."""
+    """Return the questions as a table of DuckDB's, and the model loaded."""
     asked = pa.table({"question": questions})
     con.register("asked", asked)
     con.execute("CREATE TABLE t AS FROM asked")

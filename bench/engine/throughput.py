@@ -111,7 +111,7 @@ def _apart(way: str, table: str, options: argparse.Namespace) -> dict[str, float
 
 
 def _model(name: str) -> str:
-    """The folder of a model; one of random weights is made when it is not there."""
+    """Return the folder of a model; one of random weights is made when it is not there."""
     if not name.startswith("random:"):
         return str(weights.locate(name))
     width, layers = map(int, name.removeprefix("random:").split("x"))
@@ -145,7 +145,7 @@ def _on_gpu() -> bool:
 
 
 def _engine_options(table: str) -> dict[str, Any]:
-    """What all ways of vLLM are given beside their defaults."""
+    """Return the options of all ways of vLLM beside their defaults."""
     block = 16 if _on_gpu() else 128
     own = {"num_gpu_blocks_override": _CACHE_TOKENS // block} if table == "mmlu" else {}
     return {"max_model_len": 4096, **own}
@@ -156,7 +156,7 @@ def _new(options: argparse.Namespace, table: str) -> int:
 
 
 def prompts_of(table: str, options: argparse.Namespace) -> list[str]:
-    """The prompts of a table, text to go on with."""
+    """Return the prompts of a table, text to go on with."""
     if table == "mmlu":
         questions = read_questions(str(DATA / "mmlu"), shots=5, limit=57 * options.per_subject)
         chosen = duckdb.execute(
@@ -231,7 +231,7 @@ replicas = 2
 
 
 def _table(prompts: list[str], table: str) -> pa.Table:
-    """The prompts as they are, as rows for the engine; of MMLU's the letters are to be chosen from."""
+    """Return the prompts as they are, as rows for the engine; of MMLU's the letters are to be chosen from."""
     n = len(prompts)
     given: dict[str, Any] = {"raw": pa.array([True] * n)}
     if table == "mmlu":
