@@ -35,11 +35,21 @@ def interrupts() -> Iterator[None]:
         raise
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     _came.append(number)
-    if len(_came) > 1:  # answers are stored as they come: nothing is lost that tidying up would save
+    # Python swallows what is raised in some places of an import. Answers are stored as they come, so that tidying up
+    # would save nothing.
+    if len(_came) > 1 or _importing(frame):
         _end()
     raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _end() -> NoReturn:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import leeroo
 from leeroo.cli.main import app
+from leeroo.engine.pool import DEFAULT_POOL
 from leeroo.engine.schema import LABELLED, SOLVED, STEP
 
 ROOT = Path(__file__).parents[1]
@@ -40,8 +41,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Provide a folder with what the pages speak of, where the examples run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LEEROO_STORE", str(tmp_path / "store"))
-    local = ROOT / "examples" / "local"
-    shutil.copytree(local, tmp_path, dirs_exist_ok=True)
+    for folder in (ROOT / "examples" / "local", DEFAULT_POOL.parent):
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "mmlu").mkdir()
     for split, n in (("test", 2), ("dev", 5)):
         rows = [

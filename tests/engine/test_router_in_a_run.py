@@ -63,12 +63,12 @@ def test_the_subject_decides_where_it_is_told(engine: Engine) -> None:
     assert all(routed(engine, subject=["Re: your invoice", None, "x", "y"]))
 
 
-def test_a_stranger_does_as_its_nearest_kin(engine: Engine) -> None:
-    """An expert without any outcome is expected to do as the kin of its name and size, and this is said."""
+def test_an_unknown_expert_does_as_the_most_similar(engine: Engine) -> None:
+    """An expert without any outcome is expected to do as one of its name and size, and this is said."""
     said: list[str] = []
     engine.on_progress = lambda progress: said.extend(progress.warnings)
     chosen = routed(engine, subject=["zoology"] * 4, category=["life"] * 4)
-    assert any("'keeper-8b': it is expected to do as 'keeper-7b' does, its nearest kin" in line for line in said)
+    assert any("'keeper-8b': it is expected to do as 'keeper-7b' does, the most similar" in line for line in said)
     assert set(chosen) <= {"keeper-7b", "keeper-8b"}
     table = pa.table({"question": QUESTIONS[:4], "subject": ["zoology"] * 4, "category": ["life"] * 4})
     scores = {}
