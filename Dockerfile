@@ -8,7 +8,6 @@ COPY leeroo leeroo
 COPY engine engine
 COPY udfs udfs
 COPY sql sql
-COPY examples/local examples/local
 # The constraints ask for PyTorch's CPU build: --build-arg PIP_EXTRA_INDEX_URL=... names the index that has it, see PyTorch's
 # installation page.
 ARG PIP_EXTRA_INDEX_URL

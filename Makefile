@@ -1,7 +1,9 @@
 # make demo   sets all up and answers examples/questions.parquet with the embedded local pool
 # make test   sets all up and runs every test
+# make check  ruff, mypy, import-linter and the fast tests: what to run before each commit
 # make lint   ruff, mypy, pyright, import-linter
-# make bench  prints how fast it is, in about an hour; PEERS=python adds those of bench/throughput_peers.py, which run there
+# make wheel  builds dist/*.whl; make test-wheel tests it in an empty environment
+# make bench  prints how fast it is, in about an hour; PEERS=python adds those of bench/engine/throughput_peers.py, which run there
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -23,7 +25,7 @@ endif
 CHROMIUM := { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } 2>/dev/null \
             || $(BIN)/python -m playwright install chromium
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test check lint wheel test-wheel bench clean
 
 demo: $(VENV)/.runtime
 	@rm -rf demo && mkdir demo
@@ -35,18 +37,33 @@ demo: $(VENV)/.runtime
 test: $(VENV)/.development
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
+# The rooms whose tests start no process and load no model.
+FAST := tests/batch tests/store tests/tables tests/engine/test_road.py tests/engine/test_spend.py tests/test_pool.py \
+        tests/orchestrator/test_choose_budget.py tests/orchestrator/test_choose_rules.py tests/udfs/test_forms.py
+
+check: $(VENV)/.development
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy & types=$$!; $(BIN)/lint-imports & imports=$$!; \
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(FAST) && wait $$types && wait $$imports
+
 lint: $(VENV)/.development
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+wheel: $(VENV)/bin/python
+	$(PIP) build && $(BIN)/python -m build --wheel --outdir dist .
+
+test-wheel: $(VENV)/.development
+	LEEROO_WHEEL=$$(ls dist/*.whl) $(BIN)/python -m pytest -q tests/e2e/test_wheel.py
+
 bench: $(VENV)/.development
-	$(BIN)/python bench/start.py
-	$(BIN)/python bench/road.py
-	$(BIN)/python bench/road.py --distinct 100000
-	$(BIN)/python bench/throughput.py $(if $(PEERS),--ways raw,engine,ray-data,daft,run-batch --tables distinct --peers $(PEERS))
-	$(BIN)/python bench/throughput.py --model random:64x2 --rows 2000 --tables distinct,duplicates
+	$(BIN)/python bench/engine/start.py
+	$(BIN)/python bench/engine/road.py
+	$(BIN)/python bench/engine/road.py --distinct 100000
+	$(BIN)/python bench/engine/throughput.py $(if $(PEERS),--ways raw,engine,ray-data,daft,run-batch --tables distinct --peers $(PEERS))
+	$(BIN)/python bench/engine/throughput.py --model random:64x2 --rows 2000 --tables distinct,duplicates
 
 clean:
 	rm -rf $(VENV) demo build dist *.egg-info

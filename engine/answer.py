@@ -1,15 +1,14 @@
 """The engine: a table of questions in, the same table with answers and their cost out.
 
-`Engine.answer` is the one road that everything here takes - SQL, command line, jobs. The whole batch is known
-before the first token is generated, so that experts are chosen for all rows at once, equal rows are asked
-once, and every model is loaded once.
+Everything that answers questions calls `Engine.answer`: SQL, command line, server and jobs. The whole batch is known
+before the first token is generated. So experts are chosen for all rows at once, equal rows are sent once, and every
+model is loaded once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,29 +16,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
-import duckdb
 import numpy as np
-import platformdirs
 import pyarrow as pa
 
-from leeroo.engine.backends.base import fingerprint, resolve, unavailable
+from leeroo.engine.backends.identity import fingerprint
+from leeroo.engine.backends.residency import Engines
+from leeroo.engine.backends.select import capabilities, unavailable
 from leeroo.engine.batch import plan as planning
 from leeroo.engine.batch.assign import assign
 from leeroo.engine.batch.budget import Ledger
 from leeroo.engine.batch.criteria import Criteria
-from leeroo.engine.batch.execute import look_up, take_up
 from leeroo.engine.batch.explain import Estimate, estimate
 from leeroo.engine.batch.forecast import Forecast, forecast
-from leeroo.engine.batch.job import SETTLED, Job
 from leeroo.engine.batch.lanes import execute_all
 from leeroo.engine.batch.price import prices
 from leeroo.engine.batch.progress import ExpertTotals, Listener, Meter, Progress
-from leeroo.engine.batch.prompts import Spool, check_columns, first_line, spool
-from leeroo.engine.batch.residency import Engines, visits
-from leeroo.engine.batch.scratch import NO_ROOM, Scratch
-from leeroo.engine.batch.write import ANSWERED, ROUTED, beside, check_names
+from leeroo.engine.batch.prompts import Input, check_columns, first_line, read_input
+from leeroo.engine.batch.resume import read_stored, resume
+from leeroo.engine.batch.run import RunPlan, RunState
+from leeroo.engine.batch.worktable import NO_ROOM, Facts, Worktable
+from leeroo.engine.batch.write import append_columns, check_names
 from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError, RouterError, RowsFailed
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.paths import default_store
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
 from leeroo.engine.store.answers import Lengths
@@ -51,12 +50,18 @@ __all__ = ["Criteria", "Engine", "Estimate", "Expected", "ExpertTotals", "Progre
 Place = Literal["local", "ray"]
 
 _RECORDED = pa.field("recorded_score", pa.float64())
-# The probability of the answer among its choices, the log probability of each of them, and the tokens of the answer.
+# The probability of the answer among its choices, the log probability of each choice, and the tokens of the answer.
 _CHOSEN = [
     pa.field("confidence", pa.float64()),
     pa.field("choice_logprobs", pa.list_(pa.float64())),
     pa.field("logprobs", pa.string()),
 ]
+
+
+class _Delivering(threading.local):
+    """The runs of a thread that are not finished yet, None outside of a delivery."""
+
+    runs: list[RunState] | None = None
 
 
 # The error of a row that had no answer when its call was stopped.
@@ -73,11 +78,11 @@ class Engine:
         router: Predicts how well each answers; without one, rows go to the pool's default.
         store: Folder of the answer store; made when it does not exist.
         on_progress: Called a few times a second with a `Progress`.
-        place: Where models are asked: 'local', or 'ray' for the actors of a Ray cluster.
+        place: Where models run: 'local', or 'ray' for the actors of a Ray cluster.
 
     Raises:
         OutputError: the store cannot be made or written.
-        UsageError: Ray is asked for and not installed.
+        UsageError: the place is Ray, which is not installed.
 
     """
 
@@ -95,16 +100,18 @@ class Engine:
         self.on_progress = on_progress
         self._place = place
         if place == "ray":
-            from leeroo.engine.batch.ray import RayBackend, check_ray
+            from leeroo.engine.backends.ray import RayBackend, check_ray
 
             check_ray()
             self._engines = Engines(self.store.engine, lambda expert, _: RayBackend(expert), alone=True)
         else:
             self._engines = Engines(self.store.engine)
-        self._lock = threading.Lock()  # of what is below
-        self._calls: list[tuple[threading.Thread, threading.Event]] = []  # under way, and what stops each
-        self._undelivered: list[tuple[threading.Thread, Run, Progress]] = []
+        self._lock = threading.Lock()
+        # The calls under way, each with the event that stops it.
+        self._calls: list[tuple[threading.Thread, threading.Event]] = []
+        self._delivering = _Delivering()
 
+    @contextlib.contextmanager
     def answer(
         self,
         reader: pa.RecordBatchReader,
@@ -112,56 +119,104 @@ class Engine:
         stop: threading.Event | None = None,
         *,
         partial: bool = False,
-    ) -> pa.RecordBatchReader:
+    ) -> Iterator[pa.RecordBatchReader]:
         """Answer every row of a table.
 
-        Everything is generated when this returns; the rows then stream from disk, in the order and number of
-        the input, with the columns of `schema.ANSWERS` after its own; `recorded_score` comes too when recorded
-        outcomes are replayed, and `confidence`, `choice_logprobs` and `logprobs` when rows carry arguments of their
-        own, which may be choices. Call `delivered` when they are where they should be: until then a run counts as
-        unfinished, and the next one of the same job goes on where it stopped.
+        Use it as `with engine.answer(reader, criteria) as answers`. Everything is generated when the block begins; the
+        rows then stream from disk, in the order and number of the input. Leaving the block without an error says that
+        they are where they should be. Until then the run counts as unfinished, and the next one of the same job
+        resumes it. See `delivery` for jobs that answer several times.
 
         Args:
             reader: The table.
-            criteria: What is asked of the run.
+            criteria: Columns, budget, weights and other conditions of the run.
             stop: Stops this call alone when another thread sets it, as `interrupt` does.
             partial: Return what is answered when the call is stopped; the other rows have the error `STOPPED`.
+
+        Yields:
+            The table with the columns of `schema.ANSWERS` after its own. `recorded_score` comes too when recorded
+            outcomes are replayed; `confidence`, `choice_logprobs` and `logprobs` when rows carry arguments of their
+            own, which may be choices.
 
         Raises:
             Interrupted: the call was stopped; what was answered is in the store.
             InputError: the input lacks what the criteria name.
-            PoolError: no expert that may be asked can run here.
+            PoolError: no expert that may be used can run here.
             OutputError: the store or the disk is full.
             RowsFailed: rows failed and `criteria.on_error` is "fail"; the answers are in the store.
 
         """
-        with self._call(stop) as stop:
-            job = self._start(reader, criteria, stop)
-            with _given_up(job.scratch, job.meter, stop, job.run):
-                try:
-                    self._resolve(job)
-                except Interrupted:
-                    if not partial:
-                        raise
-                    left = np.flatnonzero(job.open)
-                    job.fail(left, [STOPPED] * len(left))
-                job.flush()
-                if criteria.on_error == "fail" and job.meter.now.failed:
-                    raise RowsFailed(_failure(job))
-                return self._write(job)
+        with self.delivery() as finished:
+            with self._call(stop) as stop:
+                state = self._start(reader, criteria, stop)
+                with _cleaned_up(state.worktable, state.meter, stop, state.run):
+                    answers = self._generate(state, partial=partial)
+            finished.append(state)
+            with contextlib.closing(state.worktable):
+                yield answers
 
-    def _resolve(self, job: Job) -> None:
-        """Choose experts and have them asked until no row is open."""
-        while job.open.any():
-            job.look()
-            planning.plan(job.scratch.con, assign(job), job.run.run)
-            job.meter.stage("generate")
-            take_up(job)
-            look_up(job)
-            in_turn = job.criteria.max_cost_usd is not None
-            execute_all(job, visits(job.waves, job.experts, self._engines, in_turn=in_turn), self._engines)
-            look_up(job, twins=True)
-            job.wait_for_others()
+    def answer_table(self, reader: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
+        """Answer every row of a table that fits into memory, as `answer` does."""
+        with self.answer(reader, criteria) as answers:
+            return answers.read_all()
+
+    @contextlib.contextmanager
+    def delivery(self) -> Iterator[list[RunState]]:
+        """Finish the runs of this thread together, when the outermost such block ends without an error.
+
+        A job that answers several times enters it, so that a job which is killed resumes all of its runs.
+        """
+        if self._delivering.runs is not None:
+            yield self._delivering.runs
+            return
+        runs: list[RunState] = []
+        self._delivering.runs = runs
+        try:
+            yield runs
+        except BaseException:
+            for state in runs:
+                release(state.run)
+            raise
+        finally:
+            self._delivering.runs = None
+        for state in runs:
+            self.store.finish(state.run, state.meter.now.cost_usd, state.meter.now.list_cost_usd)
+
+    def _generate(self, state: RunState, *, partial: bool) -> pa.RecordBatchReader:
+        """Generate all answers, and return them as a reader."""
+        try:
+            self._resolve(state)
+        except Interrupted:
+            if not partial:
+                raise
+            state.fail_all(dict.fromkeys(np.flatnonzero(state.open).tolist(), STOPPED))
+        state.flush()
+        if state.plan.criteria.on_error == "fail" and state.meter.now.failed:
+            raise RowsFailed(_failure(state))
+        return self._write(state)
+
+    def _resolve(self, state: RunState) -> None:
+        """Choose experts and generate until no question is open."""
+        plan = state.plan
+        in_turn = plan.criteria.max_cost_usd is not None
+        while state.open.any():
+            state.check_stop()
+            self._plan(state)
+            state.meter.stage("generate")
+            resume(state)
+            read_stored(state)
+            execute_all(
+                state, planning.order_waves(plan.waves, plan.experts, self._engines, in_turn=in_turn), self._engines
+            )
+            read_stored(state, duplicates=True)
+            state.wait_for_others()
+
+    def _plan(self, state: RunState) -> None:
+        """Choose an expert for every open question, and plan its request; nobody may answer some of them."""
+        chosen = assign(state)
+        state.fail_all(chosen.failed)
+        state.binding = chosen.binding
+        state.worktable.plan(chosen.table, state.run.run)
 
     def route(self, reader: pa.RecordBatchReader, criteria: Criteria) -> pa.RecordBatchReader:
         """Choose an expert for every row and generate nothing.
@@ -174,59 +229,52 @@ class Engine:
 
         """
         with self._call() as stop:
-            job = self._start(reader, criteria, stop, ROUTES, to_generate=False)
-            with _given_up(job.scratch, job.meter, stop):
-                job.scratch.con.register("chosen", assign(job))
-                job.scratch.con.execute("CREATE TABLE assigned AS SELECT * FROM chosen")
-                job.scratch.con.unregister("chosen")
-            job.meter.stage("write")
-
-            def done() -> None:
-                job.scratch.close()
-                job.meter.stage("done")
-
-            return beside(job.scratch, job.spool, ROUTED, ROUTES, criteria.prefix, done)
+            state = self._start(reader, criteria, stop, ROUTES, to_generate=False)
+            with _cleaned_up(state.worktable, state.meter, stop):
+                chosen = assign(state)
+                state.fail_all(chosen.failed)
+                state.worktable.keep_assigned(chosen.table)
+            state.meter.stage("write")
+            routes = state.worktable.routes()
+            return append_columns(state.plan.input, routes, ROUTES, criteria.prefix, lambda: _done(state))
 
     def explain(self, reader: pa.RecordBatchReader, criteria: Criteria) -> Estimate:
-        """Tell what answering every row would take, and generate nothing.
+        """Estimate what answering every row would take, and generate nothing.
 
         Raises:
             InputError, PoolError, OutputError: as `answer`.
 
         """
         with self._call() as stop:
-            job = self._start(reader, criteria, stop, to_generate=False, keep_tokens=True)
-            with _given_up(job.scratch, job.meter, stop):
-                planning.plan(job.scratch.con, assign(job), job.run.run)
-                told = estimate(job, self._engines)
-            job.scratch.close()
-            job.meter.stage("done")
-            return told
+            state = self._start(reader, criteria, stop, to_generate=False, keep_tokens=True)
+            with _cleaned_up(state.worktable, state.meter, stop):
+                self._plan(state)
+                estimated = estimate(state, self._engines)
+            _done(state)
+            return estimated
 
     def expect(self, reader: pa.RecordBatchReader, criteria: Criteria) -> Expected:
-        """Tell what to expect of every expert on every row, and generate nothing.
+        """Predict scores, costs and times of every expert on every row, and generate nothing.
 
         Raises:
             InputError, PoolError, OutputError: as `answer`.
 
         """
         with self._call() as stop:
-            job = self._start(reader, criteria, stop, to_generate=False)
-            with _given_up(job.scratch, job.meter, stop):
-                ids = job.scratch.con.execute(
-                    "SELECT coalesce(q.id, -1) AS id FROM row_keys r LEFT JOIN questions q USING (key) ORDER BY r.row"
-                ).fetchnumpy()["id"]
-                told = (job.forecast.scores, job.forecast.costs, job.forecast.seconds)
+            state = self._start(reader, criteria, stop, to_generate=False)
+            forecast = state.plan.forecast
+            with _cleaned_up(state.worktable, state.meter, stop):
+                ids, e = state.worktable.ids_of_rows(), len(state.plan.experts)
                 # A blank row has the id -1: the row of NaN below those of the questions, of which there may be none.
                 scores, costs, seconds = (
-                    np.vstack([table, np.full(len(job.experts), np.nan, table.dtype)])[ids] for table in told
+                    np.vstack([table, np.full(e, np.nan, table.dtype)])[ids]
+                    for table in (forecast.scores, forecast.costs, forecast.seconds)
                 )
-            job.scratch.close()
-            job.meter.stage("done")
-            return Expected(tuple(e.name for e in job.experts), scores, costs, seconds, job.forecast.known)
+            _done(state)
+            return Expected(tuple(e.name for e in state.plan.experts), scores, costs, seconds, forecast.known)
 
     def scores(self, questions: Sequence[str]) -> list[dict[str, float]]:
-        """The predicted score of every expert of the pool that the router knows, for each question.
+        """Predict the score of every expert of the pool that the router knows, for each question.
 
         Raises:
             RouterError: the engine has no router.
@@ -254,7 +302,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _call(self, stop: threading.Event | None = None) -> Iterator[threading.Event]:
-        """A call of this thread, which `interrupt` stops."""
+        """Register a call of this thread, which `interrupt` stops."""
         call = threading.current_thread(), stop or threading.Event()
         with self._lock:
             self._calls.append(call)
@@ -264,20 +312,9 @@ class Engine:
             with self._lock:
                 self._calls.remove(call)
 
-    def delivered(self) -> None:
-        """The answers that this thread was given are where they should be: their runs are finished."""
-        me = threading.current_thread()
-        with self._lock:
-            mine = [(run, progress) for thread, run, progress in self._undelivered if thread is me]
-            self._undelivered = [each for each in self._undelivered if each[0] is not me]
-        for run, progress in mine:
-            self.store.finish(run, progress.cost_usd, progress.list_cost_usd)
-
     def close(self) -> None:
         """Close all loaded models and the store."""
         self._engines.close()
-        for _, run, _ in self._undelivered:
-            release(run)
         self.store.close()
 
     def __enter__(self) -> Engine:
@@ -297,25 +334,27 @@ class Engine:
         *,
         to_generate: bool = True,
         keep_tokens: bool = False,
-    ) -> Job:
-        """Read the input, predict for all of it, and take up or begin the run, if there is something to generate."""
+    ) -> RunState:
+        """Read the input, predict for all of it, and begin or resume the run, if there is something to generate."""
         check_columns(reader.schema, criteria)
         check_names(reader.schema, added, criteria.prefix)
         meter = Meter(self.on_progress)
         experts, down = self._candidates(criteria, meter)
-        scratch = Scratch(self.store.scratch)
-        with _given_up(scratch, meter, stop):
+        worktable = Worktable(self.store.scratch)
+        with _cleaned_up(worktable, meter, stop):
             meter.stage("read")
-            table = spool(_watched(reader, stop), criteria, scratch)
-            facts = _facts(scratch, experts)
-            meter.stage("predict", rows=table.rows, duplicates=int(facts.rows.sum()) - table.distinct)
+            source = read_input(_watched(reader, stop), criteria, worktable)
+            facts = worktable.facts()
+            rows = int(facts.rows.sum())
+            named = _positions(experts, facts)
+            meter.stage("predict", rows=source.rows, duplicates=rows - source.distinct)
             router = None if criteria.expert else self.router
             expected = forecast(
-                scratch,
+                worktable,
                 experts,
                 self.pool.default,
                 router,
-                table.distinct,
+                source.distinct,
                 meter,
                 stop,
                 self._lengths(experts),
@@ -323,58 +362,24 @@ class Engine:
             )
             run = Run("", resumed=False, lock=None)
             if to_generate:
-                run = self.store.begin(self._name(criteria, table, experts), table.rows)
-            return self._job(criteria, scratch, table, experts, down, facts, expected, meter, run, stop)
-
-    def _job(
-        self,
-        criteria: Criteria,
-        scratch: Scratch,
-        table: Spool,
-        experts: tuple[Expert, ...],
-        down: dict[int, str],
-        facts: _Facts,
-        expected: Forecast,
-        meter: Meter,
-        run: Run,
-        stop: threading.Event,
-    ) -> Job:
-        order = planning.waves(experts)
-        planning.describe(scratch.con, experts, order)
-        _settled_table(scratch.con)
-        job = Job(
-            criteria=criteria,
-            scratch=scratch,
-            store=self.store,
-            run=run,
-            spool=table,
-            experts=experts,
-            fingerprints=tuple(fingerprint(e) for e in experts),
-            waves=order,
-            usd_per_m=prices(experts),
-            forecast=expected,
-            ledger=Ledger(criteria.max_cost_usd, len(experts)),
-            meter=meter,
-            rows=facts.rows,
-            private=facts.private,
-            pinned=facts.pinned,
-            open=np.ones(table.distinct, bool),
-            down=down,
-            stop=stop,
-        )
-        meter.stage("choose", rows_done=table.rows - int(facts.rows.sum()))
-        return job
+                run = self.store.begin(self._name(criteria, source, experts), source.rows)
+            plan = _run_plan(criteria, source, experts, facts, named, expected)
+            planning.describe(worktable, experts, plan.waves)
+            meter.stage("choose", rows_done=source.rows - rows)
+            ledger = Ledger(criteria.max_cost_usd, len(experts))
+            still_open = np.ones(source.distinct, bool)
+            return RunState(plan, worktable, self.store, run, ledger, meter, still_open, stop, down)
 
     def _lengths(self, experts: tuple[Expert, ...]) -> list[Lengths | None]:
-        """How long the stored answers of each expert are."""
+        """Return how long the stored answers of each expert are."""
         names = [fingerprint(e) for e in experts]
         known = self.store.lengths(names)
         return [known.get(name) for name in names]
 
     def _candidates(self, criteria: Criteria, meter: Meter) -> tuple[tuple[Expert, ...], dict[int, str]]:
-        """The experts that may be asked, and which of them cannot run here, by position, with the reason."""
+        """Return the candidates, and by position why some of them cannot run here."""
         experts = (self.pool[criteria.expert],) if criteria.expert else self.pool.experts
-        # What can run on the machines of a cluster is told by those that try.
+        # Machines of a cluster say themselves what cannot run on them.
         looked = enumerate(experts) if self._place == "local" else ()
         down = {i: reason for i, e in looked if (reason := unavailable(e)) is not None}
         if len(down) == len(experts):
@@ -388,11 +393,11 @@ class Engine:
         meter.lose({experts[i].name: why for i, why in down.items()})
         return experts, down
 
-    def _name(self, criteria: Criteria, table: Spool, experts: tuple[Expert, ...]) -> str:
-        """Names the job: the same questions asked in the same way of the same pool and router."""
+    def _name(self, criteria: Criteria, source: Input, experts: tuple[Expert, ...]) -> str:
+        """Return the name of the job: the same questions with the same criteria, pool and router."""
         router = self.router.fingerprint if self.router else ""
         parts = [
-            table.digest,
+            source.digest,
             repr(criteria),
             router,
             self.pool.default,
@@ -400,27 +405,21 @@ class Engine:
         ]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
-    def _write(self, job: Job) -> pa.RecordBatchReader:
-        """The answers as a reader; the scratch folder goes when it is exhausted."""
-        job.meter.warn_of_guesses()
-        job.meter.stage("write")
-        replayed = any(resolve(e) == "replay" for e in job.experts)
-        chosen = job.criteria.ask_column is not None
-        caller = threading.current_thread()
+    def _write(self, state: RunState) -> pa.RecordBatchReader:
+        """Return the answers as a reader; the worktable goes when it is exhausted."""
+        plan = state.plan
+        state.meter.warn_of_guesses()
+        state.meter.stage("write")
+        replayed = any(capabilities(e).recorded for e in plan.experts)
+        chosen = plan.criteria.ask_column is not None
         added = pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *(_CHOSEN if chosen else [])])
-
-        def done() -> None:
-            job.scratch.close()
-            job.meter.stage("done")
-            with self._lock:
-                self._undelivered.append((caller, job.run, job.meter.now))
-
-        return beside(job.scratch, job.spool, ANSWERED, added, job.criteria.prefix, done)
+        answers = state.worktable.answers()
+        return append_columns(plan.input, answers, added, plan.criteria.prefix, lambda: _done(state))
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the orchestrator expects of each expert (axis 1) on each row (axis 0), float32 [n, e].
+    """The predictions for each expert (axis 1) on each row (axis 0), float32 [n, e].
 
     Of rows without a question it is NaN. Without a router (`known` is false), the pool's default has the score 1 and
     the others 0.
@@ -433,55 +432,63 @@ class Expected:
     known: bool
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """What is known of each distinct question before anything is predicted; arrays [n]."""
-
-    rows: np.ndarray  # how many rows of the input ask it
-    private: np.ndarray
-    pinned: np.ndarray  # position of the expert it asks for, -1 for none
-
-
-def _facts(scratch: Scratch, experts: tuple[Expert, ...]) -> _Facts:
-    """Read the facts of the distinct questions.
+def _positions(experts: tuple[Expert, ...], facts: Facts) -> np.ndarray:
+    """Return the position of the expert that each question names, int32 [n], -1 for none.
 
     Raises:
-        PoolError: a row asks for an expert that is not there.
+        PoolError: a row names an expert that is not in the pool.
 
     """
-    con = scratch.con
-    columns = con.execute("SELECT rows, private FROM questions ORDER BY id").fetchnumpy()
-    pinned = np.full(len(columns["rows"]), -1, np.int32)
+    named = np.full(len(facts.rows), -1, np.int32)
     names = [e.name for e in experts]
-    asked = con.execute("SELECT id, expert FROM questions WHERE expert IS NOT NULL").fetchall()
-    for question, name in asked:
+    for question, name in facts.experts.items():
         if name not in names:
             raise PoolError(f"no expert is called {name!r}; those that can be asked are: {', '.join(names)}")
-        pinned[question] = names.index(name)
-    return _Facts(
-        np.asarray(columns["rows"]),
-        np.asarray(columns["private"], bool),
-        pinned,
+        named[question] = names.index(name)
+    return named
+
+
+def _run_plan(
+    criteria: Criteria,
+    source: Input,
+    experts: tuple[Expert, ...],
+    facts: Facts,
+    named: np.ndarray,
+    expected: Forecast,
+) -> RunPlan:
+    excluded = {
+        question: {i for i, e in enumerate(experts) if e.name in names} for question, names in facts.excluded.items()
+    }
+    limited = bool(np.isfinite(facts.max_cost_usd).any())
+    return RunPlan(
+        criteria=criteria,
+        input=source,
+        experts=experts,
+        fingerprints=tuple(fingerprint(e) for e in experts),
+        waves=planning.waves(experts),
+        usd_per_m=prices(experts),
+        forecast=expected,
+        rows=facts.rows,
+        private=facts.private,
+        named=named,
+        excluded=excluded,
+        limit_usd=facts.max_cost_usd if limited else None,
     )
 
 
-def _settled_table(con: duckdb.DuckDBPyConnection) -> None:
-    con.register("settled_like", SETTLED.empty_table())
-    con.execute("CREATE TABLE settled AS SELECT * FROM settled_like")
-    con.unregister("settled_like")
+def _done(state: RunState) -> None:
+    state.worktable.close()
+    state.meter.stage("done")
 
 
-def _failure(job: Job) -> str:
-    """One sentence about the rows that failed."""
-    row, error = job.scratch.con.execute(
-        "SELECT q.first_row, s.error FROM settled s JOIN questions q USING (id) WHERE s.error IS NOT NULL"
-        " ORDER BY q.first_row LIMIT 1"
-    ).fetchall()[0]
-    return f"{job.meter.now.failed} rows failed, the first of them row {row + 1}: {error}"
+def _failure(state: RunState) -> str:
+    """Return one sentence about the rows that failed."""
+    row, error = state.worktable.first_failure()
+    return f"{state.meter.now.failed} rows failed, the first of them row {row + 1}: {error}"
 
 
 def _watched(reader: pa.RecordBatchReader, stop: threading.Event) -> pa.RecordBatchReader:
-    """The same input, which breaks off when `stop` is set."""
+    """Return the same input, which breaks off when `stop` is set."""
 
     def batches() -> Iterator[pa.RecordBatch]:
         for batch in reader:
@@ -493,8 +500,8 @@ def _watched(reader: pa.RecordBatchReader, stop: threading.Event) -> pa.RecordBa
 
 
 @contextlib.contextmanager
-def _given_up(scratch: Scratch, meter: Meter, stop: threading.Event, run: Run | None = None) -> Iterator[None]:
-    """When what is inside fails: remove the working files, and leave the run to the next of its job.
+def _cleaned_up(worktable: Worktable, meter: Meter, stop: threading.Event, run: Run | None = None) -> Iterator[None]:
+    """Remove the working files when the block fails, and leave the run to the next of its job.
 
     Raises:
         Interrupted: it failed because the call was stopped.
@@ -505,18 +512,13 @@ def _given_up(scratch: Scratch, meter: Meter, stop: threading.Event, run: Run | 
     except BaseException as error:
         if run is not None:
             release(run)
-        scratch.close()
+        worktable.close()
         meter.stage("stopped")
         if stop.is_set() and isinstance(error, Exception):
             raise Interrupted from error
         if isinstance(error, NO_ROOM):
             raise OutputError(f"no room for the working files beside the answer store: {first_line(error)}") from error
         raise
-
-
-def default_store() -> Path:
-    """Where answers are kept when no store is named: $LEEROO_STORE, or a folder of the user's."""
-    return Path(os.environ.get("LEEROO_STORE") or Path(platformdirs.user_data_dir("leeroo")) / "store")
 
 
 def open_engine(
@@ -526,7 +528,7 @@ def open_engine(
     on_progress: Listener | None = None,
     place: Place = "local",
 ) -> Engine:
-    """An engine from paths: the embedded local pool with its own router when no pool is named.
+    """Open an engine from paths: the embedded local pool with its own router when no pool is named.
 
     Raises:
         PoolError: the pool file is wrong.

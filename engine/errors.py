@@ -1,16 +1,16 @@
 """The errors a user can meet, as one tree.
 
     LeerooError
-    ├── UsageError            what was asked for cannot be done as asked
+    ├── UsageError            an option, a file or a statement is wrong
     │   ├── InputError        the input table: missing, unreadable, no such column
     │   ├── PoolError         the pool file or an expert in it
     │   ├── RouterError       a router folder, or the data one is trained on
     │   └── OutputError       the answers cannot be written where they should go
     ├── ExpertUnavailable     one expert cannot answer at all now; its rows may go to others
-    └── RowsFailed            asked to fail when a row fails, and one did
+    └── RowsFailed            a row failed, and the run is to fail with it
 
     KeyboardInterrupt
-    └── Interrupted           another thread asked to stop
+    └── Interrupted           another thread stopped the call
 
     UserWarning
     └── RowsFailedWarning     rows of a SQL statement have no answer
@@ -27,11 +27,11 @@ class LeerooError(Exception):
 
 
 class UsageError(LeerooError):
-    """What was asked for cannot be done as asked; the message says how to mend it."""
+    """An option, a file or a statement is wrong; the message says how to mend it."""
 
 
 class InputError(UsageError):
-    """The input table is missing, unreadable, or lacks what was asked of it."""
+    """The input table is missing, unreadable, or lacks a column."""
 
 
 class PoolError(UsageError):
@@ -54,11 +54,11 @@ class ExpertUnavailable(LeerooError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Another thread asked to stop (`Engine.interrupt`); what was answered is kept."""
+    """Another thread stopped the call (`Engine.interrupt`); what was answered is kept."""
 
 
 class RowsFailed(LeerooError):
-    """Rows failed and ``on_error="fail"`` was asked for."""
+    """Rows failed, and ``on_error`` is "fail"."""
 
 
 class RowsFailedWarning(UserWarning):

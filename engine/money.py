@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Costs in tables are rounded to so many decimals: a tenth of what a token of the cheapest models costs.
+# Decimals of costs in tables: a tenth of the price of a token of the cheapest models.
 DECIMALS = 9
 
 

@@ -1,11 +1,12 @@
 """Pool files: which experts exist, what they cost, where they may run.
 
-An expert is a model plus how it is asked: prompt template, limits, price, place. Two experts may share a model.
+An expert is a model with its prompt template, limits, price and place. Two experts may share a model.
 """
 
 from __future__ import annotations
 
 import difflib
+import importlib.resources
 import os
 import tomllib
 from pathlib import Path
@@ -16,17 +17,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from leeroo.engine.errors import PoolError
 from leeroo.engine.prices import cheapest
 
-# The embedded local pool, shipped with the package.
-DEFAULT_POOL = Path(__file__).parents[1] / "local" / "pool.toml"
-DEFAULT_ROUTER = DEFAULT_POOL.parent / "router"
-
+# The embedded local pool and its router, which ship with the package.
+_SHIPPED = Path(str(importlib.resources.files("leeroo") / "data"))
+DEFAULT_POOL, DEFAULT_ROUTER = _SHIPPED / "pool.toml", _SHIPPED / "router"
 
 # Characters of a value that an error quotes.
 _SHOWN = 200
 
 
 class Cluster(BaseModel):
-    """What an expert asks of a Ray cluster, where it is asked through one.
+    """The resources of an expert on a Ray cluster.
 
     Attributes:
         replicas: Actors at most, each with the model loaded.
@@ -92,6 +92,11 @@ class Expert(BaseModel):
         remote = given.get("backend") == "openai"
         return {"location": "remote" if remote else "local", **given}
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The names that describe its model; a folder of many experts' outcomes describes none."""
+        return (self.name,) if self.backend == "replay" else (self.model.rsplit("/", 1)[-1], self.name)
+
 
 class Pool(BaseModel):
     """The experts of a pool file, in its order."""
@@ -107,7 +112,7 @@ class Pool(BaseModel):
         return tuple(e.name for e in self.experts)
 
     def __getitem__(self, name: str) -> Expert:
-        """The expert of this name.
+        """Return the expert of this name.
 
         Raises:
             PoolError: there is none.
@@ -167,7 +172,7 @@ def _expert(path: Path, position: int, entry: dict[str, Any]) -> Expert:
 
 
 def _located(path: Path, where: str, entry: dict[str, Any]) -> Any:
-    """The model, made absolute when it is a path; it has to exist then."""
+    """Return the model, made absolute when it is a path; it has to exist then."""
     model = entry["model"]
     if not isinstance(model, str) or entry.get("backend") == "openai":
         return model
@@ -183,7 +188,7 @@ def _located(path: Path, where: str, entry: dict[str, Any]) -> Any:
 
 
 def _is_of_an_api(entry: dict[str, Any]) -> bool:
-    """Whether the model has a name such as APIs give, in the price lists too, and nothing says where it runs."""
+    """Return whether a model has a name of an API that stands in the price lists, and nothing says where it runs."""
     return "/" not in entry["model"] and entry.get("backend", "auto") == "auto" and cheapest(entry["model"]) is not None
 
 
@@ -210,7 +215,7 @@ def _priced(where: str, entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sentence(error: ValidationError) -> str:
-    """The first complaint of pydantic, as a sentence that says how to mend it."""
+    """Return the first complaint of pydantic, as a sentence that says how to mend it."""
     first = error.errors()[0]
     key = ".".join(
         part if part.isprintable() and len(part) < _SHOWN else _short(part) for part in map(str, first["loc"])
@@ -232,6 +237,6 @@ def _quoted(names: set[str]) -> str:
 
 
 def _short(value: object) -> str:
-    """A value of a pool file as its error quotes it."""
+    """Return a value of a pool file as its error quotes it."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

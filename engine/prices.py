@@ -17,7 +17,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Price:
-    """USD per million tokens, and who asks it according to which price list."""
+    """USD per million tokens, the provider with that price, and the price list."""
 
     usd_per_m_input: float
     usd_per_m_output: float
@@ -26,7 +26,7 @@ class Price:
 
 
 def cheapest(model: str) -> Price | None:
-    """The lowest list price (input plus output) of a model over all providers, None when none lists it.
+    """Return the lowest list price (input plus output) of a model over all providers, None when none lists it.
 
     Args:
         model: A hub id, or an API's name of a model; the owner before the slash need not match.

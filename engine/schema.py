@@ -83,7 +83,7 @@ SAMPLING = [
     pa.field("top_logprobs", pa.int32()),  # `logprobs` come back, each token with this many alternatives
 ]
 
-# What may be asked of a row; NULL means the expert's default. The key of a question, the key of its answer and the
+# The arguments of a row; NULL means the expert's default. The key of a question, the key of its answer and the
 # request to a backend are made from this list: a new argument is a line here, and what the backends do with it.
 ASK = pa.schema(
     [
@@ -103,11 +103,16 @@ ASK = pa.schema(
         pa.field("prompt", pa.string()),
         # The prompt goes to a local model as it is: no system text, no template, no form of a chat.
         pa.field("raw", pa.bool_()),
-        # What the question was made of: text with {names} in it, and a JSON object that has them; see `layout`.
+        # The parts of the question: text with {names} in it, and a JSON object with their values; see `layout`.
         pa.field("task", pa.string()),
         pa.field("fields", pa.string()),
+        # Names of experts that may not answer, and the most USD that the answer may be expected to cost.
+        pa.field("excluded", pa.list_(pa.string())),
+        pa.field("max_cost_usd", pa.float64()),
     ]
 )
+# The arguments that restrict whom a row may go to, and change nothing of what is sent.
+CONSTRAINTS = ("excluded", "max_cost_usd")
 
 # One question on its way to a backend. `question` is the row's own text, `prompt` the same text in the
 # expert's template: what is sent as the user's message.
@@ -156,5 +161,170 @@ COMPLETIONS = pa.schema(
         # How many prompt tokens were computed for an earlier request that began alike.
         pa.field("cached_tokens", pa.int64()),
         pa.field("recorded_score", pa.float64()),
+    ]
+)
+
+# How well the router of a round of self-play chooses on the held-out questions.
+MEASURES = pa.schema(
+    [
+        # AIQ, and accuracy at parts of the cost of the most expensive expert, see `analysis.frontier`.
+        pa.field("score", pa.float64()),
+        pa.field("accuracy_at_quarter", pa.float64()),
+        pa.field("accuracy_at_half", pa.float64()),
+        pa.field("accuracy_at_full", pa.float64()),
+        pa.field("log_loss", pa.float64()),
+        pa.field("ece", pa.float64()),
+        pa.field("best_expert", pa.string()),
+        pa.field("best_accuracy", pa.float64()),
+        pa.field("oracle_accuracy", pa.float64()),
+        # Share of the questions by expert, at half of that cost.
+        pa.field("traffic", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+# A round of self-play, as its folder keeps it.
+ROUND = pa.schema(
+    [
+        pa.field("round", pa.int64()),
+        pa.field("questions", pa.int64()),  # generated
+        pa.field("asked", pa.int64()),
+        pa.field("outcomes", pa.int64()),  # fewer than asked where answers failed or could not be judged
+        pa.field("outcomes_total", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("cost_usd_total", pa.float64()),  # with the held-out questions
+        *MEASURES,
+        pa.field("judge_n", pa.int64()),
+        pa.field("judge_agreement", pa.float64()),
+        pa.field("judge_kappa", pa.float64()),
+        pa.field("seconds", pa.float64()),
+        pa.field("notes", pa.list_(pa.string())),
+    ]
+)
+
+# What `leeroo label` appends to the input's own columns.
+LABELLED = pa.schema(
+    [
+        pa.field("label", pa.string()),  # a list of them where several may apply
+        pa.field("confidence", pa.float64()),
+        pa.field("expert", pa.string()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+
+# One step of a solved question.
+STEP = pa.struct(
+    [
+        pa.field("step", pa.int32()),  # from 1
+        pa.field("task", pa.string()),
+        pa.field("needs", pa.list_(pa.int32())),
+        pa.field("expert", pa.string()),
+        pa.field("answer", pa.string()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+# What `leeroo solve` appends to the input's own columns.
+SOLVED = pa.schema(
+    [
+        pa.field("answer", pa.string()),
+        pa.field("steps", pa.list_(STEP)),
+        pa.field("cost_usd", pa.float64()),  # with plan and joining
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+
+# Feedback as outcomes of a data folder; `judged_by` is 'user', or the check that compared the answer with the gold.
+FEEDBACK_OUTCOMES = pa.schema([*OUTCOMES, pa.field("latency_ms", pa.float64()), pa.field("judged_by", pa.string())])
+
+# The files of a round of self-play. Its questions, where they come from, and how their answers are checked (NULL: they
+# are judged).
+ROUND_QUERIES = pa.schema(
+    [*QUERIES, pa.field("topic", pa.string()), pa.field("made_by", pa.string()), pa.field("check", pa.string())]
+)
+# The experts that each question is sent to.
+ROUND_PAIRS = pa.schema([pa.field("query_id", pa.string()), pa.field("expert", pa.string())])
+ROUND_ANSWERS = pa.schema(
+    [
+        *ROUND_PAIRS,
+        pa.field("answer", pa.string()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("recorded_score", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+# Scores: computed, by consensus, and the probability of being right that a judge gives; NULL where there is none.
+ROUND_JUDGED = pa.schema([*ROUND_PAIRS, *(pa.field(how, pa.float64()) for how in ("computed", "agreed", "judged"))])
+# `judged_by` is a check of `jobs.verify`, 'recorded', 'consensus', or 'judge: ' and its name.
+ROUND_OUTCOMES = pa.schema([*OUTCOMES, pa.field("judged_by", pa.string())])
+
+# The values of the SQL functions. `leeroo` itself returns `ANSWERS`, `leeroo_answer` the first column of it.
+SQL_CHOICE = pa.struct(
+    [
+        pa.field("choice", pa.string()),
+        pa.field("position", pa.int32()),
+        pa.field("confidence", pa.float64()),
+        pa.field("expert", pa.string()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+_SQL_REASONS = [field for field in SQL_CHOICE if field.name in ("expert", "cost_usd", "error")]
+SQL_LABEL = pa.struct([pa.field("label", pa.string()), SQL_CHOICE.field("confidence"), *_SQL_REASONS])
+SQL_EXTRACT = pa.struct([pa.field("value", pa.string()), *_SQL_REASONS])
+SQL_SOLUTION = pa.struct([field for field in SOLVED if field.name != "list_cost_usd"])
+SQL_ROUTE = pa.struct(list(ROUTES))
+SQL_SCORES = pa.map_(pa.string(), pa.float64())
+
+# The rows of the SQL table functions.
+_WHEN = pa.timestamp("us", "UTC")
+SQL_EXPERTS = pa.struct(
+    [
+        pa.field("expert", pa.string()),
+        pa.field("default", pa.bool_()),
+        pa.field("model", pa.string()),
+        pa.field("backend", pa.string()),
+        pa.field("location", pa.string()),
+        pa.field("sent_to", pa.string()),
+        pa.field("usd_per_m_input", pa.float64()),
+        pa.field("usd_per_m_output", pa.float64()),
+        pa.field("price_source", pa.string()),
+        pa.field("unavailable", pa.string()),
+    ]
+)
+SQL_RUNS = pa.struct(
+    [
+        pa.field("run", pa.string()),
+        pa.field("started", _WHEN),
+        pa.field("finished", _WHEN),
+        pa.field("rows", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("list_cost_usd", pa.float64()),
+    ]
+)
+SQL_SPEND = pa.struct(
+    [
+        pa.field("day", pa.date32()),
+        pa.field("expert", pa.string()),
+        pa.field("answers", pa.int64()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+    ]
+)
+SQL_FEEDBACK = pa.struct(
+    [
+        pa.field("question", pa.string()),
+        pa.field("expert", pa.string()),
+        pa.field("answer", pa.string()),
+        pa.field("score", pa.float64()),
+        pa.field("gold", pa.string()),
+        pa.field("judged_by", pa.string()),
+        pa.field("predicted_score", pa.float64()),
+        pa.field("at", _WHEN),
     ]
 )

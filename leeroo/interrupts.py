@@ -1,6 +1,6 @@
 """Ctrl-C and SIGTERM end a command with one line and exit code 130, whenever they come.
 
-Imported before everything else, so that what else is imported may be interrupted too.
+It is imported before everything else, so that other imports may be interrupted too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _came: list[int] = []  # signals that came so far
 def interrupts() -> Iterator[None]:
     """Interrupt what runs in here at the first signal, and end the process at the second.
 
-    The first raises KeyboardInterrupt where Python is then. Libraries make other errors of it, which are not shown.
+    The first raises KeyboardInterrupt where Python is then. Libraries turn it into other errors, which are not shown.
     """
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _interrupt)
@@ -35,11 +35,21 @@ def interrupts() -> Iterator[None]:
         raise
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> None:
+def _interrupt(number: int, frame: FrameType | None) -> None:
     _came.append(number)
-    if len(_came) > 1:  # answers are stored as they come: nothing is lost that tidying up would save
+    # Python swallows what is raised in some places of an import. Answers are stored as they come, so that tidying up
+    # would save nothing.
+    if len(_came) > 1 or _importing(frame):
         _end()
     raise KeyboardInterrupt
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _end() -> NoReturn:

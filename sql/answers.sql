@@ -1,30 +1,22 @@
--- leeroo: the answer with everything known of it; leeroo_answer: the text alone. The forms differ in whether the
--- question is a task with {names} of fields, and in whether a temperature is given.
+-- leeroo: the answer with everything known of it; leeroo_answer: the text alone. The forms differ in two things: the
+-- question may be a task with {{names}} of fields, and a temperature may be given.
 
 CREATE OR REPLACE TEMP MACRO leeroo
-(question, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL,
- private BOOLEAN := false) AS
-    _leeroo_ask('leeroo', question, NULL, expert, "system", private, max_tokens),
-(question, fields, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL,
- private BOOLEAN := false) AS
-    _leeroo_ask('leeroo', question, to_json(fields), expert, "system", private, max_tokens),
-(question, temperature DOUBLE, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL,
- private BOOLEAN := false) AS
-    _leeroo_sample('leeroo', question, NULL, expert, "system", private, max_tokens, temperature),
-(question, fields, temperature DOUBLE, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL,
- private BOOLEAN := false) AS
-    _leeroo_sample('leeroo', question, to_json(fields), expert, "system", private, max_tokens, temperature);
+(question, {answers.typed}) AS
+    _leeroo_ask('leeroo', question, NULL, {answers.names}),
+(question, fields, {answers.typed}) AS
+    _leeroo_ask('leeroo', question, to_json(fields), {answers.names}),
+(question, temperature DOUBLE, {answers.typed}) AS
+    _leeroo_sample('leeroo', question, NULL, temperature, {answers.names}),
+(question, fields, temperature DOUBLE, {answers.typed}) AS
+    _leeroo_sample('leeroo', question, to_json(fields), temperature, {answers.names});
 
 CREATE OR REPLACE TEMP MACRO leeroo_answer
-(question, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL,
- private BOOLEAN := false) AS
-    _leeroo_ask_text('leeroo_answer', question, NULL, expert, "system", private, max_tokens).answer,
-(question, fields, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL,
- private BOOLEAN := false) AS
-    _leeroo_ask_text('leeroo_answer', question, to_json(fields), expert, "system", private, max_tokens).answer,
-(question, temperature DOUBLE, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL,
- private BOOLEAN := false) AS
-    _leeroo_sample('leeroo_answer', question, NULL, expert, "system", private, max_tokens, temperature).answer,
-(question, fields, temperature DOUBLE, expert VARCHAR := NULL, "system" VARCHAR := NULL, max_tokens BIGINT := NULL,
- private BOOLEAN := false) AS
-    _leeroo_sample('leeroo_answer', question, to_json(fields), expert, "system", private, max_tokens, temperature).answer;
+(question, {answers.typed}) AS
+    _leeroo_ask_text('leeroo_answer', question, NULL, {answers.names}).answer,
+(question, fields, {answers.typed}) AS
+    _leeroo_ask_text('leeroo_answer', question, to_json(fields), {answers.names}).answer,
+(question, temperature DOUBLE, {answers.typed}) AS
+    _leeroo_sample('leeroo_answer', question, NULL, temperature, {answers.names}).answer,
+(question, fields, temperature DOUBLE, {answers.typed}) AS
+    _leeroo_sample('leeroo_answer', question, to_json(fields), temperature, {answers.names}).answer;

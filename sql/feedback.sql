@@ -1,5 +1,4 @@
--- What users write back of answers. The table's check takes each row into the answer store; the macro reads what is
--- there.
+-- Feedback of users on answers. The table's check writes each row to the answer store; the macro reads the store.
 
 CREATE OR REPLACE TEMP TABLE leeroo_feedback (
     question VARCHAR, expert VARCHAR, answer VARCHAR, score DOUBLE, gold VARCHAR,

@@ -1,4 +1,4 @@
--- What the pool and the answer store hold: the experts, the runs, and what was spent.
+-- The contents of the pool and of the answer store: the experts, the runs, and what was spent.
 
 CREATE OR REPLACE TEMP MACRO leeroo_experts() AS TABLE
     SELECT unnest(_leeroo_experts_{id}(0), max_depth := 2);

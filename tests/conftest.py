@@ -25,7 +25,7 @@ QUESTIONS = 40
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of recorded outcomes of real models."""
+    """Provide the folder of recorded outcomes of real models."""
     folder = Path(os.environ.get("LEEROO_DATA") or Path(__file__).parents[2] / "shared" / "data")
     assert folder.is_dir(), f"recorded outcomes are needed in {folder}; name another folder in LEEROO_DATA"
     return folder
@@ -33,14 +33,14 @@ def shared_data() -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 2 MiB, see `tests.disk`."""
+    """Provide a disk of 2 MiB, see `tests.disk`."""
     with disk.small_disk(tmp_path / "disk") as folder:
         yield folder
 
 
 @pytest.fixture
 def data_folder(tmp_path: Path) -> Path:
-    """Recorded outcomes of two experts on 40 questions: 'large' is right on all, 'small' on the even ones."""
+    """Provide recorded outcomes of two experts on 40 questions: 'large' is right on all, 'small' on the even ones."""
     folder = tmp_path / "data"
     folder.mkdir()
     ids = [f"q-{i:03}" for i in range(QUESTIONS)]
@@ -94,7 +94,7 @@ def data_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pool_file(tmp_path: Path, data_folder: Path) -> Path:
-    """A pool that replays `data_folder`: 'large' costs 1,500 and 'small' 150 millionths of a dollar a question."""
+    """Provide a pool that replays `data_folder`: 'large' costs 1,500 and 'small' 150 millionths of a dollar each."""
     path = tmp_path / "pool.toml"
     path.write_text(
         f"""
@@ -118,7 +118,7 @@ usd_per_m_output = 10
 
 @pytest.fixture
 def engine(pool_file: Path, tmp_path: Path) -> Iterator[Engine]:
-    """An engine over `pool_file` without a router, with a store of its own."""
+    """Provide an engine over `pool_file` without a router, with a store of its own."""
     with Engine(load_pool(pool_file), store=tmp_path / "store") as engine:
         yield engine
 
@@ -136,7 +136,7 @@ def questions() -> Callable[..., pa.RecordBatchReader]:
 
 @pytest.fixture
 def api() -> Iterator[Provider]:
-    """A running API server."""
+    """Provide a running API server."""
     with running() as server:
         yield server
 

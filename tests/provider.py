@@ -376,8 +376,8 @@ class Provider(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Answering)
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Answering)
         self.does: dict[str, str] = {}
         self.faults: dict[str, list[int | str]] = {}
         self.repeat = False
@@ -469,7 +469,7 @@ class Provider(ThreadingHTTPServer):
                 self.at_once -= 1
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what some tests are about."""
+        """Ignore a client that went away: some tests are about that."""
 
 
 def _logprobs(says: dict[str, float] | str, body: JSON) -> JSON | None:
@@ -524,9 +524,9 @@ class _Answering(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running() -> Iterator[Provider]:
+def running(port: int = 0) -> Iterator[Provider]:
     """Run a provider in a thread of its own."""
-    server = Provider()
+    server = Provider(port)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

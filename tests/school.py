@@ -58,7 +58,7 @@ class School:
         self.known: dict[str, tuple[str | None, str]] = {}
 
     def says(self, model: str, prompt: str) -> dict[str, float]:
-        """The probabilities of a model's answers."""
+        """Return the probabilities of a model's answers."""
         if prompt.startswith("Here are some questions"):
             return {f"1. {_WRITTEN[zlib.crc32(prompt.encode()) % len(_WRITTEN)]}": 1.0}
         if prompt.startswith("Can the following question"):
@@ -84,7 +84,7 @@ class School:
         return text.strip() == ("Homer" if topic == "written" else answer)
 
     def look_up(self, question: str) -> tuple[str | None, str]:
-        """The right answer and the topic of a question."""
+        """Return the right answer and the topic of a question."""
         if question not in self.known:
             for file in self.out.glob("**/queries.parquet"):
                 for row in pq.read_table(file).to_pylist():

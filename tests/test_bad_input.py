@@ -34,7 +34,7 @@ def _one_line(result: tuple[int, str], *says: str) -> None:
 
 @pytest.fixture
 def pool(pool_file: Path) -> list[str]:
-    """The options for the replayed pool."""
+    """Provide the options for the replayed pool."""
     return ["--pool", str(pool_file)]
 
 
@@ -150,7 +150,7 @@ def test_an_output_that_cannot_be_is_told_first(tmp_path: Path, pool: list[str],
 # Files may not grow beyond this in the run below: what a full disk does, without filling one.
 _FULL = """
 import resource, sys
-from leeroo.cli import main
+from leeroo.cli.main import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)), resource.RLIM_INFINITY))
 main()
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, load_pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
 

@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner
 
 import leeroo
-from leeroo.cli import app
-from leeroo.engine.jobs.label import LABELLED
-from leeroo.engine.jobs.solve import SOLVED, STEP
+from leeroo.cli.main import app
+from leeroo.engine.pool import DEFAULT_POOL
+from leeroo.engine.schema import LABELLED, SOLVED, STEP
 
 ROOT = Path(__file__).parents[1]
 TICKETS = [
@@ -38,11 +38,11 @@ def _blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with what the pages speak of, where the examples run."""
+    """Provide a folder with what the pages speak of, where the examples run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LEEROO_STORE", str(tmp_path / "store"))
-    local = ROOT / "examples" / "local"
-    shutil.copytree(local, tmp_path, dirs_exist_ok=True)
+    for folder in (ROOT / "examples" / "local", DEFAULT_POOL.parent):
+        shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "mmlu").mkdir()
     for split, n in (("test", 2), ("dev", 5)):
         rows = [

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from leeroo.engine.backends.base import engine_key, fingerprint, unavailable
+from leeroo.engine.backends.identity import engine_key, fingerprint
+from leeroo.engine.backends.select import unavailable
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import DEFAULT_POOL, load_pool
 from leeroo.engine.prices import cheapest

@@ -1,4 +1,4 @@
-"""A progress bar on standard error, for terminals and notebooks; elsewhere only warnings are shown."""
+"""A progress bar on standard error, for terminals and notebooks; elsewhere it shows only warnings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STAGES = {
 
 
 class Bar:
-    """Shows the progress of runs, one after the other, as long as each lasts."""
+    """The progress of runs, shown one after the other, as long as each lasts."""
 
     def __init__(self, *, shown: bool = True) -> None:
         self.last = Progress()
@@ -30,7 +30,7 @@ class Bar:
         self._task = TaskID(0)
 
     def show(self, progress: Progress) -> None:
-        """Take a snapshot of an engine."""
+        """Show a snapshot of an engine."""
         for warning in progress.warnings:
             if warning not in self.last.warnings:
                 self.say(f"warning: {warning}")
@@ -56,7 +56,7 @@ class Bar:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._columns is not None:
             self._columns.stop()
             self._columns = None

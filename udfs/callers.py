@@ -1,7 +1,7 @@
-"""The code that called us: where it stands, and the tables among its variables.
+"""The code that called us: its frames, and the tables among its variables.
 
-DuckDB takes the name of a table that it does not know for a variable of the Python frame that calls it. That frame is
-one of ours here, so statements run in a frame without any names but those of the caller's tables.
+DuckDB looks for an unknown table among the variables of the Python frame that calls it. That frame is one of ours here,
+so statements run in a frame with no other names than those of the caller's tables. Knows nothing of statements.
 """
 
 from __future__ import annotations

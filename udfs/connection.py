@@ -1,4 +1,4 @@
-"""A DuckDB connection with the functions of this package, that batches whole statements."""
+"""A DuckDB connection with the functions of this package that batches whole statements."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ import duckdb
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.listeners import LineListener
 from leeroo.udfs.callers import run_among, tables_in_sight
 from leeroo.udfs.feedback import in_transaction
+from leeroo.udfs.functions.unanswered import warn
 from leeroo.udfs.registration import Registration
-from leeroo.udfs.statement import Explanation, statements
-from leeroo.udfs.unanswered import Report, warn
+from leeroo.udfs.statements.statement import Explanation, statements
 
 
 class Connection:
     """A `duckdb.DuckDBPyConnection` whose `sql` and `execute` answer all questions of a statement as one batch.
 
-    Everything else is that connection's own: `fetchall`, `df`, `register`, ... What goes round `sql` and
-    `execute` (`executemany`, relations built with methods) is answered vector by vector.
+    Everything else is that connection's own: `fetchall`, `df`, `register`, ... Calls that bypass `sql` and `execute`
+    (`executemany`, relations built with methods) are answered vector by vector.
 
-    Either lets go of what was not read of an earlier `execute`. Beyond that DuckDB 2 is stricter than 1.5: while such
-    a result is unread it refuses `register` and to evaluate relations, and while a reader of a relation's rows is open
-    it refuses all but `close`. It refuses neither to a cursor. DuckDB 2.0.1 hears Ctrl-C at once while questions are
-    answered, but while its own threads are at work, as a rule, only when they are done; so it does without us.
+    Either drops the unread rows of an earlier `execute`. Beyond that DuckDB 2 is stricter than 1.5. While such a result
+    is unread it refuses `register` and to evaluate relations. While a reader of a relation's rows is open it refuses
+    all but `close`. It refuses neither to a cursor. DuckDB 2.0.1 stops at Ctrl-C at once while questions are answered.
+    While its own threads are at work it usually stops when they are done; so it does without us.
 
     Args:
         con: Its own; closed with it.
         engine: Shared with its cursors, and closed with it if `owner`.
-        report: Takes a line about rows of a statement that have no answer.
+        criteria: Of each statement, unless a variable of SQL says otherwise.
+        owner: Close the engine with this connection.
+        report: Receives a line about rows of a statement that have no answer.
 
     """
 
@@ -44,7 +47,7 @@ class Connection:
         criteria: Criteria,
         *,
         owner: bool = True,
-        report: Report = warn,
+        report: LineListener = warn,
     ) -> None:
         self._con = con
         self._engine = engine
@@ -78,7 +81,7 @@ class Connection:
     query = sql
 
     def register(self, view_name: str, python_object: Any) -> Connection:
-        """Give a table a name in SQL; what can be read once only is taken in, for statements are run several times."""
+        """Give a table a name in SQL; a reader is read to its end, because statements are run several times."""
         with self._turn:
             once = isinstance(python_object, pa.RecordBatchReader)
             self._con.register(view_name, python_object.read_all() if once else python_object)
@@ -86,26 +89,26 @@ class Connection:
 
     def executemany(self, query: str | duckdb.Statement, parameters: object = None) -> Connection:
         """Run a statement with each of some parameters, as DuckDB does."""
-        with self._turn, self._registration.calls.given.written(in_transaction=in_transaction(self._con)):
+        with self._turn, self._registration.calls.feedback.written(in_transaction=in_transaction(self._con)):
             run_among(tables_in_sight(), self._con.executemany, query, parameters)
         return self
 
     def commit(self) -> Connection:
         """End the transaction; what was written in it stays."""
-        with self._turn, self._registration.calls.given.ended(self._con, rolled_back=False):
+        with self._turn, self._registration.calls.feedback.ended(self._con, rolled_back=False):
             self._con.commit()
         return self
 
     def rollback(self) -> Connection:
-        """End the transaction; what was written in it is taken back."""
-        with self._turn, self._registration.calls.given.ended(self._con, rolled_back=True):
+        """End the transaction; what was written in it is rolled back."""
+        with self._turn, self._registration.calls.feedback.ended(self._con, rolled_back=True):
             self._con.rollback()
         return self
 
     def explain(self, query: str | duckdb.Statement, parameters: object = None) -> Explanation:
-        """Tell what the questions of a statement would take: rows, experts, tokens, cost and time.
+        """Estimate what the questions of a statement would take: rows, experts, tokens, cost and time.
 
-        Nothing is generated and nothing is changed. Of several statements, only the last is looked at.
+        Nothing is generated and nothing is changed. Only the last of several statements counts.
         """
         with self._turn:
             *_, last = statements(self._con, self._registration, query, parameters)
@@ -120,7 +123,7 @@ class Connection:
         self._con.interrupt()
 
     def cursor(self) -> Connection:
-        """Another connection to the same database, with the same engine."""
+        """Return another connection to the same database, with the same engine."""
         return Connection(self._con.cursor(), self._engine, self._criteria, owner=False, report=self._report)
 
     duplicate = cursor

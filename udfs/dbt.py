@@ -1,4 +1,4 @@
-"""A plugin of dbt-duckdb: models call leeroo_answer and its kin, and each statement of theirs is one batch.
+"""A plugin of dbt-duckdb: models call leeroo_answer and the other functions, and each statement is one batch.
 
 In profiles.yml, below an output of type duckdb:
 
@@ -9,9 +9,9 @@ In profiles.yml, below an output of type duckdb:
 Paths are relative to the folder that dbt is run in, as dbt-duckdb's own. The budget is that of one statement, so
 of one model. All models share one engine; what it has loaded goes when dbt ends.
 
-dbt-duckdb gives a plugin its connection and its cursors to configure, and no way to put something in their place;
-nor do DuckDB's own cursors let a method be replaced. But one object, the environment, makes all cursors with one
-method, and on that object this plugin sets its own: it hands out a `Connection`, which batches whole statements.
+dbt-duckdb lets a plugin configure its connection and its cursors, but not replace them, and DuckDB's own cursors do not
+let a method be replaced. But one object, the environment, makes all cursors with one method. On that object this plugin
+sets its own, which returns a `Connection` that batches whole statements.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from leeroo.udfs.connection import Connection
 _LOG = AdapterLogger("Leeroo")
 
 
-class Options(BaseModel):
-    """What `config` may hold: the options of `leeroo.connect`."""
+class PluginOptions(BaseModel):
+    """The keys of `config`: the options of `leeroo.connect`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -51,7 +51,7 @@ class Options(BaseModel):
 
 
 class Plugin(BasePlugin):  # type: ignore[misc]
-    """What dbt-duckdb looks for in this module."""
+    """The plugin; dbt-duckdb looks for a class of this name."""
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         """Open the engine.
@@ -69,7 +69,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         weakref.finalize(self, self._engine.close)
 
     def configure_connection(self, conn: duckdb.DuckDBPyConnection) -> None:  # noqa: ARG002 - dbt-duckdb gives it
-        """Have the cursors of this connection batch whole statements."""
+        """Make the cursors of this connection batch whole statements."""
         environment = DuckDBConnectionManager.env()
         # The class's own method, not what is set now: a connection may be closed and another one opened.
         environment.initialize_cursor = functools.partial(self._cursor, type(environment).initialize_cursor)
@@ -83,16 +83,10 @@ class Plugin(BasePlugin):  # type: ignore[misc]
 
 def _opened(config: dict[str, Any]) -> tuple[Engine, Criteria]:
     try:
-        options = Options.model_validate(config)
+        options = PluginOptions.model_validate(config)
     except ValidationError as error:
         raise UsageError(_sentence(error)) from None
-    criteria = Criteria(
-        max_cost_usd=options.max_cost_usd,
-        cost_weight=options.cost_weight,
-        latency_weight=options.latency_weight,
-        on_error=options.on_error,
-        on_expert_down=options.on_expert_down,
-    )
+    criteria = Criteria(**options.model_dump(exclude={"pool", "router", "store"}))
     return open_engine(options.pool, options.router, options.store), criteria
 
 
@@ -100,5 +94,5 @@ def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     key = first["loc"][0]
     if first["type"] == "extra_forbidden":
-        return f"unknown key {key!r} in config; there are: {', '.join(Options.model_fields)}"
+        return f"unknown key {key!r} in config; there are: {', '.join(PluginOptions.model_fields)}"
     return f"{key} = {first['input']!r} in config: {first['msg'][0].lower()}{first['msg'][1:]}"

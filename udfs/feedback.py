@@ -1,8 +1,8 @@
-"""INSERT INTO leeroo_feedback: what users write back of answers goes into the answer store.
+"""INSERT INTO leeroo_feedback: feedback of users on answers goes into the answer store.
 
-DuckDB tells us of rows that are written through a check of the table's, which is a function of ours. It is asked before
-a row is there, so what it is shown is held until the statement has succeeded, and in a transaction until that has. That
-takes someone who says where they end: `Statement` and `Connection`. To others it is kept at once.
+DuckDB calls a function of ours, the table's check, for rows that are about to be written. So they are held until the
+statement has succeeded, and in a transaction until that has. `Statement` and `Connection` say where these end; rows
+from elsewhere are kept at once. Knows nothing of questions and experts.
 """
 
 from __future__ import annotations
@@ -18,23 +18,15 @@ import pyarrow as pa
 from leeroo.engine.answer import Engine
 from leeroo.engine.errors import InputError
 from leeroo.engine.jobs.feedback import complete, judged
+from leeroo.engine.schema import SQL_FEEDBACK
 from leeroo.engine.store.feedback import Feedback
 
 TABLE = "leeroo_feedback"
 COLUMNS = ("question", "expert", "answer", "score", "gold")
-ROW = pa.struct(
-    [
-        *(pa.field(name, pa.string()) for name in ("question", "expert", "answer")),
-        pa.field("score", pa.float64()),
-        *(pa.field(name, pa.string()) for name in ("gold", "judged_by")),
-        pa.field("predicted_score", pa.float64()),
-        pa.field("at", pa.timestamp("us", "UTC")),
-    ]
-)
 
 
-class Given:
-    """The feedback that is written on one connection."""
+class FeedbackWriter:
+    """The feedback that one connection writes."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -43,7 +35,7 @@ class Given:
         self._rehearses = False
 
     def check(self, *columns: pa.Array) -> pa.Array:
-        """Take in rows (`COLUMNS`) that are about to be written; true for each.
+        """Accept rows (`COLUMNS`) that are about to be written; true for each.
 
         Raises:
             InputError: one of them cannot be kept.
@@ -51,8 +43,8 @@ class Given:
         """
         n = len(columns[0])
         if not self._rehearses:
-            told = (dict(zip(COLUMNS, row, strict=True)) for row in zip(*(c.to_pylist() for c in columns), strict=True))
-            rows = [Feedback(**{**row, "question": row["question"] or ""}) for row in told]
+            read = (dict(zip(COLUMNS, row, strict=True)) for row in zip(*(c.to_pylist() for c in columns), strict=True))
+            rows = [Feedback(**{**row, "question": row["question"] or ""}) for row in read]
             kept, complaints = complete(self._engine.store, rows, self._engine.pool.names)
             if complaints:
                 raise InputError(f"{TABLE}: {complaints[0][1]}")
@@ -64,7 +56,7 @@ class Given:
 
     @contextlib.contextmanager
     def rehearsed(self) -> Iterator[None]:
-        """What is written in here will be taken back."""
+        """Drop the rows that are written in here: they will be rolled back."""
         self._rehearses = True
         try:
             yield
@@ -73,7 +65,7 @@ class Given:
 
     @contextlib.contextmanager
     def written(self, *, in_transaction: bool) -> Iterator[None]:
-        """A statement is run in here; what it writes counts when it succeeds, or with the transaction it is in."""
+        """Run a statement in here; its rows count when it succeeds, or with the transaction it is in."""
         held: list[Feedback] = []
         self._held = held
         try:
@@ -86,7 +78,7 @@ class Given:
 
     @contextlib.contextmanager
     def ended(self, con: duckdb.DuckDBPyConnection, *, rolled_back: bool) -> Iterator[None]:
-        """In here a transaction may end: with it, what was written in it is kept or forgotten."""
+        """End a transaction in here, perhaps: its rows are kept or dropped with it."""
         succeeded = False
         try:
             yield
@@ -104,7 +96,7 @@ class Given:
 
 
 def in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the user has begun a transaction; outside of one, every statement has a number of its own."""
+    """Say if the user has begun a transaction; outside of one, every statement has a number of its own."""
     query = "SELECT txid_current()"
     try:
         return con.execute(query).fetchall() == con.execute(query).fetchall()
@@ -113,8 +105,8 @@ def in_transaction(con: duckdb.DuckDBPyConnection) -> bool:
 
 
 def rows(engine: Engine) -> list[dict[str, Any]]:
-    """All feedback in the store as `ROW`."""
-    names = [field.name for field in ROW]
+    """Return all feedback in the store as `SQL_FEEDBACK`."""
+    names = [field.name for field in SQL_FEEDBACK]
     return [
         {name: row[name] for name in names} | {"at": datetime.fromtimestamp(row["at"], UTC)}
         for row in judged(engine.store)

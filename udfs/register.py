@@ -1,24 +1,63 @@
-"""The SQL functions, on a DuckDB connection of the user's or on a new one that batches whole statements."""
+"""The SQL functions, on a DuckDB connection of the user's or on a new one that batches whole statements.
+
+Knows nothing of how a statement is answered.
+"""
 
 from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import duckdb
 
-from leeroo.engine.answer import Criteria, open_engine
+from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.batch.progress import Listener
+from leeroo.engine.listeners import LineListener
 from leeroo.udfs.bar import Bar
 from leeroo.udfs.connection import Connection
+from leeroo.udfs.functions.unanswered import warn
 from leeroo.udfs.registration import Registration
-from leeroo.udfs.statement import Explanation, statements
-from leeroo.udfs.unanswered import Report, warn
+from leeroo.udfs.statements.statement import Explanation, statements
 
 # What is registered on a connection now, so that registering again replaces it.
 _REGISTERED: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Registration] = weakref.WeakKeyDictionary()
+
+
+class StatementOptions(TypedDict, total=False):
+    """Keyword arguments of `connect` and `register`; they hold for each statement.
+
+    Attributes:
+        pool: The pool file; the embedded local pool by default.
+        router: The folder of a router; the embedded pool has its own.
+        store: The folder of the answer store.
+        max_cost_usd: No statement spends more.
+        cost_weight: Score points that equal one dollar, instead of a budget.
+        latency_weight: Score points that equal one second.
+        on_error: Rows that fail are NULL ("null", the default), or the statement fails with `RowsFailed` ("fail").
+        on_expert_down: Rows of an expert that cannot be reached go to the next best ("next", the default), or the
+            statement fails ("fail").
+        on_progress: Called a few times a second with a `Progress` while questions are answered. By default there is a
+            progress bar on a terminal and in a notebook, and warnings go to standard error.
+        on_warning: Called after a statement with one line about its rows without an answer. By default that line is a
+            `RowsFailedWarning` of Python.
+    """
+
+    pool: str | Path | None
+    router: str | Path | None
+    store: str | Path | None
+    max_cost_usd: float | None
+    cost_weight: float
+    latency_weight: float
+    on_error: Literal["null", "fail"]
+    on_expert_down: Literal["next", "fail"]
+    on_progress: Listener | None
+    on_warning: LineListener | None
+
+
+# What is no criterion of a statement.
+_OPENING = ("pool", "router", "store", "on_progress", "on_warning")
 
 
 def connect(
@@ -26,55 +65,27 @@ def connect(
     *,
     read_only: bool = False,
     config: Mapping[str, Any] | None = None,
-    pool: str | Path | None = None,
-    router: str | Path | None = None,
-    store: str | Path | None = None,
-    max_cost_usd: float | None = None,
-    cost_weight: float = 0.0,
-    latency_weight: float = 0.0,
-    on_error: Literal["null", "fail"] = "null",
-    on_expert_down: Literal["next", "fail"] = "next",
-    on_progress: Listener | None = None,
-    on_warning: Report | None = None,
+    **options: Unpack[StatementOptions],
 ) -> Connection:
-    """Open a DuckDB database with leeroo_answer and its kin in SQL.
+    """Open a DuckDB database with leeroo_answer and the other functions in SQL.
 
-    Each statement given to `sql` or `execute` is answered as one batch; what the options say holds for each
-    statement, and ``SET VARIABLE leeroo_max_cost_usd`` (``leeroo_cost_weight``, ``leeroo_latency_weight``,
-    ``leeroo_on_error``) says otherwise from then on.
+    Each statement given to `sql` or `execute` is answered as one batch. ``SET VARIABLE leeroo_max_cost_usd``
+    (``leeroo_cost_weight``, ``leeroo_latency_weight``, ``leeroo_on_error``) overrides an option from then on.
 
     Args:
         database: A file, or ":memory:".
         read_only: Open the file for reading only; the functions need no writing.
         config: Settings of DuckDB.
-        pool: The pool file; the embedded local pool when it is None.
-        router: The folder of a router; the embedded pool has its own.
-        store: The folder of the answer store.
-        max_cost_usd: No statement spends more.
-        cost_weight: Score points that a dollar is worth, in the place of a budget.
-        latency_weight: Score points that a second is worth.
-        on_error: Rows that fail are NULL, or make the statement fail with `RowsFailed`.
-        on_expert_down: Rows of an expert that cannot be reached go to the next best, or the statement fails.
-        on_progress: Called a few times a second with a `Progress` while questions are answered. By default there
-            is a progress bar on a terminal and in a notebook, and warnings go to standard error.
-        on_warning: Called with one line after a statement of which rows have no answer. By default that is a
-            `RowsFailedWarning` of Python.
+        options: See `StatementOptions`.
 
     Raises:
         UsageError: an option, the pool or the router is wrong.
 
     """
-    criteria = Criteria(
-        max_cost_usd=max_cost_usd,
-        cost_weight=cost_weight,
-        latency_weight=latency_weight,
-        on_error=on_error,
-        on_expert_down=on_expert_down,
-    )
-    engine = open_engine(pool, router, store, on_progress or Bar().show)
+    engine, criteria = _open("connect", options)
     try:
         con = duckdb.connect(str(database), read_only=read_only, config=dict(config or {}))
-        opened = Connection(con, engine, criteria, report=on_warning or warn)
+        opened = Connection(con, engine, criteria, report=options.get("on_warning") or warn)
     except BaseException:
         engine.close()
         raise
@@ -82,51 +93,31 @@ def connect(
     return opened
 
 
-def register(
-    con: duckdb.DuckDBPyConnection,
-    *,
-    pool: str | Path | None = None,
-    router: str | Path | None = None,
-    store: str | Path | None = None,
-    max_cost_usd: float | None = None,
-    cost_weight: float = 0.0,
-    latency_weight: float = 0.0,
-    on_error: Literal["null", "fail"] = "null",
-    on_expert_down: Literal["next", "fail"] = "next",
-    on_progress: Listener | None = None,
-    on_warning: Report | None = None,
-) -> Registration:
-    """Make leeroo_answer and its kin known on a DuckDB connection of your own.
+def register(con: duckdb.DuckDBPyConnection, **options: Unpack[StatementOptions]) -> Registration:
+    """Define leeroo_answer and the other functions on a DuckDB connection of your own.
 
-    Its own `sql` and `execute` ask for answers as DuckDB comes upon them, up to 2,048 rows at a time; `sql` of this
-    module has all of a statement answered as one batch. The functions are this connection's: register its cursors
-    too. Nothing is written to the database file. Registering again replaces what was registered before.
+    Its own `sql` and `execute` answer questions as DuckDB meets them, up to 2,048 rows at a time; `sql` of this module
+    answers all of a statement as one batch. The functions belong to this connection: register its cursors too. Nothing
+    is written to the database file. Registering again replaces what was registered before.
 
-    DuckDB does not tell functions where a statement begins, so for the budget and for `cost_usd`, statements
-    that each look up a single row count as one.
+    DuckDB does not tell functions where a statement begins. So for the budget and for `cost_usd`, consecutive
+    statements of a single row each count as one.
 
     Args:
         con: The connection.
-        pool, router, store, max_cost_usd, cost_weight, latency_weight, on_error, on_expert_down, on_progress,
-            on_warning: As in `connect`.
+        options: See `StatementOptions`.
 
     Returns:
-        What was registered; its `close` takes the functions away again.
+        The registration; its `close` removes the functions again.
 
     Raises:
         UsageError: an option, the pool or the router is wrong.
 
     """
-    criteria = Criteria(
-        max_cost_usd=max_cost_usd,
-        cost_weight=cost_weight,
-        latency_weight=latency_weight,
-        on_error=on_error,
-        on_expert_down=on_expert_down,
-    )
-    engine = open_engine(pool, router, store, on_progress or Bar().show)
+    engine, criteria = _open("register", options)
     try:
-        registration = Registration(con, engine, criteria, announced=False, report=on_warning or warn)
+        report = options.get("on_warning") or warn
+        registration = Registration(con, engine, criteria, announced=False, report=report)
     except BaseException:
         engine.close()
         raise
@@ -139,13 +130,23 @@ def register(
     return registration
 
 
+def _open(function: str, options: Mapping[str, Any]) -> tuple[Engine, Criteria]:
+    """Return the engine and the criteria that some options name."""
+    unknown = sorted(options.keys() - StatementOptions.__annotations__.keys())
+    if unknown:
+        raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}")
+    criteria = Criteria(**{name: value for name, value in options.items() if name not in _OPENING})
+    on_progress = options.get("on_progress") or Bar().show
+    return open_engine(options.get("pool"), options.get("router"), options.get("store"), on_progress), criteria
+
+
 def sql(
     con: duckdb.DuckDBPyConnection | Connection, query: str | duckdb.Statement, parameters: object = None
 ) -> duckdb.DuckDBPyRelation | None:
     """Run one or more statements on a connection of your own, all questions of each answered as one batch.
 
     Args:
-        con: With the functions from `register`; without, those of the embedded local pool are registered now.
+        con: With the functions from `register`; by default those of the embedded local pool are registered now.
         query: The statements.
         parameters: Of the last statement.
 
@@ -153,7 +154,7 @@ def sql(
         The rows of the last statement as a relation, None if it has none to show. It has run when this returns.
 
     Raises:
-        duckdb.Error: what DuckDB says of the statement.
+        duckdb.Error: DuckDB refuses the statement.
         UsageError: a call of ours is wrong.
 
     """
@@ -168,7 +169,10 @@ def sql(
 def explain(
     con: duckdb.DuckDBPyConnection | Connection, query: str | duckdb.Statement, parameters: object = None
 ) -> Explanation:
-    """Tell what the questions of a statement would take, and generate nothing; print the result. As `sql`."""
+    """Estimate what the questions of a statement would take, and generate nothing; print the result.
+
+    The arguments are those of `sql`.
+    """
     if isinstance(con, Connection):
         return con.explain(query, parameters)
     *_, last = statements(con, _registration(con), query, parameters)

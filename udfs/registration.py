@@ -1,4 +1,4 @@
-"""The functions and macros of this package on one DuckDB connection."""
+"""The functions and macros of this package on one DuckDB connection. Knows nothing of statements."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from importlib.resources import files
 import duckdb
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.udfs.calls import Calls
-from leeroo.udfs.functions import create
-from leeroo.udfs.unanswered import Report, warn
+from leeroo.engine.listeners import LineListener
+from leeroo.udfs.functions.calls import Calls
+from leeroo.udfs.functions.raw import create
+from leeroo.udfs.functions.signatures import fill_in
+from leeroo.udfs.functions.unanswered import warn
 
 _FILES = ("calls", "answers", "forms", "solve", "routes", "tables", "feedback")  # leeroo/sql/*.sql, in this order
 
@@ -33,7 +35,7 @@ class Registration:
         criteria: Criteria,
         *,
         announced: bool,
-        report: Report = warn,
+        report: LineListener = warn,
     ) -> None:
         self.calls = Calls(engine, criteria, announced=announced, report=report)
         self.sees_commits = announced
@@ -45,14 +47,14 @@ class Registration:
     def define(self, con: duckdb.DuckDBPyConnection) -> None:
         """Define the public functions on a connection to the same database, calling into this registration."""
         for text in _macros():
-            con.execute(text.replace("{id}", self._own))
+            con.execute(fill_in(text, self._own))
 
     def interrupt(self) -> None:
         """Stop what is being answered for this connection, from another thread; what was answered is kept."""
         self.calls.interrupt()
 
     def close(self) -> None:
-        """Take the functions away; the macros stay on the connection, and name functions that are not there.
+        """Remove the functions; the macros stay on the connection, and name functions that are not there.
 
         A result of the connection that was not read to its end ends here.
 

@@ -1,4 +1,4 @@
-"""The tables that SQL can read of an engine: its experts, its runs, and what was spent."""
+"""The tables of an engine that SQL can read: its experts, its runs, its spending and its feedback."""
 
 from __future__ import annotations
 
@@ -9,44 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from leeroo.engine.answer import Engine
-from leeroo.engine.backends.base import facts
+from leeroo.engine.backends.select import facts
+from leeroo.engine.schema import SQL_EXPERTS, SQL_FEEDBACK, SQL_RUNS, SQL_SPEND
 from leeroo.udfs import feedback
-
-_WHEN = pa.timestamp("us", "UTC")
-_EXPERTS = pa.struct(
-    [
-        pa.field("expert", pa.string()),
-        pa.field("default", pa.bool_()),
-        pa.field("model", pa.string()),
-        pa.field("backend", pa.string()),
-        pa.field("location", pa.string()),
-        pa.field("sent_to", pa.string()),
-        pa.field("usd_per_m_input", pa.float64()),
-        pa.field("usd_per_m_output", pa.float64()),
-        pa.field("price_source", pa.string()),
-        pa.field("unavailable", pa.string()),
-    ]
-)
-_RUNS = pa.struct(
-    [
-        pa.field("run", pa.string()),
-        pa.field("started", _WHEN),
-        pa.field("finished", _WHEN),
-        pa.field("rows", pa.int64()),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("list_cost_usd", pa.float64()),
-    ]
-)
-_SPEND = pa.struct(
-    [
-        pa.field("day", pa.date32()),
-        pa.field("expert", pa.string()),
-        pa.field("answers", pa.int64()),
-        pa.field("prompt_tokens", pa.int64()),
-        pa.field("completion_tokens", pa.int64()),
-        pa.field("cost_usd", pa.float64()),
-    ]
-)
 
 
 def _experts(engine: Engine) -> list[dict[str, Any]]:
@@ -67,10 +32,10 @@ def _when(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-# By name: the type of a row, and all rows as they are now.
+# The type of a row, and a function for all rows as they are now, by the name of the table.
 TABLES: dict[str, tuple[pa.StructType, Callable[[Engine], list[dict[str, Any]]]]] = {
-    "experts": (_EXPERTS, _experts),
-    "runs": (_RUNS, _runs),
-    "spend": (_SPEND, _spend),
-    "feedback": (feedback.ROW, feedback.rows),
+    "experts": (SQL_EXPERTS, _experts),
+    "runs": (SQL_RUNS, _runs),
+    "spend": (SQL_SPEND, _spend),
+    "feedback": (SQL_FEEDBACK, feedback.rows),
 }

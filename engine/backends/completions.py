@@ -1,4 +1,7 @@
-"""Requests and completions as Python rows, for backends that work row by row."""
+"""Requests and completions as Python rows, for backends that work row by row.
+
+It also reads which choice a free text names, and writes the completions of rows that fail.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from leeroo.engine.backends.choices import Choosing, likeliest
+from leeroo.engine.backends.choices import ChoiceTree, likeliest
 from leeroo.engine.schema import COMPLETIONS
 
 
@@ -41,40 +44,40 @@ class Request:
     def messages(self) -> list[Any]:
         """The request as a chat: dicts of role and content."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
-        before, after = ([] if said is None else json.loads(said) for said in (self.turns, self.after))
+        before, after = ([] if text is None else json.loads(text) for text in (self.turns, self.after))
         return [*system, *before, {"role": "user", "content": self.prompt}, *after]
 
 
 def requests_of(batch: pa.RecordBatch) -> list[Request]:
-    """The rows of a batch of requests."""
+    """Return the rows of a batch of requests."""
     return [Request(**row) for row in batch.to_pylist()]
 
 
 def completed(rows: Iterable[dict[str, Any]]) -> pa.RecordBatch:
-    """A batch of completions; what a row leaves out is NULL, and it did not bounce."""
+    """Return a batch of completions; what a row leaves out is NULL, and it did not bounce."""
     return pa.RecordBatch.from_pylist([{"bounced": False, **row} for row in rows], schema=COMPLETIONS)
 
 
-def choosing_of(request: Request, tokenizer: Any, end: int) -> Choosing | None:
-    """Its choices as tokens, None without any; the token `end` ends an answer."""
+def choice_tree(request: Request, tokenizer: Any, end: int) -> ChoiceTree | None:
+    """Return the choices of a request as tokens, None for no choices; the token `end` ends an answer."""
     if not request.choices:
         return None
     if not request.raw:
-        return Choosing([tuple(tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices], end)
-    # Text goes on with a space, which most tokenizers make one token with the word after it.
+        return ChoiceTree([tuple(tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices], end)
+    # Text goes on with a space, which most tokenizers join with the word after it into one token.
     line = request.prompt.rpartition("\n")[2]
     before = len(tokenizer(line, add_special_tokens=False)["input_ids"])
     lines = [f"{line} {choice}" for choice in request.choices]
-    return Choosing([tuple(ids[before:]) for ids in tokenizer(lines, add_special_tokens=False)["input_ids"]], end)
+    return ChoiceTree([tuple(ids[before:]) for ids in tokenizer(lines, add_special_tokens=False)["input_ids"]], end)
 
 
-def chose(request: Request, choosing: Choosing, scores: list[float]) -> dict[str, Any]:
-    """What a completion says of a choice, given the log probability of each."""
+def choice_completion(request: Request, tree: ChoiceTree, scores: list[float]) -> dict[str, Any]:
+    """Return the completion of a request with choices, from the log probability of each."""
     best = likeliest(scores)
     return {
         "id": request.id,
         "answer": (request.choices or [])[best],
-        "completion_tokens": len(choosing.texts[best]),
+        "completion_tokens": len(tree.texts[best]),
         "finish_reason": "stop",
         "choice_logprobs": scores,
     }
@@ -93,21 +96,21 @@ _INTRODUCTIONS = 3  # in a row: "The answer is option (A)"
 def named(answer: str, choices: list[str], prompt: str = "") -> str | None:
     """Return the choice that free text names, None where it names none.
 
-    It is the one that the text begins with, as a word of its own, the longest where several fit; quotes, brackets and
-    words such as "The answer is" may stand before it. A choice that the prompt lists as "A. text" is named by its text.
+    The text begins with it, as a word of its own; the longest counts where several fit. Quotes, brackets and words
+    such as "The answer is" may stand before it. A choice that the prompt lists as "A. text" is named by its text too.
     """
-    said = answer.strip().casefold()
-    if (found := _begun(said, choices)) is not None:
+    text = answer.strip().casefold()
+    if (found := _begun(text, choices)) is not None:
         return found
-    bare = _bare(said)
+    bare = _bare(text)
     if (found := _begun(bare, choices)) is not None:
         return found
-    texts = {text: choice for choice in choices if (text := _bare(_listed(choice, prompt)))}
+    texts = {listed: choice for choice in choices if (listed := _bare(_listed(choice, prompt)))}
     return texts.get(bare)
 
 
-def _begun(said: str, choices: list[str]) -> str | None:
-    fits = [choice for choice in choices if re.match(re.escape(choice.strip().casefold()) + r"(?!\w)", said)]
+def _begun(text: str, choices: list[str]) -> str | None:
+    fits = [choice for choice in choices if re.match(re.escape(choice.strip().casefold()) + r"(?!\w)", text)]
     return max(fits, key=len) if fits else None
 
 
@@ -124,9 +127,9 @@ def answered(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "answer": None, "finish_reason": "error", "error": why, "bounced": ran_out}
 
 
-def _bare(said: str) -> str:
+def _bare(text: str) -> str:
     """Return a text without what is put around a choice."""
-    text = said.casefold().strip(_AROUND)
+    text = text.casefold().strip(_AROUND)
     for _ in range(_INTRODUCTIONS):
         text = _BEFORE.sub("", text, count=1).strip(_AROUND)
     return text
@@ -139,11 +142,11 @@ def _listed(choice: str, prompt: str) -> str:
 
 
 def failed(request: Request, error: str, *, bounced: bool = False) -> dict[str, Any]:
-    """The completion of a request that got no answer."""
+    """Return the completion of a request that got no answer."""
     return {"id": request.id, "finish_reason": "error", "error": error, "bounced": bounced}
 
 
 def too_long(request: Request, tokens: int, context: int) -> dict[str, Any]:
-    """The completion of a request that is longer than the expert's context: another expert may take it."""
+    """Return the completion of a request that is too long for the expert's context: another expert may take it."""
     error = f"the prompt has {tokens:,} tokens and the context of this expert holds {context:,}; shorten it"
     return failed(request, error, bounced=True)

@@ -1,4 +1,4 @@
-"""Options: what a pool file says under [expert.engine], checked by the backend that it is for."""
+"""Engine options: what a pool file may say under [expert.engine], as a model for each kind of backend."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class ReplayOptions(BaseModel):
-    """Of recorded outcomes."""
+    """Options of recorded outcomes."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -23,7 +23,7 @@ class ReplayOptions(BaseModel):
 
 
 class TransformersOptions(BaseModel):
-    """Of models that transformers loads."""
+    """Options of models that transformers loads."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -36,7 +36,7 @@ class TransformersOptions(BaseModel):
 
 
 class VLLMOptions(BaseModel):
-    """Of vLLM's many options those that are set most; it checks the others itself when it starts."""
+    """The options of vLLM that are set most; it checks all others itself when it starts."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -50,7 +50,7 @@ class VLLMOptions(BaseModel):
 
 
 class OpenAIOptions(BaseModel):
-    """Of servers that speak OpenAI's API, and of those that any-llm-sdk knows.
+    """Options of servers with OpenAI's API, and of providers that any-llm-sdk knows.
 
     Attributes:
         concurrency: Requests at a time.
@@ -79,20 +79,7 @@ class OpenAIOptions(BaseModel):
         return given
 
 
-_OPTIONS: dict[str, type[BaseModel]] = {
-    "replay": ReplayOptions,
-    "transformers": TransformersOptions,
-    "vllm": VLLMOptions,
-    "openai": OpenAIOptions,
-}
-
 Model = TypeVar("Model", bound=BaseModel)
-
-
-def check_options(expert: Expert, backend: str) -> None:
-    """Check the engine options of an expert that this backend is for. Raises as `engine_options`."""
-    if backend in _OPTIONS:
-        engine_options(expert, _OPTIONS[backend])
 
 
 def engine_options(expert: Expert, model: type[Model]) -> Model:

@@ -1,11 +1,11 @@
-"""Replay: answers recorded outcomes, so that a pool of models that nobody here can run goes the whole road.
+"""The replay backend: answers with recorded outcomes, so that models that cannot run here can be routed all the same.
 
-`model` is a data folder (queries.parquet, outcomes.parquet). A request whose question stands in its queries is
-answered with the recorded response of the expert of the same name, its tokens, its cost and its score. Where
-several queries share a question (with different choices), the whole prompt tells them apart.
+`model` is a data folder (queries.parquet, outcomes.parquet). A request whose question is among its queries gets
+what is recorded for the expert of the same name: response, tokens, cost and score. Where several queries share a
+question (with different choices), the whole prompt decides between them.
 
-How an answer is sampled changes nothing about what was recorded. What a row wants of the answer itself and a record
-cannot give - an end before a `stop` text, `top_logprobs` - fails that row, which may go to another expert.
+Sampling parameters change nothing that was recorded. A row that wants what a record cannot give - an end before a
+`stop` text, `top_logprobs` - fails, and may go to another expert.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.base import AMPLE
 from leeroo.engine.backends.completions import named
 from leeroo.engine.backends.options import ReplayOptions, engine_options
+from leeroo.engine.backends.protocol import AMPLE
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS
@@ -69,11 +69,11 @@ class ReplayBackend:
 
     @property
     def room(self) -> int:
-        """Requests are put in order here, and cost nothing."""
+        """How many more requests it can start on now: they cost nothing."""
         return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
-        """Answer from the record; in the order asked."""
+        """Answer from the record, in the order of the requests."""
         for batch in requests:
             step = _SLOW_ROWS if self._speed else max(batch.num_rows, 1)
             for start in range(0, batch.num_rows, step):
@@ -86,12 +86,12 @@ class ReplayBackend:
         self._by_question, self._by_prompt, self._plain = {}, {}, {}
 
     def _answer(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        asked = zip(batch.column("question").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
-        places = np.array([self._find(question, prompt) for question, prompt in asked], dtype=np.int64)
+        texts = zip(batch.column("question").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
+        places = np.array([self._find(question, prompt) for question, prompt in texts], dtype=np.int64)
         known = places >= 0
         found = self._recorded.take(pa.array(np.where(known, places, 0)))
-        unfit = _unfit(batch)
-        answered = known & found.column("recorded").to_numpy() & unfit.is_null().to_numpy(zero_copy_only=False)
+        refused = _refused(batch)
+        answered = known & found.column("recorded").to_numpy() & refused.is_null().to_numpy(zero_copy_only=False)
         mask = pa.array(~answered)
         columns = {
             name: pc.if_else(mask, None, found.column(name).combine_chunks())
@@ -100,7 +100,7 @@ class ReplayBackend:
         }
         columns["id"] = batch.column("id")
         why = [None if ok else self._why(place) for ok, place in zip(answered.tolist(), places.tolist(), strict=True)]
-        columns["error"] = pc.coalesce(unfit, pa.array(why, pa.string()))
+        columns["error"] = pc.coalesce(refused, pa.array(why, pa.string()))
         if batch.column("choices").null_count < batch.num_rows:
             columns["answer"], columns["error"] = _to_choices(
                 batch.column("choices").to_pylist(), columns, columns["prediction"].to_pylist()
@@ -108,7 +108,7 @@ class ReplayBackend:
             mask = columns["error"].is_valid()
         columns["finish_reason"] = pc.if_else(mask, "error", "stop")
         columns["latency_ms"] = self._latency_ms(columns["completion_tokens"])
-        columns["bounced"] = unfit.is_valid()
+        columns["bounced"] = refused.is_valid()
         return pa.RecordBatch.from_arrays(
             [columns.get(f.name, pa.nulls(len(places), f.type)).cast(f.type) for f in COMPLETIONS], schema=COMPLETIONS
         )
@@ -144,8 +144,8 @@ class ReplayBackend:
             yield answered.slice(0, 0)
 
 
-def _unfit(batch: pa.RecordBatch) -> pa.Array:
-    """What each row wants that a record cannot give, as its error, NULL for nothing."""
+def _refused(batch: pa.RecordBatch) -> pa.Array:
+    """Return the errors of rows that want what a record cannot give, NULL for the others."""
     stop, logprobs = pc.list_value_length(batch.column("stop")), batch.column("top_logprobs")
     return pc.if_else(
         pc.fill_null(pc.greater(stop, 0), False),
@@ -157,30 +157,30 @@ def _unfit(batch: pa.RecordBatch) -> pa.Array:
 def _to_choices(
     choices: list[list[str] | None], columns: dict[str, Any], predictions: list[str | None]
 ) -> tuple[pa.Array, pa.Array]:
-    """The recorded answers as choices where there are some, and the errors of those that name none.
+    """Return the recorded answers, as choices where a row has some, and the errors of those that name none.
 
-    A recorded prediction is what was read out of the response; without either, there is no answer and no error.
+    A recorded prediction was read from the response and counts first; without either, there is no answer and no error.
     """
     answers, errors = columns["answer"].to_pylist(), columns["error"].to_pylist()
     for i, among in enumerate(choices):
-        said = [text for text in (predictions[i], answers[i]) if text is not None]
-        if among is not None and said:
-            answers[i] = next((choice for text in said if (choice := named(text, among)) is not None), None)
+        recorded = [text for text in (predictions[i], answers[i]) if text is not None]
+        if among is not None and recorded:
+            answers[i] = next((choice for text in recorded if (choice := named(text, among)) is not None), None)
             if answers[i] is None:
-                errors[i] = f"the recorded answer {said[0][:80]!r} is none of the choices"
+                errors[i] = f"the recorded answer {recorded[0][:80]!r} is none of the choices"
     return pa.array(answers, pa.string()), pa.array(errors, pa.string())
 
 
 def _read(folder: Path, expert: str) -> pa.Table:
-    """The record of one expert: a row for each query, `recorded` false where there is no outcome."""
+    """Read the record of one expert: a row for each query, `recorded` false where there is no outcome."""
     con = duckdb.connect()
     outcomes = str(folder / "outcomes.parquet")
-    there = {row[0] for row in con.execute("DESCRIBE FROM read_parquet($f)", {"f": outcomes}).fetchall()}
+    columns_there = {row[0] for row in con.execute("DESCRIBE FROM read_parquet($f)", {"f": outcomes}).fetchall()}
     columns = {
-        name: f"o.{name}" if name in there else "NULL"
+        name: f"o.{name}" if name in columns_there else "NULL"
         for name in ("prediction", "prompt_tokens", "completion_tokens", "cost_usd")
     }
-    texts = [f"o.{name}" for name in ("response", "prediction") if name in there]
+    texts = [f"o.{name}" for name in ("response", "prediction") if name in columns_there]
     variables = {"queries": str(folder / "queries.parquet"), "outcomes": outcomes, "expert": expert}
     responses = ""
     if list(folder.glob("responses*.parquet")):
@@ -188,7 +188,7 @@ def _read(folder: Path, expert: str) -> pa.Table:
             "LEFT JOIN (SELECT query_id, any_value(response) AS response FROM read_parquet(getvariable('responses'))"
             " WHERE expert = getvariable('expert') GROUP BY query_id) r USING (query_id)"
         )
-        texts.insert(1 if "response" in there else 0, "r.response")
+        texts.insert(1 if "response" in columns_there else 0, "r.response")
         variables["responses"] = str(folder / "responses*.parquet")
     response = f"coalesce({', '.join([*texts, 'NULL'])})::VARCHAR"
     # No parameters: with them DuckDB 1.5 would hold all of it in memory twice, and DuckDB 2 after `execute`.
@@ -198,9 +198,9 @@ def _read(folder: Path, expert: str) -> pa.Table:
 
 
 def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
-    """Rows by question and, where the prompt says more, by prompt; texts that stand twice are marked.
+    """Index rows by question and, where the prompt says more, by prompt; texts that occur twice are marked.
 
-    Of questions that stand twice, those that were also asked as they are come last.
+    The third index holds the questions that occur twice, once of them as the whole prompt.
     """
     by_question: dict[str, int] = {}
     by_prompt: dict[str, int] = {}

@@ -1,7 +1,7 @@
-"""Answers that shall be JSON under a schema: whether they are, found out in bounded time.
+"""JSON schemas: checks whether an answer is valid under one, in bounded time.
 
 Schemas and answers come from outside. DuckDB matches patterns in time that grows with the text alone, where Python's
-`re` can take for ever, and a check of too many steps is given up.
+`re` can take for ever. A check of too many steps is given up.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from referencing.exceptions import Unresolvable
 
 from leeroo.engine.model_json import parse_json
 
-# Any JSON object: providers have a mode of their own for it.
+# The schema of any JSON object: providers have a mode of their own for it.
 ANY_OBJECT = {"type": "object"}
 
 
-# Keywords applied to values in one check, about a second: references can make a small schema ask for 2 to the power of
-# its length.
+# The most keywords applied to values in one check, about a second: with references a small schema can need
+# exponentially many.
 _MOST_STEPS = 100_000
 
 Check = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
 
 
-class _Local(threading.local):
-    """What each thread has of its own: a connection to match patterns with, and the steps left of its check."""
+class _ThreadState(threading.local):
+    """State of each thread: a connection to match patterns with, and the steps left of its check."""
 
     def __init__(self) -> None:
         self.con = duckdb.connect()
         self.left = _MOST_STEPS
 
 
-_local = _Local()
+_local = _ThreadState()
 
 
 @functools.lru_cache(maxsize=64)
 def validator(schema: str) -> Any:
-    """Return what checks values against a JSON schema; it fetches no schema from elsewhere.
+    """Return a validator of values under a JSON schema; it fetches no schema from elsewhere.
 
     Raises:
         ValueError: it is not one, or has a pattern that cannot be matched in linear time.
@@ -110,7 +110,7 @@ def _found(pattern: str, text: str) -> bool:
 
 
 def _check_patterns(schema: Any) -> None:
-    """Raise ValueError where a pattern is none, or is beyond regular languages."""
+    """Check that all patterns can be matched: valid, and within regular languages. Raises ValueError."""
     waiting = [schema]
     while waiting:
         each = waiting.pop()

@@ -47,24 +47,24 @@ class Ledger:
 
     @property
     def left(self) -> float:
-        """What may still be spent; `inf` without a budget."""
+        """The USD that may still be spent; `inf` without a budget."""
         return max(self.budget - self.spent - self.reserved, 0.0)
 
     @property
     def room(self) -> float:
-        """What is left beside the most that is in flight can cost."""
+        """The USD that are left when all requests in flight cost the most that they can."""
         return self.left - float((self._held * self.stretch).sum())
 
     @property
     def busy(self) -> bool:
-        """Whether anything is in flight."""
+        """True while any request is in flight."""
         return bool(self._in_flight)
 
     def plan(self, expected: np.ndarray, *, binding: bool) -> None:
-        """All that is left was planned anew.
+        """Note that all open requests were planned anew.
 
         Args:
-            expected: What it costs by expert, float64 [e].
+            expected: Their cost by expert, float64 [e].
             binding: Whether more money would have bought better answers.
 
         """
@@ -72,26 +72,26 @@ class Ledger:
         self._answers_planned = self._answers.sum()
 
     def fits(self, experts: np.ndarray, at_most: np.ndarray) -> np.ndarray:
-        """Which of these requests could go now if they went alone, bool [n]."""
+        """Return which of these requests could go now if they went alone, bool [n]."""
         alone: np.ndarray = at_most * self.stretch[experts] <= self.room
         return alone
 
     def admit(self, experts: np.ndarray, at_most: np.ndarray) -> int:
-        """How many of these requests, in order, may go now together, given the most that each can cost [n]."""
+        """Count how many of these requests, in order, may go now together, given the most that each can cost [n]."""
         if math.isinf(self.budget):
             return len(at_most)
         return int(np.searchsorted(np.cumsum(at_most * self.stretch[experts]), self.room, side="right"))
 
-    def hand_out(self, ids: list[int], experts: np.ndarray, expected: np.ndarray, at_most: np.ndarray) -> None:
-        """These requests are in flight now."""
+    def send(self, ids: list[int], experts: np.ndarray, expected: np.ndarray, at_most: np.ndarray) -> None:
+        """Count requests as in flight."""
         np.add.at(self._held, experts, at_most)
         np.add.at(self._waiting, experts, -expected)
         self._flying += float(expected.sum())
         each = zip(experts.tolist(), expected.tolist(), at_most.tolist(), strict=True)
         self._in_flight.update(zip(ids, each, strict=True))
 
-    def settle(self, requests: list[int], actual: np.ndarray) -> None:
-        """Requests came back and were billed `actual` [n], 0 for one that was refused."""
+    def charge(self, requests: list[int], actual: np.ndarray) -> None:
+        """Count requests that came back and were billed `actual` [n], 0 for one that was refused."""
         experts, expected, at_most = self._land(requests)
         billed = actual > 0
         self.observe(experts[billed], expected[billed], actual[billed])
@@ -99,18 +99,18 @@ class Ledger:
         np.maximum.at(self.stretch, experts[limited], actual[limited] / at_most[limited])
 
     def drop(self, requests: list[int]) -> None:
-        """These requests are not coming back."""
+        """Forget requests that are not coming back."""
         self._land(requests)
 
     def observe(self, experts: np.ndarray, expected: np.ndarray, actual: np.ndarray) -> None:
-        """Requests to these experts were billed: what was expected and what they cost [n]."""
+        """Count billed requests to these experts: their expected and their actual cost [n]."""
         self.spent += float(actual.sum())
         np.add.at(self._expected, experts, expected)
         np.add.at(self._actual, experts, actual)
         np.add.at(self._answers, experts, 1)
 
     def drifted(self) -> bool:
-        """Whether the rest should be chosen anew, because the forecast has run away from the budget."""
+        """Return whether the rest should be chosen anew, because the forecast has run away from the budget."""
         waiting = float((self._waiting * self.correction() / self._planned_at).clip(0.0).sum())
         forecast = self.spent + self.reserved + self._flying + waiting
         if forecast > self.budget + _TOLERANCE * waiting:
@@ -120,10 +120,10 @@ class Ledger:
         return self._binding and bool(learned) and forecast < self.budget - _TOLERANCE * waiting and waiting > 0
 
     def correction(self) -> np.ndarray:
-        """Actual over expected cost of each expert so far, float64 [e], drawn to a guess while little is known.
+        """Return actual over expected cost of each expert so far, float64 [e], drawn to a guess while little is known.
 
         The guess is 1, or what all experts together were cheaper than expected: the lengths of answers err alike. It is
-        never more, as an expert that is taken for more expensive than it is would not be asked and never known better.
+        never more: an expert that seems more expensive than it is would not be chosen, and never be known better.
         """
         asked, answers = self._expected.sum(), max(self._answers.sum(), 1.0)
         guess = min(1.0, (self._actual.sum() + _TRUST * asked / answers) / (1 + _TRUST / answers) / max(asked, 1e-300))
@@ -133,7 +133,7 @@ class Ledger:
         return np.where(known, ratio, guess if asked > 0 else 1.0)
 
     def _land(self, requests: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Take requests out of the air: the expert of each, and what it was expected and able to cost [n]."""
+        """Remove requests from those in flight; return their experts, and their expected and highest costs [n]."""
         landed = [self._in_flight.pop(request) for request in requests]
         experts = np.array([expert for expert, _, _ in landed], np.int64)
         expected, at_most = np.array([usd for _, *usd in landed]).reshape(-1, 2).T

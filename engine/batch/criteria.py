@@ -1,4 +1,4 @@
-"""What is asked of a run: which columns mean what, and by which measure experts are chosen."""
+"""Criteria: the columns that a run reads, and the measure by which it chooses experts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leeroo.engine.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Criteria:
-    """What is asked of one run over a table.
+    """The conditions of one run over a table.
 
     With a budget, the experts of the whole batch are chosen so that the expected score is greatest within
     it; without one, every row takes the expert with the greatest
@@ -23,12 +23,12 @@ class Criteria:
     """
 
     column: str = "question"
-    private_column: str | None = None  # boolean; rows with true are asked of local experts only
+    private_column: str | None = None  # boolean; rows with true go to local experts only
     ask_column: str | None = None  # a struct of `schema.ASK`: arguments of the row's own
     expert: str | None = None  # ask this one for every row
     max_cost_usd: float | None = None
-    cost_weight: float = 0.0  # score points one dollar is worth
-    latency_weight: float = 0.0  # score points one second is worth
+    cost_weight: float = 0.0  # score points for one dollar
+    latency_weight: float = 0.0  # score points for one second
     prefix: str = ""  # of the names of the columns appended
     on_error: Literal["null", "fail"] = "null"
     on_expert_down: Literal["next", "fail"] = "next"  # whether rows of an expert that cannot answer go to others

@@ -1,6 +1,6 @@
-"""Forecast: the orchestrator's predictions for every distinct question, as scores and dollars of the candidates.
+"""Forecast: the orchestrator's predictions for every distinct question, as scores, dollars and seconds of the experts.
 
-The arrays live in files of the scratch folder, so that a table of any length fits.
+The arrays are files in the folder of the worktable, so that a table of any length fits.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.base import resolve
-from leeroo.engine.batch.plan import AROUND_A_CHOICE, thinks
+from leeroo.engine.backends.select import capabilities
+from leeroo.engine.batch.plan import thinks
 from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
 from leeroo.engine.batch.progress import Meter
 from leeroo.engine.batch.prompts import CONTEXT
-from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.batch.worktable import AROUND_A_CHOICE, Worktable
 from leeroo.engine.errors import Interrupted
-from leeroo.engine.orchestrator.kin import nearest_kin
-from leeroo.engine.orchestrator.predict import Prediction, Router
+from leeroo.engine.orchestrator.router import Prediction, Router
+from leeroo.engine.orchestrator.similar import most_similar
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.answers import Lengths
 
-# Questions predicted at a time: between two chunks a wish to stop is looked at.
+# Questions predicted at a time: a run may be stopped between two chunks.
 _CHUNK = 2048
-# From so many answers on their mean length is expected.
+# With this many stored answers of an expert, their mean length is expected.
 _LENGTHS_KNOWN = 10
 # Tokens that a chat template adds to a prompt, at most.
 _TEMPLATE_TOKENS = 64
-# So many times its expected cost is held for a recorded answer.
+# A recorded answer is held at this multiple of its expected cost.
 _RECORDED_AT_MOST = 4
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What to expect of every candidate (axis 1) on every distinct question (axis 0), float32 [n, e].
+    """The predictions for every candidate (axis 1) on every distinct question (axis 0), float32 [n, e].
 
     Where nothing is known of the candidates' quality (`known` is false), the default expert has the score 1
-    and the others 0: it is asked wherever it may be.
+    and the others 0: it is chosen wherever it may be.
     """
 
     scores: np.ndarray
@@ -52,7 +52,7 @@ class Forecast:
 
 
 def forecast(
-    scratch: Scratch,
+    worktable: Worktable,
     experts: tuple[Expert, ...],
     default: str,
     router: Router | None,
@@ -65,7 +65,7 @@ def forecast(
 ) -> Forecast:
     """Predict score, cost and time of `n` distinct questions for every candidate.
 
-    A candidate that the router has not learned is expected to do as its nearest kin among those that it has. Without a
+    A candidate that the router has not learned is expected to do as the most similar one that it has. Without a
     router the answers of each are expected to be as long as its latest ones (`lengths`), where there are some.
 
     Raises:
@@ -81,21 +81,10 @@ def forecast(
     columns = _columns(experts, known, meter)
     unknown: set[str] = set()  # experts whose answers are of a length that the router has not learned
     names = ("scores", "costs", "at_most", "seconds")
-    scores, costs, most, seconds = (_on_disk(scratch, name, (n, len(experts))) for name in names)
-    kept = _on_disk(scratch, "tokens", (n, len(experts), 2)) if keep_tokens else None
-    reader = (
-        scratch.cursor()
-        .sql(
-            "SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens,"
-            " coalesce(strlen(form), 0) + coalesce(strlen(turns), 0) + coalesce(strlen(after), 0)"
-            " + greatest(coalesce(strlen(laid_out), strlen(prompt), 0) - strlen(question), 0) AS form,"
-            " coalesce(strlen(json_schema), 0) AS schema,"
-            " list_max([strlen(choice) for choice in choices]) AS choice FROM questions ORDER BY id"
-        )
-        .to_arrow_reader(_CHUNK)
-    )
+    scores, costs, most, seconds = (worktable.array(name, (n, len(experts))) for name in names)
+    kept = worktable.array("tokens", (n, len(experts), 2)) if keep_tokens else None
     done = 0
-    for batch in reader:
+    for batch in worktable.to_predict(_CHUNK):
         if stop.is_set():
             raise Interrupted
         part = slice(done, done + batch.num_rows)
@@ -125,26 +114,20 @@ def forecast(
 
 
 def _columns(experts: tuple[Expert, ...], router: Router | None, meter: Meter) -> list[int | None]:
-    """Where each candidate, or its kin, stands in the router's predictions; None without a router."""
+    """Return the column of each candidate, or of a similar one, in the router's predictions; None without a router."""
     if router is None:
         return [None] * len(experts)
     learned = [e for e in experts if e.name in router.experts]
     columns: list[int | None] = []
     for e in experts:
-        kin = e if e in learned else nearest_kin(e, learned)
-        columns.append(router.experts.index(kin.name))
-        if kin is not e:
+        similar = e if e in learned else most_similar(e, learned)
+        columns.append(router.experts.index(similar.name))
+        if similar is not e:
             meter.warn(
-                f"the router has not learned the expert {e.name!r}: it is expected to do as {kin.name!r} does, its "
-                "nearest kin by family, size and tags; add its outcomes with leeroo train --router"
+                f"the router has not learned the expert {e.name!r}: it is expected to do as {similar.name!r} does, the "
+                "most similar by family, size and tags; add its outcomes with leeroo train --router"
             )
     return columns
-
-
-def _on_disk(scratch: Scratch, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    if 0 in shape:  # there is nothing to map
-        return np.zeros(shape, np.float32)
-    return np.memmap(scratch.folder / name, mode="w+", dtype=np.float32, shape=shape)
 
 
 def _tokens(
@@ -154,13 +137,13 @@ def _tokens(
     column: int | None,
     measured: Lengths | None,
 ) -> np.ndarray:
-    """Expected prompt and completion tokens, float64 [n, 2]."""
+    """Return expected prompt and completion tokens, float64 [n, 2]."""
     limit = _limit(batch, expert)
     # An answer that is one of some choices is as long as they are.
     choice = batch.column("choice").fill_null(0).to_numpy(zero_copy_only=False)
     limit = np.where(choice > 0, np.minimum(limit, np.ceil(choice / BYTES_PER_TOKEN)), limit)
     added = _added_bytes(batch, expert) / BYTES_PER_TOKEN
-    if resolve(expert) == "replay":  # a recorded prompt is as long as it was
+    if capabilities(expert).recorded:  # a recorded prompt is as long as it was
         added = np.zeros(len(batch))
     if prediction is None or column is None:
         lengths = pc.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
@@ -170,7 +153,7 @@ def _tokens(
         return np.stack([lengths / BYTES_PER_TOKEN + added, long.astype(np.float64)], axis=1)
     completion = prediction.completion_tokens[:, column].astype(np.float64)
     completion = np.where(np.isnan(completion), limit, completion)
-    if resolve(expert) != "replay":  # a recorded answer is as long as it was
+    if not capabilities(expert).recorded:  # a recorded answer is as long as it was
         completion = np.minimum(completion, limit)
     prompt = prediction.prompt_tokens[:, column].astype(np.float64)
     prompt = np.where(np.isnan(prompt), pc.binary_length(batch.column("question")) / BYTES_PER_TOKEN, prompt)
@@ -178,7 +161,7 @@ def _tokens(
 
 
 def _limit(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
-    """The most tokens that are asked for [n], as `plan.max_tokens` says."""
+    """Return the most tokens of each answer [n], as the worktable computes them."""
     limit: np.ndarray = batch.column("max_tokens").fill_null(expert.max_tokens).to_numpy(zero_copy_only=False)
     if thinks(expert):
         return limit
@@ -195,8 +178,8 @@ def _added_bytes(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
 
 
 def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, usd_per_m: np.ndarray) -> np.ndarray:
-    """The most USD that asking once can cost [n]."""
-    if resolve(expert) == "replay":  # a recorded answer keeps to no limit on new tokens
+    """Return the most USD that one request can cost [n]."""
+    if capabilities(expert).recorded:  # a recorded answer keeps to no limit on new tokens
         most: np.ndarray = _RECORDED_AT_MOST * expected
         return most
     # No tokenizer makes more than a token of a byte; the chat template adds its own. A schema may be read twice.
@@ -208,7 +191,7 @@ def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, usd_pe
 def _seconds(
     completion_tokens: np.ndarray, expert: Expert, prediction: Prediction | None, column: int | None
 ) -> np.ndarray:
-    """Expected seconds of one answer [n], 0 where nothing is known."""
+    """Return expected seconds of one answer [n], 0 where nothing is known."""
     if prediction is not None and column is not None:
         learned = prediction.latency_ms[:, column] / 1e3
         if not np.isnan(learned).any():

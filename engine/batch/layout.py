@@ -1,11 +1,10 @@
-"""Layout: prompts made of a task and fields, written so that rows share as much of their beginnings as they can.
+"""Layout: write prompts of a task and fields so that rows share long beginnings, which are computed once.
 
-A task is text with {names} in it: "Is {review} about {product}?". To people, to the router and to the answer store,
-the question is the task with the fields filled in, and so the expert is shown it, unless that hides too much of what
-rows have in common. Then the task comes first, which all rows share, and the fields after it, one to a line, those
-first whose values are long and come again and again; rows are asked in the order of their prompts, so that what is
-shared is computed once. After Liu et al., "Optimizing LLM Queries in Relational Data Analytics Workloads" (2024): the
-order of fields is found greedily by what it saves, one order for all rows of a task.
+A task is text with {names} in it: "Is {review} about {product}?". For people, the router and the answer store the
+question is the task with its fields filled in. An expert is shown that too, unless it hides too much of what rows have
+in common. Then the task comes first and the fields after it, one to a line. Fields with long values that repeat come
+first. The order is found greedily by the bytes that it saves, one order for all rows of a task (Liu et al.,
+"Optimizing LLM Queries in Relational Data Analytics Workloads", 2024).
 """
 
 from __future__ import annotations
@@ -14,20 +13,20 @@ import json
 import re
 from collections.abc import Mapping
 
-import duckdb
+from leeroo.engine.batch.worktable import Worktable
 
-# The part of all bytes in fields that laying them out must save: a question reads better with its fields filled in.
+# Laying fields out must save this share of their bytes: a question reads better with its fields filled in.
 _WORTH_IT = 0.2
 _PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
 def names(task: str) -> tuple[str, ...]:
-    """The names of the fields of a task, in the order they come first; two braces stand for one, and make no field."""
+    """Return the names of the fields of a task, in the order in which they first come; two braces stand for one."""
     return tuple(dict.fromkeys(found[1] for found in _PLACE.finditer(task) if found[1]))
 
 
 def filled(task: str, fields: Mapping[str, object]) -> str:
-    """The task with its fields filled in; values that are no text are written as JSON."""
+    """Return the task with its fields filled in; values that are not text are written as JSON."""
 
     def put(found: re.Match[str]) -> str:
         return text_of(fields[found[1]]) if found[1] else found[0][0]
@@ -36,46 +35,30 @@ def filled(task: str, fields: Mapping[str, object]) -> str:
 
 
 def text_of(value: object) -> str:
-    """A field as it is written in a prompt."""
+    """Return a field as it is written in a prompt."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def lay_out(con: duckdb.DuckDBPyConnection) -> None:
-    """Write the prompts of questions that are laid out into the column `laid_out` of the table `questions`."""
-    for (task,) in con.execute("SELECT DISTINCT task FROM questions WHERE fields IS NOT NULL").fetchall():
+def lay_out(worktable: Worktable) -> None:
+    """Lay out the prompts of questions with fields, where that saves enough."""
+    for task in worktable.tasks():
         fielded = names(task)
         if len(fielded) < 2:
             continue
-        # A name is letters, digits and underscores; as a path into JSON, text comes without its quotes. The columns
-        # have numbers for names: a field may be called as a column of `questions` is.
-        values = ", ".join(f"json_extract_string(fields, '$.{name}') AS field_{i}" for i, name in enumerate(fielded))
-        con.execute(f"CREATE OR REPLACE TEMP TABLE laying AS SELECT id, {values} FROM questions WHERE task = ?", [task])
-        order = _order(con, len(fielded))
+        order = _order(worktable, len(fielded), worktable.open_fields(task, fielded))
         if order is not None:
-            lines = ", ".join(f"chr(10) || '{{{fielded[i]}}}: ' || field_{i}" for i in order)
             shown = _PLACE.sub(lambda found: found[0] if found[1] else found[0][0], task)
-            con.execute(
-                f"UPDATE questions SET laid_out = concat(?, chr(10), {lines}) FROM laying"
-                " WHERE laying.id = questions.id",
-                [shown],
-            )
-    con.execute("DROP TABLE IF EXISTS laying")
+            worktable.lay_out(shown, [(fielded[i], i) for i in order])
 
 
-def _order(con: duckdb.DuckDBPyConnection, count: int) -> list[int] | None:
-    """The order in which the fields of the table `laying` share most; None where filling them in is about as good."""
+def _order(worktable: Worktable, count: int, whole: int) -> list[int] | None:
+    """Find the order of open fields that shares most of their `whole` bytes; None where that is hardly better.
+
+    It is compared with the order in which the task names them.
+    """
     order: list[int] = []
     while len(order) < count:
         rest = [i for i in range(count) if i not in order]
-        order.append(max(rest, key=lambda i: _shared(con, [*order, i])))
-    bytes_of = " + ".join(f"strlen(field_{i})" for i in range(count))
-    whole = con.execute(f"SELECT sum({bytes_of}) FROM laying").fetchall()[0][0]
-    gain = sum(_shared(con, order[:n]) - _shared(con, list(range(n))) for n in range(1, count + 1))
+        order.append(max(rest, key=lambda i: worktable.shared_bytes([*order, i])))
+    gain = sum(worktable.shared_bytes(order[:n]) - worktable.shared_bytes(list(range(n))) for n in range(1, count + 1))
     return order if gain > _WORTH_IT * whole else None
-
-
-def _shared(con: duckdb.DuckDBPyConnection, fields: list[int]) -> int:
-    """How many bytes of the last of these fields follow on a beginning that another row has too, itself included."""
-    alike = ", ".join(f"field_{i}" for i in fields)
-    query = f"SELECT any_value(strlen(field_{fields[-1]})) AS bytes, count(*) AS n FROM laying GROUP BY {alike}"
-    return int(con.execute(f"SELECT sum(bytes * (n - 1)) FROM ({query})").fetchall()[0][0])

@@ -1,4 +1,4 @@
-"""What answers cost: tokens times list prices, or what the backend knows better."""
+"""Prices: the cost of answers is tokens times list prices, or what the backend knows better."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def list_cost(completions: pa.RecordBatch, usd_per_m: np.ndarray) -> np.ndarray:
 
     Args:
         completions: With the columns of `schema.COMPLETIONS`.
-        usd_per_m: [n, 3] `prices` of the expert that was asked.
+        usd_per_m: [n, 3] `prices` of the expert that answered.
 
     """
     names = ("prompt_tokens", "completion_tokens", "cached_tokens")
@@ -31,7 +31,7 @@ def list_cost(completions: pa.RecordBatch, usd_per_m: np.ndarray) -> np.ndarray:
 
 
 def floats(batch: pa.RecordBatch | pa.Table, name: str) -> np.ndarray:
-    """A column as float64 [n], NaN where it is NULL."""
+    """Return a column as float64 [n], NaN where it is NULL."""
     values: np.ndarray = batch.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)
     return values
 

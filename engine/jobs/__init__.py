@@ -1,1 +1,1 @@
-"""Whole jobs made of answers and measures, up to what people read of them."""
+"""Whole jobs built from runs of the engine: label, solve, MMLU, self-play, feedback. They know nothing of SQL."""

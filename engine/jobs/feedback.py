@@ -1,7 +1,7 @@
-"""Feedback at work: judge what users wrote back, keep it in the answer store, and make it outcomes to learn from.
+"""Feedback at work: judge the feedback of users, keep it in the answer store, and export it as outcomes to learn from.
 
-A score is taken as it is. A gold is compared with the answer by the check that its form asks for: a number by value, a
-single letter from A to J as a choice, anything else as text.
+A score is taken as it is. A gold answer is compared by the check that its form calls for: a number by value, a single
+letter from A to J as a choice, anything else as text. Knows nothing of tables of users, SQL and HTTP.
 """
 
 from __future__ import annotations
@@ -20,28 +20,27 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.errors import OutputError
 from leeroo.engine.jobs.verify import check_for, score
-from leeroo.engine.orchestrator.drift import Drift, drifted
-from leeroo.engine.outputs import check_own
+from leeroo.engine.orchestrator.analysis.drift import Drift, drifted
 from leeroo.engine.pool import Expert, Pool
-from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
+from leeroo.engine.schema import EXPERTS, FEEDBACK_OUTCOMES, QUERIES
 from leeroo.engine.store.feedback import Feedback, question_hash
 from leeroo.engine.store.store import Store
+from leeroo.engine.tables.outputs import check_own
 
-_OUTCOMES = pa.schema([*OUTCOMES, pa.field("latency_ms", pa.float64()), pa.field("judged_by", pa.string())])
 _SHOWN = 60
 # Characters of a gold answer; more are no short answer to compare with.
 _GOLD_LONGEST = 1024
-# Of the way that answers are compared with golds: another number makes all kept scores void.
+# Version of the comparison of answers with golds: another number makes all kept scores void.
 _COMPARISON = 1
 
 
 def complete(
     store: Store, rows: Sequence[Feedback], experts: Iterable[str] | None = None
 ) -> tuple[list[Feedback], list[tuple[int, str]]]:
-    """Fill in what the store knows: who gave an answer, what an expert answered, and what had been expected of it.
+    """Fill in what the store knows: the expert of an answer, the answer of an expert, and its predicted score.
 
-    Where no expert is named, the one meant is who gave that answer; without an answer, who answered last; with gold
-    alone, everyone.
+    A row without an expert means the one that gave the answer. Without an answer too, it means the last one that
+    answered; with a gold alone, it means everyone.
 
     Args:
         store: Has the answers.
@@ -70,7 +69,7 @@ def complete(
 
 
 def give(store: Store, rows: Sequence[Feedback], experts: Iterable[str] | None = None) -> list[tuple[int, str]]:
-    """Keep feedback: all that can be kept is.
+    """Keep all feedback that can be kept.
 
     Args:
         store, rows, experts: As for `complete`.
@@ -85,7 +84,7 @@ def give(store: Store, rows: Sequence[Feedback], experts: Iterable[str] | None =
 
 
 def judged(store: Store, owner: str | None = None) -> list[dict[str, Any]]:
-    """All feedback as outcomes, in the order in which the answers were given.
+    """Return all feedback as outcomes, in the order in which the answers were given.
 
     Each has question, expert, answer, score, gold, `judged_by` ('user', or the name of the check that compared the
     answer with the gold), predicted_score, prompt_tokens, completion_tokens, cost_usd, latency_ms, and as seconds of
@@ -101,7 +100,7 @@ def judged(store: Store, owner: str | None = None) -> list[dict[str, Any]]:
 
 
 def _compared(store: Store, rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Scores of answers compared with golds; each pair is compared once, and its score kept in the store."""
+    """Compare answers with golds; each pair is compared once, and its score kept in the store."""
     pairs = [(row["answer"], row["gold"]) for row in rows]
     keys = [hashlib.sha256(json.dumps([_COMPARISON, *pair]).encode()).digest() for pair in pairs]
     known = store.verdicts(keys)
@@ -117,12 +116,12 @@ def _compared(store: Store, rows: Sequence[Mapping[str, Any]]) -> list[float]:
 
 
 def summary(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
-    """How many outcomes there are of each expert, by name, and their mean score, from rows as `judged` gives them."""
+    """Return the number of outcomes of each expert and their mean score, by name, from rows of `judged`."""
     return {name: (len(its), float(np.mean([row["score"] for row in its]))) for name, its in _by_expert(rows)}
 
 
 def drifts(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Drift, date]]:
-    """The experts that have drifted, by name, and since when, as rows (`judged`) tell that have a prediction."""
+    """Return the experts that have drifted and since when, by name, from rows of `judged` that have a prediction."""
     found = {}
     for name, its in _by_expert(row for row in rows if row["predicted_score"] is not None):
         drift = drifted([row["predicted_score"] for row in its], [row["score"] for row in its])
@@ -132,7 +131,7 @@ def drifts(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Drift, date]]:
 
 
 def warnings(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A line for people about each expert that has drifted, from rows as `judged` gives them."""
+    """Return a line for people about each expert that has drifted, from rows of `judged`."""
     return [
         f"expert {name}: answers come out {abs(drift.shift):.2f} {'below' if drift.shift < 0 else 'above'} what the "
         f"router expects since {day} (n={drift.n}): ask it anew or retrain"
@@ -148,9 +147,9 @@ def _by_expert(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mappin
 
 
 def export_feedback(store: Store | Path, pool: Pool | None, folder: Path, *, private: bool | None = None) -> int:
-    """Write feedback as a data folder that `train` learns from: all of it is seen at once, or what was there stays.
+    """Write feedback as a data folder that `train` learns from: the folder appears whole, or the old one stays.
 
-    Outcomes have the columns `latency_ms` and `judged_by` besides ('user', or the check that compared with the gold).
+    Outcomes have two more columns: `latency_ms`, and `judged_by` ('user', or the check that compared with the gold).
 
     Args:
         store: The answer store, or its folder.
@@ -182,7 +181,7 @@ def export_feedback(store: Store | Path, pool: Pool | None, folder: Path, *, pri
 
 
 def experts_table(experts: Iterable[Expert]) -> pa.Table:
-    """Experts as a data folder has them, a table of `EXPERTS`."""
+    """Return experts as a data folder has them, a table of `EXPERTS`."""
     rows = [
         {
             "expert": e.name,
@@ -197,7 +196,7 @@ def experts_table(experts: Iterable[Expert]) -> pa.Table:
 
 
 def _wrong(row: Feedback, experts: set[str] | None) -> str | None:
-    """What cannot be about a row, whatever the store knows."""
+    """Say why a row cannot be kept, whatever the store knows; None if it can."""
     about = _short(row.question)
     if not row.question or not row.question.strip():
         return "there is no question"
@@ -213,7 +212,7 @@ def _wrong(row: Feedback, experts: set[str] | None) -> str | None:
 
 
 def _completed(row: Feedback, said: list[dict[str, Any]]) -> list[Feedback] | str:
-    """What a row comes to, by the latest answers to its question; or why it comes to nothing."""
+    """Return the feedback that a row means, by the latest answers to its question; or the reason why there is none."""
     about = _short(row.question)
     if row.expert is not None:
         own = next((answer for answer in said if answer["expert"] == row.expert), None)
@@ -234,7 +233,7 @@ _NAME = "name the expert"
 
 
 def _filled(row: Feedback, own: Mapping[str, Any] | None) -> Feedback:
-    """A row with what an answer in the store tells, where it says nothing itself."""
+    """Fill the gaps of a row from an answer in the store."""
     if own is None:
         return row
     same = row.answer is None or row.answer == own["answer"]
@@ -251,18 +250,18 @@ def _short(question: str | None) -> str:
 
 
 def _tables(rows: list[dict[str, Any]], pool: Pool | None) -> dict[str, pa.Table]:
-    """The tables of a data folder, by name."""
+    """Return the tables of a data folder, by name."""
     queries: dict[str, dict[str, Any]] = {}
     outcomes = []
     for row in rows:
-        # What several owners say of a question are several queries, of which learning takes the mean.
+        # Feedback of several owners on a question makes several queries, of which learning takes the mean.
         name = question_hash("\0".join(filter(None, (row["owner"], row["question"])))).hex()
         shared = {"query_id": name, "dataset": "feedback", "split": "train", "answer": row["gold"]}
         queries[name] = {**shared, "question": row["question"], "prompt": row["question"]}
         outcomes.append({**row, "query_id": name, "response": row["answer"]})
     tables = {
         "queries": pa.Table.from_pylist(list(queries.values()), schema=QUERIES),
-        "outcomes": pa.Table.from_pylist(outcomes, schema=_OUTCOMES),
+        "outcomes": pa.Table.from_pylist(outcomes, schema=FEEDBACK_OUTCOMES),
     }
     if pool is not None:
         tables["experts"] = experts_table(pool.experts)
@@ -276,13 +275,13 @@ def _write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
     check_own(folder, ("queries.parquet", "outcomes.parquet", "experts.parquet"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-            fresh = Path(beside) / "fresh"
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as nearby:
+            fresh = Path(nearby) / "fresh"
             fresh.mkdir()
             for name, table in tables.items():
                 pq.write_table(table, fresh / f"{name}.parquet", compression="zstd")
             if folder.exists():
-                folder.rename(Path(beside) / "old")
+                folder.rename(Path(nearby) / "old")
             fresh.rename(folder)
     except OSError as error:
         raise OutputError(f"the feedback cannot be written to {folder}: {error.strerror or error}") from error

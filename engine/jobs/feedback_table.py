@@ -1,4 +1,4 @@
-"""Feedback out of a table: answers as `leeroo run` wrote them, with scores or right answers beside them."""
+"""Feedback from a table: answers as `leeroo run` wrote them, with columns of scores or right answers."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FROM source
 
 
 @dataclass
-class Taken:
-    """What became of a table.
+class TableFeedback:
+    """The outcome of reading a table.
 
     Attributes:
-        pairs: Question and expert of what was kept; the expert is None where a gold is of everyone who answered.
+        pairs: Question and expert of each kept row; the expert is None where a gold holds for all who answered.
         failed: Of each row that could not be judged its number, from 1, and the reason.
         passed_over: How many rows had neither gold nor score.
     """
@@ -48,15 +48,15 @@ def take_table(
     column: str = "question",
     answer: str | None = None,
     expert: str | None = None,
-) -> Taken:
-    """Keep what a table says of answers.
+) -> TableFeedback:
+    """Keep the feedback of a table.
 
     Args:
         store: Where it is kept; it fills in what the table does not have.
         reader: The table; its column `predicted_score` (with the prefix of the answers) is kept too.
         gold, score: The columns with what would have been right, and with scores in [0, 1]; one of them at least.
         column: That with the questions.
-        answer, expert: Those with the answers and who gave them; without, 'answer' and 'expert' where they are there.
+        answer, expert: Those with the answers and their experts; by default 'answer' and 'expert' where they exist.
 
     Raises:
         InputError: a column is not there, or the table breaks off.
@@ -64,7 +64,7 @@ def take_table(
 
     """
     columns = _columns(reader.schema, gold, score, column, answer, expert)
-    taken = Taken()
+    taken = TableFeedback()
     for start, batch in _batches(reader, columns):
         _take(store, start, batch, taken)
     return taken
@@ -73,7 +73,7 @@ def take_table(
 def _columns(
     schema: pa.Schema, gold: str | None, score: str | None, question: str, answer: str | None, expert: str | None
 ) -> dict[str, str]:
-    """What is read of each, in SQL."""
+    """Return the SQL that reads each column."""
     prefix = answer.removesuffix("answer") if answer else ""
     default = {"answer": "answer", "expert": f"{prefix}expert", "predicted_score": f"{prefix}predicted_score"}
     named = {"question": question, "gold": gold, "score": score, "answer": answer, "expert": expert}
@@ -89,7 +89,7 @@ def _columns(
 def _batches(
     reader: pa.RecordBatchReader, columns: Mapping[str, str]
 ) -> Iterator[tuple[int, list[tuple[Feedback, str | None]]]]:
-    """The rows as feedback, with the score as it was written, and the number of the first of them."""
+    """Read rows as feedback, with the score as it was written, and the number of the first of them."""
     with duckdb.connect() as con:
         con.register("source", reader)
         start = 1
@@ -102,7 +102,7 @@ def _batches(
             raise InputError(f"the input cannot be read to its end: {first_line(error)}") from error
 
 
-def _take(store: Store, start: int, batch: list[tuple[Feedback, str | None]], taken: Taken) -> None:
+def _take(store: Store, start: int, batch: list[tuple[Feedback, str | None]], taken: TableFeedback) -> None:
     numbers, rows = [], []
     for number, (row, said) in enumerate(batch, start):
         if row.score is None and said is not None:

@@ -1,8 +1,7 @@
-"""Label: every row of a table gets one of some labels, or those that apply, with how sure that is.
+"""Label: every row of a table gets one of some labels, or those that apply, with a confidence.
 
-The answer is kept to the labels by their tokens, so that each comes with its probability. A model that leans to a label
-whatever it reads is corrected by what it says of the whole batch: batch calibration (Zhou et al. 2024, "Batch
-Calibration: Rethinking Calibration for In-Context Learning and Prompt Engineering", ICLR).
+The answer is restricted to the tokens of the labels, so each label has a probability. A model that prefers a label for
+any text is corrected by its answers to the whole batch (`choice_calibration`). Knows nothing of files and terminals.
 """
 
 from __future__ import annotations
@@ -17,34 +16,23 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.arrays import Float64s
 from leeroo.engine.batch.prompts import asking, check_columns
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.lean import probabilities, without_lean
-from leeroo.engine.jobs.rounds import Answered, answer_in_rounds
-from leeroo.engine.orchestrator.market import Float64s
+from leeroo.engine.jobs.cascade import CascadeAnswers, answer_in_cascade
+from leeroo.engine.jobs.choice_calibration import calibrate_choices, probabilities
+from leeroo.engine.schema import LABELLED
 from leeroo.engine.tables.values import as_text, without_formulas
 
 _INSTRUCTION = "Classify the text: choose the label that fits it best."
 _APPLIES = ("No", "Yes")
-# No label has more tokens than bytes; so many more are for quotes and a full stop that a model may put around it.
+# No label has more tokens than bytes. These are for quotes and a full stop that a model may put around it.
 _AROUND_TOKENS = 8
 
 Texts = Sequence[str | None]
-# Texts with the prompts that show them, and the choices for the answers.
-Ask = Callable[[Texts, Texts, Sequence[str]], Answered]
-
-LABELLED = pa.schema(
-    [
-        pa.field("label", pa.string()),  # a list of them where several may apply
-        pa.field("confidence", pa.float64()),
-        pa.field("expert", pa.string()),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("list_cost_usd", pa.float64()),
-        pa.field("error", pa.string()),
-    ]
-)
-
+# Answers texts, given their prompts and the choices for the answers.
+AnswerTexts = Callable[[Texts, Texts, Sequence[str]], CascadeAnswers]
 
 # What is wrong with a setting of a file, in words.
 _WRONG = {
@@ -71,14 +59,14 @@ class _File(BaseModel):
 
 @dataclass(frozen=True)
 class Labels:
-    """What rows are labelled with.
+    """The labels to choose from.
 
     Attributes:
         names: At least two, or one where several may apply.
         descriptions: Of some of them.
         examples: Texts with their labels, shown before each row.
         instruction: What to do, in the place of our own words.
-        several: Whether any number of them may apply to a row.
+        several: True where any number of them may apply to a row.
 
     Raises:
         UsageError: a name is empty or there twice, or there are too few; or an example has another label.
@@ -109,7 +97,7 @@ class Labels:
 
 
 def read_labels(given: str | Sequence[str] | Mapping[str, str] | Labels, *, several: bool = False) -> Labels:
-    """Labels from names with commas between, a TOML file, a list of names, or names with descriptions.
+    """Read labels: names with commas between them, a TOML file, a list of names, or names with descriptions.
 
     A file has ``labels`` (a list of names, or a table of descriptions by name), and may have ``instruction`` and
     ``[[example]]`` tables of ``text`` and ``label``.
@@ -143,7 +131,7 @@ def _read_file(name: str) -> _File:
 
 
 def _wrong_file(name: str, error: Exception) -> str:
-    """What is wrong with a file of labels, in one line."""
+    """Say in one line why a file of labels is wrong."""
     if isinstance(error, ValidationError):
         where = [str(part) for part in error.errors()[0]["loc"]]
         return f"{name}: {_WRONG.get(where[0], f'there is no setting {where[0]!r}')}"
@@ -164,18 +152,18 @@ def label_rows(
 ) -> pa.Table:
     """Label every row of a table, all as one batch.
 
-    The cheapest expert labels everything; where it is less sure than `enough`, the next dearer one is asked, as far as
-    the budget goes (see `rounds`). A row without text has no label and costs nothing. Call `engine.delivered` when the
-    rows are where they should be.
+    The cheapest expert labels everything. Where it is less sure than `enough`, the next more expensive one answers, as
+    far as the budget goes (see `cascade`). A row without text has no label and costs nothing. Call it within
+    `engine.delivery`, until the rows are where they should be.
 
     Args:
         engine: With the pool.
         reader: The rows; `criteria.column` is their text.
         labels: To choose from.
         criteria: Column, prefix, budget, and perhaps one expert for all.
-        calibrate: Correct what each expert leans to whatever it reads.
-        enough: How sure is sure enough; None asks one expert only.
-        chat: The prompt is a turn in a chat; otherwise text to go on with, as for models that are no assistants.
+        calibrate: Correct the preference of each expert for some labels.
+        enough: Smallest confidence that needs no further expert; None for one expert only.
+        chat: The prompt is a turn in a chat; otherwise text to be continued, for models that are no assistants.
 
     Returns:
         The rows with the columns of `LABELLED` after their own; `label` is a list where several may apply. The
@@ -192,34 +180,34 @@ def label_rows(
     read = as_text(table.column(criteria.column)).to_pylist()
     texts = [text if text is not None and text.strip() else None for text in read]
 
-    def ask(texts: Texts, prompts: Texts, choices: Sequence[str]) -> Answered:
-        asked = _asked(texts, prompts, choices, raw=not chat)
+    def answer(texts: Texts, prompts: Texts, choices: Sequence[str]) -> CascadeAnswers:
+        requests = _requests(texts, prompts, choices, raw=not chat)
         if criteria.private_column is not None:
             each = pa.array(np.repeat(np.arange(len(table)), len(texts) // max(1, len(table))))
-            asked = asked.append_column(criteria.private_column, table.column(criteria.private_column).take(each))
-        return answer_in_rounds(
+            requests = requests.append_column(criteria.private_column, table.column(criteria.private_column).take(each))
+        return answer_in_cascade(
             engine,
-            asked,
+            requests,
             criteria,
-            # How often a label applies is not known, so whether one does is not corrected.
+            # Nobody knows how often a label applies, so decisions about one label are not corrected.
             lambda answers: _chances(answers, choices, calibrate=calibrate and not labels.several),
             enough=enough,
         )
 
-    columns = (_of_several if labels.several else _one_of)(ask, texts, labels)
+    columns = (_of_several if labels.several else _one_of)(answer, texts, labels)
     for column, name in zip(columns, LABELLED.names, strict=True):
         table = table.append_column(criteria.prefix + name, column)
     return table
 
 
 def to_check(labelled: pa.Table, rows: int, prefix: str = "", seed: int = 0) -> pa.Table:
-    """Some rows for people to look at: half of them drawn by chance, half those with the least confidence.
+    """Return some rows for people to check: half of them random, half those with the least confidence.
 
     A text that a spreadsheet would take for a formula has an apostrophe before it.
 
     Returns:
         The rows, with `drawn` ('by chance' or 'least sure') and an empty column `correct_label` after their own. Those
-        drawn by chance tell how good the labels are; the others are where mistakes are likeliest.
+        drawn by chance show the quality of the labels; the others are where mistakes are likeliest.
 
     """
     n = min(rows, len(labelled))
@@ -235,20 +223,20 @@ def to_check(labelled: pa.Table, rows: int, prefix: str = "", seed: int = 0) -> 
     )
 
 
-def _one_of(ask: Ask, texts: Texts, labels: Labels) -> list[pa.Array]:
-    """One label for each text: columns of `LABELLED`."""
+def _one_of(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Array]:
+    """Find one label for each text: columns of `LABELLED`."""
     head = _head(labels, "Label")
     prompts = [None if text is None else f"{head}Text: {text}\nLabel:" for text in texts]
-    done = ask(texts, prompts, labels.names)
-    there = np.isfinite(done.chances).all(axis=1)
-    best = np.where(there, np.nan_to_num(done.chances).argmax(axis=1), -1)
+    done = answer(texts, prompts, labels.names)
+    there = np.isfinite(done.probabilities).all(axis=1)
+    best = np.where(there, np.nan_to_num(done.probabilities).argmax(axis=1), -1)
     found = [labels.names[i] if i >= 0 else None for i in best.tolist()]
-    sure = pa.array(done.chances.max(axis=1), from_pandas=True)
+    sure = pa.array(done.probabilities.max(axis=1), from_pandas=True)
     return [pa.array(found, pa.string()), sure, *(done.answers.column(name) for name in LABELLED.names[2:])]
 
 
-def _of_several(ask: Ask, texts: Texts, labels: Labels) -> list[pa.Array]:
-    """Every label for each text, one decision each: columns of `LABELLED`."""
+def _of_several(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Array]:
+    """Decide on every label for each text: columns of `LABELLED`."""
     n, k = len(texts), len(labels.names)
     shown = [
         None if text is None else f"{_several_head(labels)}Text: {text}\n{_applies(name, labels)}"
@@ -256,8 +244,8 @@ def _of_several(ask: Ask, texts: Texts, labels: Labels) -> list[pa.Array]:
         for name in labels.names
     ]
     questions = [None if text is None else f"{text}\n{name}?" for text in texts for name in labels.names]
-    done = ask(questions, shown, _APPLIES)
-    yes = done.chances[:, 1].reshape(n, k)
+    done = answer(questions, shown, _APPLIES)
+    yes = done.probabilities[:, 1].reshape(n, k)
     sure = np.maximum(yes, 1 - yes).min(axis=1)
     found = [
         None if np.isnan(row).any() else [name for name, p in zip(labels.names, row.tolist(), strict=True) if p > 0.5]
@@ -277,8 +265,8 @@ def _of_several(ask: Ask, texts: Texts, labels: Labels) -> list[pa.Array]:
     ]
 
 
-def _asked(questions: Texts, prompts: Texts, choices: Sequence[str], *, raw: bool) -> pa.Table:
-    """A table for the engine: text with the prompt that it is shown in, and the choices for the answer."""
+def _requests(questions: Texts, prompts: Texts, choices: Sequence[str], *, raw: bool) -> pa.Table:
+    """Return a table for the engine: texts with their prompts, and the choices for the answers."""
     n = len(questions)
     longest = max(len(choice.encode()) for choice in choices) + _AROUND_TOKENS
     given = {
@@ -291,7 +279,7 @@ def _asked(questions: Texts, prompts: Texts, choices: Sequence[str], *, raw: boo
 
 
 def _head(labels: Labels, word: str) -> str:
-    """What stands before the text: what to do, the labels, and examples; the same for all rows."""
+    """Return the text before each row's own: instruction, labels and examples; the same for all rows."""
     lines = [labels.instruction or _INSTRUCTION, "", "Labels:"]
     lines += [
         f"- {name}: {labels.descriptions[name]}" if labels.descriptions.get(name) else f"- {name}"
@@ -312,7 +300,7 @@ def _applies(name: str, labels: Labels) -> str:
 
 
 def _chances(answers: pa.Table, choices: Sequence[str], *, calibrate: bool) -> Float64s:
-    """The probability of each choice, [n, k]; NaN without an answer.
+    """Return the probability of each choice, [n, k]; NaN without an answer.
 
     An answer is certain where the expert gives no probabilities, or gives none to what it answered.
     """
@@ -323,5 +311,5 @@ def _chances(answers: pa.Table, choices: Sequence[str], *, calibrate: bool) -> F
     given = probabilities(answers.column("choice_logprobs").to_pylist(), len(choices))
     known = at >= 0
     known[known] = given[known, at[known]] > 0
-    chances[known] = without_lean(given[known]) if calibrate else given[known]
+    chances[known] = calibrate_choices(given[known]) if calibrate else given[known]
     return chances

@@ -1,4 +1,4 @@
-"""Sandbox: run code that an expert wrote, cut off from the machine by bubblewrap (`bwrap`).
+"""Sandbox: run code that an expert wrote, isolated from the machine by bubblewrap (`bwrap`).
 
 The code is a stranger's, and may be an attack. It gets namespaces of its own: no network, no other processes, no /proc,
 no home, no environment, a read-only root with Python alone, the user nobody, and limits on memory, time, output and
@@ -114,23 +114,23 @@ def run_code(code: str, function: str, calls: Sequence[Sequence[Any]]) -> list[l
 
 
 def _isolation() -> list[str]:
-    """The arguments of bubblewrap, and the Python that it runs."""
+    """Return the arguments of bubblewrap, and the Python that it runs."""
     python = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     shown = {"/python/bin/python": str(python), **{place: place for place in _LIBRARIES}}
     shown |= {f"/python/{lib}": f"{sys.base_prefix}/{lib}" for lib in ("lib", sys.platlibdir)}
     # Root needs no user namespace, and gives itself up inside; the limit on processes does not hold for root.
     root = ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     user = root if os.getuid() == 0 else ["--unshare-user", "--uid", str(_NOBODY), "--gid", str(_NOBODY)]
-    apart = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
+    isolated = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts", "--unshare-cgroup-try"]
     mounts = [part for place in ("/python", "/python/bin", "/usr") for part in ("--perms", "0755", "--dir", place)]
     mounts += [part for place, source in shown.items() for part in ("--ro-bind-try", source, place)]
     safe = ["--remount-ro", "/", "--chdir", "/", "--die-with-parent", "--new-session", "--clearenv"]
     found = ["--setenv", "LD_LIBRARY_PATH", "/python/lib"]
-    return [*user, *apart, *mounts, *safe, *found, "/python/bin/python"]
+    return [*user, *isolated, *mounts, *safe, *found, "/python/bin/python"]
 
 
 def _result(line: bytes) -> list[Any]:
-    """One line of results; whatever is wrong with it is no result."""
+    """Read one line of results; a wrong line is no result."""
     try:
         result = parse_json(line)
     except ValueError:

@@ -1,6 +1,6 @@
-"""Verify: compute whether an answer is right, where that can be computed. Code runs in a sandbox only, see `sandbox`.
+"""Verify: score answers that can be compared with a right one. Code runs in a sandbox only, see `sandbox`.
 
-Texts come from models and users, so the time it takes grows in proportion to their length.
+Texts come from models and users, so the time grows in proportion to their length. Knows nothing of experts.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from leeroo.engine.jobs.sandbox import run_code
 
 Check = Literal["exact", "numeric", "choice", "code"]
 
-# Two numbers are the same up to that part of them.
+# Two numbers are equal up to this part of them.
 _CLOSE = 1e-6
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
 _FENCED = re.compile(r"```(?:python|py)?[^\S\n]*\n(.*?)```", re.DOTALL)
-# What follows the last of these is the answer, the rest is how it was found; "206 is the answer" announces none.
+# The answer follows the last of these, after how it was found; "206 is the answer" announces none.
 _ANSWER = re.compile(r"(?i)\banswer\b(?:\s+is\b\s*:?|\W{0,3}[:=])")
 _SENTENCE = re.compile(r"\n+|(?<=[.!?])\s+")
 _STARTS, _GOES_ON = re.compile(r"(?<![a-z0-9.])"), re.compile(r"[a-z0-9]")
@@ -28,14 +28,14 @@ _COMPARED = 2**16
 
 
 def score(answer: str | None, right: str, check: Check, choices: Sequence[str] = ()) -> float:
-    """1 where an answer is right, else 0; of code the share of its unit tests that pass.
+    """Return 1 where an answer is right, else 0; for code the share of its unit tests that pass.
 
     Args:
-        answer: As an expert gave it; where it says "Answer:" or "the answer is", what comes after the last of those.
+        answer: As an expert gave it; only the text after the last "Answer:" or "the answer is" counts, if any.
         right: A number, the letter of a choice, texts of which one must be in the answer with ';' between, or for code
             a JSON object of the name of the `function` and `cases`, a list of pairs of its arguments and its result.
         check: How they are compared.
-        choices: What the question names for an answer, where it does: to name them all is no answer then.
+        choices: The answers that the question names, if any: to name them all is no answer then.
 
     """
     if answer is None:
@@ -54,17 +54,17 @@ def score(answer: str | None, right: str, check: Check, choices: Sequence[str] =
 
 
 def check_for(right: str) -> Check:
-    """How answers are compared with what is right, by its form: a number, a letter from A to J, or text."""
+    """Return the check for a right answer, by its form: a number, a letter from A to J, or text."""
     if _NUMBER.fullmatch(right.strip()):
         return "numeric"
     return "choice" if re.fullmatch("[A-J]", right.strip()) else "exact"
 
 
 def says(text: str, right: str, choices: Sequence[str] = ()) -> bool:
-    """Whether a text names one of those that are right, with ';' between.
+    """Say if a text names one of the right answers, which have ';' between them.
 
-    Of yes and no, the one said last counts. Of choices, the one that the last sentence with any of them is about ("Bob
-    is taller than Ann"), or names last.
+    For yes and no, the last one counts. For choices, the subject of the last sentence that names any of them counts
+    ("Bob is taller than Ann"), or else the one it names last.
     """
     allowed = [one for one in map(plain, right.split(";")) if one]
     if not allowed:  # nothing but punctuation
@@ -78,7 +78,7 @@ def says(text: str, right: str, choices: Sequence[str] = ()) -> bool:
 
 
 def final(answer: str) -> str:
-    """What comes after the last announcement of the answer that something comes after; the whole without one."""
+    """Return the text after the last announcement of an answer; the whole without one."""
     parts = [part for part in _ANSWER.split(answer) if re.search(r"\w", part)]
     return parts[-1] if parts else answer
 
@@ -94,7 +94,7 @@ def _chosen(text: str, choices: Sequence[str]) -> str | None:
 
 
 def _named(plain: str, texts: Sequence[str]) -> list[str]:
-    """Those of some texts that stand in another as whole words, in their order there, the longest first."""
+    """Find texts that stand in another as whole words, in their order there, the longest first."""
     of_length: defaultdict[int, set[str]] = defaultdict(set)
     for text in filter(None, texts):
         of_length[len(text)].add(text)
@@ -111,19 +111,19 @@ def _named(plain: str, texts: Sequence[str]) -> list[str]:
 
 
 def _number(text: str) -> float | None:
-    """The last number in a text; None where there is none."""
+    """Return the last number in a text; None where there is none."""
     found = _NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None
 
 
 def plain(text: str) -> str:
-    """Lower case, without separators in numbers, without punctuation, and with single spaces."""
+    """Return a text in lower case, without separators in numbers, without punctuation, and with single spaces."""
     words = re.sub(r"[^\w.#+ ]|_", " ", re.sub(r"(?<=\d),(?=\d)", "", text.casefold())).split()
     return " ".join(words).strip(" .")
 
 
 def _passed(answer: str, right: str) -> float:
-    """The share of the unit tests that the code in an answer passes."""
+    """Return the share of the unit tests that the code in an answer passes."""
     fenced = _FENCED.findall(answer)
     tests = json.loads(right)
     calls, wanted = zip(*tests["cases"], strict=True)

@@ -9,19 +9,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Adapter:
-    """A folder with a LoRA adapter as peft writes it, and where the model's states are taken, such as '30-mean'."""
+    """A folder with a LoRA adapter as peft writes it, and the point where states are read, such as '30-mean'."""
 
     folder: Path
     point: str
 
     @property
     def encoder(self) -> str:
-        """As `encode` wants it."""
+        """The name that `encode` takes."""
         return f"{self.folder}@{self.point}"
 
     @property
     def names(self) -> list[str]:
-        """What tells it from others, wherever it lies: its point, and SHA-256 of its files."""
+        """Its identity, wherever it lies: its point, and SHA-256 of its files."""
         digest = hashlib.sha256()
         for file in sorted(self.folder.iterdir()):
             digest.update(file.read_bytes())

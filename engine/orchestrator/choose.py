@@ -1,11 +1,13 @@
-"""Which expert answers each row: the most expected quality for the whole batch within a budget.
+"""Choose an expert for each row: the most expected quality for the whole batch within a budget.
 
 With a budget this is a multiple-choice knapsack. Its relaxation needs a single number, the price of a
-dollar in units of quality: at that price every row simply takes its best bargain. The price is found
-without guessing its scale, by pivoting on the exchange rates of the rows that are still undecided
-(Dyer 1984 and Zemel 1984; Pisinger 1995 for the pivots; the bound is Sinha & Zoltners' of 1979; all in
-Kellerer, Pferschy & Pisinger, "Knapsack Problems", 2004, chapter 11). Then what is left of the budget
-is spent greedily, so that the outcome is at most one row's gain below the bound.
+dollar in units of quality. At that price every row simply takes its best option. The price is found
+without guessing its scale, by pivoting on the exchange rates of the rows that are still undecided.
+The rest of the budget is then spent greedily, so the outcome is at most one row's gain below the bound.
+
+The method is that of Dyer 1984 and Zemel 1984, with the pivots of Pisinger 1995 and the bound of Sinha and
+Zoltners 1979. All are in Kellerer, Pferschy & Pisinger, "Knapsack Problems", 2004, chapter 11; `value` and `cost`
+are its p and w. Knows nothing of how qualities and costs are predicted.
 """
 
 from __future__ import annotations
@@ -15,20 +17,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from leeroo.engine.arrays import Bools, Float64s, Floats, Int32s, Int64s
 from leeroo.engine.errors import UsageError
-from leeroo.engine.orchestrator.market import (
-    Bools,
-    Float64s,
-    Floats,
-    Int32s,
-    Int64s,
-    Market,
-    Picks,
-    bargain,
-    best_and_cheapest,
-)
+from leeroo.engine.orchestrator.choice_options import ChoiceOptions, Picks, best_and_cheapest, best_at_price
 
-# Passes over the rows that spend what is left; after two there is nothing worth a pass.
+# Passes over the rows that spend what is left; a third one finds almost nothing.
 _POLISH = 2
 
 
@@ -60,19 +53,19 @@ def choose(
     """Choose an expert for each of n distinct questions out of e experts.
 
     Without a budget each row takes the greatest `rows * score - cost_weight * cost - latency_weight *
-    latency`. With one, the sum of that is made as great as can be while the costs chosen add up to at most
-    `budget_usd`. Of equals the cheaper is taken. The outcome depends on nothing but the arguments.
+    latency`. With one, the sum of these is maximised while the costs chosen add up to at most `budget_usd`.
+    Ties go to the cheaper expert. The outcome depends on nothing but the arguments.
 
-    Every row that some expert may take gets one, as long as the cheapest allowed experts together fit the
-    budget. Only when they do not, rows are left out, so that `rows * score` over the rest is greatest
-    (the weights, which cannot say what an unanswered row is worth, then play no part).
+    Every row that some expert may take gets one, if the cheapest allowed experts together fit the budget.
+    If they do not, rows are left out so that `rows * score` over the others is greatest. The weights play no
+    part then, because they do not say how much an unanswered row loses.
 
     Args:
         scores: [n, e], expected quality; NaN bars that expert for that row. May be a memory map.
-        costs: [n, e], USD that the row costs, never negative; NaN bars likewise. May be a memory map.
+        costs: [n, e], USD that the row costs, never negative; NaN bars that expert too. May be a memory map.
         rows: [n], how many input rows share the question: quality counts for each, cost and latency once.
-        latency_s: [n, e], seconds; NaN bars likewise when `latency_weight` is not 0.
-        budget_usd: Most that may be spent, in USD.
+        latency_s: [n, e], seconds; NaN bars that expert when `latency_weight` is not 0.
+        budget_usd: The most that may be spent, in USD.
         cost_weight: Quality given up for each USD saved.
         latency_weight: Quality given up for each second saved.
         allowed: bool [n, e] or [e], who may answer what.
@@ -81,70 +74,70 @@ def choose(
         UsageError: shapes that do not fit together, a negative cost, or a budget that is no amount of money.
     """
     _check(scores, costs, rows, latency_s, budget_usd, allowed)
-    market = Market(scores, costs, rows, latency_s, allowed, cost_weight, latency_weight)
+    options = ChoiceOptions(scores, costs, rows, latency_s, allowed, cost_weight, latency_weight)
     if budget_usd is None:
-        return _choice(market, market.sweep(bargain(0.0))[0], 0.0)
-    dear, cheap = market.sweep(best_and_cheapest)
+        return _choice(options, options.sweep(best_at_price(0.0))[0], 0.0)
+    expensive, cheap = options.sweep(best_and_cheapest)
     if cheap.cost.sum() > budget_usd:
-        market = replace(market, cost_weight=0.0, latency_weight=0.0, may_skip=True)
-        dear, cheap = market.sweep(best_and_cheapest)
-    if dear.cost.sum() <= budget_usd:
-        return _choice(market, dear, 0.0)
-    price = _spend(market, cheap, dear, budget_usd)
-    return _choice(market, cheap, price)
+        options = replace(options, cost_weight=0.0, latency_weight=0.0, may_skip=True)
+        expensive, cheap = options.sweep(best_and_cheapest)
+    if expensive.cost.sum() <= budget_usd:
+        return _choice(options, expensive, 0.0)
+    price = _spend(options, cheap, expensive, budget_usd)
+    return _choice(options, cheap, price)
 
 
-def _spend(market: Market, cheap: Picks, dear: Picks, budget: float) -> float:
-    """Move `cheap`, which fits the budget, up to the best that fits; returns the price of a dollar."""
-    open_rows, price = _pivot(market, cheap, dear, budget)
-    upgrade = dear.at(open_rows)
-    dearest_first = np.argsort(cheap.cost[open_rows] - upgrade.cost, kind="stable")
-    _fill(cheap, open_rows[dearest_first], upgrade.at(dearest_first), budget)
+def _spend(options: ChoiceOptions, cheap: Picks, expensive: Picks, budget: float) -> float:
+    """Move `cheap`, which fits the budget, up to the best that fits; return the price of a dollar."""
+    open_rows, price = _pivot(options, cheap, expensive, budget)
+    upgrade = expensive.at(open_rows)
+    expensive_first = np.argsort(cheap.cost[open_rows] - upgrade.cost, kind="stable")
+    _fill(cheap, open_rows[expensive_first], upgrade.at(expensive_first), budget)
     for _ in range(_POLISH):
-        _polish(market, cheap, budget)
+        _polish(options, cheap, budget)
     return price
 
 
-def _pivot(market: Market, cheap: Picks, dear: Picks, budget: float) -> tuple[Int64s, float]:
-    """Narrow `cheap` (fits) and `dear` (does not) until they meet at one price.
+def _pivot(options: ChoiceOptions, cheap: Picks, expensive: Picks, budget: float) -> tuple[Int64s, float]:
+    """Narrow `cheap` (fits) and `expensive` (does not) until they meet at one price.
 
     Both only ever hold picks that are best at some price, so a row where they agree is decided.
-    Returns the rows where they still differ and the price, which is the exchange rate of all of those.
+    Return the rows where they still differ and the price, which is the exchange rate of all of those.
     """
-    open_rows, price = np.arange(market.n), 0.0
-    while len(open_rows := _undecided(cheap, dear, open_rows)):
-        paid = dear.cost[open_rows] - cheap.cost[open_rows]
-        rate = (dear.worth[open_rows] - cheap.worth[open_rows]) / paid
+    open_rows, price = np.arange(options.n), 0.0
+    while len(open_rows := _undecided(cheap, expensive, open_rows)):
+        paid = expensive.cost[open_rows] - cheap.cost[open_rows]
+        rate = (expensive.value[open_rows] - cheap.value[open_rows]) / paid
         price = _weighted_median(rate, paid)
-        thrifty, lavish = market.sweep(bargain(price), open_rows)
-        # At its own rate a row's two ends are equals, whatever rounding says, so that each round decides something.
+        thrifty, lavish = options.sweep(best_at_price(price), open_rows)
+        # At its own rate a row's two ends are equal, also after rounding, so that each round decides something.
         even = rate == price
-        _prefer(dear, cheap, lavish, open_rows, even)
-        _prefer(cheap, dear, thrifty, open_rows, even)
+        _prefer(expensive, cheap, lavish, open_rows, even)
+        _prefer(cheap, expensive, thrifty, open_rows, even)
         if _total(cheap, open_rows, lavish) <= budget:
             cheap.put(open_rows, lavish)
         elif _total(cheap, open_rows, thrifty) > budget:
-            dear.put(open_rows, thrifty)
+            expensive.put(open_rows, thrifty)
         else:
             cheap.put(open_rows, thrifty)
-            dear.put(open_rows, lavish)
+            expensive.put(open_rows, lavish)
             break
-    return _undecided(cheap, dear, open_rows), price
+    return _undecided(cheap, expensive, open_rows), price
 
 
-def _undecided(cheap: Picks, dear: Picks, rows: Int64s) -> Int64s:
-    wider = dear.cost[rows] > cheap.cost[rows]
-    return rows[wider & (dear.worth[rows] > cheap.worth[rows])]
+def _undecided(cheap: Picks, expensive: Picks, rows: Int64s) -> Int64s:
+    wider = expensive.cost[rows] > cheap.cost[rows]
+    return rows[wider & (expensive.value[rows] > cheap.value[rows])]
 
 
 def _prefer(wanted: Picks, other: Picks, picks: Picks, rows: Int64s, where: Bools) -> None:
-    """Of the picks for `rows`, turn those that equal `other` into `wanted`, `where` it is asked for."""
+    """Turn those of the picks for `rows` that equal `other` into `wanted`, where `where` is true."""
     swap = np.flatnonzero(where & (picks.option == other.option[rows]))
     picks.put(swap, wanted.at(rows[swap]))
 
 
 def _total(picks: Picks, rows: Int64s, instead: Picks) -> float:
-    """What `picks` would cost with those of `rows` replaced; summed as the final cost is."""
+    """Return the cost of `picks` with those of `rows` replaced; summed as the final cost is."""
     cost = picks.cost.copy()
     cost[rows] = instead.cost
     return float(cost.sum())
@@ -171,22 +164,22 @@ def _fill(picks: Picks, rows: Int64s, upgrade: Picks, budget: float) -> None:
         rows, upgrade = rows[after], upgrade.at(after)
 
 
-def _polish(market: Market, picks: Picks, budget: float) -> None:
+def _polish(options: ChoiceOptions, picks: Picks, budget: float) -> None:
     """Spend what is left on the upgrades that still fit it, the best rate of exchange first."""
     left = budget - picks.cost.sum()
-    upgrade = Picks.empty(market.n)
-    for part, worth, cost in market.blocks():
-        affordable = np.where(cost <= picks.cost[part, None] + left, worth, -np.inf)
-        upgrade.put(part, Picks.of(bargain(0.0)(affordable, cost)[0], worth, cost))
-    gain = upgrade.worth - picks.worth
+    upgrade = Picks.empty(options.n)
+    for part, value, cost in options.blocks():
+        affordable = np.where(cost <= picks.cost[part, None] + left, value, -np.inf)
+        upgrade.put(part, Picks.of(best_at_price(0.0)(affordable, cost)[0], value, cost))
+    gain = upgrade.value - picks.value
     better = np.flatnonzero(gain > 0)
     rate = gain[better] / np.maximum(upgrade.cost[better] - picks.cost[better], np.finfo(float).tiny)
     order = better[np.argsort(-rate, kind="stable")]
     _fill(picks, order, upgrade.at(order), budget)
 
 
-def _choice(market: Market, picks: Picks, price: float) -> Choice:
-    left_out = market.scores.shape[1]
+def _choice(options: ChoiceOptions, picks: Picks, price: float) -> Choice:
+    left_out = options.scores.shape[1]
     return Choice(np.where(picks.option == left_out, np.int32(-1), picks.option), price)
 
 

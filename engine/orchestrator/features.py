@@ -1,11 +1,11 @@
-"""Features: from what is seen of a question to what the heads are linear in.
+"""Features of a question that the heads are linear in, computed from blocks of numbers.
 
-What is seen are blocks of numbers: the vectors of one or several encoders, and the question's surface. Each number
-is standardised, and each block counts alike, whatever its width. The features proper are the question's likeness to
-some of the training questions, its landmarks, under a Gaussian kernel: heads that are linear in them are a kernel
-machine (Williams & Seeger, "Using the Nystroem method to speed up kernel machines", 2001).
+The blocks are the vectors of one or several encoders, and the question's text features. Each number is standardised,
+and each block counts the same, whatever its width. The features are the question's likeness to some of the training
+questions, its landmarks, under a Gaussian kernel. Heads that are linear in them are a kernel machine (Williams &
+Seeger, "Using the Nystroem method to speed up kernel machines", 2001). Knows nothing of experts.
 
-A context - the subject a question belongs to, its category - moves a question away from the landmarks of another.
+A context, which is the question's subject and category, moves a question away from the landmarks of another context.
 """
 
 from __future__ import annotations
@@ -16,27 +16,26 @@ from dataclasses import dataclass, fields
 import numpy as np
 import numpy.typing as npt
 
-from leeroo.engine.orchestrator.heads import Float32s
-from leeroo.engine.orchestrator.ridge import Ints
+from leeroo.engine.arrays import Float32s, Int64s
 
 # Landmarks: with twice as many the held-out loss falls by a thousandth, and learning takes four times as long.
 _LANDMARKS = 1500
-# A number counts as no farther than so many standard deviations from its mean: what is unlike all that was learned
-# should not be unlike it because of one number.
+# The most standard deviations that a number may be from its mean: one number alone should not make a question unlike
+# everything that was learned.
 _FARTHEST = 3.0
-# Of the Gaussian, in units of the root mean squared distance between two questions.
+# Width of the Gaussian, in units of the root mean squared distance between two questions.
 _WIDTH = 1.0
-# Rows of the kernel made at once.
+# Rows of the kernel that are computed at once.
 _CHUNK = 4096
 
 
 @dataclass(frozen=True)
 class Features:
-    """How features are made; arrays float32 but for the contexts.
+    """The numbers that features are computed from; arrays float32 but for the contexts.
 
     Attributes:
-        mean, scale: [d], what is subtracted from each number seen, and what it is then multiplied by.
-        weight: [d], what a standardised number counts in its block.
+        mean, scale: [d], subtracted from each number of the blocks, and then multiplied with it.
+        weight: [d], how much a standardised number counts in its block.
         landmarks: [m, d], standardised and weighted.
         contexts: int64 [m, c], the number of each landmark's context of each kind.
         width: [2], standard deviation of the Gaussian without contexts, and with them.
@@ -46,35 +45,35 @@ class Features:
     scale: Float32s
     weight: Float32s
     landmarks: Float32s
-    contexts: Ints
+    contexts: Int64s
     width: Float32s
 
     def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """All the numbers, by name."""
+        """Return all the numbers, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def likeness(self, seen: Float32s, contexts: Ints | None = None) -> Float32s:
-        """To each landmark, [n, m], of questions by what is seen of them [n, d], and by contexts [n, c] if given."""
+    def likeness(self, seen: Float32s, contexts: Int64s | None = None) -> Float32s:
+        """Return the likeness [n, m] to each landmark by blocks [n, d], and by contexts [n, c] if given."""
         parts = [slice(start, start + _CHUNK) for start in range(0, max(len(seen), 1), _CHUNK)]
-        made = []
+        likeness_parts = []
         for part in parts:
             standard = seen[part] - self.mean
             standard *= self.scale
             np.clip(standard, -_FARTHEST, _FARTHEST, out=standard)
             standard *= self.weight
-            made.append(self._kernel(standard, None if contexts is None else contexts[part]))
-        return made[0] if len(made) == 1 else np.concatenate(made)
+            likeness_parts.append(self._kernel(standard, None if contexts is None else contexts[part]))
+        return likeness_parts[0] if len(likeness_parts) == 1 else np.concatenate(likeness_parts)
 
     def whitening(self, *, in_context: bool = False) -> Float32s:
-        """What likeness is multiplied by, [m, k], so that products of the features are the kernel's values again."""
+        """Return the matrix [m, k] that turns likeness into features whose products are the kernel's values."""
         gram = self._kernel(self.landmarks, self.contexts if in_context else None)
         values, vectors = np.linalg.eigh(gram.astype(np.float64))
         kept = values > 1e-6 * values[-1]
         return np.asarray(vectors[:, kept] / np.sqrt(values[kept]), np.float32)
 
-    def _kernel(self, standard: Float32s, contexts: Ints | None) -> Float32s:
+    def _kernel(self, standard: Float32s, contexts: Int64s | None) -> Float32s:
         width = self.width[0 if contexts is None else 1]
-        # In place: passing over so many numbers takes as long as computing them.
+        # In place: another pass over all these numbers takes as long as computing them.
         distance: Float32s = standard @ (-2 * self.landmarks.T)
         distance += np.square(standard).sum(axis=1)[:, None]
         distance += np.square(self.landmarks).sum(axis=1)
@@ -87,13 +86,13 @@ class Features:
         return distance
 
 
-def fit_features(blocks: Sequence[Float32s], contexts: Ints, seed: int) -> Features:
+def fit_features(blocks: Sequence[Float32s], contexts: Int64s, seed: int) -> Features:
     """Standardise blocks [n, d_i] and choose landmarks among the questions.
 
     Args:
-        blocks: What is seen of n questions.
+        blocks: The blocks of n questions.
         contexts: [n, c], the number of each question's context of each kind.
-        seed: Decides the landmarks.
+        seed: Random seed of the landmarks.
     """
     seen = np.concatenate(blocks, axis=1)
     mean, spread = seen.mean(axis=0, dtype=np.float64), seen.std(axis=0, dtype=np.float64)

@@ -1,6 +1,6 @@
-"""Heads: the learned numbers, from a question's features and length to what each expert would make of it.
+"""Heads: the learned numbers, from a question's features and length to the expected outcome of each expert.
 
-Plain NumPy; knows neither how they were learned nor where they are kept.
+Plain NumPy. Knows neither how they were learned nor where they are kept.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
 
-Float32s = npt.NDArray[np.float32]
+from leeroo.engine.arrays import Float32s
+from leeroo.engine.orchestrator.statistics import sigmoid
+
+# English text has about four bytes to a token, which is assumed where no tokens were recorded.
+TOKENS_PER_BYTE = 0.25
 
 # Bytes that begin no sign: ASCII letters and blanks, and all but the first byte of a character beyond ASCII.
 _PLAIN = (string.ascii_letters + string.whitespace).encode() + bytes(range(0x80, 0xC0))
@@ -20,12 +23,12 @@ _PLAIN = (string.ascii_letters + string.whitespace).encode() + bytes(range(0x80,
 
 @dataclass(frozen=True)
 class Prediction:
-    """What to expect of e experts on n questions; each float32 [n, e].
+    """The expected outcomes of e experts on n questions; each float32 [n, e].
 
     Attributes:
         scores: Expected score, in (0, 1): the probability of success where scores are 0 or 1.
         prompt_tokens: Expected tokens of the question itself.
-        completion_tokens: Expected tokens of the answer; NaN where nobody's were ever recorded.
+        completion_tokens: Expected tokens of the answer; NaN where no expert's were ever recorded.
         latency_ms: Expected time of the answer; NaN where the expert's was never recorded.
     """
 
@@ -41,7 +44,7 @@ class Heads:
 
     Attributes:
         score_weight, score_bias: [k, e] and [e], calibrated log-odds of success.
-        context_weight, context_bias: Likewise, on features that know the question's context; [0, e] if none is known.
+        context_weight, context_bias: The same, on features that know the question's context; [0, e] if none is known.
         length_weight, length_bias: [m, e] and [e], completion tokens, or their logarithm, on the first m features.
         length_log: [e], 1 where it is the logarithm.
         length_scale: [e], factor that makes the mean right after exponentiation.
@@ -64,16 +67,16 @@ class Heads:
     latency_line: Float32s
 
     def arrays(self) -> dict[str, Float32s]:
-        """All the numbers, by name."""
+        """Return all the numbers, by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def beside(self, other: Heads) -> Heads:
-        """The heads of these experts and, after them, of others, on the same features."""
+    def with_experts(self, other: Heads) -> Heads:
+        """Append the heads of other experts on the same features."""
         pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
         return Heads(*(np.concatenate(pair, axis=-1) for pair in pairs))
 
     def predict(self, features: Float32s, measures: Float32s) -> Prediction:
-        """What to expect of questions with these features [n, k] and measures [n, 2], whatever their context."""
+        """Predict the outcomes on questions with features [n, k] and measures [n, 2], whatever their context."""
         completion = self.lengths(features)
         prompt = self.prompt_line[0] + measures @ self.prompt_line[1:]
         # A time that does not depend on the tokens is known without them.
@@ -86,31 +89,25 @@ class Heads:
         )
 
     def log_odds(self, features: Float32s) -> Float32s:
-        """Calibrated log-odds of success [n, e], whatever the context."""
+        """Return the calibrated log-odds of success [n, e], whatever the context."""
         return np.asarray(features @ self.score_weight + self.score_bias)
 
     def log_odds_in_context(self, features: Float32s) -> Float32s:
-        """Calibrated log-odds of success [n, e] by features [n, k] that know the context."""
+        """Return the calibrated log-odds of success [n, e] by features [n, k] that know the context."""
         return np.asarray(features @ self.context_weight + self.context_bias)
 
     def lengths(self, features: Float32s) -> Float32s:
-        """Expected completion tokens [n, e]."""
+        """Return the expected completion tokens [n, e]."""
         linear = features[:, : len(self.length_weight)] @ self.length_weight + self.length_bias
         tokens = np.where(self.length_log > 0, np.exp(np.minimum(linear, 30)), linear) * self.length_scale
         return np.clip(tokens, self.length_low, self.length_high).astype(np.float32)
 
 
 def measure(texts: Sequence[str]) -> Float32s:
-    """What tells the number of tokens of each text, [n, 2]: its UTF-8 bytes, and how many signs are among them.
+    """Measure each text by its UTF-8 bytes and by how many signs are among them, [n, 2].
 
     A sign is a digit, a mark of punctuation, or any character beyond ASCII: tokenizers seldom join those. With
     bytes alone the tokens of MMLU-Pro's questions are off by 27 % on average, with both by 6 %.
     """
     raw = [text.encode("utf-8", "replace") for text in texts]
     return np.array([(len(r), len(r.translate(None, _PLAIN))) for r in raw], np.float32).reshape(-1, 2)
-
-
-def sigmoid(logit: Float32s) -> Float32s:
-    """1 / (1 + exp(-logit)), without overflow."""
-    probability: Float32s = (0.5 * (1 + np.tanh(0.5 * logit))).astype(np.float32)
-    return probability

@@ -1,7 +1,7 @@
 """Ridge regression of several targets at once, its penalties chosen by leave-one-question-out validation.
 
-The held-out predictions are exact, without fitting anew: for a linear smoother they follow from the residuals and the
-hat matrix (Allen, "The relationship between variable selection and data augmentation", 1974).
+The held-out predictions are exact, without fitting again. For a linear smoother they follow from the residuals and the
+hat matrix (Allen, "The relationship between variable selection and data augmentation", 1974). Knows nothing of experts.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from leeroo.engine.orchestrator.heads import Float32s
+from leeroo.engine.arrays import Float32s, Int64s
 
-Ints = npt.NDArray[np.int64]
-
-# The last is as good as predicting the mean.
+# Penalties that are tried. The last one predicts the mean.
 PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1e3, 3e3, 1e4, 1e7)
 
 
@@ -29,21 +26,21 @@ class Fit:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Features [n, k] turned onto the eigenvectors of their Gram matrix, so that every penalty is a division.
+    """Features [n, k] rotated onto the eigenvectors of their Gram matrix, so that every penalty is a division.
 
     Attributes:
         values, vectors: [k] and [k, k], of the Gram matrix.
         turned: [n, k], the features in the basis of the vectors.
-        together: Rows of the groups that have several, [groups, rows of each]; groups of a size together.
+        together: Rows of the groups that have several, [groups, rows of each]; groups of one size are one array.
     """
 
     values: Float32s
     vectors: Float32s
     turned: Float32s
-    together: list[Ints]
+    together: list[Int64s]
 
     def fit(self, targets: Float32s, penalty: float) -> Fit:
-        """Ridge regression of centred targets [n, t]."""
+        """Fit a ridge regression to centred targets [n, t]."""
         denominators = self.values + np.float32(penalty)
         coefficients = (self.turned.T @ targets) / denominators[:, None]
         residual = targets - self.turned @ coefficients
@@ -55,20 +52,20 @@ class Spectrum:
         return Fit(np.asarray(self.vectors @ coefficients, np.float32), np.asarray(targets - left, np.float32))
 
 
-def spectrum(features: Float32s, groups: Ints) -> Spectrum:
-    """Make ready for fits on features [n, k]; rows of the same question have the same number in groups [n]."""
+def spectrum(features: Float32s, groups: Int64s) -> Spectrum:
+    """Prepare fits on features [n, k]; rows of the same question have the same number in groups [n]."""
     values, vectors = np.linalg.eigh((features.T @ features).astype(np.float64))
     vectors = vectors.astype(np.float32)
     return Spectrum(np.maximum(values, 0).astype(np.float32), vectors, features @ vectors, _together(groups))
 
 
 def principal_ridge(of: Spectrum, targets: Float32s) -> Fit:
-    """Fit centred targets [n, t], each of their principal directions as freely as it deserves.
+    """Fit centred targets [n, t], with a penalty of its own for each of their principal directions.
 
-    Experts' outcomes on a question have much in common, and what they do not have in common is mostly noise. So the
-    targets are rotated onto the principal components of their covariance, and each component gets the penalty that
-    predicts it best where it was held out: the common one a small penalty, those of noise one that leaves nothing (in
-    the spirit of Breiman & Friedman, "Predicting multivariate responses in multiple linear regression", 1997).
+    Experts' outcomes on a question have much in common, and the rest is mostly noise. So the targets are rotated
+    onto the principal components of their covariance. Each component gets the penalty that predicts it best where it
+    was held out: a small one for what is common, and for noise one that leaves nothing. This is in the spirit of
+    Breiman & Friedman, "Predicting multivariate responses in multiple linear regression", 1997.
     """
     rotation = np.linalg.eigh(targets.T.astype(np.float64) @ targets)[1].astype(np.float32)
     rotated = targets @ rotation
@@ -82,7 +79,7 @@ def principal_ridge(of: Spectrum, targets: Float32s) -> Fit:
     return Fit(best.coefficients @ rotation.T, best.held_out @ rotation.T)
 
 
-def _together(groups: Ints) -> list[Ints]:
+def _together(groups: Int64s) -> list[Int64s]:
     order = np.argsort(groups, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     sizes = {len(part) for part in parts if len(part) > 1}

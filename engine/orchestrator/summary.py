@@ -1,4 +1,4 @@
-"""What a router was learned on, and how well it does there, as kept beside it for people to read."""
+"""The summary of a router's training that is kept in its folder for people to read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class ExpertSummary(BaseModel):
         mean_score: Mean of those scores.
         log_loss: Cross-validated, in nats; `rate_log_loss` is that of always predicting the mean.
         ece: Expected calibration error of the cross-validated predictions.
-        learned: False where the questions tell nothing and the mean is predicted for all.
+        learned: False where the questions do not help and the mean is predicted for all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class Summary(BaseModel):
 
     @classmethod
     def of(cls, experts: dict[str, ExpertSummary], questions: int, seed: int) -> Summary:
-        """Put together what is said of the experts."""
+        """Combine the summaries of the experts."""
         return cls(
             questions=questions,
             outcomes=sum(expert.outcomes for expert in experts.values()),

@@ -33,7 +33,7 @@ STORED = pa.schema(
     [
         pa.field("key", pa.binary(), nullable=False),
         pa.field("run", pa.string()),
-        pa.field("asked", pa.string()),  # names the question in its run, whoever was asked
+        pa.field("asked", pa.string()),  # the name of the question in its run
         pa.field("expert", pa.string()),
         pa.field("fingerprint", pa.string()),
         pa.field("answer", pa.string()),
@@ -71,7 +71,7 @@ class Lengths(NamedTuple):
 
 
 def look_up(db: sqlite3.Connection, keys: pa.Array) -> pa.Table:
-    """The stored answers of these keys (binary, distinct), as a table with `STORED`, in any order."""
+    """Return the stored answers of these keys (binary, distinct), as a table with `STORED`, in any order."""
     if db.execute("SELECT 1 FROM answers LIMIT 1").fetchone() is None:
         return STORED.empty_table()
     want(db, keys)
@@ -92,9 +92,9 @@ def of_run(db: sqlite3.Connection, run: str) -> pa.Table:
 
 
 def of_job(db: sqlite3.Connection, run: str) -> pa.Table:
-    """The latest answer to each question that other runs of its job have paid for, as a table with `STORED`."""
+    """Return the latest answer to each question that other runs of the job have paid for (`STORED`)."""
     others = "SELECT o.run FROM runs r JOIN runs o USING (job) WHERE r.run = ? AND o.run != r.run"
-    if db.execute(others, (run,)).fetchone() is None:  # all answers are looked at for their runs
+    if db.execute(others, (run,)).fetchone() is None:  # the query reads all answers
         return STORED.empty_table()
     latest = "SELECT *, row_number() OVER (PARTITION BY asked ORDER BY created DESC) AS back FROM answers"
     query = f"SELECT {', '.join(STORED.names)} FROM ({latest} WHERE run IN ({others})) WHERE back = 1"
@@ -114,7 +114,7 @@ def append(db: sqlite3.Connection, answers: pa.Table) -> None:
 
 
 def mark_private(db: sqlite3.Connection, keys: pa.Array) -> None:
-    """Note that a private row has asked the question of these stored answers too."""
+    """Note that a private row has the question of these stored answers too."""
     db.executemany(
         "UPDATE answers SET private = 1 WHERE key = ? AND private IS NOT 1", zip(keys.to_pylist(), strict=True)
     )

@@ -21,7 +21,7 @@ class Charge(NamedTuple):
 
     Attributes:
         run: Who pays.
-        asked: Names the question in its run, as with answers.
+        asked: The name of the question in its run, as with answers.
         expert: Its name.
         key: The claim on this key ends with the charge; None while the request is still being tried.
     """

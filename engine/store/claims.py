@@ -1,6 +1,6 @@
 """Claims: whose request for an answer is under way, so that no other run pays for the same one.
 
-A claim counts as long as its run lives, which the lock of the run tells: when a run is killed, others take its claims
+A claim counts as long as its run lives, by the lock of the run: when a run is killed, others take its claims
 over at once. What the killed run may have been billed for them is kept with the run.
 """
 

@@ -31,7 +31,7 @@ MOVED = (
 # Only stores that get feedback look answers up by question, and pay for that when answers are appended.
 _INDEX = "CREATE INDEX IF NOT EXISTS answers_by_question ON answers (question_hash)"
 
-# Of every expert the latest answer to each of the questions in the table in the place of {asked}.
+# The latest answer of every expert to each of the questions in the table {asked}.
 _LATEST = """
 SELECT question_hash, expert, answer, predicted_score, prompt_tokens, completion_tokens, list_cost_usd, latency_ms,
        created
@@ -71,10 +71,10 @@ ORDER BY answered, 2, 3, 1
 
 
 class Feedback(NamedTuple):
-    """What a user says of the answer to a question.
+    """A user's judgement of the answer to a question.
 
     Attributes:
-        question: As it was asked.
+        question: Its text.
         expert: Who answered; None with gold alone is everyone who has.
         answer: What is judged; None where it is not known.
         score: In [0, 1].
@@ -116,7 +116,7 @@ def keep(db: sqlite3.Connection, rows: Iterable[Feedback]) -> None:
 
 
 def latest_answers(db: sqlite3.Connection, questions: Iterable[str]) -> sqlite3.Cursor:
-    """Of every expert the latest answer to each of the questions, in any order: hash, expert, answer, ..."""
+    """Return the latest answer of every expert to each of the questions, in any order: hash, expert, answer, ..."""
     db.execute(_INDEX)
     db.execute("CREATE TEMP TABLE IF NOT EXISTS asked (question_hash BLOB PRIMARY KEY) WITHOUT ROWID")
     db.execute("DELETE FROM asked")
@@ -127,7 +127,7 @@ def latest_answers(db: sqlite3.Connection, questions: Iterable[str]) -> sqlite3.
 def read(db: sqlite3.Connection, owner: str | None = None) -> sqlite3.Cursor:
     """Read feedback in the order of the answers: all, golds spread over the experts that answered, or an owner's.
 
-    An owner's golds are not spread: that would say which questions others have asked.
+    An owner's golds are not spread: that would show the questions of others.
     """
     db.execute(_INDEX)
     return db.execute(_READ, {"owner": owner})

@@ -22,7 +22,7 @@ AND coalesce(question_hash, x'') NOT IN (SELECT question_hash FROM feedback)
 
 
 class Pruned(NamedTuple):
-    """What was removed, and the bytes that the database takes now."""
+    """Counts of what was removed, and the bytes that the database takes now."""
 
     answers: int
     runs: int
@@ -46,7 +46,7 @@ def drop_runs(db: sqlite3.Connection, alive: Callable[[str], bool], before: floa
 
 
 def drop_answers(db: sqlite3.Connection, before: float, most: int) -> int:
-    """Remove the oldest answers from before a time, so many at most; returns how many."""
+    """Remove the oldest answers from before a time, `most` of them; return how many went."""
     chosen = f"SELECT rowid FROM answers WHERE created < ? AND {_FREE} ORDER BY rowid LIMIT ?"
     db.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (number INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM chosen")
@@ -55,7 +55,7 @@ def drop_answers(db: sqlite3.Connection, before: float, most: int) -> int:
 
 
 def too_many(db: sqlite3.Connection, max_bytes: int) -> int:
-    """Return how many answers, at their mean size, a database has too many for so many bytes."""
+    """Return how many answers, at their mean size, a database has beyond a number of bytes."""
     [(answers,)] = db.execute("SELECT count(*) FROM answers").fetchall()
     used = used_bytes(db)
     return int(-(-answers * max(0, used - max_bytes) // used))

@@ -1,4 +1,4 @@
-"""Runs: a run that was killed is taken up by the next run of the same job.
+"""Runs: the next run of a job resumes one that was killed.
 
 That run then counts what the killed one paid as its own: a job costs the same, however often it was killed.
 """
@@ -42,12 +42,12 @@ class Run:
 
 
 def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int) -> Run:
-    """Start a run of a job, or take up one that was killed, within a transaction that writes.
+    """Start a run of a job, or resume one that was killed, within a transaction that writes.
 
     Args:
         db: The store.
         folder: Where the locks of runs are; a run lives as long as its lock.
-        job: Names what is asked of which rows; the same command on the same input has the same job.
+        job: Its name; the same command on the same input has the same job.
         rows: How many rows the input has.
 
     """

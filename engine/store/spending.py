@@ -35,7 +35,7 @@ ON CONFLICT DO UPDATE SET answers = answers + excluded.answers,
 
 
 def read(db: sqlite3.Connection) -> sqlite3.Cursor:
-    """What was paid by day (UTC, as text) and expert, the earliest first; what brought no answer is paid for too."""
+    """Return the spend by day (UTC, as text) and expert, the earliest first; failed requests are in it."""
     return db.execute(_READ)
 
 

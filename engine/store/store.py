@@ -76,7 +76,7 @@ class Store:
         return db
 
     def look_up(self, keys: pa.Array) -> pa.Table:
-        """The stored answers of these keys (binary, distinct), as a table with `STORED`, in any order."""
+        """Return the stored answers of these keys (binary, distinct), as a table with `STORED`, in any order."""
         with self._wall(), self._db:
             return answers.look_up(self._db, keys)
 
@@ -86,7 +86,7 @@ class Store:
             return answers.of_run(self._db, run.run)
 
     def of_job(self, run: Run) -> pa.Table:
-        """The latest answer to each question that other runs of its job have paid for, as a table with `STORED`."""
+        """Return the latest answer to each question that other runs of the job have paid for (`STORED`)."""
         with self._wall():
             return answers.of_job(self._db, run.run)
 
@@ -135,7 +135,7 @@ class Store:
             answers.append(db, rows)
 
     def mark_private(self, keys: pa.Array) -> None:
-        """Note that a private row has asked the question of these stored answers too."""
+        """Note that a private row has the question of these stored answers too."""
         if len(keys):
             with self._write() as db:
                 answers.mark_private(db, keys)
@@ -151,12 +151,12 @@ class Store:
             feedback.keep(db, rows)
 
     def latest_answers(self, questions: Iterable[str]) -> list[dict[str, Any]]:
-        """Of every expert the latest answer to each of the questions, in any order; `question_hash` tells which."""
+        """Return the latest answer of every expert to each of the questions, in any order, with `question_hash`."""
         with self._wall(), self._db:
             return _dicts(feedback.latest_answers(self._db, questions))
 
     def verdicts(self, keys: Iterable[bytes]) -> dict[bytes, float]:
-        """The scores that are kept of some comparisons, by their keys."""
+        """Return the stored scores of comparisons, by key."""
         with self._wall():
             return verdicts.look_up(self._db, keys)
 
@@ -181,12 +181,12 @@ class Store:
             timings.keep(db, wave)
 
     def engine(self, engine: str) -> Measured:
-        """What is known of an engine (`engine_key`)."""
+        """Return what was measured of an engine (`engine_key`)."""
         with self._wall():
             return timings.measured(self._db, engine)
 
     def begin(self, job: str, rows: int) -> Run:
-        """Start a run of a job over so many rows, or take up one that was killed; see `runs.begin`."""
+        """Start a run of a job over a number of rows, or resume one that was killed; see `runs.begin`."""
         with self._write() as db:
             return runs.begin(db, self._runs, job, rows)
 
@@ -202,7 +202,7 @@ class Store:
             return _dicts(runs.read(self._db))
 
     def spend(self) -> list[dict[str, Any]]:
-        """What was paid by day (UTC, as text) and expert, the earliest first."""
+        """Return the spend by day (UTC, as text) and expert, the earliest first."""
         with self._wall():
             return _dicts(spending.read(self._db))
 
@@ -216,7 +216,7 @@ class Store:
         return {"bytes": size, **found}
 
     def prune(self, before: float | None = None, max_bytes: int | None = None) -> Pruned:
-        """Remove what is older than a time (seconds of the epoch), and the oldest answers beyond so many bytes.
+        """Remove what is older than a time (seconds of the epoch), and the oldest answers beyond a number of bytes.
 
         What a run under way needs stays, and so do feedback, the answers that it is about, and the sums of what was
         spent. Where a run is under way, the file keeps its size, and only what is too old goes.
@@ -315,12 +315,12 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
         for column in columns.keys() - present:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column} {columns[column]}")
     if version < 7:
-        # Engines were named in plain text, which may hold secrets, and nobody asks for those names any more.
+        # Engines were named in plain text, which may hold secrets, and those names are not used any more.
         db.execute("DELETE FROM waves")
     db.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
-    """The rows of a query by the names of its columns."""
+    """Return the rows of a query by the names of its columns."""
     columns = [column[0] for column in cursor.description]
     return [dict(zip(columns, row, strict=True)) for row in cursor]

@@ -22,9 +22,9 @@ _WAVES_COUNTED = 20
 
 @dataclass(frozen=True)
 class WaveTime:
-    """What an engine did in one wave."""
+    """The work of an engine in one wave."""
 
-    engine: str  # `backends.base.engine_key`
+    engine: str  # `backends.identity.engine_key`
     requests: int
     prompt_tokens: int
     completion_tokens: int
@@ -35,7 +35,7 @@ class WaveTime:
 
 @dataclass(frozen=True)
 class Measured:
-    """What is known of an engine from its latest waves; None where nothing is."""
+    """Measures of an engine from its latest waves; None where there are none."""
 
     tokens_per_s: float | None = None  # read and written
     load_s: float | None = None
@@ -50,7 +50,7 @@ def keep(db: sqlite3.Connection, wave: WaveTime) -> None:
 
 
 def measured(db: sqlite3.Connection, engine: str) -> Measured:
-    """What is known of an engine (`engine_key`)."""
+    """Return what was measured of an engine (`engine_key`)."""
     query = (
         "SELECT sum(prompt_tokens + completion_tokens) / nullif(sum(generate_s), 0), avg(load_s), max(memory_bytes)"
         f" FROM (SELECT * FROM waves WHERE engine = ? ORDER BY ended DESC LIMIT {_WAVES_COUNTED})"

@@ -9,7 +9,7 @@ TABLES = "CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, score REAL 
 
 
 def look_up(db: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, float]:
-    """The scores that are known, by key."""
+    """Return the stored scores, by key."""
     found = ((key, db.execute("SELECT score FROM verdicts WHERE key = ?", (key,)).fetchone()) for key in set(keys))
     return {key: row[0] for key, row in found if row is not None}
 

@@ -7,9 +7,9 @@ values       columns as text, and SQL for what CSV and JSON can hold
 frames       data frames of Python
 """
 
-from leeroo.engine.outputs import Keep
 from leeroo.engine.tables.frames import from_frame, like_frame
 from leeroo.engine.tables.inputs import Layout, input_paths
+from leeroo.engine.tables.outputs import Keep
 from leeroo.engine.tables.read import open_input
 from leeroo.engine.tables.write import check_output, write_table
 

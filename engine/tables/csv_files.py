@@ -58,7 +58,7 @@ def why_no_csv(error: BaseException) -> str:
 
 
 def _head(path: str, delimiter: str) -> list[str]:
-    """The values of the first row."""
+    """Return the values of the first row."""
     if is_url(path):
         first = read(_FIRST_LINE, [path]).read_all().to_pydict().get("line") or [""]
         return next(csv.reader(first, delimiter=delimiter), [])

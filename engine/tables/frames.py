@@ -1,4 +1,4 @@
-"""Data frames in and out. A frame's own columns stay where they are: only those that are asked about travel."""
+"""Data frames in and out. A frame keeps its own columns: only those that a run needs are read."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _library(frame: Any) -> str:
 
 
 def _is_table(frame: Any) -> bool:
-    """Whether a frame has its columns in memory, by name."""
+    """Return whether a frame has its columns in memory, by name."""
     return isinstance(frame, pa.Table) or (_library(frame) in ("pandas", "polars") and hasattr(frame, "columns"))
 
 
@@ -90,7 +90,7 @@ def _names(frame: Any) -> list[str]:
 
 
 def _column(frame: Any, i: int, name: str) -> pa.Array | pa.ChunkedArray:
-    """A column of a table in memory, by its position."""
+    """Return a column of a table in memory, by its position."""
     if isinstance(frame, pa.Table):
         return frame.column(i)
     if not len(frame):
@@ -105,7 +105,7 @@ def _column(frame: Any, i: int, name: str) -> pa.Array | pa.ChunkedArray:
 
 
 def _from_series(series: Any) -> pa.Array | pa.ChunkedArray:
-    """A column of pandas; a sparse one is filled in."""
+    """Return a column of pandas; a sparse one is filled in."""
     try:
         return pa.array(np.asarray(series) if hasattr(series.array, "sp_values") else series, from_pandas=True)
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""What an input names: its files, what they hold, and plain copies of those that DuckDB cannot read as they are."""
+"""Inputs: find the files that an input names, and make plain copies of those that DuckDB cannot read."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Layout:
     """How a file is laid out, where its name does not say it.
 
     Attributes:
-        kind: What it holds; None goes by its suffix, and for a stream by its content.
+        kind: What it holds; None follows its suffix, and for a stream its content.
         delimiter: What stands between the values of CSV; None is a comma, in .tsv a tab.
         header: Whether the first row of CSV names the columns.
         encoding: Of CSV and JSON; None is UTF-8, or UTF-16 where the file's first bytes say so.
@@ -82,7 +82,7 @@ def find(source: str | Path, layout: Layout, held: ExitStack) -> Files:
     """Find the files of an input; a stream is copied, and the copy lives as long as `held`.
 
     Raises:
-        InputError: there are none, they are of several kinds, or it cannot be told what they hold.
+        InputError: there are none, they are of several kinds, or nothing says what they hold.
     """
     name = str(source).removeprefix(_FILE_URL)
     if name == "-" or _is_pipe(name):
@@ -144,7 +144,7 @@ def _is_pipe(name: str) -> bool:
 
 
 def _in_folder(folder: str) -> list[str]:
-    """The files in a folder and in the folders in it, but for hidden ones and those that programs leave as marks."""
+    """Return the files in a folder and below it, but for hidden ones and marks that programs leave."""
     return [
         str(path)
         for path in sorted(Path(folder).rglob("*"))
@@ -201,7 +201,7 @@ def _held_copy(parts: Iterable[bytes], held: ExitStack) -> str:
 
 
 def _even_rows(path: str) -> Iterator[bytes] | None:
-    """A CSV file with one kind of row ends, None where it has no other."""
+    """Return a CSV file with one kind of row ends, None where it has no other."""
     if os.path.getsize(path) == 0 or not _mixes_row_ends(path):
         return None
     return _with_line_feeds(path)
@@ -232,7 +232,7 @@ def _with_line_feeds(path: str) -> Iterator[bytes]:
 
 
 def _valid_json(path: str) -> Iterator[bytes] | None:
-    """A JSON file without what Python alone takes for JSON, None where there is nothing of it."""
+    """Return a JSON file without what Python alone takes for JSON, None where there is nothing of it."""
     if os.path.getsize(path) == 0:
         return None
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
@@ -248,12 +248,12 @@ def _mended_lines(path: str) -> Iterator[bytes]:
 
 
 def _mended(token: re.Match[bytes]) -> bytes:
-    """A string without half characters; null for what is no number of JSON."""
+    """Return a string without half characters; null for what is no number of JSON."""
     text = token.group()
     return _ESCAPE.sub(_whole, text) if text.startswith(b'"') else b"null"
 
 
 def _whole(escape: re.Match[bytes]) -> bytes:
-    """An escape as it is, or U+FFFD where it is half a character."""
+    """Return an escape as it is, or U+FFFD where it is half a character."""
     text = escape.group()
     return b"\\ufffd" if escape.group(1) is None and _HALF.match(text) else text

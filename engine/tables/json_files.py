@@ -64,7 +64,7 @@ def json_streams(paths: Sequence[str], kind: Kind) -> list[Stream]:
 
 
 def _keys(paths: Sequence[str], objects: str, patterns: Sequence[str]) -> dict[str, pa.DataType]:
-    """The keys of all rows in the order in which they first come, each with the type that holds its values."""
+    """Return the keys of all rows in the order in which they first come, each with the type that holds its values."""
     found = read(_KEYS.format(objects=objects), patterns).read_all().to_pylist()
     if not all(each["objects"] for each in found):
         for path in paths:
@@ -75,7 +75,7 @@ def _keys(paths: Sequence[str], objects: str, patterns: Sequence[str]) -> dict[s
 
 
 def _type(names: set[str]) -> pa.DataType:
-    """The type that holds values of these types of JSON."""
+    """Return the type that holds values of these types of JSON."""
     match names - {"NULL"}:
         case some if some <= {"VARCHAR"}:
             return pa.string()
@@ -89,7 +89,7 @@ def _type(names: set[str]) -> pa.DataType:
 
 
 def _exact(types: Mapping[str, pa.DataType], objects: str, patterns: Sequence[str]) -> dict[str, pa.DataType]:
-    """The same types, but JSON where a number would lose digits."""
+    """Return the same types, but JSON where a number would lose digits."""
     checks = {key: _KEEPS[kind].format(i=i) for i, (key, kind) in enumerate(types.items(), 1) if kind in _KEEPS}
     if not checks:
         return dict(types)
@@ -99,7 +99,7 @@ def _exact(types: Mapping[str, pa.DataType], objects: str, patterns: Sequence[st
 
 
 def _select(values: Sequence[str], keys: Iterable[str], objects: str) -> str:
-    """SQL for values made of `v`, the list of the values of all keys."""
+    """Return SQL for values built from `v`, the list of the values of all keys."""
     pointers = ", ".join(_text("/" + key.replace("~", "~0").replace("/", "~1")) for key in keys)
     columns = ", ".join(f"{value} AS c{i}" for i, value in enumerate(values))
     return f"SELECT {columns} FROM (SELECT json_extract(json, [{pointers}]) AS v FROM {objects})"

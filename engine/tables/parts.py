@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leeroo.engine.errors import OutputError
-from leeroo.engine.outputs import Keep, check_place, part_path, remove_parts, sweep, sync
+from leeroo.engine.tables.outputs import Keep, check_place, part_path, remove_parts, sweep, sync
 
 PART_ROWS = 1_048_576
 _ROW_GROUP_ROWS = 131_072

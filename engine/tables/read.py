@@ -48,14 +48,14 @@ def _streams(files: Files, layout: Layout, held: ExitStack) -> list[Stream]:
 
 
 def _united(streams: list[Stream]) -> pa.Schema:
-    """The columns of all, in the order in which they first come."""
+    """Return the columns of all, in the order in which they first come."""
     return pa.schema({field.name: field for stream in streams for field in stream.schema}.values())
 
 
 def _batches(
     files: Files, streams: list[Stream], schema: pa.Schema, limit: int | None, held: ExitStack
 ) -> Iterator[pa.RecordBatch]:
-    """The batches of all streams up to a number of rows; the copies that were read go when it ends."""
+    """Yield the batches of all streams up to a number of rows; the copies that were read go when it ends."""
     left = limit
     with held:
         try:
@@ -78,7 +78,7 @@ def _with_columns(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _unreadable(files: Files, error: BaseException) -> InputError:
-    """What is wrong with the input, in one line."""
+    """Return the error of the input, in one line."""
     if (extension := _EXTENSION.search(str(error))) is not None:
         name = extension.group(1)
         how = f'install it once with leeroo sql "INSTALL {name}", or download the file'

@@ -30,7 +30,7 @@ def from_text(field: pa.Field) -> pa.Field:
 
 
 def stands_as_text(field: pa.Field) -> bool:
-    """Return whether the values of a field stand as text in a file: they may be asked as they are written."""
+    """Return whether the values of a field stand as text in a file, and so can be questions as they are written."""
     return _FROM_TEXT in (field.metadata or {})
 
 

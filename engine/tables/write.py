@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from leeroo.engine.errors import OutputError
-from leeroo.engine.outputs import Keep, check_place, is_stream, new_file
+from leeroo.engine.tables.outputs import Keep, check_place, is_stream, new_file
 from leeroo.engine.tables.parts import check_folder, write_folder, write_parquet
 from leeroo.engine.tables.values import for_csv, for_json, quoted
 
@@ -72,7 +72,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _suffix(out: str | Path) -> str:
-    """What a file or stream is written as, by its suffix; streams without one are JSONL."""
+    """Return the suffix that says how a file or stream is written; streams without one are JSONL."""
     suffix = Path(out).suffix.lower()
     if is_stream(out) and suffix not in (".parquet", *_COPY):
         return ".jsonl"

@@ -1,4 +1,4 @@
-"""The clock of the server: the time of day at its start, and seconds that nobody can set since then."""
+"""The clock of the server: the time of day at its start, plus seconds that nobody can set."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ _START = time.time() - time.monotonic()
 
 
 def now() -> float:
-    """Return seconds of the epoch; a step of the machine's clock while the server runs changes nothing."""
+    """Return seconds of the epoch, which ignore changes of the machine's clock while the server runs."""
     return _START + time.monotonic()

@@ -1,4 +1,7 @@
-"""The database: keys, files, batches and their lines, in one SQLite file that survives kill -9 at any moment."""
+"""The database: keys, files, batches and their lines, in one SQLite file that survives kill -9 at any moment.
+
+Knows its tables and their versions, and nothing of what the rows mean.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from typing import Any
 from leeroo.engine.errors import OutputError, UsageError
 from leeroo.engine.sqlite import open_sqlite
 
-# Times are seconds of the epoch. `turn` is a line's place in a random order: any part of a batch is then like the
-# whole, and worth that part of its budget. `wave` is the wave that has claimed a line, NULL while it waits.
+# Times are seconds of the epoch. `asked` is a line's request and `told` its answer, both JSON. `turn` is its place in a
+# random order: any part of a batch is then like the whole, and has that part of its budget. `wave` is the wave that has
+# claimed a line, NULL while it waits.
 _TABLES = """
 CREATE TABLE keys (
     id TEXT PRIMARY KEY, name TEXT NOT NULL, hash TEXT NOT NULL UNIQUE, created INTEGER NOT NULL, revoked INTEGER);
@@ -63,37 +67,44 @@ CREATE TABLE backlog (
 INSERT INTO backlog SELECT batch, expert, count(*) FROM lines WHERE status IS NULL GROUP BY batch, expert;
 """
 
-# What each version added; a new file takes the same road as an old one.
-_VERSIONS = (_TABLES, _SINCE_2)
+# Answers of ended batches, for feedback by custom_id. Lines keep their requests until the batch ends.
+_SINCE_3 = """
+CREATE TABLE answered (
+    batch INTEGER NOT NULL, custom_id TEXT NOT NULL, question TEXT NOT NULL, expert TEXT, answer TEXT,
+    PRIMARY KEY (batch, custom_id));
+"""
+
+# The statements of each version; a new file runs all of them.
+_VERSIONS = (_TABLES, _SINCE_2, _SINCE_3)
 VERSION = len(_VERSIONS)
 
 
 class Database:
-    """A connection that threads take turns with, and one that reads beside it; all of a turn is kept, or nothing.
+    """One connection that writes, for one thread at a time, and one that reads meanwhile.
 
     Args:
-        folder: Made where it is not there; only its owner may look into it.
+        folder: Created if needed; only its owner may look into it.
 
     Raises:
-        OutputError: it cannot be made or written.
-        UsageError: what is there is of a newer version, or no such database.
+        OutputError: it cannot be created or written.
+        UsageError: the database there is of a newer version, or none of a server.
 
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = folder / "files"
-        self._turn, self._look = threading.Lock(), threading.Lock()
+        self._writing, self._reading = threading.Lock(), threading.Lock()
         try:
             self.files.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)
         except OSError as error:
             raise OutputError(f"the server's folder {folder} cannot be made: {error.strerror or error}") from error
-        with self._wall():
-            # Durable: what a client was told survives a power cut.
+        with self._errors_mapped():
+            # Durable: what a client was promised survives a power cut.
             self._db, self._reader = (open_sqlite(folder / "serve.sqlite", durable=True) for _ in range(2))
             self._reader.row_factory = sqlite3.Row
-            with self.turn() as db:
+            with self.transaction() as db:
                 db.execute("BEGIN IMMEDIATE")
                 [version] = db.execute("PRAGMA user_version").fetchone()
                 for statement in "".join(_VERSIONS[version:]).split(";"):
@@ -104,24 +115,24 @@ class Database:
                 raise UsageError(f"{folder} was written by a newer leeroo; upgrade, or give another --store")
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[sqlite3.Connection]:
-        """Read and write; what was written is kept when this ends well."""
-        with self._turn, self._wall(), self._db:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Read and write; all that is written is kept when this ends without an error, and nothing otherwise."""
+        with self._writing, self._errors_mapped(), self._db:
             yield self._db
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        """What a query tells of all that was kept; nobody waits for a turn to end."""
-        with self._look, self._wall():
+        """Return the rows of a query, which waits for no transaction."""
+        with self._reading, self._errors_mapped():
             return self._reader.execute(query, values).fetchall()
 
     def close(self) -> None:
         """Close the file."""
-        with self._turn, self._look:
+        with self._writing, self._reading:
             self._db.close()
             self._reader.close()
 
     @contextlib.contextmanager
-    def _wall(self) -> Iterator[None]:
+    def _errors_mapped(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.OperationalError as error:
@@ -134,5 +145,5 @@ class Database:
 
 
 def new_id(kind: str) -> str:
-    """An identifier that nobody guesses."""
+    """Return an identifier that nobody guesses."""
     return kind + secrets.token_hex(16)

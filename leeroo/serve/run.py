@@ -1,4 +1,4 @@
-"""Run: the server as a process, from its options to its end."""
+"""The server as a process: its folder, its socket, its log, and its end."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ import structlog
 import uvicorn
 from filelock import FileLock, Timeout
 
-from leeroo.engine.answer import Engine, default_store, open_engine
-from leeroo.engine.backends.base import unavailable
+from leeroo.engine.answer import Engine, open_engine
+from leeroo.engine.backends.select import unavailable
 from leeroo.engine.errors import UsageError
+from leeroo.engine.paths import default_store
 from leeroo.serve import keys
-from leeroo.serve.app import make_app
-from leeroo.serve.connections import Connections, protocol
 from leeroo.serve.database import Database
-from leeroo.serve.door import Options
+from leeroo.serve.options import ServerOptions
+from leeroo.serve.web.app import make_app
+from leeroo.serve.web.connections import Connections, protocol
 
-# Requests under way have so many seconds to end when the server does.
+# Seconds that requests under way have to end when the server does.
 _GRACE_S = 5
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -42,11 +43,11 @@ class Place:
 
 
 def folder_of(store: Path | None) -> Path:
-    """Where a server keeps its files and its database: within the answer store."""
+    """Return the folder of a server's files and database, which is within the answer store."""
     return (store or default_store()) / "serve"
 
 
-def run(place: Place, options: Options) -> None:
+def run(place: Place, options: ServerOptions) -> None:
     """Serve until a signal ends it.
 
     Raises:
@@ -55,10 +56,10 @@ def run(place: Place, options: Options) -> None:
 
     """
     _log_as_json()
-    options.wishes.checked()
+    options.batches.checked()
     folder = folder_of(place.store)
     with contextlib.closing(Database(folder)) as db, _alone(folder), _listening(place) as listener:
-        if place.host not in LOOPBACK and not keys.wanted(db):
+        if place.host not in LOOPBACK and not keys.required(db):
             raise UsageError(
                 f"{place.host} can be reached from elsewhere, and there is no key yet: make one with leeroo keys "
                 "create, or leave out --host"
@@ -135,7 +136,7 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _log_as_json() -> None:
-    """One JSON object a line on standard error; uvicorn's own lines too."""
+    """Log one JSON object a line to standard error, uvicorn's own lines too."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,

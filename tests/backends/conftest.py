@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import open_backend
+from leeroo.engine.backends.select import open_backend
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS, REQUESTS
 from tests.provider import Provider
@@ -55,7 +55,7 @@ def expert(api: Provider) -> Callable[..., Expert]:
 
 @pytest.fixture
 def ask(expert: Callable[..., Expert], requests: Requests) -> Iterator[Ask]:
-    """Ask an expert of the API prompts, all on one connection to the end of the test; rows come in their order."""
+    """Send prompts to an expert of the API, all on one connection to the end of the test, and return the rows in order."""
     opened: list[Any] = []
 
     def make(*prompts: str, options: dict[str, Any] | None = None, **more: Any) -> list[dict[str, Any]]:

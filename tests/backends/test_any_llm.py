@@ -39,7 +39,7 @@ def _key(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_replies_are_read_as_any_other(
     api: Provider, ask: Ask, behaviour: str, answer: str | None, says: str | None
 ) -> None:
-    """An odd reply is the answer in it or one line for its row; the rows beside it are answered."""
+    """An odd reply is the answer in it or one line for its row; the other rows are answered."""
     api.does = {"odd": behaviour}
     rows = ask("good", "odd", "fine", options=OPTIONS)
     assert [row["answer"] for row in rows] == ["echo: good", answer, "echo: fine"]
@@ -56,7 +56,7 @@ def test_arguments_are_passed_on(api: Provider, ask: Ask) -> None:
     assert (api.bodies[-1]["top_p"], api.bodies[-1]["seed"], api.bodies[-1]["stop"]) == (0.5, 7, ["\n"])
 
 
-def test_a_server_of_ones_own_gets_no_other_key(api: Provider, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_of_the_user_gets_no_other_key(api: Provider, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the pool file names no key, the one in OPENAI_API_KEY does not go to another address."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-other-0123456789")
     ask("hi", options={"provider": "openai"})

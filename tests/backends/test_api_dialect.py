@@ -41,7 +41,7 @@ def test_what_is_refused_by_name_is_found_out_once(
 
 
 def test_a_limit_that_is_renamed_is_still_sent(api: Provider, ask: Ask) -> None:
-    """The most tokens of an answer are asked for under the new name."""
+    """The limit on tokens is sent under the new name."""
     api.does = {"": "wants_max_completion_tokens"}
     ask("hi")
     assert api.bodies[-1]["max_completion_tokens"] == 12
@@ -78,14 +78,14 @@ def test_a_value_out_of_range_is_the_rows_error(api: Provider, ask: Ask, more: d
 
 
 def test_too_many_tokens_are_no_unknown_parameter(api: Provider, ask: Ask) -> None:
-    """A prompt that does not fit beside its answer goes to another expert, though the text names max_tokens."""
+    """A prompt that does not fit together with its answer goes to another expert, though the text names max_tokens."""
     api.does = {"long": "context_max_tokens"}
     (row,) = ask("long")
     assert (row["bounced"], api.asked["long"]) == (True, 1)
 
 
-def test_what_a_row_asks_for_is_sent(api: Provider, ask: Ask) -> None:
-    """Sampling arguments and messages after the question reach the server; what is not asked for does not."""
+def test_what_a_row_sets_is_sent(api: Provider, ask: Ask) -> None:
+    """Sampling arguments and messages after the question reach the server; what the row leaves open does not."""
     after = json.dumps([{"role": "assistant", "content": "It is"}])
     more = {
         "top_p": 0.5,
@@ -102,7 +102,7 @@ def test_what_a_row_asks_for_is_sent(api: Provider, ask: Ask) -> None:
     assert set(api.bodies[1]) == {"model", "messages", "max_tokens", "temperature"}
 
 
-def test_what_a_row_asks_for_is_never_left_out(api: Provider, ask: Ask) -> None:
+def test_what_a_row_sets_is_never_left_out(api: Provider, ask: Ask) -> None:
     """A server that refuses a row's own argument leaves the row to another expert, with the reason."""
     api.does = {"": "no_seed"}
     (row,) = ask("hi", seed=7)
@@ -110,8 +110,8 @@ def test_what_a_row_asks_for_is_never_left_out(api: Provider, ask: Ask) -> None:
     assert "the API does not take 'seed'" in row["error"]
 
 
-def test_extra_body_goes_with_every_request(api: Provider, ask: Ask) -> None:
-    """What the pool file adds stands in the body as it is."""
+def test_extra_body_is_sent_with_every_request(api: Provider, ask: Ask) -> None:
+    """The pool file's additions are in the body unchanged."""
     ask("hi", options={"extra_body": {"top_k": 5, "chat_template_kwargs": {"enable_thinking": False}}})
     assert api.bodies[0]["top_k"] == 5
     assert api.bodies[0]["chat_template_kwargs"] == {"enable_thinking": False}

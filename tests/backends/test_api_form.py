@@ -1,4 +1,4 @@
-"""The form that a row asks for - a choice, JSON under a schema, log probabilities - holds, or the row fails."""
+"""The form that a row requires - a choice, JSON under a schema, log probabilities - holds, or the row fails."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_json_is_valid_under_its_schema(api: Provider, ask: Ask, said: str, answ
     assert (row["prompt_tokens"], row["completion_tokens"], row["bounced"]) == (12, 3, False)
 
 
-def test_any_object_is_asked_for_by_its_own_mode(api: Provider, ask: Ask) -> None:
+def test_any_object_has_its_own_mode(api: Provider, ask: Ask) -> None:
     """The schema of any JSON object is sent as json_object, every other one as json_schema."""
     api.says = lambda model, prompt: "{}" if prompt == "any" else '{"city": ""}'
     ask("any", json_schema='{"type": "object"}')
@@ -109,12 +109,12 @@ def test_the_answered_choice_stands_without_its_probability(api: Provider, ask: 
     known, other = ask("known", "other", choices=["spam", "ham"])
     assert known["answer"] == other["answer"] == "spam"
     assert other["choice_logprobs"] is None
-    # A choice that is not among the told is no likelier than the last of them.
+    # A choice that is not among the returned ones is no likelier than the last of them.
     assert known["choice_logprobs"] == pytest.approx([-0.10536, -2.302585], abs=1e-4)
 
 
 def test_log_probabilities_come_back_in_openais_form(api: Provider, ask: Ask) -> None:
-    """They are asked for with as many alternatives as the row wants, and only then returned."""
+    """The request wants as many alternatives as the row does, and only such rows get them."""
     (row,) = ask("hi", top_logprobs=2)
     assert (api.bodies[0]["logprobs"], api.bodies[0]["top_logprobs"]) == (True, 2)
     (token,) = json.loads(row["logprobs"])

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import open_backend
+from leeroo.engine.backends.select import open_backend
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 from tests.provider import Provider
@@ -70,7 +70,7 @@ def test_an_empty_account_ends_the_expert_at_once(
 def test_rows_that_a_server_does_not_take_end_nobody(
     api: Provider, expert: Callable[..., Expert], requests: Requests, behaviour: str
 ) -> None:
-    """However many rows in a row get a 400, and whatever its text quotes, the others are asked."""
+    """However many rows in a row get a 400, and whatever its text quotes, the others are sent."""
     api.does = {"bad": behaviour}
     batch = requests("first", *(f"bad {i}" for i in range(20)), "last")
     rows, why = _rows(expert(concurrency=1), batch)

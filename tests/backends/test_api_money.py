@@ -36,7 +36,7 @@ def test_rows_cost_what_the_provider_bills(api: Provider, ask: Ask, behaviour: s
 
 
 def test_a_call_without_a_reply_counts_as_the_most_it_can_cost(api: Provider, ask: Ask) -> None:
-    """A timeout may have been billed: prompt and all tokens asked for, each time; it is not tried for ever."""
+    """A timeout may have been billed: prompt and all tokens of the limit, each time; it is not tried for ever."""
     api.does = {"slow": "hang"}
     (row,) = ask("slow", options={"timeout": 0.2, "max_retries": 6})
     assert "did not answer in time (0.2 s)" in row["error"]

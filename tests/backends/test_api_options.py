@@ -1,4 +1,4 @@
-"""Engine options of an API are checked before anything is asked: one line that names the option."""
+"""Engine options of an API are checked before anything is sent: one line that names the option."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leeroo.engine.backends.base import open_backend
+from leeroo.engine.backends.select import open_backend
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import Expert
 

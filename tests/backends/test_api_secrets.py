@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leeroo.engine.backends.base import facts, open_backend, unavailable
-from leeroo.engine.backends.endpoint import endpoint_of
+from leeroo.engine.backends.api.endpoint import endpoint_of
+from leeroo.engine.backends.select import facts, open_backend, unavailable
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert, Pool
 from tests.provider import Provider
@@ -49,7 +49,7 @@ def test_a_server_gets_the_key_that_its_entry_names(api: Provider, ask: Ask, mon
 def test_a_key_with_a_line_break_in_it_is_named_not_shown(
     expert: Callable[..., Expert], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error names the variable, before anything is asked."""
+    """The error names the variable, before anything is sent."""
     monkeypatch.setenv("MY_KEY", "sk-secret\n0123456789")
     one = expert(api_key_env="MY_KEY")
     with pytest.raises(PoolError, match="the key in MY_KEY has a line break") as caught:
@@ -89,7 +89,7 @@ def test_a_base_url_of_the_environment_is_not_followed_in_silence(
         (None, "MY_KEY", {"provider": "anthropic"}, "anthropic with the key in MY_KEY"),
     ],
 )
-def test_people_are_told_where_rows_go(
+def test_the_list_of_experts_shows_where_rows_go(
     expert: Callable[..., Expert], url: str | None, env: str | None, options: dict[str, str], sent_to: str
 ) -> None:
     """The list of experts has the address and the name of the key's variable, and no secret."""
@@ -120,13 +120,13 @@ def test_user_and_password_of_an_address_are_cut_out(api: Provider, ask: Ask) ->
 
 
 def test_a_query_of_the_address_is_kept(api: Provider, ask: Ask) -> None:
-    """What stands behind the question mark goes with every request."""
+    """The part behind the question mark is sent with every request."""
     (row,) = ask("hi", options={"base_url": f"{api.url}/?api-version=2024-06-01"})
     assert row["error"] is None
     assert api.calls[0].path == "/v1/chat/completions?api-version=2024-06-01"
 
 
-def test_a_wrong_address_is_told(api: Provider, ask: Ask) -> None:
+def test_a_wrong_address_is_named(api: Provider, ask: Ask) -> None:
     """Without /v1 the server knows nothing; the error names the address."""
     with pytest.raises(ExpertUnavailable) as caught:
         ask("hi", options={"base_url": api.url.removesuffix("/v1")})

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import load_backend
-from leeroo.engine.backends.chat import tokens_of
 from leeroo.engine.backends.completions import Request, requests_of
+from leeroo.engine.backends.local.chat import tokens_of
+from leeroo.engine.backends.select import load_backend
 from leeroo.engine.pool import Expert
 from tests.backends.tiny import save_model
 
@@ -37,7 +37,7 @@ _TOOLS = (
 
 
 def _written(folder: Path, template: str, batch: pa.RecordBatch) -> tuple[dict[int, str], dict[int, dict[str, Any]]]:
-    """What each row of a batch becomes, and the completions of those that are refused."""
+    """Return the text of each row of a batch, and the completions of those that are refused."""
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(save_model(folder, template=template))
@@ -86,7 +86,7 @@ def test_a_refused_conversation_fails_alone(requests: Requests, tmp_path: Path) 
     assert done[2]["answer"]
 
 
-def test_a_last_turn_of_the_assistant_is_gone_on_with(requests: Requests, tmp_path: Path) -> None:
+def test_a_last_turn_of_the_assistant_is_continued(requests: Requests, tmp_path: Path) -> None:
     """The prompt ends with that turn, which is not closed."""
     after = json.dumps([{"role": "assistant", "content": "The river is"}])
     written, _ = _written(tmp_path, _PLAIN, requests("Which?", after=after))
@@ -140,7 +140,7 @@ def test_tool_calls_need_a_template_that_knows_them(requests: Requests, tmp_path
 def test_a_reasoning_effort_is_the_templates(
     template: str, effort: str, end: str | None, requests: Requests, tmp_path: Path
 ) -> None:
-    """Templates that can turn thinking off, or weigh it, are told; with others the row fails and names the argument."""
+    """Templates that can turn thinking off, or weigh it, get it; with others the row fails and names the argument."""
     written, refused = _written(tmp_path, template, requests("Why?", reasoning_effort=effort))
     if end is None:
         assert refused[0]["error"].startswith("reasoning_effort: ")

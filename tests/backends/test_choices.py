@@ -21,7 +21,7 @@ def test_choices_that_begin_differently_fork_once() -> None:
 
 
 def test_a_choice_that_begins_another_forks_at_its_end() -> None:
-    """'New York' and 'New York City' part where one ends and the other goes on."""
+    """'New York' and 'New York City' part where one ends and the other continues."""
     assert forks([(1, 2), (1, 2, 3)], END) == [((1, 2), (END, 3))]
 
 
@@ -29,8 +29,8 @@ def test_a_choice_that_begins_another_forks_at_its_end() -> None:
 def test_probabilities_add_up_to_one(choices: list[tuple[int, ...]]) -> None:
     """Whatever the tree: with even chances at every fork, a choice has the product of its forks."""
     parted = forks(choices, END)
-    told = {fork.prefix: {token: -math.log(len(fork.branches)) for token in fork.branches} for fork in parted}
-    scores = logprobs(choices, END, told)
+    known = {fork.prefix: {token: -math.log(len(fork.branches)) for token in fork.branches} for fork in parted}
+    scores = logprobs(choices, END, known)
     assert math.fsum(map(math.exp, scores)) == pytest.approx(1)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine import weights
-from leeroo.engine.backends.base import load_backend, unavailable
+from leeroo.engine.backends.select import load_backend, unavailable
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import Expert
 
@@ -59,20 +59,20 @@ def test_a_run_is_refused_before_anything_is_forecast(tmp_path: Path) -> None:
     assert "tokens_per_second = 'fast'" in f"{result.output}{result.exception}"
 
 
-def test_a_revision_is_asked_of_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The revision goes to whatever asks the hub, and stands in the error where it cannot be had."""
+def test_a_revision_is_fetched_from_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The revision goes to the hub, and the error names it where it cannot be fetched."""
     import huggingface_hub
 
-    asked: list[str | None] = []
+    fetched: list[str | None] = []
 
     def download(_: str, revision: str | None = None, **_more: object) -> str:
-        asked.append(revision)
+        fetched.append(revision)
         raise OSError("no network")
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
     with pytest.raises(PoolError, match="'x/y' at revision 'v2' is not on this machine"):
         load_backend(_expert("transformers", revision="v2"))
-    assert asked == ["v2"]
+    assert fetched == ["v2"]
 
 
 def test_another_revision_in_the_cache_is_not_this_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +93,6 @@ def test_another_revision_in_the_cache_is_not_this_one(tmp_path: Path, monkeypat
 
 
 def test_a_local_model_has_no_revision(tmp_path: Path) -> None:
-    """A revision beside a folder is refused by name, and not passed over."""
+    """A revision of a folder is refused by name, and not ignored."""
     with pytest.raises(PoolError, match="leave the engine option revision out"):
         weights.locate(str(tmp_path), "v2")

@@ -1,4 +1,4 @@
-"""What tells answers apart: everything that changes them, and nothing else."""
+"""A fingerprint covers everything that changes answers, and nothing else."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leeroo.engine.backends.base import engine_key, fingerprint
+from leeroo.engine.backends.identity import engine_key, fingerprint
 from leeroo.engine.pool import Expert
 
 
@@ -49,7 +49,7 @@ def test_what_changes_only_speed_and_price_is_not(more: dict[str, Any]) -> None:
     assert fingerprint(_expert(**more)) == fingerprint(_expert())
 
 
-def test_the_server_counts_that_is_asked() -> None:
+def test_the_server_counts() -> None:
     """OpenAI's where the pool names none; a password in the address does not make another server."""
     openai = fingerprint(_expert())
     assert fingerprint(_expert(base_url="https://api.openai.com/v1/")) == openai

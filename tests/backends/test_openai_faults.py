@@ -9,8 +9,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import Backend, open_backend
-from leeroo.engine.backends.openai import OpenAIBackend
+from leeroo.engine.backends.api.openai import OpenAIBackend
+from leeroo.engine.backends.protocol import Backend
+from leeroo.engine.backends.select import open_backend
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS, REQUESTS
@@ -32,7 +33,7 @@ def _batch(*prompts: str, **more: Any) -> pa.RecordBatch:
 
 @pytest.fixture
 def backend(api: Any) -> Iterator[OpenAIBackend]:
-    """A backend on the server, with two retries and a second of patience."""
+    """Open a backend on the server, with two retries and a second of patience."""
     backend = open_backend(_expert(api.url))
     assert isinstance(backend, OpenAIBackend)
     yield backend
@@ -54,8 +55,8 @@ def test_answers_carry_what_they_used(backend: OpenAIBackend) -> None:
     assert (row["finish_reason"], row["error"], row["bounced"]) == ("stop", None, False)
 
 
-def test_many_are_asked_at_once_but_no_more_than_allowed(api: Any) -> None:
-    """Requests overlap up to the concurrency, and each is asked once."""
+def test_many_are_sent_at_once_but_no_more_than_allowed(api: Any) -> None:
+    """Requests overlap up to the concurrency, and each is sent once."""
     api.delay_s = 0.1
     backend = open_backend(_expert(api.url, concurrency=4))
     rows = _answers(backend, *(f"q{i}" for i in range(40)))
@@ -87,7 +88,7 @@ def test_passing_faults_are_retried(api: Any, backend: OpenAIBackend, status: in
     ],
 )
 def test_a_lasting_fault_is_that_rows_error(api: Any, backend: OpenAIBackend, fault: int | str, says: str) -> None:
-    """What does not pass fails its row with one line, and another expert may take it; the rows beside it are answered."""
+    """A fault that stays fails its row with one line, and another expert may take it; the other rows are answered."""
     api.faults, api.repeat = {"bad": [fault]}, True
     rows = _answers(backend, "good", "bad", "fine")
     assert [row["answer"] for row in rows] == ["echo: good", None, "echo: fine"]
@@ -144,7 +145,7 @@ def test_stopping_early_leaves_nothing_running(api: Any, backend: OpenAIBackend)
 
 
 def test_an_empty_batch_means_wait(backend: OpenAIBackend) -> None:
-    """Told that nothing can be handed out until something is back, it comes back before it pulls again."""
+    """When nothing can be handed out until something is back, it yields before it pulls again."""
     seen: list[int] = []
 
     def requests() -> Iterator[pa.RecordBatch]:

@@ -113,7 +113,7 @@ def test_what_can_be_understood_is_the_answer(api: Provider, ask: Ask, behaviour
 
 @pytest.mark.parametrize("behaviour", FAILED)
 def test_what_holds_no_answer_is_the_rows_error(api: Provider, ask: Ask, behaviour: str) -> None:
-    """A reply without an answer is one line for its row, with what was billed; the rows beside it are answered."""
+    """A reply without an answer is one line for its row, with what was billed; the other rows are answered."""
     says, bounced, billed = FAILED[behaviour]
     api.does = {"odd": behaviour}
     rows = ask("good", "odd", "fine", options={"max_retries": 0})
@@ -121,13 +121,13 @@ def test_what_holds_no_answer_is_the_rows_error(api: Provider, ask: Ask, behavio
     assert says in rows[1]["error"]
     assert "\n" not in rows[1]["error"]
     assert (rows[1]["finish_reason"], rows[1]["bounced"]) == ("error", bounced)
-    told = (rows[1]["prompt_tokens"], rows[1]["completion_tokens"], rows[1]["estimated"])
-    assert told == ((100, 50, False) if billed else (None, None, None))
+    bill = (rows[1]["prompt_tokens"], rows[1]["completion_tokens"], rows[1]["estimated"])
+    assert bill == ((100, 50, False) if billed else (None, None, None))
 
 
 @pytest.mark.parametrize("behaviour", PASSING)
-def test_what_may_pass_is_asked_again(api: Provider, ask: Ask, behaviour: str | int) -> None:
-    """A passing fault costs the row nothing but time; one that stays is told in plain words."""
+def test_what_may_pass_is_sent_again(api: Provider, ask: Ask, behaviour: str | int) -> None:
+    """A passing fault costs the row nothing but time; one that stays is explained in plain words."""
     api.faults = {"shaky": [behaviour], "bad": [behaviour] * 2}
     rows = ask("shaky", "bad")
     assert rows[0]["answer"] == "echo: shaky"
@@ -138,7 +138,7 @@ def test_what_may_pass_is_asked_again(api: Provider, ask: Ask, behaviour: str | 
 
 @pytest.mark.parametrize("behaviour", ["429_seconds", "429_date"])
 def test_a_server_says_how_long_to_wait(api: Provider, ask: Ask, behaviour: str) -> None:
-    """Too many requests: the row waits as long as it is told, in seconds or as a date, and is answered."""
+    """Too many requests: the row waits as long as the server says, in seconds or as a date, and is answered."""
     api.faults = {"hi": [behaviour]}
     (row,) = ask("hi")
     assert row["answer"] == ANSWER
@@ -170,7 +170,7 @@ def test_too_many_requests_are_nobodys_fault(api: Provider, ask: Ask) -> None:
 
 @pytest.mark.parametrize("behaviour", ["refusal", "null_content", "tool_calls", "content_filter"])
 def test_what_the_model_will_not_say_never_ends_the_expert(api: Provider, ask: Ask, behaviour: str) -> None:
-    """However many prompts in a row are refused, the next one is asked."""
+    """However many prompts in a row are refused, the next one is sent."""
     api.does = {"bad": behaviour}
     rows = ask(*(f"bad {i}" for i in range(20)), "good", options={"concurrency": 1})
     assert rows[20]["answer"] == "echo: good"

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leeroo.engine.backends.base import load_backend
+from leeroo.engine.backends.select import load_backend
 from leeroo.engine.pool import Expert
 
 Requests = Callable[..., pa.RecordBatch]

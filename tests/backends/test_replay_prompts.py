@@ -1,4 +1,4 @@
-"""Which recorded outcome a question is answered with, where several share its words."""
+"""The recorded outcome that answers a question, where several share its words."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from leeroo.engine.answer import Criteria, open_engine
 from leeroo.engine.batch.prompts import asking
 
 
-def test_the_prompt_tells_questions_apart(tmp_path: Path) -> None:
-    """One that was asked as it is, and others shown with more around it; a prompt that was not recorded is an error."""
+def test_the_prompt_decides_between_questions(tmp_path: Path) -> None:
+    """One was recorded without a prompt around it, others with one; a prompt that was not recorded is an error."""
     prompts = ["Who?", "Plan this: Who?", "In short: Who?"]
     pq.write_table(
         pa.table({"query_id": ["0", "1", "2"], "question": ["Who?"] * 3, "prompt": prompts}),
@@ -27,6 +27,6 @@ def test_the_prompt_tells_questions_apart(tmp_path: Path) -> None:
     shown = [None, *prompts, "Otherwise: Who?"]
     table = pa.table({"question": ["Who?"] * len(shown), "ask": asking(len(shown), {"prompt": shown})})
     with open_engine(tmp_path / "pool.toml", None, tmp_path / "store") as engine:
-        answers = engine.answer(table.to_reader(), Criteria(ask_column="ask")).read_all()
+        answers = engine.answer_table(table.to_reader(), Criteria(ask_column="ask"))
     assert answers.column("answer").to_pylist() == ["I", "I", "a plan", "me", None]
     assert "several recorded questions" in answers.column("error")[4].as_py()

@@ -41,7 +41,7 @@ def test_keywords_mean_what_they_mean(schema: dict[str, Any], valid: Any, wrong:
 
 
 def _doubling(depth: int) -> dict[str, Any]:
-    """A schema whose check doubles with every definition."""
+    """Return a schema whose check doubles with every definition."""
     steps = {f"d{i}": {"allOf": [{"$ref": f"#/$defs/d{i + 1}"}] * 2} for i in range(depth)}
     return {"$ref": "#/$defs/d0", "$defs": {**steps, f"d{depth}": {"type": "string"}}}
 
@@ -70,6 +70,6 @@ def test_a_check_that_is_given_up_is_said() -> None:
 
 
 def test_a_pattern_beyond_linear_time_is_refused_at_once() -> None:
-    """Lookahead and references back are named before anything is asked."""
+    """Lookahead and references back are named before anything is sent."""
     with pytest.raises(ValueError, match=r"the pattern '\(\?=a\)b' cannot be matched"):
         validator(json.dumps({"items": {"pattern": "(?=a)b"}}))

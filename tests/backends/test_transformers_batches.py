@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import load_backend
+from leeroo.engine.backends.select import load_backend
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS
@@ -28,7 +28,7 @@ PROMPTS = (
 
 @pytest.fixture(scope="module")
 def backend(smollm2: Expert) -> Iterator[Any]:
-    """The real model, loaded once."""
+    """Load the real model once."""
     backend = load_backend(smollm2.model_copy(update={"backend": "transformers"}))
     yield backend
     backend.close()
@@ -59,7 +59,7 @@ def test_a_batch_of_different_lengths_changes_no_answer(backend: Any, requests: 
 
 
 def test_limits_hold_row_by_row(backend: Any, requests: Requests) -> None:
-    """A row's own limit ends its answer with 'length'; a later batch with another limit rides along."""
+    """A row's own limit ends its answer with 'length', also in a later batch with another limit."""
     first = requests("Tell me a long story about a dragon.", max_tokens=5)
     second = pa.RecordBatch.from_pylist([{**first.to_pylist()[0], "id": 7, "max_tokens": 9}], schema=first.schema)
     rows = _rows(backend, first, second)
@@ -87,7 +87,7 @@ def test_a_choice_is_one_of_the_choices(backend: Any, requests: Requests) -> Non
 
 
 def test_choices_alone_and_in_a_batch_are_alike(backend: Any, requests: Requests) -> None:
-    """Padding and neighbours change no probability; a choice that begins another is told from it."""
+    """Padding and neighbours change no probability; a choice that begins another is distinct from it."""
     places = ["New York", "New York City", "Paris"]
     prompts = ("Where is the Louvre?", "Where is the Statue of Liberty? Name the city. " * 5)
     together = _rows(backend, requests(*prompts, choices=places))
@@ -99,7 +99,7 @@ def test_choices_alone_and_in_a_batch_are_alike(backend: Any, requests: Requests
 
 
 def test_a_beginning_that_rows_share_is_computed_once(backend: Any, requests: Requests) -> None:
-    """It changes no probability, and rows tell how much of them was computed before."""
+    """It changes no probability, and rows report how much of them was computed before."""
     subjects = [
         f"Here is what one should know of {name}. " + f"All of {name} is hard. " * 12 for name in ("art", "law")
     ]
@@ -127,7 +127,7 @@ def test_a_raw_prompt_is_text_to_go_on_with(backend: Any, requests: Requests) ->
 
 
 def test_json_keeps_to_its_schema(backend: Any, requests: Requests) -> None:
-    """What is written is valid under the schema; a schema that cannot be kept to is that row's error alone."""
+    """The answer is valid under the schema; a schema that cannot be kept to is that row's error alone."""
     schema = {
         "type": "object",
         "properties": {"name": {"type": "string", "maxLength": 20}, "age": {"type": "integer"}},
@@ -145,7 +145,7 @@ def test_json_keeps_to_its_schema(backend: Any, requests: Requests) -> None:
 
 
 def test_rows_come_back_as_they_end(backend: Any, requests: Requests) -> None:
-    """Of rows that are decoded together, those that end early are handed on early, to be kept."""
+    """Rows of a batch that end early are handed on early, to be stored."""
     first = requests("Tell me a long story about a dragon.", max_tokens=120)
     rows = [{**first.to_pylist()[0], "id": i, "max_tokens": 1 + 119 * i} for i in range(2)]
     batches = list(backend.generate(iter([pa.RecordBatch.from_pylist(rows, schema=first.schema)])))
@@ -153,10 +153,10 @@ def test_rows_come_back_as_they_end(backend: Any, requests: Requests) -> None:
 
 
 def test_a_temperature_samples(backend: Any, requests: Requests) -> None:
-    """At a high temperature eight askings of one question do not all agree; at 0 they do."""
-    asked = ["Tell me any random word."] * 8
-    hot = _rows(backend, requests(*asked, temperature=1.5))
-    cold = _rows(backend, requests(*asked))
+    """At a high temperature eight answers to one question do not all agree; at 0 they do."""
+    prompts = ["Tell me any random word."] * 8
+    hot = _rows(backend, requests(*prompts, temperature=1.5))
+    cold = _rows(backend, requests(*prompts))
     assert len({row["answer"] for row in hot.values()}) > 1
     assert len({row["answer"] for row in cold.values()}) == 1
 

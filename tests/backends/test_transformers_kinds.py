@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.base import load_backend
+from leeroo.engine.backends.select import load_backend
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 from tests.backends.tiny import save_model
@@ -22,8 +22,8 @@ def _expert(folder: Path) -> Expert:
     return Expert(name="tiny", model=str(folder), backend="transformers", usd_per_m_input=0, usd_per_m_output=0)
 
 
-def _asked(requests: Requests, **more: Any) -> pa.RecordBatch:
-    """Each row has its own limit, so that rows leave the batch one after another."""
+def _with_limits(requests: Requests, **more: Any) -> pa.RecordBatch:
+    """Make requests with a limit each, so that rows leave the batch one after another."""
     batch = requests(*PROMPTS, raw=True, **more)
     rows = [{**row, "max_tokens": (5, 12, 9, 14, 7)[i]} for i, row in enumerate(batch.to_pylist())]
     return pa.RecordBatch.from_pylist(rows, schema=batch.schema)
@@ -35,7 +35,7 @@ def test_a_batch_gives_what_the_model_generates_alone(kind: str, requests: Reque
     import torch
 
     backend: Any = load_backend(_expert(save_model(tmp_path, kind)))
-    batch = _asked(requests)
+    batch = _with_limits(requests)
     done = {row["id"]: row for each in backend.generate(iter([batch])) for row in each.to_pylist()}
     model, tokenizer = backend._model.model, backend._tokenizer
     for row in batch.to_pylist():

@@ -1,4 +1,4 @@
-"""What a row wants of sampling is done: as far as the first token that it changes, for that row alone."""
+"""Each row has its own sampling parameters, which change no other row."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from leeroo.engine.backends.base import load_backend
 from leeroo.engine.backends.completions import Request
-from leeroo.engine.backends.sampling import Sampler
+from leeroo.engine.backends.local.sampling import Sampler
+from leeroo.engine.backends.select import load_backend
 from leeroo.engine.pool import Expert
 
 Requests = Callable[..., pa.RecordBatch]
@@ -22,22 +22,22 @@ Requests = Callable[..., pa.RecordBatch]
 
 @pytest.fixture(scope="module")
 def backend(smollm2: Expert) -> Iterator[Any]:
-    """The real model, loaded once."""
+    """Load the real model once."""
     backend = load_backend(smollm2.model_copy(update={"backend": "transformers"}))
     yield backend
     backend.close()
 
 
 def _rows(backend: Any, batch: pa.RecordBatch, *wants: dict[str, Any]) -> list[dict[str, Any]]:
-    """The completions of the first request, once for each of the wants."""
-    asked = [{**batch.to_pylist()[0], "id": i, **want} for i, want in enumerate(wants)]
-    stream = backend.generate(iter([pa.RecordBatch.from_pylist(asked, schema=batch.schema)]))
+    """Return the completions of the first request, once for each of the wants."""
+    rows = [{**batch.to_pylist()[0], "id": i, **want} for i, want in enumerate(wants)]
+    stream = backend.generate(iter([pa.RecordBatch.from_pylist(rows, schema=batch.schema)]))
     done = {row["id"]: row for each in stream for row in each.to_pylist()}
     return [done[i] for i in range(len(wants))]
 
 
 def test_a_seed_gives_the_same_answer_again(backend: Any, requests: Requests) -> None:
-    """Alone or beside others; another seed gives another answer."""
+    """Alone or with others; another seed gives another answer."""
     batch = requests("Tell me any random word.", temperature=1.5)
     first = _rows(backend, batch, *({"seed": seed} for seed in (7, 8, 9, 7)))
     again = _rows(backend, batch, {"seed": 7}, {})
@@ -89,8 +89,8 @@ def test_an_answer_ends_before_a_stop_text(backend: Any, requests: Requests) -> 
 
 
 def test_log_probabilities_come_in_openais_form(backend: Any, requests: Requests) -> None:
-    """A token object for each token of the answer, with so many alternatives, the likeliest first; NULL unasked."""
-    two, none, unasked = _rows(
+    """A token object for each token of the answer, with its alternatives, the likeliest first; NULL where none are requested."""
+    two, none, without = _rows(
         backend, requests("What is the capital of France?"), {"top_logprobs": 2}, {"top_logprobs": 0}, {}
     )
     objects = json.loads(two["logprobs"])
@@ -101,10 +101,10 @@ def test_log_probabilities_come_in_openais_form(backend: Any, requests: Requests
         assert len(token["top_logprobs"]) == 2
         assert sum(math.exp(each["logprob"]) for each in token["top_logprobs"]) <= 1 + 1e-6
     assert all(token["top_logprobs"] == [] for token in json.loads(none["logprobs"]))
-    assert unasked["logprobs"] is None
+    assert without["logprobs"] is None
 
 
-def test_an_answer_goes_on_from_its_beginning(backend: Any, requests: Requests) -> None:
+def test_an_answer_continues_its_beginning(backend: Any, requests: Requests) -> None:
     """A last turn of the assistant is not answered but continued, and is not part of what comes back."""
     begun = json.dumps([{"role": "assistant", "content": "The capital of France is the city of"}])
     [row] = _rows(backend, requests("What is the capital of France?", after=begun), {})

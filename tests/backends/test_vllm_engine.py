@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine.backends import device
-from leeroo.engine.backends.base import open_backend, unavailable
+from leeroo.engine.backends.select import open_backend, unavailable
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS
@@ -46,11 +46,11 @@ def test_a_stream_longer_than_the_engine_is_answered_whole(backend: Any, request
 
 
 def test_all_cores_compute_where_there_is_no_gpu(backend: Any, requests: Requests) -> None:
-    """In the backend's own process: vLLM's, beside it, would leave a core to it."""
+    """The backend's own process computes: one of vLLM's would leave a core to it."""
     if device.on_host():
         _rows(backend, requests("What is 1 plus 1?", max_tokens=4))
-        beside = [child.cmdline() for child in psutil.Process(backend._process.pid).children(recursive=True)]
-        assert not [command for command in beside if "resource_tracker" not in " ".join(command)]
+        children = [child.cmdline() for child in psutil.Process(backend._process.pid).children(recursive=True)]
+        assert not [command for command in children if "resource_tracker" not in " ".join(command)]
 
 
 def test_it_answers_as_transformers_does(backend: Any, smollm2: Expert, requests: Requests) -> None:
@@ -102,7 +102,7 @@ def test_json_keeps_to_its_schema(backend: Any, requests: Requests) -> None:
 
 
 def test_shared_beginnings_are_computed_once(backend: Any, requests: Requests) -> None:
-    """Tokens of a prefix that another request had are told as cached."""
+    """Tokens of a prefix that another request had are reported as cached."""
     shared = "Here is a list of words: " + ", ".join(f"word{i}" for i in range(60)) + ". "
     _rows(backend, requests(shared + "Which is first?"))
     assert _rows(backend, requests(shared + "Which is last?"))[0]["cached_tokens"] > 100
@@ -116,8 +116,8 @@ def test_a_prompt_over_the_context_bounces_alone(backend: Any, requests: Request
     assert rows[1]["answer"]
 
 
-def test_what_a_row_wants_of_sampling_is_done(backend: Any, smollm2: Expert, requests: Requests) -> None:
-    """A seed gives the same again, a stop text ends an answer, a beginning is gone on with, as with transformers."""
+def test_a_row_has_its_own_sampling(backend: Any, smollm2: Expert, requests: Requests) -> None:
+    """A seed gives the same again, a stop text ends an answer, a beginning is continued, as with transformers."""
     base = requests("What is the capital of France?").to_pylist()[0]
     begun = json.dumps([{"role": "assistant", "content": "The capital of France is the city of"}])
     wants: list[dict[str, Any]] = [
@@ -164,7 +164,7 @@ def test_what_a_row_wants_of_sampling_is_done(backend: Any, smollm2: Expert, req
     ],
 )
 def test_a_request_that_cannot_be_done_fails_alone(backend: Any, requests: Requests, want: dict[str, Any]) -> None:
-    """Whatever it asks for, its neighbours are answered and the engine goes on."""
+    """Whatever it wants, its neighbours are answered and the engine continues."""
     base = requests("What is the capital of France?").to_pylist()[0]
     asked = [{**base, "id": i, **(want if i == 1 else {})} for i in range(3)]
     rows = _rows(backend, pa.RecordBatch.from_pylist(asked, requests("").schema))
@@ -183,7 +183,7 @@ def test_stopping_early_leaves_the_engine_usable(backend: Any, requests: Request
 
 
 def test_unknown_options_are_refused_by_name(smollm2: Expert) -> None:
-    """A misspelt engine option is a configuration error, told before anything is loaded."""
+    """A misspelt engine option is a configuration error, raised before anything is loaded."""
     wrong = smollm2.model_copy(update={"backend": "vllm", "engine": {"max_model_length": 5}})
     with pytest.raises(PoolError, match="no engine option 'max_model_length'"):
         open_backend(wrong)

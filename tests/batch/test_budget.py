@@ -10,7 +10,7 @@ from leeroo.engine.batch.budget import Ledger
 
 
 def _send(ledger: Ledger, request: int, expert: int, expected: float, at_most: float) -> None:
-    ledger.hand_out([request], np.array([expert]), np.array([expected]), np.array([at_most]))
+    ledger.send([request], np.array([expert]), np.array([expected]), np.array([at_most]))
 
 
 def _admitted(ledger: Ledger, *at_most: float) -> int:
@@ -18,7 +18,7 @@ def _admitted(ledger: Ledger, *at_most: float) -> int:
 
 
 def _settle(ledger: Ledger, request: int, actual: float) -> None:
-    ledger.settle([request], np.array([actual]))
+    ledger.charge([request], np.array([actual]))
 
 
 def _plan(ledger: Ledger, usd: float, *, binding: bool = False) -> None:
@@ -30,7 +30,7 @@ def test_what_is_billed_is_spent() -> None:
     ledger = Ledger(10.0, 2)
     for request, expert in ((1, 1), (2, 0), (3, 0)):
         _send(ledger, request, expert, 1.0, 4.0)
-    ledger.settle([3, 1], np.array([0.0, 2.0]))
+    ledger.charge([3, 1], np.array([0.0, 2.0]))
     assert (ledger.spent, ledger.left, ledger.busy) == (2.0, 8.0, True)
     assert _admitted(ledger, 4.0, 0.1) == 1
     _settle(ledger, 2, 1.0)

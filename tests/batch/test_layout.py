@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
+from pathlib import Path
 
-import duckdb
+import pyarrow as pa
 import pytest
 
-from leeroo.engine.batch.layout import filled, lay_out, names
+from leeroo.engine.batch.criteria import Criteria
+from leeroo.engine.batch.layout import filled, names
+from leeroo.engine.batch.prompts import asking, read_input
+from leeroo.engine.batch.worktable import Worktable
 
 
 def _laid_out(task: str, rows: list[dict[str, object]]) -> list[str | None]:
-    con = duckdb.connect()
-    con.execute("CREATE TABLE questions (id BIGINT, task VARCHAR, fields VARCHAR, laid_out VARCHAR)")
-    for i, row in enumerate(rows):
-        con.execute("INSERT INTO questions VALUES (?, ?, ?, NULL)", [i, task, json.dumps(row)])
-    lay_out(con)
-    return [text for (text,) in con.execute("SELECT laid_out FROM questions ORDER BY id").fetchall()]
+    table = pa.table({"question": [f"{i}" for i in range(len(rows))]})
+    ask = asking(len(rows), {"task": [task] * len(rows), "fields": [json.dumps(row) for row in rows]})
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(Worktable(Path(folder))) as worktable:
+        read_input(table.append_column("ask", ask).to_reader(), Criteria(ask_column="ask"), worktable)
+        return [text for (text,) in worktable._con.execute("SELECT laid_out FROM questions ORDER BY id").fetchall()]
 
 
 def test_names_and_filling() -> None:

@@ -12,39 +12,39 @@ import pytest
 
 from leeroo.engine import locks
 from leeroo.engine.batch.criteria import Criteria
-from leeroo.engine.batch.prompts import spool
-from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.batch.prompts import read_input
+from leeroo.engine.batch.worktable import Worktable
 from leeroo.engine.errors import InputError, UsageError
 from leeroo.engine.schema import ASK
 
 
 @pytest.fixture
-def scratch(tmp_path: Path) -> Iterator[Scratch]:
-    """A working folder."""
-    scratch = Scratch(tmp_path)
-    yield scratch
-    scratch.close()
+def worktable(tmp_path: Path) -> Iterator[Worktable]:
+    """Provide a working folder."""
+    worktable = Worktable(tmp_path)
+    yield worktable
+    worktable.close()
 
 
-def _distinct(scratch: Scratch) -> list[tuple[str, int, int]]:
-    return scratch.con.execute("SELECT question, rows, first_row FROM questions ORDER BY id").fetchall()
+def _distinct(worktable: Worktable) -> list[tuple[str, int, int]]:
+    return worktable._con.execute("SELECT question, rows, first_row FROM questions ORDER BY id").fetchall()
 
 
-def test_equal_questions_are_one(scratch: Scratch) -> None:
+def test_equal_questions_are_one(worktable: Worktable) -> None:
     """Distinct questions are numbered by first appearance and count their rows; NULL asks nothing."""
     table = pa.table({"question": ["b", "a", None, "b", "a", "b"]})
-    found = spool(table.to_reader(), Criteria(), scratch)
+    found = read_input(table.to_reader(), Criteria(), worktable)
     assert (found.rows, found.distinct) == (6, 2)
-    assert _distinct(scratch) == [("b", 3, 0), ("a", 2, 1)]
+    assert _distinct(worktable) == [("b", 3, 0), ("a", 2, 1)]
 
 
-def test_private_and_public_askings_differ(scratch: Scratch) -> None:
+def test_private_and_public_askings_differ(worktable: Worktable) -> None:
     """A private row is not answered by what a public one of the same words may be asked of."""
     table = pa.table({"question": ["a", "a", "a"], "secret": [True, False, None]})
-    assert spool(table.to_reader(), Criteria(private_column="secret"), scratch).distinct == 2
+    assert read_input(table.to_reader(), Criteria(private_column="secret"), worktable).distinct == 2
 
 
-def test_arguments_of_a_row_make_another_question(scratch: Scratch) -> None:
+def test_arguments_of_a_row_make_another_question(worktable: Worktable) -> None:
     """The same words under another system text, limit or expert are another question."""
     asks = [
         {"system": "x"},
@@ -56,95 +56,95 @@ def test_arguments_of_a_row_make_another_question(scratch: Scratch) -> None:
         {"system": None},
     ]
     table = pa.table({"question": ["a"] * 7, "ask": pa.array(asks, pa.struct(list(ASK)))})
-    assert spool(table.to_reader(), Criteria(ask_column="ask"), scratch).distinct == 5
+    assert read_input(table.to_reader(), Criteria(ask_column="ask"), worktable).distinct == 5
 
 
-def test_what_was_said_before_makes_another_question(scratch: Scratch) -> None:
+def test_what_was_said_before_makes_another_question(worktable: Worktable) -> None:
     """The same last words after another conversation; no text that looks like one is taken for it."""
     turns = '[{"role": "user", "content": "x"}]'
     asks = [{"turns": turns}, {"turns": turns}, {"turns": "[]"}, None]
     questions = ["a", "a", "a", f"{len(turns)}|{turns}|a"]
     table = pa.table({"question": questions, "ask": pa.array(asks, pa.struct(list(ASK)))})
-    assert spool(table.to_reader(), Criteria(ask_column="ask"), scratch).distinct == 3
+    assert read_input(table.to_reader(), Criteria(ask_column="ask"), worktable).distinct == 3
 
 
-def test_no_other_file_is_opened(scratch: Scratch, tmp_path: Path) -> None:
+def test_no_other_file_is_opened(worktable: Worktable, tmp_path: Path) -> None:
     """The working database reads and writes no files but its own, and cannot be told to."""
     with pytest.raises(duckdb.PermissionException):
-        scratch.con.execute(f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'")
+        worktable._con.execute(f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'")
     with pytest.raises(duckdb.InvalidInputException):
-        scratch.con.execute("SET enable_external_access = true")
+        worktable._con.execute("SET enable_external_access = true")
 
 
-def test_sampled_rows_are_their_own(scratch: Scratch) -> None:
+def test_sampled_rows_are_their_own(worktable: Worktable) -> None:
     """At a temperature above 0 equal rows are sampled one by one; at 0 they are one."""
     asks = pa.array([{"temperature": 0.7}] * 3 + [{"temperature": 0.0}] * 3, pa.struct([("temperature", pa.float64())]))
     table = pa.table({"question": ["a"] * 6, "ask": asks})
-    assert spool(table.to_reader(), Criteria(ask_column="ask"), scratch).distinct == 4
+    assert read_input(table.to_reader(), Criteria(ask_column="ask"), worktable).distinct == 4
 
 
 @pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
-def test_text_of_any_kind_is_read(scratch: Scratch, kind: pa.DataType) -> None:
+def test_text_of_any_kind_is_read(worktable: Worktable, kind: pa.DataType) -> None:
     """Large strings, string views and dictionaries hold questions as well."""
     table = pa.table({"question": pa.array(["a", "b", "a"]).cast(kind)})
-    assert spool(table.to_reader(), Criteria(), scratch).distinct == 2
+    assert read_input(table.to_reader(), Criteria(), worktable).distinct == 2
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t\n", "\u2003\u00a0", "\u200b", "\x00"])
-def test_blank_text_asks_nothing(scratch: Scratch, text: str) -> None:
+def test_blank_text_asks_nothing(worktable: Worktable, text: str) -> None:
     """Empty text, and text of nothing but white space or control characters, is no question."""
-    spool(pa.table({"question": [text, "no"]}).to_reader(), Criteria(), scratch)
-    assert scratch.con.execute("SELECT question FROM questions").fetchall() == [("no",)]
+    read_input(pa.table({"question": [text, "no"]}).to_reader(), Criteria(), worktable)
+    assert worktable._con.execute("SELECT question FROM questions").fetchall() == [("no",)]
 
 
 @pytest.mark.parametrize("text", ["NUL \x00 inside", "שלום, מה שלומך?", "👩‍👩‍👧 emoji", "x" * 1_000_000])
-def test_odd_text_goes_through_unharmed(scratch: Scratch, text: str) -> None:
+def test_odd_text_goes_through_unharmed(worktable: Worktable, text: str) -> None:
     """NUL bytes, right-to-left text, emoji and very long text are questions like any other."""
-    spool(pa.table({"question": [text]}).to_reader(), Criteria(), scratch)
-    assert scratch.con.execute("SELECT question FROM questions").fetchall() == [(text,)]
+    read_input(pa.table({"question": [text]}).to_reader(), Criteria(), worktable)
+    assert worktable._con.execute("SELECT question FROM questions").fetchall() == [(text,)]
 
 
-def test_a_missing_column_is_named_with_those_there_are(scratch: Scratch) -> None:
+def test_a_missing_column_is_named_with_those_there_are(worktable: Worktable) -> None:
     """The message names the column asked for, the columns there are, and the option that chooses."""
     with pytest.raises(
         InputError, match=r"no column 'question'; its columns are: prompt, id \(choose one with column=\)"
     ):
-        spool(pa.table({"prompt": ["a"], "id": [1]}).to_reader(), Criteria(), scratch)
+        read_input(pa.table({"prompt": ["a"], "id": [1]}).to_reader(), Criteria(), worktable)
 
 
-def test_a_column_of_numbers_is_refused(scratch: Scratch) -> None:
+def test_a_column_of_numbers_is_refused(worktable: Worktable) -> None:
     """A question column that is no text is refused with its type."""
     with pytest.raises(InputError, match="'question' is of type int64, not text"):
-        spool(pa.table({"question": [1]}).to_reader(), Criteria(), scratch)
+        read_input(pa.table({"question": [1]}).to_reader(), Criteria(), worktable)
 
 
 @pytest.mark.parametrize(
     "marks",
     [[True, False, None], [1, 0, None], ["true", "False", None], ["YES", " no ", ""], ["1", "0", " "]],
 )
-def test_a_row_is_private_unless_it_says_no(scratch: Scratch, marks: list[Any]) -> None:
+def test_a_row_is_private_unless_it_says_no(worktable: Worktable, marks: list[Any]) -> None:
     """True and false, 1 and 0, yes and no are read; a row that says nothing is private."""
     table = pa.table({"question": ["a", "b", "c"], "p": marks})
-    spool(table.to_reader(), Criteria(private_column="p"), scratch)
-    found = scratch.con.execute("SELECT question, private FROM questions ORDER BY id").fetchall()
+    read_input(table.to_reader(), Criteria(private_column="p"), worktable)
+    found = worktable._con.execute("SELECT question, private FROM questions ORDER BY id").fetchall()
     assert found == [("a", True), ("b", False), ("c", True)]
 
 
 @pytest.mark.parametrize(("marks", "says"), [(["no", "maybe"], "row 2 .*'p' is 'maybe'"), ([0, 2], "row 2 .*'p' is 2")])
-def test_what_says_neither_yes_nor_no_is_named(scratch: Scratch, marks: list[Any], says: str) -> None:
+def test_what_says_neither_yes_nor_no_is_named(worktable: Worktable, marks: list[Any], says: str) -> None:
     """A misreading would leak a row: the row and its value are named."""
     table = pa.table({"question": ["a", "b"], "p": marks})
     with pytest.raises(InputError, match=says):
-        spool(table.to_reader(), Criteria(private_column="p"), scratch)
+        read_input(table.to_reader(), Criteria(private_column="p"), worktable)
 
 
-def test_a_private_column_of_another_type_is_refused(scratch: Scratch) -> None:
+def test_a_private_column_of_another_type_is_refused(worktable: Worktable) -> None:
     """Fractions mark nothing."""
     with pytest.raises(InputError, match="'p' is of type double"):
-        spool(pa.table({"question": ["a"], "p": [0.5]}).to_reader(), Criteria(private_column="p"), scratch)
+        read_input(pa.table({"question": ["a"], "p": [0.5]}).to_reader(), Criteria(private_column="p"), worktable)
 
 
-def test_an_input_that_breaks_off_is_one_line(scratch: Scratch) -> None:
+def test_an_input_that_breaks_off_is_one_line(worktable: Worktable) -> None:
     """An error of the reader in the middle comes out as one sentence."""
 
     def broken() -> Iterator[pa.RecordBatch]:
@@ -153,7 +153,7 @@ def test_an_input_that_breaks_off_is_one_line(scratch: Scratch) -> None:
 
     reader = pa.RecordBatchReader.from_batches(pa.schema([("question", pa.string())]), broken())
     with pytest.raises(InputError, match="cannot be read to its end: .*the cable was cut"):
-        spool(reader, Criteria(), scratch)
+        read_input(reader, Criteria(), worktable)
 
 
 def test_impossible_numbers_are_refused() -> None:
@@ -167,7 +167,7 @@ def test_impossible_numbers_are_refused() -> None:
 
 def test_working_folders_of_the_dead_are_swept(tmp_path: Path) -> None:
     """A folder whose process is gone is removed, one in use stays."""
-    living = Scratch(tmp_path)
+    living = Worktable(tmp_path)
     dead = tmp_path / "dead"
     dead.mkdir()
     (dead / "rows.duckdb").touch()

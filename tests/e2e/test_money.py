@@ -64,7 +64,7 @@ class Killed:
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider whose calls take a moment and about as many tokens as prompts have."""
+    """Provide a provider whose calls take a moment and about as many tokens as prompts have."""
     with running() as server:
         server.usd_per_m |= PRICES
         server.delay_s = 0.03

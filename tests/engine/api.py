@@ -13,18 +13,18 @@ from tests.provider import Provider
 
 
 def expert(provider: Provider, name: str = "first", **more: Any) -> Expert:
-    """An expert of the provider, at $1 and $2 a million tokens unless said otherwise."""
+    """Return an expert of the provider, at $1 and $2 a million tokens unless said otherwise."""
     engine = {"concurrency": 4, "max_retries": 0, "timeout": 30, **more.pop("engine", {})}
     given = {"usd_per_m_input": 1, "usd_per_m_output": 2, "max_tokens": 8, **more}
     return Expert(name=name, model=name, backend="openai", base_url=provider.url, engine=engine, **given)
 
 
 def opened(store: Path, *experts: Expert, seen: list[Progress] | None = None) -> Engine:
-    """An engine whose default is the first expert; its snapshots go to `seen`."""
+    """Return an engine whose default is the first expert; its snapshots go to `seen`."""
     pool = Pool(default=experts[0].name, experts=experts)
     return Engine(pool, store=store, on_progress=None if seen is None else seen.append)
 
 
 def questions(*texts: str | None) -> pa.RecordBatchReader:
-    """A table of questions."""
+    """Return a table of questions."""
     return pa.table({"question": pa.array(texts, pa.string())}).to_reader()

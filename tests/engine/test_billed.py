@@ -20,7 +20,7 @@ PROMPTS = [f"question {i}" for i in range(30)]
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider of its own for each test."""
+    """Provide a provider of its own for each test."""
     with running() as server:
         yield server
 
@@ -35,7 +35,7 @@ def test_a_failed_row_costs_what_it_was_billed(provider: Provider, tmp_path: Pat
     provider.mix = {"ok": 1, name: 2}
     seen: list[Progress] = []
     with opened(tmp_path, expert(provider), seen=seen) as engine:
-        rows = engine.answer(questions(*PROMPTS), Criteria()).read_all().to_pylist()
+        rows = engine.answer_table(questions(*PROMPTS), Criteria()).to_pylist()
         assert _cost(rows) == pytest.approx(provider.account_usd, abs=1e-7)
         assert seen[-1].cost_usd == seen[-1].experts["first"].cost_usd == pytest.approx(_cost(rows))
         assert math.fsum(day["cost_usd"] for day in engine.store.spend()) == pytest.approx(_cost(rows))
@@ -47,7 +47,7 @@ def test_a_budget_counts_rows_that_fail(provider: Provider, tmp_path: Path) -> N
     provider.mix = {"ok": 1, "content_filter_partial": 2}
     budget = 20 * 18e-6
     with opened(tmp_path, expert(provider)) as engine:
-        rows = engine.answer(questions(*PROMPTS), Criteria(max_cost_usd=budget)).read_all().to_pylist()
+        rows = engine.answer_table(questions(*PROMPTS), Criteria(max_cost_usd=budget)).to_pylist()
     assert 0.5 * budget < provider.account_usd <= budget
     assert _cost(rows) == pytest.approx(provider.account_usd, abs=1e-7)
 
@@ -57,7 +57,7 @@ def test_a_row_that_goes_to_another_expert_costs_both(provider: Provider, tmp_pa
     provider.mix = {"length_in_reasoning": 1}
     provider.usd_per_m["second"] = (3.0, 2.0)
     with opened(tmp_path, expert(provider), expert(provider, "second", usd_per_m_input=3)) as engine:
-        rows = engine.answer(questions("question 2"), Criteria()).read_all().to_pylist()
+        rows = engine.answer_table(questions("question 2"), Criteria()).to_pylist()
     assert len(provider.bills) == 2
     assert _cost(rows) == pytest.approx(provider.account_usd, abs=1e-9)
 
@@ -75,8 +75,8 @@ def test_a_resumed_run_counts_what_failed_before(provider: Provider, tmp_path: P
     with opened(tmp_path, expert(provider)) as engine:
         engine.on_progress = stop
         with pytest.raises(Interrupted):
-            engine.answer(questions(*PROMPTS), Criteria())
-        rows = engine.answer(questions(*PROMPTS), Criteria()).read_all().to_pylist()
+            engine.answer_table(questions(*PROMPTS), Criteria())
+        rows = engine.answer_table(questions(*PROMPTS), Criteria()).to_pylist()
     assert all(row["error"] is None for row in rows)
     assert len(provider.bills) > len(PROMPTS)
     assert _cost(rows) == pytest.approx(provider.account_usd, abs=1e-7)
@@ -86,7 +86,7 @@ def test_cached_tokens_cost_the_cached_price(provider: Provider, tmp_path: Path)
     """Input tokens that the provider had cached are priced as such where the pool knows the price."""
     provider.mix = {"cached": 1}
     with opened(tmp_path, expert(provider, usd_per_m_cached=0.1)) as engine:
-        rows = engine.answer(questions(*PROMPTS[:3]), Criteria()).read_all().to_pylist()
+        rows = engine.answer_table(questions(*PROMPTS[:3]), Criteria()).to_pylist()
     assert _cost(rows) == pytest.approx(provider.account_usd, abs=1e-9)
 
 
@@ -95,7 +95,7 @@ def test_estimated_costs_are_told(provider: Provider, tmp_path: Path) -> None:
     provider.mix = {"usage_missing": 1}
     seen: list[Progress] = []
     with opened(tmp_path, expert(provider), seen=seen) as engine:
-        rows = engine.answer(questions(*PROMPTS[:3]), Criteria()).read_all().to_pylist()
+        rows = engine.answer_table(questions(*PROMPTS[:3]), Criteria()).to_pylist()
     assert all(row["cost_usd"] > 0 for row in rows)
     assert seen[-1].warnings == ("first did not report the tokens of 3 answers: their cost is an estimate",)
 
@@ -106,7 +106,7 @@ def test_hidden_reasoning_overshoots_by_what_is_in_flight(provider: Provider, tm
     a_row = (12 + 2 * 160) / 1e6
     budget = 8 * a_row
     with opened(tmp_path, expert(provider)) as engine:
-        rows = engine.answer(questions(*PROMPTS), Criteria(max_cost_usd=budget)).read_all().to_pylist()
+        rows = engine.answer_table(questions(*PROMPTS), Criteria(max_cost_usd=budget)).to_pylist()
     assert budget / 2 < provider.account_usd <= budget + 4 * a_row
     assert _cost(rows) == pytest.approx(provider.account_usd, abs=1e-7)
 
@@ -116,7 +116,7 @@ def test_a_token_of_every_byte_stays_within_the_budget(provider: Provider, tmp_p
     provider.usage = lambda prompt, _: (len(prompt), 8)
     budget = 5000 / 1e6
     with opened(tmp_path, expert(provider)) as engine:
-        engine.answer(questions(*(f"{i:0200}" for i in range(60))), Criteria(max_cost_usd=budget)).read_all()
+        engine.answer_table(questions(*(f"{i:0200}" for i in range(60))), Criteria(max_cost_usd=budget))
     assert 0.8 * budget < provider.account_usd <= budget
 
 
@@ -128,6 +128,6 @@ def test_a_choice_reserves_the_longest_choice(provider: Provider, tmp_path: Path
     table = pa.table({"question": PROMPTS[:10], "ask": ask})
     criteria = Criteria(ask_column="ask", max_cost_usd=10 * 16e-6 + 250e-6)
     with opened(tmp_path, expert(provider, max_tokens=256)) as engine:
-        rows = engine.answer(table.to_reader(), criteria).read_all().to_pylist()
+        rows = engine.answer_table(table.to_reader(), criteria).to_pylist()
     assert [row["answer"] for row in rows] == ["refund"] * 10
     assert all(body.get("max_tokens", body.get("max_completion_tokens")) == 6 + 16 for body in provider.bodies)

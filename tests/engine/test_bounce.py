@@ -14,7 +14,7 @@ Ask = Callable[..., pa.RecordBatchReader]
 
 
 def _pool(folder: Path, *contexts: int) -> Path:
-    """A pool of the real small model, once for each context length; the first is the cheapest and the default."""
+    """Return a pool of the real small model, once for each context length; the first is the cheapest."""
     path = folder / "pool.toml"
     path.write_text(
         "".join(
@@ -30,7 +30,7 @@ def _pool(folder: Path, *contexts: int) -> Path:
 def test_an_expert_with_a_longer_context_takes_it(tmp_path: Path, questions: Ask) -> None:
     """The long question is answered by the roomier expert, the short one where it was."""
     with Engine(load_pool(_pool(tmp_path, 64, 512)), store=tmp_path / "store") as engine:
-        rows = engine.answer(questions("Tell me about the sea. " * 40, "Hi"), Criteria()).read_all().to_pylist()
+        rows = engine.answer_table(questions("Tell me about the sea. " * 40, "Hi"), Criteria()).to_pylist()
     assert [row["expert"] for row in rows] == ["holds-512", "holds-64"]
     assert all(row["error"] is None and row["completion_tokens"] > 0 for row in rows)
     assert rows[0]["prompt_tokens"] > 200
@@ -39,7 +39,7 @@ def test_an_expert_with_a_longer_context_takes_it(tmp_path: Path, questions: Ask
 def test_too_long_for_all_it_fails_alone(tmp_path: Path, questions: Ask) -> None:
     """The row's error says how long it is and what the expert holds; the other row is answered."""
     with Engine(load_pool(_pool(tmp_path, 48, 64)), store=tmp_path / "store") as engine:
-        rows = engine.answer(questions("word " * 200, "Hi"), Criteria()).read_all().to_pylist()
+        rows = engine.answer_table(questions("word " * 200, "Hi"), Criteria()).to_pylist()
     assert "the context of this expert holds 64; shorten it" in rows[0]["error"]
     assert (rows[0]["answer"], rows[0]["cost_usd"]) == (None, 0)
     assert rows[1]["answer"]

@@ -17,7 +17,7 @@ PROMPTS = [f"question {i}" for i in range(300)]
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider whose answers have 40 tokens where 64 are allowed, of two experts at 10 and 1 USD."""
+    """Provide a provider whose answers have 40 tokens where 64 are allowed, of two experts at 10 and 1 USD."""
     with running() as server:
         server.usage = (12, 40)
         server.usd_per_m |= {"large": (10.0, 10.0), "small": (1.0, 1.0)}
@@ -35,7 +35,7 @@ def test_what_shorter_answers_save_is_spent(provider: Provider, tmp_path: Path) 
     """Answers are 40 tokens where 64 were feared: rows move to the better expert until little is left."""
     budget = 150 * 52 * 10 / 1e6
     with opened(tmp_path, *_experts(provider)) as engine:  # type: ignore[arg-type]
-        out = engine.answer(questions(*PROMPTS), Criteria(max_cost_usd=budget)).read_all()
+        out = engine.answer_table(questions(*PROMPTS), Criteria(max_cost_usd=budget))
     assert out.column("error").null_count == len(PROMPTS)
     assert 0.9 * budget < provider.account_usd <= budget
 
@@ -45,7 +45,7 @@ def test_a_small_budget_is_spent_to_its_end(provider: Provider, tmp_path: Path) 
     large = _experts(provider)[0]
     budget = 12 * 52 * 10 / 1e6
     with opened(tmp_path, large) as engine:  # type: ignore[arg-type]
-        out = engine.answer(questions(*PROMPTS[:40]), Criteria(max_cost_usd=budget)).read_all()
+        out = engine.answer_table(questions(*PROMPTS[:40]), Criteria(max_cost_usd=budget))
     a_row = (64 + len(PROMPTS[0]) + 64 + 64) * 10 / 1e6
     assert budget - a_row < provider.account_usd <= budget
     errors = set(out.column("error").drop_null().to_pylist())
@@ -57,7 +57,7 @@ def test_a_budget_below_the_cheapest_answers_what_it_reaches(provider: Provider,
     """Too little for all rows by the cheapest expert: the money still buys answers, of that expert too."""
     budget = 100 * 76 * 1 / 1e6
     with opened(tmp_path, *_experts(provider)) as engine:  # type: ignore[arg-type]
-        out = engine.answer(questions(*PROMPTS), Criteria(max_cost_usd=budget)).read_all()
+        out = engine.answer_table(questions(*PROMPTS), Criteria(max_cost_usd=budget))
     assert out.column("error").null_count >= 100
     assert provider.account_usd <= budget
 
@@ -66,7 +66,7 @@ def test_lengths_are_learned_from_the_store(provider: Provider, tmp_path: Path) 
     """Without a router an expert is expected to write as long as its stored answers are."""
     with opened(tmp_path, *_experts(provider)) as engine:  # type: ignore[arg-type]
         before = engine.explain(questions(*PROMPTS), Criteria())
-        engine.answer(questions(*PROMPTS[: _LENGTHS_KNOWN + 1]), Criteria()).read_all()
+        engine.answer_table(questions(*PROMPTS[: _LENGTHS_KNOWN + 1]), Criteria())
         after = engine.explain(questions(*PROMPTS[20:]), Criteria())
     assert before.parts[0].completion_tokens == 64 * before.parts[0].prompts
     assert after.parts[0].completion_tokens == 40 * after.parts[0].prompts

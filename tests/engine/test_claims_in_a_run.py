@@ -21,7 +21,7 @@ PROMPTS = [f"question {i}" for i in range(120)]
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider whose calls take a moment."""
+    """Provide a provider whose calls take a moment."""
     with running() as server:
         server.delay_s = 0.02
         yield server
@@ -37,7 +37,7 @@ def test_rows_that_another_asks_are_awaited(
 
     def answer(number: int, prompts: list[str]) -> None:
         with opened(tmp_path, expert(provider)) as engine:
-            out = engine.answer(questions(*prompts), Criteria()).read_all()
+            out = engine.answer_table(questions(*prompts), Criteria())
             answers[number] = out.column("answer").to_pylist()
 
     parts = (PROMPTS[first:last], PROMPTS[again:end])
@@ -58,7 +58,7 @@ def test_what_an_expert_that_does_not_start_was_to_answer_is_free_again(tmp_path
     prices: dict[str, Any] = {"usd_per_m_input": 0, "usd_per_m_output": 0}
     first = Expert(name="broken", model=str(broken), backend="transformers", **prices)
     with opened(tmp_path / "store", first, expert(provider)) as engine:
-        out = engine.answer(questions("a", "b"), Criteria()).read_all()
+        out = engine.answer_table(questions("a", "b"), Criteria())
         assert out.column("answer").to_pylist() == ["echo: a", "echo: b"]
         with contextlib.closing(sqlite3.connect(tmp_path / "store" / "answers.sqlite")) as store:
             assert store.execute("SELECT count(*) FROM claims").fetchone() == (0,)

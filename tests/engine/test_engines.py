@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine.answer import Criteria, Engine, Progress
-from leeroo.engine.backends.base import engine_key
+from leeroo.engine.backends.identity import engine_key
 from leeroo.engine.pool import load_pool
 from leeroo.engine.schema import ASK
 
@@ -38,7 +38,7 @@ def engine(tmp_path: Path) -> Engine:
 
 
 def _asked_of(experts: list[str]) -> pa.RecordBatchReader:
-    """A question for each of these experts; '' leaves the choice to the engine."""
+    """Return a question for each of these experts; '' leaves the choice to the engine."""
     n = len(experts)
     asked = {"expert": [name or None for name in experts], "max_tokens": [3 if name else None for name in experts]}
     columns = [pa.array(asked[f.name], f.type) if f.name in asked else pa.nulls(n, f.type) for f in ASK]
@@ -47,14 +47,15 @@ def _asked_of(experts: list[str]) -> pa.RecordBatchReader:
 
 
 def _children() -> list[psutil.Process]:
-    return [p for p in psutil.Process(os.getpid()).children() if "leeroo.engine.backends.apart" in p.cmdline()]
+    alive = [p for p in psutil.Process(os.getpid()).children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [p for p in alive if "leeroo.engine.backends.worker" in p.cmdline()]
 
 
 def test_two_that_alternate_are_loaded_once(engine: Engine) -> None:
     """Rows that ask for two experts in turns, and a second table of the same kind: each engine is loaded once."""
     with engine:
         for _ in range(2):
-            rows = engine.answer(_asked_of(["one", "two"] * 5), Criteria(ask_column="ask")).read_all().to_pylist()
+            rows = engine.answer_table(_asked_of(["one", "two"] * 5), Criteria(ask_column="ask")).to_pylist()
             assert [row["expert"] for row in rows] == ["one", "two"] * 5
         assert len(_children()) == 2
         for expert in engine.pool.experts:
@@ -76,7 +77,7 @@ def test_one_that_runs_out_of_memory_costs_its_wave(engine: Engine) -> None:
 
     engine.on_progress = kill
     with engine:
-        rows = engine.answer(_asked_of([""] * 300), Criteria(ask_column="ask")).read_all().to_pylist()
+        rows = engine.answer_table(_asked_of([""] * 300), Criteria(ask_column="ask")).to_pylist()
     assert 0 < told[0].rows_done < 300
     assert [row["error"] for row in rows] == [None] * 300
     assert {row["expert"] for row in rows} == {"one", "two"}

@@ -17,7 +17,7 @@ PROMPTS = [f"question {i}" for i in range(20)]
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider of its own for each test."""
+    """Provide a provider of its own for each test."""
     with running() as server:
         yield server
 
@@ -28,7 +28,7 @@ def test_an_expert_that_was_never_reached_is_named(tmp_path: Path, provider: Pro
         broken.mix = {"402": 1}
         seen: list[Progress] = []
         with opened(tmp_path, expert(broken), expert(provider, "second"), seen=seen) as engine:
-            out = engine.answer(questions(*PROMPTS), Criteria()).read_all()
+            out = engine.answer_table(questions(*PROMPTS), Criteria())
     assert set(out.column("expert").to_pylist()) == {"second"}
     assert list(seen[-1].experts_down) == ["first"]
     assert seen[-1].failed == 0
@@ -39,7 +39,7 @@ def test_a_run_may_end_with_its_expert(tmp_path: Path, provider: Provider) -> No
     with running() as broken:
         broken.mix = {"402": 1}
         with opened(tmp_path, expert(broken), expert(provider, "second")) as engine, pytest.raises(ExpertUnavailable):
-            engine.answer(questions(*PROMPTS), Criteria(on_expert_down="fail"))
+            engine.answer_table(questions(*PROMPTS), Criteria(on_expert_down="fail"))
     assert not provider.calls
 
 
@@ -48,7 +48,7 @@ def test_rows_that_failed_before_an_expert_was_given_up_go_to_others(tmp_path: P
     with running() as broken:
         broken.mix = {"html_503": 1}
         with opened(tmp_path, expert(broken), expert(provider, "second")) as engine:
-            out = engine.answer(questions(*PROMPTS), Criteria()).read_all()
+            out = engine.answer_table(questions(*PROMPTS), Criteria())
     assert out.column("error").null_count == len(PROMPTS)
     assert set(out.column("expert").to_pylist()) == {"second"}
 
@@ -57,5 +57,5 @@ def test_a_row_that_fails_among_answers_fails(tmp_path: Path, provider: Provider
     """An expert that answers the others is not given up, and the failure is the row's."""
     provider.does["question 7"] = "html_503"
     with opened(tmp_path, expert(provider), expert(provider, "second")) as engine:
-        out = engine.answer(questions(*PROMPTS), Criteria()).read_all()
+        out = engine.answer_table(questions(*PROMPTS), Criteria())
     assert out.column("error").null_count == len(PROMPTS) - 1

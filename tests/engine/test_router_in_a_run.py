@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.orchestrator.learn import train
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.training.learn import train
 from leeroo.engine.pool import load_pool
 
 N = 60
@@ -37,7 +37,7 @@ def router(tmp_path_factory: pytest.TempPathFactory) -> Router:
 
 @pytest.fixture
 def engine(router: Router, tmp_path: Path, data_folder: Path) -> Iterator[Engine]:
-    """An engine over the two, and a third expert that was never recorded."""
+    """Provide an engine over the two, and a third expert that was never recorded."""
     pool = tmp_path / "pool.toml"
     pool.write_text(
         "".join(
@@ -51,7 +51,7 @@ def engine(router: Router, tmp_path: Path, data_folder: Path) -> Iterator[Engine
 
 
 def routed(engine: Engine, **columns: list[str | None]) -> list[str]:
-    """The experts chosen for the first four questions."""
+    """Return the experts chosen for the first four questions."""
     table = pa.table({"question": QUESTIONS[:4], **columns})
     return list(engine.route(table.to_reader(), Criteria()).read_all().column("expert").to_pylist())
 
@@ -63,12 +63,12 @@ def test_the_subject_decides_where_it_is_told(engine: Engine) -> None:
     assert all(routed(engine, subject=["Re: your invoice", None, "x", "y"]))
 
 
-def test_a_stranger_does_as_its_nearest_kin(engine: Engine) -> None:
-    """An expert without any outcome is expected to do as the kin of its name and size, and this is said."""
+def test_an_unknown_expert_does_as_the_most_similar(engine: Engine) -> None:
+    """An expert without any outcome is expected to do as one of its name and size, and this is said."""
     said: list[str] = []
     engine.on_progress = lambda progress: said.extend(progress.warnings)
     chosen = routed(engine, subject=["zoology"] * 4, category=["life"] * 4)
-    assert any("'keeper-8b': it is expected to do as 'keeper-7b' does, its nearest kin" in line for line in said)
+    assert any("'keeper-8b': it is expected to do as 'keeper-7b' does, the most similar" in line for line in said)
     assert set(chosen) <= {"keeper-7b", "keeper-8b"}
     table = pa.table({"question": QUESTIONS[:4], "subject": ["zoology"] * 4, "category": ["life"] * 4})
     scores = {}

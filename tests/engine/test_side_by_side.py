@@ -20,14 +20,14 @@ CONCURRENCY = 4
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A provider of its own for each test."""
+    """Provide a provider of its own for each test."""
     with running() as server:
         yield server
 
 
 @pytest.fixture
 def engine(provider: Provider, tmp_path: Path) -> Iterator[Engine]:
-    """An engine over three experts of the provider, each with a concurrency of 4."""
+    """Provide an engine over three experts of the provider, each with a concurrency of 4."""
     experts = tuple(
         Expert(
             name=name,
@@ -57,9 +57,8 @@ def _table(word: str, rows: int, experts: tuple[str, ...] = ("first",)) -> pa.Re
 
 
 def _answers(engine: Engine, reader: pa.RecordBatchReader, stop: threading.Event | None = None) -> list[str | None]:
-    answers: list[str | None] = (
-        engine.answer(reader, Criteria(ask_column="ask"), stop).read_all().column("answer").to_pylist()
-    )
+    with engine.answer(reader, Criteria(ask_column="ask"), stop) as rows:
+        answers: list[str | None] = rows.read_all().column("answer").to_pylist()
     return answers
 
 
@@ -151,19 +150,20 @@ def test_a_budget_holds_over_experts_at_work_at_once(engine: Engine, provider: P
     provider.delay_s = 0.01
     most = 20 * (12 + 2 * 8) / 1e6  # what twenty answers cost
     criteria = Criteria(ask_column="ask", max_cost_usd=most)
-    out = engine.answer(_table("q", 90, ("first", "second", "third")), criteria).read_all()
+    out = engine.answer_table(_table("q", 90, ("first", "second", "third")), criteria)
     assert 0 < provider.account_usd <= most
     assert sum(out.column("cost_usd").to_pylist()) == pytest.approx(provider.account_usd)
 
 
 def test_each_thread_delivers_its_own_answers(engine: Engine) -> None:
-    """`delivered` finishes the runs of the thread that calls it, not those of another."""
-    other = threading.Thread(target=lambda: _answers(engine, _table("theirs", 1)))
-    other.start()
-    other.join(30)
-    _answers(engine, _table("mine", 1))
-    engine.delivered()
-    assert [run["finished"] is not None for run in engine.store.runs()] == [False, True]
+    """A delivery finishes the runs of its thread, not those of another."""
+    with engine.delivery():
+        other = threading.Thread(target=lambda: _answers(engine, _table("theirs", 1)))
+        other.start()
+        other.join(30)
+        _answers(engine, _table("mine", 1))
+        assert [run["finished"] is not None for run in engine.store.runs()] == [True, False]
+    assert [run["finished"] is not None for run in engine.store.runs()] == [True, True]
 
 
 def test_requests_that_hang_do_not_hold_up_another_call(engine: Engine, provider: Provider) -> None:

@@ -25,7 +25,7 @@ def _spent(out: pa.Table) -> float:
 @pytest.mark.parametrize("budget", [0.0, 0.002, 0.004, 0.01, 0.02, 0.04, 0.06, 0.1])
 def test_the_spend_never_passes_the_budget(engine: Engine, questions: Ask, budget: float) -> None:
     """Whatever the budget, the sum of costs is within it, and what it cannot reach says so."""
-    out = engine.answer(questions(*ALL), Criteria(max_cost_usd=budget)).read_all()
+    out = engine.answer_table(questions(*ALL), Criteria(max_cost_usd=budget))
     assert _spent(out) <= budget
     for row in out.to_pylist():
         assert (row["answer"] is None) == (row["error"] is not None)
@@ -35,7 +35,7 @@ def test_the_spend_never_passes_the_budget(engine: Engine, questions: Ask, budge
 
 def test_a_middling_budget_mixes_experts(engine: Engine, questions: Ask) -> None:
     """Too little for the large expert on all rows: the small one takes some, and nobody is left out."""
-    out = engine.answer(questions(*ALL), Criteria(max_cost_usd=0.64)).read_all()
+    out = engine.answer_table(questions(*ALL), Criteria(max_cost_usd=0.64))
     experts = out.column("expert").to_pylist()
     assert {"large", "small"} == set(experts)
     assert out.column("error").null_count == 40
@@ -50,7 +50,7 @@ def test_dearer_answers_than_expected_move_rows_to_the_cheaper(
     at = outcomes.schema.get_field_index("completion_tokens")
     pq.write_table(outcomes.set_column(at, outcomes.schema.field(at), long), data_folder / "outcomes.parquet")
     budget = 40 * (10 + 256) * 100 / 1e6  # what 40 answers of 256 tokens would cost
-    out = engine.answer(questions(*ALL), Criteria(max_cost_usd=budget)).read_all()
+    out = engine.answer_table(questions(*ALL), Criteria(max_cost_usd=budget))
     experts = out.column("expert").to_pylist()
     assert _spent(out) <= budget
     assert 0 < experts.count("large") <= 11
@@ -60,9 +60,8 @@ def test_dearer_answers_than_expected_move_rows_to_the_cheaper(
 
 def test_a_stored_answer_spends_nothing(engine: Engine, questions: Ask) -> None:
     """The second run of a job reads the store: no cost, the same list cost."""
-    first = engine.answer(questions(*ALL), Criteria()).read_all()
-    engine.delivered()
-    second = engine.answer(questions(*ALL), Criteria()).read_all()
+    first = engine.answer_table(questions(*ALL), Criteria())
+    second = engine.answer_table(questions(*ALL), Criteria())
     assert _spent(first) == pytest.approx(40 * LARGE)
     assert _spent(second) == 0
     assert second.column("list_cost_usd").equals(first.column("list_cost_usd"))
@@ -70,8 +69,15 @@ def test_a_stored_answer_spends_nothing(engine: Engine, questions: Ask) -> None:
 
 def test_an_undelivered_run_still_counts_as_its_own(engine: Engine, questions: Ask) -> None:
     """Answers that never arrived are taken up by the next run of the job, cost and all."""
-    first = engine.answer(questions(*ALL), Criteria()).read_all()
-    engine.close()
+    first: list[pa.Table] = []
+
+    def lose() -> None:
+        with engine.answer(questions(*ALL), Criteria()) as rows:
+            first.append(rows.read_all())
+            raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        lose()
     with Engine(engine.pool, store=engine.store.folder) as again:
-        second = again.answer(questions(*ALL), Criteria()).read_all()
-    assert second.equals(first)
+        second = again.answer_table(questions(*ALL), Criteria())
+    assert second.equals(first[0])

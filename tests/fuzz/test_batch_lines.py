@@ -113,7 +113,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_batch_files(server: Server, cases: Cases) -> None:
-    """Every line of a file that is a batch is in one of the two outputs, once; another batch is answered beside it."""
+    """Every line of a file that is a batch is in one of the two outputs, once; another batch is answered meanwhile."""
     client = server.client()
     count = lines = 0
     for name, rng in cases(12):
@@ -124,11 +124,11 @@ def test_batch_files(server: Server, cases: Cases) -> None:
         assert batch.status in ("completed", "failed"), f"case {name}: {batch}"
         assert wait(client, good.id, timeout_s=60).request_counts.completed == 1, f"case {name}: the other batch"
         if batch.status == "completed":
-            told = content(client, batch.output_file_id) + content(client, batch.error_file_id)
-            assert len({line["custom_id"] for line in told}) == len(told) == batch.request_counts.total <= n, (
+            results = content(client, batch.output_file_id) + content(client, batch.error_file_id)
+            assert len({line["custom_id"] for line in results}) == len(results) == batch.request_counts.total <= n, (
                 f"case {name}"
             )
-            bad = [line for line in told if "could not work with" in json.dumps(line)]
+            bad = [line for line in results if "could not work with" in json.dumps(line)]
             assert not bad, f"case {name}: {bad[0]}"
         else:
             assert batch.errors.data[0].code != "server_error", f"case {name}: {batch.errors}"
@@ -138,7 +138,7 @@ def test_batch_files(server: Server, cases: Cases) -> None:
 
 
 def test_http_bodies(server: Server, cases: Cases) -> None:
-    """Whatever is sent to whichever path is answered, and never with a 5xx."""
+    """Any body to any path is answered, and never with a 5xx."""
     count = 0
     with httpx.Client(base_url=server.url, timeout=30) as client:
         for name, rng in cases(150):

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leeroo.engine.backends.base import load_backend
+from leeroo.engine.backends.select import load_backend
 from leeroo.engine.errors import LeerooError
-from leeroo.engine.orchestrator.outcomes import read_outcomes, read_prices
+from leeroo.engine.orchestrator.outcomes.read import read_outcomes, read_prices
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import REQUESTS
 from tests.fuzz.conftest import Cases
@@ -38,7 +38,7 @@ _BROKEN = b"\xff\xfe broken \x80"
 
 
 def _whole(rng: random.Random) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a folder as it should be."""
+    """Return the rows of a folder as it should be."""
     n = rng.randint(8, 14)
     queries = [
         {

@@ -101,7 +101,7 @@ def _value(rng: random.Random, depth: int = 0) -> Any:
 
 
 def _valid(value: Any) -> Any:
-    """A value as JSON can hold it."""
+    """Return a value as JSON can hold it."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, list):

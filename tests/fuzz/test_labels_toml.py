@@ -30,7 +30,7 @@ _LINES = ("labels", "instruction", "[[example]]", "[labels]", "[example]", "text
 
 
 def _mutated(rng: random.Random) -> bytes:
-    """A good file with something wrong in it: a value, a line, some bytes."""
+    """Return a good file with something wrong in it: a value, a line, some bytes."""
     lines = rng.choice((_GOOD, _NAMED)).splitlines()
     for _ in range(rng.randint(0, 4)):
         at = rng.randrange(len(lines))

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from leeroo.engine.jobs.decompose import Limits, read_plan, within
-from leeroo.engine.jobs.generate import as_question
-from leeroo.engine.jobs.judge import Answer, _chances, consensus
-from leeroo.engine.jobs.lean import probabilities, without_lean
-from leeroo.engine.jobs.mmlu import _scored
-from leeroo.engine.jobs.split import split
+from leeroo.engine.jobs.choice_calibration import calibrate_choices, probabilities
+from leeroo.engine.jobs.mmlu.mmlu import _scored
+from leeroo.engine.jobs.selfplay.generate import as_question
+from leeroo.engine.jobs.selfplay.judge import Answer, _chances, consensus
+from leeroo.engine.jobs.solve.decompose import SolveLimits, read_plan, within
+from leeroo.engine.jobs.solve.split import split
 from leeroo.engine.jobs.verify import Check, score
 from leeroo.engine.model_json import parse_json
 from tests.fuzz.conftest import Cases
@@ -58,7 +58,7 @@ def _text(rng: random.Random) -> str:
 
 
 def _plan(rng: random.Random) -> str:
-    """A plan with something odd in it."""
+    """Return a plan with something odd in it."""
     steps = [dict(step) for step in rng.choices(_PLAN, k=rng.randint(0, 12))]
     for step in rng.sample(steps, min(len(steps), rng.randint(0, 2))):
         step[rng.choice(("task", "needs", "more"))] = rng.choice(_ODD)
@@ -74,7 +74,7 @@ def test_any_text_is_a_plan_or_none(cases: Cases) -> None:
         text = rng.choice((_plan, _text))(rng)
         steps = read_plan(text, "How old are they?")
         assert len(steps) != 1, name
-        limited = within(steps, Limits(steps=4, depth=2)) if steps else ()
+        limited = within(steps, SolveLimits(steps=4, depth=2)) if steps else ()
         for some in (steps, limited):
             assert all(0 <= need < i for i, step in enumerate(some) for need in step.needs), name
             pa.array([step.task for step in some], pa.string())
@@ -126,7 +126,7 @@ def test_any_logarithms_are_probabilities(cases: Cases) -> None:
         rows = [rng.choice((None, rng.choices(numbers, k=k), rng.choices(numbers, k=k + 1))) for _ in range(30)]
         given = probabilities(rows, k)
         assert np.isin(given.sum(axis=1).round(9), (0, 1)).all(), name
-        assert np.allclose(without_lean(given[given.sum(axis=1) > 0]).sum(axis=1), 1), name
+        assert np.allclose(calibrate_choices(given[given.sum(axis=1) > 0]).sum(axis=1), 1), name
         choices = [str(i) for i in range(k)]
         for row in rows[:5]:
             chances = _chances(choices, rng.choice(choices), row)

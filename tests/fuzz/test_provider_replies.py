@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from leeroo.engine.backends.base import open_backend
+from leeroo.engine.backends.select import open_backend
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS, REQUESTS

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from leeroo.engine.errors import LeerooError
-from leeroo.engine.orchestrator.folder import fingerprint
-from leeroo.engine.orchestrator.learn import train
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.router_folder import fingerprint
+from leeroo.engine.orchestrator.training.learn import train
 from tests.fuzz.conftest import Cases
 from tests.orchestrator.conftest import Topics
 
@@ -25,7 +25,7 @@ _ODD: list[Any] = [None, -1, 7, "", "x", "../x", "http://x/y", "x@3-mean", [], {
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A router that knows subjects."""
+    """Provide a router that knows subjects."""
     topics, folder = Topics(), tmp_path_factory.mktemp("router")
     queries, outcomes = topics.recorded(topics.sums(20) + topics.facts(20))
     for i, query in enumerate(queries):

@@ -28,7 +28,7 @@ CREATE OR REPLACE MACRO next(said) AS 'What is ' || split_part(said, ' ', 3) || 
 
 
 def _answer(question: str | None) -> str | None:
-    """What the expert 'large' has recorded."""
+    """Return what the expert 'large' has recorded."""
     words = (question or "").split()
     known = words[:2] == ["What", "is"] and words[3:] == ["plus", f"{words[2]}?"] and words[2] in map(str, range(40))
     return f"large says {2 * int(words[2])}" if known else None
@@ -41,7 +41,7 @@ class Statements:
         self.rng = rng
 
     def text(self, deep: int = 2) -> str:
-        """An expression for text."""
+        """Return an expression for text."""
         forms = ["{t}.q", "'What is 3 plus 3?'", "NULL"]
         if deep:
             inner = self.text(deep - 1)
@@ -57,7 +57,7 @@ class Statements:
         return self.rng.choice(forms)
 
     def condition(self, deep: int = 2) -> str:
-        """An expression for truth."""
+        """Return an expression for truth."""
         forms = ["{t}.id % 3 = 0", "{t}.id < 7", "{t}.q IS NOT NULL", "{t}.part = 1"]
         if deep:
             left, right = self.condition(deep - 1), self.condition(deep - 1)
@@ -77,7 +77,7 @@ class Statements:
         return self.rng.choice(forms)
 
     def query(self) -> str:
-        """A query whose rows do not depend on their order."""
+        """Return a query whose rows do not depend on their order."""
         a, b, where, more = self.text(), self.text(1), self.condition(), self.condition(1)
         t, of_v = (
             "t",
@@ -102,7 +102,7 @@ class Statements:
         return self.rng.choice(forms).format(t=t)
 
     def statement(self) -> str:
-        """A query, or a statement that writes; then what it wrote is looked at."""
+        """Return a query, or a statement that writes; then what it wrote is looked at."""
         query = self.query()
         set_, where = self.text(1).format(t="t"), self.condition(1).format(t="t")
         forms = [
@@ -117,7 +117,7 @@ class Statements:
 
 
 def _rows(con: Any, statement: str) -> list[str] | str:
-    """The rows in a fixed order, or the kind of error."""
+    """Return the rows in a fixed order, or the kind of error."""
     try:
         return sorted(map(repr, con.execute(statement).fetchall()))
     except duckdb.Error as error:

@@ -23,7 +23,7 @@ Cases = Callable[..., Iterator[tuple[str, random.Random]]]
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with something in every table."""
+    """Provide a store with something in every table."""
     folder = tmp_path_factory.mktemp("whole")
     store = Store(folder)
     run = store.begin("job", 3)

@@ -17,7 +17,7 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import OutputError
 from leeroo.engine.jobs.feedback import drifts, export_feedback, give, judged, summary, warnings
 from leeroo.engine.jobs.verify import check_for
-from leeroo.engine.orchestrator.outcomes import read_outcomes, read_prices
+from leeroo.engine.orchestrator.outcomes.read import read_outcomes, read_prices
 from leeroo.engine.pool import load_pool
 from leeroo.engine.store.feedback import Feedback
 from leeroo.engine.store.store import Store
@@ -32,7 +32,7 @@ def ask(engine: Engine, questions: Callable[..., pa.RecordBatchReader]) -> Ask:
 
     def make(expert: str, *numbers: int) -> None:
         reader = questions(*(Q.format(i) for i in numbers))
-        engine.answer(reader, Criteria(expert=expert)).read_all()
+        engine.answer_table(reader, Criteria(expert=expert))
 
     return make
 

@@ -30,9 +30,7 @@ def label(tmp_path: Path, api_entry: Callable[..., str]) -> Label:
     ) -> pa.Table:
         table = pa.table({"text": pa.array(texts, pa.string())})
         with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store") as engine:
-            labelled = label_rows(engine, table.to_reader(), labels, criteria or Criteria(column="text"), **how)
-            engine.delivered()
-            return labelled
+            return label_rows(engine, table.to_reader(), labels, criteria or Criteria(column="text"), **how)
 
     return make
 

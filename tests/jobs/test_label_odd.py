@@ -17,17 +17,19 @@ import pytest
 import leeroo
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import RowsFailedWarning, UsageError
-from leeroo.engine.jobs.agreement import agree, askers, label_page, shares
+from leeroo.engine.jobs.agreement import count_experts, count_labels, measure_agreement
 from leeroo.engine.jobs.label import Labels, _chances, label_rows, read_labels, to_check
 from leeroo.engine.pool import load_pool
 from leeroo.engine.tables import open_input
+from leeroo.reports.labels import label_report
+from leeroo.reports.page import page
 
 NAMES = ("billing", "bug", "a-very-long-label")
 
 
 @pytest.fixture
 def engine(tmp_path: Path, api_entry: Callable[..., str]) -> Iterator[Engine]:
-    """An engine with two experts of a real API."""
+    """Return an engine with two experts of a real API."""
     (tmp_path / "pool.toml").write_text(api_entry("small", 1, 256) + api_entry("large", 10, 256))
     with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store") as engine:
         yield engine
@@ -79,8 +81,8 @@ def test_a_table_without_rows_is_labelled(engine: Engine, enough: float | None) 
     labelled = _label(engine, [], enough=enough)
     assert labelled.column_names == ["text", "label", "confidence", "expert", "cost_usd", "list_cost_usd", "error"]
     assert len(labelled) == len(to_check(labelled, 5)) == 0
-    assert shares(labelled).rows == askers(labelled).rows == []
-    assert "<table" in label_page(labelled, None, "Nothing", [])
+    assert (count_labels(labelled), count_experts(labelled)) == ([], [])
+    assert "<table" in page(label_report(labelled, None, "Nothing"))
 
 
 def test_blank_texts_are_no_failures(engine: Engine, api: Any) -> None:
@@ -107,11 +109,11 @@ def test_gold_that_is_blank_is_no_label() -> None:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = agree(labelled, "gold", ["bug", "billing"])
+        found = measure_agreement(labelled, "gold", ["bug", "billing"])
         assert found is not None
         assert (found.n, found.accuracy.value, found.names) == (1, 1.0, ("bug", "billing"))
-        assert agree(labelled.slice(2), "gold", ["bug", "billing"]) is None
-        counted = agree(labelled, "number", ["1.0", "bug"])
+        assert measure_agreement(labelled.slice(2), "gold", ["bug", "billing"]) is None
+        counted = measure_agreement(labelled, "number", ["1.0", "bug"])
         assert counted is not None
         assert counted.n == 1
 
@@ -190,6 +192,6 @@ def test_gold_labels_of_a_csv_file_are_compared_as_they_are_written(engine: Engi
     (tmp_path / "t.csv").write_text("text,gold\nis it so,yes\nthe price,1.10\n")
     rows = open_input(tmp_path / "t.csv")
     labelled = label_rows(engine, rows, Labels(names), Criteria(column="text"), enough=None)
-    found = agree(labelled, "gold", names)
+    found = measure_agreement(labelled, "gold", names)
     assert found is not None
     assert found.accuracy.value == 1.0

@@ -12,18 +12,19 @@ import pytest
 from scipy.stats import binomtest
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.jobs.mmlu import Results, run_mmlu
-from leeroo.engine.jobs.mmlu_data import read_questions
-from leeroo.engine.jobs.mmlu_report import headline, mmlu_page, tables
+from leeroo.engine.jobs.mmlu.data import read_questions
+from leeroo.engine.jobs.mmlu.mmlu import Results, run_mmlu
 from leeroo.engine.pool import load_pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
+from leeroo.reports.mmlu import headline, mmlu_report
+from leeroo.reports.page import page as as_page
 
 SUBJECTS = {"anatomy": "other", "astronomy": "STEM"}
 Run = Callable[..., Results]
 
 
 def _recorded(folder: Path, responses: dict[str, list[str | None]], scores: dict[str, list[float]] | None) -> Path:
-    """A data folder and a replay pool: four questions, the first two of anatomy, all with the gold answer B."""
+    """Return a data folder and a replay pool: four questions, the first two of anatomy, all with the gold answer B."""
     queries = [
         {
             "query_id": f"q{i}",
@@ -165,10 +166,11 @@ def test_the_page_holds_all_of_it(run: Run) -> None:
     """Every table, both pictures' text, nothing from elsewhere, and names as text."""
     responses: dict[str, list[str | None]] = {"one": ["B", "A", "A", "A"], "two": ["A", "B", "B", "A"]}
     results = run(responses)
-    page = mmlu_page(results, "MMLU <b>", ["About & more."])
+    report = mmlu_report(results, "MMLU <b>", ["About & more."])
+    page = as_page(report)
     assert "MMLU &lt;b&gt;" in page
     assert "About &amp; more." in page
-    for table in tables(results):
+    for table in report.tables:
         assert table.title in page
     assert page.count("<svg") == 1  # no frontier without a router
     assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")

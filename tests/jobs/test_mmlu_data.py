@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import InputError, UsageError
-from leeroo.engine.jobs.mmlu_data import CATEGORIES, asked, read_questions
+from leeroo.engine.jobs.mmlu.data import CATEGORIES, read_questions, with_requests
 
 
 def _write(folder: Path, *, numbers: bool = False, rows: int = 3) -> Path:
@@ -125,7 +125,7 @@ def test_how_a_row_is_asked(tmp_path: Path) -> None:
     questions = read_questions(str(_write(tmp_path)), shots=0)
 
     def ask(**how: bool) -> dict[str, Any]:
-        table = asked(questions, **how)
+        table = with_requests(questions, **how)
         assert "prompt" not in table.column_names
         return dict(table.to_pylist()[0]["ask"])
 
@@ -155,7 +155,7 @@ def test_how_a_row_is_asked(tmp_path: Path) -> None:
 def test_gold_and_choices_that_cannot_be_scored_are_one_line(
     tmp_path: Path, split: str, change: dict[str, Any], line: str
 ) -> None:
-    """The column and the first bad row are named, before anybody is asked."""
+    """The column and the first bad row are named, before any expert answers."""
     file = _write(tmp_path) / f"{split}.parquet"
     rows = pq.read_table(file).to_pylist()
     rows[1] |= change

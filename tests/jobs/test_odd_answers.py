@@ -11,9 +11,9 @@ import pytest
 
 from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.jobs.feedback import give
-from leeroo.engine.jobs.selfplay import Play, play
-from leeroo.engine.jobs.selfplay_report import read_played
-from leeroo.engine.jobs.solve import solve
+from leeroo.engine.jobs.selfplay.loop import Play, play
+from leeroo.engine.jobs.selfplay.played import read_played
+from leeroo.engine.jobs.solve.solve import solve
 from leeroo.engine.store.feedback import Feedback
 from tests.school import FAMILIES, School
 

@@ -14,11 +14,11 @@ import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs import sandbox
-from leeroo.engine.jobs.grade import compute
 from leeroo.engine.jobs.sandbox import check_sandbox, run_code
+from leeroo.engine.jobs.selfplay.grade import compute
 from leeroo.engine.jobs.verify import score
 
 SQUARE = json.dumps({"function": "f", "cases": [[[2], 4], [[3], 9]]})
@@ -34,7 +34,7 @@ def isolates() -> bool:
 
 
 def result_of(body: str) -> object:
-    """What the body of a function returns in the sandbox; None where nothing came back."""
+    """Return what the body of a function returns in the sandbox; None where nothing came back."""
     lines = "\n".join(f"    {line}" for line in body.splitlines())
     [result] = run_code(f"import os\ndef f():\n{lines}", "f", [[]])
     return result[0] if result else None

@@ -12,12 +12,14 @@ import pytest
 from leeroo.engine.answer import Engine
 from leeroo.engine.errors import PoolError, UsageError
 from leeroo.engine.jobs.feedback import give
-from leeroo.engine.jobs.generate import Generated
-from leeroo.engine.jobs.selfplay import Play, play
-from leeroo.engine.jobs.selfplay_report import Played, headline, read_played, report_page
-from leeroo.engine.jobs.stages import spent_usd
+from leeroo.engine.jobs.selfplay.generate import Generated
+from leeroo.engine.jobs.selfplay.loop import Play, play
+from leeroo.engine.jobs.selfplay.played import Played, read_played
+from leeroo.engine.jobs.selfplay.stages import spent_usd
 from leeroo.engine.pool import Pool, load_pool
 from leeroo.engine.store.feedback import Feedback
+from leeroo.reports.page import page
+from leeroo.reports.selfplay import headline, selfplay_report
 from tests.provider import Provider
 from tests.school import FAMILIES, SKILLS, School
 
@@ -57,7 +59,7 @@ def test_rounds_raise_the_held_out_score(pool_of: Callable[..., Pool], tmp_path:
     assert set(played.judged_by) == {"numeric", "exact"}
     assert f"score {last['score']:.3f}" in said[-1]
     assert "After 2 rounds and 60 outcomes the router's score on 60 held-out questions is" in headline(played)
-    assert "<svg" in report_page(played, "play")
+    assert "<svg" in page(selfplay_report(played, "play"))
 
 
 def test_a_score_is_told_with_what_chance_makes_of_it() -> None:

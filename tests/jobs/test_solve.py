@@ -13,8 +13,8 @@ import pytest
 
 from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.decompose import read_plan
-from leeroo.engine.jobs.solve import Limits, solve
+from leeroo.engine.jobs.solve.decompose import read_plan
+from leeroo.engine.jobs.solve.solve import SolveLimits, solve
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def engine(tmp_path: Path, api_entry: Callable[..., str]) -> Iterator[Engine]:
 
 
 def steps(engine: Engine, *questions: str | None, **limits: Any) -> list[dict[str, Any]]:
-    """The rows of what is solved."""
-    rows: list[dict[str, Any]] = solve(engine, questions, Criteria(), Limits(**limits)).rows.to_pylist()
+    """Return the rows of what is solved."""
+    rows: list[dict[str, Any]] = solve(engine, questions, Criteria(), SolveLimits(**limits)).rows.to_pylist()
     return rows
 
 
@@ -96,9 +96,9 @@ def test_limits(engine: Engine) -> None:
     cheap = steps(engine, many, cost_usd=2e-4)[0]
     assert {step["expert"] for step in cheap["steps"]} == {"small"}
     with pytest.raises(UsageError, match="max_steps must be at least 1, not 0"):
-        Limits(steps=0)
+        SolveLimits(steps=0)
     with pytest.raises(UsageError, match="not an amount of money"):
-        Limits(cost_usd=float("nan"))
+        SolveLimits(cost_usd=float("nan"))
 
 
 def test_a_retry_keeps_to_the_limit_too(engine: Engine, api: Any) -> None:
@@ -135,7 +135,7 @@ def test_a_planner_that_is_named_makes_the_plans(engine: Engine, api: Any) -> No
     question = (
         "Ann is three years older than Bob, who is twice as old as Eve, who is five, and then Ann has a birthday."
     )
-    solved = solve(engine, [question], Criteria(), Limits(planner="small"))
+    solved = solve(engine, [question], Criteria(), SolveLimits(planner="small"))
     assert [(wave.what, dict(wave.experts)) for wave in solved.waves] == [
         ("plans", {"small": 1}), ("steps", {"large": 1}), ("steps", {"large": 1}), ("joining", {"large": 1}),
     ]  # fmt: skip
@@ -179,7 +179,7 @@ def test_a_plan_that_cannot_be_followed_is_none(plan: Any) -> None:
 
 @pytest.fixture
 def replayed(tmp_path: Path) -> Path:
-    """A pool of a replayed expert that knows three steps of each of 1,000 questions."""
+    """Return a pool of a replayed expert that knows three steps of each of 1,000 questions."""
     data = tmp_path / "data"
     data.mkdir()
     asked = list(dict.fromkeys(text for i in range(1000) for text in _chain(i)))
@@ -195,7 +195,7 @@ def replayed(tmp_path: Path) -> Path:
 
 
 def _chain(i: int) -> tuple[str, str, str]:
-    """The steps of a question, as they are asked."""
+    """Return the steps of a question, as they are asked."""
     first, second, third = f"What is {i} times 8?", "Then add 10 to the result.", "Finally, is that number even?"
     return first, f"What is known:\n{first} 8\n\n{second}", f"What is known:\n{second} 8\n\n{third}"
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from leeroo.engine.jobs.split import split
+from leeroo.engine.jobs.solve.split import split
 
 
 @pytest.mark.parametrize(

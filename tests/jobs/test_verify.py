@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from leeroo.engine.jobs.families import FAMILIES
+from leeroo.engine.jobs.selfplay.families import FAMILIES
 from leeroo.engine.jobs.verify import Check, score
 
 

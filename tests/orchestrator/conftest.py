@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
-from leeroo.engine.orchestrator.learn import train
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.training.learn import train
 
 Rows = list[dict[str, Any]]
 
@@ -25,15 +25,15 @@ class Topics:
     """Questions on two topics, and what three experts make of them."""
 
     def sums(self, n: int) -> list[str]:
-        """Questions of arithmetic."""
+        """Return questions of arithmetic."""
         return [_SUMS[i % 4].format(17 * i % 101, 31 * i % 89) for i in range(n)]
 
     def facts(self, n: int) -> list[str]:
-        """Questions of geography and history."""
+        """Return questions of geography and history."""
         return [f"Name {_FACTS[i % 5]} {_PLACES[i // 5 % 10]}, as known in {1800 + i}." for i in range(n)]
 
     def recorded(self, questions: Sequence[str], split: str = "train") -> tuple[Rows, Rows]:
-        """Queries and outcomes: 'counter' can do sums, 'reader' knows facts, one in ten goes wrong; 'oracle' never.
+        """Return queries and outcomes: 'counter' can do sums, 'reader' knows facts, one in ten goes wrong; 'oracle' never.
 
         'counter' writes 5 tokens on sums and 50 on facts; 'reader' was not timed and its tokens not counted.
         """
@@ -55,7 +55,7 @@ class Topics:
         return queries, outcomes
 
     def write(self, folder: Path, queries: Rows, outcomes: Rows) -> Path:
-        """A data folder of these rows."""
+        """Return a data folder of these rows."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, rows in (("queries", queries), ("outcomes", outcomes)):
             columns = dict.fromkeys(key for row in rows for key in row)
@@ -66,13 +66,13 @@ class Topics:
 
 @pytest.fixture(scope="session")
 def topics() -> Topics:
-    """Questions on two topics, and what three experts make of them."""
+    """Return questions on two topics, and what three experts make of them."""
     return Topics()
 
 
 @pytest.fixture(scope="session")
 def topics_folder(topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """160 training questions on two topics, and 40 test questions whose outcomes must not be learned from."""
+    """Return 160 training questions on two topics, and 40 test questions whose outcomes must not be learned from."""
     queries, outcomes = topics.recorded(topics.sums(80) + topics.facts(80))
     held_out, wrong = topics.recorded(["Name " + q for q in topics.sums(120)[80:]], split="test")
     return topics.write(tmp_path_factory.mktemp("topics"), queries + held_out, outcomes + wrong)
@@ -80,13 +80,13 @@ def topics_folder(topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def router(topics_folder: Path) -> Router:
-    """A router learned from the two topics, with the real sentence encoder."""
+    """Return a router learned from the two topics, with the real sentence encoder."""
     return train([topics_folder], [DEFAULT_ENCODER])
 
 
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A causal language model of 8 layers with random weights that reads bytes, begun with a mark."""
+    """Return a causal language model of 8 layers with random weights that reads bytes, begun with a mark."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -108,7 +108,7 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A plain Hugging Face model with random weights: no sentence encoder by name, but usable as one."""
+    """Return a plain Hugging Face model with random weights: no sentence encoder by name, but usable as one."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from leeroo.engine.orchestrator.baselines import best_neighbours, neighbour_means, subject_means
+from leeroo.engine.arrays import Float32s, Float64s
+from leeroo.engine.orchestrator.analysis.baselines import best_neighbours, neighbour_means, subject_means
 
-Array = npt.NDArray[np.float64]
 NAN = np.nan
 
 
-def cosines(vectors: npt.NDArray[np.float32], to: npt.NDArray[np.float32]) -> Array:
-    """Cosine similarities [m, n]."""
+def cosines(vectors: Float32s, to: Float32s) -> Float64s:
+    """Return cosine similarities [m, n]."""
     long = [np.linalg.norm(rows, axis=1, keepdims=True) for rows in (to, vectors)]
     return np.asarray((to / long[0]) @ (vectors / long[1]).T, np.float64)
 
@@ -33,7 +32,7 @@ def test_subjects_have_their_means_shrunk_towards_their_category() -> None:
 
 
 def test_questions_of_no_subject_have_their_category() -> None:
-    """A question that tells no subject has the mean of its category; those without a category are one of their own."""
+    """A question without a subject has the mean of its category; those without a category are one of their own."""
     values = np.array([[1.0], [1.0], [0.0], [0.0]])
     by_category = subject_means(values, [None] * 4, ["a", "a", "b", "b"], [None, None], ["a", "b"])
     assert by_category.ravel() == pytest.approx([(2 + 5) / 12, 5 / 12])
@@ -85,7 +84,7 @@ def test_the_number_of_neighbours_is_that_of_the_least_error(noise: float) -> No
 
 
 def test_a_question_is_not_its_own_neighbour() -> None:
-    """Twins with opposite outcomes do not help each other: many neighbours predict them better than few."""
+    """Duplicates with opposite outcomes do not help each other: many neighbours predict them better than few."""
     random = np.random.default_rng(2)
     vectors = np.repeat(random.normal(size=(60, 6)), 2, axis=0).astype(np.float32)
     values = np.tile([[0.0], [1.0]], (60, 1))

@@ -5,52 +5,50 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
+from leeroo.engine.arrays import Float64s
 from leeroo.engine.orchestrator.choose import Choice, choose
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass
 class Instance:
     """A table of scores and costs, and a budget between nothing and all that could be spent."""
 
-    scores: Array
-    costs: Array
+    scores: Float64s
+    costs: Float64s
     budget: float
 
     @property
     def cheapest(self) -> float:
-        """What the cheapest expert of every row costs in all."""
+        """The cost of the cheapest expert of every row."""
         return float(self.costs.min(axis=1).sum())
 
     def choose(self) -> Choice:
-        """What is tested here."""
+        """Run the code under test."""
         return choose(self.scores, self.costs, budget_usd=self.budget)
 
     def spent(self, choice: Choice) -> float:
-        """What the chosen experts cost in all."""
+        """Return the cost of the chosen experts in all."""
         return float(picked(self.costs, choice).sum())
 
     def score(self, choice: Choice) -> float:
-        """The expected score of the chosen experts in all."""
+        """Return the expected score of the chosen experts in all."""
         return float(picked(self.scores, choice).sum())
 
 
-def picked(table: Array, choice: Choice) -> Array:
-    """Each row's entry for its chosen expert; 0 where the row is left out."""
+def picked(table: Float64s, choice: Choice) -> Float64s:
+    """Return each row's entry for its chosen expert; 0 where the row is left out."""
     values = table[np.arange(len(table)), choice.expert]
     return np.where(choice.expert >= 0, values, 0.0)
 
 
 @st.composite
 def instances(draw: st.DrawFn, max_rows: int = 12, max_experts: int = 5) -> Instance:
-    """Random tables; every other one with few distinct numbers, so that there are many equals."""
+    """Return random tables; every other one with few distinct numbers, so that there are many equals."""
     n, e = draw(st.integers(1, max_rows)), draw(st.integers(1, max_experts))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     scores, costs = rng.random((n, e)), rng.lognormal(sigma=1.5, size=(n, e))
@@ -60,7 +58,7 @@ def instances(draw: st.DrawFn, max_rows: int = 12, max_experts: int = 5) -> Inst
 
 
 def lp_bound(instance: Instance, may_skip: bool) -> float:
-    """Optimum of the relaxation, by a general solver that knows nothing of knapsacks."""
+    """Return optimum of the relaxation, by a general solver that knows nothing of knapsacks."""
     n, e = instance.scores.shape
     one_each = np.kron(np.eye(n), np.ones(e))
     over = linprog(
@@ -75,13 +73,13 @@ def lp_bound(instance: Instance, may_skip: bool) -> float:
 
 
 def hull_bound(instance: Instance) -> float:
-    """The same bound for larger tables: upgrades along each row's hull, best exchange rate first."""
+    """Return the same bound for larger tables: upgrades along each row's hull, best exchange rate first."""
     total, left, upgrades = 0.0, instance.budget, []
     for scores, costs in zip(instance.scores, instance.costs, strict=True):
         at = min(range(len(costs)), key=lambda j: (costs[j], -scores[j]))
         total, left = total + scores[at], left - costs[at]
-        while dearer := [j for j in range(len(costs)) if costs[j] > costs[at] and scores[j] > scores[at]]:
-            up = max(dearer, key=lambda j: (scores[j] - scores[at]) / (costs[j] - costs[at]))
+        while pricier := [j for j in range(len(costs)) if costs[j] > costs[at] and scores[j] > scores[at]]:
+            up = max(pricier, key=lambda j: (scores[j] - scores[at]) / (costs[j] - costs[at]))
             upgrades.append((scores[up] - scores[at], costs[up] - costs[at]))
             at = up
     for gain, paid in sorted(upgrades, key=lambda step: -step[0] / step[1]):
@@ -147,7 +145,7 @@ def test_large_tables_come_within_a_thousandth_of_the_bound(seed: int, experts: 
 
 
 def test_rows_alike_are_upgraded_as_many_as_the_budget_takes() -> None:
-    """Of 1,000 rows that are all the same, just as many get the dear expert as can be paid."""
+    """Among 1,000 equal rows, as many get the expensive expert as can be paid."""
     scores, costs = np.tile([0.5, 0.9], (1000, 1)), np.tile([1.0, 5.0], (1000, 1))
     choice = choose(scores, costs, budget_usd=1000 + 4 * 250.5)
     assert np.bincount(choice.expert).tolist() == [750, 250]
@@ -215,7 +213,7 @@ def test_free_experts_need_no_budget() -> None:
 
 
 def test_quality_counts_for_every_row_and_cost_once() -> None:
-    """A question that stands in many rows is worth the dear expert before one that stands in few."""
+    """A question that stands in many rows gets the expensive expert before one that stands in few."""
     scores, costs = np.array([[0.5, 0.7], [0.5, 0.8]]), np.array([[1.0, 2.0], [1.0, 2.0]])
     assert choose(scores, costs, budget_usd=3.0).expert.tolist() == [0, 1]
     assert choose(scores, costs, budget_usd=3.0, rows=np.array([5, 1])).expert.tolist() == [1, 0]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.drift import LEAST, drifted
+from leeroo.engine.orchestrator.analysis.drift import LEAST, drifted
 
 
 def _history(seed: int, *parts: tuple[int, float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions and scores of parts: so many outcomes, predicted, and the share that comes out right."""
+    """Return predictions and scores of parts: number of outcomes, prediction, and the share that is right."""
     draw = np.random.default_rng(seed)
     predicted = np.concatenate([np.full(n, p) for n, p, _ in parts])
     right = np.concatenate([draw.random(n) < share for n, _, share in parts])
@@ -19,11 +19,11 @@ def _history(seed: int, *parts: tuple[int, float, float]) -> tuple[np.ndarray, n
 def test_a_fall_is_found_with_its_beginning() -> None:
     """In nearly every history, near where it happened, and by how much."""
     found = [drifted(*_history(seed, (200, 0.8, 0.8), (60, 0.8, 0.4))) for seed in range(50)]
-    told = [drift for drift in found if drift is not None]
-    assert len(told) >= 44
-    assert np.median([drift.since for drift in told]) == pytest.approx(200, abs=5)
-    assert np.median([drift.shift for drift in told]) == pytest.approx(-0.4, abs=0.08)
-    assert all(drift.n == 260 - drift.since and drift.z < 0 for drift in told)
+    found_drift = [drift for drift in found if drift is not None]
+    assert len(found_drift) >= 44
+    assert np.median([drift.since for drift in found_drift]) == pytest.approx(200, abs=5)
+    assert np.median([drift.shift for drift in found_drift]) == pytest.approx(-0.4, abs=0.08)
+    assert all(drift.n == 260 - drift.since and drift.z < 0 for drift in found_drift)
 
 
 def test_a_rise_is_found_too() -> None:
@@ -41,7 +41,7 @@ def test_chance_is_no_drift() -> None:
 
 @pytest.mark.parametrize("rate", [0.5, 0.95])
 def test_a_long_life_has_no_more_false_alarms(rate: float) -> None:
-    """Looked at again and again over 10,000 outcomes: at most 5 in 100 experts ever have one."""
+    """Tested again and again over 10,000 outcomes: at most 5 in 100 experts ever have one."""
     lives = [_history(seed, (10_000, rate, rate)) for seed in range(60)]
     looks = [*range(100, 1000, 100), *range(1000, 10_001, 500)]
     alarms = [any(drifted(predicted[:n], scores[:n]) for n in looks) for predicted, scores in lives]
@@ -54,8 +54,8 @@ def test_a_router_that_was_wrong_all_along_is_no_drift() -> None:
     assert drifted(*_history(3, (150, 0.9, 0.4), (150, 0.4, 0.4))) is None
 
 
-def test_too_little_to_tell() -> None:
-    """With fewer outcomes on a side than tell a mean, nothing is said, however clear they look."""
+def test_too_few_outcomes_give_no_drift() -> None:
+    """With too few outcomes on a side for a mean there is no drift, however clear they look."""
     assert drifted([], []) is None
     assert drifted([1.0] * 100 + [1.0] * (LEAST - 5), [1.0] * 100 + [0.0] * (LEAST - 5)) is not None
     assert drifted([1.0] * (2 * LEAST - 1), [1.0] * LEAST + [0.0] * (LEAST - 1)) is None

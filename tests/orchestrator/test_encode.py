@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from leeroo.engine.errors import PoolError, RouterError
-from leeroo.engine.orchestrator.encode import MAX_TOKENS, encode
+from leeroo.engine.orchestrator.encoders.encode import MAX_TOKENS, encode
 
 TEXTS = [
     "What is the capital of France?",

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator import static
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER, MAX_TOKENS, candidates, encode, encode_all
+from leeroo.engine.orchestrator.encoders import static
+from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, MAX_TOKENS, candidates, encode, encode_all
 
 TEXTS = ["What is the capital of France?", "Hi", "", "Integrate x squared from zero to one.", "a\x00b \ud83d 🦘", "Hi"]
 LONG = "The question is long. " * 30
 
 
 def relative(one: np.ndarray, other: np.ndarray) -> float:
-    """The greatest difference, as a part of the greatest value."""
+    """Return the greatest difference, as a part of the greatest value."""
     return float(np.abs(one - other).max() / np.abs(one).max())
 
 
@@ -59,7 +59,7 @@ def test_a_state_does_not_depend_on_its_batch(tiny_llama: Path) -> None:
 
 
 def test_the_end_of_a_long_text_is_read(tiny_llama: Path) -> None:
-    """Of a long text beginning and end are read, the middle is not, and megabytes take no time."""
+    """A long text is read at its beginning and end, the middle is not, and megabytes take no time."""
     spec = f"{tiny_llama}@8-mean"
     start = time.perf_counter()
     one, other_middle, other_end, other_begin = encode(
@@ -81,7 +81,7 @@ def test_at_most_so_many_tokens_are_read(tiny_llama: Path) -> None:
     """A text is cut to the limit with its beginning mark and the suffix."""
     from transformers import AutoTokenizer
 
-    from leeroo.engine.orchestrator.hidden import token_ids
+    from leeroo.engine.orchestrator.encoders.hidden import token_ids
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
     short, long = token_ids(tokenizer, ["Hi", LONG])
@@ -158,16 +158,16 @@ def test_static_vectors_do_not_depend_on_their_batch() -> None:
 
 def test_static_encoders_are_distilled_once(tiny_bert: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Distilled anew from the same encoder it is the same; distilled already, nothing is made."""
-    made, weights = [], []
+    computed, weights = [], []
     for home in ("one", "other", "other"):
         static._load.cache_clear()
         monkeypatch.setenv("LEEROO_CACHE", str(tmp_path / home))
-        made.append(encode(TEXTS, f"static:{tiny_bert}"))
+        computed.append(encode(TEXTS, f"static:{tiny_bert}"))
         weights.append(next((tmp_path / home).rglob("model.safetensors")))
     assert weights[0].read_bytes() == weights[1].read_bytes()
-    assert made[0].shape == (len(TEXTS), 16)
-    assert (made[0] == made[1]).all()
-    assert (made[1] == made[2]).all()
+    assert computed[0].shape == (len(TEXTS), 16)
+    assert (computed[0] == computed[1]).all()
+    assert (computed[1] == computed[2]).all()
     weights[1].write_bytes(b"nothing")
     static._load.cache_clear()
     with pytest.raises(RouterError, match="remove that folder"):
@@ -177,7 +177,7 @@ def test_static_encoders_are_distilled_once(tiny_bert: Path, tmp_path: Path, mon
 def test_progress_counts_distinct_texts(tiny_llama: Path) -> None:
     """Progress ends with all distinct texts done, and never goes back."""
     for encoder in ("static", DEFAULT_ENCODER, f"{tiny_llama}@4-mean"):
-        told: list[tuple[int, int]] = []
-        encode(TEXTS * 50, encoder, lambda done, total, told=told: told.append((done, total)))  # type: ignore[misc]
-        assert told[-1] == (5, 5)
-        assert told == sorted(told)
+        progress: list[tuple[int, int]] = []
+        encode(TEXTS * 50, encoder, lambda done, total, progress=progress: progress.append((done, total)))  # type: ignore[misc]
+        assert progress[-1] == (5, 5)
+        assert progress == sorted(progress)

@@ -15,47 +15,47 @@ import numpy as np
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator import hidden, vectors
-from leeroo.engine.orchestrator.encode import encode, encode_all
+from leeroo.engine.orchestrator.encoders import hidden, vectors
+from leeroo.engine.orchestrator.encoders.encode import encode, encode_all
 
 TEXTS = [f"Question number {i}, and what about it?" for i in range(60)]
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of its own."""
+    """Return a cache folder of its own."""
     monkeypatch.setenv("LEEROO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("LEEROO_VECTORS_GIB", "4")
     return tmp_path / "cache"
 
 
 def counted(texts: list[str], *specs: str) -> tuple[dict[str, np.ndarray], int]:
-    """The vectors, and how many texts had to be encoded for them."""
-    told = [(0, 0)]
-    return encode_all(texts, specs, lambda done, total: told.append((done, total))), told[-1][0]
+    """Return the vectors, and how many texts had to be encoded for them."""
+    progress = [(0, 0)]
+    return encode_all(texts, specs, lambda done, total: progress.append((done, total))), progress[-1][0]
 
 
 def test_a_text_is_encoded_once(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is on disk is not made again, nor is the model loaded for it."""
+    """Vectors on disk are not computed again, nor is the model loaded for them."""
     specs = [f"{tiny_llama}@3-mean", f"{tiny_llama}@7-last"]
-    first, made = counted(TEXTS[:40], *specs)
-    assert made == 40
-    both, made = counted(TEXTS, *specs)
-    assert made == 20
+    first, computed = counted(TEXTS[:40], *specs)
+    assert computed == 40
+    both, computed = counted(TEXTS, *specs)
+    assert computed == 20
     monkeypatch.setattr(hidden, "_truncated", None)
-    again, made = counted(TEXTS[::-1], *specs)
-    assert made == 0
+    again, computed = counted(TEXTS[::-1], *specs)
+    assert computed == 0
     for spec in specs:
         assert (both[spec][:40] == first[spec]).all()
         assert (again[spec][::-1] == both[spec]).all()
 
 
-def test_only_what_is_missing_is_made(tiny_llama: Path) -> None:
+def test_only_what_is_missing_is_computed(tiny_llama: Path) -> None:
     """Another layer of the same texts is made without the layer that is there, and both are right."""
     low, high = f"{tiny_llama}@2-mean", f"{tiny_llama}@8-mean"
     alone, _ = counted(TEXTS, high)
-    both, made = counted(TEXTS, high, low)
-    assert made == len(TEXTS)
+    both, computed = counted(TEXTS, high, low)
+    assert computed == len(TEXTS)
     assert (both[high] == alone[high]).all()
     assert np.abs(both[low] - both[high]).max() > 0.01
 
@@ -78,8 +78,8 @@ def test_another_model_under_the_same_name_has_its_own(tiny_llama: Path, tmp_pat
     with torch.no_grad():
         model.model.layers[0].mlp.up_proj.weight.mul_(30)
     model.save_pretrained(folder)
-    after, made = counted(TEXTS, f"{folder}@3-mean")
-    assert made == len(TEXTS)
+    after, computed = counted(TEXTS, f"{folder}@3-mean")
+    assert computed == len(TEXTS)
     assert np.abs(before[f"{folder}@3-mean"] - after[f"{folder}@3-mean"]).max() > 1e-3
 
 
@@ -87,15 +87,15 @@ def test_a_killed_process_loses_only_seconds(tiny_llama: Path, home: Path) -> No
     """After kill -9 in the middle, what was made a few seconds before is there."""
     script = f"""
 import os, signal
-from leeroo.engine.orchestrator import encode
-encode._KEEP_EVERY_S = encode._TELL_EVERY_S = 0
+from leeroo.engine.orchestrator.encoders import encode
+encode._KEEP_EVERY_S = encode._REPORT_EVERY_S = 0
 texts = [f"Question number {{i}}, and what about it?" for i in range(60)]
 encode.encode(texts, "{tiny_llama}@8-mean", lambda done, total: done >= 30 and os.kill(os.getpid(), signal.SIGKILL))
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
-    made = counted(TEXTS, f"{tiny_llama}@8-mean")[1]
-    assert 0 < made <= 30
+    computed = counted(TEXTS, f"{tiny_llama}@8-mean")[1]
+    assert 0 < computed <= 30
 
 
 def test_a_damaged_file_is_no_error(tiny_llama: Path, home: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -120,7 +120,7 @@ def test_a_place_that_cannot_be_written_is_no_error(
     assert len(caplog.messages) == 1
 
 
-def test_a_damaged_vector_is_made_again(tiny_llama: Path, home: Path) -> None:
+def test_a_damaged_vector_is_computed_again(tiny_llama: Path, home: Path) -> None:
     """A vector with a wrong byte, or cut short, is not used but replaced."""
     spec = f"{tiny_llama}@3-mean"
     right, _ = counted(TEXTS, spec)
@@ -128,8 +128,8 @@ def test_a_damaged_vector_is_made_again(tiny_llama: Path, home: Path) -> None:
         db.execute("UPDATE vectors SET vector = zeroblob(length(vector)) WHERE rowid = 5")
         db.execute("UPDATE vectors SET vector = substr(vector, 1, 7) WHERE rowid = 1")
     db.close()
-    mended, made = counted(TEXTS, spec)
-    assert made == 2
+    mended, computed = counted(TEXTS, spec)
+    assert computed == 2
     assert np.abs(mended[spec] - right[spec]).max() < 1e-5
     assert counted(TEXTS, spec)[1] == 0
 
@@ -140,8 +140,8 @@ def test_the_oldest_are_dropped(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
     vector = np.ones(256, np.float32)
     keys = [i.to_bytes(32, "big") for i in range(4000)]
     for start in range(0, len(keys), 100):
-        vectors.keep([(key, vector) for key in keys[start : start + 100]])
-    found, _ = vectors.look_up(keys)
+        vectors.store([(key, vector) for key in keys[start : start + 100]])
+    found, _ = vectors.read(keys)
     assert len(keys) / 8 < len(found) < len(keys) / 3
     assert (found == np.arange(len(keys) - len(found), len(keys))).all()
     assert (home / "vectors.sqlite").stat().st_size < 2 * 2**20
@@ -163,23 +163,23 @@ def test_processes_may_write_at_once(home: Path) -> None:
     """Four processes that add vectors to a file that is not there yet lose none of them."""
     script = """
 import sys, numpy as np
-from leeroo.engine.orchestrator import vectors
+from leeroo.engine.orchestrator.encoders import vectors
 for i in range(50):
-    vectors.keep([(f"{sys.argv[1]} {i} {j}".encode(), np.full(64, i, np.float32)) for j in range(10)])
+    vectors.store([(f"{sys.argv[1]} {i} {j}".encode(), np.full(64, i, np.float32)) for j in range(10)])
 """
     running = [subprocess.Popen([sys.executable, "-c", script, str(i)], stderr=subprocess.PIPE) for i in range(4)]
     for process in running:
         assert process.communicate(timeout=120)[1] == b""
-    found, _ = vectors.look_up([f"{p} {i} {j}".encode() for p in range(4) for i in range(50) for j in range(10)])
+    found, _ = vectors.read([f"{p} {i} {j}".encode() for p in range(4) for i in range(50) for j in range(10)])
     assert len(found) == 2000
 
 
 def test_looking_up_is_fast() -> None:
     """12,000 vectors are found in well under two seconds."""
     keys = [os.urandom(32) for _ in range(12_000)]
-    vectors.keep(zip(keys, np.random.default_rng(0).random((12_000, 384), np.float32), strict=True))
+    vectors.store(zip(keys, np.random.default_rng(0).random((12_000, 384), np.float32), strict=True))
     start = time.perf_counter()
-    found, of_found = vectors.look_up(keys)
+    found, of_found = vectors.read(keys)
     assert time.perf_counter() - start < 1.5
     assert len(found) == 12_000
     assert of_found is not None

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import RouterError, UsageError
-from leeroo.engine.orchestrator.evaluate import Evaluation, evaluate
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.analysis.evaluate import Evaluation, evaluate
+from leeroo.engine.orchestrator.router import Router
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Rows, Topics
@@ -25,13 +25,13 @@ Change = Callable[["Rows", "Rows"], object]
 
 
 class Recorder:
-    """Writes data folders of the two topics; 'oracle' is 20 times as dear as the others."""
+    """Writes data folders of the two topics; 'oracle' is 20 times as expensive as the others."""
 
     def __init__(self, topics: Topics, place: Path) -> None:
         self.topics, self.place = topics, place
 
     def write(self, name: str, change: Change | None = None, prices: dict[str, float] | None = None) -> Path:
-        """160 training and 60 test questions, changed, with prices in USD per million tokens."""
+        """Return 160 training and 60 test questions, changed, with prices in USD per million tokens."""
         queries, outcomes = self.topics.recorded(self.topics.sums(80) + self.topics.facts(80))
         held_out = self.topics.recorded(self.topics.sums(110)[80:] + self.topics.facts(110)[80:], split="test")
         queries, outcomes = queries + held_out[0], outcomes + held_out[1]
@@ -46,24 +46,24 @@ class Recorder:
 
 @pytest.fixture(scope="module")
 def recorder(topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> Recorder:
-    """Writes data folders."""
+    """Return a writer of data folders."""
     return Recorder(topics, tmp_path_factory.mktemp("recorded"))
 
 
 @pytest.fixture(scope="module")
 def data(recorder: Recorder) -> Path:
-    """The folder as it is."""
+    """Return the folder as it is."""
     return recorder.write("whole")
 
 
 @pytest.fixture(scope="module")
 def found(router: Router, data: Path) -> Evaluation:
-    """What an evaluation of the router on it says."""
+    """Evaluate the router on it."""
     return evaluate(router, [data])
 
 
 def test_knowing_topics_beats_a_coin(found: Evaluation) -> None:
-    """Asking each cheap expert what it knows is right on nine of ten at a quarter of the dear one's cost."""
+    """Each cheap expert, on what it knows, is right on nine of ten at a quarter of the expensive one's cost."""
     assert found.n == 60
     assert found.experts["counter"].accuracy == found.experts["reader"].accuracy == 0.5
     assert found.best == "oracle"
@@ -105,19 +105,19 @@ def test_the_pair_is_the_cheapest_and_the_best(found: Evaluation) -> None:
 
 def test_the_json_is_the_contract(found: Evaluation) -> None:
     """All keys are there, at least 50 budgets, every curve at the same ones, and nothing that is no number."""
-    told = json.loads(json.dumps(found.as_json(), allow_nan=False))
-    assert set(told) == {"n", "experts", "oracle", "frontier", "baselines", "pair", "aiq", "ece"}
-    assert set(told["experts"]) == set(EXPERTS)
-    assert set(told["oracle"]) == {"accuracy", "cost_usd_per_1k"}
-    assert set(told["baselines"]) == {"random", "best_single", "subject_mean", "knn"}
-    assert told["baselines"]["best_single"]["expert"] == "oracle"
-    assert set(told["pair"]) == {"weak", "strong", "apgr", "cpt50", "cpt80"}
-    budgets = [point["budget_usd_per_1k"] for point in told["frontier"]]
+    printed = json.loads(json.dumps(found.as_json(), allow_nan=False))
+    assert set(printed) == {"n", "experts", "oracle", "frontier", "baselines", "pair", "aiq", "ece"}
+    assert set(printed["experts"]) == set(EXPERTS)
+    assert set(printed["oracle"]) == {"accuracy", "cost_usd_per_1k"}
+    assert set(printed["baselines"]) == {"random", "best_single", "subject_mean", "knn"}
+    assert printed["baselines"]["best_single"]["expert"] == "oracle"
+    assert set(printed["pair"]) == {"weak", "strong", "apgr", "cpt50", "cpt80"}
+    budgets = [point["budget_usd_per_1k"] for point in printed["frontier"]]
     assert len(budgets) >= 50
     for name in ("random", "subject_mean", "knn"):
-        assert [point["budget_usd_per_1k"] for point in told["baselines"][name]] == budgets
-    assert set(told["frontier"][0]) == {"budget_usd_per_1k", "cost_usd_per_1k", "accuracy"}
-    costs = [expert["cost_usd_per_1k"] for expert in told["experts"].values()]
+        assert [point["budget_usd_per_1k"] for point in printed["baselines"][name]] == budgets
+    assert set(printed["frontier"][0]) == {"budget_usd_per_1k", "cost_usd_per_1k", "accuracy"}
+    costs = [expert["cost_usd_per_1k"] for expert in printed["experts"].values()]
     for budget in [min(costs), 1.2 * max(costs), *(part * cost for part in found.shares for cost in costs)]:
         assert np.isclose(budgets, budget).any()
 
@@ -128,7 +128,7 @@ def test_tokens_that_stand_in_are_noted(found: Evaluation) -> None:
 
 
 def test_only_some_experts(router: Router, data: Path) -> None:
-    """Those that are asked for are measured, and the pair may be chosen among them."""
+    """Named experts are measured, and the pair may be chosen among them."""
     found = evaluate(router, [data], experts=["oracle", "counter"], pair=("counter", "oracle"))
     assert list(found.experts) == ["counter", "oracle"]
     assert (found.pair.weak, found.pair.strong) == ("counter", "oracle")
@@ -136,7 +136,7 @@ def test_only_some_experts(router: Router, data: Path) -> None:
 
 
 def test_a_pair_without_a_gap_has_no_measures(router: Router, data: Path) -> None:
-    """Where the strong one is no better nothing is told of the pair, null in JSON, and a note says why."""
+    """Where the strong one is no better the pair has no measures, null in JSON, and a note says why."""
     found = evaluate(router, [data], pair=("oracle", "counter"))
     assert found.pair.measures is None
     assert found.as_json()["pair"] == {
@@ -152,7 +152,7 @@ def test_a_pair_without_a_gap_has_no_measures(router: Router, data: Path) -> Non
 
 
 def test_questions_learned_from_are_no_fair_test(router: Router, data: Path) -> None:
-    """The training split, and all of it, can be measured, with a note that says what that is worth."""
+    """The training split, and all of it, can be measured, with a note that says how far to trust it."""
     train, everything = (evaluate(router, [data], split=split) for split in ("train", "all"))
     assert (train.n, everything.n) == (160, 220)
     for found in (train, everything):
@@ -171,7 +171,7 @@ def test_experts_that_the_router_does_not_know_are_left_out(router: Router, reco
 
 
 def test_questions_with_holes_are_left_out(router: Router, recorder: Recorder) -> None:
-    """Only questions with outcomes of all experts are measured, and it is told how many are not."""
+    """Only questions with outcomes of all experts are measured, and a note says how many are not."""
 
     def forget(_: Rows, outcomes: Rows) -> None:
         outcomes[:] = [
@@ -200,15 +200,15 @@ def test_without_training_rows_there_are_no_learned_baselines(router: Router, re
 
 
 def test_costs_are_the_folders_and_not_the_routers(router: Router, recorder: Recorder) -> None:
-    """With another price list other experts are chosen: where the dear one is cheapest, it answers everything."""
+    """With another price list other experts are chosen: where the expensive one is cheapest, it answers everything."""
     found = evaluate(router, [recorder.write("sale", prices={"counter": 50.0, "reader": 50.0, "oracle": 1.0})])
     assert found.frontier[-1].accuracy == 1
     assert found.frontier[-1].cost_usd_per_1k == pytest.approx(found.experts["oracle"].cost_usd_per_1k)
     assert found.pair.weak == "oracle"
 
 
-def test_what_is_being_done_is_told(router: Router, data: Path) -> None:
-    """Progress is told in lines: reading, predicting, choosing, learning the baselines."""
+def test_progress_is_reported(router: Router, data: Path) -> None:
+    """Progress comes in lines: reading, predicting, choosing, learning the baselines."""
     lines: list[str] = []
     evaluate(router, [data], on_progress=lines.append)
     story = "\n".join(lines)
@@ -232,13 +232,13 @@ def test_unknown_experts_are_named(router: Router, data: Path) -> None:
 
 
 def no_tokens(_: Rows, outcomes: Rows) -> None:
-    """Nobody's tokens were counted."""
+    """Return nobody's tokens were counted."""
     for outcome in outcomes:
         outcome["prompt_tokens"] = outcome["completion_tokens"] = None
 
 
 def nothing_shared(_: Rows, outcomes: Rows) -> None:
-    """No question was answered by all."""
+    """Return no question was answered by all."""
     outcomes[:] = [o for i, o in enumerate(outcomes) if i % 3 == i // 3 % 3]
 
 

@@ -5,40 +5,39 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.coregional import Coregional, fit_coregional
-from leeroo.engine.orchestrator.explore import explore
-from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.market import Float64s
-from leeroo.engine.orchestrator.quality import learn_quality
-from leeroo.engine.orchestrator.ridge import Ints
+from leeroo.engine.arrays import Float32s, Float64s, Int64s
+from leeroo.engine.orchestrator.statistics import sigmoid
+from leeroo.engine.orchestrator.training.explore import explore
+from leeroo.engine.orchestrator.training.gaussian_process import GaussianProcess, fit_gaussian_process
+from leeroo.engine.orchestrator.training.quality import learn_quality
 
-# Rates of six experts on easy questions, and what the hard ones take off; the last is the dear one.
+# Rates of six experts on easy questions, and what the hard ones take off; the last is the expensive one.
 RATES, HARD = np.array([0.3, 0.35, 0.4, 0.45, 0.8, 0.95]), np.array([0.3, 0.3, 0.3, 0.3, 0.3, 0.1])
 COSTS = np.array([1.0, 1.0, 1.0, 1.0, 1.0, 20.0])
 
 
 def truth(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[Float32s, Float32s]:
-    """Features [n, 8] of length 1, whose first tells the hard questions, and probabilities of success [n, 6]."""
+    """Return features [n, 8] of length 1, whose first tells the hard questions, and probabilities of success [n, 6]."""
     features = np.random.default_rng(seed).normal(size=(n, 8)).astype(np.float32)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     return features, np.clip(rates - HARD * (features[:, :1] > 0), 0, 1).astype(np.float32)
 
 
-def outcomes(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[Float32s, Float32s, Ints, Ints, Float32s]:
-    """Features and probabilities of n questions, each asked of one expert: its features, expert, number and score."""
+def outcomes(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[Float32s, Float32s, Int64s, Int64s, Float32s]:
+    """Return features and probabilities of n questions, each asked of one expert: its features, expert, number and score."""
     features, probabilities = truth(n, seed, rates)
     rng = np.random.default_rng(seed + 1)
     rows, columns = np.arange(n), rng.integers(6, size=n)
     return features, probabilities, columns, rows, (rng.random(n) < probabilities[rows, columns]).astype(np.float32)
 
 
-def fitted(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[Coregional, Float32s, Float32s]:
-    """What is learned from n outcomes, and 2,000 questions that it has not seen."""
+def fitted(n: int, seed: int = 0, rates: Float64s = RATES) -> tuple[GaussianProcess, Float32s, Float32s]:
+    """Learn from n outcomes; return also 2,000 questions that it has not seen."""
     features, _, columns, groups, scores = outcomes(n, seed, rates)
-    return fit_coregional(features, columns, groups, scores, 6), *truth(2000, seed + 2, rates)
+    return fit_gaussian_process(features, columns, groups, scores, 6), *truth(2000, seed + 2, rates)
 
 
-def test_sparse_outcomes_tell_experts_and_questions_apart() -> None:
+def test_sparse_outcomes_separate_experts_and_questions() -> None:
     """From a few hundred outcomes, one for each question, better than each expert's own mean does."""
     known, features, probabilities = fitted(600)
     *_, columns, _, scores = outcomes(600)
@@ -52,9 +51,9 @@ def test_what_was_held_out_is_what_a_fit_without_it_says() -> None:
     features, _, columns, groups, scores = outcomes(120)
     groups[60:] = groups[:60]  # two outcomes each
     features[60:] = features[:60]
-    whole = fit_coregional(features, columns, groups, scores, 6)
+    whole = fit_gaussian_process(features, columns, groups, scores, 6)
     rest = groups != 7
-    without = fit_coregional(features[rest], columns[rest], groups[rest], scores[rest], 6)
+    without = fit_gaussian_process(features[rest], columns[rest], groups[rest], scores[rest], 6)
     guess = (features @ without.weight + without.bias)[~rest, columns[~rest]]
     # The variances and the level are decided anew there, which moves it a little.
     assert whole.held_out[~rest] == pytest.approx(guess, abs=0.03)
@@ -83,8 +82,8 @@ def test_heads_of_sparse_outcomes_are_calibrated_together() -> None:
     assert np.abs(expected.mean(axis=0) - probabilities.mean(axis=0))[1:].max() < 0.12
 
 
-def test_the_experts_that_a_choice_is_between_are_asked() -> None:
-    """The best cheap one and the dear one, and on the same questions; chance asks all alike."""
+def test_the_contenders_of_a_choice_get_requests() -> None:
+    """The best cheap one and the expensive one, on the same questions; chance chooses all equally often."""
     known, features, _ = fitted(400)
     pairs = explore(known, features, np.tile(COSTS, (2000, 1)), 300, np.random.default_rng(0))
     experts = np.bincount([expert for _, expert in pairs], minlength=6)
@@ -93,7 +92,7 @@ def test_the_experts_that_a_choice_is_between_are_asked() -> None:
     assert len({question for question, _ in pairs}) < 200
 
 
-def test_what_is_asked_makes_what_is_contested_surer_than_chance_does() -> None:
+def test_requests_reduce_contested_variances_more_than_chance() -> None:
     """The variance of the two contenders' difference on new questions falls much more than by as many random pairs."""
     features, _, columns, groups, scores = outcomes(400)
     known, new, probabilities = fitted(400)
@@ -102,7 +101,7 @@ def test_what_is_asked_makes_what_is_contested_surer_than_chance_does() -> None:
     def variance(pairs: list[tuple[int, int]]) -> float:
         at, of = np.array(pairs).T
         won = (rng.random(len(at)) < probabilities[at, of]).astype(np.float32)
-        told = fit_coregional(
+        told = fit_gaussian_process(
             np.concatenate([features, new[at]]),
             np.append(columns, of),
             np.append(groups, 400 + at),
@@ -114,28 +113,28 @@ def test_what_is_asked_makes_what_is_contested_surer_than_chance_does() -> None:
         return float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
 
     chance = [(int(question), int(rng.integers(6))) for question in rng.permutation(2000)[:200]]
-    asked = explore(known, new, np.tile(COSTS, (2000, 1)), 200, rng)
-    assert variance(asked) < 0.75 * variance(chance)
+    requested = explore(known, new, np.tile(COSTS, (2000, 1)), 200, rng)
+    assert variance(requested) < 0.75 * variance(chance)
 
 
-def test_how_good_the_dear_expert_is_on_the_whole_is_not_asked() -> None:
-    """A budget buys the same answers of it either way; which of two cheap ones is better is worth more asks."""
+def test_the_overall_quality_of_the_expensive_expert_is_left_out() -> None:
+    """A budget buys the same answers of it either way; which of two cheap ones is better gets more requests."""
     two_alike = np.array([0.3, 0.35, 0.4, 0.78, 0.8, 0.95])
-    asked = []
+    requested = []
     for seed in range(3):
         known, features, _ = fitted(400, seed, two_alike)
-        asked += explore(known, features, np.tile(COSTS, (2000, 1)), 300, np.random.default_rng(0))
-    assert sum(expert == 5 for _, expert in asked) < 0.38 * len(asked)
+        requested += explore(known, features, np.tile(COSTS, (2000, 1)), 300, np.random.default_rng(0))
+    assert sum(expert == 5 for _, expert in requested) < 0.38 * len(requested)
 
 
-def test_where_money_is_short_what_is_dear_must_tell_more() -> None:
-    """With money for 20 dear answers among 200 asks, more is asked than by who asks the dear expert first."""
+def test_where_money_is_short_expensive_requests_must_inform_more() -> None:
+    """With money for 20 expensive answers among 200 requests, there are more requests than with the expensive expert first."""
     known, features, _ = fitted(400)
     costs = np.tile(COSTS, (2000, 1))
     rich = explore(known, features, costs, 200, np.random.default_rng(0))
     poor = explore(known, features, costs, 200, np.random.default_rng(0), max_cost_usd=400)
-    dear = [sum(expert == 5 for _, expert in pairs[:40]) / 40 for pairs in (rich, poor)]
-    assert dear[1] < 0.7 * dear[0]
+    expensive = [sum(expert == 5 for _, expert in pairs[:40]) / 40 for pairs in (rich, poor)]
+    assert expensive[1] < 0.7 * expensive[0]
     assert sum(COSTS[expert] for _, expert in poor) <= 400
 
 
@@ -146,7 +145,7 @@ def test_beliefs_vary_as_a_gaussian_process_does() -> None:
     hard, rate, lean, alone, noise = known.variances
     new, theirs = np.repeat(features[:5], 6, axis=0), np.tile(np.arange(6), 5)
 
-    def prior(x: Float32s, of: Ints, y: Float32s, others: Ints) -> Float32s:
+    def prior(x: Float32s, of: Int64s, y: Float32s, others: Int64s) -> Float32s:
         alike = x @ y.T
         covariance: Float32s = hard * alike + (of[:, None] == others) * (rate + lean * alike)
         return covariance
@@ -159,7 +158,7 @@ def test_beliefs_vary_as_a_gaussian_process_does() -> None:
 
 
 def test_an_expert_without_outcomes_is_expected_to_be_one_of_the_others() -> None:
-    """Not one of those asked most, as good ones are; and it is no error."""
+    """It does not get the most requests, as good ones do; and it is no error."""
     features, probabilities = truth(600)
     rng = np.random.default_rng(1)
     columns = rng.permutation(np.repeat([0, 1, 2, 3, 5], [40, 40, 40, 40, 440]))
@@ -174,7 +173,7 @@ def test_an_expert_without_outcomes_is_expected_to_be_one_of_the_others() -> Non
 
 
 def test_limits_are_kept() -> None:
-    """No more than may be spent, nothing that is not allowed; and with nothing to disagree on, all are asked."""
+    """No more than may be spent, nothing that is not allowed; and with nothing to disagree on, all get requests."""
     known, features, _ = fitted(400)
     costs, allowed = np.tile(COSTS, (50, 1)), np.ones((50, 6), bool)
     allowed[:, 5] = False

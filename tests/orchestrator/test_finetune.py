@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from leeroo.engine.arrays import Float32s
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.calibration import log_loss
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER, encode
-from leeroo.engine.orchestrator.finetune import finetune, held_apart
-from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.learn import extend, train
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.statistics import log_loss, sigmoid
+from leeroo.engine.orchestrator.training.finetune import finetune, hold_out
+from leeroo.engine.orchestrator.training.learn import extend, train
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Topics
@@ -31,7 +31,7 @@ def log_odds(scores: Float32s) -> Float32s:
 
 @pytest.fixture(scope="module")
 def tuned(topics_folder: Path, tiny_llama: Path) -> tuple[Router, str]:
-    """A router with a fine-tuned model, and what was said while it learned, which is all that is printed."""
+    """Return a router with a fine-tuned model, and what was said while it learned, which is all that is printed."""
     lines: list[str] = []
     return train([topics_folder], [str(tiny_llama)], "lora", on_progress=lines.append), "\n".join(lines)
 
@@ -48,8 +48,8 @@ def test_the_model_learns_what_its_states_did_not_say(topics: Topics, tiny_llama
     assert log_loss(predicted[known], scores[1200:][known], np.ones(known.sum())) < 0.6 < np.log(2)
 
 
-def test_what_it_is_worth_is_told_on_what_it_has_not_seen(tuned: tuple[Router, str]) -> None:
-    """One question in five is held apart, and the loss there is told with the model and without."""
+def test_its_gain_is_reported_on_questions_it_has_not_seen(tuned: tuple[Router, str]) -> None:
+    """One question in five is held out, and the loss there is reported with the model and without."""
     router, said = tuned
     assert "fine-tuning: step 18 of 18, loss" in said
     assert "texts that it has not seen: log loss" in said
@@ -85,7 +85,7 @@ def test_the_states_decide_where_they_have_a_share(tuned: tuple[Router, str]) ->
 
 
 def test_new_experts_join_a_tuned_router(tuned: tuple[Router, str], topics: Topics, tmp_path: Path) -> None:
-    """An expert is added beside a fine-tuned model too, and the others stay."""
+    """An expert is added to a router with a fine-tuned model too, and the others stay."""
     router, _ = tuned
     queries, outcomes = topics.recorded(topics.sums(30) + topics.facts(30))
     newcomer = [{**o, "expert": "newcomer"} for o in outcomes if o["expert"] == "reader"]
@@ -94,13 +94,13 @@ def test_new_experts_join_a_tuned_router(tuned: tuple[Router, str], topics: Topi
     assert scores[0, 3] < scores[1, 3]
 
 
-def test_a_fifth_of_the_questions_is_held_apart() -> None:
-    """All forms of a question are on one side, and another seed holds others apart."""
+def test_a_fifth_of_the_questions_is_held_out() -> None:
+    """All forms of a question are on one side, and another seed holds out others."""
     groups = np.arange(100).repeat(2)
-    apart = held_apart(groups, 0)
-    assert apart.sum() == 40
-    assert (apart[::2] == apart[1::2]).all()
-    assert (apart != held_apart(groups, 1)).any()
+    held_out = hold_out(groups, 0)
+    assert held_out.sum() == 40
+    assert (held_out[::2] == held_out[1::2]).all()
+    assert (held_out != hold_out(groups, 1)).any()
 
 
 def test_only_language_models_are_tuned(topics_folder: Path) -> None:

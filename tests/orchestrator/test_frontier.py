@@ -5,13 +5,12 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from leeroo.engine.errors import UsageError
-from leeroo.engine.orchestrator.frontier import (
+from leeroo.engine.orchestrator.analysis.frontier import (
     Point,
     accuracy_at,
     aiq,
@@ -24,23 +23,21 @@ from leeroo.engine.orchestrator.frontier import (
     singles,
 )
 
-Array = npt.NDArray[np.float64]
-
-# Four questions, a cheap expert and a dear one; dollars a question.
+# Four questions, a cheap expert and an expensive one; dollars a question.
 SCORES = np.array([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0], [1.0, 0.0]])
 COSTS = np.array([[0.001, 0.004], [0.001, 0.004], [0.001, 0.004], [0.001, 0.008]])
 
 
 @st.composite
 def clouds(draw: st.DrawFn) -> list[Point]:
-    """Points of one to eight ways of answering; now and then some are free, or cost the same."""
+    """Return points of one to eight ways of answering; now and then some are free, or cost the same."""
     cents = st.integers(0, 30) if draw(st.booleans()) else st.integers(1, 10**6)
     cost, accuracy = cents.map(lambda c: c / 100), st.integers(0, 100).map(lambda a: a / 100)
     return draw(st.lists(st.builds(Point, cost, accuracy), min_size=1, max_size=8))
 
 
 def best_coin(points: list[Point], cost: float) -> float:
-    """The best accuracy that throwing a coin between any two points, or no answer, has at up to that cost."""
+    """Return the best accuracy that throwing a coin between any two points, or no answer, has at up to that cost."""
     all_points = [Point(0.0, 0.0), *points]
     reached = [p.accuracy for p in all_points if p.cost_usd_per_1k <= cost]
     for one, other in combinations(sorted(all_points, key=lambda p: p.cost_usd_per_1k), 2):
@@ -50,8 +47,8 @@ def best_coin(points: list[Point], cost: float) -> float:
     return max(reached)
 
 
-def test_budgets_cover_what_is_worth_measuring() -> None:
-    """They ascend from the cheapest expert's cost or a part of it to 1.2 times the dearest's, all parts included."""
+def test_budgets_cover_the_range_to_measure() -> None:
+    """They ascend from the cheapest expert's cost or a part of it to 1.2 times the most expensive one's, all parts included."""
     budgets = budgets_usd_per_1k(COSTS)
     assert (np.diff(budgets) > 0).all()
     assert budgets[-1] == pytest.approx(1.2 * 5)
@@ -69,8 +66,8 @@ def test_a_free_expert_does_not_spoil_the_budgets() -> None:
     assert budgets[-1] == pytest.approx(2.4)
 
 
-def test_choices_are_made_by_predictions_and_counted_by_records() -> None:
-    """Who is expected to be right for so much is chosen; accuracy and cost are what was recorded of that choice."""
+def test_choices_use_predictions_and_are_counted_by_records() -> None:
+    """Choices follow predictions; accuracy and cost are what was recorded of that choice."""
     expected = np.array([[0.5, 0.6], [0.5, 0.9], [0.5, 0.6], [0.5, 0.8]])
     prices = np.tile([0.002, 0.004], (4, 1))
     # 11 dollars per 1,000 buy the dear expert once: 3 x 2 + 4 = 10; it goes to the second question, and is right.
@@ -101,9 +98,9 @@ def test_an_expert_that_is_not_predicted_is_not_chosen() -> None:
 
 def test_each_single_expert_is_its_means() -> None:
     """An expert's point is its mean score, and its mean cost per 1,000."""
-    cheap, dear = singles(SCORES, COSTS)
+    cheap, expensive = singles(SCORES, COSTS)
     assert (cheap.accuracy, cheap.cost_usd_per_1k) == pytest.approx((0.5, 1))
-    assert (dear.accuracy, dear.cost_usd_per_1k) == pytest.approx((0.5, 5))
+    assert (expensive.accuracy, expensive.cost_usd_per_1k) == pytest.approx((0.5, 5))
 
 
 def test_the_oracle_pays_no_more_than_the_best_score_takes() -> None:
@@ -114,7 +111,7 @@ def test_the_oracle_pays_no_more_than_the_best_score_takes() -> None:
 
 
 def test_the_hull_is_that_of_the_best_coins_by_hand() -> None:
-    """Points below the line between two others are no corners, nor is one that is dearer and no better."""
+    """Points below the line between two others are no corners, nor is one that costs more and is no better."""
     points = [Point(1, 0.5), Point(2, 0.6), Point(3, 0.8), Point(4, 0.7)]
     costs, accuracies = hull(points)
     assert costs.tolist() == [0, 1, 3]
@@ -143,7 +140,7 @@ def test_a_random_mix_knows_the_experts_and_not_the_questions(experts: list[Poin
 
 
 def test_aiq_by_hand() -> None:
-    """The mean height of the hull from the cheapest to the dearest expert, level after its last corner."""
+    """The mean height of the hull from the cheapest to the most expensive expert, level after its last corner."""
     experts = [Point(1, 0.4), Point(5, 0.7)]
     # From 0.4 up to 0.8 at a cost of 3, then level for 2: (2 x 0.6 + 2 x 0.8) / 4.
     assert aiq([Point(1, 0.4), Point(3, 0.8)], experts) == pytest.approx(0.7)

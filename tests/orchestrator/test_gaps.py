@@ -13,8 +13,9 @@ import pytest
 from scipy.stats import binomtest
 
 from leeroo.engine.errors import UsageError
-from leeroo.engine.orchestrator.gaps import Gaps, find_gaps, wilson
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.analysis.gaps import Gaps, find_gaps
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.statistics import wilson_interval
 
 Rows = list[dict[str, Any]]
 # Of a topic and a question's number: the scores of the experts, None where one was not asked.
@@ -33,7 +34,7 @@ USD_PER_M = {"dear": 10.0, "cheap": 1.0, "cheaper": 0.5}
 
 
 def write_folder(folder: Path, answers: Answers, counts: dict[str, int] | None = None, *, prices: bool = True) -> Path:
-    """A data folder with so many questions of each topic, answered so."""
+    """Return a data folder with these numbers of questions of each topic, answered by the rule."""
     queries: Rows = []
     outcomes: Rows = []
     for topic, count in (counts or dict.fromkeys(TOPICS, N)).items():
@@ -55,15 +56,15 @@ def write_folder(folder: Path, answers: Answers, counts: dict[str, int] | None =
 
 
 def planted(topic: str, i: int) -> dict[str, float | None]:
-    """Nobody knows chemistry, only the dearest knows law, and all know sport; one in ten is otherwise."""
+    """Return nobody knows chemistry, only the most expensive expert knows law, and all know sport; one in ten is otherwise."""
     slip = i % 10 == 0
-    dear = float((topic != "chemistry") != slip)
-    return {"dear": dear, "cheap": float((topic == "sport") != slip), "cheaper": float(topic == "sport")}
+    expensive = float((topic != "chemistry") != slip)
+    return {"dear": expensive, "cheap": float((topic == "sport") != slip), "cheaper": float(topic == "sport")}
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Gaps:
-    """The gaps of the planted topics."""
+    """Return the gaps of the planted topics."""
     return find_gaps([write_folder(tmp_path_factory.mktemp("planted"), planted)], clusters=3)
 
 
@@ -81,8 +82,8 @@ def test_a_topic_that_nobody_knows_is_found(found: Gaps) -> None:
     assert all("titration" in example for example in topic.examples)
 
 
-def test_a_topic_that_only_the_dearest_knows_is_found(found: Gaps) -> None:
-    """It says who is the dearest, who is the best of the others, and how far apart they are."""
+def test_a_topic_that_only_the_most_expensive_knows_is_found(found: Gaps) -> None:
+    """It names the most expensive expert, the best of the others, and the lead."""
     [topic] = found.of("only the dearest")
     assert {"contract", "bind", "court", "voids", "clause", "does"} >= set(topic.terms[:3])
     assert found.dearest == "dear"
@@ -132,13 +133,13 @@ def test_what_chance_explains_is_no_gap(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("right", "n"), [(0, 20), (3, 20), (20, 20), (190, 400)])
 def test_intervals_are_wilsons(right: int, n: int) -> None:
-    """As SciPy has them."""
+    """The intervals are SciPy's."""
     known = binomtest(right, n).proportion_ci(method="wilson")
-    assert wilson(right / n, n) == pytest.approx((known.low, known.high), abs=1e-4)
+    assert wilson_interval(right / n, n) == pytest.approx((known.low, known.high), abs=1e-4)
 
 
-def test_an_expert_is_judged_where_it_was_asked_enough(tmp_path: Path) -> None:
-    """One that was asked ten questions of a topic, and had them right, is not its best expert."""
+def test_an_expert_is_judged_where_it_has_enough_outcomes(tmp_path: Path) -> None:
+    """An expert with ten questions of a topic, all right, is not its best expert."""
 
     def newcomer(topic: str, i: int) -> dict[str, float | None]:
         return {"dear": float(i % 2), "cheap": 1.0 if i < (10 if topic == "law" else 30) else None}
@@ -151,7 +152,7 @@ def test_an_expert_is_judged_where_it_was_asked_enough(tmp_path: Path) -> None:
     assert of["some_sport"].lead.value == pytest.approx(-0.5)
 
 
-def test_without_prices_nobody_is_the_dearest(tmp_path: Path) -> None:
+def test_without_prices_nobody_is_the_most_expensive(tmp_path: Path) -> None:
     """Topics that nobody knows are still found, and it is said why the other kind is not."""
     gaps = find_gaps([write_folder(tmp_path, planted, prices=False)], clusters=3)
     assert (len(gaps.of("nobody")), len(gaps.of("only the dearest")), gaps.dearest) == (1, 0, None)
@@ -172,10 +173,10 @@ def test_the_same_is_found_again(found: Gaps, tmp_path: Path) -> None:
 
 
 def test_a_router_stands_in_for_what_is_not_recorded(router: Router, topics: Any, tmp_path: Path) -> None:
-    """An expert that was never asked is judged by what the router expects, and it is told what its choices come to."""
+    """An expert without outcomes is judged by the router's predictions, and the accuracy of its choices is reported."""
     queries, outcomes = topics.recorded(topics.sums(60)[:30] + topics.facts(60)[:30])
-    asked = [outcome for outcome in outcomes if outcome["expert"] == "counter"]
-    folder = topics.write(tmp_path, queries, [*asked, outcomes[1]])
+    counted = [outcome for outcome in outcomes if outcome["expert"] == "counter"]
+    folder = topics.write(tmp_path, queries, [*counted, outcomes[1]])
     alone, helped = (find_gaps([folder], r, clusters=2) for r in (None, router))
     assert {topic.best.expert for topic in alone.topics} == {"counter"}
     assert all(topic.routed_accuracy is None for topic in alone.topics)
@@ -208,7 +209,7 @@ def test_what_is_good_must_be_an_accuracy(tmp_path: Path, good: float) -> None:
 
 
 def test_real_experts_lack_what_is_known_to_be_hard_for_them(shared_data: Path) -> None:
-    """Of nine experts on MMLU only GPT-4 can tell moral scenarios, and mathematics is among what has most to gain."""
+    """Among nine experts on MMLU only GPT-4 can answer moral scenarios, and mathematics is among what has most to gain."""
     gaps = find_gaps([shared_data / "mmlu9"], split="test")
     assert gaps.dearest == "gpt-4-1106-preview"
     assert "moral_scenarios" in {next(iter(topic.subjects)) for topic in gaps.of("only the dearest")}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
-from leeroo.engine.orchestrator.learn import extend
-from leeroo.engine.orchestrator.learn import train as learn
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.training.learn import extend
+from leeroo.engine.orchestrator.training.learn import train as learn
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Topics
@@ -27,7 +27,7 @@ def train(*folders: Path, seed: int = 0) -> Router:
 
 
 def column(router: Router, expert: str) -> int:
-    """Where an expert stands in the predictions."""
+    """Return the expert's column in the predictions."""
     return router.experts.index(expert)
 
 
@@ -109,8 +109,8 @@ def test_the_same_data_and_seed_give_the_same_router(topics_folder: Path, router
     assert train(topics_folder, seed=1).summary.log_loss != router.summary.log_loss
 
 
-def test_progress_is_told(topics_folder: Path) -> None:
-    """What is being done is told in lines: reading, encoding, learning, and how good it is."""
+def test_progress_is_reported(topics_folder: Path) -> None:
+    """Progress comes in lines: reading, encoding, learning, and how good it is."""
     lines: list[str] = []
     learn([topics_folder], [DEFAULT_ENCODER], on_progress=lines.append)
     story = "\n".join(lines)
@@ -124,7 +124,7 @@ def test_progress_is_told(topics_folder: Path) -> None:
 
 
 def test_folders_are_learned_together(tmp_path: Path, topics: Topics) -> None:
-    """Experts of several folders end up in one router, each learned from the questions it was asked."""
+    """Experts of several folders end up in one router, each learned from the questions it has outcomes on."""
     queries, outcomes = topics.recorded(topics.sums(40) + topics.facts(40))
     for name in ("counter", "reader"):
         topics.write(tmp_path / name, queries, [o for o in outcomes if o["expert"] == name])
@@ -179,16 +179,16 @@ def test_nobody_new_is_said(topics_folder: Path, router: Router, tmp_path: Path,
         extend(router, [topics.write(tmp_path, queries, outcomes + few)])
 
 
-def test_a_subject_tells_more_than_the_text(tmp_path: Path, topics: Topics) -> None:
-    """Where only the subject decides who is right, it is used when it is told, and known; otherwise it is not missed."""
+def test_a_subject_adds_to_the_text(tmp_path: Path, topics: Topics) -> None:
+    """Where only the subject decides who is right, it is used when it is given, and known; otherwise it is not missed."""
     questions = topics.facts(80)
     queries, outcomes = topics.recorded(questions)
     for i, query in enumerate(queries):
         query["subject"], query["category"] = ("old", "new")[i % 2], "time"
-    told = [{**o, "score": float(int(o["query_id"][-4:]) % 2 == (o["expert"] == "reader"))} for o in outcomes]
-    router = train(topics.write(tmp_path, queries, told))
+    with_subject = [{**o, "score": float(int(o["query_id"][-4:]) % 2 == (o["expert"] == "reader"))} for o in outcomes]
+    router = train(topics.write(tmp_path, queries, with_subject))
     reader = column(router, "reader")
     in_context = router.predict(questions[:2] * 2, [("new", "time")] * 2 + [("old", "time")] * 2).scores[:, reader]
     assert in_context[:2].min() > in_context[2:].max() + 0.2
-    untold = router.predict(questions[:2]).scores
-    assert np.array_equal(router.predict(questions[:2], [("unheard of", "time"), (None, None)]).scores, untold)
+    without_subject = router.predict(questions[:2]).scores
+    assert np.array_equal(router.predict(questions[:2], [("unheard of", "time"), (None, None)]).scores, without_subject)

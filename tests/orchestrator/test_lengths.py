@@ -5,14 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.heads import Float32s, Heads, measure
-from leeroo.engine.orchestrator.lengths import Lengths, learn_latency_lines, learn_lengths, learn_prompt_lines
+from leeroo.engine.arrays import Float32s
+from leeroo.engine.orchestrator.heads import Heads, measure
+from leeroo.engine.orchestrator.training.lengths import (
+    LengthHeads,
+    learn_latency_lines,
+    learn_lengths,
+    learn_prompt_lines,
+)
 
 N = 3000
 
 
-def predicted(lengths: Lengths, vectors: Float32s) -> Float32s:
-    """Completion tokens by the learned heads."""
+def predicted(lengths: LengthHeads, vectors: Float32s) -> Float32s:
+    """Return completion tokens by the learned heads."""
     nothing, lines = np.zeros_like(lengths.weight), np.zeros((3, len(lengths.bias)), np.float32)
     return Heads(
         score_weight=nothing,
@@ -31,18 +37,18 @@ def predicted(lengths: Lengths, vectors: Float32s) -> Float32s:
 
 
 def unit_vectors(seed: int = 0) -> Float32s:
-    """Random directions."""
+    """Return random directions."""
     vectors = np.random.default_rng(seed).normal(size=(N, 8)).astype(np.float32)
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
-def learn(vectors: Float32s, tokens: Float32s) -> Lengths:
-    """What is tested here."""
+def learn(vectors: Float32s, tokens: Float32s) -> LengthHeads:
+    """Run the code under test."""
     return learn_lengths(vectors, tokens.astype(np.float32), np.arange(len(vectors)))
 
 
 def test_lengths_are_right_on_average() -> None:
-    """Whether lengths vary by factors or by amounts, the mean of unseen ones is predicted without bias."""
+    """The mean of unseen lengths is predicted without bias, if lengths vary by factors or by amounts."""
     rng, vectors = np.random.default_rng(1), unit_vectors()
     by_factors = np.exp(4 + 2 * vectors[:, 0] + rng.normal(size=N) * 0.7)
     by_amounts = 200 + 100 * vectors[:, 1] + rng.normal(size=N) * 10
@@ -103,7 +109,7 @@ def test_signs_are_counted_as_tokenizers_do() -> None:
 
 
 def test_prompt_tokens_follow_bytes_and_signs() -> None:
-    """What each counts for is found again; without records the others' counts, or four bytes to a token."""
+    """The tokens of each part are found again; without records the others' counts, or four bytes to a token."""
     measures = np.random.default_rng(0).integers(50, 550, (500, 2)).astype(np.float32)
     tokens = np.stack([5 + measures @ [0.2, 0.9], np.full(500, np.nan)], axis=1).astype(np.float32)
     assert learn_prompt_lines(measures, tokens) == pytest.approx(np.array([[5, 5], [0.2, 0.2], [0.9, 0.9]]), rel=1e-3)
@@ -122,7 +128,7 @@ def test_no_line_ever_predicts_less_than_nothing() -> None:
 
 
 def test_time_follows_the_tokens() -> None:
-    """Latency is a start and so much for each token; unknown for an expert that was never timed."""
+    """Latency is a start and a time for each token; unknown for an expert that was never timed."""
     tokens = np.tile(np.arange(10, 110, dtype=np.float32)[:, None], (1, 2))
     latency = np.stack([200 + 30 * tokens[:, 0], np.full(100, np.nan)], axis=1).astype(np.float32)
     start, each = learn_latency_lines(tokens, latency)

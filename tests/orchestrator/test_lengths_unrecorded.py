@@ -12,14 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from leeroo.cli import app
-from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.learn import train
+from leeroo.cli.main import app
+from leeroo.engine.orchestrator.training.learn import train
 from tests.orchestrator.conftest import Topics
 
 
 def _folder(topics: Topics, folder: Path, *, costs: bool = False) -> Path:
-    """Outcomes of model, question and score, with costs if wanted, and prices then."""
+    """Return outcomes of model, question and score, with costs if wanted, and prices then."""
     questions = topics.sums(15) + topics.facts(15)
     queries, outcomes = topics.recorded(questions)
     bare: list[dict[str, Any]] = [{name: row[name] for name in ("query_id", "expert", "score")} for row in outcomes]
@@ -35,7 +34,7 @@ def _folder(topics: Topics, folder: Path, *, costs: bool = False) -> Path:
 
 
 def test_lengths_follow_from_costs_and_prices(topics: Topics, tmp_path: Path) -> None:
-    """Where only costs are recorded, they tell how long the answers were; that is said once."""
+    """Where only costs are recorded, lengths follow from them; that is said once."""
     lines: list[str] = []
     router = train([_folder(topics, tmp_path / "data", costs=True)], ["static"], on_progress=lines.append)
     prediction = router.predict(["What is 4 plus 9?"])
@@ -44,16 +43,12 @@ def test_lengths_follow_from_costs_and_prices(topics: Topics, tmp_path: Path) ->
 
 
 def test_unknown_lengths_are_nan_and_said(topics: Topics, tmp_path: Path) -> None:
-    """Nothing is made up: predictions are NaN; cascades, which need costs, are refused."""
+    """Nothing is made up: predictions are NaN."""
     lines: list[str] = []
     folder = _folder(topics, tmp_path / "data")
     router = train([folder], ["static"], on_progress=lines.append)
     assert np.isnan(router.predict(["What is 4 plus 9?"]).completion_tokens).all()
     assert sum("max_tokens" in line for line in lines) == 1
-    table = pq.read_table(folder / "outcomes.parquet")
-    pq.write_table(table.append_column("prediction", pa.array(["x"] * len(table))), folder / "outcomes.parquet")
-    with pytest.raises(RouterError, match="cascades are planned on costs"):
-        train([folder], ["static"], cascades=True)
 
 
 def test_such_a_router_routes_runs_and_explains(topics: Topics, tmp_path: Path) -> None:

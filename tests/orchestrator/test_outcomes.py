@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.outcomes import read_outcomes, read_prices
+from leeroo.engine.orchestrator.outcomes.read import read_outcomes, read_prices
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Rows, Topics
 
 
 def rows(n: int = 12, first: int = 0, split: str = "train") -> tuple[Rows, Rows]:
-    """Queries with one outcome each of expert 'a'."""
+    """Return queries with one outcome each of expert 'a'."""
     queries = [{"query_id": f"q{i}", "split": split, "question": f"question {i}"} for i in range(first, first + n)]
     return queries, [{"query_id": q["query_id"], "expert": "a", "score": 0.5} for q in queries]
 
@@ -59,8 +59,8 @@ def test_folders_may_use_the_same_names(topics: Topics, tmp_path: Path) -> None:
     assert len(read_outcomes([tmp_path / "one", tmp_path / "two"]).questions) == 24
 
 
-def test_splits_are_kept_apart(topics: Topics, tmp_path: Path) -> None:
-    """Only the rows of the split asked for are read."""
+def test_splits_are_separate(topics: Topics, tmp_path: Path) -> None:
+    """Only the rows of the given split are read."""
     train, test = rows(12), rows(15, first=12, split="test")
     folder = topics.write(tmp_path, train[0] + test[0], train[1] + test[1])
     assert len(read_outcomes([folder]).questions) == 12
@@ -68,47 +68,47 @@ def test_splits_are_kept_apart(topics: Topics, tmp_path: Path) -> None:
 
 
 def unknown_queries(queries: Rows, outcomes: Rows) -> None:
-    """Three outcomes of queries that are not there."""
+    """Return three outcomes of queries that are not there."""
     outcomes += [{"query_id": f"x{i}", "expert": "a", "score": 1.0} for i in range(3)]
 
 
 def score_of_two(queries: Rows, outcomes: Rows) -> None:
-    """A score above 1."""
+    """Return a score above 1."""
     outcomes[4]["score"] = 2.0
 
 
 def score_is_nan(queries: Rows, outcomes: Rows) -> None:
-    """A score that is no number."""
+    """Return a score that is no number."""
     outcomes[4]["score"] = float("nan")
 
 
 def no_score(queries: Rows, outcomes: Rows) -> None:
-    """A score that is missing."""
+    """Return a score that is missing."""
     outcomes[4]["score"] = None
 
 
 def the_same_twice(queries: Rows, outcomes: Rows) -> None:
-    """Two outcomes that are there twice."""
+    """Return two outcomes that are there twice."""
     outcomes += outcomes[:2]
 
 
 def a_query_twice(queries: Rows, outcomes: Rows) -> None:
-    """A query that is there twice."""
+    """Return a query that is there twice."""
     queries.append(queries[0])
 
 
 def no_question(queries: Rows, outcomes: Rows) -> None:
-    """A query without a question."""
+    """Return a query without a question."""
     queries[0]["question"] = None
 
 
 def no_expert(queries: Rows, outcomes: Rows) -> None:
-    """An outcome without an expert."""
+    """Return an outcome without an expert."""
     outcomes[0]["expert"] = None
 
 
 def only_nine(queries: Rows, outcomes: Rows) -> None:
-    """Outcomes of nine questions."""
+    """Return outcomes of nine questions."""
     del outcomes[9:]
 
 
@@ -119,13 +119,13 @@ def nothing_to_train_on(queries: Rows, outcomes: Rows) -> None:
 
 
 def no_such_column(queries: Rows, outcomes: Rows) -> None:
-    """Scores under another name."""
+    """Return scores under another name."""
     for outcome in outcomes:
         outcome["points"] = outcome.pop("score")
 
 
 def scores_in_words(queries: Rows, outcomes: Rows) -> None:
-    """Scores that are not numbers."""
+    """Return scores that are not numbers."""
     for outcome in outcomes:
         outcome["score"] = "good"
 
@@ -156,7 +156,7 @@ def scores_in_words(queries: Rows, outcomes: Rows) -> None:
 def test_wrong_outcomes_are_refused(
     topics: Topics, tmp_path: Path, spoil: Callable[[Rows, Rows], None], message: str
 ) -> None:
-    """What cannot be right is refused in one line that says how much of it is where."""
+    """Wrong rows are refused in one line that says how many they are and where."""
     queries, outcomes = rows()
     spoil(queries, outcomes)
     topics.write(tmp_path, queries, outcomes)

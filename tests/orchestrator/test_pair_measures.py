@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from leeroo.engine.orchestrator.frontier import pair_measures
+from leeroo.engine.arrays import Float64s
+from leeroo.engine.orchestrator.analysis.frontier import pair_measures
 
-Array = npt.NDArray[np.float64]
 
-
-def by_thresholds(gain: Array, weak: Array, strong: Array) -> tuple[float, list[float]]:
-    """APGR and CPT as RouteLLM's evaluation reaches them: a threshold at each tenth of the predicted gains."""
+def by_thresholds(gain: Float64s, weak: Float64s, strong: Float64s) -> tuple[float, list[float]]:
+    """Return APGR and CPT as RouteLLM's evaluation reaches them: a threshold at each tenth of the predicted gains."""
     thresholds = np.quantile(gain, np.linspace(0, 1, 11))
-    asked = [gain >= threshold for threshold in thresholds[:-1]] + [gain > thresholds[-1]]
-    shares = np.array([strong_asked.mean() for strong_asked in asked])[::-1]
-    accuracies = np.array([np.where(strong_asked, strong, weak).mean() for strong_asked in asked])[::-1]
+    sent = [gain >= threshold for threshold in thresholds[:-1]] + [gain > thresholds[-1]]
+    shares = np.array([strong_sent.mean() for strong_sent in sent])[::-1]
+    accuracies = np.array([np.where(strong_sent, strong, weak).mean() for strong_sent in sent])[::-1]
     low, high = weak.mean(), strong.mean()
     area = np.trapezoid(accuracies, shares)
     wanted = [low + part * (high - low) for part in (0.5, 0.8)]
@@ -42,7 +40,7 @@ def test_the_measures_are_routellms(seed: int, sense: float) -> None:
 
 
 def test_the_measures_by_hand() -> None:
-    """Strong is better on five questions of ten, and those are asked first: all is recovered with half of the calls."""
+    """Strong is better on five questions of ten, and those are sent first: all is recovered with half of the calls."""
     found = pair_measures(np.arange(10.0)[::-1], np.zeros(10), np.array([1.0] * 5 + [0.0] * 5))
     assert found is not None
     # The trapezes under 0, 0.2, 0.4, 0.6, 0.8, 1, 1, ... at every tenth.
@@ -82,7 +80,7 @@ def test_the_first_share_that_recovers_enough_counts() -> None:
 
 
 def test_there_is_no_gap_without_a_better_expert() -> None:
-    """Where strong is no better than weak nothing can be recovered, and nothing is told."""
+    """Where strong is no better than weak nothing can be recovered, and there are no measures."""
     same = np.array([1.0, 0.0])
     assert pair_measures(np.zeros(2), same, same) is None
     assert pair_measures(np.zeros(2), np.ones(2), same) is None

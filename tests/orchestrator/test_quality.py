@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator import quality as quality_module
-from leeroo.engine.orchestrator.calibration import calibration_error, log_loss, platt
-from leeroo.engine.orchestrator.heads import Float32s, sigmoid
-from leeroo.engine.orchestrator.quality import Quality, learn_quality
+from leeroo.engine.arrays import Float32s
+from leeroo.engine.orchestrator.statistics import calibration_error, log_loss, sigmoid
+from leeroo.engine.orchestrator.training import quality as quality_module
+from leeroo.engine.orchestrator.training.calibration import platt
+from leeroo.engine.orchestrator.training.quality import Quality, learn_quality
 
 
 def outcomes(n: int, experts: int, own: float = 0.5, seed: int = 0) -> tuple[Float32s, Float32s, Float32s]:
-    """Features, outcomes whose log-odds are linear in them and mostly alike for all experts, and their probabilities."""
+    """Return features, outcomes whose log-odds are linear in them and mostly alike for all experts, and their probabilities."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(n, 16)).astype(np.float32)
     truth = rng.normal(size=(16, 1)) + own * rng.normal(size=(16, experts))
@@ -21,12 +22,12 @@ def outcomes(n: int, experts: int, own: float = 0.5, seed: int = 0) -> tuple[Flo
 
 
 def learn(features: Float32s, scores: Float32s) -> Quality:
-    """What is tested here, each row a question of its own."""
+    """Run the code under test, each row a question of its own."""
     return learn_quality(features, scores, np.arange(len(features)))
 
 
 def predicted(quality: Quality, features: Float32s) -> Float32s:
-    """Probabilities by the learned heads."""
+    """Return probabilities by the learned heads."""
     return sigmoid(features @ quality.weight + quality.bias)
 
 
@@ -46,7 +47,7 @@ def test_the_truth_is_found_again() -> None:
 
 
 def test_experts_help_each_other() -> None:
-    """An expert seen on 60 questions is predicted better beside others that saw thousands than alone."""
+    """An expert seen on 60 questions is predicted better with others that saw thousands than alone."""
     features, scores, truth = outcomes(4000, 6, own=0.2)
     alone = learn(features[:60], scores[:60, :1])
     scores[60:, 0] = np.nan
@@ -61,7 +62,7 @@ def test_an_expert_is_added_without_learning_the_others_again() -> None:
     old = learn(features[60:], scores[60:, 1:])
     base = features @ old.weight + old.bias
     new = learn_quality(features[:60], scores[:60, :1], np.arange(60), base[:60])
-    log_odds = features @ new.weight + base @ new.kinship + new.bias
+    log_odds = features @ new.weight + base @ new.transfer + new.bias
     alone = learn(features[:60], scores[:60, :1])
     guesses = (sigmoid(log_odds.astype(np.float32)), predicted(alone, features))
     error = [np.abs(guess[:, 0] - truth[:, 0]).mean() for guess in guesses]
@@ -79,14 +80,14 @@ def test_few_outcomes_do_not_single_out_questions() -> None:
         for seed in range(8):
             won = (np.random.default_rng(seed).random((n, 1)) < probabilities[:n, None]).astype(np.float32)
             new = learn_quality(features[:n], won, np.arange(n), base[:n])
-            log_odds = features @ new.weight + base @ new.kinship + new.bias
+            log_odds = features @ new.weight + base @ new.transfer + new.bias
             guess = sigmoid(log_odds.astype(np.float32))[:, 0]
             errors.append(np.abs(guess - probabilities).mean())
         assert np.mean(errors) < 0.1
 
 
 def test_rows_of_a_question_are_held_out_together() -> None:
-    """Where each question stands there twice, its twin does not give it away: noise is still not learned."""
+    """Where each question stands there twice, its duplicate does not give it away: noise is still not learned."""
     rng = np.random.default_rng(1)
     features, noise = rng.normal(size=(300, 400)).astype(np.float32), rng.integers(2, size=(300, 1)).astype(np.float32)
     twice, scores, number = np.tile(features, (2, 1)), np.tile(noise, (2, 1)), np.tile(np.arange(300), 2)
@@ -104,7 +105,7 @@ def test_noise_is_not_learned() -> None:
 
 
 def test_a_small_table_is_learned_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fifty questions that eight experts were asked: nearer to the truth than when learned as a large table is."""
+    """Fifty questions with outcomes of eight experts: nearer to the truth than when learned as a large table is."""
     errors: list[list[float]] = [[], []]
     for way, questions in enumerate((quality_module._QUESTIONS, 0)):
         monkeypatch.setattr(quality_module, "_QUESTIONS", questions)
@@ -116,7 +117,7 @@ def test_a_small_table_is_learned_together(monkeypatch: pytest.MonkeyPatch) -> N
     assert np.mean(errors[0]) < 0.95 * np.mean(errors[1])
 
 
-def test_few_questions_that_tell_nothing_still_tell_the_experts_apart() -> None:
+def test_uninformative_questions_still_separate_the_experts() -> None:
     """From 25 of them, eight of nine experts alike and one better, that one is expected to be better."""
     found = 0
     for seed in range(10):
@@ -148,13 +149,13 @@ def test_one_class_only_is_a_shrunk_mean_in_a_small_table_too(won: float) -> Non
     )
 
 
-@pytest.mark.parametrize(("wins", "asked"), [(0, 100), (100, 100), (3, 5), (0, 1)])
-def test_too_little_to_learn_from_is_a_shrunk_mean(wins: int, asked: int) -> None:
-    """One class only, or few questions: (wins + 1) / (asked + 2) for every question, and finite."""
+@pytest.mark.parametrize(("wins", "answered"), [(0, 100), (100, 100), (3, 5), (0, 1)])
+def test_too_little_to_learn_from_is_a_shrunk_mean(wins: int, answered: int) -> None:
+    """One class only, or few questions: (wins + 1) / (answered + 2) for every question, and finite."""
     features, scores, _ = outcomes(400, 2)
-    scores[:, 1] = np.where(np.arange(400) < asked, np.arange(400) < wins, np.nan)
+    scores[:, 1] = np.where(np.arange(400) < answered, np.arange(400) < wins, np.nan)
     quality = learn(features, scores)
-    assert predicted(quality, features)[:, 1] == pytest.approx(np.full(400, (wins + 1) / (asked + 2)), abs=1e-5)
+    assert predicted(quality, features)[:, 1] == pytest.approx(np.full(400, (wins + 1) / (answered + 2)), abs=1e-5)
     assert not quality.summaries[1].learned
     assert quality.summaries[0].learned
 

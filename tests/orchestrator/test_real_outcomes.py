@@ -7,43 +7,42 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from leeroo.engine.orchestrator.calibration import calibration_error
+from leeroo.engine.arrays import Float32s, Float64s
 from leeroo.engine.orchestrator.choose import choose
-from leeroo.engine.orchestrator.learn import train
-from leeroo.engine.orchestrator.outcomes import read_outcomes
-from leeroo.engine.orchestrator.predict import Prediction
+from leeroo.engine.orchestrator.outcomes.read import read_outcomes
+from leeroo.engine.orchestrator.router import Prediction
+from leeroo.engine.orchestrator.statistics import calibration_error
+from leeroo.engine.orchestrator.training.learn import train
 
 QUESTIONS = 600
-Array = npt.NDArray[np.float64]
 
 
 @dataclass
-class Held:
+class HeldOut:
     """Questions not learned from: predictions, and what was recorded; [n, e]."""
 
     experts: tuple[str, ...]
     prediction: Prediction
-    prices: Array  # USD per million tokens [2, e]: of the prompt, of the completion
-    scores: Array
-    recorded_costs: Array
+    prices: Float64s  # USD per million tokens [2, e]: of the prompt, of the completion
+    scores: Float64s
+    recorded_costs: Float64s
 
     @property
-    def expected_costs(self) -> Array:
+    def expected_costs(self) -> Float64s:
         """USD by the predicted tokens."""
         return priced(self.prediction.prompt_tokens, self.prediction.completion_tokens, self.prices)
 
 
-def priced(prompt: npt.NDArray[np.float32], completion: npt.NDArray[np.float32], prices: Array) -> Array:
-    """USD of so many tokens."""
+def priced(prompt: Float32s, completion: Float32s, prices: Float64s) -> Float64s:
+    """Return USD of these tokens."""
     return np.asarray(prompt * prices[0] + completion * prices[1]) / 1e6
 
 
 @pytest.fixture(scope="module")
-def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
-    """600 questions of each split of mmlu9: one to learn from, one to try it on."""
+def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> HeldOut:
+    """Return 600 questions of each split of mmlu9: one to learn from, one to try it on."""
     source, folder = shared_data / "mmlu9", tmp_path_factory.mktemp("mmlu9")
     con = duckdb.connect()
     con.execute(
@@ -62,7 +61,7 @@ def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
     }
     prices = np.array([listed[name] for name in router.experts]).T
     assert router.experts == test.experts
-    return Held(
+    return HeldOut(
         experts=router.experts,
         prediction=router.predict(test.prompts),
         prices=prices,
@@ -72,7 +71,7 @@ def held(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Held:
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5, 0.75])
-def test_choosing_beats_a_random_mix_of_the_cheapest_and_the_dearest(held: Held, share: float) -> None:
+def test_choosing_beats_a_random_mix_of_cheapest_and_most_expensive(held: HeldOut, share: float) -> None:
     """At a share of GPT-4's cost the choice is right on at least 1.5 points more than a mix that costs the same."""
     gpt4 = held.experts.index("gpt-4-1106-preview")
     total, accuracy = held.recorded_costs.sum(axis=0), held.scores.mean(axis=0)
@@ -87,7 +86,7 @@ def test_choosing_beats_a_random_mix_of_the_cheapest_and_the_dearest(held: Held,
     assert held.scores[row, chosen].mean() >= mixed + 0.015
 
 
-def test_probabilities_are_right_on_average(held: Held) -> None:
+def test_probabilities_are_right_on_average(held: HeldOut) -> None:
     """Predicted success is calibrated, and its mean is near the recorded accuracy."""
     weights = np.ones(len(held.scores))
     errors = [
@@ -97,8 +96,8 @@ def test_probabilities_are_right_on_average(held: Held) -> None:
     assert held.prediction.scores.mean(axis=0) == pytest.approx(held.scores.mean(axis=0), abs=0.06)
 
 
-def test_better_experts_are_expected_to_be_better(held: Held) -> None:
-    """What is right more often is expected to be, expert by expert and question by question."""
+def test_better_experts_are_expected_to_be_better(held: HeldOut) -> None:
+    """Experts and questions that are right more often have higher predictions."""
     expected = held.prediction.scores
     assert np.corrcoef(expected.mean(axis=0), held.scores.mean(axis=0))[0, 1] > 0.9
     for j in range(len(held.experts)):
@@ -106,6 +105,6 @@ def test_better_experts_are_expected_to_be_better(held: Held) -> None:
         assert right.mean() > wrong.mean() + 0.02
 
 
-def test_expected_costs_are_right_on_average(held: Held) -> None:
+def test_expected_costs_are_right_on_average(held: HeldOut) -> None:
     """What the experts are expected to cost in all is within a tenth of what they did cost."""
     assert held.expected_costs.sum(axis=0) == pytest.approx(held.recorded_costs.sum(axis=0), rel=0.1)

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.outcomes import Outcomes, read_outcomes
-from leeroo.engine.orchestrator.recorded import prices_of, recorded
+from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_outcomes
+from leeroo.engine.orchestrator.outcomes.recorded import prices_of, recorded
 
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Topics
@@ -21,7 +21,7 @@ PRICES = np.array([[1.0, 10.0], [2.0, 20.0]], np.float32)
 
 
 def write_prices(folder: Path, **prices: tuple[float | None, float | None]) -> Path:
-    """A data folder's experts.parquet, USD per million tokens of input and output."""
+    """Return a data folder's experts.parquet, USD per million tokens of input and output."""
     folder.mkdir(parents=True, exist_ok=True)
     names = {"expert": list(prices)}
     columns = {
@@ -33,16 +33,18 @@ def write_prices(folder: Path, **prices: tuple[float | None, float | None]) -> P
 
 @pytest.fixture
 def outcomes(topics: Topics, tmp_path: Path) -> Outcomes:
-    """Ten questions: 'a' used 100 and 10 tokens, 'b' was billed on the even ones and not counted on the odd ones."""
+    """Return ten questions: 'a' used 100 and 10 tokens, 'b' was billed on the even ones and not counted on the odd ones."""
     queries = [
         {"query_id": f"q{i}", "split": "train", "question": f"question {i}", "subject": f"s{i}"} for i in range(10)
     ]
-    told = [
+    as_recorded = [
         {"query_id": f"q{i}", "expert": "a", "score": 0.5, "prompt_tokens": 100, "completion_tokens": 10}
         for i in range(10)
     ]
-    told += [{"query_id": f"q{i}", "expert": "b", "score": 1.0, "cost_usd": None if i % 2 else 0.25} for i in range(10)]
-    return read_outcomes([topics.write(tmp_path / "data", queries, told)])
+    as_recorded += [
+        {"query_id": f"q{i}", "expert": "b", "score": 1.0, "cost_usd": None if i % 2 else 0.25} for i in range(10)
+    ]
+    return read_outcomes([topics.write(tmp_path / "data", queries, as_recorded)])
 
 
 def test_costs_are_as_billed_or_tokens_times_prices(outcomes: Outcomes) -> None:
@@ -53,7 +55,7 @@ def test_costs_are_as_billed_or_tokens_times_prices(outcomes: Outcomes) -> None:
     assert found.scores.tolist() == [[0.5, 1.0]] * 10
 
 
-def test_others_tokens_stand_in_and_it_is_told_where(outcomes: Outcomes) -> None:
+def test_others_tokens_stand_in_and_it_is_marked_where(outcomes: Outcomes) -> None:
     """Where an expert's tokens are missing the question's others count, at its own prices, and that is marked."""
     found = recorded(outcomes, ["a", "b"], PRICES)
     assert found.costs[1::2, 1] == pytest.approx(np.full(5, (100 * 10 + 10 * 20) / 1e6))
@@ -86,7 +88,7 @@ def test_some_of_the_questions_keep_all_that_is_theirs(outcomes: Outcomes) -> No
 
 
 def test_the_first_folder_names_the_price(tmp_path: Path) -> None:
-    """Of several folders with a price for an expert the first counts; others fill in."""
+    """The first of several folders with a price for an expert counts; others fill in."""
     one = write_prices(tmp_path / "one", a=(1.0, 2.0))
     two = write_prices(tmp_path / "two", a=(5.0, 5.0), b=(10.0, 20.0))
     assert prices_of([one, two], ["a", "b"]).tolist() == PRICES.tolist()
@@ -94,7 +96,7 @@ def test_the_first_folder_names_the_price(tmp_path: Path) -> None:
 
 
 def test_an_expert_without_a_price_is_named(tmp_path: Path) -> None:
-    """No price, half a price and no file are told with the experts that lack one; a price below 0 is refused."""
+    """No price, half a price and no file raise an error with the experts that lack one; a price below 0 is refused."""
     folder = write_prices(tmp_path / "half", a=(1.0, 2.0), b=(10.0, None))
     with pytest.raises(RouterError, match="gives no price for b, c: add one, or leave those experts out"):
         prices_of([folder], ["a", "b", "c"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.frontier import expected_calibration_error, reliability
+from leeroo.engine.orchestrator.analysis.frontier import expected_calibration_error, reliability
 
 
 def test_scores_that_are_right_on_average_have_no_error() -> None:

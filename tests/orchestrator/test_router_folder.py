@@ -13,23 +13,23 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine.errors import OutputError, PoolError, RouterError
-from leeroo.engine.orchestrator.folder import fingerprint
-from leeroo.engine.orchestrator.predict import Router
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.router_folder import fingerprint, load, save
 
 QUESTIONS = ["What is 4 plus 9?", "Name a poet from Peru."]
 
 
 @pytest.fixture
 def saved(router: Router, tmp_path: Path) -> Path:
-    """A router folder."""
+    """Return a router folder."""
     router.save(tmp_path / "router")
     return tmp_path / "router"
 
 
 def refusal(path: Path) -> str:
-    """What loading says."""
+    """Return the message of the error that loading raises."""
     with pytest.raises(RouterError) as error:
         Router.load(path)
     assert "\n" not in str(error.value)
@@ -38,7 +38,7 @@ def refusal(path: Path) -> str:
 
 
 def change_card(folder: Path, **changes: object) -> None:
-    """Rewrite entries of a router's card."""
+    """Return rewrite entries of a router's card."""
     card = json.loads((folder / "router.json").read_text())
     (folder / "router.json").write_text(json.dumps({**card, **changes}))
 
@@ -50,6 +50,21 @@ def test_a_loaded_router_predicts_the_same(router: Router, saved: Path) -> None:
     before, after = router.predict(QUESTIONS), loaded.predict(QUESTIONS)
     for field in fields(before):
         assert np.array_equal(getattr(before, field.name), getattr(after, field.name), equal_nan=True)
+
+
+def test_a_router_saved_with_a_cascade_still_loads(router: Router, saved: Path, tmp_path: Path) -> None:
+    """Older versions stored six more arrays; they are left out, and the router predicts the same."""
+    n, e = 5, len(router.experts)
+    more = {
+        name: np.zeros((n, e), np.float32) for name in ("log_odds", "tokens", "scores", "prompt_tokens", "answers")
+    } | {"completion_tokens": np.full((n, e), np.nan, np.float32)}
+    card, numbers = load(saved)
+    names = {name: getattr(card, name) for name in ("encoders", "experts", "subjects", "categories", "adapter")}
+    old = tmp_path / "old"
+    save(old, names, numbers | {f"precedents_{name}": array for name, array in more.items()}, card.training, None)
+    loaded = Router.load(old)
+    assert loaded.fingerprint == router.fingerprint
+    assert np.array_equal(loaded.predict(QUESTIONS).scores, router.predict(QUESTIONS).scores)
 
 
 def test_the_card_says_what_the_router_is(saved: Path) -> None:
@@ -71,7 +86,7 @@ def test_what_decides_predictions_decides_the_fingerprint(router: Router) -> Non
 
 
 def test_a_router_is_replaced_whole(router: Router, saved: Path) -> None:
-    """Saving over a router leaves the new one there, and nothing beside it."""
+    """Saving over a router leaves the new one there, and nothing else."""
     replace(router, experts=("a", "b", "c")).save(saved)
     assert Router.load(saved).experts == ("a", "b", "c")
     assert [path.name for path in saved.parent.iterdir()] == ["router"]
@@ -97,7 +112,7 @@ def test_where_nothing_can_be_written_says_so(router: Router) -> None:
 
 
 def test_absent_and_foreign_folders_are_refused(tmp_path: Path) -> None:
-    """No folder at all, and a folder of something else, are told apart."""
+    """No folder at all, and a folder of something else, have messages of their own."""
     assert "there is no router at" in refusal(tmp_path / "nowhere")
     assert "has no router.json" in refusal(tmp_path)
     (tmp_path / "file").write_text("hello")
@@ -175,7 +190,7 @@ def forge(folder: Path, numbers: dict[str, np.ndarray], **names: object) -> None
 
 
 def test_every_number_has_its_shape_and_kind(saved: Path) -> None:
-    """Whoever computes the hashes: an array that does not fit the others is refused by its name."""
+    """Also with right hashes: an array that does not fit the others is refused by its name."""
     with np.load(saved / "numbers.npz") as stored:
         numbers = {name: stored[name] for name in stored.files}
     for name, array in numbers.items():

@@ -1,4 +1,4 @@
-"""A real server: `leeroo serve` in a process of its own, over a pool that asks a real API."""
+"""A real server: `leeroo serve` in a process of its own, over a pool that calls a real API."""
 
 from __future__ import annotations
 
@@ -46,6 +46,6 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ser
 
 @pytest.fixture
 def api_pool(tmp_path: Path, api_entry: Callable[..., str]) -> None:
-    """A pool of two experts of a real API: 'small' at a tenth of the price of 'large'; 12 tokens in, 3 out."""
+    """Make a pool of two experts of a real API, 'small' and 'large'; each answer has 12 tokens in, 3 out."""
     small = api_entry("small", 1, 16, 'location = "local"')
     (tmp_path / "pool.toml").write_text(api_entry("large", 10, 16) + small)

@@ -1,4 +1,4 @@
-"""What the tests of the server share: a server in a process of its own, and what is said to it."""
+"""A server in a process of its own, and the requests of tests to it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, ready: int = 200, files: int = 1024, temporary: Path | None = None) -> Server:
-        """Start with so many open files allowed, and wait until /health answers with the status `ready`.
+        """Start with a limit of open files, and wait until /health answers with the status `ready`.
 
         Temporary files go to a folder of their own; without room for one of `SMALL_DISK` bytes where that is no disk.
         """
@@ -61,7 +61,7 @@ class Server:
         raise AssertionError("the server does not answer: " + self.log())
 
     def log(self) -> str:
-        """What it has said."""
+        """Return its log so far."""
         return (self.place / "log").read_text()
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
@@ -76,7 +76,7 @@ class Server:
         return subprocess.run(command, cwd=self.place, capture_output=True, text=True, check=True).stdout.strip()
 
     def client(self, key: str = "none") -> openai.OpenAI:
-        """The stock client."""
+        """Return the stock client."""
         return openai.OpenAI(base_url=f"{self.url}/v1", api_key=key, max_retries=0)
 
 
@@ -84,13 +84,13 @@ Serve = Callable[..., Server]
 
 
 def chat(custom_id: str, text: str, model: str = "leeroo", **more: Any) -> dict[str, Any]:
-    """A line that asks one question."""
+    """Return a line with one question."""
     body = {"model": model, "messages": [{"role": "user", "content": text}], **more}
     return {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
 
 
 def jsonl(lines: list[Any]) -> bytes:
-    """Lines as the content of a file."""
+    """Return lines as the content of a file."""
     return "\n".join(json.dumps(line) for line in lines).encode()
 
 
@@ -102,7 +102,7 @@ def submit(client: openai.OpenAI, content: bytes, endpoint: str = "/v1/chat/comp
 
 
 def wait(client: openai.OpenAI, batch: str, timeout_s: float = 120) -> Any:
-    """The batch at its end."""
+    """Return the batch when it has ended."""
     until = time.monotonic() + timeout_s
     while (found := client.batches.retrieve(batch)).status not in ENDED:
         assert time.monotonic() < until, f"the batch has not ended: {found}"
@@ -111,5 +111,5 @@ def wait(client: openai.OpenAI, batch: str, timeout_s: float = 120) -> Any:
 
 
 def content(client: openai.OpenAI, file: str | None) -> list[dict[str, Any]]:
-    """The lines of a file; none without one."""
+    """Return the lines of a file; none if there is no file."""
     return [json.loads(line) for line in client.files.content(file).text.splitlines()] if file else []

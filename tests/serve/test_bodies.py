@@ -1,4 +1,4 @@
-"""Bodies as clients write them: what asks for nothing, what is passed on, and what is refused by name."""
+"""Bodies as clients write them: defaults, keys that are passed on, and keys that are refused by name."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import re
 import time
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from leeroo.serve.bodies import CHAT, COMPLETIONS, Asked, asked_by
+from leeroo.engine.schema import ASK
+from leeroo.serve.work.bodies import CHAT, COMPLETIONS, read_body
+from leeroo.serve.work.requests import LineRequest, line_request, to_table
 
 USER = {"role": "user", "content": "q"}
 PLAIN = {"model": "leeroo", "messages": [USER]}
 
 
-def _asked(**more: Any) -> Asked:
-    return asked_by(CHAT, {**PLAIN, **more})
+def _read(**more: Any) -> LineRequest:
+    return read_body(CHAT, {**PLAIN, **more})
 
 
 @pytest.mark.parametrize(
@@ -32,9 +35,9 @@ def _asked(**more: Any) -> Asked:
         {"safety_identifier": "s"}, {"prompt_cache_key": "k"}, {"verbosity": "medium"}, {"audio": None},
     ],
 )  # fmt: skip
-def test_defaults_and_nulls_ask_for_nothing(more: dict[str, Any]) -> None:
+def test_defaults_and_nulls_change_nothing(more: dict[str, Any]) -> None:
     """The line is the same as without the key, so that it shares its stored answer."""
-    assert _asked(**more) == asked_by(CHAT, PLAIN)
+    assert _read(**more) == read_body(CHAT, PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -55,9 +58,9 @@ def test_defaults_and_nulls_ask_for_nothing(more: dict[str, Any]) -> None:
         ({"response_format": {"type": "json_object"}}, {"json_schema": '{"type": "object"}'}),
     ],
 )
-def test_what_is_asked_for_is_passed_on(more: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Under the names of the engine's columns, as it is kept until the line is answered."""
-    assert json.loads(_asked(**more).as_json()) == {"question": "q", "n": 1, **expected}
+def test_what_is_given_is_passed_on(more: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Its names are those of the engine's columns, in the database too."""
+    assert json.loads(json.dumps(_read(**more))) == {"question": "q", "n": 1, **expected}
 
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
@@ -87,9 +90,10 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
 )  # fmt: skip
 def test_conversations_of_any_order(messages: Any, system: Any, turns: Any, after: Any) -> None:
     """The user's last message is the question; what stands before and after it is kept in its order."""
-    asked = _asked(messages=messages)
-    told = [None if text is None else json.loads(text) for text in (asked.turns, asked.after)]
-    assert (asked.question, asked.system, *told) == ("q", system, turns, after)
+    request = _read(messages=messages)
+    texts = (request.get("turns"), request.get("after"))
+    around = [None if text is None else json.loads(text) for text in texts]
+    assert (request["question"], request.get("system"), *around) == ("q", system, turns, after)
 
 
 @pytest.mark.parametrize(
@@ -114,24 +118,25 @@ def test_conversations_of_any_order(messages: Any, system: Any, turns: Any, afte
         ({"response_format": {"type": "json_schema"}}, "response_format: json_schema is missing"),
     ],
 )  # fmt: skip
-def test_what_is_not_done_here_is_refused_by_name(more: dict[str, Any], message: str) -> None:
-    """One rule: a key that asks for something that is not done is named."""
+def test_what_is_not_supported_is_refused_by_name(more: dict[str, Any], message: str) -> None:
+    """One rule: a key with a value that is not supported is named."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
-        _asked(**more)
+        _read(**more)
 
 
 def test_texts_to_go_on_with() -> None:
     """The older endpoint has log probabilities as a number, and texts instead of messages."""
-    asked = asked_by(COMPLETIONS, {"model": "one", "prompt": "Once", "logprobs": 0, "best_of": 1, "echo": False})
-    assert (asked.question, asked.raw, asked.top_logprobs, asked.max_tokens) == ("Once", True, 0, 16)
+    request = read_body(COMPLETIONS, {"model": "one", "prompt": "Once", "logprobs": 0, "best_of": 1, "echo": False})
+    columns = ("question", "raw", "top_logprobs", "max_tokens")
+    assert tuple(request[name] for name in columns) == ("Once", True, 0, 16)
     for more in ({"logprobs": 6}, {"echo": True}, {"suffix": "end"}, {"prompt": ["a", "b"]}):
         with pytest.raises(ValueError, match=next(iter(more))):
-            asked_by(COMPLETIONS, {"model": "one", "prompt": "Once", **more})
+            read_body(COMPLETIONS, {"model": "one", "prompt": "Once", **more})
 
 
 def _schema(schema: Any) -> str | None:
     form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
-    return _asked(response_format=form).json_schema
+    return _read(response_format=form).get("json_schema")
 
 
 def _nested(depth: int) -> dict[str, Any]:
@@ -155,7 +160,7 @@ def _nested(depth: int) -> dict[str, Any]:
     ],
 )
 def test_schemas_are_checked(schema: Any, message: str) -> None:
-    """Whatever is wrong with one is its line's own error."""
+    """A mistake in one is its line's own error."""
     with pytest.raises(ValueError, match=f"^{re.escape('response_format: ' + message)}"):
         _schema(schema)
 
@@ -183,3 +188,28 @@ def test_no_schema_takes_long(dialect: str, schema: Any) -> None:
     with contextlib.suppress(ValueError):
         _schema({"$schema": dialect, **schema})
     assert time.thread_time() - began < 0.5
+
+
+def test_a_request_is_a_row_of_the_engine() -> None:
+    """Every column of `ASK` is there by its name, with its type and value; a row for each answer that is wanted."""
+    whole = _read(
+        messages=[{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, USER, {"role": "assistant", "content": "b"}],
+        model="large", n=2, seed=5, stop="END", top_p=0.5, presence_penalty=1, frequency_penalty=-1, max_tokens=9,
+        reasoning_effort="low", logprobs=True, top_logprobs=2, response_format={"type": "json_object"},
+    )  # fmt: skip
+    table = to_table([(whole, True), (line_request(question="q", subject="algebra"), False)])
+    assert table.schema.field("ask").type == pa.struct(list(ASK))
+    first, second, third = table.to_pylist()
+    assert {name for name, value in first["ask"].items() if value is not None} == whole.keys() - {"question", "n"}
+    assert {name: first["ask"][name] for name in whole if name in ASK.names} == {
+        k: v for k, v in whole.items() if k in ASK.names
+    }
+    assert [row["ask"]["seed"] for row in (first, second, third)] == [5, 6, None]
+    assert [row["private"] for row in (first, second, third)] == [True, True, False]
+    assert (third["question"], third["subject"], third["category"]) == ("q", "algebra", None)
+
+
+def test_a_column_that_the_engine_does_not_have_is_a_mistake() -> None:
+    """It would be dropped on its way to the engine otherwise."""
+    with pytest.raises(TypeError, match="no column max_token$"):
+        line_request(question="q", max_token=5)

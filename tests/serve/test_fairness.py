@@ -1,4 +1,4 @@
-"""Tenants beside one another: neither a hanging expert nor a large batch of one key keeps another key waiting."""
+"""Tenants at the same time: neither a hanging expert nor a large batch of one key keeps another key waiting."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_cancelled_batch_delivers_what_it_had(serve: Serve, api: Any) -> None:
 
 
 @pytest.mark.usefixtures("replayed")
-def test_a_small_batch_beside_a_large_one(serve: Serve) -> None:
+def test_a_small_batch_does_not_wait_for_a_large_one(serve: Serve) -> None:
     """One of another key is done within seconds, and one of the same key not much later."""
     server = serve()
     ours, theirs = server.client(server.key("ours")), server.client(server.key("theirs"))
@@ -99,21 +99,21 @@ def test_a_small_batch_beside_a_large_one(serve: Serve) -> None:
     began = time.monotonic()
     times: dict[str, list[float]] = {"another key": [], "the same key": []}
     while ours.batches.retrieve(large.id).status in ("validating", "in_progress"):
-        for client, of in ((theirs, times["another key"]), (ours, times["the same key"])):
+        for client, taken in ((theirs, times["another key"]), (ours, times["the same key"])):
             at = time.monotonic()
             small = [chat(str(i), f"What is {i} plus {i}?") for i in range(10)]
             assert wait(client, submit(client, jsonl(small)).id).request_counts.completed == 10
-            of.append(time.monotonic() - at)
+            taken.append(time.monotonic() - at)
     print(f"\n{LINES} lines: {time.monotonic() - began:.1f} s")
-    for name, taken in times.items():
-        print(f"{len(taken)} batches of 10 beside them, of {name}: {max(taken):.1f} s at most")
+    for name, seconds in times.items():
+        print(f"{len(seconds)} batches of 10 meanwhile, of {name}: {max(seconds):.1f} s at most")
     assert max(times["another key"]) < SOON_S
     assert max(times["the same key"]) < 2 * SOON_S
     assert wait(ours, large.id, timeout_s=300).request_counts.completed == LINES
 
 
 @pytest.mark.usefixtures("api_pool")
-def test_new_lines_behind_many_stored_ones(serve: Serve, api: Any) -> None:
+def test_new_lines_after_many_stored_ones(serve: Serve, api: Any) -> None:
     """Batches that came out of the store in no time do not make the next wave of new lines a long one."""
     client = serve().client()
     lines = jsonl([chat(str(i), f"question {i}") for i in range(300)])

@@ -1,4 +1,4 @@
-"""POST and GET /v1/feedback: what users make of answers reaches the store, one bad line costs no other."""
+"""POST and GET /v1/feedback: users' judgements reach the store, and one bad line costs no other."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tests.serve.talk import Serve, Server, chat, jsonl, submit, wait
 
 @pytest.fixture
 def server(serve: Serve, api_pool: None) -> Server:
-    """A server over two experts."""
+    """Start a server over two experts."""
     del api_pool
     return serve()
 
 
 @pytest.fixture(scope="module")
-def unasked(idle: Callable[..., Server]) -> Server:
-    """A server that has answered nothing."""
+def unused(idle: Callable[..., Server]) -> Server:
+    """Start a server that has answered nothing."""
     return idle()
 
 
@@ -48,8 +48,8 @@ def test_a_batch_is_judged_line_by_line(server: Server) -> None:
         {"custom_id": "a", "batch_id": batch.id, "score": 0.25},
         {"custom_id": "b", "batch_id": batch.id, "gold": 2},
     ]
-    told = _post(server, jsonl(lines))
-    assert (told.status_code, told.json()) == (200, {"object": "feedback", "kept": 2, "failed": 0, "errors": []})
+    reply = _post(server, jsonl(lines))
+    assert (reply.status_code, reply.json()) == (200, {"object": "feedback", "kept": 2, "failed": 0, "errors": []})
     assert _kept(server) == [
         ("one", "small", "echo: one", 0.25, "user"),
         ("two 2", "large", "echo: two 2", 1, "numeric"),
@@ -66,12 +66,12 @@ def test_a_batch_is_judged_line_by_line(server: Server) -> None:
 
 
 def test_a_wrong_line_costs_no_other(server: Server) -> None:
-    """Each is told with its line; where nothing can be kept, the first is."""
+    """The reply has each with its line; where nothing can be kept, the first is the error."""
     good = {"question": "q", "expert": "small", "score": 1}
     lines = [b'{"question": ', json.dumps(good).encode(), b"", b"[1]", json.dumps({**good, "score": 1.5}).encode()]
-    told = _post(server, b"\n".join(lines)).json()
-    assert (told["kept"], told["failed"]) == (1, 3)
-    assert [(e["line"], e["message"].split(":")[0]) for e in told["errors"]] == [
+    reply = _post(server, b"\n".join(lines)).json()
+    assert (reply["kept"], reply["failed"]) == (1, 3)
+    assert [(e["line"], e["message"].split(":")[0]) for e in reply["errors"]] == [
         (1, "not valid JSON"),
         (4, "not a JSON object"),
         (5, "score"),
@@ -96,11 +96,11 @@ def test_a_wrong_line_costs_no_other(server: Server) -> None:
         (b'{"question": "\\ud800", "expert": "one", "score": 1}', "question:"),
     ],
 )
-def test_what_cannot_be_kept_is_named(unasked: Server, body: Any, reason: str) -> None:
+def test_what_cannot_be_kept_is_named(unused: Server, body: Any, reason: str) -> None:
     """One clear reason, and status 400."""
-    told = _post(unasked, body)
-    assert told.status_code == 400
-    assert reason in told.json()["error"]["message"]
+    reply = _post(unused, body)
+    assert reply.status_code == 400
+    assert reason in reply.json()["error"]["message"]
 
 
 def test_batches_of_others_are_not_there(serve: Serve, api_pool: None) -> None:
@@ -112,13 +112,13 @@ def test_batches_of_others_are_not_there(serve: Serve, api_pool: None) -> None:
     batch = wait(server.client(mine), submit(server.client(mine), jsonl([chat("a", "one")])).id)
     line = {"custom_id": "a", "batch_id": batch.id, "score": 1}
     assert _post(server, line).status_code == 401
-    told = _post(server, line, authorization=f"Bearer {other}")
-    assert (told.status_code, told.json()["error"]["message"]) == (400, f"line 1: there is no batch {batch.id!r}")
+    reply = _post(server, line, authorization=f"Bearer {other}")
+    assert (reply.status_code, reply.json()["error"]["message"]) == (400, f"line 1: there is no batch {batch.id!r}")
     assert _post(server, line, authorization=f"Bearer {mine}").json()["kept"] == 1
 
 
 def test_feedback_of_keys_is_their_own(serve: Serve, api_pool: None) -> None:
-    """One key neither replaces nor sums another's, nor learns whether a question was asked."""
+    """One key neither replaces nor sums another's, nor learns which questions were answered."""
     del api_pool
     server = serve(start=False)
     mine, other = ({"authorization": f"Bearer {server.key(name)}"} for name in ("mine", "other"))
@@ -128,8 +128,8 @@ def test_feedback_of_keys_is_their_own(serve: Serve, api_pool: None) -> None:
     assert _post(server, {"batch_id": batch.id, "custom_id": "a", "score": 0.9}, **mine).json()["kept"] == 1
     for question in ("one", "never asked"):
         for more in ({"score": 0}, {"expert": "small", "gold": "x"}, {"answer": "x", "score": 0}):
-            told = _post(server, {"question": question, **more}, **other)
-            assert (told.status_code, "is missing; " in told.json()["error"]["message"]) == (400, True)
+            reply = _post(server, {"question": question, **more}, **other)
+            assert (reply.status_code, "is missing; " in reply.json()["error"]["message"]) == (400, True)
         for more in ({"gold": "x"}, {"expert": "large", "score": 0, "gold": "x"}):
             assert _post(server, {"question": question, **more}, **other).json()["kept"] == 1
     summed = [httpx.get(f"{server.url}/v1/feedback", headers=key).json()["data"] for key in (mine, other)]
@@ -137,10 +137,25 @@ def test_feedback_of_keys_is_their_own(serve: Serve, api_pool: None) -> None:
     assert summed[1] == [{"expert": "large", "feedback": 2, "mean_score": 0.0}]
 
 
-def test_feedback_is_limited(unasked: Server) -> None:
-    """What is long to compare is refused at the door, and so are too many at once."""
+def test_feedback_is_limited(unused: Server) -> None:
+    """Texts that take long to compare are refused, and so are too many items at once."""
     one = {"question": "q", "expert": "one"}
-    assert "gold" in _post(unasked, {**one, "answer": "a", "gold": "x" * 1025}).json()["error"]["message"]
-    assert "answer" in _post(unasked, {**one, "answer": "a" * 40_000, "gold": "x"}).json()["error"]["message"]
-    many = _post(unasked, jsonl([{**one, "score": 1}] * 1001))
+    assert "gold" in _post(unused, {**one, "answer": "a", "gold": "x" * 1025}).json()["error"]["message"]
+    assert "answer" in _post(unused, {**one, "answer": "a" * 40_000, "gold": "x"}).json()["error"]["message"]
+    many = _post(unused, jsonl([{**one, "score": 1}] * 1001))
     assert (many.status_code, "more than 1,000 items" in many.json()["error"]["message"]) == (413, True)
+
+
+def test_deleted_files_do_not_matter(server: Server) -> None:
+    """Question, expert and answer of a line are kept as long as its batch."""
+    client = server.client()
+    lines = [chat("a", "one", "small", n=2, seed=1), chat("b", "two", temperature=3), chat("c", "")]
+    batch = wait(client, submit(client, jsonl(lines)).id)
+    assert (batch.status, batch.request_counts.completed) == ("completed", 2)
+    for file in (batch.input_file_id, batch.output_file_id, batch.error_file_id):
+        client.files.delete(file)
+    items = [{"custom_id": name, "batch_id": batch.id, "score": 0.5} for name in ("a", "b")]
+    reply = _post(server, items).json()
+    assert (reply["kept"], [error["line"] for error in reply["errors"]]) == (1, [2])
+    assert "has no answer under the custom_id 'b'" in reply["errors"][0]["message"]
+    assert _kept(server) == [("one", "small", "echo: one", 0.5, "user")]

@@ -31,7 +31,7 @@ def module_server(idle: Callable[..., Server]) -> Server:
 
 
 def _raw(server: Server, data: bytes, *, wait_s: float = 10) -> bytes:
-    """What comes back for these bytes."""
+    """Return the reply to these bytes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=wait_s) as line:
         line.sendall(data)
         reply = b""
@@ -110,8 +110,8 @@ def test_every_answer_has_a_request_id(module_server: Server) -> None:
     other = httpx.get(f"{module_server.url}/health", headers={"x-request-id": 'a"b c'}).headers["x-request-id"]
     assert other.startswith("req_")
     lines = [json.loads(line) for line in module_server.log().splitlines()]
-    [told] = [line for line in lines if line.get("request_id") == "mine-1"]
-    assert (told["path"], told["status"], told["level"]) == ("/health", 200, "info")
+    [logged] = [line for line in lines if line.get("request_id") == "mine-1"]
+    assert (logged["path"], logged["status"], logged["level"]) == ("/health", 200, "info")
 
 
 def test_a_client_that_leaves_in_the_middle(module_server: Server) -> None:
@@ -161,7 +161,7 @@ def test_a_slow_upload_is_ended(module_server: Server) -> None:
 
 
 def test_too_many_requests_and_batches(serve: Serve, api: Any) -> None:
-    """Are told to wait, with how long; the headers say how many are left."""
+    """The reply says how long to wait; the headers say how many are left."""
     api.delay_s = 0.5
     server = serve("--requests-per-minute", "8", "--max-open", "2")
     client = server.client()
@@ -178,7 +178,7 @@ def test_too_many_requests_and_batches(serve: Serve, api: Any) -> None:
     assert httpx.get(f"{server.url}/health").status_code == 200
 
 
-def test_a_full_disk_is_told_and_loses_nothing(serve: Serve, api: Any, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(serve: Serve, api: Any, tmp_path: Path) -> None:
     """Uploads are refused while there is no room; what was there goes on when there is some again."""
     server = serve(start=False)
     small = tmp_path / "store"

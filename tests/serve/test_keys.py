@@ -44,7 +44,7 @@ def test_one_key_sees_nothing_of_another(serve: Serve, tmp_path: Path) -> None:
             call()
 
 
-def test_without_a_key_that_is_in_use_nothing_is_told(serve: Serve, tmp_path: Path) -> None:
+def test_without_a_key_that_is_in_use_there_is_no_reply_but_401(serve: Serve, tmp_path: Path) -> None:
     """No key, a wrong one, a revoked one; the only key revoked, the server does not open itself to all."""
     server = serve()
     key = server.key("only")
@@ -65,7 +65,7 @@ def test_without_a_key_that_is_in_use_nothing_is_told(serve: Serve, tmp_path: Pa
 
 
 def test_secrets_are_kept_and_logged_nowhere(serve: Serve, tmp_path: Path) -> None:
-    """Neither the key nor what was asked is in the log, and the key is not on the disk."""
+    """Neither the key nor a question is in the log, and the key is not on the disk."""
     server = serve()
     key = server.key("reports")
     client = server.client(key)

@@ -1,4 +1,4 @@
-"""Killed again and again, a server ends all its batches, each row once, and asks nothing twice that was answered."""
+"""Killed again and again, a server ends all its batches, each row once, and repeats no call that was answered."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("api_pool")
 
 
 def test_twenty_kills_lose_and_repeat_nothing(serve: Serve, api: Any) -> None:
-    """Five batches of a thousand rows; no more than the calls in flight at a kill are asked again."""
+    """Five batches of a thousand rows; only calls in flight at a kill are repeated."""
     moments = random.Random(11)
     api.delay_s = 0.05
     server = serve()
@@ -38,9 +38,9 @@ def test_twenty_kills_lose_and_repeat_nothing(serve: Serve, api: Any) -> None:
         ended = wait(client, batch)
         assert (ended.status, ended.error_file_id) == ("completed", None)
         assert ended.request_counts.completed == ROWS
-        told = content(client, ended.output_file_id)
-        assert [line["custom_id"] for line in told] == [f"{number}-{i}" for i in range(ROWS)]
-        answers = [line["response"]["body"]["choices"][0]["message"]["content"] for line in told]
+        results = content(client, ended.output_file_id)
+        assert [line["custom_id"] for line in results] == [f"{number}-{i}" for i in range(ROWS)]
+        answers = [line["response"]["body"]["choices"][0]["message"]["content"] for line in results]
         assert answers == [f"echo: batch {number} question {i}" for i in range(ROWS)]
         assert ended.leeroo["cost_usd"] == pytest.approx(ended.leeroo["list_cost_usd"])
     assert len(api.asked) == BATCHES * ROWS
@@ -65,7 +65,7 @@ def test_a_sample_is_not_paid_for_twice(serve: Serve, api: Any) -> None:
 
 
 def test_a_batch_past_its_time_expires(serve: Serve, api: Any) -> None:
-    """What was answered by then is delivered; the rest is told to have expired."""
+    """Answers so far are delivered; the other lines have the error that the batch expired."""
     import sqlite3
 
     api.delay_s = 0.2

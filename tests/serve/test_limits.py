@@ -1,4 +1,4 @@
-"""Limits of the door: silent connections, guesses at keys, quotas, names, and the end of the server."""
+"""Limits: silent connections, guesses at keys, quotas, names, and the end of the server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import openai
 import pytest
 
 from leeroo.serve import clock
-from leeroo.serve.rates import Rates
+from leeroo.serve.web.rates import Rates
 from tests.serve.talk import Serve, Server, chat, jsonl, submit, wait
 
 pytestmark = pytest.mark.usefixtures("api_pool")
@@ -46,7 +46,7 @@ def test_silent_connections_are_closed(serve: Serve, data: bytes) -> None:
 
 
 def test_more_connections_than_there_may_be(serve: Serve) -> None:
-    """Silent ones give way to new ones: whoever asks something is answered."""
+    """New ones replace silent ones: every request is answered."""
     server = serve(start=False)
     server.start(files=160)
     with _silent(server, b"GET ", 200):
@@ -84,7 +84,7 @@ def test_a_step_of_the_clock_changes_no_rate_and_no_expiry(monkeypatch: pytest.M
 
 
 def test_a_key_keeps_no_more_than_its_quota(serve: Serve, tmp_path: Path) -> None:
-    """What it deletes makes room again; other keys have their own."""
+    """Deleting makes room again; other keys have their own."""
     import sqlite3
 
     server = serve("--max-key-gb", "1")
@@ -100,7 +100,7 @@ def test_a_key_keeps_no_more_than_its_quota(serve: Serve, tmp_path: Path) -> Non
 
 
 def test_files_and_batches_expire(serve: Serve, tmp_path: Path) -> None:
-    """As their creator asked for, or as the server is set up; what is left over of a killed one goes at the start."""
+    """At their own time, or at the server's; files that a killed server left are deleted at the start."""
     import sqlite3
 
     server = serve("--keep-days", "2")
@@ -188,12 +188,12 @@ def _refused(place: Path, *options: str) -> str:
 def test_a_port_in_use_is_one_line(serve: Serve, tmp_path: Path) -> None:
     """And exit code 2."""
     server = serve()
-    told = _refused(tmp_path, "--port", str(server.port))
-    assert f"127.0.0.1:{server.port} cannot be listened on (address already in use)" in told
+    message = _refused(tmp_path, "--port", str(server.port))
+    assert f"127.0.0.1:{server.port} cannot be listened on (address already in use)" in message
 
 
 def test_an_expert_with_the_name_that_routes_is_refused(tmp_path: Path) -> None:
-    """Clients could not ask for it."""
+    """Clients could not name it."""
     pool = tmp_path / "pool.toml"
     pool.write_text(pool.read_text().replace('name = "small"', 'name = "leeroo"'))
     assert "name = 'leeroo': is the name that has experts chosen; call this one otherwise" in _refused(tmp_path)
@@ -214,12 +214,12 @@ def test_an_upload_that_finds_no_room_is_507(serve: Serve, small_disk: Path) -> 
 def test_a_pool_without_its_packages_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra that is missing is named before anything is served."""
     from leeroo.engine.answer import open_engine
-    from leeroo.engine.backends import base
+    from leeroo.engine.backends import select
     from leeroo.engine.errors import UsageError
     from leeroo.serve.run import _check
 
     missing = "the package openai is not installed: pip install 'leeroo[openai]'"
-    monkeypatch.setattr(base, "_no_module", lambda *_: missing)
+    monkeypatch.setattr(select, "_no_module", lambda *_: missing)
     no_expert = pytest.raises(UsageError, match="no expert can run here: large: the package openai")
     with open_engine(tmp_path / "pool.toml", store=tmp_path / "store") as engine, no_expert:
         _check(engine)

@@ -1,4 +1,4 @@
-"""What Prometheus is told."""
+"""Metrics for Prometheus, and the log of a server that ends."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.serve.talk import Serve, Server, chat, jsonl, submit, wait
 pytestmark = pytest.mark.usefixtures("api_pool")
 
 
-def _told(server: Server, key: str = "none") -> dict[tuple[str, ...], float]:
-    """Samples by name and values of their labels."""
+def _samples(server: Server, key: str = "none") -> dict[tuple[str, ...], float]:
+    """Return samples by name and values of their labels."""
     reply = httpx.get(f"{server.url}/metrics", headers={"authorization": f"Bearer {key}"}).raise_for_status()
     return {
         (sample.name, *sample.labels.values()): sample.value
@@ -26,40 +26,40 @@ def _told(server: Server, key: str = "none") -> dict[tuple[str, ...], float]:
 
 
 def test_rows_tokens_spend_and_queue(serve: Serve, api: Any) -> None:
-    """By expert, and what waits; requests by route, not by what is asked for."""
+    """By expert, and what waits; requests by route, not by path."""
     api.does = {"broken": "garbage"}
     server = serve()
     client = server.client()
     lines = [chat("a", "one"), chat("b", "two"), chat("c", "three", model="small"), chat("d", "broken")]
     batch = wait(client, submit(client, jsonl(lines)).id)
-    told = _told(server)
-    assert (told["leeroo_rows_total", "large"], told["leeroo_rows_total", "small"]) == (2, 1)
-    assert told[("leeroo_rows_failed_total",)] == 1
-    assert told["leeroo_spend_usd_total", "large"] == pytest.approx(2 * 150e-6)
-    assert told["leeroo_tokens_total", "small", "prompt"] == 12
-    assert told["leeroo_tokens_total", "small", "completion"] == 3
-    assert told["leeroo_batches_ended_total", "completed"] == 1
-    assert told[("leeroo_queue_rows",)] == 0
-    assert told["leeroo_batches_open", "in_progress"] == 0
-    assert told["leeroo_http_request_seconds_count", "GET", "/v1/batches/{batch_id}", "200"] >= 1
-    assert not any(batch.id in part for sample in told for part in sample)
+    samples = _samples(server)
+    assert (samples["leeroo_rows_total", "large"], samples["leeroo_rows_total", "small"]) == (2, 1)
+    assert samples[("leeroo_rows_failed_total",)] == 1
+    assert samples["leeroo_spend_usd_total", "large"] == pytest.approx(2 * 150e-6)
+    assert samples["leeroo_tokens_total", "small", "prompt"] == 12
+    assert samples["leeroo_tokens_total", "small", "completion"] == 3
+    assert samples["leeroo_batches_ended_total", "completed"] == 1
+    assert samples[("leeroo_queue_rows",)] == 0
+    assert samples["leeroo_batches_open", "in_progress"] == 0
+    assert samples["leeroo_http_request_seconds_count", "GET", "/v1/batches/{batch_id}", "200"] >= 1
+    assert not any(batch.id in part for sample in samples for part in sample)
     api.delay_s = 0.5
     submit(client, jsonl([chat(str(i), f"slow {i}") for i in range(200)]))
     time.sleep(1)
-    told = _told(server)
-    assert told[("leeroo_queue_rows",)] > 0
-    assert told["leeroo_batches_open", "in_progress"] == 1
+    samples = _samples(server)
+    assert samples[("leeroo_queue_rows",)] > 0
+    assert samples["leeroo_batches_open", "in_progress"] == 1
 
 
-def test_with_keys_it_wants_one(serve: Serve) -> None:
-    """As everything else does."""
+def test_metrics_need_a_key(serve: Serve) -> None:
+    """Metrics need a key where everything else does."""
     server = serve()
     key = server.key("prometheus")
     assert httpx.get(f"{server.url}/metrics").status_code == 401
-    assert ("leeroo_queue_rows",) in _told(server, key)
+    assert ("leeroo_queue_rows",) in _samples(server, key)
 
 
-def test_a_server_that_is_told_to_end_does_so_at_once(serve: Serve, api: Any) -> None:
+def test_a_server_that_gets_a_signal_ends_at_once(serve: Serve, api: Any) -> None:
     """In the middle of a wave, without a mishap in its log; the next start goes on."""
     api.delay_s = 0.2
     server = serve()

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("api_pool")
 
 @pytest.fixture(scope="module")
 def strict(idle: Callable[..., Server]) -> Server:
-    """A server that takes batches of 20 lines of 2 KiB."""
+    """Start a server that takes batches of 20 lines of 2 KiB."""
     return idle("--max-lines", "20", "--max-line-kb", "2")
 
 
@@ -36,9 +36,9 @@ def test_a_batch_from_upload_to_output(serve: Serve, api: Any) -> None:
     assert batch.request_counts.model_dump() == {"total": 50, "completed": 50, "failed": 0}
     assert batch.created_at <= batch.in_progress_at <= batch.finalizing_at <= batch.completed_at
     assert (batch.usage.input_tokens, batch.usage.output_tokens) == (600, 150)
-    told = content(client, batch.output_file_id)
-    assert [line["custom_id"] for line in told] == [line["custom_id"] for line in lines]
-    for i, line in enumerate(told):
+    results = content(client, batch.output_file_id)
+    assert [line["custom_id"] for line in results] == [line["custom_id"] for line in lines]
+    for i, line in enumerate(results):
         assert line["error"] is None
         assert line["response"]["status_code"] == 200
         completion = openai.types.chat.ChatCompletion.model_validate(line["response"]["body"])
@@ -82,11 +82,11 @@ def test_what_is_wrong_with_a_line_costs_no_other(serve: Serve, api: Any) -> Non
     assert errors["broken"]["response"] is None
     assert errors["broken"]["error"]["code"] == "request_failed"
     assert "instead of JSON" in errors.pop("broken")["error"]["message"]
-    told = {
+    replies = {
         name: (line["response"]["status_code"], line["response"]["body"]["error"]["message"])
         for name, line in errors.items()
     }
-    assert told == {
+    assert replies == {
         "unknown": (404, "there is no model 'gpt-9'; those that can be asked are: leeroo, large, small"),
         "tools": (400, "tools: is not supported here: leave it out"),
         "hot": (400, "temperature: Input should be less than or equal to 2"),
@@ -150,13 +150,13 @@ def test_conversations_and_forms_reach_the_model(serve: Serve, api: Any) -> None
         "body": {"model": "small", "prompt": "Once upon"},
     }
     batch = wait(client, submit(client, jsonl([line]), endpoint="/v1/completions").id)
-    [told] = content(client, batch.output_file_id)
-    completion = openai.types.Completion.model_validate(told["response"]["body"])
+    [result] = content(client, batch.output_file_id)
+    completion = openai.types.Completion.model_validate(result["response"]["body"])
     assert completion.choices[0].text == "echo: Once upon"
 
 
 def test_metadata_sets_budget_and_privacy(serve: Serve, api: Any) -> None:
-    """What the budget does not reach fails with that as its reason; private lines stay with local experts."""
+    """Lines beyond the budget fail with that as their reason; private lines stay with local experts."""
     client = serve().client()
     lines = jsonl([chat(str(i), f"question {i}", model="large") for i in range(20)])
     batch = wait(client, submit(client, lines, metadata={"max_cost_usd": "0.0025"}).id)
@@ -180,11 +180,11 @@ def test_a_table_comes_back_as_a_table(serve: Serve, api: Any, tmp_path: Path) -
     frame.write_parquet(tmp_path / "in.parquet")
     batch = wait(client, submit(client, (tmp_path / "in.parquet").read_bytes()).id)
     assert (batch.status, batch.error_file_id) == ("completed", None)
-    told = pl.read_parquet(io.BytesIO(client.files.content(batch.output_file_id).content))
-    assert told.select("answer", "question").equals(frame)
-    assert told["leeroo_answer"].to_list() == ["echo: one", None, None, "echo: four"]
-    assert told["leeroo_error"].is_null().to_list() == [True, True, False, True]
-    assert told["leeroo_cost_usd"].to_list() == pytest.approx([150e-6, 0, 0, 150e-6])
+    table = pl.read_parquet(io.BytesIO(client.files.content(batch.output_file_id).content))
+    assert table.select("answer", "question").equals(frame)
+    assert table["leeroo_answer"].to_list() == ["echo: one", None, None, "echo: four"]
+    assert table["leeroo_error"].is_null().to_list() == [True, True, False, True]
+    assert table["leeroo_cost_usd"].to_list() == pytest.approx([150e-6, 0, 0, 150e-6])
     pl.DataFrame({"text": ["a"]}).write_parquet(tmp_path / "in.parquet")
     batch = wait(client, submit(client, (tmp_path / "in.parquet").read_bytes()).id)
     assert batch.errors.data[0].message.startswith("the Parquet file has no text column 'question'")
@@ -202,7 +202,7 @@ def test_a_table_that_is_larger_than_it_looks(serve: Serve, api: Any, tmp_path: 
 
 
 def test_a_batch_that_is_cancelled_keeps_what_it_has(serve: Serve, api: Any) -> None:
-    """What was answered is in the output file, the rest in the error file; neither is asked again."""
+    """Answers are in the output file, the other lines in the error file."""
     api.delay_s = 0.2
     client = serve().client()
     batch = submit(client, jsonl([chat(str(i), f"question {i}") for i in range(2000)]))
@@ -253,7 +253,7 @@ def test_files_go_when_they_are_deleted(serve: Serve, api: Any) -> None:
 
 
 def test_models_are_the_pool_and_the_one_that_routes(serve: Serve) -> None:
-    """Each can be looked up."""
+    """Each can be found by its name."""
     client = serve().client()
     assert [model.id for model in client.models.list()] == ["leeroo", "large", "small"]
     assert client.models.retrieve("small").id == "small"
@@ -271,5 +271,5 @@ def test_the_example_in_the_docs(
     (tmp_path / "requests.jsonl").write_text(line)
     monkeypatch.chdir(tmp_path)
     exec(program.replace("http://127.0.0.1:8080", serve().url).replace("sleep(5)", "sleep(0.1)"), {})
-    told = json.loads(capsys.readouterr().out)
-    assert told["response"]["body"]["choices"][0]["message"]["content"] == "echo: Capital of France?"
+    result = json.loads(capsys.readouterr().out)
+    assert result["response"]["body"]["choices"][0]["message"]["content"] == "echo: Capital of France?"

@@ -1,4 +1,4 @@
-"""Whatever is sent that the OpenAPI document allows, or does not, is answered as it says, and never by a 5xx."""
+"""Requests that the OpenAPI document allows, or does not, are answered as it says, and never by a 5xx."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.serve.talk import Server, chat, jsonl, submit, wait
 
 @pytest.fixture(scope="module")
 def server(idle: Callable[..., Server]) -> Server:
-    """A server with a batch and files of its own."""
+    """Start a server with a batch and files of its own."""
     server = idle("--max-file-mb", "1", "--requests-per-minute", "1000000")
     client = server.client()
     wait(client, submit(client, jsonl([chat("a", "x")])).id)

@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page whose errors, refused scripts and styles among them, fail the test."""
+    """Open a page whose errors, refused scripts and styles among them, fail the test."""
     page = browser.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -92,8 +92,8 @@ def test_a_batch_can_be_cancelled_there(serve: Serve, api: Any, page: Page) -> N
     expect(page.get_by_role("article", name=batch.id).get_by_text("cancelling")).to_be_visible()
 
 
-def test_it_asks_for_the_key(serve: Serve, browser: Browser, page: Page) -> None:
-    """A wrong one is told; the right one shows its own batches and no others, until one leaves."""
+def test_it_has_a_form_for_the_key(serve: Serve, browser: Browser, page: Page) -> None:
+    """A wrong one is refused; the right one shows its own batches and no others, until one leaves."""
     server = serve()
     ours, theirs = server.key("ours"), server.key("theirs")
     mine = submit(server.client(ours), jsonl([chat("a", "mine")]))
@@ -115,19 +115,19 @@ def test_it_asks_for_the_key(serve: Serve, browser: Browser, page: Page) -> None
     fresh.close()
 
 
-def test_it_fits_a_phone_and_asks_nothing_of_other_hosts(serve: Serve, page: Page) -> None:
+def test_it_fits_a_phone_and_loads_nothing_from_other_hosts(serve: Serve, page: Page) -> None:
     """Nothing runs over the edge, and the policy lets in what is its own."""
     server = serve()
     client = server.client()
     wait(client, submit(client, jsonl([chat("a", "question")]), metadata={"name": "x" * 500}).id)
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     page.set_viewport_size({"width": 360, "height": 740})
     reply = page.goto(server.url)
     assert reply is not None
     assert "default-src 'none'" in reply.headers["content-security-policy"]
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
-    assert all(url.startswith(server.url) for url in asked)
+    assert all(url.startswith(server.url) for url in requested)
 
 
 def test_older_batches_are_a_link_away(serve: Serve, page: Page) -> None:

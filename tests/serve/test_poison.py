@@ -105,8 +105,8 @@ def test_half_a_character_is_its_lines_error(serve: Serve, api: Any) -> None:
     lines = [chat(str(i), "half \ud83d" if i % 2 else f"whole \U0001f600 {i}") for i in range(40)]
     batch = wait(client, submit(client, jsonl(lines)).id, timeout_s=30)
     assert (batch.request_counts.completed, batch.request_counts.failed) == (20, 20)
-    told = {line["response"]["body"]["error"]["message"] for line in content(client, batch.error_file_id)}
-    assert told == {"a text holds half a character (a lone surrogate): send whole ones"}
+    messages = {line["response"]["body"]["error"]["message"] for line in content(client, batch.error_file_id)}
+    assert messages == {"a text holds half a character (a lone surrogate): send whole ones"}
 
 
 def test_odd_schemas_are_their_lines_errors(serve: Serve) -> None:
@@ -136,14 +136,14 @@ def test_parquet_files_as_people_have_them(serve: Serve) -> None:
         names=["question", "a", "a", "Answer"],
     )
     batch = wait(client, submit(client, _bytes(twice)).id)
-    told = pq.ParquetFile(io.BytesIO(client.files.content(batch.output_file_id).content)).read()
-    assert told.column_names[:5] == ["question", "a", "a", "Answer", "leeroo_answer"]
-    assert told.select([0, 1, 2, 3]).equals(twice)
-    assert told.column("leeroo_answer").to_pylist() == ["echo: one", "echo: two", None]
+    table = pq.ParquetFile(io.BytesIO(client.files.content(batch.output_file_id).content)).read()
+    assert table.column_names[:5] == ["question", "a", "a", "Answer", "leeroo_answer"]
+    assert table.select([0, 1, 2, 3]).equals(twice)
+    assert table.column("leeroo_answer").to_pylist() == ["echo: one", "echo: two", None]
     batch = wait(client, submit(client, _bytes(pa.Table.from_arrays([broken], names=["question"]))).id)
-    told = pq.ParquetFile(io.BytesIO(client.files.content(batch.output_file_id).content)).read()
-    assert told.column("answer").to_pylist() == ["echo: one", None, "echo: three"]
-    assert "not valid UTF-8" in told.column("error")[1].as_py()
+    table = pq.ParquetFile(io.BytesIO(client.files.content(batch.output_file_id).content)).read()
+    assert table.column("answer").to_pylist() == ["echo: one", None, "echo: three"]
+    assert "not valid UTF-8" in table.column("error")[1].as_py()
 
 
 def test_without_a_key_of_its_api_batches_wait_and_say_why(serve: Serve, tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_without_a_key_of_its_api_batches_wait_and_say_why(serve: Serve, tmp_pat
     pool.write_text("[[expert]]".join(entries[:2]))
     server = serve(start=False)
     server.start(ready=503)
-    told = httpx.get(f"{server.url}/health")
-    assert (told.status_code, told.json()["status"], told.json()["ready"]) == (503, "degraded", False)
-    assert "NO_SUCH_KEY" in told.json()["why"]
+    reply = httpx.get(f"{server.url}/health")
+    assert (reply.status_code, reply.json()["status"], reply.json()["ready"]) == (503, "degraded", False)
+    assert "NO_SUCH_KEY" in reply.json()["why"]
     client = server.client()
     batch = submit(client, jsonl([chat("a", "x")]))
     time.sleep(2)
@@ -165,13 +165,13 @@ def test_without_a_key_of_its_api_batches_wait_and_say_why(serve: Serve, tmp_pat
     assert "NO_SUCH_KEY" in batch.leeroo["waiting_for"]  # type: ignore[attr-defined]
 
 
-def test_one_expert_down_is_told_and_the_others_answer(serve: Serve, tmp_path: Path, api: Any) -> None:
+def test_one_expert_down_is_reported_and_the_others_answer(serve: Serve, tmp_path: Path, api: Any) -> None:
     """Ready, but degraded."""
     pool = tmp_path / "pool.toml"
     pool.write_text(pool.read_text().replace("max_tokens", 'api_key_env = "NO_SUCH_KEY"\nmax_tokens', 1))
     server = serve()
-    told = httpx.get(f"{server.url}/health").json()
-    assert (told["status"], told["ready"]) == ("degraded", True)
+    health = httpx.get(f"{server.url}/health").json()
+    assert (health["status"], health["ready"]) == ("degraded", True)
     client = server.client()
     batch = wait(client, submit(client, jsonl([chat("a", "x", "small"), chat("b", "x", "large")])).id)
     assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 1)
@@ -185,6 +185,6 @@ def test_lines_of_output_are_lines(serve: Serve) -> None:
     name = "a\u2028b\u0085c"
     batch = wait(client, submit(client, jsonl([chat(name, "x\u2028y\u2029z")])).id)
     [line] = client.files.content(batch.output_file_id).text.splitlines()
-    told = json.loads(line)
-    assert told["custom_id"] == name
-    assert told["response"]["body"]["choices"][0]["message"]["content"] == "echo: x\u2028y\u2029z"
+    result = json.loads(line)
+    assert result["custom_id"] == name
+    assert result["response"]["body"]["choices"][0]["message"]["content"] == "echo: x\u2028y\u2029z"

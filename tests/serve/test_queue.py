@@ -12,12 +12,13 @@ import pytest
 
 from leeroo.engine.errors import UsageError
 from leeroo.engine.schema import ANSWERS
-from leeroo.serve import batches, queue
-from leeroo.serve.batches import Batch, Wishes
-from leeroo.serve.bodies import Asked
 from leeroo.serve.database import VERSION, Database
-from leeroo.serve.lines import Line
-from leeroo.serve.waves import Speeds, lanes
+from leeroo.serve.options import BatchOptions
+from leeroo.serve.work import batches, queue
+from leeroo.serve.work.batches import Batch
+from leeroo.serve.work.lines import Line
+from leeroo.serve.work.requests import line_request
+from leeroo.serve.work.waves import Speeds, group_backlogs
 
 
 @pytest.fixture
@@ -27,27 +28,27 @@ def db(tmp_path: Path) -> Iterator[Database]:
         yield db
 
 
-def _admitted(db: Database, *experts: str | None, owner: str = "us", wishes: Wishes | None = None) -> Batch:
-    batch = batches.create(db, owner, "/v1/chat/completions", "file-1", "jsonl", None, wishes or Wishes(), 10)
+def _waiting(db: Database, *experts: str | None, owner: str = "us", options: BatchOptions | None = None) -> Batch:
+    batch = batches.create(db, owner, "/v1/chat/completions", "file-1", "jsonl", None, options or BatchOptions(), 10)
     assert batch is not None
-    lines = [Line(str(i), Asked(f"question {i}", expert=expert)) for i, expert in enumerate(experts)]
-    batches.admit(db, batch, iter(lines))
+    lines = [Line(str(i), line_request(question=f"question {i}", expert=expert)) for i, expert in enumerate(experts)]
+    batches.store_lines(db, batch, iter(lines))
     return batch
 
 
 def _answer(**more: Any) -> dict[str, Any]:
-    told = {"answer": "yes", "expert": "one", "cost_usd": 0.5, "list_cost_usd": 1.0, "prompt_tokens": 3}
-    return {**dict.fromkeys(ANSWERS.names), **told, **more}
+    columns = {"answer": "yes", "expert": "one", "cost_usd": 0.5, "list_cost_usd": 1.0, "prompt_tokens": 3}
+    return {**dict.fromkeys(ANSWERS.names), **columns, **more}
 
 
 def test_lines_of_two_keys_are_never_in_one_wave(db: Database) -> None:
     """Nor are those of other weights, of a batch with a budget, or those that name a remote expert."""
-    first = _admitted(db, None, None, "far")
-    second = _admitted(db, None, "near", owner="they")
-    third = _admitted(db, None, wishes=Wishes(cost_weight=1))
-    fourth = _admitted(db, None, wishes=Wishes(max_cost_usd=1))
-    found = lanes(queue.backlog(db), frozenset({"far"}), alone=set())
-    assert {(lane.owner, lane.expert, *(of.batch for of in its)) for lane, its in found.items()} == {
+    first = _waiting(db, None, None, "far")
+    second = _waiting(db, None, "near", owner="they")
+    third = _waiting(db, None, options=BatchOptions(cost_weight=1))
+    fourth = _waiting(db, None, options=BatchOptions(max_cost_usd=1))
+    groups = group_backlogs(queue.waiting(db), frozenset({"far"}), alone=set())
+    assert {(group.owner, group.expert, *(each.batch for each in its)) for group, its in groups.items()} == {
         ("us", "", first.number),
         ("us", "far", first.number),
         ("they", "", second.number, second.number),
@@ -58,74 +59,74 @@ def test_lines_of_two_keys_are_never_in_one_wave(db: Database) -> None:
 
 def test_a_batch_gets_seconds_and_not_lines(db: Database) -> None:
     """One that was quick, as out of the store, does not fill the waves of one that is slow."""
-    quick, slow = _admitted(db, *[None] * 3000), _admitted(db, *[None] * 3000)
+    quick, slow = _waiting(db, *[None] * 3000), _waiting(db, *[None] * 3000)
     speeds = Speeds()
     for _ in range(4):
         speeds.learn({quick.number: 100}, seconds=0.01)
     speeds.learn({slow.number: 50}, seconds=50)
-    seats = {of.batch: lines for of, lines in speeds.seats(queue.backlog(db))}
-    assert seats[quick.number] == 3000
-    assert 1 <= seats[slow.number] <= 5
+    lines = {each.batch: n for each, n in speeds.portions(queue.waiting(db))}
+    assert lines[quick.number] == 3000
+    assert 1 <= lines[slow.number] <= 5
 
 
 def test_a_short_batch_is_served_whole(db: Database) -> None:
-    """What it leaves of its share goes to the others."""
-    made = [_admitted(db, *[None] * lines) for lines in (100, 2, 100)]
-    seats = {of.batch: lines for of, lines in Speeds().seats(queue.backlog(db))}
-    assert [seats[batch.number] for batch in made] == [24, 2, 24]
+    """The rest of its share goes to the others."""
+    made = [_waiting(db, *[None] * lines) for lines in (100, 2, 100)]
+    lines = {each.batch: n for each, n in Speeds().portions(queue.waiting(db))}
+    assert [lines[batch.number] for batch in made] == [24, 2, 24]
 
 
 def test_lines_wait_are_claimed_and_wait_again(db: Database) -> None:
     """Each is in one wave at a time, in a random order; a killed server finds its waves again."""
-    batch = _admitted(db, *[None] * 10)
-    [backlog] = queue.backlog(db)
+    batch = _waiting(db, *[None] * 10)
+    [backlog] = queue.waiting(db)
     first, second = queue.claim(db, [(backlog, 4)]), queue.claim(db, [(backlog, 4)])
-    assert queue.backlog(db)[0].lines == 2
-    rode = {wave: [line.line for line in queue.claimed(db, wave)[batch.number]] for wave in (first, second)}
-    assert not set(rode[first]) & set(rode[second])
-    assert {wave: [of.batch for of in claimed] for wave, claimed in queue.unfinished(db).items()} == {
+    assert queue.waiting(db)[0].lines == 2
+    lines = {wave: [line.line for line in queue.claimed(db, wave)[batch.number]] for wave in (first, second)}
+    assert not set(lines[first]) & set(lines[second])
+    assert {wave: [each.batch for each in claimed] for wave, claimed in queue.unfinished(db).items()} == {
         first: [batch.number],
         second: [batch.number],
     }
-    queue.settle(db, [(batch.number, line, _answer()) for line in rode[first]])
+    queue.keep_answers(db, [(batch.number, line, _answer()) for line in lines[first]])
     queue.release(db, second, tried=True)
-    assert queue.backlog(db)[0].lines == 6
+    assert queue.waiting(db)[0].lines == 6
     assert not queue.claims(db, batch.number)
     third = queue.claim(db, [(backlog, 6)])
     assert sum(line.tries for line in queue.claimed(db, third)[batch.number]) == 4
-    told = batches.by_number(db, batch.number)
-    assert (told.completed, told.cost_usd, told.list_cost_usd, told.prompt_tokens) == (4, 2.0, 4.0, 12)
+    record = batches.by_number(db, batch.number)
+    assert (record.completed, record.cost_usd, record.list_cost_usd, record.prompt_tokens) == (4, 2.0, 4.0, 12)
 
 
 def test_failed_lines_count_as_such(db: Database) -> None:
     """Their cost is counted too; what is left can be failed at once."""
-    batch = _admitted(db, *[None] * 4)
+    batch = _waiting(db, *[None] * 4)
     failed = _answer(error="no", answer=None, cost_usd=0.25)
-    queue.settle(db, [(batch.number, 0, _answer()), (batch.number, 1, failed)])
-    told = batches.by_number(db, batch.number)
-    assert (told.completed, told.failed, told.cost_usd) == (1, 1, 0.75)
+    queue.keep_answers(db, [(batch.number, 0, _answer()), (batch.number, 1, failed)])
+    record = batches.by_number(db, batch.number)
+    assert (record.completed, record.failed, record.cost_usd) == (1, 1, 0.75)
     assert queue.open_lines(db, batch.number) == 2
     queue.fail(db, batch.number, failed)
     assert [status for _, _, status, _ in batches.results(db, batch)] == [200, 500, 500, 500]
-    assert not queue.backlog(db)
+    assert not queue.waiting(db)
 
 
 def test_a_killed_admission_begins_anew(db: Database) -> None:
     """Lines that a killed server had put in are not there twice."""
-    batch = batches.create(db, "us", "/v1/chat/completions", "file-1", "jsonl", None, Wishes(), most_open=10)
+    batch = batches.create(db, "us", "/v1/chat/completions", "file-1", "jsonl", None, BatchOptions(), most_open=10)
     assert batch is not None
 
     def broken() -> Iterator[Line]:
         for i in range(1500):
-            yield Line(str(i), Asked("question"))
+            yield Line(str(i), line_request(question="question"))
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        batches.admit(db, batch, broken())
-    batches.admit(db, batch, iter([Line("a", Asked("question"))]))
+        batches.store_lines(db, batch, broken())
+    batches.store_lines(db, batch, iter([Line("a", line_request(question="question"))]))
     assert batches.by_number(db, batch.number).total == 1
     assert len(list(batches.results(db, batch))) == 1
-    assert [of.lines for of in queue.backlog(db)] == [1]
+    assert [each.lines for each in queue.waiting(db)] == [1]
 
 
 def test_another_database_is_not_touched(tmp_path: Path) -> None:
@@ -165,5 +166,5 @@ def test_a_database_of_version_1_goes_on(tmp_path: Path) -> None:
         old.execute("INSERT INTO files VALUES ('file-1', 'us', 'a', 'batch', 3, 1)")
         old.commit()
     with closing(Database(folder)) as db:
-        assert [(of.expert, of.lines) for of in queue.backlog(db)] == [("", 1), ("one", 1)]
+        assert [(each.expert, each.lines) for each in queue.waiting(db)] == [("", 1), ("one", 1)]
         assert db.rows("PRAGMA user_version")[0][0] == VERSION

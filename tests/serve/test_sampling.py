@@ -1,4 +1,4 @@
-"""What lines ask of sampling reaches the API, and what comes back reaches the output file."""
+"""Sampling parameters of lines reach the API, and its replies reach the output file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.serve.talk import Serve, chat, content, jsonl, submit, wait
 
 pytestmark = pytest.mark.usefixtures("api_pool")
 
-ASKED: dict[str, Any] = {
+PARAMETERS: dict[str, Any] = {
     "stop": ["END"], "seed": 7, "top_p": 0.5, "frequency_penalty": 0.5, "presence_penalty": -0.5,
     "reasoning_effort": "low",
 }  # fmt: skip
@@ -31,12 +31,12 @@ def test_parameters_are_sent_as_they_are(serve: Serve, api: Any) -> None:
         {"role": "user", "content": "Two?"},
         {"role": "assistant", "content": "It is"},
     ]
-    line = chat("a", "", **ASKED)
+    line = chat("a", "", **PARAMETERS)
     line["body"]["messages"] = messages
     batch = wait(client, submit(client, jsonl([line])).id)
     assert batch.request_counts.completed == 1, content(client, batch.error_file_id)
     sent = api.bodies[-1]
-    assert {name: sent[name] for name in ASKED} == ASKED
+    assert {name: sent[name] for name in PARAMETERS} == PARAMETERS
     assert sent["messages"] == messages
 
 
@@ -46,11 +46,11 @@ def test_several_choices_are_one_reply(serve: Serve, api: Any) -> None:
     lines = [chat("a", "sampled", n=3, seed=5), chat("b", "plain")]
     batch = wait(client, submit(client, jsonl(lines)).id)
     assert batch.request_counts.model_dump() == {"total": 2, "completed": 2, "failed": 0}
-    told = _completions(client, batch.output_file_id)
-    assert [choice.index for choice in told[0].choices] == [0, 1, 2]
-    assert [len(each.choices) for each in told] == [3, 1]
-    assert told[0].usage
-    assert told[0].usage.total_tokens == 45
+    completions = _completions(client, batch.output_file_id)
+    assert [choice.index for choice in completions[0].choices] == [0, 1, 2]
+    assert [len(each.choices) for each in completions] == [3, 1]
+    assert completions[0].usage
+    assert completions[0].usage.total_tokens == 45
     assert batch.leeroo["cost_usd"] == pytest.approx(4 * 150e-6)
     sampled = [body for body in api.bodies if body["messages"][-1]["content"] == "sampled"]
     assert {(body["seed"], body["temperature"]) for body in sampled} == {(5, 1.0), (6, 1.0), (7, 1.0)}
@@ -61,9 +61,9 @@ def test_a_choice_that_fails_costs_no_other(serve: Serve, api: Any) -> None:
     api.faults = {"shaky": [400]}
     client = serve().client()
     batch = wait(client, submit(client, jsonl([chat("a", "shaky", "large", n=3)])).id)
-    [told] = _completions(client, batch.output_file_id)
-    assert len(told.choices) == 2
-    assert {choice.index for choice in told.choices} < {0, 1, 2}
+    [completions] = _completions(client, batch.output_file_id)
+    assert len(completions.choices) == 2
+    assert {choice.index for choice in completions.choices} < {0, 1, 2}
 
 
 @pytest.mark.parametrize("again", [False, True])
@@ -73,10 +73,10 @@ def test_log_probabilities_come_back(serve: Serve, again: bool) -> None:
     lines = jsonl([chat("a", "q", logprobs=True, top_logprobs=2)])
     for _ in range(1 + again):
         batch = wait(client, submit(client, lines).id)
-        [told] = _completions(client, batch.output_file_id)
-        assert told.choices[0].logprobs
-        assert told.choices[0].logprobs.content
-        assert told.choices[0].logprobs.content[0].logprob < 0
+        [completions] = _completions(client, batch.output_file_id)
+        assert completions.choices[0].logprobs
+        assert completions.choices[0].logprobs.content
+        assert completions.choices[0].logprobs.content[0].logprob < 0
 
 
 def test_a_schema_is_held(serve: Serve, api: Any) -> None:

@@ -16,7 +16,7 @@ from leeroo.engine.store.answers import KEPT
 
 
 def key(name: str) -> bytes:
-    """The key of an answer."""
+    """Return the key of an answer."""
     return hashlib.sha256(name.encode()).digest()
 
 

@@ -57,7 +57,7 @@ def test_answers_to_private_rows_are_marked(engine: Engine) -> None:
     question = "What is {0} plus {0}?".format
     for rows_of in ([(1, True), (2, False), (3, False)], [(3, True), (4, True), (4, False)]):
         table = pa.table({"question": [question(i) for i, _ in rows_of], "secret": [secret for _, secret in rows_of]})
-        engine.answer(table.to_reader(), Criteria(private_column="secret")).read_all()
+        engine.answer_table(table.to_reader(), Criteria(private_column="secret"))
     engine.store.give([Feedback(question(i), "large", score=1.0) for i in range(1, 5)])
     told = {row["question"]: row["private"] for row in engine.store.feedback()}
     assert told == {question(1): True, question(2): False, question(3): True, question(4): True}

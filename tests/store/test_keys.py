@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.batch import plan as planning
-from leeroo.engine.batch.prompts import asking, spool
-from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.batch.prompts import asking, read_input
+from leeroo.engine.batch.worktable import ASSIGNED, Worktable
 from leeroo.engine.pool import load_pool
 from leeroo.engine.schema import ASK
 from leeroo.udfs.register import connect
@@ -75,9 +75,11 @@ _ARGUMENTS: dict[str, Any] = {
     "raw": True,
     "task": "{a} and {b}",
     "fields": '{"a": 1, "b": 2}',
+    "excluded": ["other"],
+    "max_cost_usd": 1.0,
 }
 # These say who answers and how a prompt is laid out, not what is asked of it.
-_NOT_IN_THE_KEY = {"expert", "task", "fields"}
+_NOT_IN_THE_KEY = {"expert", "task", "fields", "excluded", "max_cost_usd"}
 
 
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -87,23 +89,23 @@ def _table(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def _keys(tmp_path: Path, rows: list[dict[str, Any]]) -> list[bytes]:
-    """The keys of the answers to rows, in their order, as one run makes them."""
+    """Return the keys of the answers to rows, in their order, as one run makes them."""
     pool = tmp_path / "pool.toml"
     pool.write_text(
         '[[expert]]\nname = "far"\nmodel = "m"\nbackend = "openai"\nusd_per_m_input = 1\nusd_per_m_output = 1'
     )
     experts = load_pool(pool).experts
-    scratch = Scratch(tmp_path / "scratch")
+    worktable = Worktable(tmp_path / "scratch")
     try:
-        spool(_table(rows).to_reader(), Criteria(ask_column="ask"), scratch)
-        planning.describe(scratch.con, experts, planning.waves(experts))
-        zeros = ", ".join(f"0 AS {name}" for name in planning.ASSIGNED.names if name != "id")
-        assigned = scratch.con.sql(f"SELECT {zeros}, id FROM questions").to_arrow_table()
-        planning.plan(scratch.con, assigned.select(planning.ASSIGNED.names).cast(planning.ASSIGNED), "run")
+        read_input(_table(rows).to_reader(), Criteria(ask_column="ask"), worktable)
+        planning.describe(worktable, experts, planning.waves(experts))
+        zeros = ", ".join(f"0 AS {name}" for name in ASSIGNED.names if name != "id")
+        assigned = worktable._con.sql(f"SELECT {zeros}, id FROM questions").to_arrow_table()
+        worktable.plan(assigned.select(ASSIGNED.names).cast(ASSIGNED), "run")
         query = "SELECT p.key FROM row_keys r JOIN questions q USING (key) JOIN plan p USING (id) ORDER BY r.row"
-        return [key for (key,) in scratch.con.execute(query).fetchall()]
+        return [key for (key,) in worktable._con.execute(query).fetchall()]
     finally:
-        scratch.close()
+        worktable.close()
 
 
 def test_every_argument_is_in_the_key(tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_no_run_is_given_the_answer_of_another(tmp_path: Path, api: Provider, ap
     with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store") as engine:
         for turn in range(2):
             for at, row in enumerate(_DIFFERENT):
-                engine.answer(_table([row]).to_reader(), Criteria(ask_column="ask")).read_all()
+                engine.answer_table(_table([row]).to_reader(), Criteria(ask_column="ask"))
                 sent = len(api.bodies)
                 # One may be sent again with fewer parameters, or fail; it is never found in the store of the others.
                 assert sent > at if turn == 0 else sent <= 2 * len(_DIFFERENT), row

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leeroo.engine.batch.scratch import Scratch
+from leeroo.engine.batch.worktable import Worktable
 from leeroo.engine.store.store import Store
 from tests.store.conftest import rows
 
@@ -32,12 +32,12 @@ def test_a_new_store_is_its_owners(tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     store.append(rows("a"))
     run = store.begin("job", 1)
-    scratch = Scratch(store.scratch)
-    scratch.con.execute("CREATE TABLE t AS SELECT 1")
-    assert [path for path in _open_paths(tmp_path / "store") if str(scratch.folder) not in path] == []
-    assert stat.S_IMODE(scratch.folder.stat().st_mode) == 0o700
+    worktable = Worktable(store.scratch)
+    worktable._con.execute("CREATE TABLE t AS SELECT 1")
+    assert [path for path in _open_paths(tmp_path / "store") if str(worktable.folder) not in path] == []
+    assert stat.S_IMODE(worktable.folder.stat().st_mode) == 0o700
     assert run.lock is not None
-    scratch.close()
+    worktable.close()
 
 
 def test_an_old_store_is_closed_to_others(tmp_path: Path) -> None:

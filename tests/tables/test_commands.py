@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner, Result
 
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine.errors import LeerooError, OutputError, UsageError
 
 QUESTIONS = pa.table({"question": ["What is 1 plus 1?", "What is 2 plus 2?"]})
@@ -20,7 +20,7 @@ QUESTIONS = pa.table({"question": ["What is 1 plus 1?", "What is 2 plus 2?"]})
 
 @pytest.fixture
 def place(tmp_path: Path, pool_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder with an input, a pool and recorded outcomes, and a folder that holds precious.txt."""
+    """Provide a current folder with an input, a pool and recorded outcomes, and a folder that holds precious.txt."""
     monkeypatch.chdir(tmp_path)
     pq.write_table(QUESTIONS, tmp_path / "t.parquet")
     for name in ("results", "results.parquet", "results.html", "results.svg"):

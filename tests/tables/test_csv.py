@@ -12,7 +12,7 @@ from leeroo.engine.tables import Layout, open_input
 
 
 def _rows(path: Path, text: str | bytes, layout: Layout = Layout()) -> list[tuple[str | None, ...]]:  # noqa: B008
-    """The header and the rows of a file with this text."""
+    """Return the header and the rows of a file with this text."""
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     table = open_input(path, layout=layout).read_all()
     return [tuple(table.column_names), *zip(*(column.to_pylist() for column in table.columns), strict=True)]

@@ -19,7 +19,7 @@ SAID = ["large says 6", "large says 2"]
 
 @pytest.fixture
 def options(pool_file: Path, tmp_path: Path) -> dict[str, Any]:
-    """The replayed pool, with a store of its own."""
+    """Provide the replayed pool, with a store of its own."""
     return {"pool": pool_file, "store": tmp_path / "store"}
 
 

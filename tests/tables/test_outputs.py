@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import OutputError
-from leeroo.engine.outputs import Keep, check_file, write_file
 from leeroo.engine.tables import check_output, open_input, write_table
+from leeroo.engine.tables.outputs import Keep, check_file, write_file
 
 ROWS = pa.table({"question": ["a", "b"]})
 OTHER = pa.table({"question": ["c"]})

@@ -28,7 +28,7 @@ class Did(NamedTuple):
 
 @pytest.fixture(scope="session")
 def smollm2_pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pool of one real language model."""
+    """Return a pool of one real language model."""
     path = tmp_path_factory.mktemp("smollm2") / "pool.toml"
     path.write_text("""
 [[expert]]
@@ -44,13 +44,13 @@ max_tokens = 40
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """The folder of an answer store of this test's own."""
+    """Return the folder of an answer store of this test's own."""
     return tmp_path / "store"
 
 
 @pytest.fixture
 def con(pool_file: Path, store: Path) -> Iterator[Connection]:
-    """A connection that batches whole statements, with `TABLES`."""
+    """Return a connection that batches whole statements, with `TABLES`."""
     with connect(pool=pool_file, store=store) as con:
         con.execute(TABLES)
         yield con

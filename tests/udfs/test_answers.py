@@ -16,7 +16,7 @@ Q = "What is 3 plus 3?"
 
 
 def one(con: Connection, expression: str) -> Any:
-    """The value of an expression, as Python has it."""
+    """Return the value of an expression, as Python has it."""
     return con.execute(f"SELECT {expression}").fetchone()[0]
 
 

@@ -16,7 +16,7 @@ from leeroo.udfs import bar
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
-    """What is written to a terminal."""
+    """Return what is written to a terminal."""
     written = io.StringIO()
     monkeypatch.setattr(bar, "Console", lambda **_: Console(file=written, force_terminal=True, width=100))
     return written
@@ -24,7 +24,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 
 @pytest.fixture
 def slow_pool(pool_file: Path) -> Path:
-    """The pool, in which 'small' takes its time."""
+    """Return the pool, in which 'small' takes its time."""
     pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 400\n")
     return pool_file
 

@@ -49,21 +49,21 @@ class Project:
         (self.folder / "models" / (name if name.endswith(".py") else f"{name}.sql")).write_text(text)
 
     def run(self) -> list[str]:
-        """What `dbt run` says of each model that failed, or of itself."""
+        """Return what `dbt run` says of each model that failed, or of itself."""
         done: Any = dbtRunner().invoke(["--quiet", "run"])
         if done.exception is not None:
             return [str(done.exception)]
         return [str(result.message) for result in done.result if result.status != "success"]
 
     def rows(self, query: str) -> list[Any]:
-        """The rows of a query over what the models made, without our functions."""
+        """Return the rows of a query over what the models made, without our functions."""
         with duckdb.connect(str(self.database)) as con:
             return con.execute(query).fetchall()
 
 
 @pytest.fixture
 def project(tmp_path: Path, pool_file: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
-    """A project whose plugin answers with recorded outcomes, with a model `questions`."""
+    """Return a project whose plugin answers with recorded outcomes, with a model `questions`."""
     monkeypatch.setenv("DBT_SEND_ANONYMOUS_USAGE_STATS", "false")
     project = Project(tmp_path / "project")
     monkeypatch.chdir(project.folder)

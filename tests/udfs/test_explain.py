@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 import leeroo
-from leeroo.cli import app
+from leeroo.cli.main import app
 from leeroo.engine.errors import LeerooError
 from leeroo.udfs.connection import Connection
 
@@ -30,7 +30,7 @@ Not counted: questions that depend on these answers."""
 
 @pytest.fixture
 def timed(pool_file: Path) -> Path:
-    """The pool, in which 'small' takes its time."""
+    """Return the pool, in which 'small' takes its time."""
     pool_file.write_text(pool_file.read_text() + "max_tokens = 20\n[expert.engine]\ntokens_per_second = 10\n")
     return pool_file
 

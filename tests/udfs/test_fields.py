@@ -61,7 +61,7 @@ def test_it_goes_with_the_other_arguments(con: Connection, did: DidSince) -> Non
 
 @pytest.fixture
 def remote(api: Any, tmp_path: Path, store: Path) -> Iterator[Connection]:
-    """A connection over a server that tells what it was asked."""
+    """Return a connection over a server that tells what it was asked."""
     (tmp_path / "pool.toml").write_text(
         f'[[expert]]\nname = "e"\nmodel = "m"\nbackend = "openai"\nbase_url = "{api.url}"\n'
         "usd_per_m_input = 1\nusd_per_m_output = 1\n"

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from leeroo.udfs.connection import Connection
-from leeroo.udfs.filters import calls_last
 from leeroo.udfs.register import connect
+from leeroo.udfs.statements.filters import calls_last
 
 
 @pytest.fixture
 def con(api: Any, api_entry: Callable[..., str], tmp_path: Path) -> Iterator[Connection]:
-    """A connection with a table of 3,000 rows, and an expert that says "echo: " and the question."""
+    """Return a connection with a table of 3,000 rows, and an expert that says "echo: " and the question."""
     (tmp_path / "pool.toml").write_text(api_entry("m", 1, 20))
     with connect(pool=tmp_path / "pool.toml", store=tmp_path / "store") as con:
         con.execute("CREATE TABLE t AS SELECT i AS id, 'q' || i AS q FROM range(3000) r(i)")

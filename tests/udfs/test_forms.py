@@ -29,7 +29,7 @@ SCHEMA = json.dumps(
 
 @pytest.fixture(scope="module")
 def real(smollm2_pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    """A connection over SmolLM2."""
+    """Return a connection over SmolLM2."""
     with connect(pool=smollm2_pool, store=tmp_path_factory.mktemp("store")) as con:
         yield con
 
@@ -118,7 +118,7 @@ def test_all_forms_of_a_statement_are_one_batch(con: Connection, did: DidSince) 
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
-    """A pool that replays a question with choices: the response names one, a prediction another, or neither."""
+    """Return a pool that replays a question with choices: the response names one, a prediction another, or neither."""
     prompts = [f"Question {i}?\nA. one\nB. two" for i in range(4)]
     queries = [
         {"query_id": str(i), "dataset": "d", "split": "test", "question": f"Question {i}?", "prompt": p}

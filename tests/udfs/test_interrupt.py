@@ -50,7 +50,7 @@ usd_per_m_output = 1
 
 @pytest.fixture(params=list(POOLS))
 def slow(request: pytest.FixtureRequest, tmp_path: Path, data_folder: Path, api: Any, store: Path) -> Any:
-    """A connection whose statement takes minutes, over each backend."""
+    """Return a connection whose statement takes minutes, over each backend."""
     api.delay_s = 2.0
     pool = tmp_path / "slow.toml"
     pool.write_text(POOLS[request.param].format(data=data_folder, url=api.url))
@@ -77,7 +77,7 @@ def _stopped_s(con: Any, stop: Callable[[], None], statement: str, after_s: floa
 def test_interrupt_stops_a_statement(slow: Connection) -> None:
     """Whatever answers; the connection goes on afterwards."""
     statement = STATEMENT.replace("'Count from ' || i || ' on.'", "'What is ' || i % 40 || ' plus ' || i % 40 || '?'")
-    assert _stopped_s(slow, slow.interrupt, statement, 6) < 5  # how soon exactly, bench/sql.py tells
+    assert _stopped_s(slow, slow.interrupt, statement, 6) < 5  # how soon exactly, bench/engine/sql.py tells
     assert slow.execute("SELECT 1").fetchall() == [(1,)]
 
 

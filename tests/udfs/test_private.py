@@ -14,7 +14,7 @@ from leeroo.udfs.register import connect
 
 @pytest.fixture
 def con(api: Any, api_entry: Callable[..., str], pool_file: Path, store: Path) -> Iterator[Connection]:
-    """A connection whose default expert is remote, beside two local ones."""
+    """Return a connection whose default expert is remote, beside two local ones."""
     local = pool_file.read_text().replace('default = "large"', "")
     pool_file.write_text('default = "remote"\n' + api_entry("remote", 1, 20) + local)
     with connect(pool=pool_file, store=store, on_warning=lambda _: None) as con:

@@ -18,7 +18,7 @@ TABLE = "CREATE TABLE t AS SELECT i AS id, 'What is ' || i % 40 || ' plus ' || i
 
 @pytest.fixture
 def plain(pool_file: Path, store: Path) -> duckdb.DuckDBPyConnection:
-    """A plain DuckDB connection with the functions and a table of 5,000 rows of 40 questions."""
+    """Return a plain DuckDB connection with the functions and a table of 5,000 rows of 40 questions."""
     con = duckdb.connect()
     con.execute(TABLE)
     leeroo.register(con, pool=pool_file, store=store)

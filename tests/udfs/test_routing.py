@@ -14,8 +14,8 @@ import pytest
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import RouterError
-from leeroo.engine.orchestrator.encode import DEFAULT_ENCODER
-from leeroo.engine.orchestrator.learn import train
+from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
+from leeroo.engine.orchestrator.training.learn import train
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.register import connect, register
 
@@ -24,7 +24,7 @@ DidSince = Callable[[], Any]
 
 @pytest.fixture
 def router(data_folder: Path, tmp_path: Path) -> Path:
-    """A router that learned from the recorded outcomes."""
+    """Return a router that learned from the recorded outcomes."""
     queries = pq.read_table(data_folder / "queries.parquet")
     at = queries.schema.get_field_index("split")
     trained = queries.set_column(at, queries.schema.field(at), pa.array(["train"] * len(queries)))
@@ -35,7 +35,7 @@ def router(data_folder: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def con(pool_file: Path, router: Path, store: Path) -> Iterator[Connection]:
-    """A connection with a router."""
+    """Return a connection with a router."""
     with connect(pool=pool_file, router=router, store=store) as con:
         con.execute(
             "CREATE TABLE t AS SELECT i AS id, 'What is ' || i || ' plus ' || i || '?' AS question FROM range(40) r(i)"

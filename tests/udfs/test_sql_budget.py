@@ -25,7 +25,7 @@ LEFT_OUT = "the budget of .* does not reach this row"
 
 @pytest.fixture
 def only_large(pool_file: Path) -> Path:
-    """A pool with one expert, whose answers are as long as its limit: what it cannot answer stays unanswered."""
+    """Return a pool with one expert, whose answers are as long as its limit: what it cannot answer stays unanswered."""
     text = pool_file.read_text().split('[[expert]]\nname = "small"')[0]
     pool_file.write_text(text + "max_tokens = 5\n")
     return pool_file
@@ -33,14 +33,14 @@ def only_large(pool_file: Path) -> Path:
 
 @pytest.fixture
 def con(only_large: Path, store: Path) -> Iterator[Connection]:
-    """A connection with a budget for about ten answers a statement."""
+    """Return a connection with a budget for about ten answers a statement."""
     with connect(pool=only_large, store=store, max_cost_usd=BUDGET) as con:
         con.execute(TABLE)
         yield con
 
 
 def spend(con: Connection | duckdb.DuckDBPyConnection, first: int, last: int) -> tuple[float, int]:
-    """What a statement over these rows costs and how many it answers; the rest says that the budget is too small."""
+    """Return what a statement over these rows costs and how many it answers; the rest says that the budget is too small."""
     cost, answered, error = con.execute(SPEND.format(first, last)).fetchall()[0]
     assert (error is None) == (answered == last - first)
     return cost, answered

@@ -18,7 +18,7 @@ DidSince = Callable[[], Any]
 
 @pytest.fixture
 def plain(pool_file: Path, store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A plain DuckDB connection with the functions and a table of 5,000 rows of 40 questions."""
+    """Return a plain DuckDB connection with the functions and a table of 5,000 rows of 40 questions."""
     with duckdb.connect() as con:
         con.execute(
             "CREATE TABLE t AS SELECT i AS id, 'What is ' || i % 40 || ' plus ' || i % 40 || '?' AS q FROM range(5000) r(i)"

@@ -28,14 +28,14 @@ ASK_SMALL = sa.func.leeroo_answer(MANY.c.question, sa.text("expert := 'small'"))
 
 @pytest.fixture
 def con(con: Connection) -> Connection:
-    """The connection with `TABLES` too."""
+    """Return the connection with `TABLES` too."""
     con.execute(TABLES)
     return con
 
 
 @pytest.fixture
 def engine(con: Connection) -> Iterator[sa.Engine]:
-    """The engine of docs/integrations.md."""
+    """Return the engine of docs/integrations.md."""
     engine = sa.create_engine("duckdb://", creator=lambda: ConnectionWrapper(con.cursor()))  # pyright: ignore[reportArgumentType]
     yield engine
     engine.dispose()

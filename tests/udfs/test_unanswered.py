@@ -30,7 +30,7 @@ def said() -> list[str]:
 
 @pytest.fixture
 def reporting(pool_file: Path, store: Path, said: list[str]) -> Iterator[Connection]:
-    """A connection that reports to `said`."""
+    """Return a connection that reports to `said`."""
     with leeroo.connect(pool=pool_file, store=store, on_warning=said.append) as con:
         yield con
 

@@ -1,0 +1,131 @@
+"""The dialect of an API: the body of a request, in the parameters that this server and model take.
+
+It begins as OpenAI's and is learned from refusals: a parameter that is refused by name is left out or renamed from then
+on. A parameter that a row sets itself is never left out: such a row is another expert's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from typing import Any
+
+from leeroo.engine.backends.api.faults import Fault, storable
+from leeroo.engine.backends.completions import Request
+from leeroo.engine.backends.schemas import ANY_OBJECT
+
+_TOP_LOGPROBS = 20  # the most that OpenAI gives
+_REFUSING = (400, 422, 500)
+_REFUSED = re.compile(
+    r"un(supported|known|recogni[sz]ed|expected)|not (support|permitted|allowed|recogni[sz]ed)"
+    r"|extra[ _](input|field|forbidden)|instead",
+    re.IGNORECASE,
+)
+_NO_SYSTEM = re.compile(
+    r"\bsystem\b.*\b(role|message|prompt)s?\b|\b(role|message)s?\b.*\bsystem\b|roles must alternate", re.IGNORECASE
+)
+# Parameters that we add, so that we may do without them; and those that rows set.
+_ADDED = ("temperature", "logprobs", "top_logprobs", "response_format")
+_OF_ROWS = ("top_p", "seed", "stop", "frequency_penalty", "presence_penalty", "reasoning_effort")
+_LOGPROBS = frozenset(("logprobs", "top_logprobs"))
+# The limit's name; where it is refused, its new name replaces it.
+_LIMIT = "max_tokens"
+# The name of the role, which may be refused as parameters are.
+_SYSTEM = "system"
+
+# Names that a server refuses.
+Refused = frozenset[str]
+
+
+def body(request: Request, refused: Refused) -> dict[str, Any]:
+    """Return messages and parameters of a request, but those that this server refuses."""
+    messages = request.messages
+    whole = {
+        "messages": _folded(messages) if _SYSTEM in refused else messages,
+        "max_completion_tokens" if _LIMIT in refused else _LIMIT: request.max_tokens,
+        "temperature": request.temperature,
+        **{name: value for name in _OF_ROWS if (value := getattr(request, name)) is not None},
+        **_form(request),
+    }
+    sent = {name: value for name, value in whole.items() if name not in refused}
+    # JSON from others may hold half a character, which cannot be sent.
+    cleaned: dict[str, Any] = json.loads(storable(json.dumps(sent, ensure_ascii=False)))
+    return cleaned
+
+
+def learned(fault: Fault, request: Request, refused: Refused) -> Refused:
+    """Return the names that a server newly refuses, by its fault; none where that is no such refusal.
+
+    Raises:
+        Fault: it refuses what the row sets itself.
+
+    """
+    if fault.status not in _REFUSING or fault.blames != "expert":
+        return Refused()
+    sent = body(request, refused)
+    of_row = [name for name in _OF_ROWS if name in sent and _names(fault, name)]
+    of_row += ["top_logprobs"] if request.top_logprobs is not None and _names(fault, "logprobs") else []
+    if of_row:
+        raise replace(fault, message=f"the API does not take {of_row[0]!r}: {fault.message}", blames="nobody")
+    if _LIMIT in sent and _names(fault, _LIMIT) and _REFUSED.search(fault.detail):
+        return Refused([_LIMIT])
+    added = Refused(name for name in _ADDED if name in sent and _names(fault, name))
+    # A row's temperature may be out of range, which is no reason to answer at another.
+    if request.temperature and not _REFUSED.search(fault.detail):
+        added -= {"temperature"}
+    if added & _LOGPROBS:
+        return added | _LOGPROBS
+    if not added and any(each["role"] == _SYSTEM for each in sent["messages"]) and _NO_SYSTEM.search(fault.message):
+        return Refused([_SYSTEM])
+    return added
+
+
+def _names(fault: Fault, name: str) -> bool:
+    """Return whether a refusal names a parameter: as its cause, in quotes, or as a word that means nothing else."""
+    if fault.param is not None and fault.param.split(".")[0] in (*_ADDED, *_OF_ROWS, _LIMIT):
+        return fault.param.split(".")[0] == name
+    if "_" not in name and name not in ("temperature", "logprobs"):
+        return re.search(rf"""["'`.]{name}\b""", fault.detail) is not None
+    return re.search(rf"\b{name}\b", fault.detail) is not None
+
+
+def _form(request: Request) -> dict[str, Any]:
+    """Return the parameters of an answer's form; the system text says it too, since some servers ignore them."""
+    if request.choices is not None:
+        return {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
+    form: dict[str, Any] = {}
+    if request.json_schema is not None:
+        schema = json.loads(request.json_schema)
+        named = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        form["response_format"] = {"type": "json_object"} if schema == ANY_OBJECT else named
+    if request.top_logprobs is not None:
+        form |= {"logprobs": True, "top_logprobs": request.top_logprobs}
+    return form
+
+
+def _folded(messages: list[Any]) -> list[Any]:
+    """Return a chat without the role `system`: its texts stand in front of the user's next turn."""
+    folded: list[Any] = []
+    waiting: list[str] = []
+    for message in messages:
+        if message["role"] in (_SYSTEM, "developer"):
+            waiting.append(_text(message.get("content")))
+        elif message["role"] == "user" and waiting:
+            folded.append({**message, "content": _before("\n\n".join(waiting), message.get("content"))})
+            waiting = []
+        else:
+            folded.append(message)
+    return folded
+
+
+def _before(text: str, content: Any) -> Any:
+    """Return the content of a message with a text in front of it."""
+    return [{"type": "text", "text": text}, *content] if isinstance(content, list) else f"{text}\n\n{content}"
+
+
+def _text(content: Any) -> str:
+    """Return the text of a message's content."""
+    if not isinstance(content, list):
+        return str(content)
+    return "".join(part.get("text", "") for part in content)

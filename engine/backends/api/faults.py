@@ -1,0 +1,179 @@
+"""Faults: everything that can go wrong with a request to an API, as one kind of exception.
+
+This module reads what HTTP errors mean; it knows nothing of retries, bills or when an expert is given up.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from typing import Any, Literal
+
+# The longest wait that a server can demand, in seconds.
+_LONGEST_WAIT_S = 120.0
+# Errors whose texts may speak of money; others may quote the prompt.
+_MONEY = (402, 403, 429)
+_PASSING = (408, 409, 425, 429)
+_LONGEST_TEXT = 300
+
+
+def _any(*patterns: str) -> re.Pattern[str]:
+    return re.compile("|".join(patterns), re.IGNORECASE)
+
+
+# A prompt that is longer than the context, in the words of OpenAI, vLLM, SGLang, llama.cpp, TGI, Anthropic, Gemini, ...
+_TOO_LONG = _any(
+    r"context[ _-]*(length|size|window|limit)",
+    r"reduce the length of",
+    r"longer than the maximum",
+    r"(prompt|input)[^.]{0,40} is too long",
+    r"tokens \+ `?max_new_tokens",
+    r"token count[^.]{0,40} exceeds",
+    r"too many (input |prompt )?tokens",
+    r"string_above_max_length",
+)
+_NO_MONEY = _any(
+    r"credit balance is too low",
+    r"insufficient[_ ](quota|funds|credit|balance)",
+    r"billing[_ ](hard[_ ])?limit",
+    r"billing_not_active",
+    r"exceeded your current quota",
+)
+_FILTERED = _any(r"content[_ ](filter|policy)", r"content management policy", r"moderation", r"safety[_ ]system")
+
+
+@dataclass(eq=False)
+class Fault(Exception):
+    """Raised for a request that brought no answer.
+
+    Attributes:
+        message: The row's error, one line.
+        status: The HTTP status, 0 without one.
+        param: The parameter that the server names as the cause.
+        detail: The whole text of the server, to search for names.
+        wait_s: The seconds that the server wants us to wait.
+        usage: The usage that the reply reports.
+        passes: The same request may be answered later: it is sent again.
+        ends: No request will be answered: the expert is given up at once.
+        blames: The expert (after some in a row it is given up), the row, or nobody (a prompt that is too long).
+            Another expert may well answer a row that is not to blame.
+        unsure: The provider may have billed it, and does not say how much.
+
+    """
+
+    message: str
+    status: int = 0
+    param: str | None = None
+    detail: str = ""
+    wait_s: float | None = None
+    passes: bool = False
+    ends: bool = False
+    blames: Literal["expert", "row", "nobody"] = "expert"
+    unsure: bool = False
+    usage: Any = None
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def refusal(status: int, body: bytes | Any, headers: Mapping[str, str], model: str, url: str) -> Fault:
+    """Return what an HTTP error of an API means.
+
+    Args:
+        status: Its status, or the code of an error in a reply with status 200.
+        body: The body of the reply, as bytes or as JSON.
+        headers: The headers of the reply.
+        model: The model of the request.
+        url: The address of the request, without secrets.
+
+    """
+    reply = _read(body) if isinstance(body, bytes) else body
+    text, code, param = _message(reply)
+    detail = f"{code} {text}"
+    known = status in HTTPStatus.__members__.values()
+    message = f"{status} {HTTPStatus(status).phrase}" if known else str(status)
+    message = f"{message}: {line(text)}" if text else message
+    fault = Fault(message, status, param, detail, usage=reply.get("usage") if isinstance(reply, dict) else None)
+    if status == 402 or _NO_MONEY.search(detail if status in _MONEY else code):
+        return replace(fault, ends=True)
+    if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(detail)):
+        return replace(fault, blames="nobody")
+    if status in (400, 403, 422) and _FILTERED.search(detail):
+        return replace(fault, blames="row")
+    if status in (401, 403):
+        return replace(fault, message=f"the API refuses the key: {message}")
+    if status == 404:
+        return replace(fault, message=f"the API at {url} does not know {model!r}: {message}")
+    if status in _PASSING or status >= 500:
+        blames: Any = "nobody" if status == 429 else "expert"
+        return replace(fault, passes=True, blames=blames, wait_s=_wait_s(headers))
+    return fault
+
+
+def _read(body: bytes) -> Any:
+    """Return the JSON of an error; its text where that is none, nothing of a web page."""
+    text = body.decode(errors="replace")
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None if "<" in text[:200] else text
+
+
+def _message(reply: Any) -> tuple[str, str, str | None]:
+    """Return message, code and parameter of an error, in any of the forms that servers give it."""
+    error = reply.get("error", reply) if isinstance(reply, dict) else reply
+    if not isinstance(error, dict):
+        return (error if isinstance(error, str) else "").strip(), "", None
+    parts = [error.get(name) for name in ("message", "detail", "msg", "title", "error_description")]
+    message = next((part for part in parts if part), "")
+    if isinstance(message, list):
+        message = "; ".join(_detail(each) for each in message)
+    if isinstance(message, dict):
+        message = message.get("message") or ""
+    param = error.get("param")
+    code = f"{error.get('code') or ''} {error.get('type') or ''}".strip()
+    return str(message).strip() if isinstance(message, str) else "", code, param if isinstance(param, str) else None
+
+
+def _detail(each: Any) -> str:
+    """Return one complaint of FastAPI in one line."""
+    if not isinstance(each, dict):
+        return str(each)
+    at = each.get("loc")
+    place = ".".join(str(part) for part in at) if isinstance(at, list) else ""
+    return f"{place}: {each.get('msg')}" if place else str(each.get("msg"))
+
+
+def line(text: str) -> str:
+    """Return the first line of a text, cut where it is long, that tables can hold and terminals can show."""
+    first = next(iter(text.strip().splitlines()), "")[:_LONGEST_TEXT]
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\ufffd", storable(first))
+
+
+def storable(text: str) -> str:
+    """Return a text with U+FFFD for what no table can hold: halves of characters, and NUL."""
+    return re.sub("[\ud800-\udfff\0]", "\ufffd", text)
+
+
+def _wait_s(headers: Mapping[str, str]) -> float | None:
+    """Return how long the server wants us to wait, in seconds."""
+    seconds = _number(headers.get("retry-after-ms"), 1e-3)
+    header = headers.get("retry-after", "")
+    if seconds is None:
+        seconds = _number(header, 1.0)
+    if seconds is None and (date := email.utils.parsedate_tz(header)) is not None:
+        seconds = email.utils.mktime_tz(date) - time.time()
+    return None if seconds is None else min(max(seconds, 0.0), _LONGEST_WAIT_S)
+
+
+def _number(text: str | None, unit: float) -> float | None:
+    try:
+        number = float(text or "") * unit
+    except ValueError:
+        return None
+    return number if number == number else None

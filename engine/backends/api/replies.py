@@ -1,0 +1,293 @@
+"""Replies of APIs: reads whatever comes back, and turns it into one row of completions.
+
+Servers differ from OpenAI in types and names. This module uses what it understands. Anything else is the row's error,
+and is billed as far as the reply reports.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError
+
+from leeroo.engine.backends.api.bills import Bill, table, usage_of
+from leeroo.engine.backends.api.faults import Fault, line, storable
+from leeroo.engine.backends.completions import RAN_OUT, Request, named
+from leeroo.engine.backends.schemas import complaint
+
+# Names that servers have for how an answer ended. Any other is a stop, if there is an answer.
+_LENGTH = ("length", "max_tokens", "max_output_tokens", "model_length", "max_length")
+_FILTERED = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "guardrail_intervened")
+_TOOLS = ("tool_calls", "tool_use", "function_call")
+_FAILED = ("error", "malformed_function_call")
+
+_THOUGHTS = re.compile(r"\s*<(think|thinking|thought|reasoning)>(.*?)(?:</\1>|\Z)", re.DOTALL)
+_FENCE = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
+
+
+def _joined(value: Any) -> Any:
+    """Return the text of a content: itself, or its parts that are text, joined."""
+    if not isinstance(value, list) or not all(isinstance(part, str | dict) for part in value):
+        return value
+    parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in value]
+    return "".join(str(part.get("text") or "") for part in parts if part.get("type", "text") in ("text", "output_text"))
+
+
+def _text_or_none(value: Any) -> Any:
+    """Return a value that is text, None for any other."""
+    return value if isinstance(value, str) else None
+
+
+def _bytes(value: Any) -> list[int] | None:
+    fits = isinstance(value, list) and all(isinstance(each, int) and 0 <= each < 256 for each in value)
+    return value if fits else None
+
+
+class ReplyMessage(BaseModel):
+    """The message of a reply."""
+
+    content: Annotated[str | None, BeforeValidator(_joined)] = None
+    refusal: Annotated[str | None, BeforeValidator(_text_or_none)] = None
+    reasoning_content: Annotated[str | None, BeforeValidator(_text_or_none)] = None
+    reasoning: Annotated[str | None, BeforeValidator(_text_or_none)] = None
+
+
+class ReplyChoice(BaseModel):
+    """The first choice of a reply."""
+
+    message: ReplyMessage | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+    logprobs: Any = None
+
+
+class Candidate(BaseModel):
+    """A token that might have come, and how likely it was."""
+
+    token: Annotated[str, AfterValidator(storable)]
+    logprob: float
+    bytes: Annotated[list[int] | None, BeforeValidator(_bytes)] = None
+
+
+class Token(Candidate):
+    """A token that came."""
+
+    top_logprobs: list[Candidate] = []
+
+
+_TOKENS = TypeAdapter(list[Token])
+
+
+def parsed(body: bytes, kind: str = "") -> dict[str, Any]:
+    """Read the body of a reply with status 200.
+
+    Args:
+        body: JSON, or an event stream, which some servers send on their own.
+        kind: Its content type.
+
+    Raises:
+        Fault: it is neither.
+
+    """
+    text = body.decode(errors="replace").strip("\ufeff \t\r\n")
+    if "event-stream" in kind or text.startswith(("data:", "event:")):
+        return _streamed(text)
+    if text.startswith("<"):
+        found = re.search(r"<title[^>]*>\s*([^<]*?)\s*</title", text, re.IGNORECASE)
+        title = f" ({line(found[1])})" if found else ""
+        raise Fault(
+            f"the API answered with a web page{title} instead of JSON: see whether base_url is right", passes=True
+        )
+    try:
+        reply = json.loads(text)
+    except (ValueError, RecursionError):
+        what = "is empty" if not text else "breaks off or is not JSON"
+        raise Fault(f"the API's reply {what}", passes=True, unsure=True) from None
+    if not isinstance(reply, dict):
+        raise Fault(f"the API's reply is JSON, but no chat completion: {line(text[:80])}", unsure=True)
+    return reply
+
+
+def _streamed(text: str) -> dict[str, Any]:
+    """Join the events of a stream into one reply."""
+    whole: dict[str, Any] = {}
+    content: list[str] = []
+    choice: dict[str, Any] = {}
+    for event in _events(text):
+        whole.update({name: event[name] for name in ("usage", "error") if event.get(name)})
+        choices = event.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(first, dict):
+            continue
+        delta = table(first.get("delta"))
+        content += [each for each in (_joined(delta.get("content")), first.get("text")) if isinstance(each, str)]
+        choice.update({name: first[name] for name in ("finish_reason", "logprobs") if first.get(name)})
+    if "error" in whole:
+        return {
+            **whole,
+            "choices": [{"message": {"content": "".join(content)}, "finish_reason": "error"}] if content else [],
+        }
+    return {**whole, "choices": [{**choice, "message": {"content": "".join(content)}}]}
+
+
+def _events(text: str) -> Iterable[dict[str, Any]]:
+    for row in text.splitlines():
+        data = row.removeprefix("data:").strip()
+        if not row.startswith("data:") or data == "[DONE]":
+            continue
+        try:
+            event = json.loads(data)
+        except (ValueError, RecursionError):
+            raise Fault("the API's event stream breaks off", passes=True, unsure=True) from None
+        if isinstance(event, dict):
+            yield event
+
+
+def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str, Any]:
+    """Return the completion of a reply, and add its usage to the bill.
+
+    Raises:
+        Fault: it holds no answer, in words for the row.
+
+    """
+    usage = usage_of(reply.get("usage"))
+    try:
+        choice = _first(reply)
+    except Fault:
+        bill.add(usage, request, "")
+        raise
+    message = choice.message or ReplyMessage(content=choice.text)
+    thoughts = message.reasoning_content or message.reasoning or ""
+    content = storable(message.content or "")
+    bill.add(usage, request, thoughts + content)
+    answer = _answer(content, choice, message)
+    row: dict[str, Any] = {"id": request.id, "finish_reason": "length" if _end_of(choice) in _LENGTH else "stop"}
+    if request.choices is not None:
+        return {**row, **_chosen(request, request.choices, answer, choice.logprobs)}
+    if request.json_schema is not None:
+        answer = _valid_answer(answer, request.json_schema)
+    logprobs = _logprobs(choice.logprobs) if request.top_logprobs is not None else None
+    return {**row, "answer": answer, "logprobs": logprobs}
+
+
+def _first(reply: dict[str, Any]) -> ReplyChoice:
+    choices = reply.get("choices")
+    if not isinstance(choices, list) or not choices:
+        raise Fault(f"the API's reply holds no answer, only: {line(', '.join(reply)) or 'nothing'}")
+    try:
+        choice = ReplyChoice.model_validate(choices[0])
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(str(part) for part in ("choices", 0, *wrong["loc"]))
+        raise Fault(f"the API's reply is no chat completion: {place}: {line(wrong['msg'])}") from None
+    if choice.message is None and choice.text is None:
+        raise Fault("the API's reply holds no answer: its choice has no message")
+    return choice
+
+
+def _end_of(choice: ReplyChoice) -> str:
+    return (choice.finish_reason or "stop").strip().casefold()
+
+
+def _answer(content: str, choice: ReplyChoice, message: ReplyMessage) -> str:
+    """Return the answer in a content, without the thoughts before it.
+
+    Raises:
+        Fault: there is none, or it cannot be used.
+
+    """
+    ended = _end_of(choice)
+    answer = _without_thoughts(content).strip()
+    if message.refusal and not answer:
+        raise Fault(f"the model refused: {line(message.refusal)}", blames="row")
+    if ended in _FILTERED:
+        raise Fault("the provider's content filter stopped the answer", blames="row")
+    if ended in _TOOLS:
+        raise Fault("the model called a tool instead of answering", blames="row")
+    if ended in _FAILED:
+        raise Fault(f"the provider broke off the answer (finish reason {ended!r})")
+    if answer:
+        return answer
+    if ended in _LENGTH:
+        raise Fault(RAN_OUT)
+    # One prompt can bring a model to give no text at all; a model that gives an empty one may do so for every prompt.
+    if message.content is None:
+        raise Fault(f"the API gave no answer (finish reason {ended!r})", blames="row")
+    raise Fault("empty answer")
+
+
+def _without_thoughts(content: str) -> str:
+    """Return a content without the thoughts that a server left in it."""
+    if (thoughts := _THOUGHTS.match(content)) is not None:
+        return content[thoughts.end() :]
+    # Some chat templates open the thoughts in the prompt.
+    before, closed, after = content.partition("</think>")
+    return after if closed and "<think>" not in before else content
+
+
+def unfenced(text: str) -> str:
+    """Return JSON without the fence of Markdown around it."""
+    fenced = _FENCE.fullmatch(text)
+    return fenced[1].strip() if fenced else text
+
+
+def _valid_answer(answer: str, schema: str) -> str:
+    """Return an answer that is valid under a schema.
+
+    Raises:
+        Fault: it is not.
+
+    """
+    bare = unfenced(answer)
+    if (why := complaint(bare, schema)) is not None:
+        raise Fault(line(why), blames="row")
+    return bare
+
+
+def _chosen(request: Request, choices: list[str], answer: str, logprobs: Any) -> dict[str, Any]:
+    choice = named(answer, choices, request.prompt)
+    if choice is None:
+        raise Fault(f"the answer {line(answer[:80])!r} is none of the choices", blames="row")
+    return {"answer": choice, "choice_logprobs": _choice_logprobs(choices, choice, _tokens(logprobs))}
+
+
+def _tokens(logprobs: Any) -> list[Token]:
+    """Return the tokens of an answer as far as they can be understood."""
+    try:
+        return _TOKENS.validate_python(table(logprobs).get("content"))
+    except ValidationError:
+        return []
+
+
+def _logprobs(logprobs: Any) -> str | None:
+    """Return the tokens of an answer as JSON, in OpenAI's form."""
+    tokens = _tokens(logprobs)
+    finite = all(math.isfinite(each.logprob) for token in tokens for each in (token, *token.top_logprobs))
+    return json.dumps([token.model_dump() for token in tokens]) if tokens and finite else None
+
+
+def _choice_logprobs(choices: list[str], answer: str, tokens: list[Token]) -> list[float] | None:
+    """Return the log probability of each choice, by its first token; None where two begin with the same."""
+    if not tokens:
+        return None
+    chances = [0.0] * len(choices)
+    known = [each for each in tokens[0].top_logprobs if math.exp(min(each.logprob, 0.0))]
+    for candidate in known:
+        begins = candidate.token.strip().casefold()
+        fits = [i for i, choice in enumerate(choices) if begins and choice.casefold().startswith(begins)]
+        if len(fits) > 1:
+            return None
+        for i in fits:
+            chances[i] += math.exp(min(candidate.logprob, 0.0))
+    if not chances[choices.index(answer)]:
+        return None
+    # A choice that is not among the likeliest tokens is no likelier than the last of them, or than all but the first.
+    likely = [math.exp(min(each.logprob, 0.0)) for each in known]
+    least = min(*likely, max(1 - max(likely), sys.float_info.min))
+    whole = [chance or least for chance in chances]
+    return [math.log(chance / sum(whole)) for chance in whole]

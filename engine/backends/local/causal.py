@@ -1,0 +1,152 @@
+"""A causal language model as transformers loads it, and rows of tokens that it computes together.
+
+Rows are padded on the left, so that all end together; their state is kept in a cache, which rows may leave. This
+module knows nothing of requests: it takes tokens and gives logits.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from leeroo.engine.errors import ExpertUnavailable
+
+# Parameter names of the cache: one of keys and values, and one of a state without positions (Mamba's).
+_CACHES = (_PLACES, _STATE) = ("past_key_values", "cache_params")
+# Logits that differ by less than this part of their spread are the same in another order of adding.
+_SAME = 0.2
+
+
+class Prefix(NamedTuple):
+    """The cache after tokens that rows begin with."""
+
+    cache: Any
+    tokens: int
+
+
+class CausalModel:
+    """A loaded model.
+
+    Attributes:
+        model: The model of transformers.
+        device: The device that it is on.
+        continues: TokenRows can go on from a prefix that was computed before.
+
+    Raises:
+        ExpertUnavailable: rows get other logits together than alone, because it keeps a state outside of the cache.
+    """
+
+    def __init__(self, model: Any, device: str) -> None:
+        self.model, self.device = model.to(device).eval(), device
+        takes = inspect.signature(model.forward).parameters
+        self._cache = next((name for name in _CACHES if name in takes), _PLACES)
+        middle = model.config.get_text_config().vocab_size // 2
+        longer, probe = [middle - i for i in range(8)], [middle + i for i in range(5)]
+        with torch.inference_mode():
+            alone = TokenRows(self, [probe]).logits()[0]
+            if not _same(alone, lambda: self._left_behind(longer, probe)):
+                raise ExpertUnavailable(
+                    f"models of type {model.config.model_type!r} keep a state that rows of a batch cannot share here: "
+                    "ask it with backend = 'vllm'"
+                )
+            self.continues = _same(alone, lambda: self._continued(longer, probe))
+
+    @torch.inference_mode()
+    def compute_prefix(self, tokens: list[int]) -> Prefix | None:
+        """Compute the cache of some tokens; return None for no tokens."""
+        if not tokens:
+            return None
+        rows = TokenRows(self, [tokens])
+        rows.logits()
+        return Prefix(rows.cache, len(tokens))
+
+    def new_cache(self) -> Any:
+        """Return an empty cache."""
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self.model.config)
+
+    def __call__(self, tokens: torch.Tensor, mask: torch.Tensor, positions: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Return the logits [b, v] after tokens [b, t], which go on from what is in the cache."""
+        out = self.model(
+            input_ids=tokens,
+            # A past without positions cannot be masked.
+            attention_mask=mask[:, -tokens.shape[1] :] if self._cache == _STATE else mask,
+            position_ids=positions,
+            use_cache=True,
+            logits_to_keep=1,
+            **{self._cache: cache},
+        )
+        logits: torch.Tensor = out.logits[:, -1].float()
+        return logits
+
+    def _left_behind(self, longer: list[int], probe: list[int]) -> torch.Tensor:
+        """Return the logits [v] after a row that was padded to the length of another, which has left."""
+        rows = TokenRows(self, [longer, probe[:-1]])
+        rows.logits()
+        rows.go_on([1], torch.tensor(probe[-2:], device=self.device))
+        return rows.logits()[0]
+
+    def _continued(self, longer: list[int], probe: list[int]) -> torch.Tensor:
+        """Return the logits [v] after a row that goes on, with a longer one, from the prefix of both."""
+        begun = probe[:2]
+        return TokenRows(self, [[*begun, *longer], probe], self.compute_prefix(begun)).logits()[1]
+
+
+class TokenRows:
+    """TokenRows of tokens, and the state after what was computed of them.
+
+    Attributes:
+        cache: Keys and values, or another state, of all tokens but those added last.
+    """
+
+    def __init__(self, model: CausalModel, rows: Sequence[list[int]], prefix: Prefix | None = None) -> None:
+        self._model = model
+        begun = prefix.tokens if prefix else 0
+        width = max(map(len, rows)) - begun
+        tokens = torch.zeros(len(rows), width, dtype=torch.long)  # [b, t]
+        mask = torch.zeros_like(tokens)
+        for at, ids in enumerate(rows):
+            new = ids[begun:]
+            tokens[at, width - len(new) :] = torch.tensor(new)
+            mask[at, width - len(new) :] = 1
+        self._tokens, mask = tokens.to(model.device), mask.to(model.device)
+        self._positions = begun + (mask.cumsum(-1) - 1).clamp(min=0)
+        self._mask = torch.cat([mask.new_ones(len(rows), begun), mask], dim=1)
+        self.cache = copy.deepcopy(prefix.cache) if prefix else model.new_cache()
+        if prefix:
+            self.cache.reorder_cache(torch.zeros(len(rows), dtype=torch.long, device=model.device))
+
+    def logits(self) -> torch.Tensor:
+        """Return the logits [b, v] of the next tokens."""
+        return self._model(self._tokens, self._mask, self._positions, self.cache)
+
+    def go_on(self, stay: list[int], tokens: torch.Tensor) -> None:
+        """Keep only these rows, and let each go on with its token of [b]."""
+        if len(stay) < len(self._mask):
+            at = torch.tensor(stay, device=self._model.device)
+            self.cache.reorder_cache(at)
+            self._mask, self._positions = self._mask[at], self._positions[at]
+        self._tokens = tokens[stay][:, None]
+        self._mask = torch.cat([self._mask, self._mask.new_ones(len(stay), 1)], dim=1)
+        self._positions = self._positions[:, -1:] + 1
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory has run out."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def _same(alone: torch.Tensor, compute: Callable[[], torch.Tensor]) -> bool:
+    """Return whether computing logits [v] in another way gives the same."""
+    try:
+        difference = (compute() - alone).square().mean().sqrt()
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if out_of_memory(error):
+            raise
+        return False
+    return bool(difference <= _SAME * alone.std())

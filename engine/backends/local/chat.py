@@ -1,0 +1,124 @@
+"""Chat: the conversation of a request as tokens of a local model, by the model's own chat template."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from leeroo.engine.backends.completions import Request, failed
+
+# What the parameter `reasoning_effort` of a chat template accepts.
+_EFFORTS = ("low", "medium", "high")
+
+ChatMessage = dict[str, Any]
+
+
+class UnsupportedRequest(ValueError):
+    """Raised for a request that this model cannot take; another expert may."""
+
+
+def tokens_of(requests: list[Request], tokenizer: Any) -> tuple[list[tuple[Request, list[int]]], list[dict[str, Any]]]:
+    """Return the requests with their tokens, and the completions of those that the model cannot take."""
+    written: dict[bool, list[tuple[Request, str]]] = {False: [], True: []}
+    refused = []
+    for request in requests:
+        chats = tokenizer.chat_template is not None and not request.raw
+        try:
+            text = _chat(request, tokenizer) if chats else _text(request)
+        except UnsupportedRequest as error:
+            refused.append(failed(request, str(error), bounced=True))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            refused.append(failed(request, "turns and after must be JSON lists of chat messages"))
+        else:
+            # JSON may hold half a character, which no tokenizer takes.
+            written[chats].append((request, text.encode("utf-8", "replace").decode()))
+    tokens = []
+    for chats, pairs in written.items():
+        if pairs:  # a chat template writes the special tokens itself
+            ids = tokenizer([text for _, text in pairs], add_special_tokens=not chats)["input_ids"]
+            tokens += [(request, row) for (request, _), row in zip(pairs, ids, strict=True)]
+    refused += [failed(request, "the prompt is empty") for request, ids in tokens if not ids]
+    return [(request, ids) for request, ids in tokens if ids], refused
+
+
+def _chat(request: Request, tokenizer: Any) -> str:
+    """Write the conversation by the template; in a plainer form where the template refuses it."""
+    template = str(tokenizer.chat_template)
+    messages = [_message(message, template) for message in request.messages]
+    options: dict[str, Any] = _effort(request.reasoning_effort, template)
+    # The model continues an answer that has begun; otherwise the template opens the assistant's turn.
+    begun = messages[-1]["role"] == "assistant"
+    options |= {"continue_final_message": begun, "add_generation_prompt": not begun, "tokenize": False}
+    refusals = []
+    for form in (messages, _plainer(messages)):
+        try:
+            text = str(tokenizer.apply_chat_template(form, **options))
+        except Exception as error:  # noqa: BLE001 - a template is somebody else's program: it may raise anything
+            refusals.append(str(error).strip() or type(error).__name__)
+            continue
+        # Some templates pass over a role that they do not know.
+        if all(message["content"].strip() in text for message in form if message["role"] == "system"):
+            return text
+        refusals.append("it leaves out the system text")
+    raise UnsupportedRequest(f"the model's chat template refuses this conversation: {refusals[0].splitlines()[0]}")
+
+
+def _text(request: Request) -> str:
+    if request.reasoning_effort is not None:
+        raise UnsupportedRequest("reasoning_effort: this model has no chat template that knows it")
+    return "\n\n".join(_content(message) for message in request.messages)
+
+
+def _message(message: ChatMessage, template: str) -> ChatMessage:
+    """Return a message as chat templates want it: plain text, tool calls with their arguments as objects."""
+    calls = message.get("tool_calls")
+    if calls and "tool_calls" not in template:
+        raise UnsupportedRequest("tool_calls: the model's chat template does not know them")
+    role = "system" if message["role"] == "developer" else message["role"]
+    whole = {**message, "role": role, "content": _content(message)}
+    return {**whole, "tool_calls": [_call(call) for call in calls]} if calls else whole
+
+
+def _content(message: ChatMessage) -> str:
+    content = message.get("content")
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content or ""}]
+    for part in parts:
+        if part.get("type") != "text":
+            raise UnsupportedRequest(f"this model reads text only, not parts of type {part.get('type')!r}")
+    return "\n".join(str(part["text"]) for part in parts)
+
+
+def _call(call: ChatMessage) -> ChatMessage:
+    try:
+        arguments = json.loads(call["function"]["arguments"])
+    except (TypeError, ValueError):  # an object already, or text that is no JSON
+        return call
+    return {**call, "function": {**call["function"], "arguments": arguments}}
+
+
+def _plainer(messages: list[ChatMessage]) -> list[ChatMessage]:
+    """Return the same without a system role, and without two turns of one role in a row."""
+    plain: list[ChatMessage] = []
+    waiting: list[str] = []  # system texts, for the front of the next user's turn
+    for message in messages:
+        if message["role"] == "system":
+            waiting.append(message["content"])
+            continue
+        turn = message
+        if message["role"] == "user":
+            turn, waiting = {**message, "content": "\n\n".join([*waiting, message["content"]])}, []
+        if plain and message.keys() == plain[-1].keys() == {"role", "content"} and message["role"] == plain[-1]["role"]:
+            turn = {**turn, "content": f"{plain.pop()['content']}\n\n{turn['content']}"}
+        plain.append(turn)
+    return plain
+
+
+def _effort(effort: str | None, template: str) -> dict[str, Any]:
+    """Return the template's parameters for a reasoning effort."""
+    if effort is None:
+        return {}
+    if effort in _EFFORTS and "reasoning_effort" in template:
+        return {"reasoning_effort": effort}
+    if "enable_thinking" in template:
+        return {"enable_thinking": effort != "none"}
+    raise UnsupportedRequest(f"reasoning_effort: the model's chat template does not know {effort!r}")

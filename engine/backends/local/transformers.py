@@ -1,0 +1,367 @@
+"""The transformers backend: any causal model that the library loads, embedded, on CPU or GPU.
+
+Requests gather in a buffer and are sorted by their limit and length, so that little is padded. Batches are decoded with
+a KV cache; a row that has finished leaves its batch.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from leeroo.engine import weights
+from leeroo.engine.backends.choices import ChoiceTree, Fork
+from leeroo.engine.backends.completions import (
+    Request,
+    answered,
+    choice_completion,
+    choice_tree,
+    completed,
+    failed,
+    requests_of,
+    too_long,
+)
+from leeroo.engine.backends.local.causal import CausalModel, Prefix, TokenRows, out_of_memory
+from leeroo.engine.backends.local.chat import tokens_of
+from leeroo.engine.backends.local.sampling import Sampler, alternatives, cut, token_objects
+from leeroo.engine.backends.options import TransformersOptions, engine_options
+from leeroo.engine.backends.protocol import AMPLE
+from leeroo.engine.errors import ExpertUnavailable
+from leeroo.engine.pool import Expert
+
+_BUFFER_ROWS = 1024
+# How long finished rows may wait to be handed on together.
+_YIELD_S = 0.5
+# Tokens of a batch, prompts and what may be generated together: they bound the KV cache.
+_BATCH_TOKENS = 16_384
+# A prefix that rows share is computed once if it has at least this many tokens.
+_SHARED_TOKENS = 32
+
+
+class _Generation(NamedTuple):
+    """A request to generate text for."""
+
+    request: Request
+    ids: list[int]  # the tokens of its prompt
+
+
+class _ForkPrompt(NamedTuple):
+    """A request with choices, as the model sees it at one fork of them."""
+
+    request: Request
+    ids: list[int]  # the prompt, and what the choices have in common up to the fork
+    fork: Fork
+    tree: ChoiceTree
+    prompt_tokens: int
+    started: float
+
+
+Row = TypeVar("Row", _Generation, _ForkPrompt)
+
+
+class TransformersBackend:
+    """One model in this process.
+
+    Raises:
+        ExpertUnavailable: it does not load.
+        PoolError: an unknown engine option, or no such model.
+    """
+
+    _model: CausalModel
+    _tokenizer: Any
+    _vocabulary: Any = None  # as grammars see it, once one was needed
+
+    def __init__(self, expert: Expert) -> None:
+        options = engine_options(expert, TransformersOptions)
+        self._device: str = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._batch_rows = options.batch_size or (64 if self._device == "cpu" else 256)
+        self._load(expert, options)
+        model = self._model.model
+        config = model.config.get_text_config()
+        longest = getattr(config, "max_position_embeddings", None) or 2**31
+        self._context = int(min(longest, options.max_model_len or longest))
+        ends = model.generation_config.eos_token_id
+        ends = [self._tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])]
+        self._ends = [end for end in dict.fromkeys(ends) if end is not None]
+        self._end = self._ends[0] if self._ends else -1
+
+    def _load(self, expert: Expert, options: TransformersOptions) -> None:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        folder = weights.locate(expert.model, options.revision)
+        # bfloat16 is slower than float32 on a CPU without matrix units for it.
+        dtype = options.dtype or ("float32" if self._device == "cpu" else "auto")
+        extra = {"attn_implementation": options.attn_implementation} if options.attn_implementation else {}
+        try:
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **extra)
+            self._model = CausalModel(model, self._device)
+        except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
+            why = str(error).strip().splitlines() or [type(error).__name__]
+            raise ExpertUnavailable(f"{expert.model} does not load: {why[0]}") from error
+
+    @property
+    def room(self) -> int:
+        """How many more requests it can start on now: it orders them, and they cost nothing."""
+        return AMPLE
+
+    def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+        """Answer a stream of requests, a buffer at a time."""
+        waiting: list[Request] = []
+        for batch in requests:
+            waiting += requests_of(batch)
+            # An empty batch means that nothing more comes until these are done.
+            if batch.num_rows == 0 or len(waiting) >= _BUFFER_ROWS:
+                yield from self._answer(waiting)
+                waiting = []
+        yield from self._answer(waiting)
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._model
+        if self._device != "cpu":
+            torch.cuda.empty_cache()
+
+    def _answer(self, requests: list[Request]) -> Generator[pa.RecordBatch]:
+        if not requests:
+            return
+        generations: list[_Generation] = []
+        at_forks: list[_ForkPrompt] = []
+        accepted, refused = tokens_of(requests, self._tokenizer)
+        for request, ids in accepted:
+            prompts = self._fork_prompts(request, ids)
+            longest = max([len(ids), *(len(prompt.ids) for prompt in prompts)])
+            if longest >= self._context:
+                refused.append(too_long(request, longest, self._context))
+            elif (why := self._schema_complaint(request.json_schema)) is not None:
+                refused.append(failed(request, why))
+            elif prompts:
+                at_forks += prompts
+            else:
+                generations.append(_Generation(request, ids))
+        if refused:
+            yield completed(refused)
+        # TokenRows of similar limits and lengths together, longest first: what will not fit shows at once.
+        generations.sort(key=lambda row: (row.request.max_tokens, len(row.ids)), reverse=True)
+        for rows in self._portions(generations, lambda row: len(row.ids) + row.request.max_tokens):
+            yield from _batched(self._halving(self._decode, rows))
+        for shared, group in _by_prefix(at_forks) if self._model.continues else [(0, at_forks)]:
+            past = self._model.compute_prefix(group[0].ids[:shared]) if group else None
+            group.sort(key=lambda prompt: len(prompt.ids), reverse=True)
+            for prompts in self._portions(group, lambda prompt: len(prompt.ids)):
+                yield from _batched(self._halving(functools.partial(self._choose, past), prompts))
+
+    def _portions(self, rows: list[Row], width: Callable[[Row], int]) -> Iterator[list[Row]]:
+        """Split rows, in order, into as many as may be computed together, padded to the widest."""
+        portion: list[Row] = []
+        widest = 0
+        for row in rows:
+            widest = max(widest, width(row))
+            if portion and (len(portion) == self._batch_rows or widest * (len(portion) + 1) > _BATCH_TOKENS):
+                yield portion
+                portion, widest = [], width(row)
+            portion.append(row)
+        if portion:
+            yield portion
+
+    def _halving(
+        self, compute: Callable[[list[Row]], Iterator[dict[str, Any] | None]], rows: list[Row]
+    ) -> Iterator[dict[str, Any] | None]:
+        """Yield the completions of these rows; when memory runs out, compute those that are left by halves."""
+        done = set()
+        try:
+            for row in compute(rows):
+                if row is not None:
+                    done.add(row["id"])
+                yield row
+        except (MemoryError, RuntimeError) as error:
+            if not out_of_memory(error):
+                raise
+            if len(rows) == 1:
+                yield failed(rows[0].request, "the device's memory does not suffice for this row; shorten it")
+                return
+        else:
+            return
+        left = [row for row in rows if row.request.id not in done]
+        half = (len(left) + 1) // 2
+        for part in (left[:half], left[half:]):
+            if part:
+                yield from self._halving(compute, part)
+
+    @torch.inference_mode()
+    def _decode(self, batch: list[_Generation]) -> Iterator[dict[str, Any] | None]:
+        """Generate; yield each completion as soon as its row has ended, and None after every step."""
+        started = time.perf_counter()
+        room = [min(r.max_tokens, self._context - len(ids)) for r, ids in batch]
+        written: list[list[int]] = [[] for _ in batch]
+        known: list[list[dict[int, float]]] = [[] for _ in batch]  # log probabilities by token, where requested
+        going = list(range(len(batch)))  # rows of the batch that are still decoded
+        rows = TokenRows(self._model, [ids for _, ids in batch])
+        sampler = Sampler([request for request, _ in batch], self._device)
+        grammars = {i: self._grammar(r.json_schema) for i, (r, _) in enumerate(batch) if r.json_schema is not None}
+        while going:
+            logits = rows.logits()  # [b, v]
+            plain = logits.clone()
+            for at, row in enumerate(going):
+                if row in grammars:
+                    _mask_tokens(grammars[row], logits[at])
+            picked = sampler.pick(logits, going, written)  # [b]
+            stay = []
+            for at, (row, token) in enumerate(zip(going, picked.tolist(), strict=True)):
+                request, ended = batch[row].request, token in self._ends
+                if row in grammars:
+                    grammars[row].consume_token(token)
+                if not ended:
+                    written[row].append(token)
+                    if request.top_logprobs is not None:
+                        known[row].append(alternatives(plain[at], token, request.top_logprobs))
+                if ended or len(written[row]) == room[row] or self._stopped(request, written[row]):
+                    yield self._done(batch[row], written[row], known[row], ended=ended, started=started)
+                else:
+                    stay.append(at)
+            going = [going[at] for at in stay]
+            if going:
+                rows.go_on(stay, picked)
+            yield None
+
+    def _grammar(self, json_schema: str) -> Any:
+        """Return a matcher that keeps an answer to a JSON schema, token by token.
+
+        Raises:
+            ValueError: no grammar can keep to the schema.
+
+        """
+        import llguidance.hf
+
+        if self._vocabulary is None:
+            size = self._model.model.get_output_embeddings().weight.shape[0]
+            self._vocabulary = llguidance.hf.from_tokenizer(self._tokenizer, size, self._ends)
+        return _grammar(self._vocabulary, json_schema).deep_copy()
+
+    def _schema_complaint(self, json_schema: str | None) -> str | None:
+        try:
+            if json_schema is not None:
+                self._grammar(json_schema)
+        except ValueError as error:
+            return f"this expert cannot keep to the JSON schema: {error}"
+        return None
+
+    def _stopped(self, request: Request, written: list[int]) -> bool:
+        return bool(request.stop) and cut(self._text(written), request.stop) is not None
+
+    def _text(self, written: list[int]) -> str:
+        return str(self._tokenizer.decode(written, skip_special_tokens=True))
+
+    def _done(
+        self, row: _Generation, written: list[int], known: list[dict[int, float]], *, ended: bool, started: float
+    ) -> dict[str, Any]:
+        request, prompt = row
+        text = self._text(written)
+        before = cut(text, request.stop)
+        done = {
+            "id": request.id,
+            "answer": (text if before is None else before).strip(),
+            "prompt_tokens": len(prompt),
+            # The token that ends an answer was generated too.
+            "completion_tokens": len(written) + ended,
+            "latency_ms": (time.perf_counter() - started) * 1e3,
+            "finish_reason": "stop" if ended or before is not None else "length",
+        }
+        if request.top_logprobs is not None:
+            done["logprobs"] = json.dumps(token_objects(written, known, request.top_logprobs, self._tokenizer))
+        return answered(done)
+
+    def _fork_prompts(self, request: Request, prompt: list[int]) -> list[_ForkPrompt]:
+        """Return what the model sees at every fork of the choices; nothing for a request without choices."""
+        tree = choice_tree(request, self._tokenizer, self._end)
+        if tree is None:
+            return []
+        started = time.perf_counter()
+        return [_ForkPrompt(request, [*prompt, *fork.prefix], fork, tree, len(prompt), started) for fork in tree.forks]
+
+    @torch.inference_mode()
+    def _choose(self, prefix: Prefix | None, prompts: list[_ForkPrompt]) -> Iterator[dict[str, Any]]:
+        """Score forks that begin with a computed prefix; yield the completions of requests whose last fork it was."""
+        begun = prefix.tokens if prefix else 0
+        out = TokenRows(self._model, [prompt.ids for prompt in prompts], prefix).logits()  # [b, v]
+        for prompt, logits in zip(prompts, out, strict=True):
+            branches = prompt.fork.branches
+            among = logits[torch.tensor(branches, device=logits.device)].log_softmax(-1).tolist()
+            scores = prompt.tree.add(prompt.fork.prefix, dict(zip(branches, among, strict=True)))
+            if scores is not None:
+                yield {
+                    **choice_completion(prompt.request, prompt.tree, scores),
+                    "prompt_tokens": prompt.prompt_tokens,
+                    "cached_tokens": min(begun, prompt.prompt_tokens),
+                    "latency_ms": (time.perf_counter() - prompt.started) * 1e3,
+                }
+
+
+def _by_prefix(prompts: list[_ForkPrompt]) -> Iterator[tuple[int, list[_ForkPrompt]]]:
+    """Yield groups of prompts with the number of tokens that a group shares; each prompt has at least one more."""
+    group: list[_ForkPrompt] = []
+    shared = 0
+    for prompt in sorted(prompts, key=lambda prompt: prompt.ids):
+        if group:
+            both = _common_prefix(group[-1].ids, prompt.ids)
+            # A group takes in one more as long as that saves no less.
+            together = both if len(group) == 1 else min(shared, both)
+            if both >= _SHARED_TOKENS and together * len(group) >= shared * (len(group) - 1):
+                group.append(prompt)
+                shared = together
+                continue
+            yield shared, group
+        group, shared = [prompt], 0
+    if group:
+        yield shared, group
+
+
+def _common_prefix(one: list[int], other: list[int]) -> int:
+    """Return how many tokens two prompts share at their beginning, fewer than either has."""
+    most = min(len(one), len(other)) - 1
+    return next((i for i in range(most) if one[i] != other[i]), most)
+
+
+def _batched(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBatch]:
+    """Yield completions in batches, a few times a second: what was handed on is stored, whatever happens next."""
+    gathered: list[dict[str, Any]] = []
+    handed = time.monotonic()
+    for row in rows:
+        gathered += [row] if row is not None else []
+        if gathered and time.monotonic() - handed > _YIELD_S:
+            yield completed(gathered)
+            gathered, handed = [], time.monotonic()
+    if gathered:
+        yield completed(gathered)
+
+
+@functools.lru_cache(maxsize=64)
+def _grammar(vocabulary: Any, json_schema: str) -> Any:
+    import llguidance
+
+    # With white space left free, a small model may write line breaks up to its limit.
+    grammar = llguidance.LLMatcher.grammar_from_json_schema(json_schema, overrides={"whitespace_flexible": False})
+    matcher = llguidance.LLMatcher(vocabulary, grammar)
+    if matcher.is_error():
+        raise ValueError(matcher.get_error().strip().splitlines()[0])
+    return matcher
+
+
+def _mask_tokens(grammar: Any, logits: torch.Tensor) -> None:
+    """Leave only the tokens that may come next, in place; logits are [v]."""
+    import llguidance.numpy as llg
+
+    mask = llg.allocate_token_bitmask(1, logits.shape[-1])
+    llg.fill_next_token_bitmask(grammar, mask, 0)
+    # The library's own function for tensors is compiled on first use, which takes seconds.
+    allowed = np.unpackbits(mask[0].view(np.uint8), bitorder="little")[: logits.shape[-1]].astype(bool)
+    logits.masked_fill_(torch.from_numpy(~allowed).to(logits.device), -torch.inf)

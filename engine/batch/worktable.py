@@ -1,0 +1,474 @@
+"""The worktable: the scratch database of one run, and all SQL on it.
+
+Stages hand in and receive Arrow; the names of the tables are known in this module alone. It knows nothing of experts'
+quality, money or models.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from leeroo.engine import locks
+from leeroo.engine.errors import OutputError
+from leeroo.engine.schema import ASK, CONSTRAINTS, REQUESTS, SAMPLING
+
+# Errors that say that the working files find no room.
+NO_ROOM = (OSError, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
+
+MEMORY_LIMIT = "1GiB"
+_READ_ROWS = 50_000
+_WRITE_ROWS = 65_536
+# Room for text around the choice that an expert names, in tokens.
+AROUND_A_CHOICE = 16
+
+# The columns of the input that a run reads.
+INPUT = pa.schema(
+    [
+        pa.field("row", pa.int64()),
+        pa.field("question", pa.string()),
+        pa.field("subject", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("private", pa.bool_()),
+        pa.field("ask", pa.struct(list(ASK))),
+    ]
+)
+
+# An expert for a question, by position; costs are in USD.
+ASSIGNED = pa.schema(
+    [
+        pa.field("id", pa.int64()),
+        pa.field("expert", pa.int32()),
+        pa.field("expected", pa.float64()),
+        pa.field("at_most", pa.float64()),
+        pa.field("predicted_score", pa.float64()),
+    ]
+)
+
+# The answer or the error of a distinct question. `expert` is a position, NULL when nothing was sent; costs are in USD
+# for one request.
+RESULTS = pa.schema(
+    [
+        pa.field("id", pa.int64()),
+        pa.field("expert", pa.int32()),
+        pa.field("predicted_score", pa.float64()),
+        pa.field("answer", pa.string()),
+        pa.field("prompt_tokens", pa.int64()),
+        pa.field("completion_tokens", pa.int64()),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("list_cost_usd", pa.float64()),
+        pa.field("latency_ms", pa.float64()),
+        pa.field("finish_reason", pa.string()),
+        pa.field("error", pa.string()),
+        pa.field("recorded_score", pa.float64()),
+        pa.field("choice_logprobs", pa.list_(pa.float64())),
+        pa.field("logprobs", pa.string()),
+    ]
+)
+
+# Task and fields change how a question is laid out, not what it asks.
+_ARGUMENTS = [name for name in ASK.names if name not in ("task", "fields")]
+# Constraints came later than the keys of stored runs, which do not have them: they follow the JSON of the others.
+_KEYED = ", ".join(name for name in _ARGUMENTS if name not in CONSTRAINTS)
+_CONSTRAINTS = ", ".join(CONSTRAINTS)
+_CONSTRAINED = " OR ".join(f"{name} IS NOT NULL" for name in CONSTRAINTS)
+
+# The key is a hash of JSON, in which no two different rows read alike. A row sampled at a temperature is its own
+# question: the same words may bring another answer. A blank question asks nothing, as NULL does.
+_ROWS = rf"""
+CREATE TABLE rows AS
+SELECT row, CASE WHEN NOT regexp_full_match(question, '[\s\p{{Z}}\p{{C}}]*') THEN md5_number(concat(
+           to_json(struct_pack(question, private, sampled := CASE WHEN temperature > 0 THEN row END, {_KEYED})),
+           CASE WHEN {_CONSTRAINED} THEN to_json(struct_pack({_CONSTRAINTS})) END)) END AS key,
+       *EXCLUDE (row)
+FROM (SELECT row, question, subject, category, coalesce(private, false) AS private,
+             ask.* REPLACE (coalesce(ask.raw, false) AS raw, nullif(ask.temperature, 0) AS temperature)
+      FROM input)
+"""
+
+_QUESTIONS = f"""
+CREATE TABLE questions AS
+SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
+       CASE WHEN raw THEN NULL
+            WHEN choices IS NOT NULL
+            THEN 'Answer with exactly one of these, and nothing else: ' || array_to_string(choices, ', ')
+            WHEN json_schema IS NOT NULL
+            THEN 'Answer with JSON that is valid under this JSON schema, and nothing else: ' || json_schema
+       END AS form,
+       NULL::VARCHAR AS laid_out
+FROM (SELECT key, min(row) AS first_row, count(*) AS rows, any_value(question) AS question,
+             arg_min(subject, row) AS subject, arg_min(category, row) AS category,
+             any_value(private) AS private, arg_min(task, row) AS task, arg_min(fields, row) AS fields,
+             {", ".join(f"any_value({name}) AS {name}" for name in _ARGUMENTS)}
+      FROM rows WHERE key IS NOT NULL GROUP BY key)
+"""
+
+# Lengths are in bytes. `form` counts all text that is sent beside the question and the system text.
+_TO_PREDICT = """
+SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens,
+       coalesce(strlen(form), 0) + coalesce(strlen(turns), 0) + coalesce(strlen(after), 0)
+       + greatest(coalesce(strlen(laid_out), strlen(prompt), 0) - strlen(question), 0) AS form,
+       coalesce(strlen(json_schema), 0) AS schema,
+       list_max([strlen(choice) for choice in choices]) AS choice
+FROM questions ORDER BY id
+"""
+
+_SAMPLING = [field.name for field in SAMPLING]
+
+# The most tokens of an answer: those of the longest choice, where there are choices (a byte a token). An expert that
+# thinks has room for it before it chooses.
+_MAX_TOKENS = f"""
+(CASE WHEN e.thinks THEN coalesce(q.max_tokens, e.max_tokens)
+      ELSE least(coalesce(q.max_tokens, e.max_tokens),
+                 list_max([strlen(each) for each in q.choices]) + {AROUND_A_CHOICE}) END)::INTEGER
+"""
+
+# The key of a stored answer: all that made it, but for the layout of fields, which depends on the other rows. It is a
+# hash of JSON, in which no two different requests read alike. A sampled answer belongs to its run and row alone. Keys
+# are written in hexadecimal: as a decimal number one takes DuckDB 0.2 ms.
+_PLAN = f"""
+CREATE OR REPLACE TABLE plan AS
+SELECT *, unhex(sha256(to_json(struct_pack(fingerprint, plain, system, turns, after, max_tokens, temperature,
+                  sampled := CASE WHEN temperature > 0 THEN concat(run, '-', id) END,
+                  {", ".join(_SAMPLING)}, choices, json_schema, raw))::VARCHAR)) AS key
+FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, e.wave, e.fingerprint, $run AS run,
+             hex(q.key) AS asked, q.question, unhex(md5(q.question)) AS question_hash, q.private, q.rows, q.raw,
+             coalesce(q.prompt, q.question) AS own,
+             CASE WHEN q.raw THEN own ELSE concat(e.before, own, e.after) END AS plain,
+             CASE WHEN q.laid_out IS NULL THEN plain ELSE concat(e.before, q.laid_out, e.after) END AS prompt,
+             CASE WHEN NOT q.raw THEN nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '')
+             END AS system,
+             q.turns, q.after, {_MAX_TOKENS} AS max_tokens,
+             coalesce(q.temperature, 0)::DOUBLE AS temperature, {", ".join("q." + name for name in _SAMPLING)},
+             q.choices, q.json_schema
+      FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
+"""
+
+# Questions that differ only in what does not reach the expert (private or not, pinned or chosen) are one request; the
+# others read its answer from the store.
+_DUPLICATES = """
+CREATE OR REPLACE TABLE duplicates AS
+SELECT id, key FROM plan QUALIFY row_number() OVER (PARTITION BY key ORDER BY id) > 1
+"""
+
+# In the order of their prompts, so that rows that begin alike lie beside each other.
+_PENDING = f"""
+SELECT expert, expected, at_most, predicted_score, asked, question_hash, private, key, {", ".join(REQUESTS.names)}
+FROM plan ANTI JOIN results USING (id) ANTI JOIN duplicates USING (id)
+WHERE wave = {{wave}} ORDER BY system, turns, prompt, id
+"""
+
+_WANTED = """
+SELECT id, key, expert, predicted_score, private
+FROM plan {which} JOIN duplicates USING (id) ANTI JOIN results USING (id)
+"""
+
+_LEFT_USD = """
+SELECT expert, sum(expected) FROM plan ANTI JOIN results USING (id) ANTI JOIN duplicates USING (id) GROUP BY expert
+"""
+
+_STORED = """
+SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens, 0.0::DOUBLE AS cost_usd,
+       f.list_cost_usd, f.latency_ms, f.finish_reason, NULL::VARCHAR AS error, f.recorded_score, f.choice_logprobs,
+       f.logprobs
+FROM found f JOIN wanted w USING (key)
+"""
+
+# Answers of this job: those of the same expert as now, and of this run alone where an answer is sampled.
+_PAID_BEFORE = """
+SELECT q.id, e.expert, NULL::DOUBLE AS predicted_score, o.answer, o.prompt_tokens, o.completion_tokens,
+       CASE WHEN o.run = '{run}' THEN o.list_cost_usd ELSE 0 END AS cost_usd, o.list_cost_usd, o.latency_ms,
+       o.finish_reason, NULL::VARCHAR AS error, o.recorded_score, o.choice_logprobs, o.logprobs
+FROM own o JOIN questions q ON hex(q.key) = o.asked
+     JOIN experts e ON e.name = o.expert AND e.fingerprint = o.fingerprint
+WHERE o.run = '{run}' OR q.temperature IS NULL
+QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY o.run != '{run}', e.expert) = 1
+"""
+
+_ESTIMATED = """
+SELECT p.id, p.expert, p.expected, p.at_most, p.rows, p.key, d.id IS NOT NULL AS duplicate
+FROM plan p LEFT JOIN duplicates d USING (id)
+"""
+
+# The first row with a distinct question pays for it.
+_ANSWERS = """
+SELECT s.answer, e.name AS expert, s.predicted_score, s.prompt_tokens, s.completion_tokens,
+       CASE WHEN q.first_row = r.row THEN s.cost_usd ELSE 0 END AS cost_usd,
+       coalesce(s.list_cost_usd, 0) AS list_cost_usd, s.latency_ms, s.finish_reason, s.error, s.recorded_score,
+       1 / list_sum([exp(each - list_max(s.choice_logprobs)) for each in s.choice_logprobs]) AS confidence,
+       s.choice_logprobs, s.logprobs
+FROM row_keys r LEFT JOIN questions q USING (key) LEFT JOIN results s ON q.id = s.id
+     LEFT JOIN experts e ON s.expert = e.expert
+ORDER BY r.row
+"""
+
+_ROUTES = """
+SELECT e.name AS expert, a.predicted_score, a.expected AS expected_cost_usd
+FROM row_keys r LEFT JOIN questions q USING (key) LEFT JOIN assigned a ON q.id = a.id
+     LEFT JOIN experts e ON a.expert = e.expert
+ORDER BY r.row
+"""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The input in numbers.
+
+    Attributes:
+        distinct: Questions that differ.
+        digest: A hash of the question and the arguments of every row, in order.
+    """
+
+    distinct: int
+    digest: int
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Known facts of each distinct question, arrays [n] in the order of their ids.
+
+    Attributes:
+        rows: Rows of the input that ask it.
+        private: Whether it must not leave local experts.
+        max_cost_usd: The most that it may be expected to cost, `inf` without a limit.
+        experts: The expert that it names, by id.
+        excluded: The experts that may not answer it, by id.
+    """
+
+    rows: np.ndarray
+    private: np.ndarray
+    max_cost_usd: np.ndarray
+    experts: Mapping[int, str]
+    excluded: Mapping[int, Sequence[str]]
+
+
+class Worktable:
+    """A working folder with a DuckDB database that spills to it; removed on `close`.
+
+    Its lock lives as long as its process: `locks.sweep` removes what a killed process leaves behind.
+
+    Raises:
+        OutputError: the folder cannot be made.
+
+    """
+
+    def __init__(self, parent: Path) -> None:
+        self.folder = parent / uuid.uuid4().hex
+        try:
+            # Locked before it exists: at no moment does it look like a folder that nobody needs.
+            parent.mkdir(parents=True, exist_ok=True)
+            self._lock = locks.take(self.folder.with_suffix(".lock"))
+            self.folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise OutputError(f"cannot make a working folder in {parent}: {error.strerror or error}") from error
+        self._con = duckdb.connect(str(self.folder / "rows.duckdb"))
+        # ORDER BY gives the order of rows where it matters; keeping it elsewhere only costs memory.
+        self._con.execute(f"SET memory_limit = '{MEMORY_LIMIT}'; SET preserve_insertion_order = false")
+        self._con.execute("SET temp_directory = $folder", {"folder": str(self.folder / "spill")})
+        # Rows come in and go out as Arrow: whatever text they hold, it opens no file and reaches no other host.
+        self._con.execute("SET enable_external_access = false; SET lock_configuration = true")
+
+    def array(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """Make a float32 array in a file of the folder, so that a table of any length fits."""
+        if 0 in shape:  # there is nothing to map
+            return np.zeros(shape, np.float32)
+        return np.memmap(self.folder / name, mode="w+", dtype=np.float32, shape=shape)
+
+    # -- Input and questions ----------------------------------------------------------------------------------------
+
+    def read(self, rows: pa.RecordBatchReader) -> None:
+        """Take in all rows (`INPUT`) and number their distinct questions."""
+        self._con.register("input", rows)
+        self._con.execute(_ROWS)
+        self._con.unregister("input")
+        self._con.execute(_QUESTIONS)
+        # The text of every row has done its work; the distinct ones are in `questions`.
+        self._con.execute("CREATE TABLE row_keys AS SELECT row, key, hash(subject, category) AS context FROM rows")
+        self._con.execute("DROP TABLE rows")
+
+    def counts(self) -> Counts:
+        """Count the distinct questions of the rows."""
+        query = (
+            "SELECT (SELECT count(*) FROM questions),"
+            " (SELECT coalesce(bit_xor(hash(row, key, context)), 0) FROM row_keys)"
+        )
+        distinct, digest = self._con.execute(query).fetchall()[0]
+        return Counts(int(distinct), int(digest))
+
+    def facts(self) -> Facts:
+        """Return what is known of the distinct questions before anything is predicted."""
+        columns = self._con.execute(
+            "SELECT rows, private, coalesce(max_cost_usd, 'inf'::DOUBLE) AS most FROM questions ORDER BY id"
+        ).fetchnumpy()
+        named = self._con.execute("SELECT id, expert FROM questions WHERE expert IS NOT NULL").fetchall()
+        excluded = self._con.execute("SELECT id, excluded FROM questions WHERE excluded IS NOT NULL").fetchall()
+        return Facts(
+            np.asarray(columns["rows"]),
+            np.asarray(columns["private"], bool),
+            np.asarray(columns["most"], np.float64),
+            dict(named),
+            dict(excluded),
+        )
+
+    def to_predict(self, rows: int) -> pa.RecordBatchReader:
+        """Return the distinct questions and the lengths of what is sent with them, that many at a time."""
+        return self._sql(_TO_PREDICT).to_arrow_reader(rows)
+
+    def ids_of_rows(self) -> np.ndarray:
+        """Return the id of each row's question, -1 for a blank one [rows]."""
+        query = "SELECT coalesce(q.id, -1) AS id FROM row_keys r LEFT JOIN questions q USING (key) ORDER BY r.row"
+        return np.asarray(self._con.execute(query).fetchnumpy()["id"])
+
+    # -- Layout of fields -------------------------------------------------------------------------------------------
+
+    def tasks(self) -> list[str]:
+        """Return the tasks whose questions have fields."""
+        found = self._con.execute("SELECT DISTINCT task FROM questions WHERE fields IS NOT NULL").fetchall()
+        return [task for (task,) in found]
+
+    def open_fields(self, task: str, names: Sequence[str]) -> int:
+        """Put the fields of a task into columns, and return the bytes of all of them.
+
+        A name is letters, digits and underscores; as a path into JSON, text comes without its quotes. The columns have
+        numbers for names: a field may be called as a column of the questions is.
+        """
+        values = ", ".join(f"json_extract_string(fields, '$.{name}') AS field_{i}" for i, name in enumerate(names))
+        self._con.execute(
+            f"CREATE OR REPLACE TEMP TABLE laying AS SELECT id, {values} FROM questions WHERE task = ?", [task]
+        )
+        bytes_of = " + ".join(f"strlen(field_{i})" for i in range(len(names)))
+        return int(self._con.execute(f"SELECT sum({bytes_of}) FROM laying").fetchall()[0][0])
+
+    def shared_bytes(self, fields: Sequence[int]) -> int:
+        """Count the bytes of the last of these open fields that follow a beginning which another row has too."""
+        alike = ", ".join(f"field_{i}" for i in fields)
+        query = f"SELECT any_value(strlen(field_{fields[-1]})) AS bytes, count(*) AS n FROM laying GROUP BY {alike}"
+        return int(self._con.execute(f"SELECT sum(bytes * (n - 1)) FROM ({query})").fetchall()[0][0])
+
+    def lay_out(self, beginning: str, lines: Sequence[tuple[str, int]]) -> None:
+        """Write the prompts of the questions with open fields: a beginning, then a line for each name and field."""
+        written = ", ".join(f"chr(10) || '{{{name}}}: ' || field_{i}" for name, i in lines)
+        self._con.execute(
+            f"UPDATE questions SET laid_out = concat(?, chr(10), {written}) FROM laying WHERE laying.id = questions.id",
+            [beginning],
+        )
+
+    # -- Plan and results -------------------------------------------------------------------------------------------
+
+    def describe(self, experts: Sequence[tuple[object, ...]]) -> None:
+        """Note how the prompt of each candidate is written, and its limits.
+
+        Args:
+            experts: Position, name, number of the wave, fingerprint, text before and after the question, system text,
+                `max_tokens`, and whether it has room to think.
+
+        """
+        self._con.execute(
+            "CREATE TABLE experts (expert INTEGER, name VARCHAR, wave INTEGER, fingerprint VARCHAR, before VARCHAR,"
+            " after VARCHAR, system VARCHAR, max_tokens INTEGER, thinks BOOLEAN)"
+        )
+        self._con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", experts)
+        self._con.register("empty_results", RESULTS.empty_table())
+        self._con.execute("CREATE TABLE results AS SELECT * FROM empty_results")
+        self._con.unregister("empty_results")
+
+    def plan(self, assigned: pa.Table, run: str) -> None:
+        """Plan a request for each question in `assigned` (`ASSIGNED`); duplicates of another wait for its answer."""
+        self._con.register("assigned", assigned)
+        self._con.execute(_PLAN, {"run": run})
+        self._con.unregister("assigned")
+        self._con.execute(_DUPLICATES)
+
+    def keep_assigned(self, assigned: pa.Table) -> None:
+        """Keep a choice (`ASSIGNED`) that nothing will be generated for."""
+        self._con.register("chosen", assigned)
+        self._con.execute("CREATE TABLE assigned AS SELECT * FROM chosen")
+        self._con.unregister("chosen")
+
+    def planned_ids(self) -> np.ndarray:
+        """Return the ids of the planned questions."""
+        return np.asarray(self._con.execute("SELECT id FROM plan").fetchnumpy()["id"])
+
+    def estimated(self) -> pa.RecordBatchReader:
+        """Return the plan with its costs, and which questions are the same request as another."""
+        return self._sql(_ESTIMATED).to_arrow_reader(_READ_ROWS)
+
+    def pending(self, wave: int, rows: int) -> pa.RecordBatchReader:
+        """Return the requests of a wave that have no result yet, with what is needed to keep their answers."""
+        return self._sql(_PENDING.format(wave=wave)).to_arrow_reader(rows)
+
+    def wanted(self, *, duplicates: bool) -> pa.RecordBatchReader:
+        """Return planned questions without a result: all but the duplicates of others, or these."""
+        which = "SEMI" if duplicates else "ANTI"
+        return self._sql(_WANTED.format(which=which)).to_arrow_reader(_READ_ROWS)
+
+    def stored(self, found: pa.Table, wanted: pa.RecordBatch) -> pa.Table:
+        """Return the results (`RESULTS`) of wanted questions whose stored answers were found."""
+        return self._joined(_STORED, found=found, wanted=pa.Table.from_batches([wanted]))
+
+    def paid_before(self, answers: pa.Table, run: str) -> pa.Table:
+        """Return the results (`RESULTS`) that this run, or earlier ones of its job, have paid for."""
+        return self._joined(_PAID_BEFORE.format(run=run), own=answers)
+
+    def ids_of(self, asked: str) -> list[int]:
+        """Return the id of the question with this name in the store; none where the input does not have it."""
+        return [
+            found for (found,) in self._con.execute("SELECT id FROM questions WHERE hex(key) = ?", [asked]).fetchall()
+        ]
+
+    def left_usd(self) -> dict[int, float]:
+        """Return the expected cost of the planned requests without a result, by expert."""
+        return dict(self._sql(_LEFT_USD).fetchall())
+
+    def append(self, results: pa.Table) -> None:
+        """Keep results (`RESULTS`)."""
+        cursor = self._con.cursor()
+        cursor.register("chunk", results)
+        cursor.execute("INSERT INTO results SELECT * FROM chunk")
+        cursor.unregister("chunk")
+
+    def first_failure(self) -> tuple[int, str]:
+        """Return the first row, from 0, whose question has an error, and the error."""
+        row, error = self._con.execute(
+            "SELECT q.first_row, s.error FROM results s JOIN questions q USING (id) WHERE s.error IS NOT NULL"
+            " ORDER BY q.first_row LIMIT 1"
+        ).fetchall()[0]
+        return int(row), str(error)
+
+    # -- Output -----------------------------------------------------------------------------------------------------
+
+    def answers(self) -> pa.RecordBatchReader:
+        """Return the answer of every row, in the order of the input."""
+        return self._sql(_ANSWERS).to_arrow_reader(_WRITE_ROWS)
+
+    def routes(self) -> pa.RecordBatchReader:
+        """Return the choice for every row (`keep_assigned`), in the order of the input."""
+        return self._sql(_ROUTES).to_arrow_reader(_WRITE_ROWS)
+
+    def close(self) -> None:
+        """Remove the folder and all in it."""
+        self._con.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._lock is not None:
+            locks.give_back(self._lock)
+
+    def _sql(self, query: str) -> duckdb.DuckDBPyRelation:
+        """Run a query on a connection of its own, so that one result is read while another is written.
+
+        DuckDB 2 keeps all rows of an `execute` in memory before they become Arrow, and loses their order where
+        insertion order is not preserved; 1.5 keeps all rows of a `sql` with parameters in memory.
+        """
+        return self._con.cursor().sql(query)
+
+    def _joined(self, query: str, **tables: pa.Table) -> pa.Table:
+        cursor = self._con.cursor()
+        for name, table in tables.items():
+            cursor.register(name, table)
+        return cursor.sql(query).to_arrow_table().cast(RESULTS)

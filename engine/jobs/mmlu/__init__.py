@@ -1,0 +1,1 @@
+"""MMLU: its questions, and the benchmark as one batch. Knows nothing of reports."""

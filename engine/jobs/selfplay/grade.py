@@ -1,0 +1,135 @@
+"""Grade: scores of answers, each with its source - computed, by consensus, or by a judge that proved reliable.
+
+Scores that are recorded or can be computed are never judged. For the others, consensus of strong experts comes before a
+judge. Knows nothing of rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.jobs.selfplay.judge import Answer, JudgeAgreement, agreement, consensus, judge
+from leeroo.engine.jobs.verify import score
+from leeroo.engine.schema import ROUND_JUDGED, ROUND_OUTCOMES, ROUND_PAIRS
+
+# Computed answers of a round that the judge is compared with.
+_COMPARED = 60
+
+
+def judge_answers(
+    engine: Engine,
+    queries: pa.Table,
+    answers: pa.Table,
+    expert: str,
+    rubric: str,
+    criteria: Criteria,
+    *,
+    run_code: bool = False,
+) -> tuple[pa.Table, float]:
+    """Compute the scores that can be computed; a judge scores the rest, and some of the computed to compare.
+
+    Where everything is computed the judge has nothing to do.
+
+    Args:
+        engine: With the judge in its pool.
+        queries: Of `ROUND_QUERIES`.
+        answers: [n], of `ROUND_ANSWERS`.
+        expert: Name of the judge.
+        rubric: Its instructions.
+        criteria: What may be spent.
+        run_code: Whether answers that are code may be run in a sandbox; otherwise they are judged.
+
+    Returns:
+        A table of `ROUND_JUDGED` [n], and the USD paid. Call it within `engine.delivery`.
+
+    """
+    computed = compute(queries, answers, run_code=run_code)
+    texts = _texts(queries, answers)
+    agreed, judged = np.full(len(answers), np.nan), np.full(len(answers), np.nan)
+    agreed[list(texts)] = consensus(list(texts.values()), _trust(answers, computed))
+    open_ = [i for i in texts if np.isnan(computed[i]) and np.isnan(agreed[i])]
+    paid = 0.0
+    if open_:
+        shown = [*open_, *[i for i in texts if np.isfinite(computed[i])][:_COMPARED]]
+        judged[shown], paid = judge(engine, [texts[i] for i in shown], expert, criteria, rubric)
+    columns = [pa.array(scores, from_pandas=True) for scores in (computed, agreed, judged)]
+    return pa.Table.from_arrays([*answers.select(ROUND_PAIRS.names).columns, *columns], schema=ROUND_JUDGED), paid
+
+
+def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, found: JudgeAgreement) -> pa.Table:
+    """Outcomes, of `ROUND_OUTCOMES`: answers [n] with their scores; those that nothing can be said of are left out.
+
+    Args:
+        queries: Of `ROUND_QUERIES`.
+        answers: Of `ROUND_ANSWERS`.
+        judged: Of `ROUND_JUDGED`, in the same rows.
+        expert: Name of the judge.
+        found: How far the judge agrees with what is computed; one that does not is not believed.
+    """
+    checks = dict(zip(queries["query_id"].to_pylist(), queries["check"].to_pylist(), strict=True))
+    rows = []
+    for answer, scored in zip(answers.to_pylist(), judged.to_pylist(), strict=True):
+        if scored["computed"] is not None:
+            by = "recorded" if answer["recorded_score"] is not None else checks[answer["query_id"]]
+            points = scored["computed"]
+        elif scored["agreed"] is not None:
+            by, points = "consensus", scored["agreed"]
+        elif scored["judged"] is not None and found.trusted:
+            by, points = f"judge: {expert}", scored["judged"]
+        else:
+            continue
+        rows.append(
+            {
+                "query_id": answer["query_id"],
+                "expert": answer["expert"],
+                "score": points,
+                "response": answer["answer"],
+                "prompt_tokens": answer["prompt_tokens"],
+                "completion_tokens": answer["completion_tokens"],
+                "cost_usd": answer["list_cost_usd"],
+                "judged_by": by,
+            }
+        )
+    return pa.Table.from_pylist(rows, schema=ROUND_OUTCOMES)
+
+
+def compute(queries: pa.Table, answers: pa.Table, *, run_code: bool = False) -> np.ndarray:
+    """Scores [n] of answers that are recorded or can be computed; NaN of others, and of what failed."""
+    of = {row["query_id"]: (row["answer"], row["check"]) for row in queries.to_pylist()}
+    scores = np.full(len(answers), np.nan)
+    for i, row in enumerate(answers.to_pylist()):
+        right, check = of[row["query_id"]]
+        if row["error"] is not None:
+            continue
+        if row["recorded_score"] is not None:
+            scores[i] = row["recorded_score"]
+        elif check is not None and (check != "code" or run_code):
+            scores[i] = score(row["answer"], right, check)
+    return scores
+
+
+def compared(judged: Sequence[pa.Table]) -> JudgeAgreement:
+    """Compare the judge with computed scores, over several rounds, tables of `ROUND_JUDGED`."""
+    rows = pa.concat_tables(judged).select(["judged", "computed"]).drop_null() if judged else ROUND_JUDGED.empty_table()
+    return agreement(rows["judged"].to_pylist(), rows["computed"].to_pylist())
+
+
+def _texts(queries: pa.Table, answers: pa.Table) -> dict[int, Answer]:
+    """Return the answers, by their rows."""
+    questions = dict(zip(queries["query_id"].to_pylist(), queries["question"].to_pylist(), strict=True))
+    return {
+        i: Answer(row["query_id"], questions[row["query_id"]], row["expert"], row["answer"])
+        for i, row in enumerate(answers.to_pylist())
+        if row["error"] is None and row["answer"] is not None
+    }
+
+
+def _trust(answers: pa.Table, computed: np.ndarray) -> dict[str, float]:
+    """Mean computed score by expert."""
+    experts = np.array(answers["expert"].to_pylist())
+    known = np.isfinite(computed)
+    return {name: float(computed[known & (experts == name)].mean()) for name in np.unique(experts[known]).tolist()}

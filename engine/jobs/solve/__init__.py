@@ -1,0 +1,1 @@
+"""Complex questions solved step by step. Knows nothing of SQL and terminals."""

@@ -1,0 +1,1 @@
+"""Encoders: from texts to vectors, which are kept on disk. Knows nothing of experts."""

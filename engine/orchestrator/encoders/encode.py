@@ -1,0 +1,260 @@
+"""Encode texts into the vectors that the orchestrator learns from and predicts with.
+
+Knows nothing of experts. An encoder is a string:
+
+    static, static:NAME     token vectors distilled from the sentence encoder NAME (default: `DEFAULT_ENCODER`), for
+                            tables of millions
+    NAME                    a sentence encoder: a hub id or a folder
+    NAME@22-mean            hidden states of a causal language model after its layer 22, the mean over its tokens;
+                            22-last: of the last token. Without a layer, `candidates` has those to choose from.
+    FOLDER@30-last          the same, from a folder with a LoRA adapter
+
+Models are loaded once per process. Their vectors are kept on disk, except those of static encoders, which are faster
+than the disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from leeroo.engine.arrays import Float32s, Int64s
+from leeroo.engine.errors import RouterError
+from leeroo.engine.orchestrator.encoders import hidden, sentence, static, vectors
+from leeroo.engine.orchestrator.encoders.batching import MAX_TOKENS, Passes
+from leeroo.engine.paths import cache_folder
+from leeroo.engine.weights import check_known, fingerprint, locate
+
+__all__ = ["DEFAULT_ENCODER", "MAX_TOKENS", "candidates", "encode", "encode_all"]
+
+DEFAULT_ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
+
+OnProgress = Callable[[int, int], None]
+
+# Part of every key on disk: raised when the code reads or encodes a text in another way.
+_RECIPE = 1
+_PINNED = re.compile(r"(.+)@(\d+)-(mean|last)", re.DOTALL)
+# Texts that are tokenised together, and ordered by length.
+_WINDOW = 8192
+_KEEP_EVERY_S = 3.0
+_REPORT_EVERY_S = 0.3
+
+# The models, their tokenizers and the database connection do not support several threads at once.
+_one_at_a_time = threading.Lock()
+
+
+@dataclass(frozen=True)
+class _Spec:
+    """A parsed encoder: the kind, the model, and the point of its hidden states if it has one."""
+
+    kind: Literal["static", "sentence", "hidden"]
+    name: str
+    folder: Path
+    point: hidden.StatePoint | None = None
+
+
+@dataclass(frozen=True)
+class _Pending:
+    """Texts that a model still has to encode: indices of the distinct texts, and keys [n] by encoder."""
+
+    specs: dict[str, _Spec]
+    weights_hash: str
+    missing: Int64s
+    keys: dict[str, list[bytes]]
+
+
+def encode(texts: Sequence[str], encoder: str = DEFAULT_ENCODER, on_progress: OnProgress | None = None) -> Float32s:
+    """Encode texts into vectors, float32 [n, d].
+
+    A vector does not depend on the other texts beyond 1e-6 of its length. Static and sentence encoders give vectors of
+    unit length, hidden states have any length. Only the first
+    `MAX_TOKENS` tokens of a text are read; for hidden states, the first and last. Memory: the result, and a batch.
+
+    Args:
+        texts: Any strings; characters that are not valid Unicode are replaced.
+        encoder: A name as described above.
+        on_progress: Called at most a few times a second with two numbers: the texts encoded so far, and how many
+            of the distinct texts were not on disk.
+
+    Raises:
+        PoolError: the model is nowhere to be found.
+        RouterError: it is found, but is no encoder, cannot be loaded, or lacks that layer; or no layer is named.
+    """
+    return encode_all(texts, [encoder], on_progress)[encoder]
+
+
+def encode_all(
+    texts: Sequence[str], specs: Sequence[str], on_progress: OnProgress | None = None
+) -> dict[str, Float32s]:
+    """Encode each text with each encoder, float32 [n, d]; layers of the same model share one pass.
+
+    See `encode` for the rest.
+    """
+    with _one_at_a_time:
+        return _encode_all(texts, specs, on_progress)
+
+
+def candidates(encoder: str) -> list[str]:
+    """Return the encoders to choose from by validation: layers and poolings of a causal model, else the encoder alone.
+
+    Raises:
+        PoolError, RouterError: as `encode`.
+    """
+    spec = _read(encoder)
+    if spec.kind != "hidden" or spec.point is not None:
+        return [encoder]
+    return [f"{encoder}@{layer}-{pooling}" for layer, pooling in hidden.candidates(spec.name, spec.folder)]
+
+
+def check_encoder(encoder: str) -> None:
+    """Check that the model of an encoder that a router folder names is not fetched unless its owner is known.
+
+    Raises:
+        PoolError: it is neither on this machine nor of a known owner.
+    """
+    pinned = None if Path(encoder).exists() else _PINNED.fullmatch(encoder)
+    name = pinned[1] if pinned else encoder
+    check_known(DEFAULT_ENCODER if name == "static" else name.removeprefix("static:"))
+
+
+def _encode_all(texts: Sequence[str], specs: Sequence[str], on_progress: OnProgress | None) -> dict[str, Float32s]:
+    if not texts:
+        return {spec: of_one[:0] for spec, of_one in _encode_all([""], specs, None).items()}
+    number: dict[str, int] = {}
+    row = np.array([number.setdefault(_readable(text), len(number)) for text in texts])
+    distinct = list(number)
+    encoded: dict[str, Float32s] = {}
+    all_pending = [_read_stored(of_model, distinct, encoded) for of_model in _by_model(specs)]
+    reporter = _ProgressReporter(sum(len(pending.missing) for pending in all_pending), on_progress)
+    for pending in all_pending:
+        _run(pending, distinct, encoded, reporter)
+    return encoded if len(distinct) == len(texts) else {spec: of_distinct[row] for spec, of_distinct in encoded.items()}
+
+
+def _readable(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _by_model(specs: Sequence[str]) -> list[dict[str, _Spec]]:
+    models: dict[tuple[str, Path], dict[str, _Spec]] = {}
+    for text in specs:
+        spec = _read(text)
+        if spec.kind == "hidden" and spec.point is None:
+            raise RouterError(
+                f"{text!r} is a causal language model: pin a layer and a pooling, as in '{text}@12-mean' "
+                "(leeroo train chooses one by validation)"
+            )
+        models.setdefault((spec.kind, spec.folder), {})[text] = spec
+    return list(models.values())
+
+
+def _read(text: str) -> _Spec:
+    if text == "static" or text.startswith("static:"):
+        name = text.removeprefix("static").removeprefix(":") or DEFAULT_ENCODER
+        return _Spec("static", name, _located(name, cache_folder()))
+    pinned = None if Path(text).exists() else _PINNED.fullmatch(text)
+    name = pinned[1] if pinned else text
+    folder = _located(name, cache_folder())
+    if pinned:
+        if not hidden.is_causal(folder):
+            raise RouterError(f"{text!r} pins a layer, but {name!r} is no causal language model: leave '@...' out")
+        return _Spec("hidden", name, folder, hidden.StatePoint(int(pinned[2]), pinned[3]))
+    whole = (folder / "modules.json").is_file() or not hidden.is_causal(folder)
+    return _Spec("sentence" if whole else "hidden", name, folder)
+
+
+# Finding a model may take a request to a model hub. GGUF files are converted into the folder `home`.
+@lru_cache(maxsize=32)
+def _located(name: str, home: Path) -> Path:  # noqa: ARG001
+    return locate(name)
+
+
+def _read_stored(specs: dict[str, _Spec], distinct: list[str], encoded: dict[str, Float32s]) -> _Pending:
+    """Put the vectors that are on disk into `encoded`; return what is missing."""
+    one = next(iter(specs.values()))
+    weights_hash = hidden.weights_hash(one.folder) if one.kind == "hidden" else fingerprint(one.folder)
+    if one.kind == "static":
+        return _Pending(specs, weights_hash, np.arange(len(distinct)), {})
+    keys, missing = {}, np.zeros(len(distinct), bool)
+    for text, spec in specs.items():
+        of_texts = _keys(f"{_RECIPE} {spec.kind} {weights_hash} {spec.point}", distinct)
+        found, of_found = vectors.read(of_texts)
+        if of_found is not None:
+            _put(encoded, text, len(distinct), found, of_found)
+        if len(found) < len(distinct):
+            keys[text] = of_texts
+            missing |= ~np.isin(np.arange(len(distinct)), found)
+    return _Pending({text: specs[text] for text in keys}, weights_hash, np.flatnonzero(missing), keys)
+
+
+def _keys(encoder: str, texts: Sequence[str]) -> list[bytes]:
+    begun = hashlib.sha256(encoder.encode() + b"\0")
+    keys = []
+    for text in texts:
+        whole = begun.copy()
+        whole.update(text.encode())
+        keys.append(whole.digest())
+    return keys
+
+
+def _put(encoded: dict[str, Float32s], encoder: str, n: int, rows: Int64s, of_rows: Float32s) -> None:
+    if encoder not in encoded:
+        encoded[encoder] = np.empty((n, of_rows.shape[1]), np.float32)
+    encoded[encoder][rows] = of_rows
+
+
+def _run(pending: _Pending, distinct: list[str], encoded: dict[str, Float32s], reporter: _ProgressReporter) -> None:
+    """Encode what is missing, and store it every few seconds, so that a killed process loses no more."""
+    fresh: list[tuple[bytes, Float32s]] = []
+    kept = time.monotonic()
+    try:
+        for start in range(0, len(pending.missing), _WINDOW):
+            window = pending.missing[start : start + _WINDOW]
+            for batch, of_batch in _passes(pending, [distinct[i] for i in window]):
+                rows = window[batch]
+                for encoder, of_rows in zip(pending.specs, of_batch, strict=True):
+                    _put(encoded, encoder, len(distinct), rows, of_rows)
+                    if pending.keys:
+                        fresh += zip([pending.keys[encoder][i] for i in rows], of_rows, strict=True)
+                if fresh and time.monotonic() - kept > _KEEP_EVERY_S:
+                    vectors.store(fresh)
+                    fresh, kept = [], time.monotonic()
+                reporter.more(len(rows))
+    finally:
+        if fresh:
+            vectors.store(fresh)
+
+
+def _passes(pending: _Pending, texts: Sequence[str]) -> Passes:
+    one = next(iter(pending.specs.values()))
+    if one.kind == "static":
+        return static.passes(one.name, one.folder, pending.weights_hash, texts)
+    if one.kind == "sentence":
+        return sentence.passes(one.name, one.folder, pending.weights_hash, texts)
+    points = [spec.point for spec in pending.specs.values() if spec.point is not None]
+    return hidden.passes(one.name, one.folder, pending.weights_hash, points, texts)
+
+
+class _ProgressReporter:
+    """Reports how many texts are encoded, but not too often."""
+
+    def __init__(self, total: int, on_progress: OnProgress | None) -> None:
+        self._total, self._on_progress = total, on_progress
+        self._done, self._reported = 0, -_REPORT_EVERY_S
+
+    def more(self, done: int) -> None:
+        """Count texts that were just encoded."""
+        self._done += done
+        now = time.monotonic()
+        if self._on_progress and (now - self._reported > _REPORT_EVERY_S or self._done == self._total):
+            self._reported = now
+            self._on_progress(self._done, self._total)

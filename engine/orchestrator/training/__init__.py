@@ -1,0 +1,1 @@
+"""Training: from recorded outcomes to a router, and the choice of outcomes to record next."""

@@ -1,0 +1,177 @@
+"""Answers, labels and solutions for data frames, in Python. Knows nothing of SQL and terminals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypedDict, Unpack
+
+import pyarrow as pa
+
+from leeroo.engine.answer import Criteria, Engine, Progress, open_engine
+from leeroo.engine.batch.progress import Listener
+from leeroo.engine.batch.prompts import CONTEXT
+from leeroo.engine.jobs.label import Labels, label_rows, read_labels
+from leeroo.engine.jobs.solve.solve import USUAL, SolveLimits, solve_rows
+from leeroo.engine.tables import from_frame, like_frame
+from leeroo.engine.tables.frames import eager
+from leeroo.udfs.functions.unanswered import Unanswered, warn
+
+
+class RunOptions(TypedDict, total=False):
+    """Keyword arguments of every function here; they are the options of `leeroo run`.
+
+    Attributes:
+        column: The column with the questions or texts.
+        pool: Pool file; the embedded local pool is the default.
+        router: Folder of a trained router.
+        store: Folder of the answer store.
+        expert: Ask this expert for every row.
+        private_column: Rows with true there never leave local experts.
+        max_cost_usd: Spend at most this on the whole table.
+        cost_weight: Score points that weigh as much as one dollar; instead of a budget.
+        latency_weight: Score points that weigh as much as one second.
+        on_expert_down: Rows of an expert that cannot be reached go to the next best, or the run fails.
+        prefix: Goes before the names of the added columns.
+        on_progress: Called a few times a second with a `Progress`.
+    """
+
+    column: str
+    pool: str | Path | None
+    router: str | Path | None
+    store: str | Path | None
+    expert: str | None
+    private_column: str | None
+    max_cost_usd: float | None
+    cost_weight: float
+    latency_weight: float
+    on_expert_down: Literal["next", "fail"]
+    prefix: str
+    on_progress: Listener | None
+
+
+# These open the engine; the other options are criteria of the run.
+_OPENING = ("pool", "router", "store", "on_progress")
+
+Work = Callable[[Engine, pa.RecordBatchReader, Criteria], pa.Table]
+
+
+def answer(frame: Any, *, on_error: Literal["null", "fail"] = "null", **options: Unpack[RunOptions]) -> Any:
+    """Answer every row of a table; the options are those of `leeroo run`.
+
+    Args:
+        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of questions.
+        on_error: A row that fails is null with its error, or fails the run.
+        options: See `RunOptions`; the column is 'question' by default.
+
+    Returns:
+        The same kind of table, with the columns of `schema.ANSWERS` after its own; rows keep their order.
+
+    Raises:
+        UsageError: an option, the pool, the router or the table is wrong.
+        RowsFailed: rows failed and `on_error` is "fail".
+    """
+
+    def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
+        return engine.answer_table(rows, criteria)
+
+    return _run("answer", work, frame, {**options}, on_error=on_error)
+
+
+def label(
+    frame: Any,
+    labels: str | Sequence[str] | Mapping[str, str] | Labels,
+    *,
+    several: bool = False,
+    enough: float | None = 0.8,
+    calibrate: bool = True,
+    chat: bool = True,
+    **options: Unpack[RunOptions],
+) -> Any:
+    """Give every row of a table one of some labels, or those that apply; the options are those of `leeroo label`.
+
+    Args:
+        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of text.
+        labels: Names, names with descriptions, or what `leeroo label --labels` takes.
+        several: Any number of labels may apply to a row.
+        enough: A label less sure than this goes on to the next more expensive expert; None uses one expert only.
+        calibrate: Correct a model that leans to a label whatever it reads.
+        chat: Show the prompt as a turn in a chat, or as text to go on with.
+        options: See `RunOptions`; the column is 'text' by default.
+
+    Returns:
+        The same kind of table, with the columns of `schema.LABELLED` after its own.
+
+    Raises:
+        UsageError: an option, the labels, the pool, the router or the table is wrong.
+
+    """
+    wanted = read_labels(labels, several=several)
+
+    def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
+        return label_rows(engine, rows, wanted, criteria, calibrate=calibrate, enough=enough, chat=chat)
+
+    return _run("label", work, frame, {"column": "text", **options})
+
+
+def solve(
+    frame: Any,
+    *,
+    max_steps: int = USUAL.steps,
+    max_depth: int = USUAL.depth,
+    planner: str | None = None,
+    max_cost_usd_per_row: float | None = None,
+    **options: Unpack[RunOptions],
+) -> Any:
+    """Answer complex questions step by step; the options are those of `leeroo solve`.
+
+    Args:
+        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of questions.
+        max_steps: Steps of a row at most.
+        max_depth: Steps at most that need one another.
+        planner: Ask this expert for the plans.
+        max_cost_usd_per_row: The expected cost of a row at most, plan and all steps together.
+        options: See `RunOptions`; the column is 'question' by default.
+
+    Returns:
+        The same kind of table, with the columns of `schema.SOLVED` after its own.
+
+    Raises:
+        UsageError: an option, the pool, the router or the table is wrong.
+
+    """
+    limits = SolveLimits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
+
+    def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
+        return solve_rows(engine, rows, criteria, limits).rows
+
+    return _run("solve", work, frame, {**options})
+
+
+def _run(function: str, work: Work, frame: Any, options: dict[str, Any], **more: Any) -> Any:
+    """Do a job for a frame; return its rows as the same kind of frame, and warn once of those that failed."""
+    unknown = [name for name in options if name not in RunOptions.__annotations__]
+    if unknown:
+        raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}")
+    opening = {name: options.pop(name) for name in _OPENING if name in options}
+    criteria = Criteria(**options, **more)
+    frame = eager(frame)
+    # The columns that prompts are built from are read, and no others.
+    rows = from_frame(frame, {criteria.column, criteria.private_column or criteria.column, *CONTEXT})
+    with open_engine(**opening) as engine, engine.delivery():
+        done = work(engine, rows, criteria)
+        result = like_frame(done.to_reader(), frame)
+        _warn(f"leeroo.{function}", done, criteria.prefix)
+        return result
+
+
+def _warn(function: str, rows: pa.Table, prefix: str) -> None:
+    """Warn once of rows that failed, with the commonest reason."""
+    errors = rows.column(f"{prefix}error").drop_null().to_pylist()
+    if errors:
+        unanswered = Unanswered()
+        unanswered.add([function], len(rows), errors)
+        warn(str(unanswered))
+
+
+__all__ = ["Progress", "RunOptions", "answer", "label", "solve"]

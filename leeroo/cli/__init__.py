@@ -1,0 +1,1 @@
+"""The `leeroo` command, one module for each family of commands."""

@@ -1,0 +1,78 @@
+"""The commands about which experts to keep and which to train next: select-experts, gaps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from leeroo.cli.options import AsJson, CostWeight, DataFolders, RouterFolder
+
+Split = Annotated[Literal["train", "test", "all"], typer.Option("--split", help="Which of the queries count.")]
+Plot = Annotated[Path | None, typer.Option("--plot", help="Draw a picture too: a file that ends in .svg.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    app.command(epilog="Example:  leeroo select-experts --data outcomes/ -k 6")(select_experts)
+    app.command(epilog="Example:  leeroo gaps --data outcomes/ --plot gaps.svg")(gaps)
+
+
+def select_experts(
+    data: DataFolders,
+    k: Annotated[int | None, typer.Option("-k", help="How many experts. Default: six.")] = None,
+    split: Split = "train",
+    cost_weight: CostWeight = 0.0,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose a few experts that complement each other, by the recorded outcomes of all of them.
+
+    Shows what each adds: to an oracle, on questions they were not chosen by, and to a choice by subject.
+    """
+    from leeroo.cli.console import check_drawn, show
+    from leeroo.engine.orchestrator.analysis.expert_selection import select_experts as select
+    from leeroo.engine.tables.outputs import write_file
+    from leeroo.reports.analysis import selection_report
+
+    check_drawn(plot=plot)
+    selection = select(data, k, split, cost_weight)
+    if plot is not None:
+        from leeroo.reports.plot_analysis import plot_selection
+
+        write_file(plot_selection(selection), plot)
+        typer.echo(f"picture: {plot}", err=True)
+    show(selection_report(selection), as_json=as_json)
+
+
+def gaps(
+    data: DataFolders,
+    router: RouterFolder = None,
+    split: Split = "train",
+    good: Annotated[float, typer.Option("--good", help="The accuracy from which on an expert is good.")] = 0.5,
+    clusters: Annotated[
+        int | None, typer.Option("--clusters", help="How many topics. Default: one for each 60 questions, up to 40.")
+    ] = None,
+    plot: Plot = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find topics on which no expert is good, and those on which only the most expensive is.
+
+    For people who decide which expert to train next. With a router, what it expects stands in for what is not recorded.
+    """
+    from leeroo.cli.console import check_drawn, show
+    from leeroo.engine.orchestrator.analysis.gaps import find_gaps
+    from leeroo.engine.orchestrator.router import Router
+    from leeroo.engine.tables.outputs import write_file
+    from leeroo.reports.analysis import gaps_report
+
+    check_drawn(plot=plot)
+    trained = None if router is None else Router.load(router)
+    found = find_gaps(data, trained, split, good, clusters, lambda line: typer.echo(line, err=True))
+    if plot is not None:
+        from leeroo.reports.plot_analysis import plot_gaps
+
+        write_file(plot_gaps(found), plot)
+        typer.echo(f"picture: {plot}", err=True)
+    show(gaps_report(found), as_json=as_json)

@@ -1,0 +1,176 @@
+"""Steps that commands share: open the engine, check outputs, and print what was done."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import typer
+from rich.console import Console
+
+from leeroo.cli.options import EXIT_ROWS_FAILED, PoolOptions
+from leeroo.engine.answer import Engine, Place, Progress, open_engine
+from leeroo.engine.errors import UsageError
+from leeroo.engine.money import usd
+from leeroo.engine.paths import default_store
+from leeroo.engine.tables import input_paths
+from leeroo.engine.tables.outputs import Keep, check_file, is_standard_output
+from leeroo.reports.report import Report, Table, columns, commonest
+from leeroo.reports.terminal import print_report, print_table, say
+from leeroo.udfs.bar import Bar
+
+
+@contextlib.contextmanager
+def opened(
+    pool: PoolOptions, store: Path | None, progress: bool, place: Place = "local"
+) -> Iterator[tuple[Engine, Bar]]:
+    """Open an engine that shows its progress."""
+    bar = Bar(shown=progress)
+    try:
+        with open_engine(pool.pool, pool.router, store, bar.show, place) as engine:
+            yield engine, bar
+    finally:
+        bar.close()
+
+
+def show(report: Report, *, as_json: bool) -> None:
+    """Print a report: as one JSON object for programs, or as tables for people."""
+    if as_json:
+        print(json.dumps(report.data, allow_nan=False))
+    else:
+        print_report(report)
+
+
+def keeping(store: Path | None, *sources: str, overwrite: bool = False) -> Keep:
+    """Return what an output may not replace: the answer store, and the files that the command reads."""
+    inputs = [path for source in sources for path in input_paths(source)]
+    return Keep(inputs, store or default_store(), overwrite)
+
+
+def check_drawn(store: Path | None = None, *, page: Path | None = None, plot: Path | None = None) -> None:
+    """Check that a page and a picture can be drawn and written, before anything is spent or computed.
+
+    Raises:
+        OutputError: one of them cannot be written there.
+        UsageError: matplotlib is not installed.
+    """
+    for file, suffix in ((page, ".html"), (plot, ".svg")):
+        if file is not None:
+            from leeroo.reports.plot import check_plotting
+
+            check_plotting()
+            check_file(file, suffix, Keep(store=store))
+
+
+def check_alone(out: Path, *, as_json: bool) -> None:
+    """Check that a table on standard output has it for itself.
+
+    Raises:
+        UsageError: JSON would go there too.
+    """
+    if as_json and is_standard_output(out):
+        raise UsageError("--json and --out - both print on standard output: name a file with --out")
+
+
+def aside(out: Path | None) -> contextlib.AbstractContextManager[object]:
+    """Print on standard error what is for people, where the table itself goes to standard output."""
+    return contextlib.redirect_stdout(sys.stderr) if is_standard_output(out) else contextlib.nullcontext()
+
+
+def all_well(bar: Bar, failed: int) -> bool:
+    """Return true where every row has its answer and every expert was reached; print which ones were not."""
+    for name, why in bar.down.items():
+        bar.say(f"{name} was never reached: {why}")
+    return not failed and not bar.down
+
+
+def finish(bar: Bar, failed: int, *written: Path | None) -> None:
+    """Print which files were written, and end with exit code 1 where a row failed or an expert was not reached."""
+    for file in written:
+        if file is not None:
+            typer.echo(f"written: {file}", err=True)
+    if not all_well(bar, failed):
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:
+    """Print what a run did: rows, experts, spend, and where the table is."""
+    experts = sorted(progress.experts.items(), key=lambda item: -item[1].rows)
+    table = Table(
+        "",
+        columns("expert | rows: count | tokens in: count | tokens out: count | cost USD: usd"),
+        [(name, did.rows, did.prompt_tokens, did.completion_tokens, did.cost_usd) for name, did in experts],
+    )
+    if experts:
+        print_table(table, stderr=True)
+    for line in _summary_lines(progress, out, budget_usd):
+        say(line, stderr=True)
+
+
+def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> list[str]:
+    notes = [
+        f"{count:,} {what}"
+        for count, what in (
+            (progress.from_store, "from the store"),
+            (progress.duplicates, "asked before"),
+            (progress.failed, "failed"),
+        )
+        if count
+    ]
+    within = "" if budget_usd is None else f" of {usd(budget_usd)}"
+    lines = [f"{progress.rows:,} rows" + (f" ({', '.join(notes)})" if notes else "")]
+    lines += [f"failed: {count:,} x {error}" for error, count in progress.errors.items()]
+    lines += [
+        f"spent {usd(progress.cost_usd)}{within}; the list cost of all rows is {usd(progress.list_cost_usd)}",
+        f"{progress.seconds:.1f} s{_shared(progress)}: {out}",
+    ]
+    return lines
+
+
+def print_failures(errors: Sequence[str | None]) -> None:
+    """Print how many rows failed and the commonest reasons, where any did."""
+    reasons = commonest(errors)
+    if reasons:
+        failed = len(errors) - errors.count(None)
+        say(f"{failed:,} of {len(errors):,} rows failed:", stderr=True)
+        for reason, n in reasons.items():
+            say(f"{n:,} x {reason}", stderr=True)
+
+
+def _shared(progress: Progress) -> str:
+    share = progress.cached_share or 0.0
+    return f", {share:.0%} of the prompt tokens shared with other rows and computed once" if share >= 0.01 else ""
+
+
+def print_experts(experts: list[dict[str, Any]]) -> None:
+    """Print the experts as a table, and below it why some of them cannot run here."""
+    names = columns("expert | model | backend | USD per M in / out | price from | place | runs")
+    rows = [
+        (
+            e["expert"] + (" *" if e["default"] else ""),
+            e["model"],
+            e["backend"],
+            f"{e['usd_per_m_input']:g} / {e['usd_per_m_output']:g}",
+            e["price_source"],
+            e["location"],
+            "no" if e["unavailable"] else "yes",
+        )
+        for e in experts
+    ]
+    remarks = ["* the pool's default"]
+    for e in experts:
+        if e["sent_to"]:
+            remarks.append(f"{e['expert']}: rows go to {e['sent_to']}")
+        if e["unavailable"]:
+            remarks.append(f"{e['expert']}: {e['unavailable']}")
+    print_table(Table("", names, rows, remarks=remarks))
+
+
+def print_relation(relation: duckdb.DuckDBPyRelation) -> None:
+    """Print a result as DuckDB's own shell would, as wide as the terminal."""
+    relation.show(max_width=Console().width, max_rows=40)

@@ -1,0 +1,265 @@
+"""The options that several commands share, in groups, each with the same words.
+
+A command takes a group as one dataclass, and `grouped` shows its fields to typer as options. This module knows nothing
+of what a command does with them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import typer
+
+from leeroo.engine.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from leeroo.engine.answer import Criteria
+    from leeroo.engine.tables import Layout
+
+EXIT_ROWS_FAILED, EXIT_USAGE = 1, 2
+
+POOL = "Who answers"
+MONEY = "Money and time"
+ROWS = "Rows"
+INPUT = "Form of the input"
+
+# Options as Python writes them, in errors of the engine: `prefix=`, or their whole name with an underscore.
+_IN_PYTHON = re.compile(
+    r"(?<!['\w])(?:([a-z]+(?:_[a-z]+)*)=(?![=\w'\"])|(max_cost_usd|cost_weight|latency_weight|on_error)\b)"
+)
+
+Input = Annotated[
+    str,
+    typer.Argument(
+        metavar="INPUT",
+        help="Parquet, CSV or JSON lines (.gz and .zst too): a file, folder, glob in quotes, URL, or - for stdin.",
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out",
+        help="Where the table goes: .parquet, .csv, .tsv, .jsonl, a folder of Parquet parts, or - for JSONL on stdout.",
+    ),
+]
+Database = Annotated[Path | None, typer.Option("--db", help="DuckDB database file. Default: in memory.")]
+_DATA = typer.Option("--data", help="Folder with queries, outcomes and experts as Parquet; give it again for more.")
+DataFolders = Annotated[list[Path], _DATA]
+OptionalDataFolders = Annotated[list[Path] | None, _DATA]
+Column = Annotated[str, typer.Option("--column", help="The column with the questions.", rich_help_panel=ROWS)]
+PoolFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--pool", help="Pool file (TOML) with the experts. Default: the embedded local pool.", rich_help_panel=POOL
+    ),
+]
+RouterFolder = Annotated[
+    Path | None,
+    typer.Option("--router", help="Folder of a trained router (see leeroo train).", rich_help_panel=POOL),
+]
+StoreFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--store", help="Folder of the answer store: what stands there is not paid for again.", rich_help_panel=ROWS
+    ),
+]
+CostWeight = Annotated[
+    float,
+    typer.Option(
+        "--cost-weight", help="Score points that one dollar is worth; instead of a budget.", rich_help_panel=MONEY
+    ),
+]
+Private = Annotated[
+    str | None,
+    typer.Option("--private-column", help="Rows with true here never leave local experts.", rich_help_panel=POOL),
+]
+Pinned = Annotated[str | None, typer.Option("--expert", help="Ask this expert for every row.", rich_help_panel=POOL)]
+OnError = Annotated[
+    Literal["null", "fail"],
+    typer.Option("--on-error", help="A row that fails is NULL with its error, or fails the run.", rich_help_panel=ROWS),
+]
+OnExpertDown = Annotated[
+    Literal["next", "fail"],
+    typer.Option(
+        "--on-expert-down",
+        help="Rows of an expert that cannot be reached go to the next best, or the run fails.",
+        rich_help_panel=POOL,
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="The output may replace an input, once it is whole.", rich_help_panel=ROWS)
+]
+Where = Annotated[
+    Literal["local", "ray"],
+    typer.Option(
+        "--engine",
+        help="Ask models here, or through actors of the Ray cluster of RAY_ADDRESS (default: one of its own).",
+        rich_help_panel=POOL,
+    ),
+]
+ProgressBar = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
+Seed = Annotated[int, typer.Option("--seed", help="Random seed.")]
+Page = Annotated[
+    Path | None, typer.Option("--report", metavar="F.html", help="Write all of it as a page into this file.")
+]
+
+
+@dataclass(frozen=True)
+class PoolOptions:
+    """Who answers."""
+
+    pool: PoolFile = None
+    router: RouterFolder = None
+
+
+@dataclass(frozen=True)
+class MoneyOptions:
+    """The budget, or how cost and time weigh against the score."""
+
+    max_cost_usd: Annotated[
+        float | None,
+        typer.Option("--max-cost-usd", help="Spend at most this on the whole table.", rich_help_panel=MONEY),
+    ] = None
+    cost_weight: CostWeight = 0.0
+    latency_weight: Annotated[
+        float, typer.Option("--latency-weight", help="Score points that one second is worth.", rich_help_panel=MONEY)
+    ] = 0.0
+
+
+@dataclass(frozen=True)
+class ExpertOptions:
+    """Which experts a row may go to."""
+
+    private_column: Private = None
+    expert: Pinned = None
+    on_expert_down: OnExpertDown = "next"
+
+
+@dataclass(frozen=True)
+class FormatOptions:
+    """How a file is laid out."""
+
+    format: Annotated[
+        Literal["parquet", "csv", "tsv", "jsonl", "json"] | None,
+        typer.Option(
+            "--format", help="What INPUT holds. Default: as its suffix or content says.", rich_help_panel=INPUT
+        ),
+    ] = None
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            "--delimiter", help="Separates values of CSV. Default: a comma, in .tsv a tab.", rich_help_panel=INPUT
+        ),
+    ] = None
+    header: Annotated[
+        bool,
+        typer.Option("--header/--no-header", help="CSV starts with the names of its columns.", rich_help_panel=INPUT),
+    ] = True
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", help="Of CSV and JSON, such as latin-1. Default: utf-8.", rich_help_panel=INPUT),
+    ] = None
+
+    def layout(self) -> Layout:
+        """Return the layout as the engine takes it."""
+        from leeroo.engine.tables import Layout
+
+        return Layout(self.format, self.delimiter, self.header, self.encoding)
+
+
+@dataclass(frozen=True)
+class InputOptions(FormatOptions):
+    """How the input is read."""
+
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=0, help="Only the first N rows.", rich_help_panel=ROWS)
+    ] = None
+
+    def open(self, source: str) -> pa.RecordBatchReader:
+        """Open the input."""
+        from leeroo.engine.tables import open_input
+
+        return open_input(source, self.limit, self.layout())
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """How the output is written."""
+
+    prefix: Annotated[
+        str, typer.Option("--prefix", help="Goes before the names of the added columns.", rich_help_panel=ROWS)
+    ] = ""
+    overwrite: Overwrite = False
+
+
+def grouped(command: Callable[..., None]) -> Callable[..., None]:
+    """Let typer see each field of a command's dataclass parameters as an option, in the order of both."""
+    signature = inspect.signature(command, eval_str=True)
+    groups: dict[str, Any] = {p.name: p.annotation for p in signature.parameters.values() if is_dataclass(p.annotation)}
+    flat: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        options = _options(groups[parameter.name]) if parameter.name in groups else [parameter]
+        flat += [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    run.__signature__ = signature.replace(parameters=flat)  # type: ignore[attr-defined]
+    run.__annotations__ = {option.name: option.annotation for option in flat}
+    return run
+
+
+def _options(group: Any) -> list[inspect.Parameter]:
+    """Return the fields of a dataclass as parameters."""
+    kinds = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=kinds[field.name],
+        )
+        for field in fields(group)
+    ]
+
+
+def criteria(*groups: MoneyOptions | ExpertOptions | OutputOptions, **more: Any) -> Criteria:
+    """Return the criteria of a run, from groups of options and from single ones."""
+    from leeroo.engine.answer import Criteria
+
+    known = {field.name for field in fields(Criteria)}
+    given = {name: value for group in groups for name, value in vars(group).items() if name in known}
+    return Criteria(**given, **more)
+
+
+def names(option: str, listed: str, of: str = "names") -> list[str]:
+    """Return the names in a list with commas between.
+
+    Raises:
+        UsageError: one of them is empty.
+    """
+    found = [name.strip() for name in listed.split(",")]
+    if not all(found):
+        raise UsageError(f"{option} takes {of} with commas between, but was given {listed!r}")
+    return found
+
+
+def in_options(message: str) -> str:
+    """Return an error of the engine with the options as the command line writes them.
+
+    >>> in_options("the output would have two columns 'answer': give the new ones a prefix=")
+    "the output would have two columns 'answer': give the new ones a --prefix"
+    """
+    return _IN_PYTHON.sub(lambda found: "--" + (found[1] or found[2]).replace("_", "-"), message)

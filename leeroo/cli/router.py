@@ -1,0 +1,161 @@
+"""The commands that make and judge a router: train, evaluate."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from leeroo.cli.options import AsJson, DataFolders, OptionalDataFolders, Page, Seed, names
+from leeroo.engine.errors import UsageError
+from leeroo.engine.listeners import LineListener
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    app.command(epilog="Example:  leeroo train --data outcomes/ --out router/")(train)
+    app.command(epilog="Example:  leeroo evaluate --router router/ --data outcomes/ --report evaluation.html")(evaluate)
+
+
+def train(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the new router.")],
+    data: OptionalDataFolders = None,
+    store: Annotated[
+        Path | None,
+        typer.Option("--store", help="Also learn from the feedback kept in this answer store (see leeroo feedback)."),
+    ] = None,
+    encoder: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--encoder",
+            help="What reads the questions: a sentence encoder or a causal language model (hub id or folder, or "
+            "MODEL@LAYER-mean), or 'static' for tables of millions; give it again for several. "
+            "Default: MiniLM.",
+        ),
+    ] = None,
+    finetune: Annotated[
+        Literal["none", "lora"],
+        typer.Option(
+            "--finetune",
+            help="'lora': the causal language model of --encoder learns too, which takes a GPU or patience.",
+        ),
+    ] = "none",
+    router: Annotated[
+        Path | None,
+        typer.Option(
+            "--router", help="Take over this router as it is, and learn only the experts that it does not know."
+        ),
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Train a router on recorded outcomes: how well each expert answered which question.
+
+    They are in data folders, and users' feedback in an answer store; either will do.
+    """
+    from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
+    from leeroo.engine.orchestrator.router import Router
+    from leeroo.engine.orchestrator.router_folder import check_place
+    from leeroo.engine.orchestrator.training.learn import extend
+    from leeroo.engine.orchestrator.training.learn import train as learn
+
+    def say(line: str) -> None:
+        typer.echo(line, err=True)
+
+    if router is not None and (encoder or finetune != "none"):
+        raise UsageError("--encoder and --finetune have no place beside --router: what it has learned stays as it is")
+    check_place(out)  # learning takes minutes
+    with _outcomes(data or [], store, say) as folders:
+        if router is None:
+            learned = learn(folders, encoder or [DEFAULT_ENCODER], finetune, seed, say)
+        else:
+            learned = extend(Router.load(router), folders, seed, say)
+    learned.save(out)
+    typer.echo(f"router for {len(learned.experts)} experts: {out}", err=True)
+
+
+@contextlib.contextmanager
+def _outcomes(data: list[Path], store: Path | None, say: LineListener) -> Iterator[list[Path]]:
+    """Yield the data folders, and one with the feedback in a store."""
+    if store is None:
+        if not data:
+            raise UsageError(
+                "there is nothing to learn from: name a data folder (--data), or an answer store (--store)"
+            )
+        yield data
+        return
+    from leeroo.engine.jobs.feedback import export_feedback
+
+    if not (store / "answers.sqlite").is_file():
+        raise UsageError(f"there is no answer store {store}")
+    with tempfile.TemporaryDirectory(prefix="leeroo-") as place:
+        folder = Path(place) / "feedback"
+        outcomes = export_feedback(store, None, folder)
+        if not data and not outcomes:
+            raise UsageError(f"the answer store {store} holds no feedback: give some (leeroo feedback), or name --data")
+        say(f"{outcomes:,} outcomes from the feedback in {store}")
+        yield [*data, folder]
+
+
+def evaluate(
+    router: Annotated[Path, typer.Option("--router", help="Folder of a trained router (see leeroo train).")],
+    data: DataFolders,
+    split: Annotated[
+        Literal["test", "train", "all"], typer.Option("--split", help="Which of the recorded questions are measured.")
+    ] = "test",
+    experts: Annotated[
+        str | None,
+        typer.Option("--experts", metavar="A,B,C", help="Measure only these. Default: all that router and data share."),
+    ] = None,
+    pair: Annotated[
+        str | None,
+        typer.Option("--pair", metavar="WEAK,STRONG", help="For APGR and CPT. Default: the cheapest and the best."),
+    ] = None,
+    as_json: AsJson = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="F.svg", help="Draw cost against accuracy into this file.")
+    ] = None,
+    report: Page = None,
+) -> None:
+    """Measure a router on recorded outcomes: the score of its choices under budgets, against simpler ways.
+
+    Costs nothing: no expert is called.
+    """
+    from leeroo.cli.console import check_drawn, show
+    from leeroo.engine.orchestrator.analysis.evaluate import evaluate as measure
+    from leeroo.engine.orchestrator.router import Router
+    from leeroo.engine.tables.outputs import write_file
+    from leeroo.reports.evaluation import evaluation_report
+    from leeroo.reports.page import page
+    from leeroo.reports.plot import plot_evaluation
+
+    check_drawn(page=report, plot=plot)
+    found = measure(
+        Router.load(router),
+        data,
+        split,
+        None if experts is None else names("--experts", experts, "names of experts"),
+        None if pair is None else _pair(pair),
+        lambda line: typer.echo(line, err=True),
+    )
+    if plot is not None:
+        write_file(plot_evaluation(found), plot)
+        typer.echo(f"picture: {plot}", err=True)
+    measured = evaluation_report(found, str(router), [str(folder) for folder in data], split)
+    if report is not None:
+        write_file(page(measured), report)
+        typer.echo(f"report: {report}", err=True)
+    if as_json:
+        for note in found.notes:
+            typer.echo(f"note: {note}", err=True)
+    show(measured, as_json=as_json)
+
+
+def _pair(listed: str) -> tuple[str, str]:
+    match names("--pair", listed, "names of experts"):
+        case [weak, strong] if weak != strong:
+            return weak, strong
+    raise UsageError(f"--pair takes a weak and a strong expert with a comma between, but was given {listed!r}")

@@ -1,0 +1,233 @@
+"""The commands of the loop that learns: selfplay, and its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from leeroo.cli.options import (
+    MONEY,
+    POOL,
+    ROWS,
+    AsJson,
+    FormatOptions,
+    PoolFile,
+    PoolOptions,
+    ProgressBar,
+    Seed,
+    StoreFolder,
+    grouped,
+)
+from leeroo.engine.errors import UsageError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    app.add_typer(selfplay_app, name="selfplay")
+
+
+selfplay_app = typer.Typer(
+    invoke_without_command=True,
+    epilog="Example:  leeroo selfplay --pool pool.toml --rounds 3 --out play/",
+    rich_markup_mode="rich",
+)
+
+
+@dataclass(frozen=True)
+class AmountOptions:
+    """How many questions and outcomes."""
+
+    rounds: Annotated[
+        int | None,
+        typer.Option("--rounds", min=0, help="This many after the start. Default: until interrupted."),
+    ] = None
+    outcomes: Annotated[int, typer.Option("--outcomes", min=20, help="To get in each round.", rich_help_panel=ROWS)] = (
+        150
+    )
+    held_out: Annotated[
+        int,
+        typer.Option("--held-out", min=20, help="Questions to measure on, sent to every expert.", rich_help_panel=ROWS),
+    ] = 150
+
+
+@dataclass(frozen=True)
+class SeedOptions:
+    """The user's own questions."""
+
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds",
+            metavar="INPUT",
+            help="Your own questions, with right answers in a column 'answer' where you have them.",
+            rich_help_panel=ROWS,
+        ),
+    ] = None
+    column: Annotated[
+        str, typer.Option("--column", help="The column with the seeds' questions.", rich_help_panel=ROWS)
+    ] = "question"
+
+
+@dataclass(frozen=True)
+class MadeOptions:
+    """Questions that are made."""
+
+    families: Annotated[
+        str | None,
+        typer.Option(
+            "--families",
+            metavar="A,B,C|none",
+            help="Questions with computed answers: arithmetic, units, dates, words, tables, code "
+            "[default: all; code only with --run-code].",
+            rich_help_panel=ROWS,
+        ),
+    ] = None
+    run_code: Annotated[
+        bool,
+        typer.Option(
+            "--run-code", help="Run code that experts write, isolated by bubblewrap (Linux).", rich_help_panel=ROWS
+        ),
+    ] = False
+    written: Annotated[
+        float,
+        typer.Option(
+            "--written", min=0, max=1, help="Part of the questions that an expert writes.", rich_help_panel=ROWS
+        ),
+    ] = 0.25
+
+
+@dataclass(frozen=True)
+class RoleOptions:
+    """Who writes and who judges."""
+
+    pool: PoolFile = None
+    writer: Annotated[
+        str | None,
+        typer.Option(
+            "--writer", help="Who writes questions. Default: the most expensive expert.", rich_help_panel=POOL
+        ),
+    ] = None
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            "--judge",
+            help="Who judges what cannot be computed. Default: the most expensive expert.",
+            rich_help_panel=POOL,
+        ),
+    ] = None
+    rubric: Annotated[
+        Path | None,
+        typer.Option("--rubric", metavar="F.txt", help="Rules that the judge follows.", rich_help_panel=POOL),
+    ] = None
+
+
+@selfplay_app.callback()
+@grouped
+def selfplay(
+    *,
+    context: typer.Context,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder of the loop; an unfinished one goes on.")] = None,
+    amounts: AmountOptions,
+    own: SeedOptions,
+    reading: FormatOptions,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option("--data", help="Start from the outcomes of this data folder; give it again for more."),
+    ] = None,
+    made: MadeOptions,
+    roles: RoleOptions,
+    max_cost_usd: Annotated[
+        float | None,
+        typer.Option("--max-cost-usd", help="Spend at most this on the whole loop.", rich_help_panel=MONEY),
+    ] = None,
+    store: StoreFolder = None,
+    seed: Seed = 0,
+    progress: ProgressBar = True,
+) -> None:
+    """Learn by playing: make questions, ask experts where most is learned, judge, train, and again.
+
+    Killed or interrupted, the same command goes on where it stopped and pays for nothing twice. The router of each
+    round is in OUT/rounds/NNNN/router.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from leeroo.cli.console import opened
+    from leeroo.engine.jobs.selfplay.generate import read_seeds
+    from leeroo.engine.jobs.selfplay.judge import RUBRIC
+    from leeroo.engine.jobs.selfplay.loop import Play, play
+    from leeroo.engine.jobs.selfplay.stages import check_folder
+    from leeroo.engine.tables import open_input
+
+    if out is None:
+        raise UsageError("--out is missing: name the folder of the loop")
+    check_folder(out)
+    seeds = () if own.seeds is None else tuple(read_seeds(open_input(own.seeds, layout=reading.layout()), own.column))
+    what = Play(
+        outcomes=amounts.outcomes,
+        held_out=amounts.held_out,
+        families=_families(made.families, made.run_code),
+        run_code=made.run_code,
+        seeds=seeds,
+        data=tuple(data or ()),
+        writer=roles.writer,
+        written=made.written,
+        judge=roles.judge,
+        rubric=RUBRIC if roles.rubric is None else _text(roles.rubric),
+        max_cost_usd=max_cost_usd,
+        seed=seed,
+    )
+    with opened(PoolOptions(roles.pool), store or out / "store", progress) as (engine, bar):
+        play(engine, out, what, amounts.rounds, bar.say)
+
+
+@selfplay_app.command(epilog="Example:  leeroo selfplay report play/ --page play.html")
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a loop.")],
+    page: Annotated[
+        Path | None, typer.Option("--page", metavar="F.html", help="Write all of it as a page into this file.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="F.svg", help="Draw the learning curve into this file.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the rounds of a loop: outcomes, cost, the held-out score of their routers, who answers what."""
+    from leeroo.cli.console import check_drawn, show
+    from leeroo.engine.jobs.selfplay.played import read_played
+    from leeroo.engine.tables.outputs import write_file
+    from leeroo.reports.page import page as as_page
+    from leeroo.reports.selfplay import plot_played, selfplay_report
+
+    check_drawn(page=page, plot=plot)
+    played = read_played(folder)
+    found = selfplay_report(played, str(folder))
+    if page is not None:
+        write_file(as_page(found), page)
+    if plot is not None:
+        write_file(plot_played(played), plot)
+    show(found, as_json=as_json)
+    for written in (page, plot):
+        if written is not None:
+            typer.echo(f"written: {written}", err=True)
+
+
+def _families(listed: str | None, run_code: bool) -> tuple[str, ...]:
+    from leeroo.engine.jobs.selfplay.families import FAMILIES, SAFE
+
+    if listed is None:
+        return tuple(FAMILIES) if run_code else SAFE
+    chosen = () if listed == "none" else tuple(name.strip() for name in listed.split(","))
+    for name in chosen:
+        if name not in FAMILIES:
+            raise UsageError(f"--families: there is no family {name!r}; there are {', '.join(FAMILIES)}, or none")
+    return chosen
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the rubric in {file}: {error}") from error

@@ -1,0 +1,157 @@
+"""The commands of SQL: sql, explain."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from leeroo.cli.options import (
+    EXIT_ROWS_FAILED,
+    AsJson,
+    Column,
+    Database,
+    InputOptions,
+    MoneyOptions,
+    OnError,
+    OnExpertDown,
+    Overwrite,
+    PoolOptions,
+    Private,
+    ProgressBar,
+    StoreFolder,
+    criteria,
+    grouped,
+)
+from leeroo.engine.errors import UsageError
+
+if TYPE_CHECKING:
+    from leeroo.udfs.bar import Bar
+    from leeroo.udfs.connection import Connection
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to an app."""
+    app.command(epilog="""Example:  leeroo sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """)(sql)
+    app.command(epilog="""Example:  leeroo explain "SELECT leeroo_answer(question) FROM 'questions.parquet'" """)(
+        explain
+    )
+
+
+@grouped
+def sql(
+    *,
+    statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="SQL of DuckDB; - reads it from stdin.")],
+    db: Database = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Write the result to a file instead of printing it.")
+    ] = None,
+    pool: PoolOptions,
+    money: MoneyOptions,
+    store: StoreFolder = None,
+    on_error: OnError = "null",
+    on_expert_down: OnExpertDown = "next",
+    overwrite: Overwrite = False,
+    progress: ProgressBar = True,
+) -> None:
+    """Run SQL with leeroo_answer and the other functions of docs/sql.md; prints the rows of the last statement.
+
+    All questions of a statement are answered as one batch. Exit code 1 says that rows have no answer.
+    """
+    from leeroo.cli.console import all_well, keeping, print_relation
+    from leeroo.engine.tables import check_output, write_table
+
+    text = sys.stdin.read() if statement == "-" else statement
+    unanswered: list[str] = []
+    if out is not None:
+        check_output(out, keeping(store, *_named_in(text), overwrite=overwrite))
+    asking = {"on_error": on_error, "on_expert_down": on_expert_down, "on_warning": unanswered.append}
+    with _database(db, pool, money, store, progress=progress, **asking) as (con, bar):
+        result = con.sql(text)
+        bar.close()
+        if out is not None and result is not None:
+            rows = write_table(result.to_arrow_reader(), out)
+            typer.echo(f"{rows:,} rows written: {out}", err=True)
+        elif result is not None:
+            print_relation(result)
+    for line in unanswered:
+        typer.echo(f"warning: {line}", err=True)
+    if not all_well(bar, len(unanswered)):
+        raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+@grouped
+def explain(
+    *,
+    what: Annotated[
+        str, typer.Argument(metavar="STATEMENT|INPUT", help="SQL of DuckDB, or a table as leeroo run takes it.")
+    ],
+    db: Database = None,
+    column: Column = "question",
+    pool: PoolOptions,
+    money: MoneyOptions,
+    private_column: Private = None,
+    store: StoreFolder = None,
+    reading: InputOptions,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate what a statement or a run would take: rows, experts, tokens, cost, time. Generates nothing.
+
+    An argument with white space in it that is no file is a statement.
+    """
+    from leeroo.cli.console import opened
+
+    if len(what.split()) > 1 and not os.path.exists(what):  # not Path.exists: a statement may be no path at all
+        with _database(db, pool, money, store, progress=False) as (con, _):
+            plan = con.explain(what)
+            estimates, text = list(plan.estimates), str(plan)
+    else:
+        wanted = criteria(money, column=column, private_column=private_column)
+        with opened(pool, store, progress=False) as (engine, _):
+            estimate = engine.explain(reading.open(what), wanted)
+        estimates, text = [(what, estimate)], f"{what}: {estimate}"
+    if as_json:
+        print(json.dumps({"estimates": [{"of": name, **each.as_dict()} for name, each in estimates]}))
+    else:
+        print(text)
+
+
+@contextlib.contextmanager
+def _database(
+    db: Path | None, pool: PoolOptions, money: MoneyOptions, store: Path | None, *, progress: bool, **more: Any
+) -> Iterator[tuple[Connection, Bar]]:
+    """Open a database on a connection that shows its progress; DuckDB's errors are the user's."""
+    import duckdb
+
+    from leeroo.udfs.bar import Bar
+    from leeroo.udfs.register import connect
+
+    bar = Bar(shown=progress)
+    options: dict[str, Any] = {**asdict(pool), **asdict(money), "store": store, **more}
+    try:
+        with connect(str(db) if db else ":memory:", on_progress=bar.show, **options) as con:
+            yield con, bar
+    except duckdb.Error as error:
+        raise UsageError(_in_short(error)) from error
+    finally:
+        bar.close()
+
+
+def _in_short(error: Exception) -> str:
+    """Return DuckDB's message, its candidates, and where in the statement it points to."""
+    first, *rest = str(error).strip().split("\n\n")
+    pointer = [part for part in rest if part.startswith("LINE ")][:1]
+    return "\n".join([" ".join(first.splitlines()), *pointer])
+
+
+def _named_in(statement: str) -> list[str]:
+    """Return the texts in a statement that look like files; it may read some of them."""
+    return re.findall(r"'([^']*\.\w+)'", statement)

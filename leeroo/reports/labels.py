@@ -1,0 +1,130 @@
+"""The report of labels: how many rows have each, who gave them, and how far they agree with gold ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from leeroo.engine.jobs.agreement import LabelAgreement, count_experts, count_labels
+from leeroo.reports.plot import EXPERT, OURS, as_svg, new_axes, plot_reliability, shortened, styled
+from leeroo.reports.report import Figure, Report, Table, columns, commonest
+
+# Inches of a cell of the confusion matrix, and of what stands around the cells.
+_CELL, _AROUND = 0.42, 2.2
+# Characters of a label's name in it.
+_NAME = 20
+
+
+def label_report(
+    labelled: pa.Table, found: LabelAgreement | None, title: str, about: Sequence[str] = (), prefix: str = ""
+) -> Report:
+    """Return who labelled how many rows, and the agreement with gold labels where there are any."""
+    errors = labelled.column(prefix + "error").to_pylist()
+    cost = {name: sum(labelled.column(prefix + name).to_pylist()) for name in ("cost_usd", "list_cost_usd")}
+    return Report(
+        title=title,
+        about=about,
+        parts=[
+            _labels(labelled, prefix),
+            _experts(labelled, prefix),
+            *([] if found is None else _agreement(found)),
+        ],
+        data={
+            "rows": len(labelled),
+            "failed": len(errors) - errors.count(None),
+            "errors": commonest(errors),
+            **cost,
+            "agreement": None if found is None else found.as_json(),
+        },
+    )
+
+
+def _labels(labelled: pa.Table, prefix: str) -> Table:
+    return Table(
+        title="Labels",
+        about="Rows with each label, their share in %, and their mean confidence.",
+        columns=columns("label | rows: count | share %: share | confidence: score"),
+        rows=[(label, n, n / len(labelled), sure) for label, n, sure in count_labels(labelled, prefix)],
+    )
+
+
+def _experts(labelled: pa.Table, prefix: str) -> Table:
+    return Table(
+        title="Experts",
+        about="Whose labels were kept; the list cost in USD counts the answers of cheaper experts to the same rows.",
+        columns=columns("expert | rows: count | confidence: score | cost USD: usd"),
+        rows=count_experts(labelled, prefix),
+    )
+
+
+def _agreement(found: LabelAgreement) -> list[Table | Figure]:
+    return [
+        Table(
+            title="Agreement with the gold labels",
+            about="In %. The prior gives every row the commonest gold label. Macro F1 is the mean over the gold "
+            "labels.",
+            columns=columns(" | accuracy: share | interval: interval | macro F1: share"),
+            rows=[
+                ("labels", found.accuracy.value, found.accuracy, found.macro_f1),
+                ("prior", found.prior_accuracy, None, found.prior_macro_f1),
+            ],
+        ),
+        _by_label(found),
+        Figure("Gold labels against ours", lambda: plot_confusion(found), wide=True),
+        Figure(
+            "Confidence against agreement",
+            lambda: plot_reliability(found.confidence[:, None], found.right[:, None]),
+            "Confidence in ten bins of equal width against how often the label is right; the area of a dot is how "
+            f"many rows there are. Expected calibration error {found.ece:.3f}.",
+        ),
+    ]
+
+
+def _by_label(found: LabelAgreement) -> Table:
+    wanted, given = found.confusion.sum(axis=1), found.confusion.sum(axis=0)
+    return Table(
+        title="By gold label",
+        about="In %: recall, precision and F1.",
+        columns=columns("label | rows: count | recall: share | precision: share | F1: share"),
+        rows=[
+            (name, wanted[i], hits / wanted[i], hits / max(1, given[i]), found.f1[name])
+            for i, (name, hits) in enumerate(zip(found.names, np.diag(found.confusion), strict=True))
+            if name in found.f1
+        ],
+    )
+
+
+def plot_confusion(found: LabelAgreement) -> str:
+    """Draw the confusion matrix: shares of each gold label, with the counts written in.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+
+    """
+    names = [shortened(name or "(none)", _NAME) for name in found.names]
+    wanted = np.maximum(found.confusion.sum(axis=1, keepdims=True), 1)
+    part = found.confusion / wanted
+    side = _AROUND + _CELL * len(names)
+    with styled():
+        from matplotlib.colors import LinearSegmentedColormap
+
+        figure, axes = new_axes(side, side)
+        # Drawn as shapes: a picture of pixels is data from elsewhere to the page's policy.
+        axes.pcolormesh(part, cmap=LinearSegmentedColormap.from_list("share", ["#ffffff", OURS]), vmin=0, vmax=1)
+        axes.set_aspect("equal")
+        axes.invert_yaxis()
+        for (i, j), count in np.ndenumerate(found.confusion):
+            if count:
+                dark = part[i, j] > 0.5
+                colour = "white" if dark else EXPERT
+                axes.text(j + 0.5, i + 0.5, f"{count:,}", ha="center", va="center", fontsize=8, color=colour)
+        middle = np.arange(len(names)) + 0.5
+        axes.set_xticks(middle, names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(middle, names)
+        axes.set(xlabel="label", ylabel="gold label")
+        axes.tick_params(length=0)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+        return as_svg(figure, "confusion")

@@ -1,0 +1,185 @@
+"""Dispatch: whose waves are started next, and what becomes of their answers.
+
+A wave that fails for a batch's fault has its batches tried one by one, and costs no other batch anything.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from leeroo.engine.answer import Engine
+from leeroo.engine.backends.select import capabilities
+from leeroo.engine.errors import Interrupted, LeerooError, OutputError
+from leeroo.serve.database import Database
+from leeroo.serve.work import batches, queue
+from leeroo.serve.work.answering import WaveLines, answer_lines, lost_expert
+from leeroo.serve.work.metrics import Metrics
+from leeroo.serve.work.results import LineAnswer, no_answer
+from leeroo.serve.work.stages import ATTEMPTS, BatchStages
+from leeroo.serve.work.waves import WAVE_S, LineWave, Speeds, WaveGroup, group_backlogs
+from leeroo.serve.work.workers import Workers
+
+# Seconds after which a wave is late and another of its group may start, and after which it is stopped.
+_LATE_S, _DEADLINE_S = 3 * WAVE_S, 900.0
+# The most waves at the same time: in all, of those in time, of one key, and of one group.
+_MOST, _IN_TIME, _OF_KEY, _OF_GROUP = 64, 8, 8, 4
+
+
+class Dispatcher:
+    """The waves that are under way.
+
+    Args:
+        db: The server's database.
+        engine: Answers the lines.
+        metrics: Counts answers.
+        workers: Threads for the waves.
+        speeds: Sizes of waves follow from them.
+        stages: Refuses a batch that cannot be answered.
+
+    """
+
+    def __init__(
+        self, db: Database, engine: Engine, metrics: Metrics, workers: Workers, speeds: Speeds, stages: BatchStages
+    ) -> None:
+        self._db, self._engine, self._metrics = db, engine, metrics
+        self._workers, self._speeds, self._stages = workers, speeds, stages
+        self._remote = frozenset(expert.name for expert in engine.pool.experts if not capabilities(expert).holds_memory)
+        self._lock = threading.Lock()  # of what is below
+        self._waves: dict[int, LineWave] = {}
+        self._served: dict[str, float] = {}  # when a wave of each key was started last
+        self._alone: set[int] = set()  # batches that were in a wave which failed
+        self._log = structlog.get_logger("leeroo.serve")
+
+    def running(self) -> list[LineWave]:
+        """Return the waves that are under way."""
+        with self._lock:
+            return list(self._waves.values())
+
+    def resume(self) -> None:
+        """Start the waves that a killed server had begun."""
+        for number, claimed in queue.unfinished(self._db).items():
+            [group, *_] = group_backlogs(claimed, self._remote, self._alone)
+            self._start(LineWave(number, group, frozenset(backlog.batch for backlog in claimed)))
+
+    def stop(self) -> None:
+        """Stop all waves, without waiting for their end."""
+        for wave in self.running():
+            wave.stop.set()
+
+    def stop_unwanted(self) -> None:
+        """Stop waves that take too long, or whose batches have been cancelled or are past their time."""
+        wanted = {batch.number for batch in batches.in_state(self._db, "in_progress")}
+        for wave in self.running():
+            some = bool(wave.batches & wanted)
+            if wave.age > _DEADLINE_S or not some or (not wave.batches <= wanted and wave.age > _LATE_S):
+                wave.stop.set()
+
+    def start_waves(self) -> None:
+        """Start waves, those of the keys with the fewest under way first."""
+        groups = group_backlogs(queue.waiting(self._db), self._remote, self._alone)
+        while (group := self._next(groups)) is not None:
+            portions = self._speeds.portions(groups.pop(group))
+            number = queue.claim(self._db, portions)
+            self._served[group.owner] = time.monotonic()
+            self._start(LineWave(number, group, frozenset(backlog.batch for backlog, _ in portions)))
+
+    def _next(self, groups: Iterable[WaveGroup]) -> WaveGroup | None:
+        """Choose the group whose turn it is; None where none may start a wave."""
+        running = self.running()
+        if len(running) >= _MOST or sum(wave.age < _LATE_S for wave in running) >= _IN_TIME:
+            return None
+        of_key = Counter(wave.group.owner for wave in running)
+        free = [group for group in groups if of_key[group.owner] < _OF_KEY and _may_start(group, running)]
+        return min(free, key=lambda group: (of_key[group.owner], self._served.get(group.owner, 0.0)), default=None)
+
+    def _start(self, wave: LineWave) -> None:
+        with self._lock:
+            self._waves[wave.number] = wave
+
+        def done() -> None:
+            with self._lock:
+                del self._waves[wave.number]
+
+        self._workers.begin(lambda: self._run(wave), done)
+
+    def _run(self, wave: LineWave) -> None:
+        """Have the lines of a wave answered, keep the answers, and let the other lines wait again."""
+        tried = False
+        try:
+            tried = self._answer(wave)
+        except (OutputError, OSError):
+            raise
+        except Exception as error:  # noqa: BLE001 - what cannot be done for one batch costs no other
+            self._log.exception("wave_failed", batches=sorted(wave.batches))
+            self._blame(wave, error)
+        finally:
+            # When the server ends, claims stay: its next start resumes the wave as it was.
+            if not self._workers.ending.is_set():
+                queue.release(self._db, wave.number, tried=tried)
+
+    def _blame(self, wave: LineWave, error: Exception) -> None:
+        """Try the batches of a wave that failed one by one, and end one that failed alone too often."""
+        self._alone |= wave.batches
+        if wave.group.batch is None:
+            return
+        batch = batches.by_number(self._db, wave.group.batch)
+        if batches.attempt(self._db, batch) < ATTEMPTS:
+            return
+        why = str(error) if isinstance(error, LeerooError) else "the server could not work with this batch"
+        if batch.completed:
+            queue.fail(self._db, batch.number, no_answer(why))
+        else:
+            self._stages.refuse(batch, "server_error", why)
+
+    def _answer(self, wave: LineWave) -> bool:
+        """Answer a wave and keep the answers; return whether this was a try of the lines that have none."""
+        lines = self._lines(wave)
+        if not lines:
+            return False
+        began = time.monotonic()
+        try:
+            with answer_lines(self._engine, lines, self._budget(lines), wave.stop) as answers:
+                return self._keep(wave, lines, answers, began)
+        except Interrupted:  # before there was anything to keep
+            return self._keep(wave, lines, [None] * len(lines), began)
+
+    def _keep(self, wave: LineWave, lines: WaveLines, answers: Sequence[LineAnswer | None], began: float) -> bool:
+        """Keep the answers of a wave, except those that deserve another try."""
+        stuck = wave.age > _DEADLINE_S and not any(answers)
+        kept: list[queue.NewAnswer] = []
+        for (batch, line), answer in zip(lines, answers, strict=True):
+            last = line.tries + 1 >= ATTEMPTS
+            if answer is None and stuck and last:
+                why = f"no answer came within {_DEADLINE_S / 60:.0f} minutes, {ATTEMPTS} times"
+                kept.append((batch.number, line.line, no_answer(why)))
+            elif answer is not None and (last or not lost_expert(self._engine.pool.names, answer)):
+                kept.append((batch.number, line.line, answer))
+        queue.keep_answers(self._db, kept)
+        self._metrics.answered([answer for *_, answer in kept])
+        self._speeds.learn(Counter(number for number, *_ in kept), time.monotonic() - began)
+        return stuck or len(kept) < sum(answer is not None for answer in answers)
+
+    def _lines(self, wave: LineWave) -> WaveLines:
+        """Return the lines of a wave whose batches have not been cancelled meanwhile."""
+        claimed = queue.claimed(self._db, wave.number).items()
+        found = [(batches.by_number(self._db, number), lines) for number, lines in claimed]
+        return [(batch, line) for batch, lines in found if batch.status == "in_progress" for line in lines]
+
+    def _budget(self, lines: WaveLines) -> float | None:
+        """Return the budget of these lines: their part, by number, of what is left of their batch's."""
+        batch = lines[0][0]
+        if batch.max_cost_usd is None:
+            return None
+        left = max(0.0, batch.max_cost_usd - batch.cost_usd)
+        return left * len(lines) / max(1, queue.open_lines(self._db, batch.number))
+
+
+def _may_start(group: WaveGroup, running: list[LineWave]) -> bool:
+    """Return whether a group may have one more wave: all that it has are late, and a budget is not shared."""
+    own = [wave for wave in running if wave.group == group]
+    return not own or (group.batch is None and len(own) < _OF_GROUP and all(wave.age > _LATE_S for wave in own))

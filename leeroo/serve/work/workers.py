@@ -1,0 +1,66 @@
+"""Worker threads, each for one piece of work, and the pause of all work while the disk is full or the like.
+
+Knows nothing of batches and waves.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+import structlog
+
+from leeroo.engine.errors import Interrupted, LeerooError
+
+# Seconds that nothing is begun after an error that is no batch's fault.
+_PAUSE_S = 5.0
+
+
+class Workers:
+    """Threads that do one piece of work each.
+
+    Attributes:
+        ending: Set when the server ends.
+        news: Set when there may be something new to begin.
+    """
+
+    def __init__(self) -> None:
+        self.ending, self.news = threading.Event(), threading.Event()
+        self._pause: tuple[float, str] | None = None  # its end, and the reason
+        self._log = structlog.get_logger("leeroo.serve")
+
+    def begin(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Do a piece of work in a thread, and then call `done`, whatever became of it."""
+
+        def run() -> None:
+            try:
+                work()
+            except Interrupted:
+                pass
+            except Exception as error:  # noqa: BLE001 - it is logged; the thread is over anyway
+                self.pause(error)
+            finally:
+                done()
+                self.news.set()
+
+        threading.Thread(target=run, name="leeroo-worker", daemon=True).start()
+
+    def pause(self, error: Exception) -> None:
+        """Wait a little: the disk is full, or something went wrong that is no batch's fault."""
+        expected = isinstance(error, (LeerooError, OSError))
+        reason = str(error) if expected else "the server made a mistake, see its log"
+        self._pause = time.monotonic() + _PAUSE_S, reason
+        self._log.error("in_trouble", reason=str(error), exc_info=None if expected else error)
+
+    def paused(self) -> bool:
+        """Return whether nothing is to be begun now; a pause that is over is forgotten."""
+        if self._pause is not None and time.monotonic() < self._pause[0]:
+            return True
+        self._pause = None
+        return False
+
+    def trouble(self) -> str | None:
+        """Return the reason of the pause, None without one."""
+        pause = self._pause
+        return pause and pause[1]

@@ -1,0 +1,181 @@
+"""Engines are loaded as seldom as memory permits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from leeroo.engine import weights
+from leeroo.engine.backends import device, select
+from leeroo.engine.backends.identity import engine_key
+from leeroo.engine.backends.protocol import AMPLE
+from leeroo.engine.backends.residency import Engines
+from leeroo.engine.batch.plan import order_waves, waves
+from leeroo.engine.errors import ExpertUnavailable
+from leeroo.engine.pool import Expert
+from leeroo.engine.store.timings import Measured
+
+_GIB = 2**30
+
+
+class _Device:
+    """A device of ten GiB, and what has been done on it."""
+
+    def __init__(self) -> None:
+        self.used: dict[str, float] = {}
+        self.done: list[str] = []
+
+    def memory(self) -> device.Memory:
+        return device.Memory(int((10 - sum(self.used.values())) * _GIB), 10 * _GIB)
+
+    def open(self, expert: Expert, _: threading.Event | None = None) -> Any:
+        return _Model(self, expert)
+
+
+class _Model:
+    """A model that takes the memory in its name."""
+
+    def __init__(self, device: _Device, expert: Expert) -> None:
+        self._device, self._name, self._gib = device, expert.name, float(expert.name[1:])
+        self.memory_bytes = int(self._gib * _GIB)
+        self._take("load")
+
+    def _take(self, how: str) -> None:
+        self._device.done.append(f"{how} {self._name}")
+        self._device.used[self._name] = self._gib
+        assert self._device.memory().free >= 0
+
+    room = AMPLE
+
+    def generate(self, requests: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return requests  # these tests send it no requests
+
+    def sleep(self) -> bool:
+        self._give("sleep")
+        return True
+
+    def wake(self) -> None:
+        self._take("wake")
+
+    def close(self) -> None:
+        self._give("close")
+
+    def _give(self, how: str) -> None:
+        self._device.done.append(f"{how} {self._name}")
+        self._device.used.pop(self._name, None)
+
+
+@pytest.fixture
+def ten_gib(monkeypatch: pytest.MonkeyPatch) -> _Device:
+    """Replace the device by a host of ten GiB."""
+    made = _Device()
+    monkeypatch.setattr(device, "memory", made.memory)
+    monkeypatch.setattr(device, "on_host", lambda: True)
+    monkeypatch.setattr(select, "_has_gpu", lambda: False)
+    return made
+
+
+def _expert(name: str, **more: Any) -> Expert:
+    given = {"model": name, "memory_gib": float(name[1:]), "usd_per_m_input": 1, "usd_per_m_output": 1}
+    return Expert(name=name, **{**given, "backend": "transformers", **more})
+
+
+def _nothing_known(_: str) -> Measured:
+    return Measured()
+
+
+def test_what_fits_stays(ten_gib: _Device) -> None:
+    """Two engines that fit side by side are each loaded once, however often they take turns."""
+    engines = Engines(_nothing_known, ten_gib.open)
+    a, b = _expert("a4"), _expert("b5")
+    for expert in (a, b, a, b, a):
+        engines.get(expert)
+    assert ten_gib.done == ["load a4", "load b5"]
+
+
+def test_room_is_made_by_what_is_needed_last(ten_gib: _Device) -> None:
+    """The engine that comes last in the plan is closed; one that does not come at all is closed before it."""
+    engines = Engines(_nothing_known, ten_gib.open)
+    a, b, c, d = (_expert(name) for name in ("a3", "b3", "c3", "d3"))
+    for expert in (a, b, c):
+        engines.get(expert)
+    engines.get(d, [b, c, a])
+    assert ten_gib.done[3:] == ["close a3", "load d3"]
+    engines.get(a, [d, c])
+    assert ten_gib.done[5:] == ["close b3", "load a3"]
+
+
+def test_what_was_measured_counts(ten_gib: _Device) -> None:
+    """An engine that was seen to take more than the pool file says is given that."""
+    taken = {engine_key(_expert("b5", memory_gib=1.0)): Measured(memory_bytes=5 * _GIB)}
+    engines = Engines(lambda key: taken.get(key, Measured()), ten_gib.open)
+    engines.get(_expert("a6"))
+    engines.get(_expert("b5", memory_gib=1.0))
+    assert ten_gib.done == ["load a6", "close a6", "load b5"]
+
+
+def test_weights_are_read_off_the_model(ten_gib: _Device, tmp_path: Path) -> None:
+    """Without a word in the pool file, weights of 16 bits count twice on a host, which loads them with 32."""
+    (tmp_path / "config.json").write_text('{"dtype": "bfloat16"}')
+    with (tmp_path / "model.safetensors").open("wb") as file:
+        file.truncate(3 * _GIB)
+    assert weights.size(str(tmp_path)) == 6 * _GIB
+    engines = Engines(_nothing_known, ten_gib.open)
+    engines.get(_expert("a4"))
+    engines.get(_expert("b6", memory_gib=None, model=str(tmp_path)))
+    assert ten_gib.done == ["load a4", "close a4", "load b6"]
+
+
+def test_one_that_cannot_fit_is_named(ten_gib: _Device) -> None:
+    """It is not tried, and nothing is closed for it."""
+    engines = Engines(_nothing_known, ten_gib.open)
+    engines.get(_expert("a4"))
+    with pytest.raises(ExpertUnavailable, match=r"b11 needs about 11.0 GiB of memory and there are 10.0"):
+        engines.get(_expert("b11"))
+    assert ten_gib.done == ["load a4"]
+
+
+def test_an_expert_without_memory_needs_no_room(ten_gib: _Device) -> None:
+    """A remote one closes nothing."""
+    engines = Engines(_nothing_known, ten_gib.open)
+    engines.get(_expert("a10"))
+    engines.get(_expert("r0", memory_gib=None, backend="openai"))
+    assert ten_gib.done == ["load a10", "load r0"]
+
+
+def test_on_a_gpu_engines_of_vllm_sleep(ten_gib: _Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes nearly all of the device: one sleeps while the other is awake, and none is loaded twice."""
+    monkeypatch.setattr(device, "on_host", lambda: False)
+    monkeypatch.setattr(select, "_no_vllm", lambda: None)
+    engines = Engines(_nothing_known, ten_gib.open)
+    a, b = (_expert(name, memory_gib=None, backend="vllm") for name in ("a9", "b9"))
+    for expert in (a, b, a):
+        engines.get(expert)
+    assert ten_gib.done == ["load a9", "sleep a9", "load b9", "sleep b9", "wake a9"]
+
+
+def test_one_that_loads_as_fast_as_it_wakes_is_closed(ten_gib: _Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that takes longer to wake than to load is put to sleep once, not again."""
+    monkeypatch.setattr(device, "on_host", lambda: False)
+    monkeypatch.setattr(select, "_no_vllm", lambda: None)
+    engines = Engines(lambda _: Measured(load_s=0.0), ten_gib.open)
+    a, b = (_expert(name, memory_gib=None, backend="vllm") for name in ("a9", "b9"))
+    for expert in (a, b, a, b):
+        engines.get(expert)
+    assert ten_gib.done[4:] == ["wake a9", "close a9", "wake b9"]
+
+
+def test_loaded_ones_come_first(ten_gib: _Device) -> None:
+    """Unless a budget wants the cheap ones first: the next batch begins where the last one ended."""
+    engines = Engines(_nothing_known, ten_gib.open)
+    experts = [_expert("a6"), _expert("b6", usd_per_m_input=2)]
+    order = waves(tuple(experts))
+    for expert in experts:
+        engines.get(expert)
+    assert [w.experts for w in order_waves(order, experts, engines, in_turn=False)] == [(1,), (0,)]
+    assert [w.experts for w in order_waves(order, experts, engines, in_turn=True)] == [(0,), (1,)]

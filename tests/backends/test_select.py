@@ -1,0 +1,50 @@
+"""The capabilities of a backend are known before anything of it is loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+
+from leeroo.engine.backends.protocol import Capabilities
+from leeroo.engine.backends.select import capabilities
+from leeroo.engine.pool import Expert
+
+KINDS = [kind for kind in get_args(Expert.model_fields["backend"].annotation) if kind != "auto"]
+
+_IMPORTED = """
+import sys
+from leeroo.engine.backends.select import capabilities
+from leeroo.engine.pool import Expert
+for kind in sys.argv[1:]:
+    capabilities(Expert(name="e", model="m", backend=kind, usd_per_m_input=1, usd_per_m_output=1))
+print(*{"torch", "openai", "vllm", "transformers"} & sys.modules.keys())
+"""
+
+
+def _capabilities(kind: str) -> Capabilities:
+    return capabilities(
+        Expert.model_validate({"name": "e", "model": "m", "backend": kind, "usd_per_m_input": 1, "usd_per_m_output": 1})
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pool_may_name_every_kind(kind: str) -> None:
+    """A backend that a pool file may name has an entry, and its model is in exactly one place."""
+    can = _capabilities(kind)
+    assert [can.recorded, can.holds_memory, can.runs_elsewhere].count(True) == 1
+
+
+def test_each_kind_says_where_its_model_is() -> None:
+    """Outcomes that are recorded, a server elsewhere, or memory of this machine."""
+    assert [kind for kind in KINDS if _capabilities(kind).recorded] == ["replay"]
+    assert [kind for kind in KINDS if _capabilities(kind).runs_elsewhere] == ["openai"]
+    assert [kind for kind in KINDS if _capabilities(kind).holds_memory] == ["vllm", "transformers"]
+
+
+def test_capabilities_import_no_backend() -> None:
+    """A plan is made in a moment, also where libraries take seconds to import."""
+    done = subprocess.run([sys.executable, "-c", _IMPORTED, *KINDS], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,160 @@
+"""A model in a worker process answers as it would in this one, and nothing of it stays when it ends."""
+
+from __future__ import annotations
+
+import ctypes
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from leeroo.engine.backends.protocol import Resident
+from leeroo.engine.backends.select import load_backend, open_backend
+from leeroo.engine.backends.subprocess import SubprocessBackend
+from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError
+from leeroo.engine.pool import Expert
+
+Requests = Callable[..., pa.RecordBatch]
+
+_STARTS_ONE = """
+import sys, time
+from leeroo.engine.backends.subprocess import SubprocessBackend
+from leeroo.engine.pool import Expert
+expert = Expert.model_validate_json(sys.argv[1])
+print(SubprocessBackend(expert)._process.pid, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def backend(smollm2: Expert) -> Iterator[SubprocessBackend]:
+    """One process for all tests that leave it alive."""
+    backend = open_backend(smollm2)
+    assert isinstance(backend, SubprocessBackend)
+    yield backend
+    backend.close()
+
+
+def _answers(backend: Any, *batches: pa.RecordBatch) -> dict[int, str]:
+    return {row["id"]: row["answer"] for batch in backend.generate(iter(batches)) for row in batch.to_pylist()}
+
+
+def test_it_answers_as_in_this_process(backend: SubprocessBackend, smollm2: Expert, requests: Requests) -> None:
+    """The same model, the same answers."""
+    batch = requests("What is the capital of France?", "Count to five.", "Name a colour.")
+    here = load_backend(smollm2)
+    assert _answers(backend, batch) == _answers(here, batch)
+    here.close()
+
+
+def test_its_memory_is_measured(backend: SubprocessBackend) -> None:
+    """It covers weights of 135 million numbers, divided among the processes that map them, and the process itself."""
+    assert isinstance(backend, Resident)
+    assert 0.4 * 2**30 < backend.memory_bytes < 4 * 2**30
+
+
+def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: SubprocessBackend, requests: Requests) -> None:
+    """Completions of a stream that was left are not taken for answers to the next."""
+    stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(80)), max_tokens=3)]))
+    next(stream)
+    stream.close()
+    assert sorted(_answers(backend, requests("What is the capital of France?"))) == [0]
+
+
+@pytest.mark.parametrize("error", [KeyError("mine"), OutputError("mine")])
+def test_requests_that_break_leave_it_whole(backend: SubprocessBackend, requests: Requests, error: Exception) -> None:
+    """An error while making requests is the caller's; the process waits for the next stream."""
+
+    def broken() -> Iterator[pa.RecordBatch]:
+        yield requests("One?", max_tokens=2)
+        raise error
+
+    with pytest.raises(type(error), match="mine"):
+        list(backend.generate(broken()))
+    assert sorted(_answers(backend, requests("Two?", "Three?"))) == [0, 1]
+
+
+def test_an_interrupt_at_any_moment_leaves_it_whole(backend: SubprocessBackend, requests: Requests) -> None:
+    """Interrupted again and again, wherever that hits, it answers the next stream whole."""
+    batch = requests(*(f"Tell me of number {i}." for i in range(40)), max_tokens=2)
+    me = ctypes.c_ulong(threading.get_ident())
+    hits = 0
+    for wait_s in (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8):
+        timer = threading.Timer(wait_s, ctypes.pythonapi.PyThreadState_SetAsyncExc, (me, ctypes.py_object(Interrupted)))
+        try:
+            timer.start()
+            for _ in range(20):
+                list(backend.generate(iter([batch])))
+        except Interrupted:
+            hits += 1
+        timer.join()
+    assert hits == 8
+    assert sorted(_answers(backend, batch)) == list(range(40))
+
+
+def test_it_does_not_sleep_on_a_host(backend: SubprocessBackend, requests: Requests) -> None:
+    """Sleep is of vLLM on CUDA; others say no and stay awake."""
+    assert backend.sleep() is False
+    assert len(_answers(backend, requests("Two?"))) == 1
+
+
+def test_one_that_is_killed_says_so(smollm2: Expert, requests: Requests) -> None:
+    """Killed in the middle, as when memory runs out: one clear line, and no process is left behind."""
+    backend = SubprocessBackend(smollm2)
+    process = psutil.Process(backend._process.pid)
+    stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(300)), max_tokens=64)]))
+    next(stream)
+    process.kill()
+    with pytest.raises(ExpertUnavailable, match="was killed, as happens when memory runs out"):
+        list(stream)
+    backend.close()
+    assert not process.is_running()
+
+
+def test_its_errors_are_raised_here(smollm2: Expert) -> None:
+    """An engine option that does not exist is an error of the pool file, as without a process."""
+    with pytest.raises(PoolError, match="no engine option 'batchsize'"):
+        SubprocessBackend(smollm2.model_copy(update={"engine": {"batchsize": 2}}))
+
+
+def test_closing_takes_its_memory_back(smollm2: Expert) -> None:
+    """When `close` returns the process is gone."""
+    backend = SubprocessBackend(smollm2)
+    process = psutil.Process(backend._process.pid)
+    backend.close()
+    assert not process.is_running()
+
+
+def test_closing_waits_for_what_is_still_being_sent(smollm2: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that sends something late does not send it to a process whose socket has the same number now."""
+    backend = SubprocessBackend(smollm2)
+    psutil.Process(backend._process.pid).kill()
+    late = threading.Event()
+
+    def send_late(_: object) -> None:
+        time.sleep(0.5)
+        late.set()
+
+    monkeypatch.setattr(backend._connection, "send", send_late)
+    backend.close()
+    assert late.is_set()
+    assert backend._connection.closed
+
+
+def test_it_ends_with_the_one_that_started_it(smollm2: Expert) -> None:
+    """Kill -9 of the process that started it takes it along."""
+    command = [sys.executable, "-c", _STARTS_ONE, smollm2.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
+        assert starter.stdout is not None
+        process = psutil.Process(int(starter.stdout.readline()))
+        starter.kill()
+    until = time.monotonic() + 10
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.1)

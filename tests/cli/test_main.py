@@ -1,0 +1,160 @@
+"""The command line as a newcomer meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+import leeroo
+
+COMMANDS = ("run", "route", "solve", "sql", "train", "evaluate", "select-experts", "gaps", "experts")
+
+
+def _leeroo(*arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "leeroo", *arguments]
+    return subprocess.run(command, cwd=cwd, input=stdin, capture_output=True, text=True, timeout=120)
+
+
+def test_the_help_names_every_command() -> None:
+    """`leeroo --help` lists the commands and says where to start."""
+    said = _leeroo("--help").stdout
+    for command in COMMANDS:
+        assert f" {command} " in said
+    assert "Start here:" in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(command: str) -> None:
+    """The help of a command ends with a line to try."""
+    done = _leeroo(command, "--help")
+    assert done.returncode == 0
+    assert f"leeroo {command}" in done.stdout.split("Example:")[-1]
+
+
+def test_every_command_is_in_the_readme() -> None:
+    """Every command and function is named where people look first."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    for command in COMMANDS:
+        assert f"leeroo {command}" in readme
+    for function in (
+        "leeroo_answer",
+        "leeroo_route",
+        "leeroo_scores",
+        "leeroo_solve",
+        "leeroo.solve",
+        "leeroo.answer",
+        "leeroo.connect",
+        "leeroo.register",
+    ):
+        assert function in readme
+
+
+def test_the_public_names_are_these() -> None:
+    """Each name of the facade can be had, and no other."""
+    for name in leeroo.__all__:
+        assert getattr(leeroo, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'anser'"):
+        _ = leeroo.anser
+
+
+def test_heavy_libraries_wait_until_they_are_needed() -> None:
+    """Importing the package and its command line loads no torch, transformers, duckdb or vLLM."""
+    code = "import sys, leeroo.cli.main; print([m for m in ('torch', 'transformers', 'duckdb', 'vllm') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_experts_are_listed_for_people_and_programs(pool_file: Path) -> None:
+    """The table for people; with --json one object on standard output and nothing else."""
+    said = _leeroo("experts", "--pool", str(pool_file)).stdout
+    assert "large *" in said
+    assert "100 / 100" in said
+    listed = json.loads(_leeroo("experts", "--pool", str(pool_file), "--json").stdout)["experts"]
+    assert [(e["expert"], e["usd_per_m_input"], e["unavailable"]) for e in listed] == [
+        ("large", 100.0, None),
+        ("small", 10.0, None),
+    ]
+
+
+def test_an_expert_that_cannot_run_says_why(tmp_path: Path) -> None:
+    """The list says no, and below it why."""
+    pool = tmp_path / "p.toml"
+    pool.write_text('[[expert]]\nname = "gpt"\nmodel = "gpt-4o"\nbackend = "openai"\napi_key_env = "NO_SUCH_KEY"\n')
+    said = _leeroo("experts", "--pool", str(pool)).stdout
+    assert "gpt: the environment variable NO_SUCH_KEY with its API key is not set" in said
+
+
+def test_run_says_what_it_did(pool_file: Path, tmp_path: Path) -> None:
+    """Rows, experts, spend against the budget and the place of the table, on standard error alone."""
+    (tmp_path / "t.csv").write_text("question\nWhat is 1 plus 1?\nWhat is 1 plus 1?\nWhat is 2 plus 2?\n")
+    done = _leeroo(
+        *("run", "t.csv", "--out", "o.parquet", "--pool", str(pool_file), "--store", "s", "--max-cost-usd", "1"),
+        cwd=tmp_path,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "3 rows (1 asked before)" in done.stderr
+    assert "spent $0.003 of $1.00; the list cost of all rows is $0.0045" in done.stderr
+    assert "o.parquet" in done.stderr
+    assert pq.read_table(tmp_path / "o.parquet").num_rows == 3
+
+
+def test_sql_prints_and_writes(pool_file: Path, tmp_path: Path) -> None:
+    """A statement from the command line or standard input, printed or written."""
+    options = ("--pool", str(pool_file), "--store", "s")
+    said = _leeroo("sql", "SELECT leeroo_answer('What is 4 plus 4?') AS a", *options, cwd=tmp_path)
+    assert "large says 8" in said.stdout, said.stderr
+    done = _leeroo(
+        "sql",
+        "-",
+        "--out",
+        "o.parquet",
+        *options,
+        cwd=tmp_path,
+        stdin="SELECT leeroo('What is 4 plus 4?').cost_usd AS c",
+    )
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "o.parquet").num_rows == 1
+
+
+def test_wrong_sql_is_one_line(pool_file: Path, tmp_path: Path) -> None:
+    """A mistake in a statement is reported without a traceback, with exit code 2."""
+    done = _leeroo("sql", "SELEC 1", "--pool", str(pool_file), "--store", "s", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("leeroo: ")
+
+
+def test_a_router_is_trained_and_used(shared_data: Path, tmp_path: Path) -> None:
+    """From recorded outcomes to a router, to a routed table within the budget, to nothing generated."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("queries", "outcomes", "experts"):
+        source = shared_data / "mmlu9" / f"{name}.parquet"
+        queries = f"SELECT query_id FROM '{shared_data}/mmlu9/queries.parquet' ORDER BY query_id LIMIT 150"
+        only = "" if name == "experts" else f"WHERE query_id IN ({queries})"
+        duckdb.sql(f"COPY (FROM '{source}' {only}) TO '{data / name}.parquet'")
+    done = _leeroo("train", "--data", str(data), "--out", str(tmp_path / "router"))
+    assert done.returncode == 0, done.stderr
+    assert "router for 9 experts" in done.stderr
+    pool = "".join(
+        f'[[expert]]\nname = "{name}"\nmodel = "{data}"\nbackend = "replay"\n'
+        f"usd_per_m_input = {price}\nusd_per_m_output = {price}\n"
+        for name, price in (("gpt-4-1106-preview", 10), ("llama-3-8b", 0.2))
+    )
+    (tmp_path / "pool.toml").write_text(pool)
+    routed = _leeroo(
+        *("route", str(data / "queries.parquet"), "--out", "r.parquet", "--column", "prompt", "--pool", "pool.toml"),
+        *("--router", "router", "--store", "s", "--max-cost-usd", "0.08", "--prefix", "r_"),
+        cwd=tmp_path,
+    )
+    assert routed.returncode == 0, routed.stderr
+    table = pq.read_table(tmp_path / "r.parquet")
+    assert table.num_rows == 150
+    assert set(table.column("r_expert").to_pylist()) == {"gpt-4-1106-preview", "llama-3-8b"}
+    assert sum(table.column("r_expected_cost_usd").to_pylist()) <= 0.08
+    assert all(0 <= score <= 1 for score in table.column("r_predicted_score").to_pylist())

@@ -1,0 +1,179 @@
+"""The raw functions that DuckDB calls, a vector at a time, as Arrow in and Arrow out.
+
+People call the macros of leeroo/sql, which fill in the arguments not given and add the plan: a constant number, the
+index of the call's `CallPlan`. Knows nothing of statements.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from inspect import Parameter, Signature
+from typing import Any, NamedTuple
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from duckdb.func import FunctionNullHandling, PythonUDFType
+
+from leeroo.engine.errors import PoolError, UsageError
+from leeroo.engine.schema import SQL_CHOICE, SQL_EXTRACT, SQL_LABEL, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
+from leeroo.udfs.functions import forms
+from leeroo.udfs.functions.calls import CallPlan, Calls, Function, naming
+from leeroo.udfs.functions.requests import Arguments, Group, answer_type
+from leeroo.udfs.functions.signatures import VARIABLES, sql_type, types_of
+from leeroo.udfs.tables import TABLES
+
+_TEXT, _NUMBER, _COUNT, _TEXTS = pa.string(), pa.float64(), pa.int64(), pa.list_(pa.string())
+# Text comes as a struct. DuckDB evaluates a function that gives plain text for a whole dictionary of compressed
+# questions, also for those of rows that nobody wants.
+_ANSWER = pa.struct([pa.field("answer", _TEXT)])
+_MOST_TOKENS = 2**31 - 1  # `max_tokens` is an int32 in `schema.ASK`
+
+Vector = Callable[..., pa.Array]
+
+
+class _Raw(NamedTuple):
+    """A function in the form that DuckDB calls."""
+
+    vector: Vector
+    takes: list[pa.DataType]
+    gives: pa.DataType
+    # With side effects it is neither folded nor moved, and is called once for each row and place where it stands.
+    side_effects: bool = False
+
+
+def create(con: duckdb.DuckDBPyConnection, calls: Calls, own: str) -> list[str]:
+    """Create the raw functions on a connection, with names that end in `own`.
+
+    Every connection of the same database instance sees them until they are removed.
+
+    Returns:
+        Their names.
+
+    """
+    for name, raw in _functions(calls).items():
+        con.create_function(
+            f"_leeroo_{name}_{own}",
+            _remembering(calls, raw.vector, len(raw.takes)),
+            [sql_type(each) for each in raw.takes],
+            sql_type(raw.gives),
+            type=PythonUDFType.ARROW,
+            null_handling=FunctionNullHandling.SPECIAL,
+            side_effects=raw.side_effects,
+        )
+    return [f"_leeroo_{name}_{own}" for name in _functions(calls)]
+
+
+def _functions(calls: Calls) -> dict[str, _Raw]:
+    def raw(
+        of: Function,
+        read: forms.Reader,
+        write: forms.Writer,
+        takes: Sequence[pa.DataType],
+        gives: pa.DataType,
+        field: str | None = None,
+    ) -> _Raw:
+        return _Raw(functools.partial(_vector, calls, of, read, write, field), [*takes, _COUNT], gives)
+
+    question = (_TEXT, _TEXT, _NUMBER, *types_of("answers"))
+    answers = raw(calls.answers, forms.read_questions, forms.as_answers, question, answer_type(calls.engine.pool))
+    choices = (_TEXT, _TEXTS, *types_of("choices"))
+    labels = (_TEXT, _TEXTS, *types_of("labels"))
+    extracts = (_TEXT, _TEXT, *types_of("extracts"))
+    limited = (_TEXT, _COUNT, _COUNT, _NUMBER, _TEXT, *types_of("solutions"))
+    routed = (_TEXT, *types_of("routes"))
+    return {
+        "plan": _Raw(functools.partial(_plan, calls), [_TEXT, *VARIABLES.values()], _COUNT),
+        "given": _Raw(calls.feedback.check, [_TEXT, _TEXT, _TEXT, _NUMBER, _TEXT], pa.bool_()),
+        "answers": answers,
+        "samples": answers._replace(side_effects=True),
+        "texts": raw(calls.answers, forms.read_questions, forms.as_texts, question, _ANSWER, "answer"),
+        "choices": raw(calls.answers, forms.read_choices, forms.as_choices, choices, SQL_CHOICE),
+        "labels": raw(calls.answers, forms.read_labels, forms.as_labels, labels, SQL_LABEL),
+        "extracts": raw(calls.answers, forms.read_extracts, forms.as_extracts, extracts, SQL_EXTRACT),
+        "solutions": raw(calls.solutions, forms.read_solved, forms.as_known, limited, SQL_SOLUTION),
+        "routes": raw(calls.routes, forms.read_routed, forms.as_known, routed, SQL_ROUTE),
+        "scores": raw(calls.scores, forms.read_plain, forms.as_known, [_TEXT], SQL_SCORES),
+        **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},
+    }
+
+
+def _table(rows: Callable[[], list[dict[str, Any]]], kind: pa.StructType) -> _Raw:
+    """Return a function for the table macros: the list of a table's rows as they are now."""
+    listed = pa.list_(kind)
+    return _Raw(lambda ones: pa.array([rows()] * len(ones), listed), [pa.int32()], listed, side_effects=True)
+
+
+def _remembering(calls: Calls, vector: Vector, arguments: int) -> Vector:
+    """Wrap a function so that what it raises stays in `calls.raised`: DuckDB passes on no more than the text."""
+    named = [Parameter(f"argument_{i}", Parameter.POSITIONAL_ONLY) for i in range(arguments)]
+
+    def remembered(*columns: pa.ChunkedArray) -> pa.Array:
+        try:
+            return vector(*(column.combine_chunks() for column in columns))
+        except BaseException as error:
+            calls.raised = error
+            raise
+
+    # DuckDB counts the arguments of what it is given.
+    remembered.__signature__ = Signature(named)  # type: ignore[attr-defined]
+    return remembered
+
+
+def _plan(calls: Calls, function: pa.Array, *variables: pa.Array) -> pa.Array:
+    """Return the number of the call's plan, the same for all rows.
+
+    The planner calls this once for each call in a statement. Where it could not (the call stands in a lambda,
+    or its optimizer is off), the executor does. That has more than one row as a rule, and nothing is collected.
+    """
+    name, values = function[0].as_py(), [variable[0].as_py() for variable in variables]
+    collect = len(function) == 1 and calls.plan(name)
+    with naming(name):
+        criteria = calls.criteria(values)
+    return pa.array(np.full(len(function), calls.number_of(CallPlan(name, collect, criteria))))
+
+
+def _vector(
+    calls: Calls, function: Function, read: forms.Reader, write: forms.Writer, field: str | None, *columns: pa.Array
+) -> pa.Array:
+    """Return the values of a function, or a field of each, for up to 2,048 rows; NULL where there is no question."""
+    *given, plans = columns
+    plan = calls.plans[plans[0].as_py()]
+    with naming(plan.function):
+        rows = read(given)
+        for arguments in rows.arguments:
+            _check(arguments, calls.engine.pool.names)
+    n = len(plans)
+    numbers = np.full(n, -1, np.int64)
+    there = rows.questions.is_valid().to_numpy(zero_copy_only=False)
+    with calls.lock:
+        if plan.collect and n > 1:  # the planner evaluates a constant several times
+            function.calls += int(there.sum())
+        for code, arguments in enumerate(rows.arguments):
+            at = np.flatnonzero(there & (rows.codes == code))
+            if len(at):
+                questions = rows.questions if len(at) == n else rows.questions.take(pa.array(at))
+                group = Group(arguments, plan.criteria)
+                numbers[at] = calls.find(function, group, questions.to_pylist(), collect=plan.collect)
+        known = calls.values(function, numbers, field)
+    return write(known, given)
+
+
+@functools.lru_cache(maxsize=1024)
+def _check(given: Arguments, experts: tuple[str, ...]) -> None:
+    """Check the arguments of a call.
+
+    Raises:
+        PoolError: there is no such expert.
+        UsageError: a number is out of its range.
+
+    """
+    for name in (given.expert, given.limits and given.limits.planner):
+        if name is not None and name not in experts:
+            raise PoolError(f"expert {name!r} is not in the pool, which has: {', '.join(experts)}")
+    if given.max_tokens is not None and not 1 <= given.max_tokens <= _MOST_TOKENS:
+        raise UsageError(f"max_tokens must be from 1 to {_MOST_TOKENS}, not {given.max_tokens}")
+    if given.temperature is not None and not (given.temperature > 0 and math.isfinite(given.temperature)):
+        raise UsageError(f"temperature must be a number of at least 0, not {given.temperature:g}")

@@ -1,0 +1,150 @@
+"""Requests of the functions to the engine: questions with their arguments in, one value for each out.
+
+Knows nothing of DuckDB, and nothing of earlier questions of the connection.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from leeroo.engine.answer import Criteria, Engine, Estimate
+from leeroo.engine.backends.select import capabilities
+from leeroo.engine.batch.layout import filled
+from leeroo.engine.jobs.questions import left_usd
+from leeroo.engine.jobs.solve.solve import SolveLimits, foresee, solve
+from leeroo.engine.pool import Pool
+from leeroo.engine.schema import ANSWERS, ASK, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
+from leeroo.udfs.functions.extraction import extract
+
+
+class Arguments(NamedTuple):
+    """The arguments of a call besides its question; None leaves one to the expert that is chosen."""
+
+    expert: str | None = None
+    system: str | None = None
+    private: bool = False  # it does not leave local experts
+    max_tokens: int | None = None
+    temperature: float | None = None  # above 0
+    choices: tuple[str, ...] | None = None  # the answer is one of these
+    json_schema: str | None = None  # the answer is JSON that is valid under this
+    task: str | None = None  # the question is a JSON object, whose fields this text names
+    limits: SolveLimits | None = None  # of leeroo_solve
+
+
+class Group(NamedTuple):
+    """All but the question that a value depends on."""
+
+    arguments: Arguments
+    criteria: Criteria
+
+    @property
+    def sampled(self) -> bool:
+        """True where every row wants a value of its own, however often its question occurs."""
+        return self.arguments.temperature is not None
+
+
+Questions = Sequence[tuple[Group, list[str]]]  # the questions of each group
+Answerer = Callable[[Engine, Questions, Criteria], pa.ChunkedArray]
+Estimator = Callable[[Engine, Questions, Criteria], Estimate]
+
+
+def answer_type(pool: Pool) -> pa.StructType:
+    """Return the struct of `leeroo`: the answers columns, as the engine appends them for this pool."""
+    replayed = any(capabilities(expert).recorded for expert in pool.experts)
+    return pa.struct([*ANSWERS, *([pa.field("recorded_score", pa.float64())] if replayed else [])])
+
+
+def known_type(pool: Pool) -> pa.StructType:
+    """Return the struct in which answers are kept: `answer_type`, and the confidence of a choice."""
+    return pa.struct([*answer_type(pool), pa.field("confidence", pa.float64())])
+
+
+def answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
+    """Have all answered as one batch: structs of `known_type`."""
+    with engine.answer(_table(questions), _with_columns(criteria)) as rows:
+        values = _structs(rows, known_type(engine.pool))
+    return _extract_json(questions, values)
+
+
+def route(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
+    """Have an expert chosen for all as one batch: structs of `SQL_ROUTE`; nothing is generated."""
+    return _structs(engine.route(_table(questions), _with_columns(criteria)), SQL_ROUTE)
+
+
+def score(engine: Engine, questions: Questions, _criteria: Criteria) -> pa.ChunkedArray:
+    """Predict the score of every expert for each: maps of `SQL_SCORES`."""
+    rows = engine.scores([_text(group, question) for group, texts in questions for question in texts])
+    return pa.chunked_array([pa.array([list(row.items()) for row in rows], SQL_SCORES)])
+
+
+def solve_all(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
+    """Have all solved step by step, a wave at a time: structs of `SQL_SOLUTION`."""
+    parts, spent = [], 0.0
+    with engine.delivery():
+        for group, texts in questions:
+            left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
+            private = [group.arguments.private] * len(texts)
+            rows = solve(engine, texts, left, group.arguments.limits or SolveLimits(), private).rows
+            spent += sum(rows.column("cost_usd").to_pylist())
+            parts += _structs(rows.to_reader(), SQL_SOLUTION).chunks
+    return pa.chunked_array(parts, SQL_SOLUTION)
+
+
+def estimate_solving(engine: Engine, questions: Questions, criteria: Criteria) -> Estimate:
+    """Estimate what solving all would take, as far as it can be seen beforehand."""
+    limits = [group.arguments.limits for group, _ in questions]
+    return foresee(engine, [text for _, texts in questions for text in texts], criteria, limits[0] or SolveLimits())
+
+
+def estimate_answers(engine: Engine, questions: Questions, criteria: Criteria) -> Estimate:
+    """Estimate what having all answered as one batch would take."""
+    return engine.explain(_table(questions), _with_columns(criteria))
+
+
+def _with_columns(criteria: Criteria) -> Criteria:
+    """Return the criteria for a table of `_table`."""
+    return replace(criteria, ask_column="ask", private_column="private")
+
+
+def _table(questions: Questions) -> pa.RecordBatchReader:
+    counts = [len(texts) for _, texts in questions]
+    arguments = pa.array([group.arguments._asdict() for group, _ in questions], pa.struct(list(ASK)))
+    each = pa.array(np.repeat(np.arange(len(questions)), counts))
+    columns = dict(zip(ASK.names, arguments.take(each).flatten(), strict=True))
+    filled_in = [_text(group, text) for group, texts in questions for text in texts]
+    columns["fields"] = pa.array(
+        [None if group.arguments.task is None else text for group, texts in questions for text in texts], pa.string()
+    )
+    ask = pa.StructArray.from_arrays(list(columns.values()), fields=list(ASK))
+    private = np.repeat(np.array([group.arguments.private for group, _ in questions], bool), counts)
+    return pa.table({"question": pa.array(filled_in, pa.string()), "private": private, "ask": ask}).to_reader()
+
+
+def _extract_json(questions: Questions, values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the same answers; those with a JSON schema hold nothing but JSON, or the reason why there is none."""
+    schemas = [group.arguments.json_schema for group, texts in questions for _ in texts]
+    if not any(schemas):
+        return values
+    rows = values.to_pylist()
+    for schema, row in zip(schemas, rows, strict=True):
+        if schema is not None and row["answer"] is not None:
+            row["answer"], row["error"] = extract(row["answer"], schema)
+    return pa.chunked_array([pa.array(rows, values.type)])
+
+
+def _text(group: Group, question: str) -> str:
+    task = group.arguments.task
+    return question if task is None else filled(task, json.loads(question))
+
+
+def _structs(reader: pa.RecordBatchReader, kind: pa.StructType) -> pa.ChunkedArray:
+    parts = [
+        pa.StructArray.from_arrays([batch.column(field.name) for field in kind], fields=list(kind)) for batch in reader
+    ]
+    return pa.chunked_array(parts, kind)

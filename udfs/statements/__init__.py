@@ -1,0 +1,1 @@
+"""Statements: rehearsed for their questions, then run with every answer known."""
