@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from leeroo.engine import locks
 from leeroo.engine.errors import OutputError
-from leeroo.engine.schema import ASK, CONSTRAINTS, REQUESTS, SAMPLING
+from leeroo.engine.schema import ANSWERS, ASK, CONSTRAINTS, REQUESTS, SAMPLING
 
 # Errors that say that the working files find no room.
 NO_ROOM = (OSError, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
@@ -58,15 +58,8 @@ RESULTS = pa.schema(
     [
         pa.field("id", pa.int64()),
         pa.field("expert", pa.int32()),
-        pa.field("predicted_score", pa.float64()),
-        pa.field("answer", pa.string()),
-        pa.field("prompt_tokens", pa.int64()),
-        pa.field("completion_tokens", pa.int64()),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("list_cost_usd", pa.float64()),
-        pa.field("latency_ms", pa.float64()),
-        pa.field("finish_reason", pa.string()),
-        pa.field("error", pa.string()),
+        ANSWERS.field("predicted_score"),
+        *(field for field in ANSWERS if field.name not in ("expert", "predicted_score")),
         pa.field("recorded_score", pa.float64()),
         pa.field("choice_logprobs", pa.list_(pa.float64())),
         pa.field("logprobs", pa.string()),

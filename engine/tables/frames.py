@@ -99,6 +99,7 @@ def _column(frame: Any, i: int, name: str) -> pa.Array | pa.ChunkedArray:
         if _library(frame) == "polars":
             return frame.to_series(i).to_arrow()
         return _from_series(frame.iloc[:, i])
+    # Extension types of pandas may leave conversions out, which is no fault of ours.
     except (pa.ArrowException, TypeError, ValueError, NotImplementedError) as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(f"the column {name!r} of the data frame cannot be read: {first}") from error
