@@ -23,7 +23,7 @@ from leeroo.serve import keys
 from leeroo.serve.database import Database
 from leeroo.serve.options import ServerOptions
 from leeroo.serve.web.app import make_app
-from leeroo.serve.web.connections import Connections, protocol
+from leeroo.serve.web.connections import HEAD_S, Connections, protocol
 
 # Seconds that requests under way have to end when the server does.
 _GRACE_S = 5
@@ -75,6 +75,7 @@ def run(place: Place, options: ServerOptions) -> None:
                 proxy_headers=place.proxy is not None,
                 forwarded_allow_ips=place.proxy,
                 timeout_graceful_shutdown=_GRACE_S,
+                timeout_keep_alive=int(HEAD_S),
             )
             _Server(config).run(sockets=[listener])
 

@@ -12,8 +12,9 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-# Seconds that a connection has to bring the head of a request, and between two checks of that.
-_HEAD_S = 30.0
+# Seconds that a connection has to bring the head of its next request, and between two checks of that. Longer than clients
+# keep an idle connection (httpx: 5 s): a close that crosses a request on its way would be an error for the client.
+HEAD_S = 30.0
 _LOOK_S = 5.0
 # The most connections, where the system permits that many open files; half of its limit is left for files.
 _MOST = 2000
@@ -68,13 +69,17 @@ def protocol(connections: Connections) -> type[asyncio.Protocol]:
             connections.remove(self)
             super().connection_lost(exc)
 
+        def on_response_complete(self) -> None:
+            self.silent_since = time.monotonic()
+            super().on_response_complete()
+
         def _watch(self) -> None:
             """Check every few seconds, and close the connection when it has been silent for too long."""
             if self.transport.is_closing():
                 return
             if self.busy:
                 self.silent_since = time.monotonic()
-            elif time.monotonic() - self.silent_since > _HEAD_S:
+            elif time.monotonic() - self.silent_since > HEAD_S:
                 self.transport.close()
                 return
             self.loop.call_later(_LOOK_S, self._watch)
