@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -37,6 +39,15 @@ def open_sqlite(file: Path, *, wait_s: float = 60, durable: bool = True) -> sqli
     db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
     db.execute("PRAGMA temp_store = MEMORY")
     return db
+
+
+def read_rows(
+    db: sqlite3.Connection, query: str, given: Sequence[object] | Mapping[str, object] = ()
+) -> list[dict[str, Any]]:
+    """Return the rows of a query by the names of its columns."""
+    cursor = db.execute(query, given)
+    columns = [column[0] for column in cursor.description]
+    return [dict(zip(columns, row, strict=True)) for row in cursor]
 
 
 def keep_private(path: Path) -> None:

@@ -76,7 +76,7 @@ def look_up(db: sqlite3.Connection, keys: pa.Array) -> pa.Table:
         return STORED.empty_table()
     want(db, keys)
     columns = ", ".join("a." + name for name in STORED.names)
-    return _table(db.execute(f"SELECT {columns} FROM wanted JOIN answers a USING (key)").fetchall())
+    return table(db.execute(f"SELECT {columns} FROM wanted JOIN answers a USING (key)").fetchall())
 
 
 def want(db: sqlite3.Connection, keys: pa.Array) -> None:
@@ -84,21 +84,6 @@ def want(db: sqlite3.Connection, keys: pa.Array) -> None:
     db.execute("CREATE TEMP TABLE IF NOT EXISTS wanted (key BLOB PRIMARY KEY) WITHOUT ROWID")
     db.execute("DELETE FROM wanted")
     db.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", zip(keys.to_pylist(), strict=True))
-
-
-def of_run(db: sqlite3.Connection, run: str) -> pa.Table:
-    """All answers that a run has paid for so far, as a table with `STORED`."""
-    return _table(db.execute(f"SELECT {', '.join(STORED.names)} FROM answers WHERE run = ?", (run,)).fetchall())
-
-
-def of_job(db: sqlite3.Connection, run: str) -> pa.Table:
-    """Return the latest answer to each question that other runs of the job have paid for (`STORED`)."""
-    others = "SELECT o.run FROM runs r JOIN runs o USING (job) WHERE r.run = ? AND o.run != r.run"
-    if db.execute(others, (run,)).fetchone() is None:  # the query reads all answers
-        return STORED.empty_table()
-    latest = "SELECT *, row_number() OVER (PARTITION BY asked ORDER BY created DESC) AS back FROM answers"
-    query = f"SELECT {', '.join(STORED.names)} FROM ({latest} WHERE run IN ({others})) WHERE back = 1"
-    return _table(db.execute(query, (run,)).fetchall())
 
 
 def append(db: sqlite3.Connection, answers: pa.Table) -> None:
@@ -114,14 +99,14 @@ def append(db: sqlite3.Connection, answers: pa.Table) -> None:
 
 
 def mark_private(db: sqlite3.Connection, keys: pa.Array) -> None:
-    """Note that a private row has the question of these stored answers too."""
+    """Note that a private row has the question of these stored answers (binary keys) too."""
     db.executemany(
         "UPDATE answers SET private = 1 WHERE key = ? AND private IS NOT 1", zip(keys.to_pylist(), strict=True)
     )
 
 
 def lengths(db: sqlite3.Connection, fingerprints: Iterable[str]) -> dict[str, Lengths]:
-    """Return how long prompts and answers of experts were, by fingerprint; those without answers are left out.
+    """Return the mean tokens of prompts and answers of experts, by fingerprint; those without answers are left out.
 
     Answers that name one of some choices do not count: they are as long as the choices.
     """
@@ -134,8 +119,8 @@ def lengths(db: sqlite3.Connection, fingerprints: Iterable[str]) -> dict[str, Le
     return {each: known for each, known in found.items() if known.answers}
 
 
-def _table(rows: list[tuple[Any, ...]]) -> pa.Table:
-    """Rows of the columns of `STORED` as Arrow."""
+def table(rows: list[tuple[Any, ...]]) -> pa.Table:
+    """Return rows of the columns of `STORED` as Arrow."""
     columns = dict(zip(STORED.names, zip(*rows, strict=True) if rows else [()] * len(STORED), strict=True))
     try:
         columns["choice_logprobs"] = tuple(each and json.loads(each) for each in columns["choice_logprobs"])

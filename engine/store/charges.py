@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from leeroo.engine.store import claims
+from leeroo.engine.store.runs import Run
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS charges (
@@ -35,16 +35,15 @@ class Charge(NamedTuple):
     key: bytes | None = None
 
 
-def keep(db: sqlite3.Connection, charges: Iterable[Charge]) -> None:
-    """Keep charges for good, and end the claims that they name."""
+def keep_charges(db: sqlite3.Connection, charges: Iterable[Charge]) -> None:
+    """Keep what was billed and brought no answer; the claims that the charges name end."""
     now = time.time()
     for charge in charges:
         db.execute("INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?)", (*charge[:-1], now))
-        if charge.key is not None:
-            claims.release(db, [charge.key], charge.run)
+        db.execute("DELETE FROM claims WHERE key = ? AND run = ?", (charge.key, charge.run))
 
 
-def read(db: sqlite3.Connection, run: str) -> list[Charge]:
-    """Return what a run was charged so far, request by request."""
+def read_charges(db: sqlite3.Connection, run: Run) -> list[Charge]:
+    """Return what a run was charged so far without an answer: a resumed run starts from there."""
     columns = ", ".join(Charge._fields[:-1])
-    return [Charge(*row) for row in db.execute(f"SELECT {columns} FROM charges WHERE run = ?", (run,))]
+    return [Charge(*row) for row in db.execute(f"SELECT {columns} FROM charges WHERE run = ?", (run.run,))]

@@ -11,7 +11,9 @@ import hashlib
 import sqlite3
 import time
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from leeroo.engine.sqlite import read_rows
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS feedback (
@@ -102,8 +104,8 @@ def question_hash(question: str) -> bytes:
     return hashlib.md5(question.encode("utf-8", "replace"), usedforsecurity=False).digest()
 
 
-def keep(db: sqlite3.Connection, rows: Iterable[Feedback]) -> None:
-    """Keep rows; one of the same owner on the same question and expert is replaced."""
+def keep_feedback(db: sqlite3.Connection, rows: Iterable[Feedback]) -> None:
+    """Keep feedback, all of it or none; one of the same owner on the same question and expert is replaced."""
     now = time.time()
     places = ", ".join(f":{name}" for name in _COLUMNS)
     db.executemany(
@@ -115,19 +117,21 @@ def keep(db: sqlite3.Connection, rows: Iterable[Feedback]) -> None:
     )
 
 
-def latest_answers(db: sqlite3.Connection, questions: Iterable[str]) -> sqlite3.Cursor:
-    """Return the latest answer of every expert to each of the questions, in any order: hash, expert, answer, ..."""
+def latest_answers(db: sqlite3.Connection, questions: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the latest answer of every expert to each of the questions, in any order, with `question_hash`."""
     db.execute(_INDEX)
     db.execute("CREATE TEMP TABLE IF NOT EXISTS asked (question_hash BLOB PRIMARY KEY) WITHOUT ROWID")
     db.execute("DELETE FROM asked")
     db.executemany("INSERT OR IGNORE INTO asked VALUES (?)", ((question_hash(question),) for question in questions))
-    return db.execute(_LATEST.format(asked="asked"))
+    return read_rows(db, _LATEST.format(asked="asked"))
 
 
-def read(db: sqlite3.Connection, owner: str | None = None) -> sqlite3.Cursor:
-    """Read feedback in the order of the answers: all, golds spread over the experts that answered, or an owner's.
+def read_feedback(db: sqlite3.Connection, owner: str | None = None) -> list[dict[str, Any]]:
+    """Return feedback in the order of the answers: all, golds spread over the experts that answered, or an owner's.
 
-    An owner's golds are not spread: that would show the questions of others.
+    `score` is None where `gold` decides; `answered` and `at`, when it was given, are seconds of the epoch. The question
+    of a row that is `private` must not be shown to remote experts. An owner's golds are not spread: that would show the
+    questions of others.
     """
     db.execute(_INDEX)
-    return db.execute(_READ, {"owner": owner})
+    return [{**row, "private": bool(row["private"])} for row in read_rows(db, _READ, {"owner": owner})]

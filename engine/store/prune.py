@@ -7,10 +7,9 @@ under way. A run that was killed is forgotten with its age: the next one of its 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 from typing import NamedTuple
 
-from leeroo.engine.store import claims, spending
+from leeroo.engine.store import spending
 
 # Answers removed in one go: other processes wait that long, about a tenth of a second.
 AT_ONCE = 20_000
@@ -29,20 +28,19 @@ class Pruned(NamedTuple):
     bytes: int
 
 
-def drop_runs(db: sqlite3.Connection, alive: Callable[[str], bool], before: float) -> int:
+def drop_runs(db: sqlite3.Connection, before: float) -> int:
     """Remove runs that ended before a time, or were killed and started before it; and timings. Returns how many."""
-    killed = "SELECT run FROM runs WHERE finished IS NULL AND started < ?"
-    gone = [run for (run,) in db.execute(killed, (before,)).fetchall() if not alive(run)]
-    gone += [run for (run,) in db.execute("SELECT run FROM runs WHERE finished < ?", (before,))]
-    db.execute("CREATE TEMP TABLE IF NOT EXISTS gone (run TEXT PRIMARY KEY) WITHOUT ROWID")
-    db.execute("DELETE FROM gone")
-    db.executemany("INSERT INTO gone VALUES (?)", ((run,) for run in gone))
-    spending.drop_charges(db, "run IN (SELECT run FROM gone)")
-    for run in gone:
-        claims.release_all(db, run)
-    db.execute("DELETE FROM runs WHERE run IN (SELECT run FROM gone)")
+    db.execute("DROP TABLE IF EXISTS temp.gone")
+    db.execute(
+        "CREATE TEMP TABLE gone AS SELECT run FROM runs"
+        " WHERE finished < :before OR (finished IS NULL AND started < :before AND NOT alive(run))",
+        {"before": before},
+    )
+    gone = "run IN (SELECT run FROM gone)"
+    spending.drop_charges(db, gone)
+    db.execute(f"DELETE FROM claims WHERE {gone}")
     db.execute("DELETE FROM waves WHERE ended < ?", (before,))
-    return len(gone)
+    return db.execute(f"DELETE FROM runs WHERE {gone}").rowcount
 
 
 def drop_answers(db: sqlite3.Connection, before: float, most: int) -> int:

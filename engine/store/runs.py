@@ -10,11 +10,14 @@ import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 from filelock import BaseFileLock
 
 from leeroo.engine import locks
-from leeroo.engine.store import claims
+from leeroo.engine.sqlite import read_rows
+from leeroo.engine.store.answers import STORED, table
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
@@ -26,6 +29,10 @@ CREATE INDEX IF NOT EXISTS runs_unfinished ON runs (job) WHERE finished IS NULL;
 # Columns that stores of older versions lack.
 ADDED = {"in_flight_usd": "REAL"}
 
+_LOSE = """
+UPDATE runs SET in_flight_usd = coalesce(in_flight_usd, 0)
+    + (SELECT coalesce(sum(at_most_usd), 0) FROM claims c WHERE c.run = runs.run) WHERE run = ?
+"""
 _PAID = """
 SELECT (SELECT coalesce(sum(list_cost_usd), 0.0) FROM answers a WHERE a.run = r.run)
     + (SELECT coalesce(sum(cost_usd), 0.0) FROM charges c WHERE c.run = r.run)
@@ -55,7 +62,7 @@ def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int) -> Run:
     for (run,) in db.execute(unfinished, (job,)).fetchall():
         lock = locks.take(_lock_of(folder, run))
         if lock is not None:
-            claims.lose(db, run)
+            lose(db, run)
             return Run(run, True, lock)
     run = uuid.uuid4().hex
     db.execute("INSERT INTO runs (run, job, started, rows) VALUES (?, ?, ?, ?)", (run, job, time.time(), rows))
@@ -67,9 +74,35 @@ def alive(folder: Path, run: str) -> bool:
     return locks.is_held(_lock_of(folder, run))
 
 
-def in_flight(db: sqlite3.Connection, run: str) -> float:
-    """Return the most in USD that was under way each time the run was killed, and may have been billed."""
-    [(usd,)] = db.execute("SELECT in_flight_usd FROM runs WHERE run = ?", (run,)).fetchall() or [(0.0,)]
+def end_claims(db: sqlite3.Connection, run: str) -> None:
+    """End all claims of a run."""
+    db.execute("DELETE FROM claims WHERE run = ?", (run,))
+
+
+def lose(db: sqlite3.Connection, run: str) -> None:
+    """End the claims of a run that was killed, and keep with it the most that they may have cost."""
+    db.execute(_LOSE, (run,))
+    end_claims(db, run)
+
+
+def of_run(db: sqlite3.Connection, run: Run) -> pa.Table:
+    """Return all answers that a run has paid for so far, as a table with `STORED`."""
+    return table(db.execute(f"SELECT {', '.join(STORED.names)} FROM answers WHERE run = ?", (run.run,)).fetchall())
+
+
+def of_job(db: sqlite3.Connection, run: Run) -> pa.Table:
+    """Return the latest answer to each question that other runs of the job have paid for (`STORED`)."""
+    others = "SELECT o.run FROM runs r JOIN runs o USING (job) WHERE r.run = ? AND o.run != r.run"
+    if db.execute(others, (run.run,)).fetchone() is None:  # the query reads all answers
+        return STORED.empty_table()
+    latest = "SELECT *, row_number() OVER (PARTITION BY asked ORDER BY created DESC) AS back FROM answers"
+    query = f"SELECT {', '.join(STORED.names)} FROM ({latest} WHERE run IN ({others})) WHERE back = 1"
+    return table(db.execute(query, (run.run,)).fetchall())
+
+
+def in_flight(db: sqlite3.Connection, run: Run) -> float:
+    """Return the most in USD that requests under way when the run was killed may have cost, over all its kills."""
+    [(usd,)] = db.execute("SELECT in_flight_usd FROM runs WHERE run = ?", (run.run,)).fetchall() or [(0.0,)]
     return usd or 0.0
 
 
@@ -79,7 +112,7 @@ def finish(db: sqlite3.Connection, run: Run, cost_usd: float, list_cost_usd: flo
         "UPDATE runs SET finished = ?, cost_usd = ?, list_cost_usd = ? WHERE run = ?",
         (time.time(), cost_usd, list_cost_usd, run.run),
     )
-    claims.release_all(db, run.run)
+    end_claims(db, run.run)
 
 
 def release(run: Run) -> None:
@@ -88,12 +121,13 @@ def release(run: Run) -> None:
         locks.give_back(run.lock)
 
 
-def read(db: sqlite3.Connection) -> sqlite3.Cursor:
-    """All runs, the earliest first; times are seconds of the epoch, `finished` None while there is work left."""
-    return db.execute(
+def read_runs(db: sqlite3.Connection) -> list[dict[str, Any]]:
+    """Return all runs, the earliest first; times are seconds of the epoch, `finished` None while work is left."""
+    return read_rows(
+        db,
         "SELECT run, started, finished, rows, coalesce(cost_usd, paid) AS cost_usd,"
         " coalesce(list_cost_usd, paid) AS list_cost_usd"
-        f" FROM (SELECT *, CASE WHEN finished IS NULL THEN ({_PAID}) END AS paid FROM runs r) ORDER BY started"
+        f" FROM (SELECT *, CASE WHEN finished IS NULL THEN ({_PAID}) END AS paid FROM runs r) ORDER BY started",
     )
 
 

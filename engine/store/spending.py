@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import Any
+
+from leeroo.engine.sqlite import read_rows
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS spent (
@@ -34,9 +37,9 @@ ON CONFLICT DO UPDATE SET answers = answers + excluded.answers,
 """
 
 
-def read(db: sqlite3.Connection) -> sqlite3.Cursor:
+def read_spend(db: sqlite3.Connection) -> list[dict[str, Any]]:
     """Return the spend by day (UTC, as text) and expert, the earliest first; failed requests are in it."""
-    return db.execute(_READ)
+    return read_rows(db, _READ)
 
 
 def drop_answers(db: sqlite3.Connection, which: str) -> int:

@@ -7,25 +7,28 @@ processes. The modules beside this one hold its tables.
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
-
-import pyarrow as pa
+from typing import Concatenate, ParamSpec, TypeVar
 
 from leeroo.engine import locks
 from leeroo.engine.errors import OutputError, UsageError
-from leeroo.engine.sqlite import keep_private, open_sqlite
+from leeroo.engine.sqlite import keep_private, open_sqlite, read_rows
 from leeroo.engine.store import answers, charges, claims, feedback, prune, runs, spending, timings, verdicts
-from leeroo.engine.store.answers import Lengths
-from leeroo.engine.store.charges import Charge
+from leeroo.engine.store.answers import append, lengths, look_up, mark_private
+from leeroo.engine.store.charges import keep_charges, read_charges
+from leeroo.engine.store.claims import claim, release_claims
+from leeroo.engine.store.feedback import keep_feedback, latest_answers, read_feedback
 from leeroo.engine.store.prune import Pruned
-from leeroo.engine.store.runs import Run
-from leeroo.engine.store.timings import Measured, WaveTime
+from leeroo.engine.store.runs import Run, in_flight, of_job, of_run, read_runs
+from leeroo.engine.store.spending import read_spend
+from leeroo.engine.store.timings import keep_timing, read_timings
+from leeroo.engine.store.verdicts import keep_verdicts, read_verdicts
 
 VERSION = 7
 
@@ -36,9 +39,28 @@ _OURS = ("answers.sqlite", "opening.lock", "runs", "scratch", "serve")
 
 _ENDS = (("min", "oldest_answer"), ("max", "newest_answer"))
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _reads(
+    function: Callable[Concatenate[sqlite3.Connection, P], R], *, writes: bool = False, durable: bool = True
+) -> Callable[Concatenate[Store, P], R]:
+    """Make a method of the store from a function over its database; one that writes keeps all of it, or nothing."""
+
+    @functools.wraps(function)
+    def method(store: Store, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with store._write(durable=durable) if writes else store._read() as db:
+            return function(db, *args, **kwargs)
+
+    return method
+
+
+_writes = functools.partial(_reads, writes=True)
+
 
 class Store:
-    """The answers and runs in one folder.
+    """The answers and runs in one folder; the functions that are its methods tell what each does.
 
     Raises:
         OutputError: the folder cannot be made or written, or the disk is full.
@@ -66,6 +88,7 @@ class Store:
         # Keys fall all over their index: in 64 MiB its pages are changed many times before they are written back once.
         db.execute("PRAGMA cache_size = -65536")
         db.execute("PRAGMA wal_autocheckpoint = 4096")
+        db.create_function("alive", 1, lambda run: runs.alive(self._runs, run))
         with db:
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -75,115 +98,27 @@ class Store:
             raise UsageError(f"the store {self.folder} was written by a newer leeroo; upgrade, or give another store=")
         return db
 
-    def look_up(self, keys: pa.Array) -> pa.Table:
-        """Return the stored answers of these keys (binary, distinct), as a table with `STORED`, in any order."""
-        with self._wall(), self._db:
-            return answers.look_up(self._db, keys)
-
-    def of_run(self, run: Run) -> pa.Table:
-        """All answers that a run has paid for so far, as a table with `STORED`."""
-        with self._wall():
-            return answers.of_run(self._db, run.run)
-
-    def of_job(self, run: Run) -> pa.Table:
-        """Return the latest answer to each question that other runs of the job have paid for (`STORED`)."""
-        with self._wall():
-            return answers.of_job(self._db, run.run)
-
-    def claim(self, run: Run, keys: pa.Array, at_most_usd: Sequence[float]) -> pa.BooleanArray:
-        """Claim keys for a run before their requests leave, so that nobody else pays for the same answers.
-
-        A claim ends when the answer is appended, when it is charged or released, or when the run is finished. Claims of
-        a run that was killed are free at once, and `in_flight` keeps what they may have cost.
-
-        Args:
-            run: Who claims; two runs are two owners, in one process too.
-            keys: Of answers (binary, distinct), a hand-out at a time.
-            at_most_usd: The most that each of them can cost.
-
-        Returns:
-            Which keys are granted. The others have an answer already (`look_up`), or another living run has claimed
-            them: then their answers will be there later, or the keys are free again.
-
-        """
-        with self._write(durable=False) as db:
-            return claims.claim(db, lambda other: runs.alive(self._runs, other), run.run, keys, at_most_usd)
-
-    def release_claims(self, run: Run, keys: Iterable[bytes]) -> None:
-        """End claims of a run whose requests are over, or never left, and brought neither answer nor charge."""
-        with self._write(durable=False) as db:
-            claims.release(db, keys, run.run)
-
-    def charge(self, rows: Iterable[Charge]) -> None:
-        """Keep what was billed and brought no answer; the claims of these rows end."""
-        with self._write() as db:
-            charges.keep(db, rows)
-
-    def charges(self, run: Run) -> list[Charge]:
-        """Return what a run was charged so far without an answer: a resumed run starts from there."""
-        with self._wall():
-            return charges.read(self._db, run.run)
-
-    def in_flight(self, run: Run) -> float:
-        """Return the most in USD that requests under way when the run was killed may have cost, over all its kills."""
-        with self._wall():
-            return runs.in_flight(self._db, run.run)
-
-    def append(self, rows: pa.Table) -> None:
-        """Keep answers (`KEPT`) for good, and end the claims on them; one whose key is there already stays as it is."""
-        with self._write() as db:
-            answers.append(db, rows)
-
-    def mark_private(self, keys: pa.Array) -> None:
-        """Note that a private row has the question of these stored answers too."""
-        if len(keys):
-            with self._write() as db:
-                answers.mark_private(db, keys)
-
-    def lengths(self, fingerprints: Iterable[str]) -> dict[str, Lengths]:
-        """Return the mean tokens of prompts and answers of experts, by fingerprint; unknown ones are left out."""
-        with self._wall():
-            return answers.lengths(self._db, fingerprints)
-
-    def give(self, rows: Iterable[feedback.Feedback]) -> None:
-        """Keep feedback, all of it or none; one of the same owner on the same question and expert is replaced."""
-        with self._write() as db:
-            feedback.keep(db, rows)
-
-    def latest_answers(self, questions: Iterable[str]) -> list[dict[str, Any]]:
-        """Return the latest answer of every expert to each of the questions, in any order, with `question_hash`."""
-        with self._wall(), self._db:
-            return _dicts(feedback.latest_answers(self._db, questions))
-
-    def verdicts(self, keys: Iterable[bytes]) -> dict[bytes, float]:
-        """Return the stored scores of comparisons, by key."""
-        with self._wall():
-            return verdicts.look_up(self._db, keys)
-
-    def keep_verdicts(self, scores: Mapping[bytes, float]) -> None:
-        """Keep the scores of comparisons, by their keys."""
-        with self._wall(), self._db:
-            verdicts.keep(self._db, scores)
-
-    def feedback(self, owner: str | None = None) -> list[dict[str, Any]]:
-        """All feedback of an owner or of all, in the order of the answers; golds spread over the experts that answered.
-
-        `score` is None where `gold` decides; `answered` and `at`, when it was given, are seconds of the epoch.
-        The question of a row that is `private` must not be shown to remote experts.
-        """
-        with self._wall():
-            rows = _dicts(feedback.read(self._db, owner))
-        return [{**row, "private": bool(row["private"])} for row in rows]
-
-    def measured(self, wave: WaveTime) -> None:
-        """Remember what an engine did in a wave, and how long it took."""
-        with self._write(durable=False) as db:
-            timings.keep(db, wave)
-
-    def engine(self, engine: str) -> Measured:
-        """Return what was measured of an engine (`engine_key`)."""
-        with self._wall():
-            return timings.measured(self._db, engine)
+    look_up = _reads(look_up)
+    append = _writes(append)
+    mark_private = _writes(mark_private)
+    lengths = _reads(lengths)
+    of_run = _reads(of_run)
+    of_job = _reads(of_job)
+    in_flight = _reads(in_flight)
+    # Claims end with their process anyway: they need not survive a power failure.
+    claim = _writes(claim, durable=False)
+    release_claims = _writes(release_claims, durable=False)
+    charge = _writes(keep_charges)
+    charges = _reads(read_charges)
+    give = _writes(keep_feedback)
+    latest_answers = _reads(latest_answers)
+    feedback = _reads(read_feedback)
+    verdicts = _reads(read_verdicts)
+    keep_verdicts = _writes(keep_verdicts, durable=False)
+    measured = _writes(keep_timing, durable=False)
+    engine = _reads(read_timings)
+    runs = _reads(read_runs)
+    spend = _reads(read_spend)
 
     def begin(self, job: str, rows: int) -> Run:
         """Start a run of a job over a number of rows, or resume one that was killed; see `runs.begin`."""
@@ -196,22 +131,12 @@ class Store:
             runs.finish(db, run, cost_usd, list_cost_usd)
         runs.release(run)
 
-    def runs(self) -> list[dict[str, Any]]:
-        """All runs, the earliest first; times are seconds of the epoch, `finished` None while there is work left."""
-        with self._wall():
-            return _dicts(runs.read(self._db))
-
-    def spend(self) -> list[dict[str, Any]]:
-        """Return the spend by day (UTC, as text) and expert, the earliest first."""
-        with self._wall():
-            return _dicts(spending.read(self._db))
-
     def info(self) -> dict[str, int | str | None]:
         """Return what is in the store: counts, bytes on the disk, and the days (UTC) of the first and last answer."""
         counts = ", ".join(f"(SELECT count(*) FROM {name}) AS {name}" for name in ("answers", "feedback", "runs"))
         days = ", ".join(f"date({which}(created), 'unixepoch') AS {name}" for which, name in _ENDS)
         with self._wall():
-            [found] = _dicts(self._db.execute(f"SELECT {counts}, {days} FROM answers"))
+            [found] = read_rows(self._db, f"SELECT {counts}, {days} FROM answers")
         size = sum(part.stat().st_size for part in self.folder.glob("answers.sqlite*"))
         return {"bytes": size, **found}
 
@@ -224,7 +149,7 @@ class Store:
         dropped_runs = dropped = 0
         if before is not None:
             with self._write() as db:
-                dropped_runs = prune.drop_runs(db, lambda run: runs.alive(self._runs, run), before)
+                dropped_runs = prune.drop_runs(db, before)
             dropped = self._drop_answers(before)
         compact = self._shrink()
         while max_bytes is not None and compact and (most := self._too_many(max_bytes)):
@@ -252,8 +177,8 @@ class Store:
     def _shrink(self) -> bool:
         """Give space back to the disk, which takes the whole file for a while: not while a run is under way."""
         with self._write() as db:
-            unfinished = db.execute("SELECT run FROM runs WHERE finished IS NULL").fetchall()
-            busy = any(runs.alive(self._runs, run) for (run,) in unfinished)
+            under_way = "SELECT 1 FROM runs WHERE finished IS NULL AND alive(run)"
+            busy = db.execute(under_way).fetchone() is not None
         with self._wall():
             if not busy:
                 self._db.execute("VACUUM")
@@ -263,6 +188,11 @@ class Store:
     def close(self) -> None:
         """Close the database file."""
         self._db.close()
+
+    @contextlib.contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        with self._wall(), self._db:
+            yield self._db
 
     @contextlib.contextmanager
     def _write(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -318,9 +248,3 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
         # Engines were named in plain text, which may hold secrets, and those names are not used any more.
         db.execute("DELETE FROM waves")
     db.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def _dicts(cursor: sqlite3.Cursor) -> list[dict[str, Any]]:
-    """Return the rows of a query by the names of its columns."""
-    columns = [column[0] for column in cursor.description]
-    return [dict(zip(columns, row, strict=True)) for row in cursor]

@@ -42,14 +42,14 @@ class Measured:
     memory_bytes: int | None = None
 
 
-def keep(db: sqlite3.Connection, wave: WaveTime) -> None:
+def keep_timing(db: sqlite3.Connection, wave: WaveTime) -> None:
     """Remember what an engine did in a wave, and how long it took."""
     columns = ", ".join(f.name for f in fields(wave))
     values = (*astuple(wave), time.time())
     db.execute(f"INSERT INTO waves ({columns}, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
 
 
-def measured(db: sqlite3.Connection, engine: str) -> Measured:
+def read_timings(db: sqlite3.Connection, engine: str) -> Measured:
     """Return what was measured of an engine (`engine_key`)."""
     query = (
         "SELECT sum(prompt_tokens + completion_tokens) / nullif(sum(generate_s), 0), avg(load_s), max(memory_bytes)"
