@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,9 +11,9 @@ from xml.etree import ElementTree
 import duckdb
 import pytest
 
-from leeroo.cli.main import main
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.training.learn import train
+from tests.command import leeroo
 
 # How many of each split.
 QUESTIONS = 60
@@ -41,8 +40,7 @@ def place(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def evaluate(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command in that folder."""
-    command = [sys.executable, "-m", "leeroo", "evaluate", "--router", "router", "--data", "data", *arguments]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300)
+    return leeroo("evaluate", "--router", "router", "--data", "data", *arguments, cwd=place)
 
 
 def test_programs_get_one_object_and_nothing_else(place: Path) -> None:
@@ -114,26 +112,15 @@ def test_another_split_and_pair_are_measured(place: Path) -> None:
         (["--report", "folder.html"], "folder.html is a folder: name a file in it"),
     ],
 )
-def test_wrong_input_is_one_line(
-    place: Path,
-    arguments: list[str],
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_wrong_input_is_one_line(place: Path, arguments: list[str], message: str) -> None:
     """An error is one line on standard error, with exit code 2, and nothing is printed or written."""
-    monkeypatch.chdir(place)
     (place / "folder.html").mkdir(exist_ok=True)
     before = sorted(place.iterdir())
-    given = {"--router": "router", "--data": "data"} | dict(zip(arguments[::2], arguments[1::2], strict=True))
-    monkeypatch.setattr(sys, "argv", ["leeroo", "evaluate", *(word for option in given.items() for word in option)])
-    with pytest.raises(SystemExit) as end:
-        main()
-    said = capsys.readouterr()
-    assert end.value.code == 2
-    assert said.out == ""
-    last = said.err.splitlines()[-1]
+    done = evaluate(place, *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    last = done.stderr.splitlines()[-1]
     assert last.startswith("leeroo: ")
     assert message in last
-    assert "Traceback" not in said.err
+    assert "Traceback" not in done.stderr
     assert sorted(place.iterdir()) == before

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import duckdb
 import pytest
 
-
-def _leeroo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "leeroo", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+from tests.command import leeroo
 
 
 @pytest.fixture
@@ -21,7 +16,7 @@ def answered(tmp_path: Path, pool_file: Path) -> Path:
     """Return a folder with answers of 'small' to 40 questions, as `leeroo run` wrote them, and their store."""
     duckdb.sql(f"COPY (SELECT question FROM '{tmp_path}/data/queries.parquet') TO '{tmp_path}/questions.parquet'")
     run = ["run", "questions.parquet", "--out", "answers.parquet", "--pool", str(pool_file), "--expert", "small"]
-    done = _leeroo(*run, "--store", "store", cwd=tmp_path)
+    done = leeroo(*run, "--store", "store", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     return tmp_path
 
@@ -38,7 +33,7 @@ def test_gold_beside_answers(answered: Path) -> None:
         " CASE WHEN n = 3 THEN NULL WHEN n % 4 = 0 THEN -1 ELSE 2 * (n - 1) END AS right"
         " FROM (SELECT *, row_number() OVER () AS n FROM '{answers}')",
     )
-    done = _leeroo("feedback", "judged.parquet", "--gold", "right", "--store", "store", cwd=answered)
+    done = leeroo("feedback", "judged.parquet", "--gold", "right", "--store", "store", cwd=answered)
     assert done.returncode == 1, done.stderr
     assert ["small", "38", "0.763"] in [line.split() for line in done.stdout.splitlines()]
     assert "38 outcomes kept: store" in done.stdout
@@ -56,7 +51,7 @@ def test_scores_as_json(answered: Path) -> None:
         "judged.csv",
     )
     options = ["--score", "stars", "--gold", "gold", "--answer", "said", "--expert", "who", "--store", "new", "--json"]
-    done = _leeroo("feedback", "judged.csv", *options, cwd=answered)
+    done = leeroo("feedback", "judged.csv", *options, cwd=answered)
     assert done.returncode == 1
     found = json.loads(done.stdout)
     assert found["experts"] == {"small": {"feedback": 38, "mean_score": 0.5}}
@@ -69,7 +64,7 @@ def test_scores_as_json(answered: Path) -> None:
 def test_gold_of_questions_alone(answered: Path) -> None:
     """Without answers in the table, those in the store are judged."""
     _write(answered, "SELECT question, split_part(answer, ' ', 3) AS gold FROM '{answers}'", "gold.jsonl")
-    done = _leeroo("feedback", "gold.jsonl", "--gold", "gold", "--store", "store", "--json", cwd=answered)
+    done = leeroo("feedback", "gold.jsonl", "--gold", "gold", "--store", "store", "--json", cwd=answered)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["experts"] == {"small": {"feedback": 40, "mean_score": 1.0}}
 
@@ -85,7 +80,7 @@ def test_gold_of_questions_alone(answered: Path) -> None:
 )
 def test_bad_usage_is_one_line(answered: Path, options: list[str], line: str) -> None:
     """One line says the error and how to mend it, with exit code 2."""
-    done = _leeroo("feedback", "answers.parquet", *options, "--store", "store", cwd=answered)
+    done = leeroo("feedback", "answers.parquet", *options, "--store", "store", cwd=answered)
     assert done.returncode == 2
     assert line in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -94,15 +89,15 @@ def test_bad_usage_is_one_line(answered: Path, options: list[str], line: str) ->
 def test_a_router_learned_from_feedback_alone(answered: Path, pool_file: Path) -> None:
     """`train --store` needs no data folder where there is feedback; the router knows the expert."""
     train = ["train", "--out", "router", "--encoder", "static"]
-    refused = _leeroo(*train, "--store", "store", cwd=answered)
+    refused = leeroo(*train, "--store", "store", cwd=answered)
     assert (refused.returncode, "holds no feedback" in refused.stderr) == (2, True)
-    assert "--data" in _leeroo(*train, cwd=answered).stderr
-    assert "there is no answer store nowhere" in _leeroo(*train, "--store", "nowhere", cwd=answered).stderr
+    assert "--data" in leeroo(*train, cwd=answered).stderr
+    assert "there is no answer store nowhere" in leeroo(*train, "--store", "nowhere", cwd=answered).stderr
     _write(answered, "SELECT question, CASE WHEN rowid % 2 = 0 THEN 'says' ELSE 'x' END AS gold"
                      " FROM (SELECT *, row_number() OVER () AS rowid FROM '{answers}')")  # fmt: skip
-    _leeroo("feedback", "judged.parquet", "--gold", "gold", "--store", "store", cwd=answered)
-    done = _leeroo(*train, "--store", "store", cwd=answered)
+    leeroo("feedback", "judged.parquet", "--gold", "gold", "--store", "store", cwd=answered)
+    done = leeroo(*train, "--store", "store", cwd=answered)
     assert done.returncode == 0, done.stderr
     assert "40 outcomes from the feedback in store" in done.stderr
     route = ["route", "questions.parquet", "--out", "routes.parquet", "--pool", str(pool_file), "--router", "router"]
-    assert _leeroo(*route, "--store", "store", cwd=answered).returncode == 0
+    assert leeroo(*route, "--store", "store", cwd=answered).returncode == 0

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +11,7 @@ import polars as pl
 import pytest
 
 import leeroo
-
-
-def _leeroo(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "leeroo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=cwd)
+from tests.command import leeroo as run
 
 
 @pytest.fixture
@@ -33,7 +27,7 @@ def recorded(tmp_path: Path, shared_data: Path) -> Path:
 def test_recorded_mmlu_from_one_command(recorded: Path, shared_data: Path) -> None:
     """The tables, the page, the answers as Parquet; and the same as JSON, from the store."""
     command = ["mmlu", "--data", str(shared_data.resolve() / "mmlu9"), "--pool", "pool.toml", "--store", "store"]
-    done = _leeroo(*command, "--out", "answers.parquet", "--report", "report.html", cwd=recorded)
+    done = run(*command, "--out", "answers.parquet", "--report", "report.html", cwd=recorded)
     assert done.returncode == 0, done.stderr
     assert "64.3 % of 2,157 questions right" in done.stdout
     rows = [line.split() for line in done.stdout.splitlines()]
@@ -42,7 +36,7 @@ def test_recorded_mmlu_from_one_command(recorded: Path, shared_data: Path) -> No
     assert "abstract algebra" in (recorded / "report.html").read_text()
     scored = duckdb.execute(f"SELECT count(*), round(avg(score), 4) FROM '{recorded / 'answers.parquet'}'").fetchall()
     assert scored == [(2157, 0.643)]
-    told = json.loads(_leeroo(*command, "--json", cwd=recorded).stdout)
+    told = json.loads(run(*command, "--json", cwd=recorded).stdout)
     assert told["n"] == 2157
     assert round(told["comparison"]["experts"][0]["accuracy"]["value"], 4) == 0.8071
     assert told["cost_usd"] == 0  # all of it is in the store
@@ -63,7 +57,7 @@ def test_recorded_mmlu_from_one_command(recorded: Path, shared_data: Path) -> No
 def test_what_is_wrong_with_mmlu_is_one_line(recorded: Path, shared_data: Path, options: list[str], line: str) -> None:
     """No expert is called."""
     data = [] if "--data" in options else ["--data", str(shared_data.resolve() / "mmlu9")]
-    done = _leeroo("mmlu", *data, "--pool", "pool.toml", "--store", "store", *options, cwd=recorded)
+    done = run("mmlu", *data, "--pool", "pool.toml", "--store", "store", *options, cwd=recorded)
     assert done.returncode == 2
     assert line in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -100,7 +94,7 @@ usd_per_m_output = {2}
 def test_tickets_are_labelled_from_one_command(tickets: Path) -> None:
     """The table, the rows to check, the page, and agreement with the gold column."""
     command = ["label", "tickets.csv", "--labels", "bug,billing", "--pool", "pool.toml", "--store", "store"]
-    done = _leeroo(
+    done = run(
         *command, "--out", "labelled.csv", "--gold", "team", "--check", "2", "--report", "page.html", cwd=tickets
     )
     assert done.returncode == 0, done.stderr
@@ -116,7 +110,7 @@ def test_tickets_are_labelled_from_one_command(tickets: Path) -> None:
     page = (tickets / "page.html").read_text()
     assert page.count("<svg") == 2
     assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
-    told = json.loads(_leeroo(*command, "--out", "again.csv", "--gold", "team", "--json", cwd=tickets).stdout)
+    told = json.loads(run(*command, "--out", "again.csv", "--gold", "team", "--json", cwd=tickets).stdout)
     assert told["agreement"]["accuracy"]["value"] == 0.5
     assert told["cost_usd"] == 0  # all of it is in the store
 
@@ -133,7 +127,7 @@ def test_tickets_are_labelled_from_one_command(tickets: Path) -> None:
 )
 def test_what_is_wrong_with_labels_is_one_line(tickets: Path, api: Any, options: list[str], line: str) -> None:
     """No expert is called."""
-    done = _leeroo(
+    done = run(
         "label", "tickets.csv", "--pool", "pool.toml", "--store", "store", "--out", "o.csv", *options, cwd=tickets
     )
     assert done.returncode == 2
@@ -160,7 +154,7 @@ def test_mmlu_that_nobody_answers_says_why(tmp_path: Path, api: Any) -> None:
     entry = '[[expert]]\nname = "m"\nmodel = "m"\nbackend = "openai"\nbase_url = "{}"\nusd_per_m_input = 1\nusd_per_m_output = 1\n'
     (tmp_path / "pool.toml").write_text(entry.format(api.url))
     command = ["mmlu", "--data", ".", "--shots", "0", "--pool", "pool.toml", "--store", "store", "--report", "r.html"]
-    done = _leeroo(*command, cwd=tmp_path)
+    done = run(*command, cwd=tmp_path)
     assert done.returncode == 1
     assert "3 of 3 rows failed:" in done.stderr
     assert "3 x " in done.stderr

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 import leeroo
-
-
-def _leeroo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "leeroo", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=cwd)
+from tests.command import leeroo as run
 
 
 @pytest.fixture
@@ -34,7 +28,7 @@ COMMAND = ("solve", "questions.csv", "--pool", "pool.toml", "--store", "store")
 
 def test_questions_are_solved_from_one_command(place: Path) -> None:
     """The table with steps, the summary, and exit code 1 for the row that failed; as JSON, from the store."""
-    done = _leeroo(*COMMAND, "--out", "solved.parquet", cwd=place)
+    done = run(*COMMAND, "--out", "solved.parquet", cwd=place)
     assert done.returncode == 1, done.stderr
     assert "4 rows, 2 of them split (0 by an expert's plan); 5 steps in 2 waves" in done.stdout
     assert [line.split() for line in done.stdout.splitlines() if line.startswith(("1 steps", "2 steps"))] == [
@@ -49,7 +43,7 @@ def test_questions_are_solved_from_one_command(place: Path) -> None:
         "1. large says 2\n2. large says 4", None, "large says 6", "1. large says 8\n2. (no answer)",
     ]  # fmt: skip
     assert [None if steps is None else len(steps) for steps in solved["steps"]] == [2, None, 1, 2]
-    told = json.loads(_leeroo(*COMMAND, "--out", "again.parquet", "--json", cwd=place).stdout)
+    told = json.loads(run(*COMMAND, "--out", "again.parquet", "--json", cwd=place).stdout)
     assert (told["rows"], told["split"], told["planned"], told["steps"], told["failed"]) == (4, 2, 0, 5, 1)
     assert told["cost_usd"] == 0
     assert told["waves"][0] == {"what": "steps", "asked": 5, "failed": 1, "cost_usd": 0, "experts": {"large": 5}}
@@ -59,8 +53,8 @@ def test_questions_are_solved_from_one_command(place: Path) -> None:
 def test_steps_in_a_text_file_are_json(place: Path, name: str) -> None:
     """In CSV, which has no lists, whatever case its name has; JSON lines have them."""
     options = ["--private-column", "secret", "--max-steps", "1", "--prefix", "s_", "--limit", "3"]
-    assert _leeroo(*COMMAND, "--out", name, *options, cwd=place).returncode == 1
-    assert _leeroo(*COMMAND, "--out", "solved.jsonl", "--limit", "1", cwd=place).returncode == 0
+    assert run(*COMMAND, "--out", name, *options, cwd=place).returncode == 1
+    assert run(*COMMAND, "--out", "solved.jsonl", "--limit", "1", cwd=place).returncode == 0
     first = pl.read_csv(place / name).row(0, named=True)
     assert len(json.loads(first["s_steps"])) == 1
     line = json.loads((place / "solved.jsonl").read_text())
@@ -81,7 +75,7 @@ def test_steps_in_a_text_file_are_json(place: Path, name: str) -> None:
 )
 def test_what_is_wrong_with_solving_is_one_line(place: Path, options: list[str], line: str) -> None:
     """No expert is called."""
-    done = _leeroo(*COMMAND, "--out", "solved.parquet", *options, cwd=place)
+    done = run(*COMMAND, "--out", "solved.parquet", *options, cwd=place)
     assert done.returncode == 2
     assert line in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
@@ -91,7 +85,7 @@ def test_what_is_wrong_with_solving_is_one_line(place: Path, options: list[str],
 def test_a_column_of_ours_that_is_there_is_told(place: Path) -> None:
     """With how to mend it."""
     (place / "questions.csv").write_text("question,answer\nWhat is 1 plus 1?,2\n")
-    done = _leeroo(*COMMAND, "--out", "solved.parquet", cwd=place)
+    done = run(*COMMAND, "--out", "solved.parquet", cwd=place)
     assert done.returncode == 2
     assert "the input already has the column 'answer': give a prefix" in done.stderr
 

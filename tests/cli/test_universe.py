@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
 
-
-def _leeroo(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "leeroo", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+from tests.command import leeroo
 
 
 def _json(*arguments: str | Path) -> dict[str, Any]:
-    done = _leeroo(*arguments, "--json")
+    done = leeroo(*arguments, "--json")
     assert done.returncode == 0, done.stderr
 
     def refuse(constant: str) -> None:
@@ -31,7 +27,7 @@ def _json(*arguments: str | Path) -> dict[str, Any]:
 def test_a_pool_is_shown_to_people(data_folder: Path, tmp_path: Path) -> None:
     """A table of what each expert adds, all of them for comparison, and the picture where it is wanted."""
     picture = tmp_path / "pool.svg"
-    done = _leeroo("select-experts", "--data", data_folder, "-k", "1", "--split", "test", "--plot", picture)
+    done = leeroo("select-experts", "--data", data_folder, "-k", "1", "--split", "test", "--plot", picture)
     assert done.returncode == 0, done.stderr
     rows = [line.split() for line in done.stdout.splitlines()]
     assert ["1", "large", "+100.0", "100.0", "1.500000", "100.0", "-"] in rows
@@ -59,7 +55,7 @@ def test_a_pool_is_shown_to_programs(data_folder: Path) -> None:
 def test_gaps_are_shown_to_people(data_folder: Path, tmp_path: Path) -> None:
     """Topics by kind, each with its best expert and how far the most expensive leads, and the picture."""
     picture = tmp_path / "gaps.svg"
-    done = _leeroo("gaps", "--data", data_folder, "--split", "test", "--good", "0.8", "--plot", picture)
+    done = leeroo("gaps", "--data", data_folder, "--split", "test", "--good", "0.8", "--plot", picture)
     assert done.returncode == 0, done.stderr
     nobody, only_the_dearest = done.stdout.split("Only the dearest expert is good: large reaches 80.0 %")
     assert "no such topic" in nobody
@@ -123,12 +119,12 @@ def _refused(done: subprocess.CompletedProcess[str], says: str) -> None:
 def test_a_pool_that_cannot_be_is_one_line(data_folder: Path, options: list[str], says: str) -> None:
     """An impossible choice is one line that says why, with exit code 2."""
     split = [] if "--split" in options else ["--split", "test"]
-    _refused(_leeroo("select-experts", "--data", data_folder, *split, *options), says)
+    _refused(leeroo("select-experts", "--data", data_folder, *split, *options), says)
 
 
 def test_a_choice_of_one_is_one_line(one_expert: Path) -> None:
     """With one expert there is nothing to choose."""
-    done = _leeroo("select-experts", "--data", one_expert, "--split", "test")
+    done = leeroo("select-experts", "--data", one_expert, "--split", "test")
     _refused(done, f"there is nothing to choose: {one_expert} has outcomes of one expert only, 'small'")
 
 
@@ -146,4 +142,4 @@ def test_a_choice_of_one_is_one_line(one_expert: Path) -> None:
 def test_gaps_that_cannot_be_found_are_one_line(data_folder: Path, options: list[str], says: str) -> None:
     """An impossible question is one line that says why, with exit code 2."""
     split = [] if "--split" in options else ["--split", "test"]
-    _refused(_leeroo("gaps", "--data", data_folder, *split, *options), says)
+    _refused(leeroo("gaps", "--data", data_folder, *split, *options), says)
