@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# Threads of numpy and torch that wait for a core keep it busy. Several processes of tests share the cores, so that each
+# has one thread; libraries read this when they are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from collections.abc import Callable, Iterator
 from pathlib import Path
 

@@ -11,6 +11,8 @@ import pytest
 from leeroo.engine.errors import PoolError, RouterError
 from leeroo.engine.orchestrator.encoders.encode import MAX_TOKENS, encode
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 TEXTS = [
     "What is the capital of France?",
     "Which city is the seat of the French government?",

@@ -13,6 +13,8 @@ from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.encoders import static
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, MAX_TOKENS, candidates, encode, encode_all
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 TEXTS = ["What is the capital of France?", "Hi", "", "Integrate x squared from zero to one.", "a\x00b \ud83d 🦘", "Hi"]
 LONG = "The question is long. " * 30
 

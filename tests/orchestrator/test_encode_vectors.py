@@ -18,6 +18,8 @@ from leeroo.engine.errors import RouterError
 from leeroo.engine.orchestrator.encoders import hidden, vectors
 from leeroo.engine.orchestrator.encoders.encode import encode, encode_all
 
+pytestmark = pytest.mark.usefixtures("two_threads")
+
 TEXTS = [f"Question number {i}, and what about it?" for i in range(60)]
 
 
