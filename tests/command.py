@@ -10,8 +10,10 @@ import io
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 from unittest import mock
 
 from leeroo.cli.main import main
@@ -26,6 +28,7 @@ def leeroo(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Comple
         mock.patch.object(sys, "argv", command),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(error),
+        _warnings(),
         _signals(),
     ):
         code = _exit_code()
@@ -41,6 +44,28 @@ class _Stream(io.TextIOWrapper):
     def text(self) -> str:
         """Return what was written."""
         return self.buffer.getvalue().decode()  # type: ignore[attr-defined,no-any-return]
+
+
+@contextlib.contextmanager
+def _warnings() -> Iterator[None]:
+    """Print warnings as a program does, instead of keeping them for the summary of the tests."""
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+            warnings.simplefilter("ignore", category)
+        warnings.showwarning = _print_warning
+        yield
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(warnings.formatwarning(message, category, filename, lineno, line), file=sys.stderr)
 
 
 @contextlib.contextmanager

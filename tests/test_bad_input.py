@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.command import leeroo
 
-def _run(cwd: Path, *arguments: str, stdin: bytes = b"", **environment: str) -> tuple[int, str]:
-    """Exit code and standard error of `leeroo run`, from a process of its own."""
-    command = [sys.executable, "-m", "leeroo", "run", *arguments, "--store", "store"]
-    done = subprocess.run(
-        command, cwd=cwd, input=stdin, capture_output=True, timeout=120, env={**os.environ, **environment}
-    )
-    assert done.stdout == b""
-    return done.returncode, done.stderr.decode().strip()
+
+def _run(cwd: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and standard error of `leeroo run`."""
+    done = leeroo("run", *arguments, "--store", "store", cwd=cwd)
+    assert done.stdout == ""
+    return done.returncode, done.stderr.strip()
 
 
 def _one_line(result: tuple[int, str], *says: str) -> None:
@@ -117,8 +115,10 @@ def test_text_that_is_hard_to_hold_goes_through(tmp_path: Path, pool: list[str])
 
 def test_a_stream_on_standard_input_is_read(tmp_path: Path, pool: list[str]) -> None:
     """JSONL on standard input."""
-    code, said = _run(tmp_path, "-", "--out", "o.parquet", *pool, stdin=b'{"question": "What is 1 plus 1?"}\n')
-    assert code == 0, said
+    command = [sys.executable, "-m", "leeroo", "run", "-", "--out", "o.parquet", *pool, "--store", "store"]
+    line = b'{"question": "What is 1 plus 1?"}\n'
+    done = subprocess.run(command, cwd=tmp_path, input=line, capture_output=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, b""), done.stderr
     assert pq.read_table(tmp_path / "o.parquet").column("answer").to_pylist() == ["large says 2"]
 
 
@@ -248,13 +248,11 @@ def test_an_expert_that_was_never_reached_is_said_last(tmp_path: Path, api: Any,
         "label": [source, "--labels", "a,b", "--column", "question", "--out", "o.parquet", "--expert", "api"],
         "sql": [f"SELECT leeroo_answer(question) FROM '{source}'"],
     }[command]
-    command_line = [sys.executable, "-m", "leeroo", command, *options, "--pool", str(pool_file), "--store", "store"]
-    done = subprocess.run(command_line, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    command_line = [command, *options, "--pool", str(pool_file), "--store", "store"]
+    done = leeroo(*command_line, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines()[-1].startswith("api was never reached: ")
     command_line[-1] = "another"
-    done = subprocess.run(
-        [*command_line, "--on-expert-down", "fail"], cwd=tmp_path, capture_output=True, text=True, timeout=120
-    )
+    done = leeroo(*command_line, "--on-expert-down", "fail", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith("leeroo: api cannot answer: ")

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import leeroo
+from tests.command import leeroo as run
 
 COMMANDS = ("run", "route", "solve", "sql", "train", "evaluate", "select-experts", "gaps", "experts")
 
@@ -23,7 +24,7 @@ def _leeroo(*arguments: str, cwd: Path | None = None, stdin: str = "") -> subpro
 
 def test_the_help_names_every_command() -> None:
     """`leeroo --help` lists the commands and says where to start."""
-    said = _leeroo("--help").stdout
+    said = run("--help").stdout
     for command in COMMANDS:
         assert f" {command} " in said
     assert "Start here:" in said
@@ -32,7 +33,7 @@ def test_the_help_names_every_command() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_shows_an_example(command: str) -> None:
     """The help of a command ends with a line to try."""
-    done = _leeroo(command, "--help")
+    done = run(command, "--help")
     assert done.returncode == 0
     assert f"leeroo {command}" in done.stdout.split("Example:")[-1]
 
@@ -71,10 +72,10 @@ def test_heavy_libraries_wait_until_they_are_needed() -> None:
 
 def test_experts_are_listed_for_people_and_programs(pool_file: Path) -> None:
     """The table for people; with --json one object on standard output and nothing else."""
-    said = _leeroo("experts", "--pool", str(pool_file)).stdout
+    said = run("experts", "--pool", pool_file).stdout
     assert "large *" in said
     assert "100 / 100" in said
-    listed = json.loads(_leeroo("experts", "--pool", str(pool_file), "--json").stdout)["experts"]
+    listed = json.loads(run("experts", "--pool", pool_file, "--json").stdout)["experts"]
     assert [(e["expert"], e["usd_per_m_input"], e["unavailable"]) for e in listed] == [
         ("large", 100.0, None),
         ("small", 10.0, None),
@@ -85,7 +86,7 @@ def test_an_expert_that_cannot_run_says_why(tmp_path: Path) -> None:
     """The list says no, and below it why."""
     pool = tmp_path / "p.toml"
     pool.write_text('[[expert]]\nname = "gpt"\nmodel = "gpt-4o"\nbackend = "openai"\napi_key_env = "NO_SUCH_KEY"\n')
-    said = _leeroo("experts", "--pool", str(pool)).stdout
+    said = run("experts", "--pool", pool).stdout
     assert "gpt: the environment variable NO_SUCH_KEY with its API key is not set" in said
 
 
@@ -138,7 +139,7 @@ def test_a_router_is_trained_and_used(shared_data: Path, tmp_path: Path) -> None
         queries = f"SELECT query_id FROM '{shared_data}/mmlu9/queries.parquet' ORDER BY query_id LIMIT 150"
         only = "" if name == "experts" else f"WHERE query_id IN ({queries})"
         duckdb.sql(f"COPY (FROM '{source}' {only}) TO '{data / name}.parquet'")
-    done = _leeroo("train", "--data", str(data), "--out", str(tmp_path / "router"))
+    done = run("train", "--data", data, "--out", tmp_path / "router")
     assert done.returncode == 0, done.stderr
     assert "router for 9 experts" in done.stderr
     pool = "".join(
@@ -147,7 +148,7 @@ def test_a_router_is_trained_and_used(shared_data: Path, tmp_path: Path) -> None
         for name, price in (("gpt-4-1106-preview", 10), ("llama-3-8b", 0.2))
     )
     (tmp_path / "pool.toml").write_text(pool)
-    routed = _leeroo(
+    routed = run(
         *("route", str(data / "queries.parquet"), "--out", "r.parquet", "--column", "prompt", "--pool", "pool.toml"),
         *("--router", "router", "--store", "s", "--max-cost-usd", "0.08", "--prefix", "r_"),
         cwd=tmp_path,

@@ -22,7 +22,8 @@ COLOURS = Labels(("red", "green", "blue"))
 @pytest.fixture
 def label(tmp_path: Path, api_entry: Callable[..., str]) -> Label:
     """Label texts with two experts of a real API: 'small' at a tenth of the price of 'large', 11 tokens in, 3 out."""
-    experts = [api_entry(name, price, 3) for name, price in (("large", 10), ("small", 1))]
+    once = "[expert.engine]\nmax_retries = 0"
+    experts = [api_entry(name, price, 3, once) for name, price in (("large", 10), ("small", 1))]
     (tmp_path / "pool.toml").write_text("".join(experts))
 
     def make(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +21,7 @@ from leeroo.engine.pool import load_pool
 from leeroo.engine.tables import open_input
 from leeroo.reports.labels import label_report
 from leeroo.reports.page import page
+from tests.command import leeroo as run
 
 NAMES = ("billing", "bug", "a-very-long-label")
 
@@ -152,19 +151,19 @@ def test_label_says_why_rows_failed(tmp_path: Path, api: Any, api_entry: Callabl
     """How many rows failed and the commonest reasons; exit code 1, and the same as JSON."""
     api.repeat, api.faults = True, {"broken": ["garbage"]}
     api.says = lambda _model, _prompt: {"bug": 0.9, "billing": 0.1}
-    (tmp_path / "pool.toml").write_text(api_entry("only", 1, 3))
+    (tmp_path / "pool.toml").write_text(api_entry("only", 1, 3, "[expert.engine]\nmax_retries = 0"))
     pl.DataFrame({"text": ["fine", "broken one", "broken two", ""], "team": ["", "", "", ""]}).write_csv(
         tmp_path / "t.csv"
     )
-    command = [sys.executable, "-m", "leeroo", "label", "t.csv", "--labels", "bug,billing", "--out", "o.csv"]
+    command = ["label", "t.csv", "--labels", "bug,billing", "--out", "o.csv"]
     command += ["--pool", "pool.toml", "--store", "store", "--gold", "team"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = run(*command, cwd=tmp_path)
     assert done.returncode == 1
     assert "2 of 4 rows failed:" in done.stderr
     assert "2 x " in done.stderr
     assert "the column 'team' holds no gold label: nothing was compared" in done.stderr
     assert "Warning" not in done.stderr
-    done = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = run(*command, "--json", cwd=tmp_path)
     told = json.loads(done.stdout)
     assert (done.returncode, told["failed"], list(told["errors"].values())) == (1, 2, [2])
 

@@ -47,5 +47,6 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ser
 @pytest.fixture
 def api_pool(tmp_path: Path, api_entry: Callable[..., str]) -> None:
     """Make a pool of two experts of a real API, 'small' and 'large'; each answer has 12 tokens in, 3 out."""
-    small = api_entry("small", 1, 16, 'location = "local"')
-    (tmp_path / "pool.toml").write_text(api_entry("large", 10, 16) + small)
+    once = "[expert.engine]\nmax_retries = 1"
+    small = api_entry("small", 1, 16, f'location = "local"\n{once}')
+    (tmp_path / "pool.toml").write_text(api_entry("large", 10, 16, once) + small)

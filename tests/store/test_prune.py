@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from leeroo.engine.store.feedback import Feedback, question_hash
 from leeroo.engine.store.runs import release
 from leeroo.engine.store.store import Store
 from leeroo.engine.store.timings import Measured, WaveTime
+from tests.command import leeroo
 from tests.store.conftest import keys, rows
 
 _DAY_S = 86_400
@@ -36,7 +36,7 @@ def _age(folder: Path) -> None:
 
 
 def _leeroo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "leeroo", "store", *arguments], capture_output=True, text=True)
+    return leeroo("store", *arguments)
 
 
 def test_old_things_go_and_young_ones_stay(tmp_path: Path) -> None:
