@@ -149,18 +149,4 @@ def api() -> Iterator[Provider]:
 @pytest.fixture
 def api_entry(api: Provider) -> Callable[..., str]:
     """Make the entry of a pool file for an expert of the API; `more` goes to its end."""
-
-    def make(name: str, price: float, max_tokens: int, more: str = "") -> str:
-        return f"""
-[[expert]]
-name = "{name}"
-model = "{name}"
-backend = "openai"
-base_url = "{api.url}"
-usd_per_m_input = {price}
-usd_per_m_output = {price}
-max_tokens = {max_tokens}
-{more}
-"""
-
-    return make
+    return api.entry

@@ -378,6 +378,13 @@ class Provider(ThreadingHTTPServer):
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Answering)
+        self.at_once = 0
+        self.lock = threading.Lock()
+        self.ended = threading.Event()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was called, and answer all calls as usual."""
         self.does: dict[str, str] = {}
         self.faults: dict[str, list[int | str]] = {}
         self.repeat = False
@@ -395,14 +402,26 @@ class Provider(ThreadingHTTPServer):
         self.calls: list[Call] = []
         self.bodies: list[JSON] = []
         self.bills: list[Bill] = []
-        self.most_at_once = self.at_once = 0
-        self.lock = threading.Lock()
-        self.ended = threading.Event()
+        self.most_at_once = 0
 
     @property
     def url(self) -> str:
         """The base URL for the client."""
         return f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+    def entry(self, name: str, price: float, max_tokens: int, more: str = "") -> str:
+        """Return the entry of a pool file for an expert of this API; `more` goes to its end."""
+        return f"""
+[[expert]]
+name = "{name}"
+model = "{name}"
+backend = "openai"
+base_url = "{self.url}"
+usd_per_m_input = {price}
+usd_per_m_output = {price}
+max_tokens = {max_tokens}
+{more}
+"""
 
     @property
     def account_usd(self) -> float:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.serve.talk import Serve, Server
+from tests.provider import running
+from tests.serve.talk import Serve, Server, Tenant
 
 
 @pytest.fixture
@@ -23,6 +27,28 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
     yield make
     for server in started:
         server.stop(signal.SIGKILL)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
+    """Start a server over the pool of `api_pool` for all tests that leave it as it is."""
+    place = tmp_path_factory.mktemp("shared")
+    with running() as api:
+        (place / "pool.toml").write_text(_pool(api.entry))
+        server = Server(place)
+        key = server.key("first")
+        server.start()
+        yield Tenant(server.client(key), api, server)
+        server.stop(signal.SIGKILL)
+
+
+@pytest.fixture
+def tenant(shared: Tenant) -> Iterator[Tenant]:
+    """Share a server with other tests: the key is new, no answer is stored yet, and the API is as it was made."""
+    with contextlib.closing(sqlite3.connect(shared.server.place / "store" / "answers.sqlite")) as db, db:
+        db.execute("DELETE FROM answers")
+    yield shared._replace(client=shared.server.client(shared.server.key(secrets.token_hex(8))))
+    shared.api.reset()
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +73,9 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Ser
 @pytest.fixture
 def api_pool(tmp_path: Path, api_entry: Callable[..., str]) -> None:
     """Make a pool of two experts of a real API, 'small' and 'large'; each answer has 12 tokens in, 3 out."""
+    (tmp_path / "pool.toml").write_text(_pool(api_entry))
+
+
+def _pool(entry: Callable[..., str]) -> str:
     once = "[expert.engine]\nmax_retries = 1"
-    small = api_entry("small", 1, 16, f'location = "local"\n{once}')
-    (tmp_path / "pool.toml").write_text(api_entry("large", 10, 16, once) + small)
+    return entry("large", 10, 16, once) + entry("small", 1, 16, f'location = "local"\n{once}')

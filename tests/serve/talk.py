@@ -11,12 +11,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import openai
 
+from tests.command import leeroo
 from tests.disk import limit_files
+from tests.provider import Provider
 
 ENDED = ("completed", "failed", "expired", "cancelled")
 
@@ -72,8 +74,9 @@ class Server:
 
     def key(self, name: str) -> str:
         """Make a key, as people do."""
-        command = [sys.executable, "-m", "leeroo", "keys", "create", name, "--store", "store"]
-        return subprocess.run(command, cwd=self.place, capture_output=True, text=True, check=True).stdout.strip()
+        made = leeroo("keys", "create", name, "--store", "store", cwd=self.place)
+        made.check_returncode()
+        return made.stdout.strip()
 
     def client(self, key: str = "none") -> openai.OpenAI:
         """Return the stock client."""
@@ -81,6 +84,14 @@ class Server:
 
 
 Serve = Callable[..., Server]
+
+
+class Tenant(NamedTuple):
+    """One of those who share a server."""
+
+    client: openai.OpenAI
+    api: Provider  # what the server's experts call; nobody else uses it meanwhile
+    server: Server
 
 
 def chat(custom_id: str, text: str, model: str = "leeroo", **more: Any) -> dict[str, Any]:

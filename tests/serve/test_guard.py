@@ -151,15 +151,6 @@ def test_garbage_instead_of_http(module_server: Server) -> None:
     assert httpx.get(f"{module_server.url}/health").json() == {"status": "ok", "live": True, "ready": True}
 
 
-def test_a_slow_upload_is_ended(module_server: Server) -> None:
-    """One that brings nothing for half a minute."""
-    head = b"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 500\r\n"
-    began = time.monotonic()
-    reply = _raw(module_server, head + b"Content-Type: multipart/form-data; boundary=x\r\n\r\n" + UPLOAD, wait_s=60)
-    assert b" 408 " in reply
-    assert 25 < time.monotonic() - began < 45
-
-
 def test_too_many_requests_and_batches(serve: Serve, api: Any) -> None:
     """The reply says how long to wait; the headers say how many are left."""
     api.delay_s = 0.5

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ import pytest
 
 from leeroo.serve import clock
 from leeroo.serve.web.rates import Rates
-from tests.serve.talk import Serve, Server, chat, jsonl, submit, wait
+from tests.serve.talk import Serve, Server, Tenant, chat, jsonl, submit, wait
 
 pytestmark = pytest.mark.usefixtures("api_pool")
+
+UPLOAD = b'Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
 
 
 @contextlib.contextmanager
@@ -36,9 +39,24 @@ def _silent(server: Server, data: bytes, n: int) -> Iterator[list[socket.socket]
         yield lines
 
 
-def test_silent_connections_are_closed(serve: Serve) -> None:
-    """Those that send nothing, and those that stop in the middle of a head; not one that is polled all the time."""
-    server = serve()
+@pytest.fixture(scope="module", autouse=True)
+def half_a_minute(idle: Callable[..., Server]) -> Iterator[dict[str, Future[None]]]:
+    """Begin what takes half a minute, while the other tests of this module go on; the last ones look how it ended."""
+    server = idle("--max-file-mb", "1")
+    with ThreadPoolExecutor() as pool:
+        yield {"silent": pool.submit(_silence, server), "slow": pool.submit(_slow_upload, server)}
+
+
+def _slow_upload(server: Server) -> None:
+    head = b"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 500\r\n"
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as line:
+        line.sendall(head + UPLOAD)
+        assert b" 408 " in line.recv(65536)
+    assert 25 < time.monotonic() - began < 45
+
+
+def _silence(server: Server) -> None:
     polled = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     with _silent(server, b"", 5) as nothing, _silent(server, b"GET /health HTTP/1.1\r\nHost: x\r\nX-A", 5) as halves:
         began = time.monotonic()
@@ -149,20 +167,20 @@ def test_files_and_batches_expire(serve: Serve, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "C:\\files\\passwd", "/etc/passwd"])
-def test_a_file_is_named_by_its_last_part(serve: Serve, name: str) -> None:
+def test_a_file_is_named_by_its_last_part(tenant: Tenant, name: str) -> None:
     """Whoever downloads it does not write elsewhere."""
-    client = serve().client()
-    file = client.files.create(file=(name, jsonl([chat("a", "x")])), purpose="batch")
+    file = tenant.client.files.create(file=(name, jsonl([chat("a", "x")])), purpose="batch")
     assert file.filename == "passwd"
-    assert client.files.content(file.id).response.headers["content-disposition"] == 'attachment; filename="passwd"'
+    assert (
+        tenant.client.files.content(file.id).response.headers["content-disposition"] == 'attachment; filename="passwd"'
+    )
 
 
 @pytest.mark.parametrize("name", ["Private", "privat", "max-cost-usd", "MAX_COST_USD", "cost_weigth"])
-def test_names_that_are_nearly_ours_are_refused(serve: Serve, name: str) -> None:
+def test_names_that_are_nearly_ours_are_refused(tenant: Tenant, name: str) -> None:
     """Rows that were meant to be private do not go out because of a capital letter."""
-    client = serve().client()
     with pytest.raises(openai.BadRequestError, match="did you mean"):
-        submit(client, jsonl([chat("a", "x")]), metadata={name: "true"})
+        submit(tenant.client, jsonl([chat("a", "x")]), metadata={name: "true"})
 
 
 def test_paths_with_a_slash_lead_nowhere(serve: Serve) -> None:
@@ -180,8 +198,7 @@ def test_a_signal_ends_the_server_with_0(serve: Serve, how: signal.Signals, uplo
     """Within seconds, also with an upload under way."""
     server = serve()
     head = b"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n"
-    body = b'Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    with _silent(server, head + body, 1) if uploading else contextlib.nullcontext():
+    with _silent(server, head + UPLOAD, 1) if uploading else contextlib.nullcontext():
         time.sleep(0.3)
         began = time.monotonic()
         server.stop(how)
@@ -254,9 +271,9 @@ def test_secrets_of_a_pool_are_in_no_log(serve: Serve, tmp_path: Path, api: Any)
     assert os.environ.get("OPENAI_API_KEY", "sk-none") not in said
 
 
-def test_reading_while_deleting_is_whole_or_404(serve: Serve) -> None:
+def test_reading_while_deleting_is_whole_or_404(tenant: Tenant) -> None:
     """A download that has begun is not cut off."""
-    client = serve().client()
+    client = tenant.client
     content = jsonl([chat(str(i), "x" * 1000) for i in range(20_000)])
     file = client.files.create(file=("a", content), purpose="batch")
     with client.files.with_streaming_response.content(file.id) as reply:
@@ -264,3 +281,13 @@ def test_reading_while_deleting_is_whole_or_404(serve: Serve) -> None:
         assert b"".join(reply.iter_bytes()) == content
     with pytest.raises(openai.NotFoundError):
         client.files.content(file.id)
+
+
+def test_silent_connections_are_closed(half_a_minute: dict[str, Future[None]]) -> None:
+    """Those that send nothing, and those that stop in the middle of a head; not one that is polled all the time."""
+    half_a_minute["silent"].result()
+
+
+def test_a_slow_upload_is_ended(half_a_minute: dict[str, Future[None]]) -> None:
+    """One that brings nothing for half a minute."""
+    half_a_minute["slow"].result()

@@ -13,7 +13,7 @@ import openai
 import polars as pl
 import pytest
 
-from tests.serve.talk import Serve, Server, chat, content, jsonl, submit, wait
+from tests.serve.talk import Serve, Server, Tenant, chat, content, jsonl, submit, wait
 
 pytestmark = pytest.mark.usefixtures("api_pool")
 
@@ -24,9 +24,9 @@ def strict(idle: Callable[..., Server]) -> Server:
     return idle("--max-lines", "20", "--max-line-kb", "2")
 
 
-def test_a_batch_from_upload_to_output(serve: Serve, api: Any) -> None:
+def test_a_batch_from_upload_to_output(tenant: Tenant) -> None:
     """Every line has its answer under its custom_id, with usage and cost; the batch and its files say what they are."""
-    client = serve().client()
+    client = tenant.client
     lines = [chat(f"line {i}", f"question {i}") for i in range(50)]
     batch = submit(client, jsonl(lines), metadata={"name": "first"})
     assert batch.status == "validating"
@@ -51,13 +51,13 @@ def test_a_batch_from_upload_to_output(serve: Serve, api: Any) -> None:
         assert leeroo["cost_usd"] == leeroo["list_cost_usd"] == pytest.approx(150e-6)
     output = client.files.retrieve(batch.output_file_id)
     assert (output.purpose, output.bytes) == ("batch_output", len(client.files.content(output.id).content))
-    assert sum(api.asked.values()) == 50
+    assert sum(tenant.api.asked.values()) == 50
 
 
-def test_what_is_wrong_with_a_line_costs_no_other(serve: Serve, api: Any) -> None:
+def test_what_is_wrong_with_a_line_costs_no_other(tenant: Tenant) -> None:
     """It stands in the error file, with why; the others are answered."""
-    api.does = {"broken": "garbage"}
-    client = serve().client()
+    client = tenant.client
+    tenant.api.does = {"broken": "garbage"}
     lines = [
         chat("good", "fine"),
         chat("unknown", "x", model="gpt-9"),
@@ -128,9 +128,9 @@ def test_a_file_that_is_no_batch(strict: Server, text: bytes, code: str | None, 
     assert (batch.request_counts.total, batch.output_file_id) == (0, None)
 
 
-def test_conversations_and_forms_reach_the_model(serve: Serve, api: Any) -> None:
+def test_conversations_and_forms_reach_the_model(tenant: Tenant) -> None:
     """System text, earlier turns, limits, temperature and JSON schema as they were sent; text to go on with as text."""
-    client = serve().client()
+    client = tenant.client
     turns = [
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "One?"}]},
@@ -140,7 +140,7 @@ def test_conversations_and_forms_reach_the_model(serve: Serve, api: Any) -> None
     body = {"model": "large", "messages": turns, "max_completion_tokens": 7, "temperature": 0.5, "top_p": 1.0, "n": 1}
     batch = wait(client, submit(client, jsonl([chat("a", "") | {"body": body}])).id)
     assert batch.request_counts.completed == 1
-    sent = api.bodies[-1]
+    sent = tenant.api.bodies[-1]
     assert sent["messages"] == [turns[0], {"role": "user", "content": "One?"}, *turns[2:]]
     assert (sent["max_tokens"], sent["temperature"]) == (7, 0.5)
     line = {
@@ -155,9 +155,9 @@ def test_conversations_and_forms_reach_the_model(serve: Serve, api: Any) -> None
     assert completion.choices[0].text == "echo: Once upon"
 
 
-def test_metadata_sets_budget_and_privacy(serve: Serve, api: Any) -> None:
+def test_metadata_sets_budget_and_privacy(tenant: Tenant) -> None:
     """Lines beyond the budget fail with that as their reason; private lines stay with local experts."""
-    client = serve().client()
+    client = tenant.client
     lines = jsonl([chat(str(i), f"question {i}", model="large") for i in range(20)])
     batch = wait(client, submit(client, lines, metadata={"max_cost_usd": "0.0025"}).id)
     assert batch.status == "completed"
@@ -172,10 +172,10 @@ def test_metadata_sets_budget_and_privacy(serve: Serve, api: Any) -> None:
             submit(client, lines, metadata=metadata)
 
 
-def test_a_table_comes_back_as_a_table(serve: Serve, api: Any, tmp_path: Path) -> None:
+def test_a_table_comes_back_as_a_table(tenant: Tenant, tmp_path: Path) -> None:
     """Parquet in, Parquet out: the input's columns, then those of the answers, under names that are not taken; NULL stays."""
-    api.does = {"broken": "garbage"}
-    client = serve().client()
+    client = tenant.client
+    tenant.api.does = {"broken": "garbage"}
     frame = pl.DataFrame({"answer": [3, 1, 2, 0], "question": ["one", None, "broken", "four"]})
     frame.write_parquet(tmp_path / "in.parquet")
     batch = wait(client, submit(client, (tmp_path / "in.parquet").read_bytes()).id)
@@ -201,10 +201,10 @@ def test_a_table_that_is_larger_than_it_looks(serve: Serve, api: Any, tmp_path: 
     assert not api.asked
 
 
-def test_a_batch_that_is_cancelled_keeps_what_it_has(serve: Serve, api: Any) -> None:
+def test_a_batch_that_is_cancelled_keeps_what_it_has(tenant: Tenant) -> None:
     """Answers are in the output file, the other lines in the error file."""
-    api.delay_s = 0.2
-    client = serve().client()
+    client = tenant.client
+    tenant.api.delay_s = 0.2
     batch = submit(client, jsonl([chat(str(i), f"question {i}") for i in range(2000)]))
     while client.batches.retrieve(batch.id).status == "validating":
         pass
@@ -219,9 +219,9 @@ def test_a_batch_that_is_cancelled_keeps_what_it_has(serve: Serve, api: Any) -> 
         client.batches.cancel(batch.id)
 
 
-def test_lists_come_in_pages(serve: Serve) -> None:
+def test_lists_come_in_pages(tenant: Tenant) -> None:
     """Batches the newest first, files in either order; the client's own paging reads all of them."""
-    client = serve().client()
+    client = tenant.client
     made = [submit(client, jsonl([chat("a", f"question {i}")])).id for i in range(5)]
     assert [batch.id for batch in client.batches.list(limit=2)] == made[::-1]
     page = client.batches.list(limit=2)
@@ -236,10 +236,10 @@ def test_lists_come_in_pages(serve: Serve) -> None:
         client.batches.list(after="batch_none")
 
 
-def test_files_go_when_they_are_deleted(serve: Serve, api: Any) -> None:
+def test_files_go_when_they_are_deleted(tenant: Tenant) -> None:
     """Not while a batch reads them."""
-    api.delay_s = 0.2
-    client = serve().client()
+    client = tenant.client
+    tenant.api.delay_s = 0.2
     batch = submit(client, jsonl([chat("a", "question")]))
     with pytest.raises(openai.ConflictError, match="is the input of an open batch"):
         client.files.delete(batch.input_file_id)
@@ -252,13 +252,12 @@ def test_files_go_when_they_are_deleted(serve: Serve, api: Any) -> None:
         client.batches.create(input_file_id=batch.input_file_id, **again)
 
 
-def test_models_are_the_pool_and_the_one_that_routes(serve: Serve) -> None:
+def test_models_are_the_pool_and_the_one_that_routes(tenant: Tenant) -> None:
     """Each can be found by its name."""
-    client = serve().client()
-    assert [model.id for model in client.models.list()] == ["leeroo", "large", "small"]
-    assert client.models.retrieve("small").id == "small"
+    assert [model.id for model in tenant.client.models.list()] == ["leeroo", "large", "small"]
+    assert tenant.client.models.retrieve("small").id == "small"
     with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("medium")
+        tenant.client.models.retrieve("medium")
 
 
 def test_the_example_in_the_docs(

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.serve.talk import ENDED, Serve, Server, chat, content, jsonl, submit, wait
+from tests.serve.talk import ENDED, Serve, Server, Tenant, chat, content, jsonl, submit, wait
 
 pytestmark = pytest.mark.usefixtures("api_pool")
 
@@ -39,9 +40,15 @@ def _bytes(table: pa.Table) -> bytes:
     return into.getvalue()
 
 
-def test_a_budget_and_a_weight_are_refused_together(serve: Serve, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def small(idle: Callable[..., Server]) -> Server:
+    """Start a server that takes files of two megabytes."""
+    return idle("--max-file-mb", "2")
+
+
+def test_a_budget_and_a_weight_are_refused_together(tenant: Tenant, tmp_path: Path) -> None:
     """At creation, and at the start for the server's own options."""
-    client = serve().client()
+    client = tenant.client
     with pytest.raises(openai.BadRequestError, match="give a budget"):
         submit(client, jsonl([chat("a", "x")]), metadata={"max_cost_usd": "1", "cost_weight": "2"})
     command = [sys.executable, "-m", "leeroo", "serve", "--pool", "pool.toml", "--store", "other", "--port", "0"]
@@ -68,7 +75,7 @@ def test_a_batch_that_the_engine_refuses_fails_alone(serve: Serve, api: Any) -> 
 
 
 @pytest.mark.parametrize("name", ["binary", "list", "struct", "map", "text", "dictionary"])
-def test_a_parquet_bomb_is_refused(serve: Serve, name: str) -> None:
+def test_a_parquet_bomb_is_refused(small: Server, name: str) -> None:
     """One value in every row takes no room in the file and gigabytes when it is unpacked, whatever it is nested in."""
     text = "x" * 500_000
     value: pa.Array = {
@@ -79,8 +86,7 @@ def test_a_parquet_bomb_is_refused(serve: Serve, name: str) -> None:
         "text": pa.array([text] * 200),
         "dictionary": pa.array([text] * 200).dictionary_encode(),
     }[name]
-    server = serve("--max-file-mb", "2")
-    client = server.client()
+    client = small.client()
     bomb = _parquet(question=["q"] * 200, blob=value)
     assert len(bomb) < 100_000
     ended = wait(client, submit(client, bomb).id)
@@ -99,17 +105,16 @@ def test_a_batch_that_ends_the_server_is_given_up(serve: Serve) -> None:
     assert (ended.status, ended.errors.data[0].code) == ("failed", "server_error")
 
 
-def test_half_a_character_is_its_lines_error(serve: Serve, api: Any) -> None:
+def test_half_a_character_is_its_lines_error(tenant: Tenant) -> None:
     """It costs no other line, and takes no time."""
-    client = serve().client()
     lines = [chat(str(i), "half \ud83d" if i % 2 else f"whole \U0001f600 {i}") for i in range(40)]
-    batch = wait(client, submit(client, jsonl(lines)).id, timeout_s=30)
+    batch = wait(tenant.client, submit(tenant.client, jsonl(lines)).id, timeout_s=30)
     assert (batch.request_counts.completed, batch.request_counts.failed) == (20, 20)
-    messages = {line["response"]["body"]["error"]["message"] for line in content(client, batch.error_file_id)}
+    messages = {line["response"]["body"]["error"]["message"] for line in content(tenant.client, batch.error_file_id)}
     assert messages == {"a text holds half a character (a lone surrogate): send whole ones"}
 
 
-def test_odd_schemas_are_their_lines_errors(serve: Serve) -> None:
+def test_odd_schemas_are_their_lines_errors(tenant: Tenant) -> None:
     """Nested deep, with a `$schema` that is no text: the other lines are answered."""
 
     def line(name: str, schema: Any) -> dict[str, Any]:
@@ -119,15 +124,14 @@ def test_odd_schemas_are_their_lines_errors(serve: Serve) -> None:
     deep: Any = {}
     for _ in range(150):
         deep = {"properties": {"a": deep}}
-    client = serve().client()
     lines = [line("deep", deep), line("list", {"$schema": [1]}), line("false", {"$schema": False}), chat("good", "x")]
-    batch = wait(client, submit(client, jsonl(lines)).id)
+    batch = wait(tenant.client, submit(tenant.client, jsonl(lines)).id)
     assert (batch.request_counts.completed, batch.request_counts.failed) == (1, 3)
 
 
-def test_parquet_files_as_people_have_them(serve: Serve) -> None:
+def test_parquet_files_as_people_have_them(tenant: Tenant) -> None:
     """Two columns of one name, names in upper case, and text that is not UTF-8: only the broken row fails."""
-    client = serve().client()
+    client = tenant.client
     question = pa.array(["one", "two", None]).cast(pa.binary())
     broken = pa.array([b"one", b"\xff\xfe", b"three"], pa.binary())
     broken = pa.Array.from_buffers(pa.string(), 3, broken.buffers())
@@ -179,12 +183,11 @@ def test_one_expert_down_is_reported_and_the_others_answer(serve: Serve, tmp_pat
     assert "NO_SUCH_KEY" in error["error"]["message"]
 
 
-def test_lines_of_output_are_lines(serve: Serve) -> None:
+def test_lines_of_output_are_lines(tenant: Tenant) -> None:
     """Also for readers that split at every line separator of Unicode."""
-    client = serve().client()
     name = "a\u2028b\u0085c"
-    batch = wait(client, submit(client, jsonl([chat(name, "x\u2028y\u2029z")])).id)
-    [line] = client.files.content(batch.output_file_id).text.splitlines()
+    batch = wait(tenant.client, submit(tenant.client, jsonl([chat(name, "x\u2028y\u2029z")])).id)
+    [line] = tenant.client.files.content(batch.output_file_id).text.splitlines()
     result = json.loads(line)
     assert result["custom_id"] == name
     assert result["response"]["body"]["choices"][0]["message"]["content"] == "echo: x\u2028y\u2029z"
