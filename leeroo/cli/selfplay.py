@@ -158,7 +158,7 @@ def selfplay(
     from leeroo.engine.jobs.selfplay.generate import read_seeds
     from leeroo.engine.jobs.selfplay.judge import RUBRIC
     from leeroo.engine.jobs.selfplay.loop import Play, play
-    from leeroo.engine.jobs.selfplay.stages import check_folder
+    from leeroo.engine.jobs.selfplay.state import check_folder
     from leeroo.engine.tables import open_input
 
     if out is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leeroo.engine.jobs.selfplay.stages import spent_usd
+from leeroo.engine.jobs.selfplay.state import spent_usd
 from tests.provider import Provider
 from tests.school import FAMILIES, School
 

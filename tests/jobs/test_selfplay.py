@@ -15,7 +15,7 @@ from leeroo.engine.jobs.feedback import give
 from leeroo.engine.jobs.selfplay.generate import Generated
 from leeroo.engine.jobs.selfplay.loop import Play, play
 from leeroo.engine.jobs.selfplay.played import Played, read_played
-from leeroo.engine.jobs.selfplay.stages import spent_usd
+from leeroo.engine.jobs.selfplay.state import spent_usd
 from leeroo.engine.pool import Pool, load_pool
 from leeroo.engine.store.feedback import Feedback
 from leeroo.reports.page import page

@@ -23,11 +23,11 @@ from leeroo.engine.orchestrator.analysis.frontier import (
     Interval,
     Point,
     budgets_usd_per_1k,
+    chosen_by,
     measure_frontier,
     measured,
     random_mix,
 )
-from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.orchestrator.statistics import Z_95, wilson_interval
 
 Mode = Literal["choose", "generate"]
@@ -230,7 +230,7 @@ def _compared(engine: Engine, table: pa.Table, criteria: Criteria, on_line: Line
         (row(name, everywhere(i)) for i, name in enumerate(names)),
         key=lambda each: (-each.accuracy.value, each.cost_usd_per_1k),
     )
-    best = row("oracle", choose(scores, costs).expert)
+    best = row("oracle", chosen_by(scores, costs))
     expected = engine.expect(table.to_reader(), replace(criteria, expert=None))
     points = [Point(each.cost_usd_per_1k, each.accuracy.value) for each in experts]
     budgets = budgets_usd_per_1k(costs)
@@ -239,7 +239,7 @@ def _compared(engine: Engine, table: pa.Table, criteria: Criteria, on_line: Line
     ours = []
     for share in SHARES:
         budget = share * experts[0].cost_usd_per_1k * len(table) / 1000
-        chosen = choose(expected.scores, expected.costs, budget_usd=budget).expert
+        chosen = chosen_by(expected.scores, expected.costs, budget)
         ours.append(row(f"orchestrator, {Fraction(share).limit_denominator(100)}", chosen))
     frontier = measure_frontier(expected.scores, expected.costs, scores, costs, budgets)
     return Comparison(experts, ours, best, frontier, random_mix(points, budgets), paid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime
 import json
 import random
@@ -16,7 +17,6 @@ class Verifiable:
     """A question with its answer.
 
     Attributes:
-        family: By name.
         question: Its text.
         answer: The right one: a number, a text (several that are, with ';' between), or for code its unit tests, a JSON
             object of `function` and `cases`, a list of [arguments, result].
@@ -24,7 +24,6 @@ class Verifiable:
         choices: The answers that the question names, if any.
     """
 
-    family: str
     question: str
     answer: str
     check: Check
@@ -60,7 +59,7 @@ def arithmetic(rng: random.Random, level: int) -> Verifiable:
         form = rng.choice(
             ["What is {a} {word} {b}?", "Calculate {a} {word} {b}.", "{a} {word} {b} equals what number?"]
         )
-        return Verifiable("arithmetic", form.format(a=a, b=b, word=word), str(value), "numeric")
+        return Verifiable(form.format(a=a, b=b, word=word), str(value), "numeric")
     if level == 2:
         a, b, c = rng.randint(3, 25), rng.randint(3, 12), rng.randint(2, 50)
         question, value = rng.choice(
@@ -71,7 +70,7 @@ def arithmetic(rng: random.Random, level: int) -> Verifiable:
                 (f"What is {5 * b} percent of {20 * a}?", a * b),
             ]
         )
-        return Verifiable("arithmetic", question, str(value), "numeric")
+        return Verifiable(question, str(value), "numeric")
     who, other = rng.sample(_NAMES, 2)
     thing, n, m, k = rng.choice(_THINGS), rng.randint(3, 12), rng.randint(4, 15), rng.randint(2, 20)
     question, value = rng.choice(
@@ -85,7 +84,7 @@ def arithmetic(rng: random.Random, level: int) -> Verifiable:
              "dollars on all of them?", n * m - k),
         ]
     )  # fmt: skip
-    return Verifiable("arithmetic", question, str(value), "numeric")
+    return Verifiable(question, str(value), "numeric")
 
 
 def units(rng: random.Random, level: int) -> Verifiable:
@@ -94,9 +93,9 @@ def units(rng: random.Random, level: int) -> Verifiable:
     n = rng.randint(2, 9) if level == 1 else rng.randint(11, 60)
     if level < 3 or factor % 2:
         form = rng.choice(["How many {small} are {n} {large}?", "Convert {n} {large} to {small}."])
-        return Verifiable("units", form.format(small=small, large=large, n=n), str(n * factor), "numeric")
+        return Verifiable(form.format(small=small, large=large, n=n), str(n * factor), "numeric")
     form = rng.choice(["How many {small} are {n}.5 {large}?", "Convert {n}.5 {large} to {small}."])
-    return Verifiable("units", form.format(small=small, large=large, n=n), str(n * factor + factor // 2), "numeric")
+    return Verifiable(form.format(small=small, large=large, n=n), str(n * factor + factor // 2), "numeric")
 
 
 def dates(rng: random.Random, level: int) -> Verifiable:
@@ -104,18 +103,17 @@ def dates(rng: random.Random, level: int) -> Verifiable:
     if level == 1:
         at, n = rng.randrange(7), rng.randint(1, 6)
         return Verifiable(
-            "dates", f"Today is {_DAYS[at]}. Which day of the week is it in {n} day{'s' * (n > 1)}?",
+            f"Today is {_DAYS[at]}. Which day of the week is it in {n} day{'s' * (n > 1)}?",
             _DAYS[(at + n) % 7], "exact", _DAYS,
         )  # fmt: skip
     day = datetime.date(rng.randint(1950, 2030), rng.randint(1, 12), rng.randint(1, 28))
     if level == 2:
-        leap = day.year % 4 == 0 and (day.year % 100 != 0 or day.year % 400 == 0)
-        return Verifiable("dates", f"Was or will {day.year} be a leap year? Answer yes or no.", "yes" if leap else "no",
-                          "exact")  # fmt: skip
+        right = "yes" if calendar.isleap(day.year) else "no"
+        return Verifiable(f"Was or will {day.year} be a leap year? Answer yes or no.", right, "exact")
     n = rng.randint(5, 80)
     later = day + datetime.timedelta(days=n)
     question = f"How many days is it from {day:%B} {day.day}, {day.year} to {later:%B} {later.day}, {later.year}?"
-    return Verifiable("dates", question, str(n), "numeric")
+    return Verifiable(question, str(n), "numeric")
 
 
 def words(rng: random.Random, level: int) -> Verifiable:
@@ -128,11 +126,11 @@ def words(rng: random.Random, level: int) -> Verifiable:
                 (f"What is the last letter of the word '{word}'?", word[-1]),
             ]
         )
-        return Verifiable("words", question, right, "exact")
+        return Verifiable(question, right, "exact")
     if level == 2:
         some = rng.sample(_WORDS, 3)
         question = f"Which of these words comes first in the alphabet: {some[0]}, {some[1]} or {some[2]}?"
-        return Verifiable("words", question, min(some), "exact", tuple(some))
+        return Verifiable(question, min(some), "exact", tuple(some))
     word = rng.choice(_WORDS)
     question, right, check = rng.choice(
         [
@@ -140,7 +138,7 @@ def words(rng: random.Random, level: int) -> Verifiable:
             (f"Write the word '{word}' backwards.", word[::-1], "exact"),
         ]
     )
-    return Verifiable("words", question, right, check)  # type: ignore[arg-type]
+    return Verifiable(question, right, check)  # type: ignore[arg-type]
 
 
 def tables(rng: random.Random, level: int) -> Verifiable:
@@ -152,14 +150,12 @@ def tables(rng: random.Random, level: int) -> Verifiable:
     table = f"item, in stock, price in dollars\n{lines}\n\n"
     at = rng.randrange(len(things))
     if level == 1:
-        return Verifiable("tables", f"{table}How many {things[at]} are in stock?", str(counts[at]), "numeric")
+        return Verifiable(f"{table}How many {things[at]} are in stock?", str(counts[at]), "numeric")
     if level == 2:
         most = things[counts.index(max(counts))]
-        return Verifiable("tables", f"{table}Of which item is most in stock?", most, "exact", tuple(things))
+        return Verifiable(f"{table}Of which item is most in stock?", most, "exact", tuple(things))
     total = counts[at] * prices[at]
-    return Verifiable(
-        "tables", f"{table}How many dollars do all {things[at]} in stock cost together?", str(total), "numeric"
-    )
+    return Verifiable(f"{table}How many dollars do all {things[at]} in stock cost together?", str(total), "numeric")
 
 
 # Names and words for functions of one list or number, with how they are computed.
@@ -189,16 +185,9 @@ def code(rng: random.Random, level: int) -> Verifiable:
         given = [rng.randint(-9, 30) for _ in range(rng.randint(3, 7))] + [31]
         cases.append([[given], right(given)])
     question = f"Write a Python function {name}(items) that {does}. Give only the code."
-    return Verifiable("code", question, json.dumps({"function": name, "cases": cases}), "code")
+    return Verifiable(question, json.dumps({"function": name, "cases": cases}), "code")
 
 
-FAMILIES: dict[str, Maker] = {
-    "arithmetic": arithmetic,
-    "units": units,
-    "dates": dates,
-    "words": words,
-    "tables": tables,
-    "code": code,
-}
+FAMILIES: dict[str, Maker] = {make.__name__: make for make in (arithmetic, units, dates, words, tables, code)}
 # Families that need none of an expert's code to be run.
 SAFE = tuple(name for name in FAMILIES if name != "code")

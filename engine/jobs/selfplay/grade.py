@@ -7,12 +7,14 @@ judge. Knows nothing of rounds.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.answer import Criteria
 from leeroo.engine.jobs.selfplay.judge import Answer, JudgeAgreement, agreement, consensus, judge
+from leeroo.engine.jobs.selfplay.state import Loop
 from leeroo.engine.jobs.verify import score
 from leeroo.engine.schema import ROUND_JUDGED, ROUND_OUTCOMES, ROUND_PAIRS
 
@@ -20,34 +22,22 @@ from leeroo.engine.schema import ROUND_JUDGED, ROUND_OUTCOMES, ROUND_PAIRS
 _COMPARED = 60
 
 
-def judge_answers(
-    engine: Engine,
-    queries: pa.Table,
-    answers: pa.Table,
-    expert: str,
-    rubric: str,
-    criteria: Criteria,
-    *,
-    run_code: bool = False,
-) -> tuple[pa.Table, float]:
+def judge_answers(loop: Loop, queries: pa.Table, answers: pa.Table, criteria: Criteria) -> tuple[pa.Table, float]:
     """Compute the scores that can be computed; a judge scores the rest, and some of the computed to compare.
 
     Where everything is computed the judge has nothing to do.
 
     Args:
-        engine: With the judge in its pool.
+        loop: Says who judges, by which rubric, and whether answers that are code may be run.
         queries: Of `ROUND_QUERIES`.
         answers: [n], of `ROUND_ANSWERS`.
-        expert: Name of the judge.
-        rubric: Its instructions.
         criteria: What may be spent.
-        run_code: Whether answers that are code may be run in a sandbox; otherwise they are judged.
 
     Returns:
         A table of `ROUND_JUDGED` [n], and the USD paid. Call it within `engine.delivery`.
 
     """
-    computed = compute(queries, answers, run_code=run_code)
+    computed = compute(queries, answers, run_code=loop.what.run_code)
     texts = _texts(queries, answers)
     agreed, judged = np.full(len(answers), np.nan), np.full(len(answers), np.nan)
     agreed[list(texts)] = consensus(list(texts.values()), _trust(answers, computed))
@@ -55,7 +45,7 @@ def judge_answers(
     paid = 0.0
     if open_:
         shown = [*open_, *[i for i in texts if np.isfinite(computed[i])][:_COMPARED]]
-        judged[shown], paid = judge(engine, [texts[i] for i in shown], expert, criteria, rubric)
+        judged[shown], paid = judge(loop.engine, [texts[i] for i in shown], loop.judge, criteria, loop.what.rubric)
     columns = [pa.array(scores, from_pandas=True) for scores in (computed, agreed, judged)]
     return pa.Table.from_arrays([*answers.select(ROUND_PAIRS.names).columns, *columns], schema=ROUND_JUDGED), paid
 
@@ -70,7 +60,7 @@ def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, f
         expert: Name of the judge.
         found: How far the judge agrees with what is computed; one that does not is not believed.
     """
-    checks = dict(zip(queries["query_id"].to_pylist(), queries["check"].to_pylist(), strict=True))
+    checks = _by_id(queries, "check")
     rows = []
     for answer, scored in zip(answers.to_pylist(), judged.to_pylist(), strict=True):
         if scored["computed"] is not None:
@@ -99,16 +89,14 @@ def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, f
 
 def compute(queries: pa.Table, answers: pa.Table, *, run_code: bool = False) -> np.ndarray:
     """Scores [n] of answers that are recorded or can be computed; NaN of others, and of what failed."""
-    of = {row["query_id"]: (row["answer"], row["check"]) for row in queries.to_pylist()}
+    rights, checks = _by_id(queries, "answer"), _by_id(queries, "check")
     scores = np.full(len(answers), np.nan)
     for i, row in enumerate(answers.to_pylist()):
-        right, check = of[row["query_id"]]
-        if row["error"] is not None:
-            continue
-        if row["recorded_score"] is not None:
+        check = checks[row["query_id"]]
+        if row["error"] is None and row["recorded_score"] is not None:
             scores[i] = row["recorded_score"]
-        elif check is not None and (check != "code" or run_code):
-            scores[i] = score(row["answer"], right, check)
+        elif row["error"] is None and check is not None and (check != "code" or run_code):
+            scores[i] = score(row["answer"], rights[row["query_id"]], check)
     return scores
 
 
@@ -118,9 +106,19 @@ def compared(judged: Sequence[pa.Table]) -> JudgeAgreement:
     return agreement(rows["judged"].to_pylist(), rows["computed"].to_pylist())
 
 
+def questions_of(queries: pa.Table, rows: pa.Table) -> list[str]:
+    """Return the texts of the questions that rows with a `query_id` are about."""
+    questions = _by_id(queries, "question")
+    return [questions[query_id] for query_id in rows["query_id"].to_pylist()]
+
+
+def _by_id(queries: pa.Table, column: str) -> dict[str, Any]:
+    return dict(zip(queries["query_id"].to_pylist(), queries[column].to_pylist(), strict=True))
+
+
 def _texts(queries: pa.Table, answers: pa.Table) -> dict[int, Answer]:
     """Return the answers, by their rows."""
-    questions = dict(zip(queries["query_id"].to_pylist(), queries["question"].to_pylist(), strict=True))
+    questions = _by_id(queries, "question")
     return {
         i: Answer(row["query_id"], questions[row["query_id"]], row["expert"], row["answer"])
         for i, row in enumerate(answers.to_pylist())

@@ -30,13 +30,11 @@ from leeroo.engine.backends.select import unavailable
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.feedback import experts_table
 from leeroo.engine.jobs.sandbox import check_sandbox
-from leeroo.engine.jobs.selfplay.answers import answer_pairs, choose_pairs, grade_pairs, judge_pairs
+from leeroo.engine.jobs.selfplay.answers import answer_pairs, choose_pairs, grade_pairs, hold_out
 from leeroo.engine.jobs.selfplay.figures import notes_on, report_round, round_figures
-from leeroo.engine.jobs.selfplay.grade import compared
-from leeroo.engine.jobs.selfplay.held_out import hold_out
+from leeroo.engine.jobs.selfplay.grade import compared, judge_answers
 from leeroo.engine.jobs.selfplay.questions import export_round_feedback, make_questions
-from leeroo.engine.jobs.selfplay.stages import alone, round_folder, rows
-from leeroo.engine.jobs.selfplay.state import Loop, Play, Round
+from leeroo.engine.jobs.selfplay.state import Loop, Play, Round, alone
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.learn import train
@@ -75,22 +73,23 @@ def play(engine: Engine, out: Path, what: Play, rounds: int | None, say: LineLis
     with alone(out):
         hold_out(loop)
         for number in itertools.count() if rounds is None else range(rounds + 1):
-            if not (round_folder(out, number) / "round.parquet").is_file():
+            if not (loop.folder(number) / "round.parquet").is_file():
                 _play_round(loop, number, None if rounds is None else rounds + 1 - number)
 
 
 def _play_round(loop: Loop, number: int, share: int | None) -> None:
     begun = time.monotonic()
-    earlier = [round_folder(loop.out, i) for i in range(number)]
+    earlier = [loop.folder(i) for i in range(number)]
     before = Router.load(earlier[-1] / "router") if earlier else None
-    feedback = export_round_feedback(loop, round_folder(loop.out, number) / "feedback")
-    data = [*loop.what.data, *(each for each in (*earlier, *feedback) if rows(each / "outcomes.parquet"))]
+    feedback = export_round_feedback(loop, loop.folder(number) / "feedback")
+    filled = [each for each in (*earlier, *feedback) if pq.read_metadata(each / "outcomes.parquet").num_rows]
+    data = [*loop.what.data, *filled]
     now = Round(loop, number, share, before, data)
     queries = now.once("queries", lambda: make_questions(now))
     pairs = now.once("asked", lambda: (choose_pairs(now, queries), 0.0))
     now.say(f"{len(queries):,} questions made, {len(pairs):,} times an expert is asked one")
     answers = now.once("answers", lambda: answer_pairs(loop, queries, pairs, now.criteria))
-    judged = now.once("judged", lambda: judge_pairs(loop, queries, answers, now.criteria))
+    judged = now.once("judged", lambda: judge_answers(loop, queries, answers, now.criteria))
     found = compared([pq.read_table(each / "judged.parquet") for each in (*earlier, now.folder)])
     outcomes = now.once("outcomes", lambda: (grade_pairs(now, queries, answers, judged, found), 0.0))
     now.once("experts", lambda: (experts_table(loop.experts), 0.0))

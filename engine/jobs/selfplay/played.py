@@ -54,21 +54,21 @@ class Played:
 
 
 _EXPERTS = """
-WITH played AS (FROM read_parquet($outcomes, union_by_name = true)),
-     held_out AS (FROM read_parquet($held_out))
-SELECT e.expert, (SELECT count(*) FROM played p WHERE p.expert = e.expert) AS outcomes,
-       (SELECT avg(score) FROM played p WHERE p.expert = e.expert) AS mean_score,
+SELECT e.expert, (SELECT count(*) FROM outcomes p WHERE p.expert = e.expert) AS outcomes,
+       (SELECT avg(score) FROM outcomes p WHERE p.expert = e.expert) AS mean_score,
        (SELECT avg(score) FROM held_out h WHERE h.expert = e.expert) AS accuracy,
        (SELECT 1000 * avg(cost_usd) FROM held_out h WHERE h.expert = e.expert) AS cost_usd_per_1k
-FROM read_parquet($experts) e ORDER BY accuracy DESC NULLS LAST, e.expert
+FROM experts e ORDER BY accuracy DESC NULLS LAST, e.expert
 """
 _TOPICS = """
-SELECT coalesce(topic, 'own questions') AS topic, count(DISTINCT query_id) AS questions, expert, avg(score) AS accuracy
-FROM read_parquet($queries) AS q JOIN read_parquet($held_out) AS h USING (query_id) GROUP BY ALL ORDER BY topic, expert
+SELECT topic, arg_min(questions, expert) AS questions,
+       map(list(expert ORDER BY expert), list(accuracy ORDER BY expert)) AS accuracy
+FROM (SELECT coalesce(topic, 'own questions') AS topic, count(DISTINCT query_id) AS questions, expert,
+             avg(score) AS accuracy
+      FROM queries JOIN held_out USING (query_id) GROUP BY ALL)
+GROUP BY topic ORDER BY topic
 """
-_JUDGED = """
-SELECT judged_by, count(*) FROM read_parquet($outcomes, union_by_name = true) GROUP BY ALL ORDER BY 2 DESC, 1
-"""
+_JUDGED = "SELECT judged_by, count(*) FROM outcomes GROUP BY ALL ORDER BY 2 DESC, 1"
 
 
 def read_played(out: Path) -> Played:
@@ -81,37 +81,18 @@ def read_played(out: Path) -> Played:
     if not done:
         raise UsageError(f"{out} has no round of self-play that is done: leeroo selfplay --out {out} plays some")
     rounds = [row for folder in done for row in pq.read_table(folder / "round.parquet").to_pylist()]
-    files = {
-        "outcomes": [str(folder / "outcomes.parquet") for folder in done],
-        "held_out": str(out / "held-out" / "outcomes.parquet"),
-        "queries": str(out / "held-out" / "queries.parquet"),
-        "experts": str(done[-1] / "experts.parquet"),
-    }
+    outcomes = [str(folder / "outcomes.parquet") for folder in done]
     with duckdb.connect() as con:
-        experts = _rows_of(con, _EXPERTS, _some(files, "outcomes", "held_out", "experts"))
-        topics = _rows_of(con, _TOPICS, _some(files, "queries", "held_out"))
-        judged = con.execute(_JUDGED, _some(files, "outcomes")).fetchall()
-    traffic = dict(rounds[-1]["traffic"])
+        con.read_parquet(outcomes, union_by_name=True).create_view("outcomes")
+        con.read_parquet(str(out / "held-out" / "outcomes.parquet")).create_view("held_out")
+        con.read_parquet(str(out / "held-out" / "queries.parquet")).create_view("queries")
+        con.read_parquet(str(done[-1] / "experts.parquet")).create_view("experts")
+        experts, topics = (con.sql(query).to_arrow_table().to_pylist() for query in (_EXPERTS, _TOPICS))
+        judged = con.sql(_JUDGED).fetchall()
     for row in rounds:
         row["traffic"] = dict(row["traffic"])
     for row in experts:
-        row["traffic"] = traffic.get(row["expert"])
-    return Played(rounds, experts, _by_topic(topics), dict(judged))
-
-
-def _rows_of(con: duckdb.DuckDBPyConnection, query: str, files: dict[str, Any]) -> list[dict[str, Any]]:
-    found = con.execute(query, files)
-    names = [column[0] for column in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
-
-
-def _some(files: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {name: files[name] for name in names}
-
-
-def _by_topic(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    topics: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        topic = topics.setdefault(row["topic"], {"topic": row["topic"], "questions": row["questions"], "accuracy": {}})
-        topic["accuracy"][row["expert"]] = row["accuracy"]
-    return list(topics.values())
+        row["traffic"] = rounds[-1]["traffic"].get(row["expert"])
+    for row in topics:
+        row["accuracy"] = dict(row["accuracy"])
+    return Played(rounds, experts, topics, dict(judged))

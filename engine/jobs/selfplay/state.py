@@ -1,26 +1,38 @@
-"""The state of a loop of self-play: what it is to do, what all its stages share, and the round under way.
+"""The state of a loop of self-play: what it is to do, its folder, what its stages share, and the round under way.
 
-Knows nothing of what the stages do.
+In the folder every stage of every round leaves one file, whole or not at all. The cost of a stage is in its file's
+metadata, `cost_usd`, so the cost of a loop is the sum over its files. Knows nothing of what the stages do.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.selfplay.families import SAFE
 from leeroo.engine.jobs.selfplay.generate import Generated
 from leeroo.engine.jobs.selfplay.judge import RUBRIC
-from leeroo.engine.jobs.selfplay.stages import Stage, once, round_folder, spent_usd
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.pool import Expert
+from leeroo.engine.tables import write_table
+from leeroo.engine.tables.outputs import check_own
+
+# Makes the table of a stage, and returns it with its cost in USD.
+Stage = Callable[[], tuple[pa.Table, float]]
+
+_LOCK = "selfplay.lock"
+_OURS = ("held-out", "rounds", "store", _LOCK)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,9 +97,18 @@ class Loop:
         """Return the random numbers of a stage, the same however often it is begun."""
         return random.Random(f"{self.what.seed} {number} {stage}")
 
+    def folder(self, number: int) -> Path:
+        """Return the folder of a round; 0 is the start."""
+        return self.out / "rounds" / f"{number:04}"
+
     def once(self, file: Path, make: Stage) -> pa.Table:
-        """Return the table of a stage, made now if its file is not there."""
-        return once(self.engine, file, make)
+        """Return the table in a file; if the file is not there, make it, and deliver the answers in it."""
+        if not file.is_file():
+            with self.engine.delivery():
+                table, cost = make()
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_table(table.replace_schema_metadata({"cost_usd": repr(cost)}).to_reader(), file)
+        return pq.read_table(file)
 
     def left(self, rounds_left: int | None = None) -> float | None:
         """Return the USD that may still be spent, or the part of it for one of `rounds_left` rounds.
@@ -130,12 +151,7 @@ class Round:
     @property
     def folder(self) -> Path:
         """The folder of the round."""
-        return round_folder(self.loop.out, self.number)
-
-    @property
-    def name(self) -> str:
-        """The name of the round, for people."""
-        return f"round {self.number}" if self.number else "start"
+        return self.loop.folder(self.number)
 
     @property
     def criteria(self) -> Criteria:
@@ -148,4 +164,36 @@ class Round:
 
     def say(self, line: str) -> None:
         """Report a line about the round."""
-        self.loop.say(f"{self.name}: {line}")
+        self.loop.say(f"round {self.number}: {line}" if self.number else f"start: {line}")
+
+
+def spent_usd(out: Path) -> float:
+    """Return the cost of the stages in a folder, and in the folders in it."""
+    return sum(float((pq.read_schema(file).metadata or {}).get(b"cost_usd", 0.0)) for file in out.glob("**/*.parquet"))
+
+
+def check_folder(out: Path) -> None:
+    """Check that a loop may be played in a folder, before anything is written there.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    if out.is_file():
+        raise UsageError(f"{out} is a file: name a new folder, or one that self-play has made")
+    check_own(out, _OURS)
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Hold the folder for this process; it is made when it does not exist.
+
+    Raises:
+        UsageError: it is not that of a loop, or another process plays in it.
+    """
+    check_folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / _LOCK, timeout=0):
+            yield
+    except Timeout:
+        raise UsageError(f"another process plays in {out}: wait for it, or name another folder") from None

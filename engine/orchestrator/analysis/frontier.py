@@ -98,7 +98,7 @@ def measure_frontier(
     _check(scores_pred, costs_pred, scores, costs)
     points = []
     for budget in budgets_usd_per_1k(costs) if budgets is None else budgets:
-        chosen = _chosen(scores_pred, costs_pred, float(budget))
+        chosen = chosen_by(scores_pred, costs_pred, float(budget) * len(scores_pred) / 1000)
         point = measured(chosen, scores, costs)
         points.append(Budgeted(point.cost_usd_per_1k, point.accuracy, float(budget)))
     return points
@@ -122,7 +122,7 @@ def accuracy_at(
         UsageError: as `measure_frontier`.
     """
     _check(scores_pred, costs_pred, scores, costs)
-    got = _taken(_chosen(scores_pred, costs_pred, budget_usd_per_1k), scores)
+    got = _taken(chosen_by(scores_pred, costs_pred, budget_usd_per_1k * len(scores_pred) / 1000), scores)
     return estimate(lambda rows: float(got[rows].mean()), len(got), resamples, seed)
 
 
@@ -141,6 +141,11 @@ def estimate(statistic: Callable[[Int64s], float], n: int, resamples: int = _RES
     return Interval(statistic(np.arange(n)), float(low), float(high))
 
 
+def chosen_by(scores: Floats, costs: Floats, budget_usd: float | None = None) -> Int32s:
+    """Return the whole-batch choice by these scores and costs, in hindsight: columns [n], -1 where one is left out."""
+    return choose(scores, costs, budget_usd=budget_usd).expert
+
+
 def measured(chosen: Int32s, scores: Floats, costs: Floats) -> Point:
     """Return the point of a choice: columns [n], -1 where a question is left out."""
     return Point(1000 * float(_taken(chosen, costs).mean()), float(_taken(chosen, scores).mean()))
@@ -154,7 +159,7 @@ def singles(scores: Floats, costs: Floats) -> list[Point]:
 
 def oracle(scores: Floats, costs: Floats) -> Point:
     """Return the point of the best recorded score of each question, at the cost of the cheapest expert that has it."""
-    return measured(choose(scores, costs).expert, scores, costs)
+    return measured(chosen_by(scores, costs), scores, costs)
 
 
 def hull(points: Sequence[Point]) -> tuple[Float64s, Float64s]:
@@ -256,10 +261,6 @@ def _area(heights: Float64s, at: Float64s) -> float:
 def _slope(one: tuple[float, float], other: tuple[float, float]) -> float:
     run = other[0] - one[0]
     return (other[1] - one[1]) / run if run > 0 else np.inf
-
-
-def _chosen(scores_pred: Floats, costs_pred: Floats, budget_usd_per_1k: float) -> Int32s:
-    return choose(scores_pred, costs_pred, budget_usd=budget_usd_per_1k * len(scores_pred) / 1000).expert
 
 
 def _taken(chosen: Int32s, values: Floats) -> Float64s:
