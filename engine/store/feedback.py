@@ -1,4 +1,4 @@
-"""Feedback: what users say of answers, kept beside them in the answer store.
+"""Feedback: what users say of answers, kept beside them in the answer store, and scores against right answers.
 
 One row for an owner, a question and an expert, with a score or with what would have been right (gold); given again by
 the same owner, it is replaced. Gold given for a question alone holds for every expert that has answered it, or will.
@@ -10,22 +10,23 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from leeroo.engine.sqlite import read_rows
 
-TABLES = """
+_FEEDBACK = """
 CREATE TABLE IF NOT EXISTS feedback (
     owner TEXT NOT NULL, question_hash BLOB NOT NULL, expert TEXT NOT NULL, question TEXT NOT NULL, answer TEXT,
     score REAL, gold TEXT, predicted_score REAL, at REAL NOT NULL, private INTEGER NOT NULL,
     PRIMARY KEY (owner, question_hash, expert));
 """
+TABLES = f"{_FEEDBACK}CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, score REAL NOT NULL) WITHOUT ROWID;"
 
 # Until version 7 all feedback had one owner; whether it is private is known from the answers.
 MOVED = (
     "ALTER TABLE feedback RENAME TO feedback_without_owner",
-    TABLES,
+    _FEEDBACK,
     "INSERT INTO feedback SELECT '', *, 0 FROM feedback_without_owner",
     "DROP TABLE feedback_without_owner",
 )
@@ -135,3 +136,14 @@ def read_feedback(db: sqlite3.Connection, owner: str | None = None) -> list[dict
     """
     db.execute(_INDEX)
     return [{**row, "private": bool(row["private"])} for row in read_rows(db, _READ, {"owner": owner})]
+
+
+def read_verdicts(db: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, float]:
+    """Return the stored scores of comparisons, by key."""
+    found = ((key, db.execute("SELECT score FROM verdicts WHERE key = ?", (key,)).fetchone()) for key in set(keys))
+    return {key: row[0] for key, row in found if row is not None}
+
+
+def keep_verdicts(db: sqlite3.Connection, scores: Mapping[bytes, float]) -> None:
+    """Keep the scores of comparisons, by their keys."""
+    db.executemany("INSERT OR IGNORE INTO verdicts VALUES (?, ?)", scores.items())

@@ -1,6 +1,10 @@
-"""Runs: the next run of a job resumes one that was killed.
+"""Runs, and their claims: whose request for an answer is under way, so that no other run pays for the same one.
 
-That run then counts what the killed one paid as its own: a job costs the same, however often it was killed.
+The next run of a job resumes one that was killed. It then counts what the killed one paid as its own: a job costs the
+same, however often it was killed.
+
+A claim counts as long as its run lives, by the lock of the run: when a run is killed, others take its claims over at
+once. What the killed run may have been billed for them is kept with the run.
 """
 
 from __future__ import annotations
@@ -8,6 +12,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +22,15 @@ from filelock import BaseFileLock
 
 from leeroo.engine import locks
 from leeroo.engine.sqlite import read_rows
-from leeroo.engine.store.answers import STORED, table
+from leeroo.engine.store.answers import STORED, table, want
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL,
     in_flight_usd REAL);
 CREATE INDEX IF NOT EXISTS runs_unfinished ON runs (job) WHERE finished IS NULL;
+CREATE TABLE IF NOT EXISTS claims (key BLOB PRIMARY KEY, run TEXT NOT NULL, at_most_usd REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS claims_by_run ON claims (run);
 """
 
 # Columns that stores of older versions lack.
@@ -36,6 +43,16 @@ UPDATE runs SET in_flight_usd = coalesce(in_flight_usd, 0)
 _PAID = """
 SELECT (SELECT coalesce(sum(list_cost_usd), 0.0) FROM answers a WHERE a.run = r.run)
     + (SELECT coalesce(sum(cost_usd), 0.0) FROM charges c WHERE c.run = r.run)
+"""
+
+# Each owner is looked at once, and not once for each of its claims.
+_DEAD = """
+WITH owners AS MATERIALIZED (SELECT DISTINCT run FROM wanted JOIN claims USING (key) WHERE run != ?)
+SELECT run FROM owners WHERE NOT alive(run)
+"""
+_TAKEN = """
+SELECT key FROM wanted WHERE EXISTS (SELECT 1 FROM answers a WHERE a.key = wanted.key)
+    OR EXISTS (SELECT 1 FROM claims c WHERE c.key = wanted.key AND c.run != ?)
 """
 
 
@@ -72,6 +89,38 @@ def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int) -> Run:
 def alive(folder: Path, run: str) -> bool:
     """Return whether somebody works on a run."""
     return locks.is_held(_lock_of(folder, run))
+
+
+def claim(db: sqlite3.Connection, run: Run, keys: pa.Array, at_most_usd: Sequence[float]) -> pa.BooleanArray:
+    """Claim keys for a run before their requests leave, so that nobody else pays for the same answers.
+
+    A claim ends when the answer is appended, when it is charged or released, or when the run is finished. Claims of
+    a run that was killed are free at once, and `in_flight` keeps what they may have cost.
+
+    Args:
+        db: The store, within a transaction that writes.
+        run: Who claims; two runs are two owners, in one process too.
+        keys: Of answers (binary, distinct), a hand-out at a time.
+        at_most_usd: The most that each of them can cost.
+
+    Returns:
+        Which keys are granted. The others have an answer already (`look_up`), or another living run has claimed
+        them: then their answers will be there later, or the keys are free again.
+
+    """
+    want(db, keys)
+    for (owner,) in db.execute(_DEAD, (run.run,)).fetchall():
+        lose(db, owner)
+    taken = {key for (key,) in db.execute(_TAKEN, (run.run,))}
+    wanted = keys.to_pylist()
+    granted = [(key, run.run, most) for key, most in zip(wanted, at_most_usd, strict=True) if key not in taken]
+    db.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", granted)
+    return pa.array([key not in taken for key in wanted], pa.bool_())
+
+
+def release_claims(db: sqlite3.Connection, run: Run, keys: Iterable[bytes]) -> None:
+    """End claims of a run whose requests are over, or never left, and brought neither answer nor charge."""
+    db.executemany("DELETE FROM claims WHERE key = ? AND run = ?", ((key, run.run) for key in keys))
 
 
 def end_claims(db: sqlite3.Connection, run: str) -> None:

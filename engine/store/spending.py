@@ -1,13 +1,19 @@
-"""Spending: what was paid by day and expert, also for answers that the store keeps no longer."""
+"""Spending: what was paid by day and expert, also for requests without an answer, and for answers that are gone."""
 
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
+import time
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from leeroo.engine.sqlite import read_rows
+from leeroo.engine.store.runs import Run
 
 TABLES = """
+CREATE TABLE IF NOT EXISTS charges (
+    run TEXT, asked TEXT, expert TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cost_usd REAL, created REAL);
+CREATE INDEX IF NOT EXISTS charges_by_run ON charges (run);
 CREATE TABLE IF NOT EXISTS spent (
     day TEXT NOT NULL, expert TEXT NOT NULL, answers INTEGER NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER,
     cost_usd REAL, PRIMARY KEY (day, expert)) WITHOUT ROWID;
@@ -35,6 +41,39 @@ ON CONFLICT DO UPDATE SET answers = answers + excluded.answers,
     completion_tokens = coalesce(completion_tokens, 0) + coalesce(excluded.completion_tokens, 0),
     cost_usd = coalesce(cost_usd, 0) + coalesce(excluded.cost_usd, 0)
 """
+
+
+class Charge(NamedTuple):
+    """One request that was billed and brought no answer.
+
+    Attributes:
+        run: Who pays.
+        asked: The name of the question in its run, as with answers.
+        expert: Its name.
+        key: The claim on this key ends with the charge; None while the request is still being tried.
+    """
+
+    run: str
+    asked: str
+    expert: str
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+    key: bytes | None = None
+
+
+def keep_charges(db: sqlite3.Connection, charges: Iterable[Charge]) -> None:
+    """Keep what was billed and brought no answer; the claims that the charges name end."""
+    now = time.time()
+    for charge in charges:
+        db.execute("INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?)", (*charge[:-1], now))
+        db.execute("DELETE FROM claims WHERE key = ? AND run = ?", (charge.key, charge.run))
+
+
+def read_charges(db: sqlite3.Connection, run: Run) -> list[Charge]:
+    """Return what a run was charged so far without an answer: a resumed run starts from there."""
+    columns = ", ".join(Charge._fields[:-1])
+    return [Charge(*row) for row in db.execute(f"SELECT {columns} FROM charges WHERE run = ?", (run.run,))]
 
 
 def read_spend(db: sqlite3.Connection) -> list[dict[str, Any]]:

@@ -19,20 +19,17 @@ from typing import Concatenate, ParamSpec, TypeVar
 from leeroo.engine import locks
 from leeroo.engine.errors import OutputError, UsageError
 from leeroo.engine.sqlite import keep_private, open_sqlite, read_rows
-from leeroo.engine.store import answers, charges, claims, feedback, prune, runs, spending, timings, verdicts
+from leeroo.engine.store import answers, feedback, prune, runs, spending, timings
 from leeroo.engine.store.answers import append, lengths, look_up, mark_private
-from leeroo.engine.store.charges import keep_charges, read_charges
-from leeroo.engine.store.claims import claim, release_claims
-from leeroo.engine.store.feedback import keep_feedback, latest_answers, read_feedback
+from leeroo.engine.store.feedback import keep_feedback, keep_verdicts, latest_answers, read_feedback, read_verdicts
 from leeroo.engine.store.prune import Pruned
-from leeroo.engine.store.runs import Run, in_flight, of_job, of_run, read_runs
-from leeroo.engine.store.spending import read_spend
+from leeroo.engine.store.runs import Run, claim, in_flight, of_job, of_run, read_runs, release_claims
+from leeroo.engine.store.spending import keep_charges, read_charges, read_spend
 from leeroo.engine.store.timings import keep_timing, read_timings
-from leeroo.engine.store.verdicts import keep_verdicts, read_verdicts
 
 VERSION = 7
 
-_ROOMS = (answers, claims, charges, spending, runs, timings, feedback, verdicts)
+_ROOMS = (answers, spending, runs, timings, feedback)
 _ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "waves": timings.ADDED}
 # All that is ever in the folder.
 _OURS = ("answers.sqlite", "opening.lock", "runs", "scratch", "serve")
@@ -119,6 +116,10 @@ class Store:
     engine = _reads(read_timings)
     runs = _reads(read_runs)
     spend = _reads(read_spend)
+    _drop_runs = _writes(prune.drop_runs)
+    _drop_part = _writes(prune.drop_answers)
+    _too_many = _reads(prune.too_many)
+    _used_bytes = _reads(prune.used_bytes)
 
     def begin(self, job: str, rows: int) -> Run:
         """Start a run of a job over a number of rows, or resume one that was killed; see `runs.begin`."""
@@ -146,33 +147,21 @@ class Store:
         What a run under way needs stays, and so do feedback, the answers that it is about, and the sums of what was
         spent. Where a run is under way, the file keeps its size, and only what is too old goes.
         """
-        dropped_runs = dropped = 0
-        if before is not None:
-            with self._write() as db:
-                dropped_runs = prune.drop_runs(db, before)
-            dropped = self._drop_answers(before)
+        dropped_runs = 0 if before is None else self._drop_runs(before)
+        dropped = 0 if before is None else self._drop_answers(before)
         compact = self._shrink()
         while max_bytes is not None and compact and (most := self._too_many(max_bytes)):
             part = self._drop_answers(time.time(), most)
             compact = bool(part) and self._shrink()
             dropped += part
-        with self._wall():
-            return Pruned(dropped, dropped_runs, prune.used_bytes(self._db))
+        return Pruned(dropped, dropped_runs, self._used_bytes())
 
     def _drop_answers(self, before: float, most: int = sys.maxsize) -> int:
         """Remove answers a part at a time, so that nobody waits long."""
         dropped = 0
-        while dropped < most:
-            with self._write() as db:
-                part = prune.drop_answers(db, before, min(most - dropped, prune.AT_ONCE))
-            if not part:
-                break
+        while dropped < most and (part := self._drop_part(before, min(most - dropped, prune.AT_ONCE))):
             dropped += part
         return dropped
-
-    def _too_many(self, max_bytes: int) -> int:
-        with self._wall():
-            return prune.too_many(self._db, max_bytes)
 
     def _shrink(self) -> bool:
         """Give space back to the disk, which takes the whole file for a while: not while a run is under way."""

@@ -44,7 +44,7 @@ _PROLOGUE = """
 import sys, time
 from pathlib import Path
 from leeroo.engine.store.store import Store
-from leeroo.engine.store.charges import Charge
+from leeroo.engine.store.spending import Charge
 from tests.store.conftest import key, keys, rows
 store = Store(Path(sys.argv[1]))
 """

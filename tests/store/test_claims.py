@@ -6,8 +6,8 @@ import threading
 import time
 from pathlib import Path
 
-from leeroo.engine.store.charges import Charge
 from leeroo.engine.store.runs import Run, release
+from leeroo.engine.store.spending import Charge
 from leeroo.engine.store.store import Store
 from tests.store.conftest import Beside, key, keys, rows
 

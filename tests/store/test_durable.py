@@ -16,7 +16,7 @@ _WORK = """
 import sys
 from pathlib import Path
 from leeroo.engine.store.store import Store
-from leeroo.engine.store.charges import Charge
+from leeroo.engine.store.spending import Charge
 from tests.store.conftest import keys, rows
 store = Store(Path(sys.argv[1]))
 run = store.begin("job", 1)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from leeroo.engine.store.charges import Charge
 from leeroo.engine.store.feedback import Feedback, question_hash
 from leeroo.engine.store.runs import release
+from leeroo.engine.store.spending import Charge
 from leeroo.engine.store.store import Store
 from leeroo.engine.store.timings import Measured, WaveTime
 from tests.command import leeroo
