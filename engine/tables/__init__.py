@@ -2,7 +2,7 @@
 
 inputs       what an input names, and plain copies of files that DuckDB cannot read as they are
 read         Parquet, CSV (csv_files) and JSON (json_files) as streams of Arrow batches
-write        one file, a folder of Parquet parts (parts), or a stream
+write        one file, a folder of Parquet parts, or a stream
 values       columns as text, and SQL for what CSV and JSON can hold
 frames       data frames of Python
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import glob
 import mmap
 import os
 import re
@@ -16,7 +17,6 @@ from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.errors import InputError
@@ -119,8 +119,9 @@ def plain(path: str, kind: Kind, encoding: str | None, held: ExitStack) -> str:
         if encoding or (encoding := _marked_encoding(path)):
             with open(path, encoding=encoding, newline="") as text:
                 path = _held_copy((part.encode() for part in iter(lambda: text.read(_CHUNK_BYTES), "")), held)
-        mended = _even_rows(path) if kind in ("csv", "tsv") else _valid_json(path)
-        return path if mended is None else _held_copy(mended, held)
+        if kind in ("csv", "tsv"):
+            return _held_copy(_with_line_feeds(path), held) if _mixes_row_ends(path) else path
+        return _held_copy(_mended_lines(path), held) if _needs_mending(path) else path
     except LookupError as error:
         raise InputError(f"there is no encoding {encoding!r}: name one such as latin-1 or utf-16") from error
     except UnicodeError as error:
@@ -136,7 +137,7 @@ def is_url(name: str) -> bool:
 
 def pattern_of(path: str) -> str:
     """Return the pattern that only this file matches, for a reader that takes patterns."""
-    return path if is_url(path) else re.sub(r"([*?[])", r"[\1]", os.path.abspath(path))
+    return path if is_url(path) else glob.escape(os.path.abspath(path))
 
 
 def _is_pipe(name: str) -> bool:
@@ -200,25 +201,12 @@ def _held_copy(parts: Iterable[bytes], held: ExitStack) -> str:
     return copy.name
 
 
-def _even_rows(path: str) -> Iterator[bytes] | None:
-    """Return a CSV file with one kind of row ends, None where it has no other."""
-    if os.path.getsize(path) == 0 or not _mixes_row_ends(path):
-        return None
-    return _with_line_feeds(path)
-
-
 def _mixes_row_ends(path: str) -> bool:
-    pairs = returns = feeds = 0
-    last = np.zeros(1, bool)  # whether the byte before is a carriage return
-    with open(path, "rb") as file:
-        while len(part := np.frombuffer(file.read(_CHUNK_BYTES), np.uint8)):
-            is_return, is_feed = part == ord("\r"), part == ord("\n")
-            after = np.concatenate([last, is_return[:-1]])
-            pairs += int(np.count_nonzero(is_feed & after))
-            returns += int(np.count_nonzero(is_return))
-            feeds += int(np.count_nonzero(is_feed))
-            last = is_return[-1:]
-    return min(returns, feeds) > 0 and not pairs == returns == feeds
+    """Return whether a file has several kinds of row ends: Python notes those that it has read."""
+    with open(path, encoding="latin-1") as text:
+        while text.read(_CHUNK_BYTES):
+            pass
+        return isinstance(text.newlines, tuple)
 
 
 def _with_line_feeds(path: str) -> Iterator[bytes]:
@@ -231,14 +219,12 @@ def _with_line_feeds(path: str) -> Iterator[bytes]:
         yield text[done:]
 
 
-def _valid_json(path: str) -> Iterator[bytes] | None:
-    """Return a JSON file without what Python alone takes for JSON, None where there is nothing of it."""
-    if os.path.getsize(path) == 0:
-        return None
+def _needs_mending(path: str) -> bool:
+    """Return whether a JSON file has something in it that Python alone takes for JSON."""
+    if os.path.getsize(path) == 0:  # there is nothing to map
+        return False
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
-        if _NO_JSON.search(text) is None:
-            return None
-    return _mended_lines(path)
+        return _NO_JSON.search(text) is not None
 
 
 def _mended_lines(path: str) -> Iterator[bytes]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import pyarrow as pa
 
 from leeroo.engine.errors import InputError
 from leeroo.engine.tables.inputs import Kind, pattern_of
 from leeroo.engine.tables.streams import Stream, read
-from leeroo.engine.tables.values import from_text
+from leeroo.engine.tables.values import from_text, quoted_text
 
 # A row may be so long.
 _ROW_BYTES = 1 << 26
@@ -93,29 +92,20 @@ def _exact(types: Mapping[str, pa.DataType], objects: str, patterns: Sequence[st
     checks = {key: _KEEPS[kind].format(i=i) for i, (key, kind) in enumerate(types.items(), 1) if kind in _KEEPS}
     if not checks:
         return dict(types)
-    row = _first_row(_select(list(checks.values()), types, objects), patterns)
+    [row] = read(_select(list(checks.values()), types, objects), patterns).read_all().to_pylist()
     lossy = {key for key, keeps in zip(checks, row.values(), strict=True) if keeps is False}
     return {key: pa.json_() if key in lossy else kind for key, kind in types.items()}
 
 
 def _select(values: Sequence[str], keys: Iterable[str], objects: str) -> str:
     """Return SQL for values built from `v`, the list of the values of all keys."""
-    pointers = ", ".join(_text("/" + key.replace("~", "~0").replace("/", "~1")) for key in keys)
+    pointers = ", ".join(quoted_text("/" + key.replace("~", "~0").replace("/", "~1")) for key in keys)
     columns = ", ".join(f"{value} AS c{i}" for i, value in enumerate(values))
     return f"SELECT {columns} FROM (SELECT json_extract(json, [{pointers}]) AS v FROM {objects})"
 
 
-def _first_row(query: str, patterns: Sequence[str]) -> dict[str, Any]:
-    row: dict[str, Any] = read(query, patterns).read_all().to_pylist()[0]
-    return row
-
-
 def _typed(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return pa.ExtensionArray.from_storage(kind, column) if kind == pa.json_() else column
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
 
 
 def bad_line(path: str) -> tuple[int, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import re
 import shutil
@@ -156,7 +157,7 @@ def part_path(path: Path) -> Path:
 
 def sweep(path: Path) -> None:
     """Remove what killed processes have left beside `path`."""
-    for part in path.parent.glob(f"{_escaped(_hidden(path))}.*.part"):
+    for part in path.parent.glob(f"{glob.escape(_hidden(path))}.*.part"):
         owner = part.name.split(".")[-2]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             remove_parts(part)
@@ -206,7 +207,3 @@ def _descriptor(out: str | Path) -> int | None:
 
 def _hidden(path: Path) -> str:
     return "." + os.fsencode(path.name)[:_NAME_BYTES].decode("utf-8", "ignore")
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r"([*?[])", r"[\1]", name)

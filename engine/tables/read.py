@@ -35,7 +35,9 @@ def open_input(source: str | Path, limit: int | None = None, layout: Layout = La
             streams = _streams(files, layout, held)
         except (duckdb.Error, pa.ArrowException) as error:
             raise _unreadable(files, error) from error
-        schema = streams[0].schema if len(streams) == 1 else _united(streams)
+        # The columns of all, in the order in which they first come.
+        fields = {field.name: field for stream in streams for field in stream.schema}
+        schema = streams[0].schema if len(streams) == 1 else pa.schema(fields.values())
         return pa.RecordBatchReader.from_batches(schema, _batches(files, streams, schema, limit, held.pop_all()))
 
 
@@ -45,11 +47,6 @@ def _streams(files: Files, layout: Layout, held: ExitStack) -> list[Stream]:
         return [Stream(reader.schema, lambda: reader)]
     local = [plain(path, files.kind, layout.encoding, held) for path in files.paths]
     return csv_streams(local, files.kind, layout) if files.kind in ("csv", "tsv") else json_streams(local, files.kind)
-
-
-def _united(streams: list[Stream]) -> pa.Schema:
-    """Return the columns of all, in the order in which they first come."""
-    return pa.schema({field.name: field for stream in streams for field in stream.schema}.values())
 
 
 def _batches(

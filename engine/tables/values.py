@@ -66,6 +66,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def quoted_text(value: str) -> str:
+    """Return a text of SQL."""
+    return "'" + value.replace("'", "''") + "'"
+
+
 def for_json(expression: str, field: pa.Field) -> str:
     """Return SQL for a value that JSON can hold: NaN and infinities are NULL, decimals keep their digits."""
     return _for_json(expression, field.type, 0)

@@ -56,7 +56,7 @@ def test_parts_of_an_earlier_run_are_replaced(tmp_path: Path) -> None:
 
 def test_surplus_parts_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table of fewer parts leaves none of the earlier ones."""
-    monkeypatch.setattr("leeroo.engine.tables.parts.PART_ROWS", 1)
+    monkeypatch.setattr("leeroo.engine.tables.write.PART_ROWS", 1)
     rows = pa.Table.from_batches([*ROWS.to_batches(1), *OTHER.to_batches()])
     write_table(rows.to_reader(1), tmp_path / "out")
     assert len(list((tmp_path / "out").iterdir())) == 4
