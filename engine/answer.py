@@ -13,7 +13,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 import numpy as np
@@ -26,22 +25,21 @@ from leeroo.engine.batch import plan as planning
 from leeroo.engine.batch.assign import assign
 from leeroo.engine.batch.budget import Ledger
 from leeroo.engine.batch.criteria import Criteria
+from leeroo.engine.batch.execute import execute_all
 from leeroo.engine.batch.explain import Estimate, estimate
-from leeroo.engine.batch.forecast import Forecast, forecast
-from leeroo.engine.batch.lanes import execute_all
+from leeroo.engine.batch.forecast import forecast
+from leeroo.engine.batch.keep import read_stored, resume
 from leeroo.engine.batch.price import prices
 from leeroo.engine.batch.progress import ExpertTotals, Listener, Meter, Progress
 from leeroo.engine.batch.prompts import Input, check_columns, first_line, read_input
-from leeroo.engine.batch.resume import read_stored, resume
 from leeroo.engine.batch.run import RunPlan, RunState
-from leeroo.engine.batch.worktable import NO_ROOM, Facts, Worktable
+from leeroo.engine.batch.worktable import NO_ROOM, Worktable
 from leeroo.engine.batch.write import append_columns, check_names
 from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError, RouterError, RowsFailed
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.paths import default_store
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
-from leeroo.engine.store.answers import Lengths
 from leeroo.engine.store.runs import Run, release
 from leeroo.engine.store.store import Store
 
@@ -192,7 +190,8 @@ class Engine:
             state.fail_all(dict.fromkeys(np.flatnonzero(state.open).tolist(), STOPPED))
         state.flush()
         if state.plan.criteria.on_error == "fail" and state.meter.now.failed:
-            raise RowsFailed(_failure(state))
+            row, error = state.worktable.first_failure()
+            raise RowsFailed(f"{state.meter.now.failed} rows failed, the first of them row {row + 1}: {error}")
         return self._write(state)
 
     def _resolve(self, state: RunState) -> None:
@@ -228,12 +227,10 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._call() as stop:
-            state = self._start(reader, criteria, stop, ROUTES, to_generate=False)
-            with _cleaned_up(state.worktable, state.meter, stop):
-                chosen = assign(state)
-                state.fail_all(chosen.failed)
-                state.worktable.keep_assigned(chosen.table)
+        with self._planned(reader, criteria, ROUTES) as state:
+            chosen = assign(state)
+            state.fail_all(chosen.failed)
+            state.worktable.keep_assigned(chosen.table)
             state.meter.stage("write")
             routes = state.worktable.routes()
             return append_columns(state.plan.input, routes, ROUTES, criteria.prefix, lambda: _done(state))
@@ -245,11 +242,9 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._call() as stop:
-            state = self._start(reader, criteria, stop, to_generate=False, keep_tokens=True)
-            with _cleaned_up(state.worktable, state.meter, stop):
-                self._plan(state)
-                estimated = estimate(state, self._engines)
+        with self._planned(reader, criteria, keep_tokens=True) as state:
+            self._plan(state)
+            estimated = estimate(state, self._engines)
             _done(state)
             return estimated
 
@@ -260,16 +255,14 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._call() as stop:
-            state = self._start(reader, criteria, stop, to_generate=False)
+        with self._planned(reader, criteria) as state:
             forecast = state.plan.forecast
-            with _cleaned_up(state.worktable, state.meter, stop):
-                ids, e = state.worktable.ids_of_rows(), len(state.plan.experts)
-                # A blank row has the id -1: the row of NaN below those of the questions, of which there may be none.
-                scores, costs, seconds = (
-                    np.vstack([table, np.full(e, np.nan, table.dtype)])[ids]
-                    for table in (forecast.scores, forecast.costs, forecast.seconds)
-                )
+            ids, e = state.worktable.ids_of_rows(), len(state.plan.experts)
+            # A blank row has the id -1: the row of NaN below those of the questions, of which there may be none.
+            scores, costs, seconds = (
+                np.vstack([table, np.full(e, np.nan, table.dtype)])[ids]
+                for table in (forecast.scores, forecast.costs, forecast.seconds)
+            )
             _done(state)
             return Expected(tuple(e.name for e in state.plan.experts), scores, costs, seconds, forecast.known)
 
@@ -320,10 +313,18 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def _planned(
+        self, reader: pa.RecordBatchReader, criteria: Criteria, added: pa.Schema = ANSWERS, *, keep_tokens: bool = False
+    ) -> Iterator[RunState]:
+        """Begin a run that generates nothing."""
+        with self._call() as stop:
+            state = self._start(reader, criteria, stop, added, to_generate=False, keep_tokens=keep_tokens)
+            with _cleaned_up(state.worktable, state.meter, stop):
+                yield state
 
     def _start(
         self,
@@ -343,38 +344,32 @@ class Engine:
         worktable = Worktable(self.store.scratch)
         with _cleaned_up(worktable, meter, stop):
             meter.stage("read")
-            source = read_input(_watched(reader, stop), criteria, worktable)
+            source = read_input(reader, criteria, worktable, stop)
+            waves = planning.waves(experts)
+            planning.describe(worktable, experts, waves)
             facts = worktable.facts()
             rows = int(facts.rows.sum())
-            named = _positions(experts, facts)
             meter.stage("predict", rows=source.rows, duplicates=rows - source.distinct)
-            router = None if criteria.expert else self.router
+            fingerprints = tuple(fingerprint(e) for e in experts)
             expected = forecast(
                 worktable,
                 experts,
                 self.pool.default,
-                router,
+                None if criteria.expert else self.router,
                 source.distinct,
                 meter,
                 stop,
-                self._lengths(experts),
+                list(map(self.store.lengths(fingerprints).get, fingerprints)),
                 keep_tokens=keep_tokens,
             )
             run = Run("", resumed=False, lock=None)
             if to_generate:
                 run = self.store.begin(self._name(criteria, source, experts), source.rows)
-            plan = _run_plan(criteria, source, experts, facts, named, expected)
-            planning.describe(worktable, experts, plan.waves)
+            plan = RunPlan(criteria, source, experts, fingerprints, waves, prices(experts), expected, facts)
             meter.stage("choose", rows_done=source.rows - rows)
             ledger = Ledger(criteria.max_cost_usd, len(experts))
             still_open = np.ones(source.distinct, bool)
             return RunState(plan, worktable, self.store, run, ledger, meter, still_open, stop, down)
-
-    def _lengths(self, experts: tuple[Expert, ...]) -> list[Lengths | None]:
-        """Return how long the stored answers of each expert are."""
-        names = [fingerprint(e) for e in experts]
-        known = self.store.lengths(names)
-        return [known.get(name) for name in names]
 
     def _candidates(self, criteria: Criteria, meter: Meter) -> tuple[tuple[Expert, ...], dict[int, str]]:
         """Return the candidates, and by position why some of them cannot run here."""
@@ -396,13 +391,7 @@ class Engine:
     def _name(self, criteria: Criteria, source: Input, experts: tuple[Expert, ...]) -> str:
         """Return the name of the job: the same questions with the same criteria, pool and router."""
         router = self.router.fingerprint if self.router else ""
-        parts = [
-            source.digest,
-            repr(criteria),
-            router,
-            self.pool.default,
-            *(e.model_dump_json() for e in experts),
-        ]
+        parts = [source.digest, repr(criteria), router, self.pool.default, *(e.model_dump_json() for e in experts)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _write(self, state: RunState) -> pa.RecordBatchReader:
@@ -432,71 +421,9 @@ class Expected:
     known: bool
 
 
-def _positions(experts: tuple[Expert, ...], facts: Facts) -> np.ndarray:
-    """Return the position of the expert that each question names, int32 [n], -1 for none.
-
-    Raises:
-        PoolError: a row names an expert that is not in the pool.
-
-    """
-    named = np.full(len(facts.rows), -1, np.int32)
-    names = [e.name for e in experts]
-    for question, name in facts.experts.items():
-        if name not in names:
-            raise PoolError(f"no expert is called {name!r}; those that can be asked are: {', '.join(names)}")
-        named[question] = names.index(name)
-    return named
-
-
-def _run_plan(
-    criteria: Criteria,
-    source: Input,
-    experts: tuple[Expert, ...],
-    facts: Facts,
-    named: np.ndarray,
-    expected: Forecast,
-) -> RunPlan:
-    excluded = {
-        question: {i for i, e in enumerate(experts) if e.name in names} for question, names in facts.excluded.items()
-    }
-    limited = bool(np.isfinite(facts.max_cost_usd).any())
-    return RunPlan(
-        criteria=criteria,
-        input=source,
-        experts=experts,
-        fingerprints=tuple(fingerprint(e) for e in experts),
-        waves=planning.waves(experts),
-        usd_per_m=prices(experts),
-        forecast=expected,
-        rows=facts.rows,
-        private=facts.private,
-        named=named,
-        excluded=excluded,
-        limit_usd=facts.max_cost_usd if limited else None,
-    )
-
-
 def _done(state: RunState) -> None:
     state.worktable.close()
     state.meter.stage("done")
-
-
-def _failure(state: RunState) -> str:
-    """Return one sentence about the rows that failed."""
-    row, error = state.worktable.first_failure()
-    return f"{state.meter.now.failed} rows failed, the first of them row {row + 1}: {error}"
-
-
-def _watched(reader: pa.RecordBatchReader, stop: threading.Event) -> pa.RecordBatchReader:
-    """Return the same input, which breaks off when `stop` is set."""
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in reader:
-            if stop.is_set():
-                raise Interrupted
-            yield batch
-
-    return pa.RecordBatchReader.from_batches(reader.schema, batches())
 
 
 @contextlib.contextmanager

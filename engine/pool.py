@@ -133,7 +133,8 @@ def load_pool(path: str | Path) -> Pool:
     raw = _read(path)
     unknown = set(raw) - {"default", "expert"}
     if unknown:
-        raise PoolError(f"{path}: unknown key {_quoted(unknown)}; a pool file holds 'default' and [[expert]] tables")
+        keys = ", ".join(map(_short, sorted(unknown)))
+        raise PoolError(f"{path}: unknown key {keys}; a pool file holds 'default' and [[expert]] tables")
     entries = raw.get("expert")
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
         raise PoolError(f"{path}: no experts; add at least one [[expert]] table with a name and a model")
@@ -230,10 +231,6 @@ def _sentence(error: ValidationError) -> str:
         )
     message = first["msg"].removeprefix("Value error, ")
     return f"{key} = {_short(first['input'])}: {message[0].lower()}{message[1:]}"
-
-
-def _quoted(names: set[str]) -> str:
-    return ", ".join(map(_short, sorted(names)))
 
 
 def _short(value: object) -> str:

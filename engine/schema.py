@@ -7,6 +7,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+
+def _of(table: pa.Schema, *names: str) -> list[pa.Field]:
+    """Return columns that another table has too."""
+    return [table.field(name) for name in names]
+
+
 EXPERTS = pa.schema(
     [
         pa.field("expert", pa.string(), nullable=False),
@@ -121,17 +127,11 @@ REQUESTS = pa.schema(
         pa.field("id", pa.int64(), nullable=False),
         pa.field("question", pa.string(), nullable=False),
         pa.field("prompt", pa.string(), nullable=False),
-        pa.field("system", pa.string()),
-        # What was said before and after, see `ASK`.
-        pa.field("turns", pa.string()),
-        pa.field("after", pa.string()),
+        *_of(ASK, "system", "turns", "after"),
         pa.field("max_tokens", pa.int32(), nullable=False),
         pa.field("temperature", pa.float64(), nullable=False),
         *SAMPLING,
-        # When given, the answer is one of these, and `choice_logprobs` comes back.
-        pa.field("choices", pa.list_(pa.string())),
-        # When given, the answer is JSON that is valid under this JSON schema.
-        pa.field("json_schema", pa.string()),
+        *_of(ASK, "choices", "json_schema"),  # with choices, `choice_logprobs` comes back
         # The prompt is text to be continued, not a turn in a chat; a model that only chats is shown it as one.
         pa.field("raw", pa.bool_(), nullable=False),
     ]
@@ -205,10 +205,7 @@ LABELLED = pa.schema(
     [
         pa.field("label", pa.string()),  # a list of them where several may apply
         pa.field("confidence", pa.float64()),
-        pa.field("expert", pa.string()),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("list_cost_usd", pa.float64()),
-        pa.field("error", pa.string()),
+        *_of(ANSWERS, "expert", "cost_usd", "list_cost_usd", "error"),
     ]
 )
 
@@ -218,11 +215,7 @@ STEP = pa.struct(
         pa.field("step", pa.int32()),  # from 1
         pa.field("task", pa.string()),
         pa.field("needs", pa.list_(pa.int32())),
-        pa.field("expert", pa.string()),
-        pa.field("answer", pa.string()),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("list_cost_usd", pa.float64()),
-        pa.field("error", pa.string()),
+        *_of(ANSWERS, "expert", "answer", "cost_usd", "list_cost_usd", "error"),
     ]
 )
 # What `leeroo solve` appends to the input's own columns.
@@ -230,9 +223,7 @@ SOLVED = pa.schema(
     [
         pa.field("answer", pa.string()),
         pa.field("steps", pa.list_(STEP)),
-        pa.field("cost_usd", pa.float64()),  # with plan and joining
-        pa.field("list_cost_usd", pa.float64()),
-        pa.field("error", pa.string()),
+        *_of(ANSWERS, "cost_usd", "list_cost_usd", "error"),  # with plan and joining
     ]
 )
 
@@ -249,12 +240,9 @@ ROUND_PAIRS = pa.schema([pa.field("query_id", pa.string()), pa.field("expert", p
 ROUND_ANSWERS = pa.schema(
     [
         *ROUND_PAIRS,
-        pa.field("answer", pa.string()),
-        pa.field("prompt_tokens", pa.int64()),
-        pa.field("completion_tokens", pa.int64()),
-        pa.field("list_cost_usd", pa.float64()),
+        *_of(ANSWERS, "answer", "prompt_tokens", "completion_tokens", "list_cost_usd"),
         pa.field("recorded_score", pa.float64()),
-        pa.field("error", pa.string()),
+        ANSWERS.field("error"),
     ]
 )
 # Scores: computed, by consensus, and the probability of being right that a judge gives; NULL where there is none.
@@ -263,17 +251,15 @@ ROUND_JUDGED = pa.schema([*ROUND_PAIRS, *(pa.field(how, pa.float64()) for how in
 ROUND_OUTCOMES = pa.schema([*OUTCOMES, pa.field("judged_by", pa.string())])
 
 # The values of the SQL functions. `leeroo` itself returns `ANSWERS`, `leeroo_answer` the first column of it.
+_SQL_REASONS = _of(ANSWERS, "expert", "cost_usd", "error")
 SQL_CHOICE = pa.struct(
     [
         pa.field("choice", pa.string()),
         pa.field("position", pa.int32()),
         pa.field("confidence", pa.float64()),
-        pa.field("expert", pa.string()),
-        pa.field("cost_usd", pa.float64()),
-        pa.field("error", pa.string()),
+        *_SQL_REASONS,
     ]
 )
-_SQL_REASONS = [field for field in SQL_CHOICE if field.name in ("expert", "cost_usd", "error")]
 SQL_LABEL = pa.struct([pa.field("label", pa.string()), SQL_CHOICE.field("confidence"), *_SQL_REASONS])
 SQL_EXTRACT = pa.struct([pa.field("value", pa.string()), *_SQL_REASONS])
 SQL_SOLUTION = pa.struct([field for field in SOLVED if field.name != "list_cost_usd"])

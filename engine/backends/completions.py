@@ -53,6 +53,33 @@ def requests_of(batch: pa.RecordBatch) -> list[Request]:
     return [Request(**row) for row in batch.to_pylist()]
 
 
+def folded(messages: list[Any]) -> list[Any]:
+    """Return a chat without the role `system`: its texts stand in front of the user's next turn."""
+    folded: list[Any] = []
+    waiting: list[str] = []
+    for message in messages:
+        if message["role"] in ("system", "developer"):
+            waiting.append(_text(message.get("content")))
+        elif message["role"] == "user" and waiting:
+            folded.append({**message, "content": _before("\n\n".join(waiting), message.get("content"))})
+            waiting = []
+        else:
+            folded.append(message)
+    return folded
+
+
+def _before(text: str, content: Any) -> Any:
+    """Return the content of a message with a text in front of it."""
+    return [{"type": "text", "text": text}, *content] if isinstance(content, list) else f"{text}\n\n{content}"
+
+
+def _text(content: Any) -> str:
+    """Return the text of a message's content."""
+    if not isinstance(content, list):
+        return str(content)
+    return "".join(part.get("text", "") for part in content)
+
+
 def completed(rows: Iterable[dict[str, Any]]) -> pa.RecordBatch:
     """Return a batch of completions; what a row leaves out is NULL, and it did not bounce."""
     return pa.RecordBatch.from_pylist([{"bounced": False, **row} for row in rows], schema=COMPLETIONS)

@@ -14,18 +14,18 @@ Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(gt=0)]
 
 
-class ReplayOptions(BaseModel):
-    """Options of recorded outcomes."""
-
+class _Options(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ReplayOptions(_Options):
+    """Options of recorded outcomes."""
 
     tokens_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
-class TransformersOptions(BaseModel):
+class TransformersOptions(_Options):
     """Options of models that transformers loads."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     dtype: Literal["auto", "float32", "float16", "bfloat16"] | None = None
     device: str | None = Field(default=None, pattern=r"^(cpu|mps|(cuda|xpu)(:\d+)?)$")
@@ -49,7 +49,7 @@ class VLLMOptions(BaseModel):
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
 
 
-class OpenAIOptions(BaseModel):
+class OpenAIOptions(_Options):
     """Options of servers with OpenAI's API, and of providers that any-llm-sdk knows.
 
     Attributes:
@@ -60,8 +60,6 @@ class OpenAIOptions(BaseModel):
         extra_body: Goes into the body of each request as it is.
 
     """
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     concurrency: Count = 16
     max_retries: int = Field(default=6, ge=0)

@@ -41,15 +41,15 @@ class Backend(Protocol):
     """One loaded model (or one connection to a remote one), shared by every expert that uses it.
 
     Several threads may generate through one connection at the same time; a `Resident` has one caller at a time.
-
-    Attributes:
-        room: How many more requests it can start on now. The caller hands out no more: a budget cannot hold back what
-            waits inside a backend, and no other process can take it over.
     """
 
     @property
     def room(self) -> int:
-        """How many more requests it can start on now."""
+        """How many more requests it can start on now.
+
+        The caller hands out no more: a budget cannot hold back what waits inside a backend, and no other process can
+        take it over.
+        """
         ...
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:

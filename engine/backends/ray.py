@@ -41,6 +41,8 @@ class RayBackend:
         ExpertUnavailable: Ray cannot be started or reached.
     """
 
+    room = AMPLE  # its actors order requests, which cost nothing
+
     def __init__(self, expert: Expert) -> None:
         self._expert = expert
         self._ray = _connected()
@@ -48,11 +50,6 @@ class RayBackend:
         self._most = expert.ray.replicas
         self._broken = 0
         self._start()
-
-    @property
-    def room(self) -> int:
-        """How many more requests it can start on now: its actors order them, and they cost nothing."""
-        return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests, handed to whichever actor has room."""
@@ -82,17 +79,14 @@ class RayBackend:
         self._actors.clear()
 
     def _start(self) -> None:
-        needs = self._expert.ray
-        gpus = needs.num_gpus if needs.num_gpus is not None else float(self._on_gpu())
+        needs, gpus = self._expert.ray, self._expert.ray.num_gpus
+        if gpus is None:
+            # Where 'auto' is transformers here, it is vLLM on a machine with a GPU.
+            for_gpus = self._expert.backend != "transformers" and capabilities(self._expert).holds_memory
+            gpus = float(for_gpus and self._ray.cluster_resources().get("GPU", 0) > 0)
         options = {"num_cpus": needs.num_cpus, "num_gpus": gpus, "resources": needs.resources}
         worker = self._ray.remote(**options, max_concurrency=_CALLS + 1)(Worker)
         self._actors[worker.remote(self._expert.model_dump_json())] = 0
-
-    def _on_gpu(self) -> bool:
-        """Return whether its actors each need a GPU, where the pool does not say."""
-        # Where 'auto' is transformers here, it is vLLM on a machine with a GPU.
-        for_gpus = self._expert.backend != "transformers" and capabilities(self._expert).holds_memory
-        return for_gpus and self._ray.cluster_resources().get("GPU", 0) > 0
 
     def _send(self, waiting: deque[pa.RecordBatch], in_flight: dict[Any, tuple[Any, pa.RecordBatch]]) -> None:
         """Hand out what waits; where no actor has room for more, start another."""
@@ -181,14 +175,12 @@ class Worker:
     def _requests(self) -> Iterator[pa.RecordBatch]:
         """Yield the requests of the calls as they come, and an empty batch while there are only others in flight."""
         while True:
+            with self._back:
+                in_flight = any(answer is None for answer in self._open.values())
             try:
-                yield self._fed.get(block=not self._in_flight(), timeout=None)
+                yield self._fed.get(block=not in_flight)
             except Empty:
                 yield _NOTHING
-
-    def _in_flight(self) -> bool:
-        with self._back:
-            return any(answer is None for answer in self._open.values())
 
 
 def check_ray() -> None:

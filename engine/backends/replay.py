@@ -53,6 +53,8 @@ class ReplayBackend:
         PoolError: an unknown engine option.
     """
 
+    room = AMPLE  # requests cost it nothing
+
     def __init__(self, expert: Expert) -> None:
         self._expert = expert
         self._speed = engine_options(expert, ReplayOptions).tokens_per_second
@@ -66,11 +68,6 @@ class ReplayBackend:
             raise ExpertUnavailable(f"{expert.model} has no outcomes of an expert called {expert.name!r}")
         self._by_question, self._by_prompt, self._plain = _index(table)
         self._recorded = table.drop_columns(["question", "prompt"])
-
-    @property
-    def room(self) -> int:
-        """How many more requests it can start on now: they cost nothing."""
-        return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer from the record, in the order of the requests."""
@@ -107,7 +104,9 @@ class ReplayBackend:
             )
             mask = columns["error"].is_valid()
         columns["finish_reason"] = pc.if_else(mask, "error", "stop")
-        columns["latency_ms"] = self._latency_ms(columns["completion_tokens"])
+        if self._speed is not None:
+            tokens = columns["completion_tokens"].fill_null(0).to_numpy(zero_copy_only=False)
+            columns["latency_ms"] = pa.array(tokens / self._speed * 1e3)
         columns["bounced"] = refused.is_valid()
         return pa.RecordBatch.from_arrays(
             [columns.get(f.name, pa.nulls(len(places), f.type)).cast(f.type) for f in COMPLETIONS], schema=COMPLETIONS
@@ -129,12 +128,6 @@ class ReplayBackend:
         if place == _UNKNOWN:
             return f"the question is not among those recorded in {folder!r}"
         return f"no outcome of {name!r} on this question is recorded in {folder!r}"
-
-    def _latency_ms(self, tokens: pa.Array) -> pa.Array:
-        """Milliseconds that each answer takes, NULL where it takes no time."""
-        if self._speed is None:
-            return pa.nulls(len(tokens), pa.float64())
-        return pa.array(tokens.fill_null(0).to_numpy(zero_copy_only=False) / self._speed * 1e3)
 
     def _take_time(self, answered: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Sleep as long as these answers take, with an empty batch after each nap."""

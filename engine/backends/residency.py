@@ -100,10 +100,6 @@ class Engines:
             finally:
                 self._count(held, -1)
 
-    def get(self, expert: Expert, later: Sequence[Expert] = ()) -> Backend:
-        """Return the engine of an expert, loaded now if it is not; for one thread alone. See `lend`."""
-        return self._get(expert, later, None).backend
-
     def _get(self, expert: Expert, later: Sequence[Expert], stop: threading.Event | None) -> _Held:
         key = engine_key(expert)
         if not self.loaded(expert):

@@ -120,14 +120,11 @@ def _check_patterns(schema: Any) -> None:
                 try:
                     _found(pattern, "")
                 except duckdb.Error as error:
-                    raise ValueError(f"the pattern {pattern[:80]!r} cannot be matched: {_first_line(error)}") from None
+                    why = str(error).splitlines()[0].removeprefix("Invalid Input Error: ")
+                    raise ValueError(f"the pattern {pattern[:80]!r} cannot be matched: {why}") from None
             waiting += each.values()
         elif isinstance(each, list):
             waiting += each
-
-
-def _first_line(error: duckdb.Error) -> str:
-    return str(error).splitlines()[0].removeprefix("Invalid Input Error: ")
 
 
 def complaint(answer: str, schema: str) -> str | None:

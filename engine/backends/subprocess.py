@@ -69,6 +69,8 @@ class SubprocessBackend:
         PoolError: an unknown engine option, or no such model.
     """
 
+    room = AMPLE  # requests wait here at no cost
+
     def __init__(self, expert: Expert, stop: threading.Event | None = None) -> None:
         self._model = expert.model
         self._connection, theirs = Pipe()
@@ -98,11 +100,6 @@ class SubprocessBackend:
             self.close()
             raise
         self.memory_bytes = self._in_use() if device.on_host() else max(free - device.memory().free, 0)
-
-    @property
-    def room(self) -> int:
-        """How many more requests it can start on now: they wait here at no cost."""
-        return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests."""

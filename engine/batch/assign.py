@@ -73,7 +73,7 @@ def _choose(state: RunState, ids: np.ndarray, allowed: np.ndarray) -> np.ndarray
     choice = choose(
         scores,
         _costs(state, ids),
-        rows=plan.rows[ids],
+        rows=plan.facts.rows[ids],
         latency_s=_whole(plan.forecast.seconds, ids) if criteria.latency_weight else None,
         budget_usd=None if criteria.max_cost_usd is None else state.ledger.left,
         cost_weight=criteria.cost_weight,
@@ -104,26 +104,22 @@ def _allowed(state: RunState, ids: np.ndarray) -> np.ndarray:
     up = np.array([i not in state.down for i in range(len(plan.experts))])
     local = np.array([e.location == "local" for e in plan.experts])
     allowed = np.broadcast_to(up, (len(ids), len(up))).copy()
-    allowed[plan.private[ids]] &= local
-    named = plan.named[ids]
+    allowed[plan.facts.private[ids]] &= local
+    named = plan.facts.named[ids]
     names = named >= 0
     allowed[names] &= np.arange(len(up)) == named[names, None]
-    for refused in (plan.excluded, state.bounced):
+    for refused in (plan.facts.excluded, state.bounced):
         if refused:
             place = {question: i for i, question in enumerate(ids.tolist()) if question in refused}
             for question, i in place.items():
                 allowed[i, list(refused[question])] = False
-    if plan.limit_usd is not None:
-        allowed &= ~(_whole(plan.forecast.costs, ids) > plan.limit_usd[ids, None])
+    if np.isfinite(plan.facts.max_cost_usd).any():
+        allowed &= ~(_whole(plan.forecast.costs, ids) > plan.facts.max_cost_usd[ids, None])
     if plan.criteria.max_cost_usd is not None:
-        allowed &= _at_most(state, ids) <= state.ledger.left
+        # The most that each can cost, as far as is known by now.
+        at_most = _whole(plan.forecast.at_most, ids).astype(np.float64) * state.ledger.stretch
+        allowed &= at_most <= state.ledger.left
     return allowed
-
-
-def _at_most(state: RunState, ids: np.ndarray) -> np.ndarray:
-    """Return the most that each expert can cost, as far as is known by now, float64 [len(ids), e]."""
-    most: np.ndarray = _whole(state.plan.forecast.at_most, ids).astype(np.float64) * state.ledger.stretch
-    return most
 
 
 def _why_nobody(state: RunState, question: int) -> str:
@@ -131,11 +127,11 @@ def _why_nobody(state: RunState, question: int) -> str:
     plan = state.plan
     if question in state.bounced:
         return list(state.bounced[question].values())[-1]
-    named = int(plan.named[question])
+    named = int(plan.facts.named[question])
     if named in state.down:
         return f"the expert {plan.experts[named].name!r} cannot answer: {state.down[named]}"
     local = [i for i, e in enumerate(plan.experts) if e.location == "local"]
-    if plan.private[question] and ((named >= 0 and named not in local) or all(i in state.down for i in local)):
+    if plan.facts.private[question] and ((named >= 0 and named not in local) or all(i in state.down for i in local)):
         return "the row is private and no local expert can answer it"
     if (why := _why_not_permitted(plan, question)) is not None:
         return why
@@ -146,10 +142,10 @@ def _why_nobody(state: RunState, question: int) -> str:
 
 def _why_not_permitted(plan: RunPlan, question: int) -> str | None:
     """Return why a question's own constraints leave nobody, None where they leave somebody."""
-    excluded = plan.excluded.get(question, set())
+    excluded = plan.facts.excluded.get(question, ())
     if len(excluded) == len(plan.experts):
         return "all experts are excluded for this row"
-    limit = np.inf if plan.limit_usd is None else float(plan.limit_usd[question])
+    limit = float(plan.facts.max_cost_usd[question])
     costs = plan.forecast.costs[question]
     if all(i in excluded or costs[i] > limit for i in range(len(plan.experts))):
         return f"no expert is expected to stay within {usd(limit)}, what is left of the row's limit"

@@ -92,15 +92,11 @@ class Ledger:
 
     def charge(self, requests: list[int], actual: np.ndarray) -> None:
         """Count requests that came back and were billed `actual` [n], 0 for one that was refused."""
-        experts, expected, at_most = self._land(requests)
+        experts, expected, at_most = self.land(requests)
         billed = actual > 0
         self.observe(experts[billed], expected[billed], actual[billed])
         limited = billed & (at_most > 0)
         np.maximum.at(self.stretch, experts[limited], actual[limited] / at_most[limited])
-
-    def drop(self, requests: list[int]) -> None:
-        """Forget requests that are not coming back."""
-        self._land(requests)
 
     def observe(self, experts: np.ndarray, expected: np.ndarray, actual: np.ndarray) -> None:
         """Count billed requests to these experts: their expected and their actual cost [n]."""
@@ -132,7 +128,7 @@ class Ledger:
         ratio = (self._actual + guess * prior) / np.where(known, self._expected + prior, 1.0)
         return np.where(known, ratio, guess if asked > 0 else 1.0)
 
-    def _land(self, requests: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def land(self, requests: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Remove requests from those in flight; return their experts, and their expected and highest costs [n]."""
         landed = [self._in_flight.pop(request) for request in requests]
         experts = np.array([expert for expert, _, _ in landed], np.int64)

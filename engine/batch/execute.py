@@ -1,10 +1,17 @@
-"""Execute: hand the rows of a wave to its engine, as the budget and other runs permit."""
+"""Execute: hand the rows of every wave to its engine, as the budget and other runs permit.
+
+Waves run at the same time where they do not share a device. Models that hold memory here run one after another, in the
+order of their waves: a lane. Every remote expert has a lane of its own. The caller's thread only waits: it reports
+progress, and looks whether to stop.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -22,13 +29,52 @@ from leeroo.engine.store.timings import WaveTime
 
 # Rows handed to a backend at a time: it pulls more when it has room.
 _SEND_ROWS = 1024
+# Seconds between two reports of progress, and two looks at whether to stop or go on.
 _LOOK_S = 0.1
 # How long what is in flight may take to come back when a run is stopped: it is paid for already.
 _GRACE_S = 1.0
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
 
-def execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave]) -> None:
+def execute_all(state: RunState, order: Sequence[Wave], engines: Engines) -> None:
+    """Generate the answers of all waves, until they are done or what is open should be chosen anew.
+
+    Raises:
+        Interrupted: the run was stopped. What came back within a short grace is kept.
+        OutputError: the store or the disk is full.
+
+    """
+    state.anew, state.sent, state.refused = False, 0, 0
+    lanes = _lanes(state, order)
+    with ThreadPoolExecutor(max(len(lanes), 1), "leeroo-lane") as threads:
+        running = {threads.submit(_run_lane, state, lane, engines) for lane in lanes}
+        try:
+            while running:
+                done, running = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+                state.meter.report()
+                state.check_stop()
+                for lane in done:
+                    lane.result()
+        except BaseException:
+            state.halt.set()
+            raise
+
+
+def _lanes(state: RunState, order: Sequence[Wave]) -> list[list[Wave]]:
+    """Split waves into lanes: those of local experts together, each remote one alone."""
+    local = [wave for wave in order if not capabilities(state.plan.experts[wave.experts[0]]).runs_elsewhere]
+    remote = [[wave] for wave in order if wave not in local]
+    return [lane for lane in (local, *remote) if lane]
+
+
+def _run_lane(state: RunState, lane: Sequence[Wave], engines: Engines) -> None:
+    for at, wave in enumerate(lane, 1):
+        if state.halt.is_set() or state.anew:
+            return
+        _execute(state, wave, engines, lane[at:])
+
+
+def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave]) -> None:
     """Generate the answers of one wave and keep them.
 
     Questions that bounce, and all that are left when the engine breaks or the run is halted, stay open.
@@ -36,7 +82,7 @@ def execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave]
     pending = state.worktable.pending(wave.number, _SEND_ROWS)
     experts = state.plan.experts
     expert = experts[wave.experts[0]]
-    flight = Flight(wave, claims=not capabilities(expert).recorded)
+    flight = Flight(claims=not capabilities(expert).recorded)
     room = _Room(1 if capabilities(expert).runs_elsewhere else AMPLE)
     requests = _send_all(state, flight, pending, room)
     first = next(requests, None)  # an engine with nothing to do is not loaded
@@ -47,7 +93,7 @@ def execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave]
         with engines.lend(expert, [experts[other.experts[0]] for other in later], state.halt) as backend:
             loaded = time.monotonic()
             room.of = backend
-            _generate(state, flight, backend, _chain(first, requests))
+            _generate(state, flight, backend, itertools.chain([first], requests))
             with state.lock:
                 keep_failures(state, flight)
             took = WaveTime(
@@ -66,7 +112,7 @@ def execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave]
     finally:
         requests.close()
         with state.lock:
-            state.ledger.drop(list(flight.sent))
+            state.ledger.land(list(flight.sent))
             state.flush()
 
 
@@ -83,11 +129,6 @@ def _generate(state: RunState, flight: Flight, backend: Backend, requests: Itera
                 until = until or time.monotonic() + _GRACE_S
                 if time.monotonic() >= until:
                     return
-
-
-def _chain(first: pa.RecordBatch, rest: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from rest
 
 
 @dataclass
@@ -126,7 +167,7 @@ def _send_all(
                     state.back.wait(_LOOK_S)
                 batch = batch.slice(fits)
             if part.num_rows:
-                yield _requests(part)
+                yield pa.RecordBatch.from_arrays([part.column(name) for name in REQUESTS.names], schema=REQUESTS)
             elif flight.sent:
                 yield _NOTHING
 
@@ -148,7 +189,3 @@ def _send(state: RunState, flight: Flight, batch: pa.RecordBatch) -> None:
     state.sent += len(ids)
     columns = (batch.column(name).to_pylist() for name in Sent._fields)
     flight.sent.update(zip(ids, map(Sent._make, zip(*columns, strict=True)), strict=True))
-
-
-def _requests(batch: pa.RecordBatch) -> pa.RecordBatch:
-    return pa.RecordBatch.from_arrays([batch.column(name) for name in REQUESTS.names], schema=REQUESTS)

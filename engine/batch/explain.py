@@ -107,11 +107,11 @@ def estimate(state: RunState, engines: Engines) -> Estimate:
     unplanned = state.open.copy()
     unplanned[state.worktable.planned_ids()] = False
     return Estimate(
-        rows=int(plan.rows.sum()),
-        prompts=len(plan.rows),
+        rows=int(plan.facts.rows.sum()),
+        prompts=len(plan.facts.rows),
         stored_rows=stored_rows,
         stored=stored,
-        over_budget=int(plan.rows[unplanned].sum()),
+        over_budget=int(plan.facts.rows[unplanned].sum()),
         budget_usd=plan.criteria.max_cost_usd,
         parts=tuple(parts),
         errors=state.meter.failures(),

@@ -78,7 +78,7 @@ def forecast(
             f"the router knows none of the experts {', '.join(e.name for e in experts)};"
             f" all rows go to {default!r}, the pool's default"
         )
-    columns = _columns(experts, known, meter)
+    columns = [0] * len(experts) if known is None else _columns(experts, known, meter)
     unknown: set[str] = set()  # experts whose answers are of a length that the router has not learned
     names = ("scores", "costs", "at_most", "seconds")
     scores, costs, most, seconds = (worktable.array(name, (n, len(experts))) for name in names)
@@ -91,15 +91,14 @@ def forecast(
         questions: list[str] = batch.column("question").to_pylist()
         contexts = list(zip(*(batch.column(name).to_pylist() for name in CONTEXT), strict=True))
         prediction = known.predict(questions, contexts) if known is not None else None
-        for i, expert in enumerate(experts):
-            column = columns[i]
+        for i, (expert, column) in enumerate(zip(experts, columns, strict=True)):
             tokens = _tokens(batch, expert, prediction, column, lengths[i])
             usd_per_m = prices((expert,))[0, :2]
             costs[part, i] = tokens @ usd_per_m / 1e6
             most[part, i] = _at_most(batch, expert, costs[part, i], usd_per_m)
             if kept is not None:
                 kept[part, i] = tokens
-            if prediction is None or column is None:
+            if prediction is None:
                 scores[part, i] = float(expert.name == default)
             else:
                 scores[part, i] = prediction.scores[:, column]
@@ -113,12 +112,10 @@ def forecast(
     return Forecast(scores, costs, most, seconds, known is not None, kept)
 
 
-def _columns(experts: tuple[Expert, ...], router: Router | None, meter: Meter) -> list[int | None]:
-    """Return the column of each candidate, or of a similar one, in the router's predictions; None without a router."""
-    if router is None:
-        return [None] * len(experts)
+def _columns(experts: tuple[Expert, ...], router: Router, meter: Meter) -> list[int]:
+    """Return the column of each candidate, or of a similar one, in the router's predictions."""
     learned = [e for e in experts if e.name in router.experts]
-    columns: list[int | None] = []
+    columns = []
     for e in experts:
         similar = e if e in learned else most_similar(e, learned)
         columns.append(router.experts.index(similar.name))
@@ -131,33 +128,32 @@ def _columns(experts: tuple[Expert, ...], router: Router | None, meter: Meter) -
 
 
 def _tokens(
-    batch: pa.RecordBatch,
-    expert: Expert,
-    prediction: Prediction | None,
-    column: int | None,
-    measured: Lengths | None,
+    batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None, column: int, measured: Lengths | None
 ) -> np.ndarray:
     """Return expected prompt and completion tokens, float64 [n, 2]."""
     limit = _limit(batch, expert)
     # An answer that is one of some choices is as long as they are.
     choice = batch.column("choice").fill_null(0).to_numpy(zero_copy_only=False)
     limit = np.where(choice > 0, np.minimum(limit, np.ceil(choice / BYTES_PER_TOKEN)), limit)
-    added = _added_bytes(batch, expert) / BYTES_PER_TOKEN
-    if capabilities(expert).recorded:  # a recorded prompt is as long as it was
-        added = np.zeros(len(batch))
-    if prediction is None or column is None:
-        lengths = pc.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
+    recorded = capabilities(expert).recorded  # prompt and answer are as long as they were
+    added = 0.0 if recorded else _added_bytes(batch, expert) / BYTES_PER_TOKEN
+    prompt = _bytes(batch) / BYTES_PER_TOKEN
+    if prediction is None:
         # Where nothing is known of how long this expert's answers are, the limit is the cautious guess.
         known = measured is not None and measured.answers >= _LENGTHS_KNOWN
-        long = np.fmin(limit, measured.completion_tokens) if measured is not None and known else limit
-        return np.stack([lengths / BYTES_PER_TOKEN + added, long.astype(np.float64)], axis=1)
-    completion = prediction.completion_tokens[:, column].astype(np.float64)
-    completion = np.where(np.isnan(completion), limit, completion)
-    if not capabilities(expert).recorded:  # a recorded answer is as long as it was
-        completion = np.minimum(completion, limit)
-    prompt = prediction.prompt_tokens[:, column].astype(np.float64)
-    prompt = np.where(np.isnan(prompt), pc.binary_length(batch.column("question")) / BYTES_PER_TOKEN, prompt)
-    return np.stack([prompt + added, completion], axis=1)
+        completion = np.fmin(limit, measured.completion_tokens) if measured is not None and known else limit
+    else:
+        learned = prediction.completion_tokens[:, column].astype(np.float64)
+        completion = np.where(np.isnan(learned), limit, learned if recorded else np.minimum(learned, limit))
+        learned = prediction.prompt_tokens[:, column].astype(np.float64)
+        prompt = np.where(np.isnan(learned), prompt, learned)
+    return np.stack([prompt + added, completion], axis=1, dtype=np.float64)
+
+
+def _bytes(batch: pa.RecordBatch) -> np.ndarray:
+    """Return the bytes of each question [n]."""
+    lengths: np.ndarray = pc.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
+    return lengths
 
 
 def _limit(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
@@ -183,16 +179,13 @@ def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, usd_pe
         most: np.ndarray = _RECORDED_AT_MOST * expected
         return most
     # No tokenizer makes more than a token of a byte; the chat template adds its own. A schema may be read twice.
-    lengths = pc.binary_length(batch.column("question")).to_numpy(zero_copy_only=False)
-    prompt = lengths + _added_bytes(batch, expert) + batch.column("schema").to_numpy() + _TEMPLATE_TOKENS
+    prompt = _bytes(batch) + _added_bytes(batch, expert) + batch.column("schema").to_numpy() + _TEMPLATE_TOKENS
     return np.asarray(np.maximum(np.stack([prompt, _limit(batch, expert)], axis=1) @ usd_per_m / 1e6, expected))
 
 
-def _seconds(
-    completion_tokens: np.ndarray, expert: Expert, prediction: Prediction | None, column: int | None
-) -> np.ndarray:
+def _seconds(completion_tokens: np.ndarray, expert: Expert, prediction: Prediction | None, column: int) -> np.ndarray:
     """Return expected seconds of one answer [n], 0 where nothing is known."""
-    if prediction is not None and column is not None:
+    if prediction is not None:
         learned = prediction.latency_ms[:, column] / 1e3
         if not np.isnan(learned).any():
             return np.asarray(learned)

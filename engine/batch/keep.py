@@ -1,4 +1,9 @@
-"""Keep: price, store and resolve completions the moment they come back, and charge what failed ones were billed."""
+"""Keep: take in answers - those that the store has, before anything is sent, and completions when they come back.
+
+Choices for the whole batch are made first, as if nothing had been answered before: where costs keep to the forecast,
+what is left goes where it would have gone. Completions are priced, stored and resolved the moment they come back, and
+what failed ones were billed is charged.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.batch.plan import Wave
 from leeroo.engine.batch.price import list_cost
 from leeroo.engine.batch.progress import ExpertTotals
 from leeroo.engine.batch.run import RunState
 from leeroo.engine.batch.worktable import RESULTS
 from leeroo.engine.store.answers import KEPT
-from leeroo.engine.store.charges import Charge
+from leeroo.engine.store.spending import Charge
 
 
 class Sent(NamedTuple):
@@ -33,12 +37,67 @@ class Sent(NamedTuple):
 class Flight:
     """The requests of one wave: those that are under way, and counts of those that came back."""
 
-    wave: Wave
     claims: bool  # whether requests are claimed in the store before they leave; a recorded answer needs no claim
     sent: dict[int, Sent] = field(default_factory=dict)  # by id
     back: int = 0  # how many have come back
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt_tokens": 0, "completion_tokens": 0})  # of those
     doubtful: list[pa.Table] = field(default_factory=list)  # failures since the last answer, `RESULTS`
+
+
+def resume(state: RunState) -> None:
+    """Take in what was paid for by this run before it was killed, and by earlier runs of the same job.
+
+    A finished command that is repeated costs nothing, though its forecast is another by now.
+    """
+    if state.resumed:
+        return
+    state.resumed = True
+    store, forecast = state.store, state.plan.forecast
+    earlier = store.of_job(state.run)
+    own = pa.concat_tables([store.of_run(state.run), earlier]) if state.run.resumed else earlier
+    results = state.worktable.paid_before(own, state.run.run)
+    ids, experts = results.column("id").to_numpy(), results.column("expert").to_numpy()
+    costs = results.column("cost_usd").to_numpy()
+    paid = costs > 0
+    state.ledger.observe(experts[paid], forecast.costs[ids, experts][paid], costs[paid])
+    if state.run.resumed:
+        _resume_charges(state)
+        # Requests under way at a kill are held at the share of their bound that this run was billed so far.
+        bound = float(forecast.at_most[ids, experts][paid].sum())
+        share = min(1.0, float(costs.sum()) / bound) if bound else 1.0
+        state.ledger.reserved = store.in_flight(state.run) * share
+    if forecast.known:
+        scores = pa.array(forecast.scores[ids, experts].astype(np.float64), from_pandas=True)
+        at = RESULTS.get_field_index("predicted_score")
+        results = results.set_column(at, RESULTS.field("predicted_score"), scores)
+    state.resolve(results, stored=True)
+    state.flush()
+
+
+def _resume_charges(state: RunState) -> None:
+    """Count what this run was billed for requests that failed before it was killed."""
+    for charge in state.store.charges(state.run):
+        state.bill(state.worktable.ids_of(charge.asked), [charge.cost_usd])
+        tokens = charge.prompt_tokens, charge.completion_tokens
+        state.meter.resolve(charge.expert, ExpertTotals(0, *tokens, charge.cost_usd, charge.cost_usd))
+        state.ledger.spent += charge.cost_usd
+
+
+def read_stored(state: RunState, *, duplicates: bool = False) -> None:
+    """Take in the stored answers of planned questions, at no cost: of all but duplicates of others, or of these."""
+    for batch in state.worktable.wanted(duplicates=duplicates):
+        found = state.store.look_up(batch.column("key").unique())
+        if found.num_rows:
+            private = batch.filter(batch.column("private")).column("key")
+            private = private.filter(pc.is_in(private, value_set=found.column("key").combine_chunks()))
+            if len(private):
+                state.store.mark_private(private)
+            state.resolve(state.worktable.stored(found, batch), stored=True)
+    state.flush()
+    expected = np.zeros(len(state.plan.experts))
+    for expert, usd in state.worktable.left_usd().items():
+        expected[expert] = usd
+    state.ledger.plan(expected, binding=state.binding)
 
 
 def keep(state: RunState, flight: Flight, batch: pa.RecordBatch) -> None:
@@ -110,8 +169,13 @@ def _results(batch: pa.RecordBatch, sent: list[Sent], experts: np.ndarray, costs
         "cost_usd": pa.array(costs),
         "list_cost_usd": pa.array(costs),
     }
-    columns = [own[f.name] if f.name in own else batch.column(f.name) for f in RESULTS]
-    return pa.Table.from_arrays(columns, schema=RESULTS)
+    return _table(batch, own, RESULTS)
+
+
+def _table(batch: pa.RecordBatch, own: dict[str, pa.Array], schema: pa.Schema) -> pa.Table:
+    """Return a table of our own columns, and of those of completions where we have none."""
+    columns = [own[f.name] if f.name in own else batch.column(f.name) for f in schema]
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _store(state: RunState, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, ok: np.ndarray) -> None:
@@ -128,8 +192,7 @@ def _store(state: RunState, batch: pa.RecordBatch, sent: list[Sent], costs: np.n
         "predicted_score": pa.array([each.predicted_score for each in sent], pa.float64()),
         "private": pa.array([each.private for each in sent], pa.bool_()),
     }
-    columns = [own[f.name] if f.name in own else batch.column(f.name) for f in KEPT]
-    state.store.append(pa.Table.from_arrays(columns, schema=KEPT).filter(pa.array(ok)))
+    state.store.append(_table(batch, own, KEPT).filter(pa.array(ok)))
 
 
 def _charge(

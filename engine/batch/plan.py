@@ -44,9 +44,10 @@ def order_waves(waves: list[Wave], experts: Sequence[Expert], engines: Engines, 
 def describe(worktable: Worktable, experts: tuple[Expert, ...], order: list[Wave]) -> None:
     """Note in the worktable how each candidate is asked, and in which wave."""
     wave_of = {position: wave.number for wave in order for position in wave.experts}
+    around = [(e.template or "{question}").partition("{question}")[::2] for e in experts]  # what is before and after it
     worktable.describe(
         [
-            (i, e.name, wave_of[i], fingerprint(e), *_around(e.template), e.system, e.max_tokens, thinks(e))
+            (i, e.name, wave_of[i], fingerprint(e), *around[i], e.system, e.max_tokens, thinks(e))
             for i, e in enumerate(experts)
         ]
     )
@@ -55,9 +56,3 @@ def describe(worktable: Worktable, experts: tuple[Expert, ...], order: list[Wave
 def thinks(expert: Expert) -> bool:
     """Return whether an expert has more tokens than the default, and so may think before it names a choice."""
     return bool(expert.max_tokens > Expert.model_fields["max_tokens"].default)
-
-
-def _around(template: str | None) -> tuple[str, str]:
-    """Return the text before the question, and the text after it."""
-    before, _, after = (template or "{question}").partition("{question}")
-    return before, after

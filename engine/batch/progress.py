@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 
 Listener = Callable[["Progress"], None]
 
@@ -24,6 +24,9 @@ class ExpertTotals:
     completion_tokens: int = 0
     cost_usd: float = 0.0
     list_cost_usd: float = 0.0
+
+    def __add__(self, more: ExpertTotals) -> ExpertTotals:
+        return ExpertTotals(*(a + b for a, b in zip(astuple(self), astuple(more), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ class Meter:
         now = self.now
         experts = dict(now.experts)
         if expert is not None:
-            experts[expert] = _sum(experts.get(expert, ExpertTotals()), did)
+            experts[expert] = experts.get(expert, ExpertTotals()) + did
         self.now = replace(
             now,
             rows_done=now.rows_done + did.rows,
@@ -147,13 +150,3 @@ class Meter:
         self._reported = time.monotonic()
         if self._listener is not None:
             self._listener(self.now)
-
-
-def _sum(a: ExpertTotals, b: ExpertTotals) -> ExpertTotals:
-    return ExpertTotals(
-        a.rows + b.rows,
-        a.prompt_tokens + b.prompt_tokens,
-        a.completion_tokens + b.completion_tokens,
-        a.cost_usd + b.cost_usd,
-        a.list_cost_usd + b.list_cost_usd,
-    )

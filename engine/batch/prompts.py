@@ -6,6 +6,7 @@ from 0 in the order in which they first appear.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ import pyarrow.compute as pc
 from leeroo.engine.batch.criteria import Criteria
 from leeroo.engine.batch.layout import lay_out
 from leeroo.engine.batch.worktable import INPUT, NO_ROOM, Worktable
-from leeroo.engine.errors import InputError
+from leeroo.engine.errors import InputError, Interrupted
 from leeroo.engine.schema import ASK
 from leeroo.engine.tables.values import as_text, can_mark, is_text, read_marks, stands_as_text
 
@@ -52,17 +53,20 @@ class Input:
     digest: str
 
 
-def read_input(reader: pa.RecordBatchReader, criteria: Criteria, worktable: Worktable) -> Input:
+def read_input(
+    reader: pa.RecordBatchReader, criteria: Criteria, worktable: Worktable, stop: threading.Event | None = None
+) -> Input:
     """Read the input to its end into the worktable, and lay out the prompts of its distinct questions.
 
     Raises:
         InputError: a column is missing or of the wrong type, or the input breaks off.
+        Interrupted: `stop` was set.
 
     """
     check_columns(reader.schema, criteria)
     kept = worktable.folder / "input.arrow"
     counted = _Count()
-    batches = pa.RecordBatchReader.from_batches(INPUT, _keep(reader, criteria, kept, counted))
+    batches = pa.RecordBatchReader.from_batches(INPUT, _keep(reader, criteria, kept, counted, stop))
     try:
         worktable.read(batches)
     except duckdb.Error as error:
@@ -70,8 +74,8 @@ def read_input(reader: pa.RecordBatchReader, criteria: Criteria, worktable: Work
             raise
         raise counted.broke or InputError(f"the input cannot be read to its end: {first_line(error)}") from error
     lay_out(worktable)
-    counts = worktable.counts()
-    return Input(kept, reader.schema, counted.rows, counts.distinct, f"{counted.rows}-{counts.digest}")
+    distinct, digest = worktable.counts()
+    return Input(kept, reader.schema, counted.rows, distinct, f"{counted.rows}-{digest}")
 
 
 class _Count:
@@ -81,7 +85,9 @@ class _Count:
     broke: Exception | None = None
 
 
-def _keep(reader: pa.RecordBatchReader, criteria: Criteria, kept: Path, count: _Count) -> Iterator[pa.RecordBatch]:
+def _keep(
+    reader: pa.RecordBatchReader, criteria: Criteria, kept: Path, count: _Count, stop: threading.Event | None
+) -> Iterator[pa.RecordBatch]:
     """Write every batch to `kept` as it is, and pass on the columns that a run reads."""
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     try:
@@ -89,7 +95,7 @@ def _keep(reader: pa.RecordBatchReader, criteria: Criteria, kept: Path, count: _
             pa.OSFile(str(kept), "wb") as file,
             pa.ipc.new_stream(file, reader.schema, options=options) as writer,
         ):
-            for batch in _read(reader):
+            for batch in _read(reader, stop):
                 writer.write_batch(batch)
                 numbers = pa.array(np.arange(count.rows, count.rows + batch.num_rows))
                 columns = _columns(batch, criteria, count.rows)
@@ -100,10 +106,13 @@ def _keep(reader: pa.RecordBatchReader, criteria: Criteria, kept: Path, count: _
         raise
 
 
-def _read(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+def _read(reader: pa.RecordBatchReader, stop: threading.Event | None) -> Iterator[pa.RecordBatch]:
     """Yield the batches of the input; an error of its source is an `InputError`, unlike a full disk of ours."""
     try:
-        yield from reader
+        for batch in reader:
+            if stop is not None and stop.is_set():
+                raise Interrupted
+            yield batch
     except (OSError, pa.ArrowException, duckdb.Error) as error:
         raise InputError(f"the input cannot be read to its end: {first_line(error)}") from error
 

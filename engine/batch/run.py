@@ -16,7 +16,7 @@ from leeroo.engine.batch.plan import Wave
 from leeroo.engine.batch.price import floats
 from leeroo.engine.batch.progress import ExpertTotals, Meter
 from leeroo.engine.batch.prompts import Input
-from leeroo.engine.batch.worktable import RESULTS, Worktable
+from leeroo.engine.batch.worktable import RESULTS, Facts, Worktable
 from leeroo.engine.errors import ExpertUnavailable, Interrupted
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.runs import Run
@@ -37,11 +37,7 @@ class RunPlan:
         fingerprints: Of the candidates.
         waves: One for each engine, from the cheapest to the most expensive.
         usd_per_m: [e, 3] `price.prices`.
-        rows: [n] rows of the input with this question.
-        private: [n] bool.
-        named: [n] position of the expert that the row names, -1 for none.
-        excluded: By question, the experts that may not answer it.
-        limit_usd: [n] the most that an answer may be expected to cost; None where nothing limits it.
+        facts: Of the questions.
 
     """
 
@@ -52,11 +48,7 @@ class RunPlan:
     waves: list[Wave]
     usd_per_m: np.ndarray
     forecast: Forecast
-    rows: np.ndarray
-    private: np.ndarray
-    named: np.ndarray
-    excluded: dict[int, set[int]]
-    limit_usd: np.ndarray | None
+    facts: Facts
 
 
 @dataclass
@@ -145,22 +137,15 @@ class RunState:
         self._buffer.append(self._with_billed(results, ids))
         if sum(chunk.num_rows for chunk in self._buffer) >= _FLUSH_ROWS:
             self.flush()
-        self._count(results, self.plan.rows[ids], stored)
+        self._count(results, self.plan.facts.rows[ids], stored)
 
     def fail_all(self, reasons: Mapping[int, str]) -> None:
         """End these questions with an error and no answer."""
         if not reasons:
             return
-        n = len(reasons)
-        columns = {
-            "id": pa.array(reasons, pa.int64()),
-            "cost_usd": pa.array(np.zeros(n)),
-            "list_cost_usd": pa.array(np.zeros(n)),
-            "finish_reason": pa.array(["error"] * n),
-            "error": pa.array(reasons.values(), pa.string()),
-        }
-        results = [columns[f.name] if f.name in columns else pa.nulls(n, f.type) for f in RESULTS]
-        self.resolve(pa.Table.from_arrays(results, schema=RESULTS))
+        nothing = {"cost_usd": 0.0, "list_cost_usd": 0.0, "finish_reason": "error"}
+        rows = [{"id": question, **nothing, "error": why} for question, why in reasons.items()]
+        self.resolve(pa.Table.from_pylist(rows, schema=RESULTS))
 
     def flush(self) -> None:
         """Write the results gathered so far to the worktable."""
@@ -184,20 +169,14 @@ class RunState:
             errors = results.column("error").filter(pa.array(failed)).to_pylist()
             self.meter.fail(zip(errors, rows[failed].tolist(), strict=True))
         names = ("prompt_tokens", "completion_tokens", "cost_usd", "list_cost_usd")
-        values = {name: np.nan_to_num(floats(results, name)) for name in names}
-        values["list_cost_usd"] = values["list_cost_usd"] * rows
+        prompt, completion, cost, list_cost = (np.nan_to_num(floats(results, name)) for name in names)
+        free = rows * ((cost == 0) & ~failed) if stored else np.zeros(len(rows))
+        facts = np.stack([rows, prompt, completion, cost, list_cost * rows, free])
         for expert in np.unique(experts).tolist():
-            of = experts == expert
-            free = of & (values["cost_usd"] == 0) & ~failed if stored else np.zeros(len(of), bool)
+            n, prompts, completions, usd, list_usd, n_free = facts[:, experts == expert].sum(axis=1).tolist()
             self.meter.resolve(
                 self.plan.experts[expert].name if expert >= 0 else None,
-                ExpertTotals(
-                    int(rows[of].sum()),
-                    int(values["prompt_tokens"][of].sum()),
-                    int(values["completion_tokens"][of].sum()),
-                    float(values["cost_usd"][of].sum()),
-                    float(values["list_cost_usd"][of].sum()),
-                ),
-                stored=int(rows[free].sum()),
+                ExpertTotals(int(n), int(prompts), int(completions), usd, list_usd),
+                stored=int(n_free),
                 fresh=not stored,
             )

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine import locks
-from leeroo.engine.errors import OutputError
+from leeroo.engine.errors import OutputError, PoolError
 from leeroo.engine.schema import ANSWERS, ASK, CONSTRAINTS, REQUESTS, SAMPLING
 
 # Errors that say that the working files find no room.
@@ -101,6 +101,19 @@ FROM (SELECT key, min(row) AS first_row, count(*) AS rows, any_value(question) A
              any_value(private) AS private, arg_min(task, row) AS task, arg_min(fields, row) AS fields,
              {", ".join(f"any_value({name}) AS {name}" for name in _ARGUMENTS)}
       FROM rows WHERE key IS NOT NULL GROUP BY key)
+"""
+
+_UNKNOWN = """
+SELECT q.expert, (SELECT string_agg(name, ', ' ORDER BY expert) FROM experts)
+FROM questions q WHERE q.expert NOT IN (SELECT name FROM experts) ORDER BY q.id LIMIT 1
+"""
+_FACTS = """
+SELECT q.rows, q.private, coalesce(q.max_cost_usd, 'inf'::DOUBLE) AS most, coalesce(e.expert, -1) AS named
+FROM questions q LEFT JOIN experts e ON q.expert = e.name ORDER BY q.id
+"""
+_EXCLUDED = """
+SELECT q.id, list(e.expert) FROM (SELECT id, unnest(excluded) AS name FROM questions) q JOIN experts e USING (name)
+GROUP BY q.id
 """
 
 # Lengths are in bytes. `form` counts all text that is sent beside the question and the system text.
@@ -211,19 +224,6 @@ ORDER BY r.row
 
 
 @dataclass(frozen=True)
-class Counts:
-    """The input in numbers.
-
-    Attributes:
-        distinct: Questions that differ.
-        digest: A hash of the question and the arguments of every row, in order.
-    """
-
-    distinct: int
-    digest: int
-
-
-@dataclass(frozen=True)
 class Facts:
     """Known facts of each distinct question, arrays [n] in the order of their ids.
 
@@ -231,15 +231,15 @@ class Facts:
         rows: Rows of the input that ask it.
         private: Whether it must not leave local experts.
         max_cost_usd: The most that it may be expected to cost, `inf` without a limit.
-        experts: The expert that it names, by id.
-        excluded: The experts that may not answer it, by id.
+        named: Position of the expert that it names, -1 for none.
+        excluded: By id, the positions of the experts that may not answer it.
     """
 
     rows: np.ndarray
     private: np.ndarray
     max_cost_usd: np.ndarray
-    experts: Mapping[int, str]
-    excluded: Mapping[int, Sequence[str]]
+    named: np.ndarray
+    excluded: Mapping[int, Sequence[int]]
 
 
 class Worktable:
@@ -286,28 +286,32 @@ class Worktable:
         self._con.execute("CREATE TABLE row_keys AS SELECT row, key, hash(subject, category) AS context FROM rows")
         self._con.execute("DROP TABLE rows")
 
-    def counts(self) -> Counts:
-        """Count the distinct questions of the rows."""
+    def counts(self) -> tuple[int, int]:
+        """Return the number of distinct questions, and a hash of question and arguments of every row, in order."""
         query = (
             "SELECT (SELECT count(*) FROM questions),"
             " (SELECT coalesce(bit_xor(hash(row, key, context)), 0) FROM row_keys)"
         )
         distinct, digest = self._con.execute(query).fetchall()[0]
-        return Counts(int(distinct), int(digest))
+        return int(distinct), int(digest)
 
     def facts(self) -> Facts:
-        """Return what is known of the distinct questions before anything is predicted."""
-        columns = self._con.execute(
-            "SELECT rows, private, coalesce(max_cost_usd, 'inf'::DOUBLE) AS most FROM questions ORDER BY id"
-        ).fetchnumpy()
-        named = self._con.execute("SELECT id, expert FROM questions WHERE expert IS NOT NULL").fetchall()
-        excluded = self._con.execute("SELECT id, excluded FROM questions WHERE excluded IS NOT NULL").fetchall()
+        """Return what is known of the distinct questions before anything is predicted; experts are described.
+
+        Raises:
+            PoolError: a row names an expert that is none of the candidates.
+
+        """
+        unknown = self._con.execute(_UNKNOWN).fetchone()
+        if unknown is not None:
+            raise PoolError(f"no expert is called {unknown[0]!r}; those that can be asked are: {unknown[1]}")
+        columns = self._con.execute(_FACTS).fetchnumpy()
         return Facts(
             np.asarray(columns["rows"]),
             np.asarray(columns["private"], bool),
             np.asarray(columns["most"], np.float64),
-            dict(named),
-            dict(excluded),
+            np.asarray(columns["named"], np.int32),
+            dict(self._con.execute(_EXCLUDED).fetchall()),
         )
 
     def to_predict(self, rows: int) -> pa.RecordBatchReader:
@@ -368,22 +372,16 @@ class Worktable:
             " after VARCHAR, system VARCHAR, max_tokens INTEGER, thinks BOOLEAN)"
         )
         self._con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", experts)
-        self._con.register("empty_results", RESULTS.empty_table())
-        self._con.execute("CREATE TABLE results AS SELECT * FROM empty_results")
-        self._con.unregister("empty_results")
+        self._run("CREATE TABLE results AS SELECT * FROM empty_results", empty_results=RESULTS.empty_table())
 
     def plan(self, assigned: pa.Table, run: str) -> None:
         """Plan a request for each question in `assigned` (`ASSIGNED`); duplicates of another wait for its answer."""
-        self._con.register("assigned", assigned)
-        self._con.execute(_PLAN, {"run": run})
-        self._con.unregister("assigned")
+        self._run(_PLAN, {"run": run}, assigned=assigned)
         self._con.execute(_DUPLICATES)
 
     def keep_assigned(self, assigned: pa.Table) -> None:
         """Keep a choice (`ASSIGNED`) that nothing will be generated for."""
-        self._con.register("chosen", assigned)
-        self._con.execute("CREATE TABLE assigned AS SELECT * FROM chosen")
-        self._con.unregister("chosen")
+        self._run("CREATE TABLE assigned AS SELECT * FROM chosen", chosen=assigned)
 
     def planned_ids(self) -> np.ndarray:
         """Return the ids of the planned questions."""
@@ -422,10 +420,7 @@ class Worktable:
 
     def append(self, results: pa.Table) -> None:
         """Keep results (`RESULTS`)."""
-        cursor = self._con.cursor()
-        cursor.register("chunk", results)
-        cursor.execute("INSERT INTO results SELECT * FROM chunk")
-        cursor.unregister("chunk")
+        self._run("INSERT INTO results SELECT * FROM chunk", chunk=results)
 
     def first_failure(self) -> tuple[int, str]:
         """Return the first row, from 0, whose question has an error, and the error."""
@@ -459,6 +454,13 @@ class Worktable:
         insertion order is not preserved; 1.5 keeps all rows of a `sql` with parameters in memory.
         """
         return self._con.cursor().sql(query)
+
+    def _run(self, statement: str, given: Mapping[str, object] | None = None, **tables: pa.Table) -> None:
+        """Run a statement that reads these tables, on a connection of its own, which forgets them."""
+        cursor = self._con.cursor()
+        for name, table in tables.items():
+            cursor.register(name, table)
+        cursor.execute(statement, given)
 
     def _joined(self, query: str, **tables: pa.Table) -> pa.Table:
         cursor = self._con.cursor()

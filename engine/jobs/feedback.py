@@ -146,13 +146,13 @@ def _by_expert(rows: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mappin
     return sorted(of.items())
 
 
-def export_feedback(store: Store | Path, pool: Pool | None, folder: Path, *, private: bool | None = None) -> int:
+def export_feedback(store: Store, pool: Pool | None, folder: Path, *, private: bool | None = None) -> int:
     """Write feedback as a data folder that `train` learns from: the folder appears whole, or the old one stays.
 
     Outcomes have two more columns: `latency_ms`, and `judged_by` ('user', or the check that compared with the gold).
 
     Args:
-        store: The answer store, or its folder.
+        store: The answer store.
         pool: Its experts' outcomes are written, and their prices; None for all outcomes and no prices.
         folder: A data folder that was there is replaced.
         private: Write only feedback on questions that are private, or only on those that are not; None for all.
@@ -165,12 +165,6 @@ def export_feedback(store: Store | Path, pool: Pool | None, folder: Path, *, pri
         OutputError, UsageError: the store cannot be used.
 
     """
-    if isinstance(store, Path):
-        opened = Store(store)
-        try:
-            return export_feedback(opened, pool, folder, private=private)
-        finally:
-            opened.close()
     rows = [
         row
         for row in judged(store)

@@ -238,8 +238,9 @@ def _one_of(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Array]
 def _of_several(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Array]:
     """Decide on every label for each text: columns of `LABELLED`."""
     n, k = len(texts), len(labels.names)
+    head = _head(labels, "Labels that apply")
     shown = [
-        None if text is None else f"{_several_head(labels)}Text: {text}\n{_applies(name, labels)}"
+        None if text is None else f"{head}Text: {text}\n{_applies(name, labels)}"
         for text in texts
         for name in labels.names
     ]
@@ -288,10 +289,6 @@ def _head(labels: Labels, word: str) -> str:
     for text, given in labels.examples:
         lines += ["", f"Text: {text}", f"{word}: {', '.join(given)}"]
     return "\n".join([*lines, "", ""])
-
-
-def _several_head(labels: Labels) -> str:
-    return _head(labels, "Labels that apply")
 
 
 def _applies(name: str, labels: Labels) -> str:

@@ -88,12 +88,13 @@ def _outcomes(data: list[Path], store: Path | None, say: LineListener) -> Iterat
         yield data
         return
     from leeroo.engine.jobs.feedback import export_feedback
+    from leeroo.engine.store.store import Store
 
     if not (store / "answers.sqlite").is_file():
         raise UsageError(f"there is no answer store {store}")
-    with tempfile.TemporaryDirectory(prefix="leeroo-") as place:
+    with tempfile.TemporaryDirectory(prefix="leeroo-") as place, contextlib.closing(Store(store)) as opened:
         folder = Path(place) / "feedback"
-        outcomes = export_feedback(store, None, folder)
+        outcomes = export_feedback(opened, None, folder)
         if not data and not outcomes:
             raise UsageError(f"the answer store {store} holds no feedback: give some (leeroo feedback), or name --data")
         say(f"{outcomes:,} outcomes from the feedback in {store}")

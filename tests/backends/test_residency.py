@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,11 @@ def _expert(name: str, **more: Any) -> Expert:
     return Expert(name=name, **{**given, "backend": "transformers", **more})
 
 
+def _load(engines: Engines, expert: Expert, later: Sequence[Expert] = ()) -> None:
+    with engines.lend(expert, later):
+        pass
+
+
 def _nothing_known(_: str) -> Measured:
     return Measured()
 
@@ -94,7 +99,7 @@ def test_what_fits_stays(ten_gib: _Device) -> None:
     engines = Engines(_nothing_known, ten_gib.open)
     a, b = _expert("a4"), _expert("b5")
     for expert in (a, b, a, b, a):
-        engines.get(expert)
+        _load(engines, expert)
     assert ten_gib.done == ["load a4", "load b5"]
 
 
@@ -103,10 +108,10 @@ def test_room_is_made_by_what_is_needed_last(ten_gib: _Device) -> None:
     engines = Engines(_nothing_known, ten_gib.open)
     a, b, c, d = (_expert(name) for name in ("a3", "b3", "c3", "d3"))
     for expert in (a, b, c):
-        engines.get(expert)
-    engines.get(d, [b, c, a])
+        _load(engines, expert)
+    _load(engines, d, [b, c, a])
     assert ten_gib.done[3:] == ["close a3", "load d3"]
-    engines.get(a, [d, c])
+    _load(engines, a, [d, c])
     assert ten_gib.done[5:] == ["close b3", "load a3"]
 
 
@@ -114,8 +119,8 @@ def test_what_was_measured_counts(ten_gib: _Device) -> None:
     """An engine that was seen to take more than the pool file says is given that."""
     taken = {engine_key(_expert("b5", memory_gib=1.0)): Measured(memory_bytes=5 * _GIB)}
     engines = Engines(lambda key: taken.get(key, Measured()), ten_gib.open)
-    engines.get(_expert("a6"))
-    engines.get(_expert("b5", memory_gib=1.0))
+    _load(engines, _expert("a6"))
+    _load(engines, _expert("b5", memory_gib=1.0))
     assert ten_gib.done == ["load a6", "close a6", "load b5"]
 
 
@@ -126,25 +131,25 @@ def test_weights_are_read_off_the_model(ten_gib: _Device, tmp_path: Path) -> Non
         file.truncate(3 * _GIB)
     assert weights.size(str(tmp_path)) == 6 * _GIB
     engines = Engines(_nothing_known, ten_gib.open)
-    engines.get(_expert("a4"))
-    engines.get(_expert("b6", memory_gib=None, model=str(tmp_path)))
+    _load(engines, _expert("a4"))
+    _load(engines, _expert("b6", memory_gib=None, model=str(tmp_path)))
     assert ten_gib.done == ["load a4", "close a4", "load b6"]
 
 
 def test_one_that_cannot_fit_is_named(ten_gib: _Device) -> None:
     """It is not tried, and nothing is closed for it."""
     engines = Engines(_nothing_known, ten_gib.open)
-    engines.get(_expert("a4"))
+    _load(engines, _expert("a4"))
     with pytest.raises(ExpertUnavailable, match=r"b11 needs about 11.0 GiB of memory and there are 10.0"):
-        engines.get(_expert("b11"))
+        _load(engines, _expert("b11"))
     assert ten_gib.done == ["load a4"]
 
 
 def test_an_expert_without_memory_needs_no_room(ten_gib: _Device) -> None:
     """A remote one closes nothing."""
     engines = Engines(_nothing_known, ten_gib.open)
-    engines.get(_expert("a10"))
-    engines.get(_expert("r0", memory_gib=None, backend="openai"))
+    _load(engines, _expert("a10"))
+    _load(engines, _expert("r0", memory_gib=None, backend="openai"))
     assert ten_gib.done == ["load a10", "load r0"]
 
 
@@ -155,7 +160,7 @@ def test_on_a_gpu_engines_of_vllm_sleep(ten_gib: _Device, monkeypatch: pytest.Mo
     engines = Engines(_nothing_known, ten_gib.open)
     a, b = (_expert(name, memory_gib=None, backend="vllm") for name in ("a9", "b9"))
     for expert in (a, b, a):
-        engines.get(expert)
+        _load(engines, expert)
     assert ten_gib.done == ["load a9", "sleep a9", "load b9", "sleep b9", "wake a9"]
 
 
@@ -166,7 +171,7 @@ def test_one_that_loads_as_fast_as_it_wakes_is_closed(ten_gib: _Device, monkeypa
     engines = Engines(lambda _: Measured(load_s=0.0), ten_gib.open)
     a, b = (_expert(name, memory_gib=None, backend="vllm") for name in ("a9", "b9"))
     for expert in (a, b, a, b):
-        engines.get(expert)
+        _load(engines, expert)
     assert ten_gib.done[4:] == ["wake a9", "close a9", "wake b9"]
 
 
@@ -176,6 +181,6 @@ def test_loaded_ones_come_first(ten_gib: _Device) -> None:
     experts = [_expert("a6"), _expert("b6", usd_per_m_input=2)]
     order = waves(tuple(experts))
     for expert in experts:
-        engines.get(expert)
+        _load(engines, expert)
     assert [w.experts for w in order_waves(order, experts, engines, in_turn=False)] == [(1,), (0,)]
     assert [w.experts for w in order_waves(order, experts, engines, in_turn=True)] == [(0,), (1,)]

@@ -111,7 +111,7 @@ def test_a_folder_to_learn_from(engine: Engine, ask: Ask, tmp_path: Path, pool_f
     give(engine.store, [Feedback("What else?", "retired", score=1.0)])
     folder = tmp_path / "learned"
     for _ in range(2):
-        assert export_feedback(engine.store.folder, load_pool(pool_file), folder) == 18
+        assert export_feedback(engine.store, load_pool(pool_file), folder) == 18
     outcomes = read_outcomes([folder])
     assert outcomes.experts == ("large", "small")
     assert np.nansum(outcomes.scores, axis=0).tolist() == [6, 9]

@@ -92,12 +92,9 @@ class Bill:
         if table(fault.usage):
             self.add(usage_of(fault.usage), request, "")
         elif fault.unsure:
-            self._add_most(request)
-
-    def _add_most(self, request: Request) -> None:
-        self.prompt_tokens += tokens_of_messages(request)
-        self.completion_tokens += request.max_tokens
-        self.estimated = True
+            self.prompt_tokens += tokens_of_messages(request)
+            self.completion_tokens += request.max_tokens
+            self.estimated = True
 
     @property
     def columns(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from leeroo.engine.backends.api.faults import Fault, storable
-from leeroo.engine.backends.completions import Request
+from leeroo.engine.backends.completions import Request, folded
 from leeroo.engine.backends.schemas import ANY_OBJECT
 
 _TOP_LOGPROBS = 20  # the most that OpenAI gives
@@ -42,7 +42,7 @@ def body(request: Request, refused: Refused) -> dict[str, Any]:
     """Return messages and parameters of a request, but those that this server refuses."""
     messages = request.messages
     whole = {
-        "messages": _folded(messages) if _SYSTEM in refused else messages,
+        "messages": folded(messages) if _SYSTEM in refused else messages,
         "max_completion_tokens" if _LIMIT in refused else _LIMIT: request.max_tokens,
         "temperature": request.temperature,
         **{name: value for name in _OF_ROWS if (value := getattr(request, name)) is not None},
@@ -102,30 +102,3 @@ def _form(request: Request) -> dict[str, Any]:
     if request.top_logprobs is not None:
         form |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     return form
-
-
-def _folded(messages: list[Any]) -> list[Any]:
-    """Return a chat without the role `system`: its texts stand in front of the user's next turn."""
-    folded: list[Any] = []
-    waiting: list[str] = []
-    for message in messages:
-        if message["role"] in (_SYSTEM, "developer"):
-            waiting.append(_text(message.get("content")))
-        elif message["role"] == "user" and waiting:
-            folded.append({**message, "content": _before("\n\n".join(waiting), message.get("content"))})
-            waiting = []
-        else:
-            folded.append(message)
-    return folded
-
-
-def _before(text: str, content: Any) -> Any:
-    """Return the content of a message with a text in front of it."""
-    return [{"type": "text", "text": text}, *content] if isinstance(content, list) else f"{text}\n\n{content}"
-
-
-def _text(content: Any) -> str:
-    """Return the text of a message's content."""
-    if not isinstance(content, list):
-        return str(content)
-    return "".join(part.get("text", "") for part in content)

@@ -98,7 +98,9 @@ class OpenAIBackend:
         try:
             while more or waiting or in_flight:
                 had_room = time.monotonic() if self.room else had_room
-                least = self._least if time.monotonic() - had_room > _PATIENCE_S else 0
+                # When others hold all of the concurrency for long, this caller may have a few in flight all the same.
+                hindered = time.monotonic() - had_room > _PATIENCE_S
+                least = max(self._options.concurrency // _LEAST_PART, 1) if hindered else 0
                 while waiting or (more and (self.room or len(in_flight) < least)):
                     if not waiting:
                         batch = next(requests, None)
@@ -119,17 +121,14 @@ class OpenAIBackend:
                     yield completed(())
                 if self._given_up is not None:
                     more, waiting = False, []
-            if (why := self._given_up or self._refused_from_the_start()) is not None:
+            # It refused every request because of the key or the model.
+            refused = not self._answered and self._last.status in (401, 403, 404)
+            if (why := self._given_up or (self._last.message if refused else None)) is not None:
                 raise ExpertUnavailable(why)
         finally:
             self._count([], len(in_flight))
             for future in in_flight:
                 future.cancel()
-
-    @property
-    def _least(self) -> int:
-        """The requests that a caller may have in flight when others hold all of the concurrency for long."""
-        return max(self._options.concurrency // _LEAST_PART, 1)
 
     def _may_start(self, *, beyond: bool) -> bool:
         """Count one more request in flight, where the concurrency allows it, or `beyond` it."""
@@ -168,10 +167,6 @@ class OpenAIBackend:
             return fault.message
         many = self._failures >= _GIVE_UP_AFTER
         return f"{self._failures} requests in a row failed, the last one so: {self._last.message}" if many else None
-
-    def _refused_from_the_start(self) -> str | None:
-        """Return why this expert cannot answer, where it refused every request because of the key or the model."""
-        return self._last.message if not self._answered and self._last.status in (401, 403, 404) else None
 
     async def _complete(self, request: Request) -> ApiOutcome:
         """Send a request until there is an answer, or a fault that does not pass; all calls are on the row's bill."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from leeroo.engine.backends.completions import Request, failed
+from leeroo.engine.backends.completions import Request, failed, folded
 
 # What the parameter `reasoning_effort` of a chat template accepts.
 _EFFORTS = ("low", "medium", "high")
@@ -99,15 +99,8 @@ def _call(call: ChatMessage) -> ChatMessage:
 def _plainer(messages: list[ChatMessage]) -> list[ChatMessage]:
     """Return the same without a system role, and without two turns of one role in a row."""
     plain: list[ChatMessage] = []
-    waiting: list[str] = []  # system texts, for the front of the next user's turn
-    for message in messages:
-        if message["role"] == "system":
-            waiting.append(message["content"])
-            continue
-        turn = message
-        if message["role"] == "user":
-            turn, waiting = {**message, "content": "\n\n".join([*waiting, message["content"]])}, []
-        if plain and message.keys() == plain[-1].keys() == {"role", "content"} and message["role"] == plain[-1]["role"]:
+    for turn in folded(messages):
+        if plain and turn.keys() == plain[-1].keys() == {"role", "content"} and turn["role"] == plain[-1]["role"]:
             turn = {**turn, "content": f"{plain.pop()['content']}\n\n{turn['content']}"}
         plain.append(turn)
     return plain

@@ -74,9 +74,9 @@ class TransformersBackend:
         PoolError: an unknown engine option, or no such model.
     """
 
+    room = AMPLE  # it orders requests, which cost nothing
     _model: CausalModel
     _tokenizer: Any
-    _vocabulary: Any = None  # as grammars see it, once one was needed
 
     def __init__(self, expert: Expert) -> None:
         options = engine_options(expert, TransformersOptions)
@@ -108,11 +108,6 @@ class TransformersBackend:
         except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
             why = str(error).strip().splitlines() or [type(error).__name__]
             raise ExpertUnavailable(f"{expert.model} does not load: {why[0]}") from error
-
-    @property
-    def room(self) -> int:
-        """How many more requests it can start on now: it orders them, and they cost nothing."""
-        return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests, a buffer at a time."""
@@ -240,12 +235,15 @@ class TransformersBackend:
             ValueError: no grammar can keep to the schema.
 
         """
+        return _grammar(self._vocabulary, json_schema).deep_copy()
+
+    @functools.cached_property
+    def _vocabulary(self) -> Any:
+        """The tokens as grammars see them."""
         import llguidance.hf
 
-        if self._vocabulary is None:
-            size = self._model.model.get_output_embeddings().weight.shape[0]
-            self._vocabulary = llguidance.hf.from_tokenizer(self._tokenizer, size, self._ends)
-        return _grammar(self._vocabulary, json_schema).deep_copy()
+        size = self._model.model.get_output_embeddings().weight.shape[0]
+        return llguidance.hf.from_tokenizer(self._tokenizer, size, self._ends)
 
     def _schema_complaint(self, json_schema: str | None) -> str | None:
         try:

@@ -66,6 +66,8 @@ class VLLMBackend:
         PoolError: an unknown engine option, or no such model.
     """
 
+    room = AMPLE  # it orders requests, which cost nothing
+
     def __init__(self, expert: Expert) -> None:
         set_environment()
         from vllm import EngineArgs
@@ -85,11 +87,6 @@ class VLLMBackend:
         self._window = 2 * int(config.scheduler_config.max_num_seqs)
         self._end = int(self._tokenizer.eos_token_id) if self._tokenizer.eos_token_id is not None else -1
         self._number = 0
-
-    @property
-    def room(self) -> int:
-        """How many more requests it can start on now: it orders them, and they cost nothing."""
-        return AMPLE
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests; the engine is kept full as long as there are any."""

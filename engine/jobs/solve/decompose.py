@@ -24,7 +24,7 @@ needs the answer of an earlier step, give that step's number under "needs". Take
 are needed; a simple question is one step.
 
 Question: {question}"""
-_STEP_TOKENS = 48  # of one step of a plan
+STEP_TOKENS = 48  # of one step of a plan
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +66,6 @@ def is_complex(question: str) -> bool:
 def plan_prompt(question: str, most: int) -> str:
     """Return the prompt for a plan."""
     return _PLAN.format(most=most, question=question)
-
-
-def plan_tokens(most: int) -> int:
-    """Return the most tokens of a plan of `most` steps."""
-    return _STEP_TOKENS * most
 
 
 def plan_schema(most: int) -> str:

@@ -19,12 +19,12 @@ from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.batch.prompts import check_columns, marked_private
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.jobs.solve.decompose import (
+    STEP_TOKENS,
     USUAL,
     SolveLimits,
     is_complex,
     plan_prompt,
     plan_schema,
-    plan_tokens,
     read_plan,
     within,
 )
@@ -149,10 +149,11 @@ class SolveRow:
         spent = sum(each.list_cost_usd for each in self.results)
         return max(0.0, self.limits.cost_usd - spent) / max(1, left)
 
-    def take(self, i: int, result: StepResult | None) -> None:
-        """Take the result of a step; one that failed goes to another expert once."""
+    def take(self, i: int, result: StepResult) -> None:
+        """Take the result of a step; one that failed goes to another expert once, if there is any."""
+        again = i in self.failed
         before = self.failed.pop(i, StepResult())
-        if result is None:
+        if again and result.refused:
             self.done[i] = before
             return
         if result.error is None and result.answer is None:
@@ -249,8 +250,8 @@ def _plan(rows: Sequence[SolveRow], runner: StepRunner, limits: SolveLimits) -> 
     later = (sum(row.total for row in rows) + (_LIKELY - 1) * len(unplanned)) / _PLAN
     plans = runner.run([_request_plan(row) for row in unplanned], later, expert=limits.planner) if unplanned else []
     for row, plan in zip(unplanned, plans, strict=True):
-        row.plan = plan or StepResult()
-        row.steps = within(read_plan(row.plan.answer, row.question), limits) or row.steps
+        row.plan = plan
+        row.steps = within(read_plan(plan.answer, row.question), limits) or row.steps
 
 
 def _request_plan(row: SolveRow) -> StepRequest:
@@ -260,7 +261,7 @@ def _request_plan(row: SolveRow) -> StepRequest:
         question=row.question,
         prompt=plan_prompt(row.question, most),
         json_schema=plan_schema(most),
-        max_tokens=plan_tokens(most),
+        max_tokens=STEP_TOKENS * most,
         private=row.private,
         max_cost_usd=row.share((_PLAN + _LIKELY) / _PLAN),
     )

@@ -61,6 +61,11 @@ class StepResult:
     list_cost_usd: float = 0.0
     error: str | None = None
 
+    @property
+    def refused(self) -> bool:
+        """True if nobody could be asked."""
+        return self.expert is None and self.error is not None
+
 
 @dataclass(frozen=True)
 class StepWave:
@@ -84,18 +89,13 @@ class StepRunner:
         )
         self._spent = 0.0
 
-    def run(
-        self, requests: Sequence[StepRequest], later: float = 0, expert: str | None = None
-    ) -> list[StepResult | None]:
+    def run(self, requests: Sequence[StepRequest], later: float = 0, expert: str | None = None) -> list[StepResult]:
         """Have all of these answered in one run.
 
         Args:
             requests: [n].
             later: How many more such requests will come, weighted by their expected cost.
             expert: Answers all of them.
-
-        Returns:
-            The result of each; None for one that has failed before and that no other expert may answer.
 
         """
         criteria = self._share(len(requests), later)
@@ -104,9 +104,8 @@ class StepRunner:
         answers = self._engine.answer_table(_table(requests, expert).to_reader(), criteria)
         columns = (answers.column(each.name).to_pylist() for each in fields(StepResult))
         results = [StepResult(*values) for values in zip(*columns, strict=True)]
-        pairs = list(zip(requests, results, strict=True))
-        self._count([(request, result) for request, result in pairs if not _refused(request, result)])
-        return [None if request.excluded and _refused(request, result) else result for request, result in pairs]
+        self._count(requests, results)
+        return results
 
     def explain(self, requests: Sequence[StepRequest]) -> Estimate:
         """Estimate what these would take; nothing is generated."""
@@ -118,7 +117,10 @@ class StepRunner:
         share = None if left is None else left * now / max(1, now + later)
         return replace(self._criteria, max_cost_usd=share)
 
-    def _count(self, sent: Sequence[tuple[StepRequest, StepResult]]) -> None:
+    def _count(self, requests: Sequence[StepRequest], results: Sequence[StepResult]) -> None:
+        # Nothing was sent where a request's own constraints leave nobody.
+        pairs = zip(requests, results, strict=True)
+        sent = [(request, result) for request, result in pairs if not (request.constrained and result.refused)]
         if not sent:
             return
         distinct = {(each.question, each.prompt, each.private): result.list_cost_usd for each, result in sent}
@@ -128,11 +130,6 @@ class StepRunner:
         experts = Counter(each.expert for each in results if each.expert is not None)
         failed = sum(each.error is not None for each in results)
         self.waves.append(StepWave(what, len(sent), failed, sum(each.cost_usd for each in results), dict(experts)))
-
-
-def _refused(request: StepRequest, result: StepResult) -> bool:
-    """Return whether nothing was sent, as the request's own constraints leave nobody."""
-    return request.constrained and result.expert is None and result.error is not None
 
 
 def _table(requests: Sequence[StepRequest], expert: str | None) -> pa.Table:
