@@ -9,14 +9,8 @@ import typer
 
 from leeroo.cli.options import AsJson, CostWeight, DataFolders, RouterFolder
 
-Split = Annotated[Literal["train", "test", "all"], typer.Option("--split", help="Which of the queries count.")]
-Plot = Annotated[Path | None, typer.Option("--plot", help="Draw a picture too: a file that ends in .svg.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to an app."""
-    app.command(epilog="Example:  leeroo select-experts --data outcomes/ -k 6")(select_experts)
-    app.command(epilog="Example:  leeroo gaps --data outcomes/ --plot gaps.svg")(gaps)
+Split = Annotated[Literal["train", "test", "all"], typer.Option(help="Which of the queries count.")]
+Plot = Annotated[Path | None, typer.Option(help="Draw a picture too: a file that ends in .svg.")]
 
 
 def select_experts(
@@ -50,9 +44,9 @@ def gaps(
     data: DataFolders,
     router: RouterFolder = None,
     split: Split = "train",
-    good: Annotated[float, typer.Option("--good", help="The accuracy from which on an expert is good.")] = 0.5,
+    good: Annotated[float, typer.Option(help="The accuracy from which on an expert is good.")] = 0.5,
     clusters: Annotated[
-        int | None, typer.Option("--clusters", help="How many topics. Default: one for each 60 questions, up to 40.")
+        int | None, typer.Option(help="How many topics. Default: one for each 60 questions, up to 40.")
     ] = None,
     plot: Plot = None,
     as_json: AsJson = False,

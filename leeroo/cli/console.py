@@ -18,7 +18,7 @@ from leeroo.engine.answer import Engine, Place, Progress, open_engine
 from leeroo.engine.errors import UsageError
 from leeroo.engine.money import usd
 from leeroo.engine.paths import default_store
-from leeroo.engine.tables import input_paths
+from leeroo.engine.tables import check_output, input_paths
 from leeroo.engine.tables.outputs import Keep, check_file, is_standard_output
 from leeroo.reports.report import Report, Table, columns, commonest
 from leeroo.reports.terminal import print_report, print_table, say
@@ -46,10 +46,21 @@ def show(report: Report, *, as_json: bool) -> None:
         print_report(report)
 
 
-def keeping(store: Path | None, *sources: str, overwrite: bool = False) -> Keep:
-    """Return what an output may not replace: the answer store, and the files that the command reads."""
+def check_out(out: Path, store: Path | None, *sources: str, overwrite: bool = False, as_json: bool = False) -> Keep:
+    """Check that a table can be written, before anything is spent; return what no output may replace.
+
+    That is the answer store, and the files that the command reads.
+
+    Raises:
+        OutputError: it cannot be written there.
+        UsageError: JSON would go to standard output too.
+    """
     inputs = [path for source in sources for path in input_paths(source)]
-    return Keep(inputs, store or default_store(), overwrite)
+    keep = Keep(inputs, store or default_store(), overwrite)
+    check_output(out, keep)
+    if as_json and is_standard_output(out):
+        raise UsageError("--json and --out - both print on standard output: name a file with --out")
+    return keep
 
 
 def check_drawn(store: Path | None = None, *, page: Path | None = None, plot: Path | None = None) -> None:
@@ -67,26 +78,26 @@ def check_drawn(store: Path | None = None, *, page: Path | None = None, plot: Pa
             check_file(file, suffix, Keep(store=store))
 
 
-def check_alone(out: Path, *, as_json: bool) -> None:
-    """Check that a table on standard output has it for itself.
+def conclude(
+    bar: Bar,
+    report: Report,
+    errors: Sequence[str | None],
+    out: Path | None,
+    *pages: Path | None,
+    as_json: bool,
+    remark: str | None = None,
+) -> None:
+    """Print the report of a job and why rows failed, and end as `finish` does.
 
-    Raises:
-        UsageError: JSON would go there too.
+    What is for people goes to standard error where the table itself goes to standard output.
     """
-    if as_json and is_standard_output(out):
-        raise UsageError("--json and --out - both print on standard output: name a file with --out")
-
-
-def aside(out: Path | None) -> contextlib.AbstractContextManager[object]:
-    """Print on standard error what is for people, where the table itself goes to standard output."""
-    return contextlib.redirect_stdout(sys.stderr) if is_standard_output(out) else contextlib.nullcontext()
-
-
-def all_well(bar: Bar, failed: int) -> bool:
-    """Return true where every row has its answer and every expert was reached; print which ones were not."""
-    for name, why in bar.down.items():
-        bar.say(f"{name} was never reached: {why}")
-    return not failed and not bar.down
+    with contextlib.redirect_stdout(sys.stderr) if is_standard_output(out) else contextlib.nullcontext():
+        show(report, as_json=as_json)
+    if not as_json:
+        print_failures(errors)
+        if remark is not None:
+            typer.echo(remark, err=True)
+    finish(bar, len(errors) - errors.count(None), out, *pages)
 
 
 def finish(bar: Bar, failed: int, *written: Path | None) -> None:
@@ -94,7 +105,9 @@ def finish(bar: Bar, failed: int, *written: Path | None) -> None:
     for file in written:
         if file is not None:
             typer.echo(f"written: {file}", err=True)
-    if not all_well(bar, failed):
+    for name, why in bar.down.items():
+        bar.say(f"{name} was never reached: {why}")
+    if failed or bar.down:
         raise typer.Exit(EXIT_ROWS_FAILED)
 
 

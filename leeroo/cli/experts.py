@@ -4,14 +4,7 @@ from __future__ import annotations
 
 import json
 
-import typer
-
 from leeroo.cli.options import AsJson, PoolFile
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command to an app."""
-    app.command(epilog="Example:  leeroo experts --pool pool.toml")(experts)
 
 
 def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:

@@ -24,35 +24,24 @@ if TYPE_CHECKING:
 _REASONS = 5
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command to an app."""
-    app.command(epilog="Example:  leeroo feedback answers.parquet --gold right_answer")(feedback)
-
-
 @grouped
 def feedback(
     *,
     source: Input,
     gold: Annotated[
-        str | None,
-        typer.Option("--gold", metavar="COLUMN", help="What would have been right; answers are compared with it."),
+        str | None, typer.Option(metavar="COLUMN", help="What would have been right; answers are compared with it.")
     ] = None,
     score: Annotated[
-        str | None,
-        typer.Option("--score", metavar="COLUMN", help="How good the answer is, from 0 to 1; goes before --gold."),
+        str | None, typer.Option(metavar="COLUMN", help="How good the answer is, from 0 to 1; goes before --gold.")
     ] = None,
     column: Column = "question",
     answer: Annotated[
         str | None,
-        typer.Option(
-            "--answer", metavar="COLUMN", help="The answers. Default: 'answer', if it is there.", rich_help_panel=ROWS
-        ),
+        typer.Option(metavar="COLUMN", help="The answers. Default: 'answer', if it is there.", rich_help_panel=ROWS),
     ] = None,
     expert: Annotated[
         str | None,
-        typer.Option(
-            "--expert", metavar="COLUMN", help="Who gave them. Default: 'expert', if it is there.", rich_help_panel=ROWS
-        ),
+        typer.Option(metavar="COLUMN", help="Who gave them. Default: 'expert', if it is there.", rich_help_panel=ROWS),
     ] = None,
     store: StoreFolder = None,
     reading: InputOptions,

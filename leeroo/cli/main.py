@@ -34,9 +34,27 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-# In the order of the help.
-for family in (run, sql, experts, mmlu, label, feedback, solve, router, analysis, selfplay, serve, store):
-    family.add_to(app)
+# In the order of the help, with an example of each.
+for command, example in (
+    (run.run, "run tickets.csv --column text --out answers.parquet --max-cost-usd 2.50"),
+    (run.route, "route questions.parquet --out routes.parquet --max-cost-usd 1"),
+    (sql.sql, """sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),
+    (sql.explain, """explain "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),
+    (experts.experts, "experts --pool pool.toml"),
+    (mmlu.mmlu, "mmlu --limit 1000 --out mmlu.parquet --report mmlu.html"),
+    (label.label, "label tickets.csv --column text --labels billing,bug,other --out labelled.csv"),
+    (feedback.feedback, "feedback answers.parquet --gold right_answer"),
+    (solve.solve, "solve questions.parquet --out solved.parquet --max-cost-usd 2.50"),
+    (router.train, "train --data outcomes/ --out router/"),
+    (router.evaluate, "evaluate --router router/ --data outcomes/ --report evaluation.html"),
+    (analysis.select_experts, "select-experts --data outcomes/ -k 6"),
+    (analysis.gaps, "gaps --data outcomes/ --plot gaps.svg"),
+    (serve.serve, "serve --pool pool.toml --router router/ --port 8080"),
+):
+    app.command(epilog=f"Example:  leeroo {example}")(command)
+app.add_typer(selfplay.selfplay_app, name="selfplay")
+app.add_typer(serve.keys_app, name="keys")
+app.add_typer(store.store_app, name="store")
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,59 +23,34 @@ from leeroo.cli.options import (
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command to an app."""
-    app.command(epilog="Example:  leeroo mmlu --limit 1000 --out mmlu.parquet --report mmlu.html")(mmlu)
-
-
-@dataclass(frozen=True)
-class QuestionOptions:
-    """Which questions the experts answer."""
-
+@grouped
+def mmlu(
+    *,
     data: Annotated[
         str,
         typer.Option(
-            "--data",
             help="Folder with test.parquet and dev.parquet of MMLU, or a data folder with recorded outcomes. "
             "Default: from the Hugging Face hub.",
             rich_help_panel=ROWS,
         ),
-    ] = "hf://datasets/cais/mmlu"
-    subjects: Annotated[
-        str | None, typer.Option("--subjects", metavar="A,B,C", help="Only these.", rich_help_panel=ROWS)
-    ] = None
-    shots: Annotated[
-        int, typer.Option("--shots", min=0, help="Solved questions before each.", rich_help_panel=ROWS)
-    ] = 5
+    ] = "hf://datasets/cais/mmlu",
+    subjects: Annotated[str | None, typer.Option(metavar="A,B,C", help="Only these.", rich_help_panel=ROWS)] = None,
+    shots: Annotated[int, typer.Option(min=0, help="Solved questions before each.", rich_help_panel=ROWS)] = 5,
     limit: Annotated[
-        int | None,
-        typer.Option("--limit", min=1, help="This many questions, evenly from all subjects.", rich_help_panel=ROWS),
-    ] = None
-
-
-@dataclass(frozen=True)
-class ModeOptions:
-    """How experts answer."""
-
-    mode: Annotated[
-        Literal["choose", "generate"],
-        typer.Option("--mode", help="Read the probabilities of the letters, or let the experts write."),
-    ] = "choose"
-    chat: Annotated[
-        bool, typer.Option("--chat/--raw", help="Show a prompt as a turn in a chat, or as text to go on with.")
-    ] = False
-
-
-@grouped
-def mmlu(
-    *,
-    which: QuestionOptions,
+        int | None, typer.Option(min=1, help="This many questions, evenly from all subjects.", rich_help_panel=ROWS)
+    ] = None,
     pool: PoolOptions,
     money: MoneyOptions,
     expert: Pinned = None,
     on_expert_down: OnExpertDown = "next",
     store: StoreFolder = None,
-    how: ModeOptions,
+    mode: Annotated[
+        Literal["choose", "generate"],
+        typer.Option(help="Read the probabilities of the letters, or let the experts write."),
+    ] = "choose",
+    chat: Annotated[
+        bool, typer.Option("--chat/--raw", help="Show a prompt as a turn in a chat, or as text to go on with.")
+    ] = False,
     compare: Annotated[
         bool | None,
         typer.Option(
@@ -85,7 +59,7 @@ def mmlu(
             "Default: only where answers are recorded ones.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Write the answers, with letter and score.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the answers, with letter and score.")] = None,
     report: Page = None,
     as_json: AsJson = False,
     progress: ProgressBar = True,
@@ -94,47 +68,41 @@ def mmlu(
 
     Killed or interrupted, the same command goes on where it stopped and pays for nothing twice.
     """
-    from leeroo.cli.console import aside, check_alone, check_drawn, finish, keeping, opened, print_failures, show
+    from leeroo.cli.console import check_drawn, check_out, conclude, opened
     from leeroo.engine.jobs.mmlu.data import read_questions
     from leeroo.engine.jobs.mmlu.mmlu import run_mmlu
-    from leeroo.engine.tables import check_output, write_table
+    from leeroo.engine.tables import write_table
     from leeroo.engine.tables.outputs import write_file
     from leeroo.reports.mmlu import mmlu_report
     from leeroo.reports.page import page
 
-    keep = keeping(store, which.data)
     if out is not None:
-        check_output(out, keep)
-        check_alone(out, as_json=as_json)
-    check_drawn(keep.store, page=report)
+        check_out(out, store, data, as_json=as_json)
+    check_drawn(store, page=report)
     wanted = criteria(money, expert=expert, on_expert_down=on_expert_down)
-    subjects = [] if which.subjects is None else names("--subjects", which.subjects)
-    questions = read_questions(which.data, subjects, which.shots, which.limit)
+    only = [] if subjects is None else names("--subjects", subjects)
+    questions = read_questions(data, only, shots, limit)
     with opened(pool, store, progress) as (engine, bar):
         with engine.delivery():
-            results = run_mmlu(engine, questions, wanted, how.mode, chat=how.chat, compare=compare, on_progress=bar.say)
+            results = run_mmlu(engine, questions, wanted, mode, chat=chat, compare=compare, on_progress=bar.say)
             if out is not None:
                 write_table(results.answers.to_reader(), out)
-            found = mmlu_report(results, "MMLU", _about(which, how, pool))
+            found = mmlu_report(results, "MMLU", _about(data, shots, mode, chat, pool))
             if report is not None:
                 write_file(page(found), report)
         bar.close()
-    with aside(out):
-        show(found, as_json=as_json)
-    if not as_json:
-        print_failures(results.answers.column("error").to_pylist())
-    finish(bar, results.failed, out, report)
+    conclude(bar, found, results.answers.column("error").to_pylist(), out, report, as_json=as_json)
 
 
-def _about(which: QuestionOptions, how: ModeOptions, pool: PoolOptions) -> list[str]:
+def _about(data: str, shots: int, mode: str, chat: bool, pool: PoolOptions) -> list[str]:
     """Return sentences about what was run."""
-    recorded = Path(which.data, "queries.parquet").is_file()
+    recorded = Path(data, "queries.parquet").is_file()
     return [
-        f"The questions are the test split of {which.data}."
+        f"The questions are the test split of {data}."
         if recorded
-        else f"The questions are those of {which.data}, with {which.shots} solved ones before each.",
-        f"They were shown as {'a turn in a chat' if how.chat else 'text to go on with'}, and answers were read from "
-        f"{'the probabilities of the letters' if how.mode == 'choose' else 'what the experts wrote'}; recorded answers "
+        else f"The questions are those of {data}, with {shots} solved ones before each.",
+        f"They were shown as {'a turn in a chat' if chat else 'text to go on with'}, and answers were read from "
+        f"{'the probabilities of the letters' if mode == 'choose' else 'what the experts wrote'}; recorded answers "
         "are as they were recorded.",
         f"They were answered by {f'the pool {pool.pool}' if pool.pool else 'the embedded local pool'}"
         + (f", chosen by the router {pool.router}." if pool.router else "."),

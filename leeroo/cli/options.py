@@ -46,52 +46,40 @@ Input = Annotated[
 Out = Annotated[
     Path,
     typer.Option(
-        "--out",
-        help="Where the table goes: .parquet, .csv, .tsv, .jsonl, a folder of Parquet parts, or - for JSONL on stdout.",
+        help="Where the table goes: .parquet, .csv, .tsv, .jsonl, a folder of Parquet parts, or - for JSONL on stdout."
     ),
 ]
-Database = Annotated[Path | None, typer.Option("--db", help="DuckDB database file. Default: in memory.")]
+Database = Annotated[Path | None, typer.Option(help="DuckDB database file. Default: in memory.")]
 _DATA = typer.Option("--data", help="Folder with queries, outcomes and experts as Parquet; give it again for more.")
 DataFolders = Annotated[list[Path], _DATA]
 OptionalDataFolders = Annotated[list[Path] | None, _DATA]
-Column = Annotated[str, typer.Option("--column", help="The column with the questions.", rich_help_panel=ROWS)]
+Column = Annotated[str, typer.Option(help="The column with the questions.", rich_help_panel=ROWS)]
 PoolFile = Annotated[
     Path | None,
-    typer.Option(
-        "--pool", help="Pool file (TOML) with the experts. Default: the embedded local pool.", rich_help_panel=POOL
-    ),
+    typer.Option(help="Pool file (TOML) with the experts. Default: the embedded local pool.", rich_help_panel=POOL),
 ]
 RouterFolder = Annotated[
-    Path | None,
-    typer.Option("--router", help="Folder of a trained router (see leeroo train).", rich_help_panel=POOL),
+    Path | None, typer.Option(help="Folder of a trained router (see leeroo train).", rich_help_panel=POOL)
 ]
 StoreFolder = Annotated[
     Path | None,
-    typer.Option(
-        "--store", help="Folder of the answer store: what stands there is not paid for again.", rich_help_panel=ROWS
-    ),
+    typer.Option(help="Folder of the answer store: what stands there is not paid for again.", rich_help_panel=ROWS),
 ]
 CostWeight = Annotated[
-    float,
-    typer.Option(
-        "--cost-weight", help="Score points that one dollar is worth; instead of a budget.", rich_help_panel=MONEY
-    ),
+    float, typer.Option(help="Score points that one dollar is worth; instead of a budget.", rich_help_panel=MONEY)
 ]
 Private = Annotated[
-    str | None,
-    typer.Option("--private-column", help="Rows with true here never leave local experts.", rich_help_panel=POOL),
+    str | None, typer.Option(help="Rows with true here never leave local experts.", rich_help_panel=POOL)
 ]
-Pinned = Annotated[str | None, typer.Option("--expert", help="Ask this expert for every row.", rich_help_panel=POOL)]
+Pinned = Annotated[str | None, typer.Option(help="Ask this expert for every row.", rich_help_panel=POOL)]
 OnError = Annotated[
     Literal["null", "fail"],
-    typer.Option("--on-error", help="A row that fails is NULL with its error, or fails the run.", rich_help_panel=ROWS),
+    typer.Option(help="A row that fails is NULL with its error, or fails the run.", rich_help_panel=ROWS),
 ]
 OnExpertDown = Annotated[
     Literal["next", "fail"],
     typer.Option(
-        "--on-expert-down",
-        help="Rows of an expert that cannot be reached go to the next best, or the run fails.",
-        rich_help_panel=POOL,
+        help="Rows of an expert that cannot be reached go to the next best, or the run fails.", rich_help_panel=POOL
     ),
 ]
 Overwrite = Annotated[
@@ -100,17 +88,14 @@ Overwrite = Annotated[
 Where = Annotated[
     Literal["local", "ray"],
     typer.Option(
-        "--engine",
         help="Ask models here, or through actors of the Ray cluster of RAY_ADDRESS (default: one of its own).",
         rich_help_panel=POOL,
     ),
 ]
 ProgressBar = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
-Seed = Annotated[int, typer.Option("--seed", help="Random seed.")]
-Page = Annotated[
-    Path | None, typer.Option("--report", metavar="F.html", help="Write all of it as a page into this file.")
-]
+Seed = Annotated[int, typer.Option(help="Random seed.")]
+Page = Annotated[Path | None, typer.Option(metavar="F.html", help="Write all of it as a page into this file.")]
 
 
 @dataclass(frozen=True)
@@ -126,12 +111,11 @@ class MoneyOptions:
     """The budget, or how cost and time weigh against the score."""
 
     max_cost_usd: Annotated[
-        float | None,
-        typer.Option("--max-cost-usd", help="Spend at most this on the whole table.", rich_help_panel=MONEY),
+        float | None, typer.Option(help="Spend at most this on the whole table.", rich_help_panel=MONEY)
     ] = None
     cost_weight: CostWeight = 0.0
     latency_weight: Annotated[
-        float, typer.Option("--latency-weight", help="Score points that one second is worth.", rich_help_panel=MONEY)
+        float, typer.Option(help="Score points that one second is worth.", rich_help_panel=MONEY)
     ] = 0.0
 
 
@@ -150,23 +134,18 @@ class FormatOptions:
 
     format: Annotated[
         Literal["parquet", "csv", "tsv", "jsonl", "json"] | None,
-        typer.Option(
-            "--format", help="What INPUT holds. Default: as its suffix or content says.", rich_help_panel=INPUT
-        ),
+        typer.Option(help="What INPUT holds. Default: as its suffix or content says.", rich_help_panel=INPUT),
     ] = None
     delimiter: Annotated[
         str | None,
-        typer.Option(
-            "--delimiter", help="Separates values of CSV. Default: a comma, in .tsv a tab.", rich_help_panel=INPUT
-        ),
+        typer.Option(help="Separates values of CSV. Default: a comma, in .tsv a tab.", rich_help_panel=INPUT),
     ] = None
     header: Annotated[
         bool,
         typer.Option("--header/--no-header", help="CSV starts with the names of its columns.", rich_help_panel=INPUT),
     ] = True
     encoding: Annotated[
-        str | None,
-        typer.Option("--encoding", help="Of CSV and JSON, such as latin-1. Default: utf-8.", rich_help_panel=INPUT),
+        str | None, typer.Option(help="Of CSV and JSON, such as latin-1. Default: utf-8.", rich_help_panel=INPUT)
     ] = None
 
     def layout(self) -> Layout:
@@ -180,9 +159,7 @@ class FormatOptions:
 class InputOptions(FormatOptions):
     """How the input is read."""
 
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=0, help="Only the first N rows.", rich_help_panel=ROWS)
-    ] = None
+    limit: Annotated[int | None, typer.Option(min=0, help="Only the first N rows.", rich_help_panel=ROWS)] = None
 
     def open(self, source: str) -> pa.RecordBatchReader:
         """Open the input."""
@@ -195,9 +172,7 @@ class InputOptions(FormatOptions):
 class OutputOptions:
     """How the output is written."""
 
-    prefix: Annotated[
-        str, typer.Option("--prefix", help="Goes before the names of the added columns.", rich_help_panel=ROWS)
-    ] = ""
+    prefix: Annotated[str, typer.Option(help="Goes before the names of the added columns.", rich_help_panel=ROWS)] = ""
     overwrite: Overwrite = False
 
 

@@ -15,40 +15,27 @@ from leeroo.engine.errors import UsageError
 from leeroo.engine.listeners import LineListener
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to an app."""
-    app.command(epilog="Example:  leeroo train --data outcomes/ --out router/")(train)
-    app.command(epilog="Example:  leeroo evaluate --router router/ --data outcomes/ --report evaluation.html")(evaluate)
-
-
 def train(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the new router.")],
+    out: Annotated[Path, typer.Option(help="Folder of the new router.")],
     data: OptionalDataFolders = None,
     store: Annotated[
-        Path | None,
-        typer.Option("--store", help="Also learn from the feedback kept in this answer store (see leeroo feedback)."),
+        Path | None, typer.Option(help="Also learn from the feedback kept in this answer store (see leeroo feedback).")
     ] = None,
     encoder: Annotated[
         list[str] | None,
         typer.Option(
-            "--encoder",
             help="What reads the questions: a sentence encoder or a causal language model (hub id or folder, or "
             "MODEL@LAYER-mean), or 'static' for tables of millions; give it again for several. "
-            "Default: MiniLM.",
+            "Default: MiniLM."
         ),
     ] = None,
     finetune: Annotated[
         Literal["none", "lora"],
-        typer.Option(
-            "--finetune",
-            help="'lora': the causal language model of --encoder learns too, which takes a GPU or patience.",
-        ),
+        typer.Option(help="'lora': the causal language model of --encoder learns too, which takes a GPU or patience."),
     ] = "none",
     router: Annotated[
         Path | None,
-        typer.Option(
-            "--router", help="Take over this router as it is, and learn only the experts that it does not know."
-        ),
+        typer.Option(help="Take over this router as it is, and learn only the experts that it does not know."),
     ] = None,
     seed: Seed = 0,
 ) -> None:
@@ -102,22 +89,20 @@ def _outcomes(data: list[Path], store: Path | None, say: LineListener) -> Iterat
 
 
 def evaluate(
-    router: Annotated[Path, typer.Option("--router", help="Folder of a trained router (see leeroo train).")],
+    router: Annotated[Path, typer.Option(help="Folder of a trained router (see leeroo train).")],
     data: DataFolders,
     split: Annotated[
-        Literal["test", "train", "all"], typer.Option("--split", help="Which of the recorded questions are measured.")
+        Literal["test", "train", "all"], typer.Option(help="Which of the recorded questions are measured.")
     ] = "test",
     experts: Annotated[
-        str | None,
-        typer.Option("--experts", metavar="A,B,C", help="Measure only these. Default: all that router and data share."),
+        str | None, typer.Option(metavar="A,B,C", help="Measure only these. Default: all that router and data share.")
     ] = None,
     pair: Annotated[
-        str | None,
-        typer.Option("--pair", metavar="WEAK,STRONG", help="For APGR and CPT. Default: the cheapest and the best."),
+        str | None, typer.Option(metavar="WEAK,STRONG", help="For APGR and CPT. Default: the cheapest and the best.")
     ] = None,
     as_json: AsJson = False,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="F.svg", help="Draw cost against accuracy into this file.")
+        Path | None, typer.Option(metavar="F.svg", help="Draw cost against accuracy into this file.")
     ] = None,
     report: Page = None,
 ) -> None:

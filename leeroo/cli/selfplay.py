@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -23,12 +22,6 @@ from leeroo.cli.options import (
 )
 from leeroo.engine.errors import UsageError
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to an app."""
-    app.add_typer(selfplay_app, name="selfplay")
-
-
 selfplay_app = typer.Typer(
     invoke_without_command=True,
     epilog="Example:  leeroo selfplay --pool pool.toml --rounds 3 --out play/",
@@ -36,112 +29,67 @@ selfplay_app = typer.Typer(
 )
 
 
-@dataclass(frozen=True)
-class AmountOptions:
-    """How many questions and outcomes."""
-
-    rounds: Annotated[
-        int | None,
-        typer.Option("--rounds", min=0, help="This many after the start. Default: until interrupted."),
-    ] = None
-    outcomes: Annotated[int, typer.Option("--outcomes", min=20, help="To get in each round.", rich_help_panel=ROWS)] = (
-        150
-    )
-    held_out: Annotated[
-        int,
-        typer.Option("--held-out", min=20, help="Questions to measure on, sent to every expert.", rich_help_panel=ROWS),
-    ] = 150
-
-
-@dataclass(frozen=True)
-class SeedOptions:
-    """The user's own questions."""
-
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            "--seeds",
-            metavar="INPUT",
-            help="Your own questions, with right answers in a column 'answer' where you have them.",
-            rich_help_panel=ROWS,
-        ),
-    ] = None
-    column: Annotated[
-        str, typer.Option("--column", help="The column with the seeds' questions.", rich_help_panel=ROWS)
-    ] = "question"
-
-
-@dataclass(frozen=True)
-class MadeOptions:
-    """Questions that are made."""
-
-    families: Annotated[
-        str | None,
-        typer.Option(
-            "--families",
-            metavar="A,B,C|none",
-            help="Questions with computed answers: arithmetic, units, dates, words, tables, code "
-            "[default: all; code only with --run-code].",
-            rich_help_panel=ROWS,
-        ),
-    ] = None
-    run_code: Annotated[
-        bool,
-        typer.Option(
-            "--run-code", help="Run code that experts write, isolated by bubblewrap (Linux).", rich_help_panel=ROWS
-        ),
-    ] = False
-    written: Annotated[
-        float,
-        typer.Option(
-            "--written", min=0, max=1, help="Part of the questions that an expert writes.", rich_help_panel=ROWS
-        ),
-    ] = 0.25
-
-
-@dataclass(frozen=True)
-class RoleOptions:
-    """Who writes and who judges."""
-
-    pool: PoolFile = None
-    writer: Annotated[
-        str | None,
-        typer.Option(
-            "--writer", help="Who writes questions. Default: the most expensive expert.", rich_help_panel=POOL
-        ),
-    ] = None
-    judge: Annotated[
-        str | None,
-        typer.Option(
-            "--judge",
-            help="Who judges what cannot be computed. Default: the most expensive expert.",
-            rich_help_panel=POOL,
-        ),
-    ] = None
-    rubric: Annotated[
-        Path | None,
-        typer.Option("--rubric", metavar="F.txt", help="Rules that the judge follows.", rich_help_panel=POOL),
-    ] = None
-
-
 @selfplay_app.callback()
 @grouped
 def selfplay(
     *,
     context: typer.Context,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder of the loop; an unfinished one goes on.")] = None,
-    amounts: AmountOptions,
-    own: SeedOptions,
+    out: Annotated[Path | None, typer.Option(help="Folder of the loop; an unfinished one goes on.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=0, help="This many after the start. Default: until interrupted.")
+    ] = None,
+    outcomes: Annotated[int, typer.Option(min=20, help="To get in each round.", rich_help_panel=ROWS)] = 150,
+    held_out: Annotated[
+        int, typer.Option(min=20, help="Questions to measure on, sent to every expert.", rich_help_panel=ROWS)
+    ] = 150,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INPUT",
+            help="Your own questions, with right answers in a column 'answer' where you have them.",
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
+    column: Annotated[
+        str, typer.Option(help="The column with the seeds' questions.", rich_help_panel=ROWS)
+    ] = "question",
     reading: FormatOptions,
     data: Annotated[
-        list[Path] | None,
-        typer.Option("--data", help="Start from the outcomes of this data folder; give it again for more."),
+        list[Path] | None, typer.Option(help="Start from the outcomes of this data folder; give it again for more.")
     ] = None,
-    made: MadeOptions,
-    roles: RoleOptions,
+    families: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C|none",
+            help="Questions with computed answers: arithmetic, units, dates, words, tables, code "
+            "[default: all; code only with --run-code].",
+            rich_help_panel=ROWS,
+        ),
+    ] = None,
+    run_code: Annotated[
+        bool,
+        typer.Option(
+            "--run-code", help="Run code that experts write, isolated by bubblewrap (Linux).", rich_help_panel=ROWS
+        ),
+    ] = False,
+    written: Annotated[
+        float, typer.Option(min=0, max=1, help="Part of the questions that an expert writes.", rich_help_panel=ROWS)
+    ] = 0.25,
+    pool: PoolFile = None,
+    writer: Annotated[
+        str | None, typer.Option(help="Who writes questions. Default: the most expensive expert.", rich_help_panel=POOL)
+    ] = None,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="Who judges what cannot be computed. Default: the most expensive expert.", rich_help_panel=POOL
+        ),
+    ] = None,
+    rubric: Annotated[
+        Path | None, typer.Option(metavar="F.txt", help="Rules that the judge follows.", rich_help_panel=POOL)
+    ] = None,
     max_cost_usd: Annotated[
-        float | None,
-        typer.Option("--max-cost-usd", help="Spend at most this on the whole loop.", rich_help_panel=MONEY),
+        float | None, typer.Option(help="Spend at most this on the whole loop.", rich_help_panel=MONEY)
     ] = None,
     store: StoreFolder = None,
     seed: Seed = 0,
@@ -164,34 +112,32 @@ def selfplay(
     if out is None:
         raise UsageError("--out is missing: name the folder of the loop")
     check_folder(out)
-    seeds = () if own.seeds is None else tuple(read_seeds(open_input(own.seeds, layout=reading.layout()), own.column))
+    own = () if seeds is None else tuple(read_seeds(open_input(seeds, layout=reading.layout()), column))
     what = Play(
-        outcomes=amounts.outcomes,
-        held_out=amounts.held_out,
-        families=_families(made.families, made.run_code),
-        run_code=made.run_code,
-        seeds=seeds,
+        outcomes=outcomes,
+        held_out=held_out,
+        families=_families(families, run_code),
+        run_code=run_code,
+        seeds=own,
         data=tuple(data or ()),
-        writer=roles.writer,
-        written=made.written,
-        judge=roles.judge,
-        rubric=RUBRIC if roles.rubric is None else _text(roles.rubric),
+        writer=writer,
+        written=written,
+        judge=judge,
+        rubric=RUBRIC if rubric is None else _text(rubric),
         max_cost_usd=max_cost_usd,
         seed=seed,
     )
-    with opened(PoolOptions(roles.pool), store or out / "store", progress) as (engine, bar):
-        play(engine, out, what, amounts.rounds, bar.say)
+    with opened(PoolOptions(pool), store or out / "store", progress) as (engine, bar):
+        play(engine, out, what, rounds, bar.say)
 
 
 @selfplay_app.command(epilog="Example:  leeroo selfplay report play/ --page play.html")
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a loop.")],
     page: Annotated[
-        Path | None, typer.Option("--page", metavar="F.html", help="Write all of it as a page into this file.")
+        Path | None, typer.Option(metavar="F.html", help="Write all of it as a page into this file.")
     ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="F.svg", help="Draw the learning curve into this file.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="F.svg", help="Draw the learning curve into this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the rounds of a loop: outcomes, cost, the held-out score of their routers, who answers what."""

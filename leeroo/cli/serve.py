@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,67 +26,35 @@ _NEEDED = ("fastapi", "jinja2", "multipart", "prometheus_client", "structlog", "
 keys_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of a server.")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to an app."""
-    app.command(epilog="Example:  leeroo serve --pool pool.toml --router router/ --port 8080")(serve)
-    app.add_typer(keys_app, name="keys")
-
-
-@dataclass(frozen=True)
-class ListenOptions:
-    """Where the server listens."""
-
-    host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; another than this machine's own needs keys.")
-    ] = "127.0.0.1"
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080
-    proxy: Annotated[
-        str | None,
-        typer.Option("--proxy", help="Address of a proxy before the server, whose X-Forwarded-For is believed."),
-    ] = None
-
-
-@dataclass(frozen=True)
-class LimitOptions:
-    """How much a key may send and keep."""
-
-    max_file_mb: Annotated[
-        int, typer.Option("--max-file-mb", min=1, help="Most of an uploaded file, in MiB.", rich_help_panel=LIMITS)
-    ] = 200
-    max_lines: Annotated[
-        int, typer.Option("--max-lines", min=1, help="Most lines of a batch.", rich_help_panel=LIMITS)
-    ] = 50_000
-    max_line_kb: Annotated[
-        int, typer.Option("--max-line-kb", min=1, help="Most of a line, in KiB.", rich_help_panel=LIMITS)
-    ] = 1024
-    max_open: Annotated[
-        int, typer.Option("--max-open", min=1, help="Open batches of a key.", rich_help_panel=LIMITS)
-    ] = 1000
-    requests_per_minute: Annotated[
-        int, typer.Option("--requests-per-minute", min=1, help="Requests of a key.", rich_help_panel=LIMITS)
-    ] = 6000
-    max_key_gb: Annotated[
-        int, typer.Option("--max-key-gb", min=1, help="Files that a key may keep, in GiB.", rich_help_panel=LIMITS)
-    ] = 20
-    keep_days: Annotated[
-        int,
-        typer.Option(
-            "--keep-days",
-            min=0,
-            help="Days until files and ended batches are deleted; 0 keeps them for ever.",
-            rich_help_panel=LIMITS,
-        ),
-    ] = 30
-
-
 @grouped
 def serve(
     *,
-    listen: ListenOptions,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; another than this machine's own needs keys.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
+    proxy: Annotated[
+        str | None, typer.Option(help="Address of a proxy before the server, whose X-Forwarded-For is believed.")
+    ] = None,
     pool: PoolOptions,
     store: StoreFolder = None,
     money: MoneyOptions,
-    limits: LimitOptions,
+    max_file_mb: Annotated[
+        int, typer.Option(min=1, help="Most of an uploaded file, in MiB.", rich_help_panel=LIMITS)
+    ] = 200,
+    max_lines: Annotated[int, typer.Option(min=1, help="Most lines of a batch.", rich_help_panel=LIMITS)] = 50_000,
+    max_line_kb: Annotated[int, typer.Option(min=1, help="Most of a line, in KiB.", rich_help_panel=LIMITS)] = 1024,
+    max_open: Annotated[int, typer.Option(min=1, help="Open batches of a key.", rich_help_panel=LIMITS)] = 1000,
+    requests_per_minute: Annotated[int, typer.Option(min=1, help="Requests of a key.", rich_help_panel=LIMITS)] = 6000,
+    max_key_gb: Annotated[
+        int, typer.Option(min=1, help="Files that a key may keep, in GiB.", rich_help_panel=LIMITS)
+    ] = 20,
+    keep_days: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Days until files and ended batches are deleted; 0 keeps them for ever.", rich_help_panel=LIMITS
+        ),
+    ] = 30,
 ) -> None:
     """Serve batches over HTTP, as OpenAI's Files and Batches API; the stock openai client works unchanged.
 
@@ -98,19 +66,19 @@ def serve(
     from leeroo.serve.run import LOOPBACK, Place, run
 
     run(
-        Place(listen.host, listen.port, pool.pool, pool.router, store, listen.proxy),
+        Place(host, port, pool.pool, pool.router, store, proxy),
         ServerOptions(
             limits=ServerLimits(
-                limits.max_file_mb * 1024**2,
-                limits.max_lines,
-                limits.max_line_kb * 1024,
-                limits.max_open,
-                limits.max_key_gb * 1024**3,
+                max_file_mb * 1024**2,
+                max_lines,
+                max_line_kb * 1024,
+                max_open,
+                max_key_gb * 1024**3,
             ),
-            requests_per_minute=limits.requests_per_minute,
+            requests_per_minute=requests_per_minute,
             batches=BatchOptions(money.max_cost_usd, money.cost_weight, money.latency_weight),
-            loopback=listen.host in LOOPBACK,
-            keep_s=limits.keep_days * 24 * 3600 if limits.keep_days else None,
+            loopback=host in LOOPBACK,
+            keep_s=keep_days * 24 * 3600 if keep_days else None,
         ),
     )
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leeroo.cli.options import (
-    EXIT_ROWS_FAILED,
     AsJson,
     Column,
     Database,
@@ -38,22 +37,12 @@ if TYPE_CHECKING:
     from leeroo.udfs.connection import Connection
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to an app."""
-    app.command(epilog="""Example:  leeroo sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """)(sql)
-    app.command(epilog="""Example:  leeroo explain "SELECT leeroo_answer(question) FROM 'questions.parquet'" """)(
-        explain
-    )
-
-
 @grouped
 def sql(
     *,
     statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="SQL of DuckDB; - reads it from stdin.")],
     db: Database = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Write the result to a file instead of printing it.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the result to a file instead of printing it.")] = None,
     pool: PoolOptions,
     money: MoneyOptions,
     store: StoreFolder = None,
@@ -66,13 +55,13 @@ def sql(
 
     All questions of a statement are answered as one batch. Exit code 1 says that rows have no answer.
     """
-    from leeroo.cli.console import all_well, keeping, print_relation
-    from leeroo.engine.tables import check_output, write_table
+    from leeroo.cli.console import check_out, finish, print_relation
+    from leeroo.engine.tables import write_table
 
     text = sys.stdin.read() if statement == "-" else statement
     unanswered: list[str] = []
     if out is not None:
-        check_output(out, keeping(store, *_named_in(text), overwrite=overwrite))
+        check_out(out, store, *_named_in(text), overwrite=overwrite)
     asking = {"on_error": on_error, "on_expert_down": on_expert_down, "on_warning": unanswered.append}
     with _database(db, pool, money, store, progress=progress, **asking) as (con, bar):
         result = con.sql(text)
@@ -84,8 +73,7 @@ def sql(
             print_relation(result)
     for line in unanswered:
         typer.echo(f"warning: {line}", err=True)
-    if not all_well(bar, len(unanswered)):
-        raise typer.Exit(EXIT_ROWS_FAILED)
+    finish(bar, len(unanswered))
 
 
 @grouped

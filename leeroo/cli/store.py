@@ -22,11 +22,6 @@ _DAY_S = 86_400
 store_app = typer.Typer(no_args_is_help=True, help="Look at the answer store, and prune it.")
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to an app."""
-    app.add_typer(store_app, name="store")
-
-
 @store_app.command("info", epilog="Example:  leeroo store info --json")
 def info(store: StoreFolder = None, as_json: AsJson = False) -> None:
     """Print where the answer store is, how large it is, and what is in it."""
@@ -44,11 +39,10 @@ def info(store: StoreFolder = None, as_json: AsJson = False) -> None:
 def prune(
     store: StoreFolder = None,
     older_than: Annotated[
-        float | None, typer.Option("--older-than", min=0, metavar="DAYS", help="Remove what is older than this.")
+        float | None, typer.Option(min=0, metavar="DAYS", help="Remove what is older than this.")
     ] = None,
     max_bytes: Annotated[
-        int | None,
-        typer.Option("--max-bytes", min=0, metavar="BYTES", help="Remove the oldest answers until it is this small."),
+        int | None, typer.Option(min=0, metavar="BYTES", help="Remove the oldest answers until it is this small.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
