@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leeroo.cli.options import AsJson, MoneyOptions, PoolOptions, StoreFolder, grouped
+from leeroo.cli.options import AsJson, MoneyOptions, PoolOptions, StoreFolder, criteria, grouped
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:
@@ -62,24 +62,26 @@ def serve(
     store. Killed at any moment, the server goes on where it stopped.
     """
     _check_packages()
-    from leeroo.serve.options import BatchOptions, ServerLimits, ServerOptions
-    from leeroo.serve.run import LOOPBACK, Place, run
+    from leeroo.serve.options import ServerOptions
+    from leeroo.serve.run import run
 
     run(
-        Place(host, port, pool.pool, pool.router, store, proxy),
         ServerOptions(
-            limits=ServerLimits(
-                max_file_mb * 1024**2,
-                max_lines,
-                max_line_kb * 1024,
-                max_open,
-                max_key_gb * 1024**3,
-            ),
+            host=host,
+            port=port,
+            proxy=proxy,
+            pool=pool.pool,
+            router=pool.router,
+            store=store,
+            criteria=criteria(money),
+            file_bytes=max_file_mb * 1024**2,
+            lines=max_lines,
+            line_bytes=max_line_kb * 1024,
+            open_batches=max_open,
+            bytes_per_key=max_key_gb * 1024**3,
             requests_per_minute=requests_per_minute,
-            batches=BatchOptions(money.max_cost_usd, money.cost_weight, money.latency_weight),
-            loopback=host in LOOPBACK,
             keep_s=keep_days * 24 * 3600 if keep_days else None,
-        ),
+        )
     )
 
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import structlog
@@ -27,19 +27,6 @@ from leeroo.serve.web.connections import HEAD_S, Connections, protocol
 
 # Seconds that requests under way have to end when the server does.
 _GRACE_S = 5
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-
-@dataclass(frozen=True)
-class Place:
-    """The address of a server, and its pool, router and store."""
-
-    host: str
-    port: int
-    pool: Path | None
-    router: Path | None
-    store: Path | None
-    proxy: str | None = None  # whose X-Forwarded-For is believed
 
 
 def folder_of(store: Path | None) -> Path:
@@ -47,7 +34,7 @@ def folder_of(store: Path | None) -> Path:
     return (store or default_store()) / "serve"
 
 
-def run(place: Place, options: ServerOptions) -> None:
+def run(options: ServerOptions) -> None:
     """Serve until a signal ends it.
 
     Raises:
@@ -56,15 +43,14 @@ def run(place: Place, options: ServerOptions) -> None:
 
     """
     _log_as_json()
-    options.batches.checked()
-    folder = folder_of(place.store)
-    with contextlib.closing(Database(folder)) as db, _alone(folder), _listening(place) as listener:
-        if place.host not in LOOPBACK and not keys.required(db):
+    folder = folder_of(options.store)
+    with contextlib.closing(Database(folder)) as db, _alone(folder), _listening(options) as listener:
+        if not options.loopback and not keys.required(db):
             raise UsageError(
-                f"{place.host} can be reached from elsewhere, and there is no key yet: make one with leeroo keys "
+                f"{options.host} can be reached from elsewhere, and there is no key yet: make one with leeroo keys "
                 "create, or leave out --host"
             )
-        with open_engine(place.pool, place.router, place.store) as engine:
+        with open_engine(options.pool, options.router, options.store) as engine:
             _check(engine)
             config = uvicorn.Config(
                 make_app(db, engine, options),
@@ -72,8 +58,8 @@ def run(place: Place, options: ServerOptions) -> None:
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                proxy_headers=place.proxy is not None,
-                forwarded_allow_ips=place.proxy,
+                proxy_headers=options.proxy is not None,
+                forwarded_allow_ips=options.proxy,
                 timeout_graceful_shutdown=_GRACE_S,
                 timeout_keep_alive=int(HEAD_S),
             )
@@ -106,34 +92,29 @@ def _check(engine: Engine) -> None:
         engine.scores(["What is 1 plus 1?"])
 
 
-@contextlib.contextmanager
-def _listening(place: Place) -> Iterator[socket.socket]:
-    """Listen before anything is loaded.
+def _listening(options: ServerOptions) -> socket.socket:
+    """Listen, before anything is loaded.
 
     Raises:
         UsageError: the address cannot be listened on.
 
     """
     try:
-        family = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((place.host, place.port), family=family, backlog=2048)
+        family = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((options.host, options.port), family=family, backlog=2048)
     except OSError as error:
         why = (error.strerror or str(error)).partition(" (while")[0].lower()
-        raise UsageError(f"{place.host}:{place.port} cannot be listened on ({why}): choose another --port") from error
-    with listener:
-        yield listener
+        raise UsageError(
+            f"{options.host}:{options.port} cannot be listened on ({why}): choose another --port"
+        ) from error
 
 
-@contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path) -> AbstractContextManager[object]:
     """Keep other servers out of a folder."""
-    lock = FileLock(folder / "server.lock")
     try:
-        lock.acquire(blocking=False)
+        return FileLock(folder / "server.lock").acquire(blocking=False)
     except Timeout as error:
         raise UsageError(f"another server works in {folder}: stop it, or give another --store") from error
-    with lock:
-        yield
 
 
 def _log_as_json() -> None:

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine.schema import ASK
-from leeroo.serve.work.bodies import CHAT, COMPLETIONS, read_body
-from leeroo.serve.work.requests import LineRequest, line_request, to_table
+from leeroo.serve.lines.bodies import CHAT, COMPLETIONS, read_body
+from leeroo.serve.lines.requests import LineRequest, line_request, to_table
 
 USER = {"role": "user", "content": "q"}
 PLAIN = {"model": "leeroo", "messages": [USER]}

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from leeroo.engine.answer import Criteria
 from leeroo.engine.errors import UsageError
 from leeroo.engine.schema import ANSWERS
 from leeroo.serve.database import VERSION, Database
-from leeroo.serve.options import BatchOptions
+from leeroo.serve.lines.read import Line
+from leeroo.serve.lines.requests import line_request
 from leeroo.serve.work import batches, queue
 from leeroo.serve.work.batches import Batch
-from leeroo.serve.work.lines import Line
-from leeroo.serve.work.requests import line_request
 from leeroo.serve.work.waves import Speeds, group_backlogs
 
 
@@ -28,8 +28,8 @@ def db(tmp_path: Path) -> Iterator[Database]:
         yield db
 
 
-def _waiting(db: Database, *experts: str | None, owner: str = "us", options: BatchOptions | None = None) -> Batch:
-    batch = batches.create(db, owner, "/v1/chat/completions", "file-1", "jsonl", None, options or BatchOptions(), 10)
+def _waiting(db: Database, *experts: str | None, owner: str = "us", criteria: Criteria | None = None) -> Batch:
+    batch = batches.create(db, owner, "/v1/chat/completions", "file-1", "jsonl", None, criteria or Criteria(), 10)
     assert batch is not None
     lines = [Line(str(i), line_request(question=f"question {i}", expert=expert)) for i, expert in enumerate(experts)]
     batches.store_lines(db, batch, iter(lines))
@@ -45,8 +45,8 @@ def test_lines_of_two_keys_are_never_in_one_wave(db: Database) -> None:
     """Nor are those of other weights, of a batch with a budget, or those that name a remote expert."""
     first = _waiting(db, None, None, "far")
     second = _waiting(db, None, "near", owner="they")
-    third = _waiting(db, None, options=BatchOptions(cost_weight=1))
-    fourth = _waiting(db, None, options=BatchOptions(max_cost_usd=1))
+    third = _waiting(db, None, criteria=Criteria(cost_weight=1))
+    fourth = _waiting(db, None, criteria=Criteria(max_cost_usd=1))
     groups = group_backlogs(queue.waiting(db), frozenset({"far"}), alone=set())
     assert {(group.owner, group.expert, *(each.batch for each in its)) for group, its in groups.items()} == {
         ("us", "", first.number),
@@ -113,7 +113,7 @@ def test_failed_lines_count_as_such(db: Database) -> None:
 
 def test_a_killed_admission_begins_anew(db: Database) -> None:
     """Lines that a killed server had put in are not there twice."""
-    batch = batches.create(db, "us", "/v1/chat/completions", "file-1", "jsonl", None, BatchOptions(), most_open=10)
+    batch = batches.create(db, "us", "/v1/chat/completions", "file-1", "jsonl", None, Criteria(), most_open=10)
     assert batch is not None
 
     def broken() -> Iterator[Line]:

@@ -7,14 +7,16 @@ import re
 import shutil
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Any, BinaryIO, Literal
 
 from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
+from leeroo.engine.answer import Criteria
 from leeroo.engine.errors import UsageError
-from leeroo.serve.options import BatchOptions
+from leeroo.serve.lines.bodies import ROUTED
+from leeroo.serve.lines.read import form_of
 from leeroo.serve.web.dependencies import Owner, ServerState, State
 from leeroo.serve.web.errors import RequestError
 from leeroo.serve.web.objects import (
@@ -32,9 +34,7 @@ from leeroo.serve.web.objects import (
 )
 from leeroo.serve.work import batches, files
 from leeroo.serve.work.batches import Batch
-from leeroo.serve.work.bodies import ROUTED
 from leeroo.serve.work.files import StoredFile
-from leeroo.serve.work.lines import form_of
 
 # Entries on a page of a list.
 _FEW, _MOST = 20, 100
@@ -65,7 +65,7 @@ def upload(
     """Store a file of requests, JSON lines or Parquet."""
     del anchor
     with files.writing(state.db) as draft:
-        _copy(file.file, draft.file, state.options.limits.file_bytes)
+        _copy(file.file, draft.file, state.options.file_bytes)
         _check_quota(state, owner, draft.file.tell())
         draft.file.close()
         # Browsers and clients may send a path; whoever downloads the file gets its last part only.
@@ -86,7 +86,7 @@ def list_files(
     place = _file(state, owner, after, "after") if after else None
     found = files.listed(state.db, owner, purpose, place, limit + 1, newest=order == "desc")
     shown = [FileObject.from_record(each) for each in found[:limit]]
-    return FileList(data=shown, has_more=len(found) > limit, first_id=_id(shown[:1]), last_id=_id(shown[-1:]))
+    return FileList.of(shown, len(found) > limit)
 
 
 @router.get("/v1/files/{file_id}")
@@ -126,14 +126,27 @@ def get_content(owner: Owner, state: State, file_id: FileId) -> FileResponse:
 def create_batch(owner: Owner, state: State, new: NewBatch) -> BatchObject:
     """Create a batch: have the requests of a file answered."""
     file = _file(state, owner, new.input_file_id, "input_file_id")
-    options = _batch_options(new.metadata or {}, state.options.batches)
+    metadata = new.metadata or {}
+    criteria = _criteria(metadata, state.options.criteria)
     try:
         form = form_of(files.path_of(state.db, file.id))
     except FileNotFoundError as error:
         raise RequestError(404, f"the content of {file.id} is gone", "input_file_id") from error
-    most = state.options.limits.open_batches
+    most = state.options.open_batches
     expires_s = new.output_expires_after.seconds if new.output_expires_after else None
-    batch = batches.create(state.db, owner, new.endpoint, file.id, form, new.metadata, options, most, expires_s)
+    private = metadata.get("private") == "true"
+    batch = batches.create(
+        state.db,
+        owner,
+        new.endpoint,
+        file.id,
+        form,
+        new.metadata,
+        criteria,
+        most,
+        private=private,
+        output_expires_s=expires_s,
+    )
     if batch is None:
         raise RequestError(429, f"there are {most:,} open batches of this key already: wait until some have ended")
     state.scheduler.wake()
@@ -147,7 +160,7 @@ def list_batches(owner: Owner, state: State, after: After = None, limit: Limit =
     found = batches.listed(state.db, owner, place, limit + 1)
     trouble = state.scheduler.trouble()
     shown = [BatchObject.from_record(each, trouble) for each in found[:limit]]
-    return BatchList(data=shown, has_more=len(found) > limit, first_id=_id(shown[:1]), last_id=_id(shown[-1:]))
+    return BatchList.of(shown, len(found) > limit)
 
 
 @router.get("/v1/batches/{batch_id}")
@@ -223,12 +236,8 @@ def _batch(state: ServerState, owner: str, batch: str, param: str | None = None)
     return found
 
 
-def _id(objects: list[FileObject] | list[BatchObject]) -> str | None:
-    return objects[0].id if objects else None
-
-
 def _check_quota(state: ServerState, owner: str, more: int) -> None:
-    used, most = files.used(state.db, owner), state.options.limits.bytes_per_key
+    used, most = files.used(state.db, owner), state.options.bytes_per_key
     if used + more > most:
         kept = f"this key keeps {used:,} bytes of files, and may keep {most:,}"
         raise RequestError(413, f"{kept}: delete files that are no longer needed")
@@ -242,8 +251,8 @@ def _copy(source: BinaryIO, target: BinaryIO, most: int) -> None:
         raise RequestError(400, "the file is empty", "file")
 
 
-def _batch_options(metadata: dict[str, str], default: BatchOptions) -> BatchOptions:
-    """Read the options of a batch from its metadata, where values are text.
+def _criteria(metadata: dict[str, str], default: Criteria) -> Criteria:
+    """Read the budget and weights of a batch from its metadata, where values are text.
 
     A budget or weight there replaces both of the server's own.
 
@@ -255,14 +264,14 @@ def _batch_options(metadata: dict[str, str], default: BatchOptions) -> BatchOpti
         meant = get_close_matches(_plain(name), _OPTIONS, n=1, cutoff=0.85)
         if meant and name not in _OPTIONS:
             raise _wrong_option(name, f"is not known: did you mean {meant[0]!r}?")
-    private = metadata.get("private", "true" if default.private else "false")
+    private = metadata.get("private", "false")
     if private not in ("true", "false"):
         raise _wrong_option("private", f"is {private!r}; it should be 'true' or 'false'")
-    numbers = {name: _number(name, metadata[name]) for name in _NUMBERS if name in metadata}
+    numbers: dict[str, Any] = {name: _number(name, metadata[name]) for name in _NUMBERS if name in metadata}
     if "max_cost_usd" in numbers or "cost_weight" in numbers:
-        default = replace(default, max_cost_usd=None, cost_weight=0.0)
+        numbers = {"max_cost_usd": None, "cost_weight": 0.0, **numbers}
     try:
-        return replace(default, **numbers, private=private == "true").checked()
+        return replace(default, **numbers)
     except UsageError as error:
         raise RequestError(400, f"metadata: {error}", "metadata") from error
 

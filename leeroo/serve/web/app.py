@@ -42,7 +42,7 @@ def make_app(db: Database, engine: Engine, options: ServerOptions) -> FastAPI:
         middleware=[
             Middleware(
                 RequestGuard,
-                limits=BodyLimits(options.limits.file_bytes),
+                limits=BodyLimits(options.file_bytes),
                 metrics=state.metrics,
                 loopback_only=lambda: options.loopback and not keys.required(db),
                 check_key=lambda scope: state.check_key(Request(scope)),

@@ -27,7 +27,7 @@ class ServerState:
     def __init__(self, db: Database, engine: Engine, options: ServerOptions) -> None:
         self.db, self.engine, self.options = db, engine, options
         self.metrics = Metrics(db)
-        self.scheduler = Scheduler(db, engine, options.limits, options.keep_s, self.metrics)
+        self.scheduler = Scheduler(db, engine, options, self.metrics)
         self._rates = Rates()
 
     def find_owner(self, request: Request) -> str | None:

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from leeroo.engine.errors import LeerooError
-from leeroo.serve.work.results import error_body
+from leeroo.serve.lines.results import error_body
 
 NO_KEY = "no key, or none that is in use: send 'Authorization: Bearer lk-...'"
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from leeroo.engine.jobs.feedback import give, judged, summary
 from leeroo.engine.store.feedback import Feedback
 from leeroo.serve.keys import NOBODY
+from leeroo.serve.lines.bodies import first_mistake
+from leeroo.serve.lines.read import no_constant
 from leeroo.serve.web.dependencies import Owner, ServerState, State
 from leeroo.serve.web.errors import RequestError
 from leeroo.serve.web.objects import WRONG, Wrong
 from leeroo.serve.work import answered_lines, batches
 from leeroo.serve.work.batches import Batch
-from leeroo.serve.work.bodies import first_mistake
-from leeroo.serve.work.lines import no_constant
 
 # Errors that a reply lists.
 _ERRORS = 100

@@ -5,7 +5,7 @@ Their names and docstrings are part of the OpenAPI document.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -168,24 +168,29 @@ class ModelObject(BaseModel):
     owned_by: str
 
 
-class FileList(BaseModel):
+_Listed = TypeVar("_Listed", FileObject, BatchObject)
+
+
+class _ListPage(BaseModel, Generic[_Listed]):
+    object: Literal["list"] = "list"
+    data: list[_Listed]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+    @classmethod
+    def of(cls, shown: list[_Listed], has_more: bool) -> Self:
+        """Return a page of some objects."""
+        first, last = (shown[0].id, shown[-1].id) if shown else (None, None)
+        return cls(data=shown, has_more=has_more, first_id=first, last_id=last)
+
+
+class FileList(_ListPage[FileObject]):
     """A page of files."""
 
-    object: Literal["list"] = "list"
-    data: list[FileObject]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
-
-class BatchList(BaseModel):
+class BatchList(_ListPage[BatchObject]):
     """A page of batches."""
-
-    object: Literal["list"] = "list"
-    data: list[BatchObject]
-    has_more: bool
-    first_id: str | None
-    last_id: str | None
 
 
 class ModelList(BaseModel):

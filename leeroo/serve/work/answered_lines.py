@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from leeroo.serve.database import Database
+from leeroo.serve.lines.bodies import read_body
+from leeroo.serve.lines.read import OK
 from leeroo.serve.work import files
 from leeroo.serve.work.batches import Batch
-from leeroo.serve.work.bodies import read_body
-from leeroo.serve.work.lines import OK
 
 # Lines in one transaction.
 _CHUNK = 1000

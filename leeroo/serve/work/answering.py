@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 from leeroo.engine.answer import STOPPED, Criteria, Engine
 from leeroo.engine.schema import ANSWERS
+from leeroo.serve.lines.requests import count_answers, to_table
+from leeroo.serve.lines.results import LineAnswer, join_answers, no_answer
 from leeroo.serve.work.batches import Batch
 from leeroo.serve.work.queue import ClaimedLine
-from leeroo.serve.work.requests import count_answers, to_table
-from leeroo.serve.work.results import LineAnswer, join_answers, no_answer
 
 WaveLines = list[tuple[Batch, ClaimedLine]]
 

@@ -1,6 +1,6 @@
 """Batches: their records in the database, from `validating` to their end.
 
-Knows nothing of the engine.
+Knows nothing of how lines are answered.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+from leeroo.engine.answer import Criteria
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database, new_id
-from leeroo.serve.options import BatchOptions
-from leeroo.serve.work.lines import Form, Line
-from leeroo.serve.work.results import LineAnswer, LineResult, no_answer
+from leeroo.serve.lines.read import Form, Line
+from leeroo.serve.lines.results import LineAnswer, LineResult, no_answer
 
 WINDOW, WINDOW_S = "24h", 24 * 3600
 OPEN = ("validating", "in_progress", "finalizing", "cancelling")
+IS_OPEN = f"status IN {OPEN}"
 # Lines written to the database at a time, while other threads wait.
 _CHUNK = 1000
 
@@ -80,69 +81,68 @@ def create(
     input_file_id: str,
     form: Form,
     metadata: dict[str, str] | None,
-    options: BatchOptions,
+    criteria: Criteria,
     most_open: int,
+    *,
+    private: bool = False,
     output_expires_s: int | None = None,
 ) -> Batch | None:
     """Create a batch that waits for its check; None where its owner has `most_open` open ones."""
     created = int(now())
+    row = {
+        "id": new_id("batch_"),
+        "owner": owner,
+        "endpoint": endpoint,
+        "input_file_id": input_file_id,
+        "form": form,
+        "completion_window": WINDOW,
+        "metadata": None if metadata is None else json.dumps(metadata),
+        "max_cost_usd": criteria.max_cost_usd,
+        "cost_weight": criteria.cost_weight,
+        "latency_weight": criteria.latency_weight,
+        "private": private,
+        "status": "validating",
+        "created_at": created,
+        "expires_at": created + WINDOW_S,
+        "output_expires_s": output_expires_s,
+    }
     with db.transaction() as con:
-        marks = ", ".join("?" * len(OPEN))
-        query = f"SELECT count(*) FROM batches WHERE status IN ({marks}) AND owner = ?"
-        if con.execute(query, (*OPEN, owner)).fetchone()[0] >= most_open:
+        [open_ones] = con.execute(f"SELECT count(*) FROM batches WHERE {IS_OPEN} AND owner = ?", (owner,)).fetchone()
+        if open_ones >= most_open:
             return None
-        batch = new_id("batch_")
-        con.execute(
-            "INSERT INTO batches (id, owner, endpoint, input_file_id, form, completion_window, metadata, max_cost_usd,"
-            " cost_weight, latency_weight, private, status, created_at, expires_at, output_expires_s)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'validating', ?, ?, ?)",
-            (
-                batch,
-                owner,
-                endpoint,
-                input_file_id,
-                form,
-                WINDOW,
-                json.dumps(metadata) if metadata is not None else None,
-                options.max_cost_usd,
-                options.cost_weight,
-                options.latency_weight,
-                options.private,
-                created,
-                created + WINDOW_S,
-                output_expires_s,
-            ),
-        )
-    return get(db, owner, batch)
+        marks = ", ".join("?" * len(row))
+        con.execute(f"INSERT INTO batches ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+    return get(db, owner, str(row["id"]))
 
 
-def get(db: Database, owner: str | None, batch: str) -> Batch | None:
-    """Return a batch of an owner, or of anyone where `owner` is None."""
-    query = f"SELECT {_COLUMNS} FROM batches WHERE id = ? AND coalesce(?, owner) = owner"
-    rows = db.rows(query, batch, owner)
-    return _batch(rows[0]) if rows else None
+def get(db: Database, owner: str, batch: str) -> Batch | None:
+    """Return a batch of an owner."""
+    return next(iter(_select(db, "id = ? AND owner = ?", batch, owner)), None)
+
+
+def by_number(db: Database, number: int) -> Batch:
+    """Return a batch by its number."""
+    return _select(db, "number = ?", number)[0]
 
 
 def listed(db: Database, owner: str, after: Batch | None, limit: int) -> list[Batch]:
     """Return the batches of an owner, the newest first, from the one after `after`."""
-    query = f"SELECT {_COLUMNS} FROM batches WHERE owner = ? AND number < ? ORDER BY number DESC LIMIT ?"
-    return [_batch(row) for row in db.rows(query, owner, after.number if after else 1 << 62, limit)]
+    before = after.number if after else 1 << 62
+    return _select(db, "owner = ? AND number < ? ORDER BY number DESC LIMIT ?", owner, before, limit)
 
 
 def in_state(db: Database, *states: str) -> list[Batch]:
     """Return all batches in these states, the oldest first."""
-    marks = ", ".join("?" * len(states))
-    return [
-        _batch(row)
-        for row in db.rows(f"SELECT {_COLUMNS} FROM batches WHERE status IN ({marks}) ORDER BY number", *states)
-    ]
+    return _select(db, f"status IN ({', '.join('?' * len(states))}) ORDER BY number", *states)
+
+
+def _select(db: Database, which: str, *values: Any) -> list[Batch]:
+    return [_batch(row) for row in db.rows(f"SELECT {_COLUMNS} FROM batches WHERE {which}", *values)]
 
 
 def uses(db: Database, file: str) -> bool:
     """Return whether an open batch reads this file."""
-    marks = ", ".join("?" * len(OPEN))
-    query = f"SELECT 1 FROM batches WHERE status IN ({marks}) AND input_file_id = ? LIMIT 1"
-    return bool(db.rows(query, *OPEN, file))
+    return bool(db.rows(f"SELECT 1 FROM batches WHERE {IS_OPEN} AND input_file_id = ? LIMIT 1", file))
 
 
 def attempt(db: Database, batch: Batch, change: int = 1) -> int:
@@ -179,12 +179,8 @@ def store_lines(db: Database, batch: Batch, lines: Iterable[Line]) -> None:
     _put(db, rows)
     with db.transaction() as con:
         con.executemany("INSERT INTO backlog VALUES (?, ?, ?)", ((batch.number, *each) for each in backlog.items()))
-        con.execute("UPDATE batches SET total = ?, failed = ? WHERE number = ?", (total, failed, batch.number))
-        con.execute(  # unless it was cancelled meanwhile
-            "UPDATE batches SET status = 'in_progress', in_progress_at = ?, attempts = 0"
-            " WHERE number = ? AND status = 'validating'",
-            (int(now()), batch.number),
-        )
+        _change(con, batch, total=total, failed=failed)
+        _enter(con, batch, "in_progress", "validating")  # unless it was cancelled meanwhile
 
 
 def _put(db: Database, rows: list[tuple[Any, ...]]) -> None:
@@ -201,49 +197,34 @@ def _forget_lines(con: sqlite3.Connection, batch: Batch) -> None:
         con.execute(f"DELETE FROM {table} WHERE batch = ?", (batch.number,))
 
 
-def refuse(db: Database, batch: Batch, errors: list[dict[str, Any]]) -> None:
-    """End a batch that cannot be answered, with the reasons."""
-    with db.transaction() as con:
-        _forget_lines(con, batch)
-        con.execute(
-            "UPDATE batches SET status = 'failed', failed_at = ?, errors = ? WHERE number = ?",
-            (int(now()), json.dumps(errors), batch.number),
-        )
+def _change(con: sqlite3.Connection, batch: Batch, only: str = "TRUE", /, **columns: Any) -> None:
+    names = ", ".join(f"{name} = ?" for name in columns)
+    con.execute(f"UPDATE batches SET {names} WHERE number = ? AND {only}", (*columns.values(), batch.number))
+
+
+def _enter(con: sqlite3.Connection, batch: Batch, status: str, *before: str) -> None:
+    """Move a batch to another state, at whose first stage it is, if it is in one of those before."""
+    only = f"status IN ({', '.join(map(repr, before))})"
+    _change(con, batch, only, status=status, **{f"{status}_at": int(now())}, attempts=0)
 
 
 def cancel(db: Database, batch: Batch) -> None:
     """Mark a batch to be cancelled."""
     with db.transaction() as con:
-        con.execute(
-            "UPDATE batches SET status = 'cancelling', cancelling_at = ?, attempts = 0"
-            " WHERE number = ? AND status IN ('validating', 'in_progress')",
-            (int(now()), batch.number),
-        )
-
-
-def by_number(db: Database, number: int) -> Batch:
-    """Return a batch by its number."""
-    return _batch(db.rows(f"SELECT {_COLUMNS} FROM batches WHERE number = ?", number)[0])
-
-
-def finish(db: Database, batch: Batch, status: str, output: str | None, errors: str | None) -> None:
-    """End a batch with its files; its lines are no longer needed."""
-    with db.transaction() as con:
-        _forget_lines(con, batch)
-        con.execute(
-            f"UPDATE batches SET status = ?, {status}_at = ?, output_file_id = ?, error_file_id = ? WHERE number = ?",
-            (status, int(now()), output, errors, batch.number),
-        )
+        _enter(con, batch, "cancelling", "validating", "in_progress")
 
 
 def finalizing(db: Database, batch: Batch) -> None:
     """Mark a batch whose lines are all answered: its files are being written."""
     with db.transaction() as con:
-        con.execute(
-            "UPDATE batches SET status = 'finalizing', finalizing_at = ?, attempts = 0"
-            " WHERE number = ? AND status = 'in_progress'",
-            (int(now()), batch.number),
-        )
+        _enter(con, batch, "finalizing", "in_progress")
+
+
+def end(db: Database, batch: Batch, status: str, **columns: Any) -> None:
+    """End a batch, with its files or the reasons why it cannot be answered; its lines are no longer needed."""
+    with db.transaction() as con:
+        _forget_lines(con, batch)
+        _change(con, batch, status=status, **{f"{status}_at": int(now())}, **columns)
 
 
 def results(db: Database, batch: Batch) -> Iterator[LineResult]:

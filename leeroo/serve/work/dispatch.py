@@ -5,7 +5,6 @@ A wave that fails for a batch's fault has its batches tried one by one, and cost
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,10 +15,10 @@ from leeroo.engine.answer import Engine
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.errors import Interrupted, LeerooError, OutputError
 from leeroo.serve.database import Database
+from leeroo.serve.lines.results import LineAnswer, no_answer
 from leeroo.serve.work import batches, queue
 from leeroo.serve.work.answering import WaveLines, answer_lines, lost_expert
 from leeroo.serve.work.metrics import Metrics
-from leeroo.serve.work.results import LineAnswer, no_answer
 from leeroo.serve.work.stages import ATTEMPTS, BatchStages
 from leeroo.serve.work.waves import WAVE_S, LineWave, Speeds, WaveGroup, group_backlogs
 from leeroo.serve.work.workers import Workers
@@ -49,16 +48,9 @@ class Dispatcher:
         self._db, self._engine, self._metrics = db, engine, metrics
         self._workers, self._speeds, self._stages = workers, speeds, stages
         self._remote = frozenset(expert.name for expert in engine.pool.experts if not capabilities(expert).holds_memory)
-        self._lock = threading.Lock()  # of what is below
-        self._waves: dict[int, LineWave] = {}
         self._served: dict[str, float] = {}  # when a wave of each key was started last
         self._alone: set[int] = set()  # batches that were in a wave which failed
         self._log = structlog.get_logger("leeroo.serve")
-
-    def running(self) -> list[LineWave]:
-        """Return the waves that are under way."""
-        with self._lock:
-            return list(self._waves.values())
 
     def resume(self) -> None:
         """Start the waves that a killed server had begun."""
@@ -68,13 +60,13 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Stop all waves, without waiting for their end."""
-        for wave in self.running():
+        for wave in self._workers.at_work(LineWave):
             wave.stop.set()
 
     def stop_unwanted(self) -> None:
         """Stop waves that take too long, or whose batches have been cancelled or are past their time."""
         wanted = {batch.number for batch in batches.in_state(self._db, "in_progress")}
-        for wave in self.running():
+        for wave in self._workers.at_work(LineWave):
             some = bool(wave.batches & wanted)
             if wave.age > _DEADLINE_S or not some or (not wave.batches <= wanted and wave.age > _LATE_S):
                 wave.stop.set()
@@ -90,7 +82,7 @@ class Dispatcher:
 
     def _next(self, groups: Iterable[WaveGroup]) -> WaveGroup | None:
         """Choose the group whose turn it is; None where none may start a wave."""
-        running = self.running()
+        running = self._workers.at_work(LineWave)
         if len(running) >= _MOST or sum(wave.age < _LATE_S for wave in running) >= _IN_TIME:
             return None
         of_key = Counter(wave.group.owner for wave in running)
@@ -98,14 +90,7 @@ class Dispatcher:
         return min(free, key=lambda group: (of_key[group.owner], self._served.get(group.owner, 0.0)), default=None)
 
     def _start(self, wave: LineWave) -> None:
-        with self._lock:
-            self._waves[wave.number] = wave
-
-        def done() -> None:
-            with self._lock:
-                del self._waves[wave.number]
-
-        self._workers.begin(lambda: self._run(wave), done)
+        self._workers.begin(wave, lambda: self._run(wave))
 
     def _run(self, wave: LineWave) -> None:
         """Have the lines of a wave answered, keep the answers, and let the other lines wait again."""

@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal
 from leeroo.engine.tables.outputs import sync
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database, new_id
-from leeroo.serve.work.batches import Batch
+from leeroo.serve.work.batches import IS_OPEN, Batch
 
 Purpose = Literal["batch", "batch_output"]
 
@@ -64,9 +64,7 @@ def expire(db: Database, keep_s: float | None) -> None:
     """Delete files past their own time or older than `keep_s`; inputs of open batches stay."""
     query = "SELECT * FROM files WHERE (expires < ? OR created < ?)"
     oldest = -1 if keep_s is None else now() - keep_s
-    in_use = (
-        "SELECT input_file_id FROM batches WHERE status IN ('validating', 'in_progress', 'finalizing', 'cancelling')"
-    )
+    in_use = f"SELECT input_file_id FROM batches WHERE {IS_OPEN}"
     for row in db.rows(f"{query} AND id NOT IN ({in_use})", now(), oldest):
         delete(db, StoredFile(*row))
 

@@ -8,8 +8,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 
 from leeroo.serve.database import Database
+from leeroo.serve.lines.results import LineAnswer
 from leeroo.serve.work import batches
-from leeroo.serve.work.results import LineAnswer
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.schema import ANSWERS
 from leeroo.serve.database import Database
+from leeroo.serve.lines.read import BATCH_ROWS, OK
+from leeroo.serve.lines.results import LineAnswer, LineResult, no_answer, result_line
 from leeroo.serve.work import files
 from leeroo.serve.work.batches import Batch
-from leeroo.serve.work.lines import BATCH_ROWS, OK
-from leeroo.serve.work.results import LineAnswer, LineResult, no_answer, result_line
 
 # Code and message of lines that were not reached.
 _CANCELLED = "batch_cancelled", "the batch was cancelled before this line was reached"

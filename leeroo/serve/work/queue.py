@@ -15,9 +15,9 @@ from typing import Any
 
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database
-from leeroo.serve.work.lines import FAILED, OK
-from leeroo.serve.work.requests import LineRequest
-from leeroo.serve.work.results import LineAnswer
+from leeroo.serve.lines.read import FAILED, OK
+from leeroo.serve.lines.requests import LineRequest
+from leeroo.serve.lines.results import LineAnswer
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from leeroo.engine.answer import Engine
 from leeroo.engine.backends.select import unavailable
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database
-from leeroo.serve.options import ServerLimits
+from leeroo.serve.options import ServerOptions
 from leeroo.serve.work import batches, files
 from leeroo.serve.work.dispatch import Dispatcher
 from leeroo.serve.work.metrics import Metrics
@@ -33,18 +33,15 @@ class Scheduler:
     Args:
         db: The server's database.
         engine: Has the pool.
-        limits: Limits of input files.
-        keep_s: How long files and ended batches are kept, None for ever.
+        options: Limits of input files, and how long things are kept.
         metrics: Counts what is done.
 
     """
 
-    def __init__(
-        self, db: Database, engine: Engine, limits: ServerLimits, keep_s: float | None, metrics: Metrics
-    ) -> None:
-        self._db, self._experts, self._keep_s = db, engine.pool.experts, keep_s
+    def __init__(self, db: Database, engine: Engine, options: ServerOptions, metrics: Metrics) -> None:
+        self._db, self._experts, self._keep_s = db, engine.pool.experts, options.keep_s
         self._workers, speeds = Workers(), Speeds()
-        self._stages = BatchStages(db, frozenset(engine.pool.names), limits, metrics, self._workers, speeds)
+        self._stages = BatchStages(db, frozenset(engine.pool.names), options, metrics, self._workers, speeds)
         self._dispatcher = Dispatcher(db, engine, metrics, self._workers, speeds, self._stages)
         self._swept = -_SWEEP_S
         self._thread = threading.Thread(target=self._schedule, name="leeroo-scheduler", daemon=True)
@@ -63,7 +60,7 @@ class Scheduler:
             self._thread.join()
         self._dispatcher.stop()
         until = time.monotonic() + _STOP_S
-        while (self._stages.busy() or self._dispatcher.running()) and time.monotonic() < until:
+        while self._workers.at_work(object) and time.monotonic() < until:
             self._workers.news.wait(0.1)
             self._workers.news.clear()
 

@@ -5,20 +5,20 @@ A stage that cannot be done fails its own batch, after two attempts, and no othe
 
 from __future__ import annotations
 
-import threading
+import json
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import structlog
 
 from leeroo.engine.errors import Interrupted, OutputError
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database
-from leeroo.serve.options import ServerLimits
+from leeroo.serve.lines.read import FileRefused, Line, read_jsonl, read_parquet
+from leeroo.serve.options import ServerOptions
 from leeroo.serve.work import answered_lines, batches, files, outputs, queue
 from leeroo.serve.work.batches import Batch
-from leeroo.serve.work.lines import FileRefused, Line, read_jsonl, read_parquet
 from leeroo.serve.work.metrics import Metrics
 from leeroo.serve.work.waves import Speeds
 from leeroo.serve.work.workers import Workers
@@ -31,8 +31,15 @@ _CHECK_S = 120.0
 # How often a stage of a batch is begun before the batch fails.
 ATTEMPTS = 2
 
-Stage = Literal["check", "write"]
 _T = TypeVar("_T")
+
+
+class _BatchStage(NamedTuple):
+    """A stage of a batch that is under way."""
+
+    stage: Literal["check", "write"]
+    batch: int
+    owner: str
 
 
 class BatchStages:
@@ -41,7 +48,7 @@ class BatchStages:
     Args:
         db: The server's database.
         models: Names of the experts that lines may name.
-        limits: Limits of input files.
+        options: Limits of input files.
         metrics: Counts batches that end.
         workers: Threads for the stages.
         speeds: Forgets batches that end.
@@ -52,55 +59,40 @@ class BatchStages:
         self,
         db: Database,
         models: frozenset[str],
-        limits: ServerLimits,
+        options: ServerOptions,
         metrics: Metrics,
         workers: Workers,
         speeds: Speeds,
     ) -> None:
-        self._db, self._models, self._limits, self._metrics = db, models, limits, metrics
+        self._db, self._models, self._options, self._metrics = db, models, options, metrics
         self._workers, self._speeds = workers, speeds
-        self._lock = threading.Lock()  # of what is below
-        self._running: dict[tuple[Stage, int], str] = {}  # the owner of each
         self._log = structlog.get_logger("leeroo.serve")
-
-    def busy(self) -> bool:
-        """Return whether a stage is under way."""
-        return bool(self._running)
 
     def begin(self) -> None:
         """Begin to check new batches, and to end those that are answered, cancelled or past their time."""
         for batch in batches.in_state(self._db, *batches.OPEN):
             if batch.status == "validating":
-                self._begin("check", batch, self._check)
+                self._begin(_BatchStage("check", batch.number, batch.owner), batch, self._check)
             elif batch.status == "in_progress":
                 if batch.completed + batch.failed == batch.total or batch.expires_at < now():
                     batches.finalizing(self._db, batch)
                     self._workers.news.set()
             elif not queue.claims(self._db, batch.number):
-                self._begin("write", batch, self._write)
+                self._begin(_BatchStage("write", batch.number, batch.owner), batch, self._write)
 
     def refuse(self, batch: Batch, code: str, message: str, line: int | None = None, param: str | None = None) -> None:
         """End a batch that cannot be answered."""
         error = {"code": code, "line": line, "message": message, "param": param}
-        batches.refuse(self._db, batch, [error])
+        batches.end(self._db, batch, "failed", errors=json.dumps([error]))
         self._metrics.ended("failed")
         self._log.info("batch_refused", batch=batch.id, **error)
 
-    def _begin(self, stage: Stage, batch: Batch, work: Callable[[Batch], None]) -> None:
+    def _begin(self, one: _BatchStage, batch: Batch, work: Callable[[Batch], None]) -> None:
         """Begin a stage of a batch, unless it is under way, or there are many of its key or in all."""
-        key = stage, batch.number
-        with self._lock:
-            owners = [owner for (other, _), owner in self._running.items() if other == stage]
-            many = len(owners) >= _MOST_FILES or owners.count(batch.owner) >= _FILES_OF_KEY
-            if many or key in self._running:
-                return
-            self._running[key] = batch.owner
-
-        def done() -> None:
-            with self._lock:
-                del self._running[key]
-
-        self._workers.begin(lambda: self._attempt(batch, work), done)
+        running = [other for other in self._workers.at_work(_BatchStage) if other.stage == one.stage]
+        many = len(running) >= _MOST_FILES or sum(other.owner == one.owner for other in running) >= _FILES_OF_KEY
+        if not many and one not in running:
+            self._workers.begin(one, lambda: self._attempt(batch, work))
 
     def _attempt(self, batch: Batch, work: Callable[[Batch], None]) -> None:
         """Do a stage of a batch, and fail the batch when it failed, or ended the process, too often."""
@@ -136,8 +128,8 @@ class BatchStages:
     def _lines(self, batch: Batch) -> Iterator[Line]:
         path = files.path_of(self._db, batch.input_file_id)
         if batch.form == "parquet":
-            return read_parquet(path, self._limits)
-        return read_jsonl(path, batch.endpoint, self._models, self._limits)
+            return read_parquet(path, self._options)
+        return read_jsonl(path, batch.endpoint, self._models, self._options)
 
     def _write(self, batch: Batch) -> None:
         """Write the output files of a batch, and end it."""
@@ -146,7 +138,7 @@ class BatchStages:
         output, errors = outputs.write(self._db, batch, results)
         whole = batch.completed + batch.failed == batch.total
         status = "cancelled" if batch.status == "cancelling" else "completed" if whole else "expired"
-        batches.finish(self._db, batch, status, output, errors)
+        batches.end(self._db, batch, status, output_file_id=output, error_file_id=errors)
         self._speeds.forget(batch.number)
         self._metrics.ended(status)
         self._log.info("batch_ended", batch=batch.id, status=status, rows=batch.total, cost_usd=batch.cost_usd)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 
@@ -16,9 +17,11 @@ from leeroo.engine.errors import Interrupted, LeerooError
 # Seconds that nothing is begun after an error that is no batch's fault.
 _PAUSE_S = 5.0
 
+_T = TypeVar("_T")
+
 
 class Workers:
-    """Threads that do one piece of work each.
+    """Threads that do one piece of work each; any object stands for a piece of work.
 
     Attributes:
         ending: Set when the server ends.
@@ -27,24 +30,34 @@ class Workers:
 
     def __init__(self) -> None:
         self.ending, self.news = threading.Event(), threading.Event()
+        self._lock = threading.Lock()  # of what is at work
+        self._at_work: list[object] = []
         self._pause: tuple[float, str] | None = None  # its end, and the reason
         self._log = structlog.get_logger("leeroo.serve")
 
-    def begin(self, work: Callable[[], None], done: Callable[[], None]) -> None:
-        """Do a piece of work in a thread, and then call `done`, whatever became of it."""
+    def begin(self, piece: object, do: Callable[[], None]) -> None:
+        """Do a piece of work in a thread."""
 
         def run() -> None:
             try:
-                work()
+                do()
             except Interrupted:
                 pass
             except Exception as error:  # noqa: BLE001 - it is logged; the thread is over anyway
                 self.pause(error)
             finally:
-                done()
+                with self._lock:
+                    self._at_work.remove(piece)
                 self.news.set()
 
+        with self._lock:
+            self._at_work.append(piece)
         threading.Thread(target=run, name="leeroo-worker", daemon=True).start()
+
+    def at_work(self, kind: type[_T]) -> list[_T]:
+        """Return the pieces of work of a kind that are under way."""
+        with self._lock:
+            return [piece for piece in self._at_work if isinstance(piece, kind)]
 
     def pause(self, error: Exception) -> None:
         """Wait a little: the disk is full, or something went wrong that is no batch's fault."""

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from leeroo.engine.schema import ANSWERS
-from leeroo.serve.work.bodies import CHAT
-from leeroo.serve.work.lines import FAILED, NO_MODEL, OK
+from leeroo.serve.lines.bodies import CHAT
+from leeroo.serve.lines.read import FAILED, NO_MODEL, OK
 
 _SUMS = ("prompt_tokens", "completion_tokens", "cost_usd", "list_cost_usd")
 _CHOICE = ("answer", "finish_reason", "logprobs")

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
-from leeroo.serve.work.requests import LineRequest, line_request
-from leeroo.serve.work.schemas import checked_schema
+from leeroo.serve.lines.requests import LineRequest, line_request
+from leeroo.serve.lines.schemas import checked_schema
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 # The model that routes; other names are experts of the pool.

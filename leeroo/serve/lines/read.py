@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.tables.values import is_text
-from leeroo.serve.options import ServerLimits
-from leeroo.serve.work.bodies import ROUTED, first_mistake, read_body
-from leeroo.serve.work.requests import LineRequest, line_request
+from leeroo.serve.lines.bodies import ROUTED, first_mistake, read_body
+from leeroo.serve.lines.requests import LineRequest, line_request
+from leeroo.serve.options import ServerOptions
 
 _PARQUET = b"PAR1"
 # Half of a character that takes two: JSON can write it, UTF-8 cannot.
@@ -67,7 +67,7 @@ def form_of(path: Path) -> Form:
         return "parquet" if file.read(4) == _PARQUET else "jsonl"
 
 
-def read_jsonl(path: Path, endpoint: str, models: frozenset[str], limits: ServerLimits) -> Iterator[Line]:
+def read_jsonl(path: Path, endpoint: str, models: frozenset[str], limits: ServerOptions) -> Iterator[Line]:
     """Yield the lines of a file of requests; empty ones are left out.
 
     Raises:
@@ -100,7 +100,7 @@ def read_jsonl(path: Path, endpoint: str, models: frozenset[str], limits: Server
         raise FileRefused("empty_file", "the file holds no requests")
 
 
-def read_parquet(path: Path, limits: ServerLimits) -> Iterator[Line]:
+def read_parquet(path: Path, limits: ServerOptions) -> Iterator[Line]:
     """Yield the rows of a Parquet file with a column `question`; `subject` and `category` are used if they are there.
 
     Raises:
@@ -129,7 +129,7 @@ def read_parquet(path: Path, limits: ServerLimits) -> Iterator[Line]:
         raise FileRefused("invalid_parquet", f"the Parquet file cannot be read: {why}") from error
 
 
-def _row(cells: dict[str, bytes | None], limits: ServerLimits) -> Line:
+def _row(cells: dict[str, bytes | None], limits: ServerOptions) -> Line:
     """Return a row as a line; text that is not UTF-8 or too long is its own error."""
     if len(cells["question"] or b"") > limits.line_bytes:
         return Line(None, None, WRONG, f"the question has more than {limits.line_bytes:,} bytes")
@@ -165,7 +165,7 @@ def _unpacked_bytes(column: pa.Array) -> int:
     return int(column.nbytes)
 
 
-def _check_parquet(file: pq.ParquetFile, limits: ServerLimits) -> None:
+def _check_parquet(file: pq.ParquetFile, limits: ServerOptions) -> None:
     schema = file.schema_arrow
     if schema.names.count("question") != 1 or not is_text(schema.field("question").type):
         there = ", ".join(schema.names)
