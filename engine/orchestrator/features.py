@@ -11,10 +11,9 @@ A context, which is the question's subject and category, moves a question away f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from leeroo.engine.arrays import Float32s, Int64s
 
@@ -47,10 +46,6 @@ class Features:
     landmarks: Float32s
     contexts: Int64s
     width: Float32s
-
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
-        """Return all the numbers, by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def likeness(self, seen: Float32s, contexts: Int64s | None = None) -> Float32s:
         """Return the likeness [n, m] to each landmark by blocks [n, d], and by contexts [n, c] if given."""

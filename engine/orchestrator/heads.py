@@ -66,10 +66,6 @@ class Heads:
     prompt_line: Float32s
     latency_line: Float32s
 
-    def arrays(self) -> dict[str, Float32s]:
-        """Return all the numbers, by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
     def with_experts(self, other: Heads) -> Heads:
         """Append the heads of other experts on the same features."""
         pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))

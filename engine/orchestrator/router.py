@@ -113,7 +113,7 @@ class Router:
 
     @property
     def _numbers(self) -> folder.Numbers:
-        return {**self.features.arrays(), **self.heads.arrays(), "probe": self.probe}
+        return {**vars(self.features), **vars(self.heads), "probe": self.probe}
 
     def predict(self, questions: Sequence[str], contexts: Sequence[Subject] | None = None) -> Prediction:
         """Predict scores, tokens and time, arrays float32 [n, e] with columns in the order of `experts`.

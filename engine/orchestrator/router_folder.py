@@ -5,6 +5,7 @@ Nothing in it is executed. Knows the shapes of the numbers, not what they mean.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -241,8 +242,6 @@ def _damaged(path: Path, reason: str) -> RouterError:
 def _libraries() -> dict[str, str]:
     found = {}
     for library in _LIBRARIES:
-        try:
+        with contextlib.suppress(PackageNotFoundError):
             found[library] = version(library)
-        except PackageNotFoundError:
-            continue
     return found

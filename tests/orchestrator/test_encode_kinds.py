@@ -180,6 +180,6 @@ def test_progress_counts_distinct_texts(tiny_llama: Path) -> None:
     """Progress ends with all distinct texts done, and never goes back."""
     for encoder in ("static", DEFAULT_ENCODER, f"{tiny_llama}@4-mean"):
         progress: list[tuple[int, int]] = []
-        encode(TEXTS * 50, encoder, lambda done, total, progress=progress: progress.append((done, total)))  # type: ignore[misc]
+        encode_all(TEXTS * 50, [encoder], lambda done, total, progress=progress: progress.append((done, total)))  # type: ignore[misc]
         assert progress[-1] == (5, 5)
         assert progress == sorted(progress)

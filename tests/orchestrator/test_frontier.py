@@ -200,8 +200,9 @@ def test_accuracy_under_a_budget_is_that_of_the_frontier() -> None:
 def test_tables_that_cannot_be_measured_are_refused() -> None:
     """Tables of several shapes, and records with holes, are one clear line each."""
     with pytest.raises(UsageError, match="must be tables of one shape"):
-        measure_frontier(SCORES[:, :1], COSTS, SCORES, COSTS)
+        measure_frontier(SCORES[:, :1], COSTS, SCORES, COSTS, [1.0])
+    nothing = np.empty((0, 2))
     with pytest.raises(UsageError, match="must be tables of one shape"):
-        measure_frontier(*[np.empty((0, 2))] * 4)
+        measure_frontier(nothing, nothing, nothing, nothing, [1.0])
     with pytest.raises(UsageError, match="recorded scores and costs must all be known"):
         accuracy_at(SCORES, COSTS, np.where(SCORES == 1, np.nan, SCORES), COSTS, 1.0)

@@ -17,7 +17,7 @@ _TERMS = 6
 _WORD = r"(?u)\b[^\W\d_]{3,}\b"
 
 
-def clusters_of(vectors: Float32s, count: int, least: int, seed: int = 0) -> tuple[Int64s, Float64s]:
+def clusters_of(vectors: Float32s, count: int, least: int) -> tuple[Int64s, Float64s]:
     """Return the cluster of each question [n], and how near it is to its centre [n], by k-means.
 
     Clusters of fewer than `least` questions are dissolved, the smallest first, and their questions move to the nearest
@@ -26,7 +26,7 @@ def clusters_of(vectors: Float32s, count: int, least: int, seed: int = 0) -> tup
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
     kind: Any = MiniBatchKMeans if len(vectors) >= _MANY else KMeans
-    centres: Float32s = kind(count, n_init=3, random_state=seed).fit(vectors).cluster_centers_
+    centres: Float32s = kind(count, n_init=3, random_state=0).fit(vectors).cluster_centers_
     while True:
         distances = _distances(vectors, centres)
         cluster = distances.argmin(axis=1)

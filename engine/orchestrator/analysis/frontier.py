@@ -79,25 +79,21 @@ def budgets_usd_per_1k(costs: Floats) -> Float64s:
 
 
 def measure_frontier(
-    scores_pred: Floats,
-    costs_pred: Floats,
-    scores: Floats,
-    costs: Floats,
-    budgets: Sequence[float] | Float64s | None = None,
+    scores_pred: Floats, costs_pred: Floats, scores: Floats, costs: Floats, budgets: Sequence[float] | Float64s
 ) -> list[Budgeted]:
     """Return the point reached under each budget; `choose` sees only predictions, and recorded scores and costs count.
 
     Args:
         scores_pred, costs_pred: [n, e], the expected score and USD of each expert; NaN bars.
         scores, costs: [n, e], recorded.
-        budgets: USD per 1,000 questions; default: `budgets_usd_per_1k(costs)`.
+        budgets: USD per 1,000 questions.
 
     Raises:
         UsageError: the tables differ in shape, or something recorded is not known.
     """
     _check(scores_pred, costs_pred, scores, costs)
     points = []
-    for budget in budgets_usd_per_1k(costs) if budgets is None else budgets:
+    for budget in budgets:
         chosen = chosen_by(scores_pred, costs_pred, float(budget) * len(scores_pred) / 1000)
         point = measured(chosen, scores, costs)
         points.append(Budgeted(point.cost_usd_per_1k, point.accuracy, float(budget)))
@@ -105,13 +101,7 @@ def measure_frontier(
 
 
 def accuracy_at(
-    scores_pred: Floats,
-    costs_pred: Floats,
-    scores: Floats,
-    costs: Floats,
-    budget_usd_per_1k: float,
-    resamples: int = _RESAMPLES,
-    seed: int = 0,
+    scores_pred: Floats, costs_pred: Floats, scores: Floats, costs: Floats, budget_usd_per_1k: float
 ) -> Interval:
     """Return the accuracy under one budget, with its interval.
 
@@ -123,7 +113,7 @@ def accuracy_at(
     """
     _check(scores_pred, costs_pred, scores, costs)
     got = _taken(chosen_by(scores_pred, costs_pred, budget_usd_per_1k * len(scores_pred) / 1000), scores)
-    return estimate(lambda rows: float(got[rows].mean()), len(got), resamples, seed)
+    return estimate(lambda rows: float(got[rows].mean()), len(got))
 
 
 def estimate(statistic: Callable[[Int64s], float], n: int, resamples: int = _RESAMPLES, seed: int = 0) -> Interval:

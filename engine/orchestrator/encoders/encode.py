@@ -46,7 +46,6 @@ _PINNED = re.compile(r"(.+)@(\d+)-(mean|last)", re.DOTALL)
 # Texts that are tokenised together, and ordered by length.
 _WINDOW = 8192
 _KEEP_EVERY_S = 3.0
-_REPORT_EVERY_S = 0.3
 
 # The models, their tokenizers and the database connection do not support several threads at once.
 _one_at_a_time = threading.Lock()
@@ -72,7 +71,7 @@ class _Pending:
     keys: dict[str, list[bytes]]
 
 
-def encode(texts: Sequence[str], encoder: str = DEFAULT_ENCODER, on_progress: OnProgress | None = None) -> Float32s:
+def encode(texts: Sequence[str], encoder: str = DEFAULT_ENCODER) -> Float32s:
     """Encode texts into vectors, float32 [n, d].
 
     A vector does not depend on the other texts beyond 1e-6 of its length. Static and sentence encoders give vectors of
@@ -82,14 +81,12 @@ def encode(texts: Sequence[str], encoder: str = DEFAULT_ENCODER, on_progress: On
     Args:
         texts: Any strings; characters that are not valid Unicode are replaced.
         encoder: A name as described above.
-        on_progress: Called at most a few times a second with two numbers: the texts encoded so far, and how many
-            of the distinct texts were not on disk.
 
     Raises:
         PoolError: the model is nowhere to be found.
         RouterError: it is found, but is no encoder, cannot be loaded, or lacks that layer; or no layer is named.
     """
-    return encode_all(texts, [encoder], on_progress)[encoder]
+    return encode_all(texts, [encoder])[encoder]
 
 
 def encode_all(
@@ -97,7 +94,8 @@ def encode_all(
 ) -> dict[str, Float32s]:
     """Encode each text with each encoder, float32 [n, d]; layers of the same model share one pass.
 
-    See `encode` for the rest.
+    After each batch of a model `on_progress` is called with two numbers: the texts encoded so far, and how many of the
+    distinct texts were not on disk. See `encode` for the rest.
     """
     with _one_at_a_time:
         return _encode_all(texts, specs, on_progress)
@@ -134,9 +132,16 @@ def _encode_all(texts: Sequence[str], specs: Sequence[str], on_progress: OnProgr
     distinct = list(number)
     encoded: dict[str, Float32s] = {}
     all_pending = [_read_stored(of_model, distinct, encoded) for of_model in _by_model(specs)]
-    reporter = _ProgressReporter(sum(len(pending.missing) for pending in all_pending), on_progress)
+    total, done = sum(len(pending.missing) for pending in all_pending), 0
+
+    def report(rows: int) -> None:
+        nonlocal done
+        done += rows
+        if on_progress:
+            on_progress(done, total)
+
     for pending in all_pending:
-        _run(pending, distinct, encoded, reporter)
+        _run(pending, distinct, encoded, report)
     return encoded if len(distinct) == len(texts) else {spec: of_distinct[row] for spec, of_distinct in encoded.items()}
 
 
@@ -212,7 +217,7 @@ def _put(encoded: dict[str, Float32s], encoder: str, n: int, rows: Int64s, of_ro
     encoded[encoder][rows] = of_rows
 
 
-def _run(pending: _Pending, distinct: list[str], encoded: dict[str, Float32s], reporter: _ProgressReporter) -> None:
+def _run(pending: _Pending, distinct: list[str], encoded: dict[str, Float32s], report: Callable[[int], None]) -> None:
     """Encode what is missing, and store it every few seconds, so that a killed process loses no more."""
     fresh: list[tuple[bytes, Float32s]] = []
     kept = time.monotonic()
@@ -228,7 +233,7 @@ def _run(pending: _Pending, distinct: list[str], encoded: dict[str, Float32s], r
                 if fresh and time.monotonic() - kept > _KEEP_EVERY_S:
                     vectors.store(fresh)
                     fresh, kept = [], time.monotonic()
-                reporter.more(len(rows))
+                report(len(rows))
     finally:
         if fresh:
             vectors.store(fresh)
@@ -242,19 +247,3 @@ def _passes(pending: _Pending, texts: Sequence[str]) -> Passes:
         return sentence.passes(one.name, one.folder, pending.weights_hash, texts)
     points = [spec.point for spec in pending.specs.values() if spec.point is not None]
     return hidden.passes(one.name, one.folder, pending.weights_hash, points, texts)
-
-
-class _ProgressReporter:
-    """Reports how many texts are encoded, but not too often."""
-
-    def __init__(self, total: int, on_progress: OnProgress | None) -> None:
-        self._total, self._on_progress = total, on_progress
-        self._done, self._reported = 0, -_REPORT_EVERY_S
-
-    def more(self, done: int) -> None:
-        """Count texts that were just encoded."""
-        self._done += done
-        now = time.monotonic()
-        if self._on_progress and (now - self._reported > _REPORT_EVERY_S or self._done == self._total):
-            self._reported = now
-            self._on_progress(self._done, self._total)

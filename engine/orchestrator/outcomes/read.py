@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -58,18 +59,12 @@ class Outcomes:
         """Keep these experts, and the questions on which at least one of them has an outcome."""
         columns = [self.experts.index(name) for name in experts]
         rows = np.flatnonzero(np.isfinite(self.scores[:, columns]).any(axis=1))
-        return Outcomes(
-            questions=[self.questions[row] for row in rows],
-            prompts=[self.prompts[row] for row in rows],
-            subjects=[self.subjects[row] for row in rows],
-            categories=[self.categories[row] for row in rows],
-            experts=tuple(experts),
-            scores=self.scores[rows][:, columns],
-            prompt_tokens=self.prompt_tokens[rows][:, columns],
-            completion_tokens=self.completion_tokens[rows][:, columns],
-            latency_ms=self.latency_ms[rows][:, columns],
-            cost_usd=self.cost_usd[rows][:, columns],
-        )
+        kept: dict[str, Any] = {
+            name: values[rows][:, columns] if isinstance(values, np.ndarray) else [values[row] for row in rows]
+            for name, values in vars(self).items()
+            if name != "experts"
+        }
+        return Outcomes(**kept, experts=tuple(experts))
 
     def costs(self, prices: Float32s) -> Float32s:
         """Return USD of every call [n, e]: recorded, or tokens times prices [2, e] in USD per million tokens."""
@@ -188,7 +183,7 @@ CREATE TABLE items AS
 CREATE TABLE names AS
     SELECT row_number() OVER (ORDER BY expert) - 1 AS slot, expert FROM (SELECT DISTINCT expert FROM joined);
 CREATE TABLE cells AS
-    SELECT item, slot, avg(score) AS score, coalesce(avg(prompt_tokens), 'nan') AS prompt_tokens,
+    SELECT item, slot, avg(score) AS scores, coalesce(avg(prompt_tokens), 'nan') AS prompt_tokens,
            coalesce(avg(completion_tokens), 'nan') AS completion_tokens, coalesce(avg(latency_ms), 'nan') AS latency_ms,
            coalesce(avg(cost_usd), 'nan') AS cost_usd
     FROM joined JOIN items USING (question, prompt) JOIN names USING (expert) GROUP BY item, slot;
@@ -243,22 +238,9 @@ def _collect(con: duckdb.DuckDBPyConnection) -> Outcomes:
     texts = con.sql("SELECT question, prompt, subject, category FROM items ORDER BY item").fetchall()
     experts = tuple(name for (name,) in con.sql("SELECT expert FROM names ORDER BY slot").fetchall())
     cells = con.sql("FROM cells").to_arrow_table()
-    at = (cells["item"].to_numpy(), cells["slot"].to_numpy())
-
-    def table(column: str) -> Float32s:
-        values = np.full((len(texts), len(experts)), np.nan, np.float32)
-        values[at] = cells[column].to_numpy()
-        return values
-
-    return Outcomes(
-        questions=[question for question, _, _, _ in texts],
-        prompts=[prompt for _, prompt, _, _ in texts],
-        subjects=[subject for _, _, subject, _ in texts],
-        categories=[category for _, _, _, category in texts],
-        experts=experts,
-        scores=table("score"),
-        prompt_tokens=table("prompt_tokens"),
-        completion_tokens=table("completion_tokens"),
-        latency_ms=table("latency_ms"),
-        cost_usd=table("cost_usd"),
-    )
+    tables: dict[str, Float32s] = {}
+    for name in ("scores", "prompt_tokens", "completion_tokens", "latency_ms", "cost_usd"):
+        tables[name] = np.full((len(texts), len(experts)), np.nan, np.float32)
+        tables[name][cells["item"].to_numpy(), cells["slot"].to_numpy()] = cells[name].to_numpy()
+    questions, prompts, subjects, categories = map(list, zip(*texts, strict=True))
+    return Outcomes(questions, prompts, subjects, categories, experts, **tables)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,14 +39,11 @@ class Recorded:
 
     def at(self, rows: Int64s) -> Recorded:
         """Keep some of the questions."""
-        return Recorded(
-            prompts=[self.prompts[row] for row in rows],
-            subjects=[self.subjects[row] for row in rows],
-            categories=[self.categories[row] for row in rows],
-            scores=self.scores[rows],
-            costs=self.costs[rows],
-            guessed=self.guessed[rows],
-        )
+        kept: dict[str, Any] = {
+            name: values[rows] if isinstance(values, np.ndarray) else [values[row] for row in rows]
+            for name, values in vars(self).items()
+        }
+        return Recorded(**kept)
 
 
 def recorded(outcomes: Outcomes, experts: Sequence[str], prices: Float32s) -> Recorded:
@@ -112,14 +110,10 @@ def _columns(outcomes: Outcomes, experts: Sequence[str]) -> Outcomes:
         wide: Float32s = np.concatenate([table, nothing], axis=1)
         return wide[:, [outcomes.experts.index(e) if e in outcomes.experts else -1 for e in experts]]
 
-    return replace(
-        outcomes,
-        experts=tuple(experts),
-        scores=of(outcomes.scores),
-        prompt_tokens=of(outcomes.prompt_tokens),
-        completion_tokens=of(outcomes.completion_tokens),
-        cost_usd=of(outcomes.cost_usd),
-    )
+    tables: dict[str, Any] = {
+        name: of(values) for name, values in vars(outcomes).items() if isinstance(values, np.ndarray)
+    }
+    return replace(outcomes, experts=tuple(experts), **tables)
 
 
 def fill_tokens(tokens: Float32s) -> Float32s:

@@ -46,9 +46,12 @@ class GaussianProcess:
 
     def beliefs(self, features: Float32s, columns: Int64s) -> Beliefs:
         """Return the beliefs about p pairs of question and expert, by features [p, k] and experts [p]."""
+        from scipy.linalg import solve_triangular
+
         wide, observations = features.astype(np.float64), self._outcomes
         prior = _prior(self.variances, observations.features, observations.columns, wide, columns)
-        return Beliefs(wide, columns, _forward_solve(self._cholesky, prior), self.variances)
+        explained = solve_triangular(self._cholesky, prior, lower=True, check_finite=False)
+        return Beliefs(wide, columns, explained, self.variances)
 
 
 @dataclass(frozen=True)
@@ -170,13 +173,6 @@ def _prior(variances: Float64s, features: Float64s, columns: Int64s, others: Flo
     return covariances
 
 
-def _forward_solve(cholesky: Float64s, right: Float64s) -> Float64s:
-    from scipy.linalg import solve_triangular
-
-    solved: Float64s = solve_triangular(cholesky, right, lower=True, check_finite=False)
-    return solved
-
-
 def _cholesky(kernels: list[Float64s], variances: Float64s) -> Float64s:
     return np.linalg.cholesky(sum(v * kernel for v, kernel in zip(variances, kernels, strict=True)))
 
@@ -186,7 +182,10 @@ def _remove_level(cholesky: Float64s, scores: Float64s) -> tuple[float, Float64s
 
     The scores' mean would be that of the experts with the most outcomes, which is not the level of all.
     """
-    ones, solved = _solve(cholesky, np.stack([np.ones_like(scores), scores], axis=1)).T
+    from scipy.linalg import cho_solve
+
+    both = np.stack([np.ones_like(scores), scores], axis=1)
+    ones, solved = cho_solve((cholesky, True), both, check_finite=False).T
     level = float(solved.sum() / ones.sum())
     return level, solved - level * ones
 
@@ -197,10 +196,3 @@ def _inverse(cholesky: Float64s) -> Float64s:
     lower = dpotri(cholesky, lower=True)[0]
     inverse: Float64s = np.tril(lower) + np.tril(lower, -1).T
     return inverse
-
-
-def _solve(cholesky: Float64s, right: Float64s) -> Float64s:
-    from scipy.linalg import cho_solve
-
-    solved: Float64s = cho_solve((cholesky, True), right, check_finite=False)
-    return solved
