@@ -39,25 +39,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Criteria": "leeroo.engine.answer",
-    "Engine": "leeroo.engine.answer",
-    "LeerooError": "leeroo.engine.errors",
-    "RowsFailedWarning": "leeroo.engine.errors",
-    "answer": "leeroo.api",
-    "connect": "leeroo.udfs.register",
-    "explain": "leeroo.udfs.register",
-    "label": "leeroo.api",
-    "open_engine": "leeroo.engine.answer",
-    "register": "leeroo.udfs.register",
-    "solve": "leeroo.api",
-    "sql": "leeroo.udfs.register",
+    "leeroo.api": ("answer", "label", "solve"),
+    "leeroo.engine.answer": ("Criteria", "Engine", "open_engine"),
+    "leeroo.engine.errors": ("LeerooError", "RowsFailedWarning"),
+    "leeroo.udfs.register": ("connect", "explain", "register", "sql"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'leeroo' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(home), name)
+    raise AttributeError(f"module 'leeroo' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

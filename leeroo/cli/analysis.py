@@ -28,13 +28,11 @@ def select_experts(
     from leeroo.cli.console import check_drawn, show
     from leeroo.engine.orchestrator.analysis.expert_selection import select_experts as select
     from leeroo.engine.tables.outputs import write_file
-    from leeroo.reports.analysis import selection_report
+    from leeroo.reports.analysis import plot_selection, selection_report
 
     check_drawn(plot=plot)
     selection = select(data, k, split, cost_weight)
     if plot is not None:
-        from leeroo.reports.plot_analysis import plot_selection
-
         write_file(plot_selection(selection), plot)
         typer.echo(f"picture: {plot}", err=True)
     show(selection_report(selection), as_json=as_json)
@@ -59,14 +57,12 @@ def gaps(
     from leeroo.engine.orchestrator.analysis.gaps import find_gaps
     from leeroo.engine.orchestrator.router import Router
     from leeroo.engine.tables.outputs import write_file
-    from leeroo.reports.analysis import gaps_report
+    from leeroo.reports.analysis import gaps_report, plot_gaps
 
     check_drawn(plot=plot)
     trained = None if router is None else Router.load(router)
     found = find_gaps(data, trained, split, good, clusters, lambda line: typer.echo(line, err=True))
     if plot is not None:
-        from leeroo.reports.plot_analysis import plot_gaps
-
         write_file(plot_gaps(found), plot)
         typer.echo(f"picture: {plot}", err=True)
     show(gaps_report(found), as_json=as_json)

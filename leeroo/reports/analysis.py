@@ -1,17 +1,31 @@
-"""The reports of a pool of experts, and of the topics that it lacks."""
+"""The reports of a pool of experts, and of the topics that it lacks, with their plots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.expert_selection import ExpertSelection, SelectedPool, SelectionStep
 from leeroo.engine.orchestrator.analysis.frontier import Interval
-from leeroo.engine.orchestrator.analysis.gaps import Gaps, Topic
+from leeroo.engine.orchestrator.analysis.gaps import Gaps, Standing, Topic
+from leeroo.reports.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, shortened, styled
 from leeroo.reports.report import Report, Table, columns, percent
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # How many topics are listed that are no gaps: those with the most to gain.
 _OTHERS = 5
+# Inches: of a row, and of what stands above and below the rows.
+_ROW, _AROUND = 0.3, 1.3
+# Topics beyond the gaps are shown until there are this many in all.
+_ROWS = 24
+_OFFSET = 0.13
+# Characters of a topic's name.
+_NAME = 70
 
 
 def selection_report(selection: ExpertSelection) -> Report:
@@ -90,3 +104,116 @@ def _topic(topic: Topic, *, routed: bool) -> tuple[object, ...]:
     known = (topic.name, topic.n, round(topic.to_gain), best.expert, best.accuracy, interval)
     row = (*known, topic.mean_accuracy, lead, topic.nobody_right)
     return (*row, topic.routed_accuracy) if routed else row
+
+
+def plot_selection(selection: ExpertSelection) -> str:
+    """Draw a row for each step of the curve: the new expert, and the accuracies of the pool with it.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    pools = [*selection.curve, selection.all]
+    names = [f"{step.k}   {step.expert}" for step in selection.curve] + [f"all {selection.all.k}"]
+    with styled():
+        figure, axes = new_axes(8.5, _AROUND + _ROW * len(pools))
+        row = np.arange(len(pools))
+        for label, mark, size, colour, values in (
+            ("oracle", "*", 11, ORACLE, [pool.oracle_accuracy for pool in pools]),
+            ("oracle, on questions not chosen by", "o", 5, OURS, [pool.held_out_accuracy for pool in pools]),
+            ("choosing by subject", "s", 5, OTHERS[2], [pool.by_subject_accuracy for pool in pools]),
+        ):
+            known = [value for value in values if value is not None]
+            if known:
+                axes.plot(known, row, mark, markersize=size, color=colour, label=label, zorder=3, clip_on=False)
+        best = selection.best_single
+        axes.axvline(best.accuracy, color=EXPERT, linewidth=0.9, linestyle="--", label=f"{best.expert} alone")
+        axes.axhline(len(pools) - 1.5, color="#bbbbbb", linewidth=0.8)
+        _rows(axes, names)
+        axes.set_xlabel("accuracy")
+        if selection.all.cost_usd_per_1k is not None:
+            _right(axes, "USD per 1,000, oracle", [f"{pool.cost_usd_per_1k:,.3g}" for pool in pools])
+        figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        return as_svg(figure, "selection")
+
+
+def plot_gaps(gaps: Gaps) -> str:
+    """Draw a row for each topic: how good the most expensive expert is there, and the best of the others.
+
+    Gaps stand above, and below them the other topics with the most to gain.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    nobody, dearest = gaps.of("nobody"), gaps.of("only the dearest")
+    others = [topic for topic in gaps.topics if topic.kind is None]
+    sections = [
+        ("nobody is good", nobody),
+        (f"only {gaps.dearest} is good", dearest),
+        ("other topics", others[: max(_ROWS - len(nobody) - len(dearest), 5)]),
+    ]
+    sections = [(title, topics) for title, topics in sections if topics]
+    topics = [topic for _, of_section in sections for topic in of_section]
+    with styled():
+        figure, axes = new_axes(10.5, _AROUND + _ROW * (len(topics) + len(sections)))
+        names, gains, row = list[str](), list[str](), 0
+        for title, of_section in sections:
+            names.append(title)
+            gains.append("")
+            for topic in of_section:
+                row = len(names)
+                _plot_topic(axes, row, topic)
+                names.append(shortened(topic.name, _NAME))
+                gains.append(f"{topic.to_gain:.0f} of {topic.n:,}")
+        axes.axvline(gaps.good, color="#bbbbbb", linewidth=1, linestyle="--", label="good", zorder=1)
+        _rows(axes, names)
+        for label, gain in zip(axes.get_yticklabels(), gains, strict=True):
+            if not gain:
+                label.set(weight="bold", color=EXPERT)
+        axes.set(xlim=(0, 1), xlabel="accuracy, with its 95 % interval")
+        _right(axes, "to gain", gains)
+        _legend(axes, gaps, topics)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        return as_svg(figure, "gaps")
+
+
+def _plot_topic(axes: Axes, row: int, topic: Topic) -> None:
+    shown = (
+        [(topic.best_other, OURS, _OFFSET), (topic.dearest, ORACLE, -_OFFSET)]
+        if topic.best_other and topic.dearest
+        else [(topic.best, OURS, 0.0)]
+    )
+    for standing, colour, offset in shown:
+        if standing:
+            _plot_standing(axes, row + offset, standing, colour)
+
+
+def _plot_standing(axes: Axes, at: float, standing: Standing, colour: str) -> None:
+    axes.plot([standing.low, standing.high], [at, at], color=colour, linewidth=1.2, alpha=0.55, zorder=2)
+    axes.plot(standing.accuracy, at, "o", color=colour, markersize=4.5, zorder=3)
+
+
+def _legend(axes: Axes, gaps: Gaps, topics: Sequence[Topic]) -> None:
+    both = any(topic.best_other and topic.dearest for topic in topics)
+    axes.plot([], [], "o", color=OURS, markersize=4.5, label="best of the others" if both else "best expert")
+    if both:
+        axes.plot([], [], "o", color=ORACLE, markersize=4.5, label=f"{gaps.dearest}, the dearest")
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows, from above; the axis has percents and nothing else."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    in_percent(axes.xaxis)
+    axes.grid(axis="x", color="#eeeeee", zorder=0)
+
+
+def _right(axes: Axes, title: str, words: Sequence[str]) -> None:
+    """Write a column of words to the right of the rows."""
+    for row, word in enumerate([title, *words], start=-1):
+        style = "italic" if row < 0 else "normal"
+        axes.annotate(
+            word, (1, row if row >= 0 else -0.9), xycoords=("axes fraction", "data"), xytext=(8, 0), ha="left",
+            va="center", textcoords="offset points", fontsize=8, style=style, annotation_clip=False,
+        )  # fmt: skip

@@ -24,12 +24,12 @@ from leeroo.engine.orchestrator.analysis.expert_selection import (
 )
 from leeroo.engine.orchestrator.analysis.frontier import Budgeted, Interval
 from leeroo.engine.orchestrator.analysis.gaps import Gaps, Standing, Topic
+from leeroo.reports.analysis import plot_gaps, plot_selection
 from leeroo.reports.evaluation import evaluation_report
 from leeroo.reports.labels import label_report
 from leeroo.reports.mmlu import mmlu_report
 from leeroo.reports.page import page
 from leeroo.reports.plot import in_percent, new_axes, shortened, styled
-from leeroo.reports.plot_analysis import plot_gaps, plot_selection
 from leeroo.reports.report import Figure, Report
 from leeroo.reports.selfplay import selfplay_report
 

@@ -245,17 +245,11 @@ def as_texts(known: pa.Array, _: Columns) -> pa.Array:
     return pa.StructArray.from_arrays([known], names=["answer"])
 
 
-def as_extracts(known: pa.StructArray, _: Columns) -> pa.Array:
-    """Return structs of `SQL_EXTRACT`."""
-    return _renamed(known, SQL_EXTRACT)
-
-
-def as_labels(known: pa.StructArray, _: Columns) -> pa.Array:
-    """Return structs of `SQL_LABEL`."""
-    return _renamed(known, SQL_LABEL)
-
-
-def _renamed(known: pa.StructArray, kind: pa.StructType) -> pa.StructArray:
+def _as_named(kind: pa.StructType, known: pa.StructArray, _: Columns) -> pa.Array:
     """Return structs with some of the known fields, the answer under another name; NULL where there was no question."""
     columns = [known.field(name) for name in ["answer", *kind.names[1:]]]
     return pa.StructArray.from_arrays(columns, fields=list(kind), mask=known.is_null())
+
+
+as_extracts: Writer = functools.partial(_as_named, SQL_EXTRACT)
+as_labels: Writer = functools.partial(_as_named, SQL_LABEL)

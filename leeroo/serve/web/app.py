@@ -17,7 +17,7 @@ from leeroo.serve.options import ServerOptions
 from leeroo.serve.web import api, feedback, page
 from leeroo.serve.web.dependencies import ServerState, get_owner
 from leeroo.serve.web.errors import add_error_handlers
-from leeroo.serve.web.middleware import BodyLimits, RequestGuard
+from leeroo.serve.web.middleware import RequestGuard
 
 
 def make_app(db: Database, engine: Engine, options: ServerOptions) -> FastAPI:
@@ -42,8 +42,8 @@ def make_app(db: Database, engine: Engine, options: ServerOptions) -> FastAPI:
         middleware=[
             Middleware(
                 RequestGuard,
-                limits=BodyLimits(options.file_bytes),
                 metrics=state.metrics,
+                file_bytes=options.file_bytes,
                 loopback_only=lambda: options.loopback and not keys.required(db),
                 check_key=lambda scope: state.check_key(Request(scope)),
             )

@@ -12,7 +12,6 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,19 +23,13 @@ from leeroo.serve.work.metrics import Metrics
 _NEXT_S, _WHOLE_S = 30.0, 600.0
 # Bytes of an upload that are not the file: the frame of multipart.
 _FRAME_BYTES = 64 * 1024
+# The most bytes of any other request.
+_OTHER_BYTES = 1024**2
 # Status in log and metrics of a request whose client left before it was answered.
 _GONE = 499
 _SAFE = {"x-content-type-options": "nosniff", "referrer-policy": "same-origin", "cache-control": "no-store"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LOOPBACK = re.compile(r"(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class BodyLimits:
-    """The most bytes of an upload, and of any other request."""
-
-    upload: int
-    other: int = 1024**2
 
 
 class Refusal(RequestError):
@@ -52,13 +45,13 @@ class RequestGuard:
     def __init__(
         self,
         app: ASGIApp,
-        limits: BodyLimits,
         metrics: Metrics,
         *,
+        file_bytes: int,
         loopback_only: Callable[[], bool],
         check_key: Callable[[Scope], None],
     ) -> None:
-        self._app, self._limits, self._metrics = app, limits, metrics
+        self._app, self._metrics, self._file_bytes = app, metrics, file_bytes
         self._loopback_only, self._check_key = loopback_only, check_key
         self._log = structlog.get_logger("leeroo.http")
 
@@ -124,14 +117,14 @@ class RequestGuard:
         if headers.get("content-encoding", "identity") != "identity":
             return Refusal(415, "send the content as it is, without Content-Encoding")
         length = headers.get("content-length", "0")
-        if length.isdigit() and int(length) > self._limits.upload + _FRAME_BYTES:
-            return self._too_large(self._limits.upload)
+        if length.isdigit() and int(length) > self._file_bytes + _FRAME_BYTES:
+            return self._too_large(self._file_bytes)
         return None
 
     def _counted(self, scope: Scope, receive: Receive) -> Receive:
         """Return `receive` with the limits of size and time enforced."""
         upload = scope["path"] == "/v1/files"
-        most = self._limits.upload + _FRAME_BYTES if upload else self._limits.other
+        most = self._file_bytes + _FRAME_BYTES if upload else _OTHER_BYTES
         came, began, whole = 0, time.monotonic(), False
 
         async def counted() -> Message:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files as resources
 from typing import Annotated, Any
@@ -104,35 +103,22 @@ def static(name: str) -> Response:
     return Response(_text(name), media_type=_STATIC[name])
 
 
-@dataclass(frozen=True)
-class BatchCard:
-    """A batch as the page shows it."""
-
-    batch: Batch
-    created: str
-    done: int
-    percent: int
-    shares: list[tuple[str, int, float]]  # expert, rows, USD
-    rows_line: str  # points of an SVG polyline
-    cost_line: str
-    takes: str
-
-
-def _card(db: Database, batch: Batch) -> BatchCard:
+def _card(db: Database, batch: Batch) -> dict[str, Any]:
+    """Return a batch as the page shows it."""
     done = batch.completed + batch.failed
     history = batches.history(db, batch)
     start = float(batch.in_progress_at or batch.created_at)
     points = [(start, 0, 0.0), *history]
-    return BatchCard(
-        batch=batch,
-        created=_when(batch.created_at),
-        done=done,
-        percent=round(100 * done / batch.total) if batch.total else 0,
-        shares=batches.shares(db, batch),
-        rows_line=_polyline([(at, rows) for at, rows, _ in points], batch.total),
-        cost_line=_polyline([(at, usd) for at, _, usd in points], batch.max_cost_usd or points[-1][2]),
-        takes=_span(points[-1][0] - start) if history else "",
-    )
+    return {
+        "batch": batch,
+        "created": _when(batch.created_at),
+        "done": done,
+        "percent": round(100 * done / batch.total) if batch.total else 0,
+        "shares": batches.shares(db, batch),
+        "rows_line": _polyline([(at, rows) for at, rows, _ in points], batch.total),
+        "cost_line": _polyline([(at, usd) for at, _, usd in points], batch.max_cost_usd or points[-1][2]),
+        "takes": _span(points[-1][0] - start) if history else "",
+    }
 
 
 def _polyline(points: Sequence[tuple[float, float]], most: float) -> str:
