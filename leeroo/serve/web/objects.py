@@ -9,10 +9,9 @@ from typing import Annotated, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from leeroo.serve.work.batches import Batch
+from leeroo.serve.work.batches import Batch, BatchRecord
 from leeroo.serve.work.files import StoredFile
 
-Status = Literal["validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"]
 Metadata = Annotated[
     dict[Annotated[str, StringConstraints(max_length=64)], Annotated[str, StringConstraints(max_length=512)]],
     Field(max_length=16),
@@ -108,28 +107,12 @@ class Cost(BaseModel):
     waiting_for: str | None
 
 
-class BatchObject(BaseModel):
+class BatchObject(BatchRecord):
     """A batch; times are seconds of the epoch."""
 
-    id: str
     object: Literal["batch"] = "batch"
-    endpoint: str
     model: str = "leeroo"
     errors: BatchErrors | None
-    input_file_id: str
-    completion_window: str
-    status: Status
-    output_file_id: str | None
-    error_file_id: str | None
-    created_at: int
-    in_progress_at: int | None
-    expires_at: int
-    finalizing_at: int | None
-    completed_at: int | None
-    failed_at: int | None
-    expired_at: int | None
-    cancelling_at: int | None
-    cancelled_at: int | None
     request_counts: Counts
     usage: Usage
     metadata: dict[str, str] | None
@@ -138,24 +121,22 @@ class BatchObject(BaseModel):
     @classmethod
     def from_record(cls, batch: Batch, trouble: str | None = None) -> BatchObject:
         """Return a batch of the database; `trouble` is why open ones have to wait."""
-        columns = {name: getattr(batch, name) for name in cls.model_fields if hasattr(batch, name)}
         return cls(
-            **{
-                **columns,
-                "errors": BatchErrors(data=[BatchError(**each) for each in batch.errors]) if batch.errors else None,
-                "request_counts": Counts(total=batch.total, completed=batch.completed, failed=batch.failed),
-                "usage": Usage(
-                    input_tokens=batch.prompt_tokens,
-                    output_tokens=batch.completion_tokens,
-                    total_tokens=batch.prompt_tokens + batch.completion_tokens,
-                ),
-                "leeroo": Cost(
-                    cost_usd=batch.cost_usd,
-                    list_cost_usd=batch.list_cost_usd,
-                    max_cost_usd=batch.max_cost_usd,
-                    waiting_for=trouble if batch.open else None,
-                ),
-            }
+            **{name: getattr(batch, name) for name in BatchRecord.model_fields},
+            errors=BatchErrors(data=[BatchError(**each) for each in batch.errors]) if batch.errors else None,
+            request_counts=Counts(total=batch.total, completed=batch.completed, failed=batch.failed),
+            usage=Usage(
+                input_tokens=batch.prompt_tokens,
+                output_tokens=batch.completion_tokens,
+                total_tokens=batch.prompt_tokens + batch.completion_tokens,
+            ),
+            metadata=batch.metadata,
+            leeroo=Cost(
+                cost_usd=batch.cost_usd,
+                list_cost_usd=batch.list_cost_usd,
+                max_cost_usd=batch.max_cost_usd,
+                waiting_for=trouble if batch.open else None,
+            ),
         )
 
 

@@ -10,8 +10,9 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Json
 
 from leeroo.engine.answer import Criteria
 from leeroo.serve.clock import now
@@ -26,33 +27,20 @@ IS_OPEN = f"status IN {OPEN}"
 _CHUNK = 1000
 
 
-@dataclass(frozen=True)
-class Batch:
-    """A row of the table `batches`; times are seconds of the epoch, None for what has not happened."""
+class BatchRecord(BaseModel):
+    """What clients see of a batch as the database has it; times are seconds of the epoch, None for what is not yet."""
 
-    number: int
+    model_config = ConfigDict(frozen=True)
+
     id: str
-    owner: str
     endpoint: str
     input_file_id: str
-    form: Form
     completion_window: str
-    metadata: dict[str, str] | None
-    max_cost_usd: float | None
-    cost_weight: float
-    latency_weight: float
-    private: bool
-    status: str
-    errors: list[dict[str, Any]] | None
+    status: Literal[
+        "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
+    ]
     output_file_id: str | None
     error_file_id: str | None
-    total: int
-    completed: int
-    failed: int
-    cost_usd: float
-    list_cost_usd: float
-    prompt_tokens: int
-    completion_tokens: int
     created_at: int
     in_progress_at: int | None
     expires_at: int
@@ -62,6 +50,27 @@ class Batch:
     expired_at: int | None
     cancelling_at: int | None
     cancelled_at: int | None
+
+
+class Batch(BatchRecord):
+    """A row of the table `batches`."""
+
+    number: int
+    owner: str
+    form: Form
+    metadata: Json[dict[str, str]] | None
+    max_cost_usd: float | None
+    cost_weight: float
+    latency_weight: float
+    private: bool
+    errors: Json[list[dict[str, Any]]] | None
+    total: int
+    completed: int
+    failed: int
+    cost_usd: float
+    list_cost_usd: float
+    prompt_tokens: int
+    completion_tokens: int
     output_expires_s: int | None
     attempts: int
 
@@ -71,7 +80,7 @@ class Batch:
         return self.status in OPEN
 
 
-_COLUMNS = ", ".join(f.name for f in fields(Batch))
+_COLUMNS = ", ".join(Batch.model_fields)
 
 
 def create(
@@ -137,7 +146,7 @@ def in_state(db: Database, *states: str) -> list[Batch]:
 
 
 def _select(db: Database, which: str, *values: Any) -> list[Batch]:
-    return [_batch(row) for row in db.rows(f"SELECT {_COLUMNS} FROM batches WHERE {which}", *values)]
+    return [Batch(**dict(row)) for row in db.rows(f"SELECT {_COLUMNS} FROM batches WHERE {which}", *values)]
 
 
 def uses(db: Database, file: str) -> bool:
@@ -241,14 +250,6 @@ def _answer(text: str) -> LineAnswer:
     """Return a kept answer; version 2 of the database kept only the error of lines that were wrong in themselves."""
     answer: LineAnswer = json.loads(text)
     return answer if "answer" in answer else no_answer(answer["error"])
-
-
-def _batch(row: sqlite3.Row) -> Batch:
-    columns = dict(row)
-    columns["metadata"] = columns["metadata"] and json.loads(columns["metadata"])
-    columns["errors"] = columns["errors"] and json.loads(columns["errors"])
-    columns["private"] = bool(columns["private"])
-    return Batch(**columns)
 
 
 def shares(db: Database, batch: Batch) -> list[tuple[str, int, float]]:
