@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-# Seconds that a connection has to bring the head of its next request, and between two checks of that. Longer than clients
-# keep an idle connection (httpx: 5 s): a close that crosses a request on its way would be an error for the client.
+# Seconds that a connection has to bring the head of its next request, and between two checks of that. Clients keep an
+# idle connection for less (httpx: 5 s): a close that crosses a request on its way would be an error for them.
 HEAD_S = 30.0
 _LOOK_S = 5.0
 # The most connections, where the system permits that many open files; half of its limit is left for files.
