@@ -13,7 +13,7 @@ import duckdb
 import typer
 from rich.console import Console
 
-from leeroo.cli.options import EXIT_ROWS_FAILED, PoolOptions
+from leeroo.cli.options import EXIT_ROWS_FAILED, EngineOptions
 from leeroo.engine.answer import Engine, Place, Progress, open_engine
 from leeroo.engine.errors import UsageError
 from leeroo.engine.money import usd
@@ -26,13 +26,11 @@ from leeroo.udfs.bar import Bar
 
 
 @contextlib.contextmanager
-def opened(
-    pool: PoolOptions, store: Path | None, progress: bool, place: Place = "local"
-) -> Iterator[tuple[Engine, Bar]]:
+def opened(setup: EngineOptions, progress: bool, place: Place = "local") -> Iterator[tuple[Engine, Bar]]:
     """Open an engine that shows its progress."""
     bar = Bar(shown=progress)
     try:
-        with open_engine(pool.pool, pool.router, store, bar.show, place) as engine:
+        with open_engine(setup.pool, setup.router, setup.store, bar.show, place) as engine:
             yield engine, bar
     finally:
         bar.close()

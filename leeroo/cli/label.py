@@ -11,16 +11,14 @@ from leeroo.cli.options import (
     MONEY,
     ROWS,
     AsJson,
+    EngineOptions,
     ExpertOptions,
     Input,
     InputOptions,
-    MoneyOptions,
     Out,
     OutputOptions,
     Page,
-    PoolOptions,
     ProgressBar,
-    StoreFolder,
     criteria,
     grouped,
 )
@@ -42,8 +40,7 @@ def label(
     ],
     out: Out,
     column: Annotated[str, typer.Option(help="The column with the text.", rich_help_panel=ROWS)] = "text",
-    pool: PoolOptions,
-    money: MoneyOptions,
+    setup: EngineOptions,
     experts: ExpertOptions,
     several: Annotated[
         bool, typer.Option("--several", help="Any number of labels may apply to a row; a list comes out.")
@@ -67,7 +64,6 @@ def label(
     ] = 0,
     report: Page = None,
     as_json: AsJson = False,
-    store: StoreFolder = None,
     reading: InputOptions,
     writing: OutputOptions,
     progress: ProgressBar = True,
@@ -85,17 +81,17 @@ def label(
     from leeroo.reports.page import page
 
     wanted = read_labels(labels, several=several)
-    keep = check_out(out, store, source, overwrite=writing.overwrite, as_json=as_json)
+    keep = check_out(out, setup.store, source, overwrite=writing.overwrite, as_json=as_json)
     check_drawn(keep.store, page=report)
     checked = _file_to_check(out, keep) if check else None
     if several and gold is not None:
         raise UsageError("--gold is for one label a row: leave out --several")
-    rules = criteria(money, experts, writing, column=column)
+    rules = criteria(setup, experts, writing, column=column)
     rows = reading.open(source)
     prefix = writing.prefix
     if gold is not None and gold not in rows.schema.names:
         raise UsageError(f"the input has no column {gold!r}; its columns are: {', '.join(rows.schema.names)}")
-    with opened(pool, store, progress) as (engine, bar):
+    with opened(setup, progress) as (engine, bar):
         with engine.delivery():
             labelled = label_rows(engine, rows, wanted, rules, calibrate=calibrate, enough=enough or None, chat=chat)
             agreement = None if gold is None else measure_agreement(labelled, gold, wanted.names, prefix)

@@ -10,13 +10,11 @@ import typer
 from leeroo.cli.options import (
     ROWS,
     AsJson,
-    MoneyOptions,
+    EngineOptions,
     OnExpertDown,
     Page,
     Pinned,
-    PoolOptions,
     ProgressBar,
-    StoreFolder,
     criteria,
     grouped,
     names,
@@ -39,11 +37,9 @@ def mmlu(
     limit: Annotated[
         int | None, typer.Option(min=1, help="This many questions, evenly from all subjects.", rich_help_panel=ROWS)
     ] = None,
-    pool: PoolOptions,
-    money: MoneyOptions,
+    setup: EngineOptions,
     expert: Pinned = None,
     on_expert_down: OnExpertDown = "next",
-    store: StoreFolder = None,
     mode: Annotated[
         Literal["choose", "generate"],
         typer.Option(help="Read the probabilities of the letters, or let the experts write."),
@@ -77,24 +73,24 @@ def mmlu(
     from leeroo.reports.page import page
 
     if out is not None:
-        check_out(out, store, data, as_json=as_json)
-    check_drawn(store, page=report)
-    wanted = criteria(money, expert=expert, on_expert_down=on_expert_down)
+        check_out(out, setup.store, data, as_json=as_json)
+    check_drawn(setup.store, page=report)
+    wanted = criteria(setup, expert=expert, on_expert_down=on_expert_down)
     only = [] if subjects is None else names("--subjects", subjects)
     questions = read_questions(data, only, shots, limit)
-    with opened(pool, store, progress) as (engine, bar):
+    with opened(setup, progress) as (engine, bar):
         with engine.delivery():
             results = run_mmlu(engine, questions, wanted, mode, chat=chat, compare=compare, on_progress=bar.say)
             if out is not None:
                 write_table(results.answers.to_reader(), out)
-            found = mmlu_report(results, "MMLU", _about(data, shots, mode, chat, pool))
+            found = mmlu_report(results, "MMLU", _about(data, shots, mode, chat, setup))
             if report is not None:
                 write_file(page(found), report)
         bar.close()
     conclude(bar, found, results.answers.column("error").to_pylist(), out, report, as_json=as_json)
 
 
-def _about(data: str, shots: int, mode: str, chat: bool, pool: PoolOptions) -> list[str]:
+def _about(data: str, shots: int, mode: str, chat: bool, setup: EngineOptions) -> list[str]:
     """Return sentences about what was run."""
     recorded = Path(data, "queries.parquet").is_file()
     return [
@@ -104,6 +100,6 @@ def _about(data: str, shots: int, mode: str, chat: bool, pool: PoolOptions) -> l
         f"They were shown as {'a turn in a chat' if chat else 'text to go on with'}, and answers were read from "
         f"{'the probabilities of the letters' if mode == 'choose' else 'what the experts wrote'}; recorded answers "
         "are as they were recorded.",
-        f"They were answered by {f'the pool {pool.pool}' if pool.pool else 'the embedded local pool'}"
-        + (f", chosen by the router {pool.router}." if pool.router else "."),
+        f"They were answered by {f'the pool {setup.pool}' if setup.pool else 'the embedded local pool'}"
+        + (f", chosen by the router {setup.router}." if setup.router else "."),
     ]

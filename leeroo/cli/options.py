@@ -99,17 +99,11 @@ Page = Annotated[Path | None, typer.Option(metavar="F.html", help="Write all of 
 
 
 @dataclass(frozen=True)
-class PoolOptions:
-    """Who answers."""
+class EngineOptions:
+    """Who answers, for how much, and where answers are kept."""
 
     pool: PoolFile = None
     router: RouterFolder = None
-
-
-@dataclass(frozen=True)
-class MoneyOptions:
-    """The budget, or how cost and time weigh against the score."""
-
     max_cost_usd: Annotated[
         float | None, typer.Option(help="Spend at most this on the whole table.", rich_help_panel=MONEY)
     ] = None
@@ -117,6 +111,7 @@ class MoneyOptions:
     latency_weight: Annotated[
         float, typer.Option(help="Score points that one second is worth.", rich_help_panel=MONEY)
     ] = 0.0
+    store: StoreFolder = None
 
 
 @dataclass(frozen=True)
@@ -210,7 +205,7 @@ def _options(group: Any) -> list[inspect.Parameter]:
     ]
 
 
-def criteria(*groups: MoneyOptions | ExpertOptions | OutputOptions, **more: Any) -> Criteria:
+def criteria(*groups: EngineOptions | ExpertOptions | OutputOptions, **more: Any) -> Criteria:
     """Return the criteria of a run, from groups of options and from single ones."""
     from leeroo.engine.answer import Criteria
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from leeroo.cli.options import (
     Column,
+    EngineOptions,
     ExpertOptions,
     Input,
     InputOptions,
-    MoneyOptions,
     OnError,
     OnExpertDown,
     Out,
     OutputOptions,
-    PoolOptions,
     Private,
     ProgressBar,
-    StoreFolder,
     Where,
     criteria,
     grouped,
@@ -28,10 +26,8 @@ def run(
     source: Input,
     out: Out,
     column: Column = "question",
-    pool: PoolOptions,
-    money: MoneyOptions,
+    setup: EngineOptions,
     experts: ExpertOptions,
-    store: StoreFolder = None,
     on_error: OnError = "null",
     reading: InputOptions,
     writing: OutputOptions,
@@ -45,14 +41,14 @@ def run(
     from leeroo.cli.console import check_out, finish, opened, summary
     from leeroo.engine.tables import write_table
 
-    wanted = criteria(money, experts, writing, column=column, on_error=on_error)
-    check_out(out, store, source, overwrite=writing.overwrite)
+    wanted = criteria(setup, experts, writing, column=column, on_error=on_error)
+    check_out(out, setup.store, source, overwrite=writing.overwrite)
     reader = reading.open(source)
-    with opened(pool, store, progress, engine) as (answering, bar):
+    with opened(setup, progress, engine) as (answering, bar):
         with answering.answer(reader, wanted) as rows:
             write_table(rows, out)
         bar.close()
-        summary(bar.last, out, money.max_cost_usd)
+        summary(bar.last, out, setup.max_cost_usd)
         finish(bar, bar.last.failed)
 
 
@@ -62,11 +58,9 @@ def route(
     source: Input,
     out: Out,
     column: Column = "question",
-    pool: PoolOptions,
-    money: MoneyOptions,
+    setup: EngineOptions,
     private_column: Private = None,
     on_expert_down: OnExpertDown = "next",
-    store: StoreFolder = None,
     reading: InputOptions,
     writing: OutputOptions,
     progress: ProgressBar = True,
@@ -75,10 +69,10 @@ def route(
     from leeroo.cli.console import check_out, finish, opened
     from leeroo.engine.tables import write_table
 
-    wanted = criteria(money, writing, column=column, private_column=private_column, on_expert_down=on_expert_down)
-    check_out(out, store, source, overwrite=writing.overwrite)
+    wanted = criteria(setup, writing, column=column, private_column=private_column, on_expert_down=on_expert_down)
+    check_out(out, setup.store, source, overwrite=writing.overwrite)
     reader = reading.open(source)
-    with opened(pool, store, progress) as (engine, bar):
+    with opened(setup, progress) as (engine, bar):
         rows = write_table(engine.route(reader, wanted), out)
         bar.close()
         bar.say(f"{rows:,} rows routed: {out}")

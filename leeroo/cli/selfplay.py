@@ -12,9 +12,9 @@ from leeroo.cli.options import (
     POOL,
     ROWS,
     AsJson,
+    EngineOptions,
     FormatOptions,
     PoolFile,
-    PoolOptions,
     ProgressBar,
     Seed,
     StoreFolder,
@@ -127,7 +127,7 @@ def selfplay(
         max_cost_usd=max_cost_usd,
         seed=seed,
     )
-    with opened(PoolOptions(pool), store or out / "store", progress) as (engine, bar):
+    with opened(EngineOptions(pool, store=store or out / "store"), progress) as (engine, bar):
         play(engine, out, what, rounds, bar.say)
 
 

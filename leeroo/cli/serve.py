@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leeroo.cli.options import AsJson, MoneyOptions, PoolOptions, StoreFolder, criteria, grouped
+from leeroo.cli.options import AsJson, EngineOptions, StoreFolder, criteria, grouped
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ def serve(
     proxy: Annotated[
         str | None, typer.Option(help="Address of a proxy before the server, whose X-Forwarded-For is believed.")
     ] = None,
-    pool: PoolOptions,
-    store: StoreFolder = None,
-    money: MoneyOptions,
+    setup: EngineOptions,
     max_file_mb: Annotated[
         int, typer.Option(min=1, help="Most of an uploaded file, in MiB.", rich_help_panel=LIMITS)
     ] = 200,
@@ -70,10 +68,10 @@ def serve(
             host=host,
             port=port,
             proxy=proxy,
-            pool=pool.pool,
-            router=pool.router,
-            store=store,
-            criteria=criteria(money),
+            pool=setup.pool,
+            router=setup.router,
+            store=setup.store,
+            criteria=criteria(setup),
             file_bytes=max_file_mb * 1024**2,
             lines=max_lines,
             line_bytes=max_line_kb * 1024,

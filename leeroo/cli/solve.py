@@ -10,15 +10,13 @@ from leeroo.cli.options import (
     MONEY,
     AsJson,
     Column,
+    EngineOptions,
     ExpertOptions,
     Input,
     InputOptions,
-    MoneyOptions,
     Out,
     OutputOptions,
-    PoolOptions,
     ProgressBar,
-    StoreFolder,
     Where,
     criteria,
     grouped,
@@ -40,14 +38,12 @@ def solve(
     planner: Annotated[
         str | None, typer.Option(metavar="EXPERT", help="Ask this expert for the plans.", rich_help_panel=_STEPS)
     ] = None,
-    pool: PoolOptions,
-    money: MoneyOptions,
+    setup: EngineOptions,
     max_cost_usd_per_row: Annotated[
         float | None,
         typer.Option(help="What a row may be expected to cost, plan and all steps together.", rich_help_panel=MONEY),
     ] = None,
     experts: ExpertOptions,
-    store: StoreFolder = None,
     as_json: AsJson = False,
     reading: InputOptions,
     writing: OutputOptions,
@@ -64,15 +60,15 @@ def solve(
     from leeroo.engine.tables import write_table
     from leeroo.reports.solve import solve_report
 
-    check_out(out, store, source, overwrite=writing.overwrite, as_json=as_json)
-    wanted = criteria(money, experts, writing, column=column)
+    check_out(out, setup.store, source, overwrite=writing.overwrite, as_json=as_json)
+    wanted = criteria(setup, experts, writing, column=column)
     limits = SolveLimits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
     reader = reading.open(source)
-    with opened(pool, store, progress, engine) as (answering, bar):
+    with opened(setup, progress, engine) as (answering, bar):
         with answering.delivery():
             solved = solve_rows(answering, reader, wanted, limits)
             write_table(solved.rows.to_reader(), out)
         bar.close()
-    report = solve_report(solved, writing.prefix, money.max_cost_usd)
+    report = solve_report(solved, writing.prefix, setup.max_cost_usd)
     errors = solved.rows.column(writing.prefix + "error").to_pylist()
     conclude(bar, report, errors, out, as_json=as_json)

@@ -18,15 +18,13 @@ from leeroo.cli.options import (
     AsJson,
     Column,
     Database,
+    EngineOptions,
     InputOptions,
-    MoneyOptions,
     OnError,
     OnExpertDown,
     Overwrite,
-    PoolOptions,
     Private,
     ProgressBar,
-    StoreFolder,
     criteria,
     grouped,
 )
@@ -43,9 +41,7 @@ def sql(
     statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="SQL of DuckDB; - reads it from stdin.")],
     db: Database = None,
     out: Annotated[Path | None, typer.Option(help="Write the result to a file instead of printing it.")] = None,
-    pool: PoolOptions,
-    money: MoneyOptions,
-    store: StoreFolder = None,
+    setup: EngineOptions,
     on_error: OnError = "null",
     on_expert_down: OnExpertDown = "next",
     overwrite: Overwrite = False,
@@ -61,9 +57,9 @@ def sql(
     text = sys.stdin.read() if statement == "-" else statement
     unanswered: list[str] = []
     if out is not None:
-        check_out(out, store, *_named_in(text), overwrite=overwrite)
+        check_out(out, setup.store, *_named_in(text), overwrite=overwrite)
     asking = {"on_error": on_error, "on_expert_down": on_expert_down, "on_warning": unanswered.append}
-    with _database(db, pool, money, store, progress=progress, **asking) as (con, bar):
+    with _database(db, setup, progress=progress, **asking) as (con, bar):
         result = con.sql(text)
         bar.close()
         if out is not None and result is not None:
@@ -84,10 +80,8 @@ def explain(
     ],
     db: Database = None,
     column: Column = "question",
-    pool: PoolOptions,
-    money: MoneyOptions,
+    setup: EngineOptions,
     private_column: Private = None,
-    store: StoreFolder = None,
     reading: InputOptions,
     as_json: AsJson = False,
 ) -> None:
@@ -98,12 +92,12 @@ def explain(
     from leeroo.cli.console import opened
 
     if len(what.split()) > 1 and not os.path.exists(what):  # not Path.exists: a statement may be no path at all
-        with _database(db, pool, money, store, progress=False) as (con, _):
+        with _database(db, setup, progress=False) as (con, _):
             plan = con.explain(what)
             estimates, text = list(plan.estimates), str(plan)
     else:
-        wanted = criteria(money, column=column, private_column=private_column)
-        with opened(pool, store, progress=False) as (engine, _):
+        wanted = criteria(setup, column=column, private_column=private_column)
+        with opened(setup, progress=False) as (engine, _):
             estimate = engine.explain(reading.open(what), wanted)
         estimates, text = [(what, estimate)], f"{what}: {estimate}"
     if as_json:
@@ -114,7 +108,7 @@ def explain(
 
 @contextlib.contextmanager
 def _database(
-    db: Path | None, pool: PoolOptions, money: MoneyOptions, store: Path | None, *, progress: bool, **more: Any
+    db: Path | None, setup: EngineOptions, *, progress: bool, **more: Any
 ) -> Iterator[tuple[Connection, Bar]]:
     """Open a database on a connection that shows its progress; DuckDB's errors are the user's."""
     import duckdb
@@ -123,7 +117,7 @@ def _database(
     from leeroo.udfs.register import connect
 
     bar = Bar(shown=progress)
-    options: dict[str, Any] = {**asdict(pool), **asdict(money), "store": store, **more}
+    options: dict[str, Any] = {**asdict(setup), **more}
     try:
         with connect(str(db) if db else ":memory:", on_progress=bar.show, **options) as con:
             yield con, bar
