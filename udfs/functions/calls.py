@@ -237,7 +237,8 @@ class Calls:
         with self.lock:
             values = function.memo.values.take(numbers, field)
             if function.estimate is not None and field is None:
-                values = _free(values, numbers < function.paid_from)
+                paid_before = pc.and_(pa.array(numbers < function.paid_from), values.is_valid())
+                values = _without_cost(values, paid_before) if pc.any(paid_before).as_py() else values
             if not self._announced:
                 # Nobody says when a statement is over, and the next one should ask again what failed.
                 function.memo.forget_failures()
@@ -291,8 +292,8 @@ class Calls:
                 values = function.answer(self.engine, questions, self._rest_of(criteria, share))
             errors: list[str | None] = [None] * len(values)
             if function.estimate is not None:
-                errors = _field(values, "error").to_pylist()
-                self._spent += pc.sum(_field(values, "cost_usd")).as_py() or 0.0
+                errors = pc.struct_field(values, "error").to_pylist()
+                self._spent += pc.sum(pc.struct_field(values, "cost_usd")).as_py() or 0.0
             function.memo.learn(questions, values, [error is not None for error in errors])
             self._unanswered.add(function.names, len(values), filter(None, errors))
             if self._unanswered.reasons and criteria.on_error == "fail":
@@ -326,18 +327,6 @@ def _by_criteria(wanted: Questions) -> Iterator[tuple[Criteria, Questions]]:
     for criteria in dict.fromkeys(group.criteria for group, _ in wanted):
         groups = [(group, sorted(questions)) for group, questions in wanted if group.criteria == criteria]
         yield criteria, sorted(groups, key=lambda group: repr(group[0].arguments))
-
-
-def _field(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
-    return pc.struct_field(values, name)
-
-
-def _free(answers: pa.StructArray, paid_before: np.ndarray) -> pa.StructArray:
-    """Return the same answers, with the cost 0 where they were paid for before."""
-    if not paid_before.any():
-        return answers
-    paid = pc.and_(pa.array(paid_before), answers.is_valid())
-    return _without_cost(answers, paid)
 
 
 def _without_cost(values: pa.StructArray, paid: pa.Array) -> pa.StructArray:
