@@ -90,9 +90,11 @@ def test_a_killed_process_loses_only_seconds(tiny_llama: Path, home: Path) -> No
     script = f"""
 import os, signal
 from leeroo.engine.orchestrator.encoders import encode
-encode._KEEP_EVERY_S = encode._REPORT_EVERY_S = 0
+encode._KEEP_EVERY_S = 0
 texts = [f"Question number {{i}}, and what about it?" for i in range(60)]
-encode.encode(texts, "{tiny_llama}@8-mean", lambda done, total: done >= 30 and os.kill(os.getpid(), signal.SIGKILL))
+encode.encode_all(
+    texts, ["{tiny_llama}@8-mean"], lambda done, total: done >= 30 and os.kill(os.getpid(), signal.SIGKILL)
+)
 """
     killed = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=120, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
