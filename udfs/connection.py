@@ -119,7 +119,7 @@ class Connection:
 
         There it raises `duckdb.InterruptException`.
         """
-        self._registration.calls.interrupt()
+        self._registration.interrupt()
         self._con.interrupt()
 
     def cursor(self) -> Connection:

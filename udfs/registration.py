@@ -49,6 +49,10 @@ class Registration:
         for text in _macros():
             con.execute(fill_in(text, self._own))
 
+    def interrupt(self) -> None:
+        """Stop what is being answered for this connection, from another thread; what was answered is kept."""
+        self.calls.interrupt()
+
     def close(self) -> None:
         """Remove the functions; the macros stay on the connection, and name functions that are not there.
 
