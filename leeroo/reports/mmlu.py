@@ -179,7 +179,7 @@ def _compared(compared: Comparison) -> list[Table]:
         about="Accuracies in %, with half of the 95 % interval; money in USD per 1,000 questions. The orchestrator's "
         "choices are made for all questions at once, from predicted scores and costs. The oracle asks, for every "
         "question, the cheapest of the experts that answer it best."
-        + (f" To compare has cost {usd(compared.cost_usd)}." if compared.cost_usd else ""),
+        + (f" The comparison cost {usd(compared.cost_usd)}." if compared.cost_usd else ""),
         columns=[
             *columns("who answers | cost: usd | all: share | ±: share"),
             *(Column(name, "share") for name in shown),
