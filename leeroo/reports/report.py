@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from leeroo.engine.money import plain_usd
-from leeroo.engine.orchestrator.analysis.frontier import Interval
+
+if TYPE_CHECKING:  # commands that show no interval start without it
+    from leeroo.engine.orchestrator.analysis.frontier import Interval
 
 # How many reasons of failures are shown.
 _REASONS = 5
