@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -25,7 +24,7 @@ from leeroo.engine.pool import Expert, Pool
 from leeroo.engine.schema import EXPERTS, FEEDBACK_OUTCOMES, QUERIES
 from leeroo.engine.store.feedback import Feedback, question_hash
 from leeroo.engine.store.store import Store
-from leeroo.engine.tables.outputs import check_own
+from leeroo.engine.tables.outputs import check_own, new_folder
 
 _SHOWN = 60
 # Characters of a gold answer; more are no short answer to compare with.
@@ -58,13 +57,11 @@ def complete(
     kept: list[Feedback] = []
     complaints = []
     for at, row in enumerate(rows):
-        wrong = _wrong(row, known)
-        if wrong is None:
-            found = _completed(row, said.get(question_hash(row.question), []))
-            wrong = found if isinstance(found, str) else None
-            kept += [] if isinstance(found, str) else found
-        if wrong is not None:
-            complaints.append((at, wrong))
+        found = _wrong(row, known) or _completed(row, said.get(question_hash(row.question), []))
+        if isinstance(found, str):
+            complaints.append((at, found))
+        else:
+            kept += found
     return kept, complaints
 
 
@@ -176,16 +173,7 @@ def export_feedback(store: Store, pool: Pool | None, folder: Path, *, private: b
 
 def experts_table(experts: Iterable[Expert]) -> pa.Table:
     """Return experts as a data folder has them, a table of `EXPERTS`."""
-    rows = [
-        {
-            "expert": e.name,
-            "model": e.model,
-            "license_open": e.location == "local",
-            "usd_per_m_input": e.usd_per_m_input,
-            "usd_per_m_output": e.usd_per_m_output,
-        }
-        for e in experts
-    ]
+    rows = [{**dict(e), "expert": e.name, "license_open": e.location == "local"} for e in experts]
     return pa.Table.from_pylist(rows, schema=EXPERTS)
 
 
@@ -268,14 +256,8 @@ def _write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
         raise OutputError(f"{folder} exists and is no data folder: name another for the feedback")
     check_own(folder, ("queries.parquet", "outcomes.parquet", "experts.parquet"))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as nearby:
-            fresh = Path(nearby) / "fresh"
-            fresh.mkdir()
+        with new_folder(folder) as fresh:
             for name, table in tables.items():
                 pq.write_table(table, fresh / f"{name}.parquet", compression="zstd")
-            if folder.exists():
-                folder.rename(Path(nearby) / "old")
-            fresh.rename(folder)
     except OSError as error:
         raise OutputError(f"the feedback cannot be written to {folder}: {error.strerror or error}") from error

@@ -10,7 +10,6 @@ import hashlib
 import io
 import json
 import shutil
-import tempfile
 import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -26,7 +25,7 @@ from leeroo.engine.orchestrator.features import Features
 from leeroo.engine.orchestrator.heads import Heads
 from leeroo.engine.orchestrator.summary import Summary
 from leeroo.engine.orchestrator.text_features import TEXT_FEATURES
-from leeroo.engine.tables.outputs import check_own
+from leeroo.engine.tables.outputs import check_own, new_folder
 
 FORMAT = 2
 ADAPTER = "adapter"
@@ -112,15 +111,11 @@ def save(path: Path, names: Names, numbers: Numbers, training: Summary, adapter:
         libraries=_libraries(),
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as staging:
-            fresh, old = Path(staging) / "fresh", Path(staging) / "old"
-            fresh.mkdir()
+        with new_folder(path) as fresh:
             (fresh / _CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
             (fresh / _FILE).write_bytes(packed.getvalue())
             if adapter is not None:
                 shutil.copytree(adapter, fresh / ADAPTER)
-            _swap(fresh, path, old)
     except OSError as error:
         raise OutputError(f"the router cannot be written to {path}: {error.strerror or error}") from error
 
@@ -138,18 +133,6 @@ def check_place(path: Path) -> None:
     if theirs:
         raise OutputError(f"{path} exists and is not a router: name another folder for the new one")
     check_own(path, (_CARD, _FILE, ADAPTER))
-
-
-def _swap(fresh: Path, path: Path, old: Path) -> None:
-    """Put `fresh` in the place of `path`, whose former content moves to `old`; on failure all is as before."""
-    if path.exists():
-        path.rename(old)
-    try:
-        fresh.rename(path)
-    except OSError:
-        if old.exists():
-            old.rename(path)
-        raise
 
 
 def load(path: Path) -> tuple[RouterCard, Numbers]:

@@ -115,6 +115,28 @@ def new_file(out: str | Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give a folder to fill, which stands at `path` when the block has ended without an error.
+
+    What stood there before stays until then, and where the folders cannot be exchanged. Errors of the disk are raised
+    as they are.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as staging:
+        fresh, old = Path(staging) / "fresh", Path(staging) / "old"
+        fresh.mkdir()
+        yield fresh
+        if path.exists():
+            path.rename(old)
+        try:
+            fresh.rename(path)
+        except OSError:
+            if old.exists():
+                old.rename(path)
+            raise
+
+
 def check_file(out: str | Path, suffix: str, keep: Keep = Keep()) -> None:
     """Check that a page, picture or text can be written, before anything is spent on what goes into it.
 
