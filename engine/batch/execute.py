@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 
 import pyarrow as pa
 
@@ -82,9 +81,8 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
     pending = state.worktable.pending(wave.number, _SEND_ROWS)
     experts = state.plan.experts
     expert = experts[wave.experts[0]]
-    flight = Flight(claims=not capabilities(expert).recorded)
-    room = _Room(1 if capabilities(expert).runs_elsewhere else AMPLE)
-    requests = _send_all(state, flight, pending, room)
+    flight = Flight(not capabilities(expert).recorded, 1 if capabilities(expert).runs_elsewhere else AMPLE)
+    requests = _send_all(state, flight, pending)
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:
         return
@@ -92,7 +90,7 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
     try:
         with engines.lend(expert, [experts[other.experts[0]] for other in later], state.halt) as backend:
             loaded = time.monotonic()
-            room.of = backend
+            flight.backend = backend
             _generate(state, flight, backend, itertools.chain([first], requests))
             with state.lock:
                 keep_failures(state, flight)
@@ -131,20 +129,7 @@ def _generate(state: RunState, flight: Flight, backend: Backend, requests: Itera
                     return
 
 
-@dataclass
-class _Room:
-    """How many requests may leave at once: as many as the backend has room for, `first` until there is one."""
-
-    first: int
-    of: Backend | None = None
-
-    def __call__(self) -> int:
-        return self.first if self.of is None else max(self.of.room, 1)
-
-
-def _send_all(
-    state: RunState, flight: Flight, pending: Iterator[pa.RecordBatch], room: Callable[[], int]
-) -> Generator[pa.RecordBatch]:
+def _send_all(state: RunState, flight: Flight, pending: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
     """Yield requests in the order of the plan, as the budget permits; empty batches while waiting for answers.
 
     Ends early when the run is halted, and when open questions should be chosen for anew. Requests that do not fit the
@@ -157,7 +142,7 @@ def _send_all(
                 state.anew = state.anew or (bool(flight.back) and state.ledger.drifted())
                 if state.halt.is_set() or state.anew:
                     return
-                at_once = room()
+                at_once = flight.at_once if flight.backend is None else max(flight.backend.room, 1)
                 fits = state.ledger.admit(experts[:at_once], most[:at_once])
                 part = _claimed(state, flight, batch.slice(0, fits))
                 _send(state, flight, part)

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from leeroo.engine.backends.protocol import Backend
 from leeroo.engine.batch.price import list_cost
 from leeroo.engine.batch.progress import ExpertTotals
 from leeroo.engine.batch.run import RunState
@@ -38,6 +39,8 @@ class Flight:
     """The requests of one wave: those that are under way, and counts of those that came back."""
 
     claims: bool  # whether requests are claimed in the store before they leave; a recorded answer needs no claim
+    at_once: int  # how many may leave until there is a backend; then as many as it has room for
+    backend: Backend | None = None
     sent: dict[int, Sent] = field(default_factory=dict)  # by id
     back: int = 0  # how many have come back
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt_tokens": 0, "completion_tokens": 0})  # of those

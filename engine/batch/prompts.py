@@ -126,14 +126,10 @@ def _columns(batch: pa.RecordBatch, criteria: Criteria, first_row: int) -> list[
     private = pa.nulls(n, pa.bool_()) if private is None else private
     if criteria.ask_column is None:
         return [question, *context, private, pa.nulls(n, INPUT.field("ask").type)]
-    given = batch.column(criteria.ask_column)
-    fields = [
-        pc.struct_field(given, field.name).cast(field.type)
-        if given.type.get_field_index(field.name) >= 0
-        else pa.nulls(n, field.type)
-        for field in ASK
-    ]
-    return [question, *context, private, pa.StructArray.from_arrays(fields, fields=list(ASK))]
+    own = batch.column(criteria.ask_column)
+    there = [field for field in ASK if own.type.get_field_index(field.name) >= 0]
+    given = {field.name: pc.struct_field(own, field.name).cast(field.type) for field in there}
+    return [question, *context, private, asking(n, given)]
 
 
 def marked_private(batch: pa.RecordBatch | pa.Table, criteria: Criteria, first_row: int = 0) -> pa.Array | None:

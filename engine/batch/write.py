@@ -47,29 +47,14 @@ def _zip(
     source: Input, columns: pa.RecordBatchReader, added: pa.Schema, schema: pa.Schema, done: Callable[[], None]
 ) -> Iterator[pa.RecordBatch]:
     try:
-        slices = _Slices(columns, added)
+        rest = added.empty_table()  # read, and not written yet
         with pa.OSFile(str(source.kept)) as file, pa.ipc.open_stream(file) as kept:
             for batch in kept:
-                yield pa.RecordBatch.from_arrays([*batch.columns, *slices.take(batch.num_rows)], schema=schema)
+                while rest.num_rows < batch.num_rows:
+                    more = pa.Table.from_batches([columns.read_next_batch()]).select(added.names)
+                    rest = pa.concat_tables([rest, more.cast(added)])
+                own = [column.combine_chunks() for column in rest.slice(0, batch.num_rows).columns]
+                rest = rest.slice(batch.num_rows)
+                yield pa.RecordBatch.from_arrays([*batch.columns, *own], schema=schema)
     finally:
         done()
-
-
-class _Slices:
-    """A reader from which any number of rows can be taken at a time."""
-
-    def __init__(self, reader: pa.RecordBatchReader, schema: pa.Schema) -> None:
-        self._reader = reader
-        self._schema = schema
-        self._rest: pa.Table = schema.empty_table()
-
-    def take(self, rows: int) -> list[pa.Array]:
-        parts = [self._rest]
-        have = self._rest.num_rows
-        while have < rows:
-            batch = self._reader.read_next_batch()
-            parts.append(pa.Table.from_batches([batch]).select(self._schema.names).cast(self._schema))
-            have += batch.num_rows
-        table = pa.concat_tables(parts)
-        self._rest = table.slice(rows)
-        return [column.combine_chunks() for column in table.slice(0, rows).columns]

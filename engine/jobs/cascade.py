@@ -7,8 +7,8 @@ most. An expert's own confidence says how sure its answer is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -25,22 +25,9 @@ from leeroo.engine.schema import ASK
 ReadProbabilities = Callable[[pa.Table], Float64s]
 
 
-@dataclass(frozen=True)
-class CascadeAnswers:
-    """The answers that were kept, a row for each of the input.
-
-    Attributes:
-        answers: With the costs of all levels together.
-        probabilities: [n, k], of the answer that was kept.
-    """
-
-    answers: pa.Table
-    probabilities: Float64s
-
-
 def answer_in_cascade(
     engine: Engine, table: pa.Table, criteria: Criteria, read: ReadProbabilities, *, enough: float | None
-) -> CascadeAnswers:
+) -> tuple[pa.Table, Float64s]:
     """Answer a table, and send rows whose answer is not sure enough to the next more expensive expert.
 
     The first level is the cheapest expert's, unless the criteria name one. An expert that the router knows is expected
@@ -54,6 +41,10 @@ def answer_in_cascade(
         read: Reads the answers of an expert.
         enough: An answer of that probability is kept; None keeps all of the first level's.
 
+    Returns:
+        The answers that were kept, a row for each of the input, with the costs of all levels together; and their
+        probabilities [n, k].
+
     Raises:
         InputError, PoolError, OutputError: as `Engine.answer`.
 
@@ -63,7 +54,7 @@ def answer_in_cascade(
     able = [i for i, name in enumerate(expected.experts if expected else ()) if unavailable(engine.pool[name]) is None]
     if expected is None or enough is None or not able:
         answers = engine.answer_table(table.to_reader(), criteria)
-        return CascadeAnswers(answers, read(answers))
+        return answers, read(answers)
     ladder = sorted(able, key=lambda i: float(np.nansum(expected.costs[:, i])))
     known = set(engine.router.experts) if engine.router else set()
     kept: pa.Table | None = None
@@ -80,7 +71,7 @@ def answer_in_cascade(
             )
             if not len(rows):
                 continue
-        request = _to_experts(table.take(pa.array(rows)), [name] * len(rows))
+        request = _to_expert(table.take(pa.array(rows)), name)
         answers = engine.answer_table(request.to_reader(), left)
         spent += paid_usd(answers)
         own = read(answers)
@@ -91,7 +82,7 @@ def answer_in_cascade(
         kept = _replace_rows(kept, answers, rows, better)
         probabilities[rows[better]] = own[better]
     assert kept is not None
-    return CascadeAnswers(kept, probabilities)
+    return kept, probabilities
 
 
 def _to_send_on(
@@ -115,10 +106,11 @@ def _to_send_on(
     return sent
 
 
-def _to_experts(table: pa.Table, experts: Sequence[str]) -> pa.Table:
-    """Return the table with an expert for each row."""
+def _to_expert(table: pa.Table, expert: str) -> pa.Table:
+    """Return the table with one expert for all rows."""
     ask = table.column("ask").combine_chunks()
-    columns = [pa.array(experts, pa.string()) if field.name == "expert" else ask.field(field.name) for field in ASK]
+    named = pa.array([expert] * len(table), pa.string())
+    columns = [named if field.name == "expert" else ask.field(field.name) for field in ASK]
     at = table.column_names.index("ask")
     return table.set_column(at, "ask", pa.StructArray.from_arrays(columns, fields=list(ASK)))
 

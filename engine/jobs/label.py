@@ -20,7 +20,7 @@ from leeroo.engine.arrays import Float64s
 from leeroo.engine.batch.prompts import asking, check_columns
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.cascade import CascadeAnswers, answer_in_cascade
+from leeroo.engine.jobs.cascade import answer_in_cascade
 from leeroo.engine.jobs.choice_calibration import calibrate_choices, probabilities
 from leeroo.engine.schema import LABELLED
 from leeroo.engine.tables.values import as_text, without_formulas
@@ -32,7 +32,7 @@ _AROUND_TOKENS = 8
 
 Texts = Sequence[str | None]
 # Answers texts, given their prompts and the choices for the answers.
-AnswerTexts = Callable[[Texts, Texts, Sequence[str]], CascadeAnswers]
+AnswerTexts = Callable[[Texts, Texts, Sequence[str]], tuple[pa.Table, Float64s]]
 
 # What is wrong with a setting of a file, in words.
 _WRONG = {
@@ -180,7 +180,7 @@ def label_rows(
     read = as_text(table.column(criteria.column)).to_pylist()
     texts = [text if text is not None and text.strip() else None for text in read]
 
-    def answer(texts: Texts, prompts: Texts, choices: Sequence[str]) -> CascadeAnswers:
+    def answer(texts: Texts, prompts: Texts, choices: Sequence[str]) -> tuple[pa.Table, Float64s]:
         requests = _requests(texts, prompts, choices, raw=not chat)
         if criteria.private_column is not None:
             each = pa.array(np.repeat(np.arange(len(table)), len(texts) // max(1, len(table))))
@@ -227,12 +227,12 @@ def _one_of(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Array]
     """Find one label for each text: columns of `LABELLED`."""
     head = _head(labels, "Label")
     prompts = [None if text is None else f"{head}Text: {text}\nLabel:" for text in texts]
-    done = answer(texts, prompts, labels.names)
-    there = np.isfinite(done.probabilities).all(axis=1)
-    best = np.where(there, np.nan_to_num(done.probabilities).argmax(axis=1), -1)
+    answers, chances = answer(texts, prompts, labels.names)
+    there = np.isfinite(chances).all(axis=1)
+    best = np.where(there, np.nan_to_num(chances).argmax(axis=1), -1)
     found = [labels.names[i] if i >= 0 else None for i in best.tolist()]
-    sure = pa.array(done.probabilities.max(axis=1), from_pandas=True)
-    return [pa.array(found, pa.string()), sure, *(done.answers.column(name) for name in LABELLED.names[2:])]
+    sure = pa.array(chances.max(axis=1), from_pandas=True)
+    return [pa.array(found, pa.string()), sure, *(answers.column(name) for name in LABELLED.names[2:])]
 
 
 def _of_several(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Array]:
@@ -245,14 +245,13 @@ def _of_several(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Ar
         for name in labels.names
     ]
     questions = [None if text is None else f"{text}\n{name}?" for text in texts for name in labels.names]
-    done = answer(questions, shown, _APPLIES)
-    yes = done.probabilities[:, 1].reshape(n, k)
+    answers, chances = answer(questions, shown, _APPLIES)
+    yes = chances[:, 1].reshape(n, k)
     sure = np.maximum(yes, 1 - yes).min(axis=1)
     found = [
         None if np.isnan(row).any() else [name for name, p in zip(labels.names, row.tolist(), strict=True) if p > 0.5]
         for row in yes
     ]
-    answers = done.answers
     each = {name: answers.column(name).to_numpy().reshape(n, k).sum(axis=1) for name in ("cost_usd", "list_cost_usd")}
     errors = np.array(answers.column("error").to_pylist(), object).reshape(n, k)
     experts = np.array(answers.column("expert").to_pylist(), object).reshape(n, k)

@@ -69,21 +69,8 @@ def as_queries(questions: Sequence[Generated], split: str) -> pa.Table:
 
     The subject stays empty: users ask without one, and what is measured should be measured as they ask.
     """
-    rows = [
-        {
-            "query_id": each.query_id,
-            "dataset": "selfplay",
-            "split": split,
-            "question": each.question,
-            "prompt": each.question,
-            "answer": each.answer,
-            "choices": each.choices,
-            "topic": each.topic,
-            "made_by": each.made_by,
-            "check": each.check,
-        }
-        for each in questions
-    ]
+    shared = {"dataset": "selfplay", "split": split}
+    rows = [{**vars(each), **shared, "query_id": each.query_id, "prompt": each.question} for each in questions]
     return pa.Table.from_pylist(rows, schema=ROUND_QUERIES)
 
 

@@ -68,22 +68,11 @@ def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, f
             points = scored["computed"]
         elif scored["agreed"] is not None:
             by, points = "consensus", scored["agreed"]
-        elif scored["judged"] is not None and found.trusted:
-            by, points = f"judge: {expert}", scored["judged"]
         else:
-            continue
-        rows.append(
-            {
-                "query_id": answer["query_id"],
-                "expert": answer["expert"],
-                "score": points,
-                "response": answer["answer"],
-                "prompt_tokens": answer["prompt_tokens"],
-                "completion_tokens": answer["completion_tokens"],
-                "cost_usd": answer["list_cost_usd"],
-                "judged_by": by,
-            }
-        )
+            by, points = f"judge: {expert}", scored["judged"] if found.trusted else None
+        if points is not None:
+            own = {"response": answer["answer"], "cost_usd": answer["list_cost_usd"], "judged_by": by}
+            rows.append({**answer, **own, "score": points})
     return pa.Table.from_pylist(rows, schema=ROUND_OUTCOMES)
 
 
