@@ -15,7 +15,7 @@ Plot = Annotated[Path | None, typer.Option(help="Draw a picture too: a file that
 
 def select_experts(
     data: DataFolders,
-    k: Annotated[int | None, typer.Option("-k", help="How many experts. Default: six.")] = None,
+    k: Annotated[int | None, typer.Option("-k", help="Number of experts. Default: six.")] = None,
     split: Split = "train",
     cost_weight: CostWeight = 0.0,
     plot: Plot = None,
@@ -44,14 +44,14 @@ def gaps(
     split: Split = "train",
     good: Annotated[float, typer.Option(help="The accuracy from which on an expert is good.")] = 0.5,
     clusters: Annotated[
-        int | None, typer.Option(help="How many topics. Default: one for each 60 questions, up to 40.")
+        int | None, typer.Option(help="Number of topics. Default: one for each 60 questions, up to 40.")
     ] = None,
     plot: Plot = None,
     as_json: AsJson = False,
 ) -> None:
     """Find topics on which no expert is good, and those on which only the most expensive is.
 
-    For people who decide which expert to train next. With a router, what it expects stands in for what is not recorded.
+    For people who decide which expert to train next. With a router, its predictions replace missing outcomes.
     """
     from leeroo.cli.console import check_drawn, show
     from leeroo.engine.orchestrator.analysis.gaps import find_gaps

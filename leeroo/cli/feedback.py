@@ -29,7 +29,7 @@ def feedback(
     *,
     source: Input,
     gold: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="What would have been right; answers are compared with it.")
+        str | None, typer.Option(metavar="COLUMN", help="Right answers; those of experts are compared with them.")
     ] = None,
     score: Annotated[
         str | None, typer.Option(metavar="COLUMN", help="How good the answer is, from 0 to 1; goes before --gold.")
@@ -41,7 +41,9 @@ def feedback(
     ] = None,
     expert: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Who gave them. Default: 'expert', if it is there.", rich_help_panel=ROWS),
+        typer.Option(
+            metavar="COLUMN", help="Experts that gave them. Default: 'expert', if it is there.", rich_help_panel=ROWS
+        ),
     ] = None,
     store: StoreFolder = None,
     reading: InputOptions,

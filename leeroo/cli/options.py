@@ -129,7 +129,7 @@ class FormatOptions:
 
     format: Annotated[
         Literal["parquet", "csv", "tsv", "jsonl", "json"] | None,
-        typer.Option(help="What INPUT holds. Default: as its suffix or content says.", rich_help_panel=INPUT),
+        typer.Option(help="Format of INPUT. Default: by its suffix or content.", rich_help_panel=INPUT),
     ] = None
     delimiter: Annotated[
         str | None,
@@ -140,7 +140,8 @@ class FormatOptions:
         typer.Option("--header/--no-header", help="CSV starts with the names of its columns.", rich_help_panel=INPUT),
     ] = True
     encoding: Annotated[
-        str | None, typer.Option(help="Of CSV and JSON, such as latin-1. Default: utf-8.", rich_help_panel=INPUT)
+        str | None,
+        typer.Option(help="Encoding of CSV and JSON, such as latin-1. Default: utf-8.", rich_help_panel=INPUT),
     ] = None
 
     def layout(self) -> Layout:

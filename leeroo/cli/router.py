@@ -24,9 +24,8 @@ def train(
     encoder: Annotated[
         list[str] | None,
         typer.Option(
-            help="What reads the questions: a sentence encoder or a causal language model (hub id or folder, or "
-            "MODEL@LAYER-mean), or 'static' for tables of millions; give it again for several. "
-            "Default: MiniLM."
+            help="Encoder of the questions: a sentence encoder or a causal language model (hub id, folder, or "
+            "MODEL@LAYER-mean), or 'static' for tables of millions. Give it again for several. Default: MiniLM."
         ),
     ] = None,
     finetune: Annotated[

@@ -77,12 +77,13 @@ def selfplay(
     ] = 0.25,
     pool: PoolFile = None,
     writer: Annotated[
-        str | None, typer.Option(help="Who writes questions. Default: the most expensive expert.", rich_help_panel=POOL)
+        str | None,
+        typer.Option(help="Expert that writes questions. Default: the most expensive one.", rich_help_panel=POOL),
     ] = None,
     judge: Annotated[
         str | None,
         typer.Option(
-            help="Who judges what cannot be computed. Default: the most expensive expert.", rich_help_panel=POOL
+            help="Expert that judges what cannot be computed. Default: the most expensive one.", rich_help_panel=POOL
         ),
     ] = None,
     rubric: Annotated[

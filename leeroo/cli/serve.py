@@ -37,11 +37,9 @@ def serve(
         str | None, typer.Option(help="Address of a proxy before the server, whose X-Forwarded-For is believed.")
     ] = None,
     setup: EngineOptions,
-    max_file_mb: Annotated[
-        int, typer.Option(min=1, help="Most of an uploaded file, in MiB.", rich_help_panel=LIMITS)
-    ] = 200,
+    max_file_mb: Annotated[int, typer.Option(min=1, help="Largest upload, in MiB.", rich_help_panel=LIMITS)] = 200,
     max_lines: Annotated[int, typer.Option(min=1, help="Most lines of a batch.", rich_help_panel=LIMITS)] = 50_000,
-    max_line_kb: Annotated[int, typer.Option(min=1, help="Most of a line, in KiB.", rich_help_panel=LIMITS)] = 1024,
+    max_line_kb: Annotated[int, typer.Option(min=1, help="Longest line, in KiB.", rich_help_panel=LIMITS)] = 1024,
     max_open: Annotated[int, typer.Option(min=1, help="Open batches of a key.", rich_help_panel=LIMITS)] = 1000,
     requests_per_minute: Annotated[int, typer.Option(min=1, help="Requests of a key.", rich_help_panel=LIMITS)] = 6000,
     max_key_gb: Annotated[

@@ -41,7 +41,7 @@ def solve(
     setup: EngineOptions,
     max_cost_usd_per_row: Annotated[
         float | None,
-        typer.Option(help="What a row may be expected to cost, plan and all steps together.", rich_help_panel=MONEY),
+        typer.Option(help="Highest expected cost of a row, plan and all steps together.", rich_help_panel=MONEY),
     ] = None,
     experts: ExpertOptions,
     as_json: AsJson = False,

@@ -40,9 +40,9 @@ def subject_means(
         rows.setdefault((category,), []).append(row)
         if subject is not None:
             rows.setdefault((category, subject), []).append(row)
-    means: dict[TopicKey, Float64s] = {(): _overall(values)}
+    means: dict[TopicKey, Float64s] = {(): _mean(values)}
     for topic, of_topic in rows.items():  # a category stands before its subjects
-        means[topic] = _shrunk(values[of_topic], means[topic[:-1]])
+        means[topic] = _mean(values[of_topic], means[topic[:-1]], _PRIOR_ROWS)
     found = [
         next(means[topic[:known]] for known in (2, 1, 0) if topic[:known] in means)
         for topic in zip(new_categories, new_subjects, strict=True)
@@ -60,7 +60,7 @@ def neighbour_means(values: Float64s, vectors: Float32s, new_vectors: Float32s, 
     nearest = _nearest(vectors, new_vectors, k)
     for part in _parts(len(nearest)):
         predicted[part] = _means_of_first(values, nearest[part], [k])[0]
-    return np.where(np.isnan(predicted), _overall(values), predicted)
+    return np.where(np.isnan(predicted), _mean(values), predicted)
 
 
 def best_neighbours(values: Float64s, vectors: Float32s) -> int:
@@ -102,15 +102,10 @@ def _means_of_first(values: Float64s, nearest: Int64s, counts: Sequence[int]) ->
         return np.moveaxis(totals[:, last] / seen[:, last], 1, 0)
 
 
-def _overall(values: Float64s) -> Float64s:
-    known = np.isfinite(values)
-    with np.errstate(invalid="ignore"):
-        mean: Float64s = np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
-    return mean
-
-
-def _shrunk(values: Float64s, prior: Float64s) -> Float64s:
+def _mean(values: Float64s, prior: Float64s | float = 0.0, prior_rows: int = 0) -> Float64s:
+    """Return the mean of each column, shrunk to a prior that counts like that many more rows; NaN without any."""
     known = np.isfinite(values)
     total = np.where(known, values, 0).sum(axis=0)
-    shrunk: Float64s = (total + _PRIOR_ROWS * prior) / (known.sum(axis=0) + _PRIOR_ROWS)
-    return shrunk
+    with np.errstate(invalid="ignore"):
+        mean: Float64s = (total + prior_rows * prior) / (known.sum(axis=0) + prior_rows)
+    return mean

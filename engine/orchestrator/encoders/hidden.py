@@ -67,7 +67,7 @@ def candidates(name: str, folder: Path) -> list[StatePoint]:
     from transformers import AutoConfig
 
     with _reading(name, folder):
-        config = AutoConfig.from_pretrained(_base(folder) if (folder / _ADAPTER).is_file() else folder)
+        config = AutoConfig.from_pretrained(_base(folder))
         depth = config.get_text_config().num_hidden_layers
     layers = np.linspace(0, depth, _CANDIDATES + 1).round().astype(int).tolist()
     return [StatePoint(layer, pooling) for layer in dict.fromkeys(layers) if layer for pooling in ("mean", "last")]
@@ -132,11 +132,10 @@ def load(name: str, folder: Path) -> Loaded:
         from transformers import AutoModel, AutoTokenizer
 
         gpu = torch.cuda.is_available()
-        adapter = (folder / _ADAPTER).is_file()
-        base = _base(folder) if adapter else folder
+        base = _base(folder)
         tokenizer = AutoTokenizer.from_pretrained(base)
         model = AutoModel.from_pretrained(base, dtype=torch.bfloat16 if gpu else torch.float32)
-        if adapter:
+        if base != folder:
             from peft import PeftModel
 
             model = PeftModel.from_pretrained(model, str(folder)).merge_and_unload()
@@ -200,12 +199,15 @@ def _watching(loaded: Loaded, points: Sequence[StatePoint]) -> Iterator[Callable
             hook.remove()
 
 
-def _base(adapter: Path) -> Path:
+def _base(folder: Path) -> Path:
+    """Return the folder of the model that an adapter is for; another model is its own."""
+    if not (folder / _ADAPTER).is_file():
+        return folder
     try:
-        config = json.loads((adapter / _ADAPTER).read_text(encoding="utf-8"))
+        config = json.loads((folder / _ADAPTER).read_text(encoding="utf-8"))
         base = str(config["base_model_name_or_path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RouterError(f"the adapter in {adapter} is damaged: its {_ADAPTER} cannot be read") from error
+        raise RouterError(f"the adapter in {folder} is damaged: its {_ADAPTER} cannot be read") from error
     check_known(base)
     return locate(base)
 

@@ -40,37 +40,32 @@ _TRANSFER_PENALTIES = np.logspace(-2, 4, 13)
 
 
 @dataclass(frozen=True)
-class Quality:
-    """Calibrated log-odds of success, `features @ weight + base @ transfer + bias`, and how good they are.
+class _LinearFit:
+    """Predictions on a linear scale, `features @ weight + base @ transfer + bias`.
 
     Attributes:
         weight: [k, e], on features.
         transfer: [b, e], on the log-odds of b experts learned before.
         bias: [e].
-        held_out: [n, e], log-odds of the training rows, by fits that have not seen their questions.
-        summaries: One for each expert.
+        held_out: [n, e], of the training rows, by fits that have not seen their questions.
     """
 
     weight: Float32s
     transfer: Float32s
     bias: Float32s
     held_out: Float32s
+
+
+@dataclass(frozen=True)
+class Quality(_LinearFit):
+    """Calibrated log-odds of success, and a summary for each expert of how good they are."""
+
     summaries: list[ExpertSummary]
 
     @property
     def log_loss(self) -> float:
         """Mean of the experts' cross-validated log losses."""
         return float(np.mean([summary.log_loss for summary in self.summaries]))
-
-
-@dataclass(frozen=True)
-class _LinearFit:
-    """Predictions on a linear scale; `held_out` [n, t] are by fits that have not seen the question's outcomes."""
-
-    weight: Float32s
-    transfer: Float32s
-    bias: Float32s
-    held_out: Float32s
 
 
 def learn_quality(
