@@ -91,18 +91,16 @@ def label(
     prefix = writing.prefix
     if gold is not None and gold not in rows.schema.names:
         raise UsageError(f"the input has no column {gold!r}; its columns are: {', '.join(rows.schema.names)}")
-    with opened(setup, progress) as (engine, bar):
-        with engine.delivery():
-            labelled = label_rows(engine, rows, wanted, rules, calibrate=calibrate, enough=enough or None, chat=chat)
-            agreement = None if gold is None else measure_agreement(labelled, gold, wanted.names, prefix)
-            write_table(labelled.to_reader(), out)
-            if checked is not None:
-                write_table(to_check(labelled, check, prefix).to_reader(), checked)
-            about = [f"{len(labelled):,} rows of {source}, labelled with {', '.join(wanted.names)}."]
-            found = label_report(labelled, agreement, f"Labels of {source}", about, prefix)
-            if report is not None:
-                write_file(page(found), report)
-        bar.close()
+    with opened(setup, progress) as (engine, bar), engine.delivery():
+        labelled = label_rows(engine, rows, wanted, rules, calibrate=calibrate, enough=enough or None, chat=chat)
+        agreement = None if gold is None else measure_agreement(labelled, gold, wanted.names, prefix)
+        write_table(labelled.to_reader(), out)
+        if checked is not None:
+            write_table(to_check(labelled, check, prefix).to_reader(), checked)
+        about = [f"{len(labelled):,} rows of {source}, labelled with {', '.join(wanted.names)}."]
+        found = label_report(labelled, agreement, f"Labels of {source}", about, prefix)
+        if report is not None:
+            write_file(page(found), report)
     remark = None
     if gold is not None and agreement is None:
         remark = f"the column {gold!r} holds no gold label: nothing was compared"

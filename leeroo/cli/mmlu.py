@@ -78,15 +78,13 @@ def mmlu(
     wanted = criteria(setup, expert=expert, on_expert_down=on_expert_down)
     only = [] if subjects is None else names("--subjects", subjects)
     questions = read_questions(data, only, shots, limit)
-    with opened(setup, progress) as (engine, bar):
-        with engine.delivery():
-            results = run_mmlu(engine, questions, wanted, mode, chat=chat, compare=compare, on_progress=bar.say)
-            if out is not None:
-                write_table(results.answers.to_reader(), out)
-            found = mmlu_report(results, "MMLU", _about(data, shots, mode, chat, setup))
-            if report is not None:
-                write_file(page(found), report)
-        bar.close()
+    with opened(setup, progress) as (engine, bar), engine.delivery():
+        results = run_mmlu(engine, questions, wanted, mode, chat=chat, compare=compare, on_progress=bar.say)
+        if out is not None:
+            write_table(results.answers.to_reader(), out)
+        found = mmlu_report(results, "MMLU", _about(data, shots, mode, chat, setup))
+        if report is not None:
+            write_file(page(found), report)
     conclude(bar, found, results.answers.column("error").to_pylist(), out, report, as_json=as_json)
 
 

@@ -44,12 +44,10 @@ def run(
     wanted = criteria(setup, experts, writing, column=column, on_error=on_error)
     check_out(out, setup.store, source, overwrite=writing.overwrite)
     reader = reading.open(source)
-    with opened(setup, progress, engine) as (answering, bar):
-        with answering.answer(reader, wanted) as rows:
-            write_table(rows, out)
-        bar.close()
-        summary(bar.last, out, setup.max_cost_usd)
-        finish(bar, bar.last.failed)
+    with opened(setup, progress, engine) as (answering, bar), answering.answer(reader, wanted) as rows:
+        write_table(rows, out)
+    summary(bar.last, out, setup.max_cost_usd)
+    finish(bar, bar.last.failed)
 
 
 @grouped
@@ -74,6 +72,5 @@ def route(
     reader = reading.open(source)
     with opened(setup, progress) as (engine, bar):
         rows = write_table(engine.route(reader, wanted), out)
-        bar.close()
-        bar.say(f"{rows:,} rows routed: {out}")
-        finish(bar, 0)
+    bar.say(f"{rows:,} rows routed: {out}")
+    finish(bar, 0)

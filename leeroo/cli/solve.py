@@ -64,11 +64,9 @@ def solve(
     wanted = criteria(setup, experts, writing, column=column)
     limits = SolveLimits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
     reader = reading.open(source)
-    with opened(setup, progress, engine) as (answering, bar):
-        with answering.delivery():
-            solved = solve_rows(answering, reader, wanted, limits)
-            write_table(solved.rows.to_reader(), out)
-        bar.close()
+    with opened(setup, progress, engine) as (answering, bar), answering.delivery():
+        solved = solve_rows(answering, reader, wanted, limits)
+        write_table(solved.rows.to_reader(), out)
     report = solve_report(solved, writing.prefix, setup.max_cost_usd)
     errors = solved.rows.column(writing.prefix + "error").to_pylist()
     conclude(bar, report, errors, out, as_json=as_json)

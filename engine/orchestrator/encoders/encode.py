@@ -97,8 +97,23 @@ def encode_all(
     After each batch of a model `on_progress` is called with two numbers: the texts encoded so far, and how many of the
     distinct texts were not on disk. See `encode` for the rest.
     """
+    number: dict[str, int] = {}
+    row = np.array([number.setdefault(_readable(text), len(number)) for text in texts], np.int64)
+    distinct = list(number) or [""]  # a text alone says how wide vectors are
+    encoded: dict[str, Float32s] = {}
     with _one_at_a_time:
-        return _encode_all(texts, specs, on_progress)
+        all_pending = [_read_stored(of_model, distinct, encoded) for of_model in _by_model(specs)]
+        total, done = sum(len(pending.missing) for pending in all_pending), 0
+
+        def report(rows: int) -> None:
+            nonlocal done
+            done += rows
+            if on_progress:
+                on_progress(done, total)
+
+        for pending in all_pending:
+            _run(pending, distinct, encoded, report)
+    return encoded if len(distinct) == len(texts) else {spec: of_distinct[row] for spec, of_distinct in encoded.items()}
 
 
 def candidates(encoder: str) -> list[str]:
@@ -122,27 +137,6 @@ def check_encoder(encoder: str) -> None:
     pinned = None if Path(encoder).exists() else _PINNED.fullmatch(encoder)
     name = pinned[1] if pinned else encoder
     check_known(DEFAULT_ENCODER if name == "static" else name.removeprefix("static:"))
-
-
-def _encode_all(texts: Sequence[str], specs: Sequence[str], on_progress: OnProgress | None) -> dict[str, Float32s]:
-    if not texts:
-        return {spec: of_one[:0] for spec, of_one in _encode_all([""], specs, None).items()}
-    number: dict[str, int] = {}
-    row = np.array([number.setdefault(_readable(text), len(number)) for text in texts])
-    distinct = list(number)
-    encoded: dict[str, Float32s] = {}
-    all_pending = [_read_stored(of_model, distinct, encoded) for of_model in _by_model(specs)]
-    total, done = sum(len(pending.missing) for pending in all_pending), 0
-
-    def report(rows: int) -> None:
-        nonlocal done
-        done += rows
-        if on_progress:
-            on_progress(done, total)
-
-    for pending in all_pending:
-        _run(pending, distinct, encoded, report)
-    return encoded if len(distinct) == len(texts) else {spec: of_distinct[row] for spec, of_distinct in encoded.items()}
 
 
 def _readable(text: str) -> str:
@@ -202,13 +196,8 @@ def _read_stored(specs: dict[str, _Spec], distinct: list[str], encoded: dict[str
 
 
 def _keys(encoder: str, texts: Sequence[str]) -> list[bytes]:
-    begun = hashlib.sha256(encoder.encode() + b"\0")
-    keys = []
-    for text in texts:
-        whole = begun.copy()
-        whole.update(text.encode())
-        keys.append(whole.digest())
-    return keys
+    begun = encoder.encode() + b"\0"
+    return [hashlib.sha256(begun + text.encode()).digest() for text in texts]
 
 
 def _put(encoded: dict[str, Float32s], encoder: str, n: int, rows: Int64s, of_rows: Float32s) -> None:
