@@ -96,7 +96,7 @@ def connect(
 def register(con: duckdb.DuckDBPyConnection, **options: Unpack[StatementOptions]) -> Registration:
     """Define leeroo_answer and the other functions on a DuckDB connection of your own.
 
-    Its own `sql` and `execute` answer questions as DuckDB meets them, up to 2,048 rows at a time; `sql` of this module
+    Its own `sql` and `execute` answer questions as DuckDB meets them, up to 2,048 rows at a time. `sql` of this module
     answers all of a statement as one batch. The functions belong to this connection: register its cursors too. Nothing
     is written to the database file. Registering again replaces what was registered before.
 

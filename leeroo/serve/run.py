@@ -38,8 +38,8 @@ def run(options: ServerOptions) -> None:
     """Serve until a signal ends it.
 
     Raises:
-        UsageError: the address needs keys and there are none or is in use, another server has the folder, an option is
-            wrong, or the pool or the router cannot run here.
+        UsageError: the address is in use, or needs keys and there are none; another server has the folder; the pool or
+            the router cannot run here.
 
     """
     _log_as_json()

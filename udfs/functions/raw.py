@@ -1,7 +1,7 @@
 """The raw functions that DuckDB calls, a vector at a time, as Arrow in and Arrow out.
 
-People call the macros of leeroo/sql, which fill in the arguments not given and add the plan: a constant number, the
-index of the call's `CallPlan`. Knows nothing of statements.
+People call the macros of leeroo/sql, which fill in the arguments not given and add the plan. That is a constant number,
+the index of the call's `CallPlan`. Knows nothing of statements.
 """
 
 from __future__ import annotations

@@ -39,9 +39,9 @@ def clusters_of(vectors: Float32s, count: int, least: int) -> tuple[Int64s, Floa
 def typical_terms(texts: Sequence[str], cluster: Int64s) -> list[list[str]]:
     """Return the words that distinguish each cluster from the rest, the most distinctive first.
 
-    This is tf-idf of classes (after Grootendorst 2022, BERTopic, arXiv 2203.05794): the share of the cluster's
-    questions that have the word, times the logarithm of how much greater it is than the share of all questions. A word
-    is left out when it is a form of one that is already there.
+    This is tf-idf of classes (after Grootendorst 2022, BERTopic, arXiv 2203.05794). The share of the cluster's
+    questions with the word is multiplied by the logarithm of its ratio to the share of all questions. A word is left
+    out when it is a form of one that is already there.
     """
     from sklearn.feature_extraction.text import CountVectorizer
 

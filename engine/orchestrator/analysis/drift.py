@@ -22,8 +22,8 @@ import numpy as np
 
 # The least outcomes on each side of the point; fewer do not give a mean.
 LEAST = 30
-# The number of independent tests that all points of one doubling of a history equal, divided by the 5 in 100; measured
-# on random histories, see bench/LOG.md.
+# The number of independent tests that all points of one doubling of a history equal, divided by the 5 in 100. It was
+# measured on random histories, see bench/LOG.md.
 _TESTS = 1000.0
 
 

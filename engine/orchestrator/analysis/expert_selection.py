@@ -1,10 +1,10 @@
 """Select the few experts that together can answer the most, by recorded outcomes.
 
 Tables are [n questions, e experts]. The mean over the questions of the pool's best value is maximised, where the value
-is score - cost_weight x USD; in the results it is called `worth`. That function is submodular: the more experts there
+is score - cost_weight x USD. In the results it is called `worth`. That function is submodular: the more experts there
 are, the less another one adds. So a greedy selection reaches at least 1 - 1/e, 63 %, of the best pool's gain over
-answering every question in the worst way (Nemhauser, Wolsey & Fisher 1978). In practice it reaches
-nearly all. Knows nothing of routers.
+answering every question in the worst way (Nemhauser, Wolsey & Fisher 1978). In practice it reaches nearly all. Knows
+nothing of routers.
 """
 
 from __future__ import annotations

@@ -201,7 +201,7 @@ def aiq(points: Sequence[Point], experts: Sequence[Point]) -> float:
 def pair_measures(gain: Floats, weak: Floats, strong: Floats) -> PairMeasures | None:
     """Return APGR and CPT by the predicted gain of the strong expert and the two recorded scores, all [n].
 
-    At every tenth of the calls the questions of the greatest predicted gain are sent to the strong expert; in between,
+    At every tenth of the calls the questions of the greatest predicted gain are sent to the strong expert. In between,
     the recovered gap is interpolated, as RouteLLM's own evaluation does. None when the strong expert is not the better
     one.
     """

@@ -94,8 +94,8 @@ def encode_all(
 ) -> dict[str, Float32s]:
     """Encode each text with each encoder, float32 [n, d]; layers of the same model share one pass.
 
-    After each batch of a model `on_progress` is called with two numbers: the texts encoded so far, and how many of the
-    distinct texts were not on disk. See `encode` for the rest.
+    After each batch of a model `on_progress` is called with the texts encoded so far, and how many of the distinct
+    texts were not on disk. See `encode` for the rest.
     """
     number: dict[str, int] = {}
     row = np.array([number.setdefault(_readable(text), len(number)) for text in texts], np.int64)

@@ -9,7 +9,7 @@ import numpy as np
 
 from leeroo.engine.arrays import Floats
 
-# The prior of the slope for probabilities of a regression, and its standard deviation: log-odds grow 4 times as fast as
+# The prior of the slope for probabilities of a regression, and its standard deviation. Log-odds grow 4 times as fast as
 # the probability at 1/2, and faster towards 0 and 1.
 _SLOPE, _SLOPE_SPREAD = 4.5, 1.0
 

@@ -1,9 +1,9 @@
 """Fine-tune a causal language model on recorded outcomes, to predict who will answer a question right.
 
 This is the LLM-based orchestrator in full (Mohammadshahi et al. 2024, arXiv 2401.13979). It has low-rank adapters (Hu
-et al. 2021, arXiv 2106.09685) in every linear layer, and one linear head for each expert on the mean of the last
-layer's states. Meant for a GPU; a small model learns on a CPU too, at about a third of the speed at which it reads.
-Knows nothing of routers.
+et al. 2021, arXiv 2106.09685) in every linear layer. Each expert has one linear head on the mean of the last layer's
+states. Meant for a GPU; a small model learns on a CPU too, at about a third of the speed at which it reads. Knows
+nothing of routers.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from leeroo.engine.arrays import Float32s, Float64s, Int64s
 
 # Prior variances in units of the scores': the part of a question's difficulty that features explain, experts' rates,
 # their leanings, the part of the difficulty that features do not explain, and noise. The spreads are standard
-# deviations of their logarithms, and the noise has a lower bound. The spread of rates is small: a few experts with many
-# outcomes make them look alike, and an expert that was unlucky at first would get no question again.
+# deviations of their logarithms, and the noise has a lower bound. The spread of rates is small. Otherwise a few experts
+# with many outcomes make them look alike, and an expert that was unlucky at first would get no question again.
 _EXPECTED = (0.1, 0.07, 0.1, 0.2, 0.65)
 _SPREADS, _LEAST_NOISE = np.array([1.0, 0.3, 1.0, 1.0, 1.0]), 0.2
 # The most outcomes that the variances are fitted on.

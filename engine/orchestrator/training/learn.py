@@ -1,8 +1,8 @@
 """Learn a router from recorded outcomes.
 
-The form is that of the Leeroo orchestrator (Mohammadshahi et al. 2024, arXiv 2401.13979): predict every expert's
-success from the question alone, and leave the rest to the choice. Data folders come in the shape of
-RouterBench's (Hu et al. 2024, arXiv 2403.12031).
+The form is that of the Leeroo orchestrator (Mohammadshahi et al. 2024, arXiv 2401.13979). It predicts every expert's
+success from the question alone, and leaves the rest to the choice. Data folders come in the shape of RouterBench's (Hu
+et al. 2024, arXiv 2403.12031).
 """
 
 from __future__ import annotations

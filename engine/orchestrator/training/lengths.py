@@ -14,7 +14,7 @@ from leeroo.engine.arrays import Bools, Float32s, Floats, Int64s
 from leeroo.engine.orchestrator.heads import TOKENS_PER_BYTE
 from leeroo.engine.orchestrator.ridge import PENALTIES, Spectrum, spectrum
 
-# The part of the questions, those with the shortest predictions, whose mean is the least that is ever predicted: a
+# The part of the questions, those with the shortest predictions, whose mean is the least that is ever predicted. A
 # straight line is too low at its end, and a choice that prefers what is cheap finds just those questions.
 _TAIL = 0.1
 # Below this many points a line gets no offset of its own.
