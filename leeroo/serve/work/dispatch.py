@@ -37,16 +37,13 @@ class Dispatcher:
         engine: Answers the lines.
         metrics: Counts answers.
         workers: Threads for the waves.
-        speeds: Sizes of waves follow from them.
         stages: Refuses a batch that cannot be answered.
 
     """
 
-    def __init__(
-        self, db: Database, engine: Engine, metrics: Metrics, workers: Workers, speeds: Speeds, stages: BatchStages
-    ) -> None:
+    def __init__(self, db: Database, engine: Engine, metrics: Metrics, workers: Workers, stages: BatchStages) -> None:
         self._db, self._engine, self._metrics = db, engine, metrics
-        self._workers, self._speeds, self._stages = workers, speeds, stages
+        self._workers, self._stages, self._speeds = workers, stages, Speeds()
         self._remote = frozenset(expert.name for expert in engine.pool.experts if not capabilities(expert).holds_memory)
         self._served: dict[str, float] = {}  # when a wave of each key was started last
         self._alone: set[int] = set()  # batches that were in a wave which failed
@@ -66,6 +63,7 @@ class Dispatcher:
     def stop_unwanted(self) -> None:
         """Stop waves that take too long, or whose batches have been cancelled or are past their time."""
         wanted = {batch.number for batch in batches.in_state(self._db, "in_progress")}
+        self._speeds.forget_others(wanted)
         for wave in self._workers.at_work(LineWave):
             some = bool(wave.batches & wanted)
             if wave.age > _DEADLINE_S or not some or (not wave.batches <= wanted and wave.age > _LATE_S):

@@ -18,7 +18,6 @@ from leeroo.serve.work import batches, files
 from leeroo.serve.work.dispatch import Dispatcher
 from leeroo.serve.work.metrics import Metrics
 from leeroo.serve.work.stages import BatchStages
-from leeroo.serve.work.waves import Speeds
 from leeroo.serve.work.workers import Workers
 
 # Seconds between two looks, and between two searches for what has expired.
@@ -40,9 +39,9 @@ class Scheduler:
 
     def __init__(self, db: Database, engine: Engine, options: ServerOptions, metrics: Metrics) -> None:
         self._db, self._experts, self._keep_s = db, engine.pool.experts, options.keep_s
-        self._workers, speeds = Workers(), Speeds()
-        self._stages = BatchStages(db, frozenset(engine.pool.names), options, metrics, self._workers, speeds)
-        self._dispatcher = Dispatcher(db, engine, metrics, self._workers, speeds, self._stages)
+        self._workers = Workers()
+        self._stages = BatchStages(db, frozenset(engine.pool.names), options, metrics, self._workers)
+        self._dispatcher = Dispatcher(db, engine, metrics, self._workers, self._stages)
         self._swept = -_SWEEP_S
         self._thread = threading.Thread(target=self._schedule, name="leeroo-scheduler", daemon=True)
 

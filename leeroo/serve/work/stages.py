@@ -20,7 +20,6 @@ from leeroo.serve.options import ServerOptions
 from leeroo.serve.work import answered_lines, batches, files, outputs, queue
 from leeroo.serve.work.batches import Batch
 from leeroo.serve.work.metrics import Metrics
-from leeroo.serve.work.waves import Speeds
 from leeroo.serve.work.workers import Workers
 
 # The most files that are checked, and that are written, at the same time: in all, and of one key. The second lets a
@@ -51,21 +50,14 @@ class BatchStages:
         options: Limits of input files.
         metrics: Counts batches that end.
         workers: Threads for the stages.
-        speeds: Forgets batches that end.
 
     """
 
     def __init__(
-        self,
-        db: Database,
-        models: frozenset[str],
-        options: ServerOptions,
-        metrics: Metrics,
-        workers: Workers,
-        speeds: Speeds,
+        self, db: Database, models: frozenset[str], options: ServerOptions, metrics: Metrics, workers: Workers
     ) -> None:
         self._db, self._models, self._options, self._metrics = db, models, options, metrics
-        self._workers, self._speeds = workers, speeds
+        self._workers = workers
         self._log = structlog.get_logger("leeroo.serve")
 
     def begin(self) -> None:
@@ -139,7 +131,6 @@ class BatchStages:
         whole = batch.completed + batch.failed == batch.total
         status = "cancelled" if batch.status == "cancelling" else "completed" if whole else "expired"
         batches.end(self._db, batch, status, output_file_id=output, error_file_id=errors)
-        self._speeds.forget(batch.number)
         self._metrics.ended(status)
         self._log.info("batch_ended", batch=batch.id, status=status, rows=batch.total, cost_usd=batch.cost_usd)
 

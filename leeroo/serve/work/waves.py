@@ -76,9 +76,10 @@ class Speeds:
         for batch in lines:
             self._per_s[batch] = self._of(batch) * min(expected / max(seconds, 1e-3), _FASTER)
 
-    def forget(self, batch: int) -> None:
-        """Forget a batch that has ended."""
-        self._per_s.pop(batch, None)
+    def forget_others(self, batches: set[int]) -> None:
+        """Forget all but these batches."""
+        for batch in set(self._per_s) - batches:
+            self._per_s.pop(batch, None)
 
     def _of(self, batch: int) -> float:
         return max(self._per_s.get(batch, _FIRST_PER_S), 1e-3)
