@@ -7,11 +7,8 @@ import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import duckdb
 import typer
-from rich.console import Console
 
 from leeroo.cli.options import EXIT_ROWS_FAILED, EngineOptions
 from leeroo.engine.answer import Engine, Place, Progress, open_engine
@@ -156,32 +153,3 @@ def print_failures(errors: Sequence[str | None]) -> None:
 def _shared(progress: Progress) -> str:
     share = progress.cached_share or 0.0
     return f", {share:.0%} of the prompt tokens shared with other rows and computed once" if share >= 0.01 else ""
-
-
-def print_experts(experts: list[dict[str, Any]]) -> None:
-    """Print the experts as a table, and below it why some of them cannot run here."""
-    names = columns("expert | model | backend | USD per M in / out | price from | place | runs")
-    rows = [
-        (
-            e["expert"] + (" *" if e["default"] else ""),
-            e["model"],
-            e["backend"],
-            f"{e['usd_per_m_input']:g} / {e['usd_per_m_output']:g}",
-            e["price_source"],
-            e["location"],
-            "no" if e["unavailable"] else "yes",
-        )
-        for e in experts
-    ]
-    remarks = ["* the pool's default"]
-    for e in experts:
-        if e["sent_to"]:
-            remarks.append(f"{e['expert']}: rows go to {e['sent_to']}")
-        if e["unavailable"]:
-            remarks.append(f"{e['expert']}: {e['unavailable']}")
-    print_table(Table("", names, rows, remarks=remarks))
-
-
-def print_relation(relation: duckdb.DuckDBPyRelation) -> None:
-    """Print a result as DuckDB's own shell would, as wide as the terminal."""
-    relation.show(max_width=Console().width, max_rows=40)

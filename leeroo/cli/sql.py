@@ -51,7 +51,9 @@ def sql(
 
     All questions of a statement are answered as one batch. Exit code 1 says that rows have no answer.
     """
-    from leeroo.cli.console import check_out, finish, print_relation
+    from rich.console import Console
+
+    from leeroo.cli.console import check_out, finish
     from leeroo.engine.tables import write_table
 
     text = sys.stdin.read() if statement == "-" else statement
@@ -66,7 +68,7 @@ def sql(
             rows = write_table(result.to_arrow_reader(), out)
             typer.echo(f"{rows:,} rows written: {out}", err=True)
         elif result is not None:
-            print_relation(result)
+            result.show(max_width=Console().width, max_rows=40)  # as DuckDB's own shell, as wide as the terminal
     for line in unanswered:
         typer.echo(f"warning: {line}", err=True)
     finish(bar, len(unanswered))
