@@ -81,36 +81,26 @@ def error_body(message: str, kind: str, code: str | None = None, param: str | No
 def _body(name: str, endpoint: str, created: int, answer: LineAnswer) -> dict[str, Any]:
     chat = endpoint == CHAT
     prompt, completion = answer["prompt_tokens"] or 0, answer["completion_tokens"] or 0
-    choice = _chat_choice if chat else _text_choice
     return {
         "id": f"{'chatcmpl' if chat else 'cmpl'}-{name}",
         "object": "chat.completion" if chat else "text_completion",
         "created": created,
         "model": answer["expert"],
-        "choices": [choice(each) for each in answer.get("choices") or [{"index": 0, **answer}]],
+        "choices": [_choice(each, chat=chat) for each in answer.get("choices") or [{"index": 0, **answer}]],
         "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
         "leeroo": {name: answer[name] for name in ("expert", "predicted_score", "cost_usd", "list_cost_usd")},
     }
 
 
-def _chat_choice(choice: dict[str, Any]) -> dict[str, Any]:
-    tokens = _tokens(choice)
-    return {
-        "index": choice["index"],
-        "message": {"role": "assistant", "content": choice["answer"], "refusal": None},
-        "logprobs": None if tokens is None else {"content": tokens, "refusal": None},
-        "finish_reason": choice["finish_reason"],
-    }
-
-
-def _text_choice(choice: dict[str, Any]) -> dict[str, Any]:
-    tokens = _tokens(choice)
-    return {
-        "index": choice["index"],
-        "text": choice["answer"],
-        "logprobs": None if tokens is None else _text_logprobs(tokens),
-        "finish_reason": choice["finish_reason"],
-    }
+def _choice(choice: dict[str, Any], *, chat: bool) -> dict[str, Any]:
+    tokens = None if choice.get("logprobs") is None else json.loads(choice["logprobs"])
+    if chat:
+        own: dict[str, Any] = {"message": {"role": "assistant", "content": choice["answer"], "refusal": None}}
+        logprobs = None if tokens is None else {"content": tokens, "refusal": None}
+    else:
+        own = {"text": choice["answer"]}
+        logprobs = None if tokens is None else _text_logprobs(tokens)
+    return {"index": choice["index"], **own, "logprobs": logprobs, "finish_reason": choice["finish_reason"]}
 
 
 def _text_logprobs(tokens: list[dict[str, Any]]) -> dict[str, Any]:
@@ -122,8 +112,3 @@ def _text_logprobs(tokens: list[dict[str, Any]]) -> dict[str, Any]:
         "top_logprobs": [{other["token"]: other["logprob"] for other in each["top_logprobs"]} for each in tokens],
         "text_offset": list(itertools.accumulate(map(len, texts), initial=0))[: len(texts)],
     }
-
-
-def _tokens(choice: dict[str, Any]) -> list[dict[str, Any]] | None:
-    text = choice.get("logprobs")
-    return None if text is None else json.loads(text)

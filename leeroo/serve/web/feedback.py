@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -114,7 +112,7 @@ def give_feedback(
     """Keep what users say of answers: one object, a list of them, or JSON lines. A wrong one costs no other."""
     numbers, rows, wrong = [], [], []
     items = _Items(state, owner)
-    values = list(itertools.islice(_read(content), _ITEMS + 1))
+    values = _read(content)
     if len(values) > _ITEMS:
         raise RequestError(413, f"there are more than {_ITEMS:,} items: send them in several requests")
     for number, value in values:
@@ -160,24 +158,22 @@ def _store_owner(owner: str) -> str:
     return "" if owner == NOBODY else owner
 
 
-def _read(content: bytes) -> Iterator[tuple[int, Any]]:
-    """Yield the values in a body with their numbers, from 1; a ValueError is why one cannot be read."""
-    whole = _json(content)
-    if not isinstance(whole, ValueError):
-        yield from enumerate(whole if isinstance(whole, list) else [whole], start=1)
-        return
-    for number, line in enumerate(content.splitlines(), start=1):
-        if line.strip():
-            yield number, _json(line)
+def _read(content: bytes) -> list[tuple[int, Any]]:
+    """Return the values in a body with their numbers, from 1; those of JSON lines are still bytes."""
+    try:
+        whole = _json(content)
+    except ValueError:
+        return [(number, line) for number, line in enumerate(content.splitlines(), start=1) if line.strip()]
+    return list(enumerate(whole if isinstance(whole, list) else [whole], start=1))
 
 
 def _json(text: bytes) -> Any:
     try:
         return json.loads(text, parse_constant=no_constant)
     except json.JSONDecodeError as error:
-        return ValueError(f"not valid JSON: {error.msg} at column {error.colno}")
+        raise ValueError(f"not valid JSON: {error.msg} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:
-        return ValueError(f"not valid JSON: {error}")
+        raise ValueError(f"not valid JSON: {error}") from error
 
 
 class _Items:
@@ -238,8 +234,8 @@ def _item(value: Any) -> FeedbackItem:
         ValueError: it is no item; the message says where and why.
 
     """
-    if isinstance(value, ValueError):
-        raise value
+    if isinstance(value, bytes):
+        value = _json(value)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     try:
