@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
-from leeroo.engine.store import spending
+from leeroo.engine.store.spending import drop
 
 # Answers removed in one go: other processes wait that long, about a tenth of a second.
 AT_ONCE = 20_000
@@ -37,7 +37,7 @@ def drop_runs(db: sqlite3.Connection, before: float) -> int:
         {"before": before},
     )
     gone = "run IN (SELECT run FROM gone)"
-    spending.drop_charges(db, gone)
+    drop(db, "charges", gone)
     db.execute(f"DELETE FROM claims WHERE {gone}")
     db.execute("DELETE FROM waves WHERE ended < ?", (before,))
     return db.execute(f"DELETE FROM runs WHERE {gone}").rowcount
@@ -49,7 +49,7 @@ def drop_answers(db: sqlite3.Connection, before: float, most: int) -> int:
     db.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (number INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM chosen")
     db.execute(f"INSERT INTO chosen {chosen}", (before, most))
-    return spending.drop_answers(db, "rowid IN (SELECT number FROM chosen)")
+    return drop(db, "answers", "rowid IN (SELECT number FROM chosen)")
 
 
 def too_many(db: sqlite3.Connection, max_bytes: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from leeroo.engine.sqlite import read_rows
 from leeroo.engine.store.runs import Run
@@ -81,13 +81,8 @@ def read_spend(db: sqlite3.Connection) -> list[dict[str, Any]]:
     return read_rows(db, _READ)
 
 
-def drop_answers(db: sqlite3.Connection, which: str) -> int:
-    """Remove the answers that a condition in SQL names, and keep their sums; returns how many."""
-    db.execute(_FOLD.format(sums=_SUMS, rows=f"{_ANSWERS} WHERE {which}"))
-    return db.execute(f"DELETE FROM answers WHERE {which}").rowcount
-
-
-def drop_charges(db: sqlite3.Connection, which: str) -> None:
-    """Remove the charges that a condition in SQL names, and keep their sums."""
-    db.execute(_FOLD.format(sums=_SUMS, rows=f"{_CHARGES} WHERE {which}"))
-    db.execute(f"DELETE FROM charges WHERE {which}")
+def drop(db: sqlite3.Connection, table: Literal["answers", "charges"], which: str) -> int:
+    """Remove the answers or charges that a condition in SQL names, and keep their sums; return how many."""
+    rows = _ANSWERS if table == "answers" else _CHARGES
+    db.execute(_FOLD.format(sums=_SUMS, rows=f"{rows} WHERE {which}"))
+    return db.execute(f"DELETE FROM {table} WHERE {which}").rowcount
