@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 from leeroo.engine.money import usd
@@ -92,27 +92,17 @@ def _experts(evaluation: Evaluation) -> Table:
 
 
 def _measures(evaluation: Evaluation) -> Table:
-    pair = evaluation.pair
-
-    def of_pair(name: str, shown: Callable[[float], str]) -> str | None:
-        return shown(getattr(pair.measures, name)) if pair.measures else None
-
-    def score(value: float) -> str:
-        return cell(value, "score")
-
-    def part(value: float) -> str:
-        return f"{percent(value)} %"
-
+    pair, found = evaluation.pair, evaluation.pair.measures
     two = f"between {pair.weak} and {pair.strong}"
     return Table(
         title="Measures",
         about="APGR and CPT are RouteLLM's, AIQ is RouterBench's.",
         columns=columns("measure | value | meaning"),
         rows=[
-            ("APGR", of_pair("apgr", score), f"part of the gap {two} that is recovered; 0.5 by chance"),
-            ("CPT50", of_pair("cpt50", part), f"calls to {pair.strong} that recover half of it"),
-            ("CPT80", of_pair("cpt80", part), f"calls to {pair.strong} that recover 80 % of it"),
-            ("AIQ", score(evaluation.aiq), "mean accuracy over the range of the experts' costs"),
-            ("ECE", score(evaluation.ece), "how far predicted scores are off, mean over the experts"),
+            ("APGR", found and cell(found.apgr, "score"), f"part of the gap {two} that is recovered; 0.5 by chance"),
+            ("CPT50", found and f"{percent(found.cpt50)} %", f"calls to {pair.strong} that recover half of it"),
+            ("CPT80", found and f"{percent(found.cpt80)} %", f"calls to {pair.strong} that recover 80 % of it"),
+            ("AIQ", cell(evaluation.aiq, "score"), "mean accuracy over the range of the experts' costs"),
+            ("ECE", cell(evaluation.ece, "score"), "how far predicted scores are off, mean over the experts"),
         ],
     )

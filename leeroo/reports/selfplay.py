@@ -40,6 +40,8 @@ def headline(played: Played) -> str:
 
 
 def _rounds(played: Played) -> Table:
+    values = ("outcomes", "outcomes_total", "cost_usd_total", "score")
+    shares = ("accuracy_at_quarter", "accuracy_at_half", "accuracy_at_full", "log_loss")
     return Table(
         title="Rounds",
         about="On the held-out questions: the score is AIQ, the mean accuracy over the range of the experts' costs; "
@@ -50,18 +52,7 @@ def _rounds(played: Played) -> Table:
             "| at 1: share | log loss: score | s: count"
         ),
         rows=[
-            (
-                row["round"] or "start",
-                row["outcomes"],
-                row["outcomes_total"],
-                row["cost_usd_total"],
-                row["score"],
-                row["accuracy_at_quarter"],
-                row["accuracy_at_half"],
-                row["accuracy_at_full"],
-                row["log_loss"],
-                round(row["seconds"]),
-            )
+            (row["round"] or "start", *(row[name] for name in (*values, *shares)), round(row["seconds"]))
             for row in played.rounds
         ],
     )

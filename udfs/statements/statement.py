@@ -63,11 +63,8 @@ def statements(
     if not parts or not all(part.query.strip() for part in parts):
         # It is empty, or DuckDB turns it into several statements of its own that have no text (PIVOT).
         return [Statement(con, registration, query, parameters, None, tables)]
-    *before, last = parts
-    return [
-        *(Statement(con, registration, part.query, None, part, tables) for part in before),
-        Statement(con, registration, last.query, parameters, last, tables),
-    ]
+    given = [None] * (len(parts) - 1) + [parameters]
+    return [Statement(con, registration, part.query, own, part, tables) for part, own in zip(parts, given, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -109,17 +109,8 @@ class ExpertSelection:
         curve, less expert, adds and worth}, "judged_on": {expert: outcomes}, "notes": [line]}. Unknown costs and
         results by subject are null.
         """
-        return {
-            "n": self.n,
-            "k": len(self.curve),
-            "cost_weight": self.cost_weight,
-            "experts": self.experts,
-            "curve": [asdict(step) for step in self.curve],
-            "best_single": asdict(self.best_single),
-            "all": asdict(self.all),
-            "judged_on": self.judged_on,
-            "notes": self.notes,
-        }
+        first = {"n": self.n, "k": len(self.curve), "cost_weight": self.cost_weight, "experts": self.experts}
+        return {**first, **asdict(self)}
 
 
 def select_experts(

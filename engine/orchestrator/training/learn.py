@@ -245,6 +245,7 @@ def _learn(
     quality = in_context = learn_quality(turned, lessons.scores, lessons.groups, base, counted)
     say("learning lengths")
     lengths = learn_lengths(turned, outcomes.completion_tokens[lessons.question], lessons.groups)
+    lengths = replace(lengths, weight=whitening @ lengths.weight)
     score_weight, score_bias = _onto(quality, whitening, (before.score_weight, before.score_bias) if before else None)
     context_weight, context_bias = np.zeros((0, len(outcomes.experts)), np.float32), np.zeros_like(score_bias)
     if contexts:
@@ -263,12 +264,7 @@ def _learn(
             score_bias=score_bias,
             context_weight=context_weight,
             context_bias=context_bias,
-            length_weight=whitening @ lengths.weight,
-            length_bias=lengths.bias,
-            length_log=lengths.log,
-            length_scale=lengths.scale,
-            length_low=lengths.low,
-            length_high=lengths.high,
+            **{f"length_{name}": numbers for name, numbers in vars(lengths).items()},
             prompt_line=learn_prompt_lines(measure(outcomes.prompts), outcomes.prompt_tokens),
             latency_line=learn_latency_lines(outcomes.completion_tokens, outcomes.latency_ms),
         ),

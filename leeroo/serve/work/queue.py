@@ -11,7 +11,6 @@ import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database
@@ -54,7 +53,7 @@ _BACKLOG = (
 def waiting(db: Database) -> list[Backlog]:
     """Return the lines that wait, the oldest batch first."""
     rows = db.rows(f"{_BACKLOG} WHERE status = 'in_progress' AND lines > 0 ORDER BY number")
-    return [_backlog(row) for row in rows]
+    return [Backlog(*row) for row in rows]
 
 
 def unfinished(db: Database) -> dict[int, list[Backlog]]:
@@ -65,13 +64,8 @@ def unfinished(db: Database) -> dict[int, list[Backlog]]:
         JOIN ({_BACKLOG}) b ON number = batch AND expert = named ORDER BY wave, number"""
     found: dict[int, list[Backlog]] = {}
     for wave, *row in db.rows(query):
-        found.setdefault(wave, []).append(_backlog(row))
+        found.setdefault(wave, []).append(Backlog(*row))
     return found
-
-
-def _backlog(row: Sequence[Any]) -> Backlog:
-    number, owner, expert, cost_weight, latency_weight, with_budget, lines = row
-    return Backlog(number, owner, expert, cost_weight, latency_weight, bool(with_budget), lines)
 
 
 def claim(db: Database, portions: Iterable[tuple[Backlog, int]]) -> int:
