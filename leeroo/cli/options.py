@@ -10,9 +10,9 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -178,7 +178,8 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     groups: dict[str, Any] = {p.name: p.annotation for p in signature.parameters.values() if is_dataclass(p.annotation)}
     flat: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
-        options = _options(groups[parameter.name]) if parameter.name in groups else [parameter]
+        group = groups.get(parameter.name)
+        options = inspect.signature(group, eval_str=True).parameters.values() if group else [parameter]
         flat += [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
 
     @functools.wraps(command)
@@ -190,20 +191,6 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature.replace(parameters=flat)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in flat}
     return run
-
-
-def _options(group: Any) -> list[inspect.Parameter]:
-    """Return the fields of a dataclass as parameters."""
-    kinds = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=kinds[field.name],
-        )
-        for field in fields(group)
-    ]
 
 
 def criteria(*groups: EngineOptions | ExpertOptions | OutputOptions, **more: Any) -> Criteria:
