@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -208,9 +210,15 @@ def test_what_is_good_must_be_an_accuracy(tmp_path: Path, good: float) -> None:
         find_gaps([tmp_path], good=good)
 
 
-def test_real_experts_lack_what_is_known_to_be_hard_for_them(shared_data: Path) -> None:
-    """Among nine experts on MMLU only GPT-4 can answer moral scenarios, and mathematics is among what has most to gain."""
-    gaps = find_gaps([shared_data / "mmlu9"], split="test")
+def test_real_experts_lack_what_is_known_to_be_hard_for_them(shared_data: Path, tmp_path: Path) -> None:
+    """On 700 questions of MMLU, of nine experts only GPT-4 can answer moral scenarios, and mathematics has much to gain."""
+    source = shared_data / "mmlu9"
+    taken = f"(FROM '{source}/queries.parquet' WHERE split = 'test' ORDER BY hash(query_id) LIMIT 700)"
+    duckdb.sql(f"FROM {taken}").write_parquet(str(tmp_path / "queries.parquet"))
+    outcomes = duckdb.sql(f"FROM '{source}/outcomes.parquet' SEMI JOIN {taken} USING (query_id)")
+    outcomes.write_parquet(str(tmp_path / "outcomes.parquet"))
+    shutil.copy(source / "experts.parquet", tmp_path)
+    gaps = find_gaps([tmp_path], split="test")
     assert gaps.dearest == "gpt-4-1106-preview"
     assert "moral_scenarios" in {next(iter(topic.subjects)) for topic in gaps.of("only the dearest")}
-    assert any("mathematics" in topic.name for topic in gaps.topics[:5])
+    assert any("mathematics" in topic.name for topic in gaps.topics[:3])
