@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.answer import Engine
+from leeroo.engine.paths import cache_folder
 from leeroo.engine.pool import load_pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
 from tests import disk
@@ -34,6 +35,19 @@ def shared_data() -> Path:
     folder = Path(os.environ.get("LEEROO_DATA") or Path(__file__).parents[2] / "shared" / "data")
     assert folder.is_dir(), f"recorded outcomes are needed in {folder}; name another folder in LEEROO_DATA"
     return folder
+
+
+@pytest.fixture(scope="module")
+def kept_vectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep vectors on disk, as users do, for the tests of one module: for those that encode the same texts often."""
+    cache = tmp_path_factory.mktemp("cache")
+    for models in ("gguf", "static"):
+        (cache_folder() / models).mkdir(parents=True, exist_ok=True)
+        (cache / models).symlink_to(cache_folder() / models)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LEEROO_CACHE", str(cache))
+        patch.setenv("LEEROO_VECTORS_GIB", "1")
+        yield
 
 
 @pytest.fixture

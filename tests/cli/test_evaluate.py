@@ -19,8 +19,11 @@ from tests.command import leeroo
 QUESTIONS = 60
 
 
+pytestmark = pytest.mark.usefixtures("kept_vectors")
+
+
 @pytest.fixture(scope="module")
-def place(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(kept_vectors: None, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with `data`, outcomes of nine models on 60 training and 60 test questions, and its `router`."""
     place, source = tmp_path_factory.mktemp("evaluate"), shared_data / "mmlu9"
     (place / "data").mkdir()

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from leeroo.engine.jobs.selfplay.state import spent_usd
 from tests.provider import Provider
 from tests.school import FAMILIES, School
+
+pytestmark = pytest.mark.usefixtures("kept_vectors")
 
 CONCURRENCY = 4
 # Each is killed when this is there, while the stage after it is at work.

@@ -17,6 +17,8 @@ from leeroo.engine.jobs.solve.solve import solve
 from leeroo.engine.store.feedback import Feedback
 from tests.school import FAMILIES, School
 
+pytestmark = pytest.mark.usefixtures("kept_vectors")
+
 # What takes a plan, as it says an order of things to be done.
 COMPLEX = "Ann is three years older than Bob, who is twice as old as Eve, who is {} now, and then Ann has a birthday."
 ODD = (

@@ -23,6 +23,8 @@ from leeroo.reports.selfplay import headline, selfplay_report
 from tests.provider import Provider
 from tests.school import FAMILIES, SKILLS, School
 
+pytestmark = pytest.mark.usefixtures("kept_vectors")
+
 
 @pytest.fixture
 def pool_of(api: Provider, api_entry: Callable[..., str], tmp_path: Path) -> Callable[..., Pool]:

@@ -20,6 +20,8 @@ from leeroo.engine.orchestrator.router import Router
 if TYPE_CHECKING:
     from tests.orchestrator.conftest import Rows, Topics
 
+pytestmark = pytest.mark.usefixtures("kept_vectors")
+
 EXPERTS = {"counter": 1.0, "reader": 1.0, "oracle": 20.0}
 Change = Callable[["Rows", "Rows"], object]
 
