@@ -214,8 +214,9 @@ def test_real_experts_lack_what_is_known_to_be_hard_for_them(shared_data: Path, 
     """On 700 questions of MMLU, of nine experts only GPT-4 can answer moral scenarios, and mathematics has much to gain."""
     source = shared_data / "mmlu9"
     taken = f"(FROM '{source}/queries.parquet' WHERE split = 'test' ORDER BY hash(query_id) LIMIT 700)"
-    duckdb.sql(f"FROM {taken}").write_parquet(str(tmp_path / "queries.parquet"))
-    outcomes = duckdb.sql(f"FROM '{source}/outcomes.parquet' SEMI JOIN {taken} USING (query_id)")
+    con = duckdb.connect()
+    con.sql(f"FROM {taken}").write_parquet(str(tmp_path / "queries.parquet"))
+    outcomes = con.sql(f"FROM '{source}/outcomes.parquet' SEMI JOIN {taken} USING (query_id)")
     outcomes.write_parquet(str(tmp_path / "outcomes.parquet"))
     shutil.copy(source / "experts.parquet", tmp_path)
     gaps = find_gaps([tmp_path], split="test")

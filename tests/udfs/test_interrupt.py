@@ -50,35 +50,44 @@ usd_per_m_output = 1
 
 @pytest.fixture(params=list(POOLS))
 def slow(request: pytest.FixtureRequest, tmp_path: Path, data_folder: Path, api: Any, store: Path) -> Any:
-    """Return a connection whose statement takes minutes, over each backend."""
+    """Return a connection whose statement takes minutes, over each backend, an event for when that is answered, and a pause."""
     api.delay_s = 2.0
     pool = tmp_path / "slow.toml"
     pool.write_text(POOLS[request.param].format(data=data_folder, url=api.url))
-    with leeroo.connect(pool=pool, store=store) as con:
-        yield con
+    at_work = threading.Event()
+
+    def look(progress: Progress) -> None:
+        if progress.stage == "generate":
+            at_work.set()
+
+    with leeroo.connect(pool=pool, store=store, on_progress=look) as con:
+        yield con, at_work, 5.0 if request.param == "transformers" else 0.5  # a model is loaded first
 
 
-def _stopped_s(con: Any, stop: Callable[[], None], statement: str, after_s: float) -> float:
-    """How long it took from the stop to the end of the statement."""
+def _stopped_s(con: Connection, at_work: threading.Event, pause_s: float, statement: str) -> float:
+    """How long it took from the stop, this long into the work, to the end of the statement."""
     began: list[float] = []
 
     def later() -> None:
+        assert at_work.wait(300)
+        time.sleep(pause_s)
         began.append(time.monotonic())
-        stop()
+        con.interrupt()
 
-    timer = threading.Timer(after_s, later)
-    timer.start()
+    stopper = threading.Thread(target=later)
+    stopper.start()
     with pytest.raises(duckdb.InterruptException, match="Interrupted"):
         con.execute(statement).fetchall()
-    timer.join()
+    stopper.join()
     return time.monotonic() - began[0]
 
 
-def test_interrupt_stops_a_statement(slow: Connection) -> None:
+def test_interrupt_stops_a_statement(slow: tuple[Connection, threading.Event, float]) -> None:
     """Whatever answers; the connection goes on afterwards."""
+    con, at_work, pause_s = slow
     statement = STATEMENT.replace("'Count from ' || i || ' on.'", "'What is ' || i % 40 || ' plus ' || i % 40 || '?'")
-    assert _stopped_s(slow, slow.interrupt, statement, 6) < 5  # how soon exactly, bench/engine/sql.py tells
-    assert slow.execute("SELECT 1").fetchall() == [(1,)]
+    assert _stopped_s(con, at_work, pause_s, statement) < 5  # how soon exactly, bench/engine/sql.py tells
+    assert con.execute("SELECT 1").fetchall() == [(1,)]
 
 
 class _Stop:
