@@ -11,13 +11,13 @@ import pytest
 
 from tests.serve.talk import Serve, chat, content, jsonl, submit, wait
 
-BATCHES, ROWS, KILLS, CONCURRENCY = 5, 1000, 20, 16
+BATCHES, ROWS, KILLS, CONCURRENCY = 5, 600, 20, 16
 
 pytestmark = pytest.mark.usefixtures("api_pool")
 
 
 def test_twenty_kills_lose_and_repeat_nothing(serve: Serve, api: Any) -> None:
-    """Five batches of a thousand rows; only calls in flight at a kill are repeated."""
+    """Five batches of 600 rows; only calls in flight at a kill are repeated."""
     moments = random.Random(11)
     api.delay_s = 0.05
     server = serve()
@@ -25,7 +25,7 @@ def test_twenty_kills_lose_and_repeat_nothing(serve: Serve, api: Any) -> None:
     lines = [jsonl([chat(f"{b}-{i}", f"batch {b} question {i}") for i in range(ROWS)]) for b in range(BATCHES)]
     made = [submit(client, each).id for each in lines]
     for _ in range(KILLS):
-        enough = sum(api.asked.values()) + moments.randint(0, 150)
+        enough = sum(api.asked.values()) + moments.randint(0, 75)
         until = time.monotonic() + 30
         while sum(api.asked.values()) < enough and time.monotonic() < until:
             time.sleep(0.01)
