@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine.backends.api import openai
-from leeroo.engine.backends.select import open_backend
+from leeroo.engine.backends.select import load_backend, open_backend
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS, REQUESTS
 from tests.provider import Provider
@@ -29,6 +29,14 @@ def smollm2() -> Expert:
     """SmolLM2-135M-Instruct, whose weights a package ships."""
     prices: dict[str, Any] = {"usd_per_m_input": 1.0, "usd_per_m_output": 1.0}
     return Expert(name="smollm2", model="HuggingFaceTB/SmolLM2-135M-Instruct", **prices)
+
+
+@pytest.fixture(scope="session")
+def transformers(smollm2: Expert) -> Iterator[Any]:
+    """Load the real model into this process, once."""
+    backend = load_backend(smollm2.model_copy(update={"backend": "transformers"}))
+    yield backend
+    backend.close()
 
 
 @pytest.fixture(scope="session")

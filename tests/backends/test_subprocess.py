@@ -19,6 +19,7 @@ from leeroo.engine.backends.select import load_backend, open_backend
 from leeroo.engine.backends.subprocess import SubprocessBackend
 from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError
 from leeroo.engine.pool import Expert
+from tests.backends.tiny import save_model
 
 Requests = Callable[..., pa.RecordBatch]
 
@@ -41,6 +42,13 @@ def backend(smollm2: Expert) -> Iterator[SubprocessBackend]:
     backend.close()
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Expert:
+    """Make a model that is there at once, for tests of its process."""
+    model = save_model(tmp_path_factory.mktemp("tiny"))
+    return Expert(name="tiny", model=str(model), backend="transformers", usd_per_m_input=1, usd_per_m_output=1)
+
+
 def _answers(backend: Any, *batches: pa.RecordBatch) -> dict[int, str]:
     return {row["id"]: row["answer"] for batch in backend.generate(iter(batches)) for row in batch.to_pylist()}
 
@@ -61,7 +69,7 @@ def test_its_memory_is_measured(backend: SubprocessBackend) -> None:
 
 def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: SubprocessBackend, requests: Requests) -> None:
     """Completions of a stream that was left are not taken for answers to the next."""
-    stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(80)), max_tokens=3)]))
+    stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(40)), max_tokens=3)]))
     next(stream)
     stream.close()
     assert sorted(_answers(backend, requests("What is the capital of France?"))) == [0]
@@ -123,17 +131,17 @@ def test_its_errors_are_raised_here(smollm2: Expert) -> None:
         SubprocessBackend(smollm2.model_copy(update={"engine": {"batchsize": 2}}))
 
 
-def test_closing_takes_its_memory_back(smollm2: Expert) -> None:
+def test_closing_takes_its_memory_back(tiny: Expert) -> None:
     """When `close` returns the process is gone."""
-    backend = SubprocessBackend(smollm2)
+    backend = SubprocessBackend(tiny)
     process = psutil.Process(backend._process.pid)
     backend.close()
     assert not process.is_running()
 
 
-def test_closing_waits_for_what_is_still_being_sent(smollm2: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closing_waits_for_what_is_still_being_sent(tiny: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that sends something late does not send it to a process whose socket has the same number now."""
-    backend = SubprocessBackend(smollm2)
+    backend = SubprocessBackend(tiny)
     psutil.Process(backend._process.pid).kill()
     late = threading.Event()
 
@@ -147,9 +155,9 @@ def test_closing_waits_for_what_is_still_being_sent(smollm2: Expert, monkeypatch
     assert backend._connection.closed
 
 
-def test_it_ends_with_the_one_that_started_it(smollm2: Expert) -> None:
+def test_it_ends_with_the_one_that_started_it(tiny: Expert) -> None:
     """Kill -9 of the process that started it takes it along."""
-    command = [sys.executable, "-c", _STARTS_ONE, smollm2.model_dump_json()]
+    command = [sys.executable, "-c", _STARTS_ONE, tiny.model_dump_json()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None
         process = psutil.Process(int(starter.stdout.readline()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,43 +26,35 @@ PROMPTS = (
 )
 
 
-@pytest.fixture(scope="module")
-def backend(smollm2: Expert) -> Iterator[Any]:
-    """Load the real model once."""
-    backend = load_backend(smollm2.model_copy(update={"backend": "transformers"}))
-    yield backend
-    backend.close()
-
-
 def _rows(backend: Any, *batches: pa.RecordBatch) -> dict[int, dict[str, Any]]:
     done = list(backend.generate(iter(batches)))
     assert all(batch.schema.equals(COMPLETIONS) for batch in done)
     return {row["id"]: row for batch in done for row in batch.to_pylist()}
 
 
-def test_it_answers_sensibly(backend: Any, requests: Requests) -> None:
+def test_it_answers_sensibly(transformers: Any, requests: Requests) -> None:
     """The weights that the package ships, converted, are the model: it knows the capital of France."""
-    row = _rows(backend, requests(PROMPTS[0]))[0]
+    row = _rows(transformers, requests(PROMPTS[0]))[0]
     assert "Paris" in row["answer"]
     assert row["error"] is None
     assert 0 < row["completion_tokens"] <= 12
     assert row["prompt_tokens"] > 10
 
 
-def test_a_batch_of_different_lengths_changes_no_answer(backend: Any, requests: Requests) -> None:
+def test_a_batch_of_different_lengths_changes_no_answer(transformers: Any, requests: Requests) -> None:
     """Padding, sorting and leaving the batch when done are not seen in any row's text or tokens."""
-    together = _rows(backend, requests(*PROMPTS))
+    together = _rows(transformers, requests(*PROMPTS))
     for i, prompt in enumerate(PROMPTS):
-        alone = _rows(backend, requests(prompt))[0]
+        alone = _rows(transformers, requests(prompt))[0]
         for name in ("answer", "prompt_tokens", "completion_tokens", "finish_reason"):
             assert alone[name] == together[i][name], (prompt, name)
 
 
-def test_limits_hold_row_by_row(backend: Any, requests: Requests) -> None:
+def test_limits_hold_row_by_row(transformers: Any, requests: Requests) -> None:
     """A row's own limit ends its answer with 'length', also in a later batch with another limit."""
     first = requests("Tell me a long story about a dragon.", max_tokens=5)
     second = pa.RecordBatch.from_pylist([{**first.to_pylist()[0], "id": 7, "max_tokens": 9}], schema=first.schema)
-    rows = _rows(backend, first, second)
+    rows = _rows(transformers, first, second)
     assert [(rows[i]["completion_tokens"], rows[i]["finish_reason"]) for i in (0, 7)] == [(5, "length"), (9, "length")]
     assert rows[7]["answer"].startswith(rows[0]["answer"])
 
@@ -78,46 +70,48 @@ def test_a_prompt_over_the_context_bounces_alone(smollm2: Expert, requests: Requ
     assert rows[1]["answer"]
 
 
-def test_a_choice_is_one_of_the_choices(backend: Any, requests: Requests) -> None:
+def test_a_choice_is_one_of_the_choices(transformers: Any, requests: Requests) -> None:
     """The likeliest choice is the answer, with a log probability for each, however many tokens they have."""
-    row = _rows(backend, requests("What is the capital of France?", choices=["Rome", "Paris", "the city of Oslo"]))[0]
+    row = _rows(
+        transformers, requests("What is the capital of France?", choices=["Rome", "Paris", "the city of Oslo"])
+    )[0]
     assert row["answer"] == "Paris"
     assert max(range(3), key=row["choice_logprobs"].__getitem__) == 1
     assert sum(map(math.exp, row["choice_logprobs"])) == pytest.approx(1)
 
 
-def test_choices_alone_and_in_a_batch_are_alike(backend: Any, requests: Requests) -> None:
+def test_choices_alone_and_in_a_batch_are_alike(transformers: Any, requests: Requests) -> None:
     """Padding and neighbours change no probability; a choice that begins another is distinct from it."""
     places = ["New York", "New York City", "Paris"]
     prompts = ("Where is the Louvre?", "Where is the Statue of Liberty? Name the city. " * 5)
-    together = _rows(backend, requests(*prompts, choices=places))
+    together = _rows(transformers, requests(*prompts, choices=places))
     for i, prompt in enumerate(prompts):
-        alone = _rows(backend, requests(prompt, choices=places))[0]
+        alone = _rows(transformers, requests(prompt, choices=places))[0]
         assert alone["choice_logprobs"] == pytest.approx(together[i]["choice_logprobs"], abs=1e-3)
     assert together[0]["answer"] == "Paris"
     assert together[1]["answer"].startswith("New York")
 
 
-def test_a_beginning_that_rows_share_is_computed_once(backend: Any, requests: Requests) -> None:
+def test_a_beginning_that_rows_share_is_computed_once(transformers: Any, requests: Requests) -> None:
     """It changes no probability, and rows report how much of them was computed before."""
     subjects = [
         f"Here is what one should know of {name}. " + f"All of {name} is hard. " * 12 for name in ("art", "law")
     ]
     prompts = [f"{subject}Question {i}: which is it?" for i in range(4) for subject in subjects]
-    together = _rows(backend, requests(*prompts, choices=["A", "B", "C"]))
+    together = _rows(transformers, requests(*prompts, choices=["A", "B", "C"]))
     for i, prompt in enumerate(prompts):
-        alone = _rows(backend, requests(prompt, choices=["A", "B", "C"]))[0]
+        alone = _rows(transformers, requests(prompt, choices=["A", "B", "C"]))[0]
         assert alone["choice_logprobs"] == pytest.approx(together[i]["choice_logprobs"], abs=1e-3)
         assert alone["cached_tokens"] == 0
         assert together[i]["prompt_tokens"] > together[i]["cached_tokens"] > 50
 
 
-def test_a_raw_prompt_is_text_to_go_on_with(backend: Any, requests: Requests) -> None:
+def test_a_raw_prompt_is_text_to_go_on_with(transformers: Any, requests: Requests) -> None:
     """No chat template and no system text around it, and a choice comes after a space, as the next word."""
     prompt = "Q: What is the capital of France?\nA:"
     cities = ["Rome", "Paris", "Oslo"]
-    row = _rows(backend, requests(prompt, choices=cities, raw=True))[0]
-    tokenizer, model = backend._tokenizer, backend._model.model
+    row = _rows(transformers, requests(prompt, choices=cities, raw=True))[0]
+    tokenizer, model = transformers._tokenizer, transformers._model.model
     ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
     first = [tokenizer(f" {choice}")["input_ids"][0] for choice in cities]
     expected = model(ids).logits[0, -1].detach().float()[first].log_softmax(-1).tolist()
@@ -126,7 +120,7 @@ def test_a_raw_prompt_is_text_to_go_on_with(backend: Any, requests: Requests) ->
     assert row["choice_logprobs"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_json_keeps_to_its_schema(backend: Any, requests: Requests) -> None:
+def test_json_keeps_to_its_schema(transformers: Any, requests: Requests) -> None:
     """The answer is valid under the schema; a schema that cannot be kept to is that row's error alone."""
     schema = {
         "type": "object",
@@ -136,7 +130,9 @@ def test_json_keeps_to_its_schema(backend: Any, requests: Requests) -> None:
     }
     good = requests("John Smith is 42 years old.", json_schema=json.dumps(schema), max_tokens=40)
     rows = [*good.to_pylist(), {**good.to_pylist()[0], "id": 1, "json_schema": '{"type": "wrong"}'}]
-    done = _rows(backend, pa.RecordBatch.from_pylist([*rows, {**rows[0], "id": 2, "json_schema": None}], good.schema))
+    done = _rows(
+        transformers, pa.RecordBatch.from_pylist([*rows, {**rows[0], "id": 2, "json_schema": None}], good.schema)
+    )
     read = json.loads(done[0]["answer"])
     assert set(read) == {"name", "age"}
     assert isinstance(read["age"], int)
@@ -144,19 +140,19 @@ def test_json_keeps_to_its_schema(backend: Any, requests: Requests) -> None:
     assert done[2]["error"] is None
 
 
-def test_rows_come_back_as_they_end(backend: Any, requests: Requests) -> None:
+def test_rows_come_back_as_they_end(transformers: Any, requests: Requests) -> None:
     """Rows of a batch that end early are handed on early, to be stored."""
     first = requests("Tell me a long story about a dragon.", max_tokens=120)
     rows = [{**first.to_pylist()[0], "id": i, "max_tokens": 1 + 119 * i} for i in range(2)]
-    batches = list(backend.generate(iter([pa.RecordBatch.from_pylist(rows, schema=first.schema)])))
+    batches = list(transformers.generate(iter([pa.RecordBatch.from_pylist(rows, schema=first.schema)])))
     assert [batch.column("id").to_pylist() for batch in batches] == [[0], [1]]
 
 
-def test_a_temperature_samples(backend: Any, requests: Requests) -> None:
+def test_a_temperature_samples(transformers: Any, requests: Requests) -> None:
     """At a high temperature eight answers to one question do not all agree; at 0 they do."""
     prompts = ["Tell me any random word."] * 8
-    hot = _rows(backend, requests(*prompts, temperature=1.5))
-    cold = _rows(backend, requests(*prompts))
+    hot = _rows(transformers, requests(*prompts, temperature=1.5))
+    cold = _rows(transformers, requests(*prompts))
     assert len({row["answer"] for row in hot.values()}) > 1
     assert len({row["answer"] for row in cold.values()}) == 1
 

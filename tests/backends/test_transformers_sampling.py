@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -14,18 +14,8 @@ import torch
 
 from leeroo.engine.backends.completions import Request
 from leeroo.engine.backends.local.sampling import Sampler
-from leeroo.engine.backends.select import load_backend
-from leeroo.engine.pool import Expert
 
 Requests = Callable[..., pa.RecordBatch]
-
-
-@pytest.fixture(scope="module")
-def backend(smollm2: Expert) -> Iterator[Any]:
-    """Load the real model once."""
-    backend = load_backend(smollm2.model_copy(update={"backend": "transformers"}))
-    yield backend
-    backend.close()
 
 
 def _rows(backend: Any, batch: pa.RecordBatch, *wants: dict[str, Any]) -> list[dict[str, Any]]:
@@ -36,19 +26,19 @@ def _rows(backend: Any, batch: pa.RecordBatch, *wants: dict[str, Any]) -> list[d
     return [done[i] for i in range(len(wants))]
 
 
-def test_a_seed_gives_the_same_answer_again(backend: Any, requests: Requests) -> None:
+def test_a_seed_gives_the_same_answer_again(transformers: Any, requests: Requests) -> None:
     """Alone or with others; another seed gives another answer."""
     batch = requests("Tell me any random word.", temperature=1.5)
-    first = _rows(backend, batch, *({"seed": seed} for seed in (7, 8, 9, 7)))
-    again = _rows(backend, batch, {"seed": 7}, {})
+    first = _rows(transformers, batch, *({"seed": seed} for seed in (7, 8, 9, 7)))
+    again = _rows(transformers, batch, {"seed": 7}, {})
     assert first[0]["answer"] == first[3]["answer"] == again[0]["answer"]
     assert len({row["answer"] for row in first}) > 1
 
 
-def test_a_narrow_top_p_leaves_the_likeliest(backend: Any, requests: Requests) -> None:
+def test_a_narrow_top_p_leaves_the_likeliest(transformers: Any, requests: Requests) -> None:
     """With next to no room for chance an answer is the one at temperature 0."""
     batch = requests("Name a colour.")
-    cold, *narrow = _rows(backend, batch, {}, *[{"temperature": 2.0, "top_p": 1e-6}] * 3)
+    cold, *narrow = _rows(transformers, batch, {}, *[{"temperature": 2.0, "top_p": 1e-6}] * 3)
     assert {row["answer"] for row in narrow} == {cold["answer"]}
 
 
@@ -74,24 +64,24 @@ def test_penalties_are_counted_as_openai_does() -> None:
     assert Sampler(rows, "cpu").pick(logits, range(4), [[0, 0, 0], [0, 0, 0], [0], [0]]).tolist() == [1, 0, 1, 0]
 
 
-def test_an_answer_ends_before_a_stop_text(backend: Any, requests: Requests) -> None:
+def test_an_answer_ends_before_a_stop_text(transformers: Any, requests: Requests) -> None:
     """Also where it lies across tokens; the finish reason is 'stop', and tokens are what was generated."""
     batch = requests("Count from one to nine, in digits.", max_tokens=30)
-    [whole] = _rows(backend, batch, {})
+    [whole] = _rows(transformers, batch, {})
     text = whole["answer"]
     at = len(text) // 2
     stop = text[at : at + 3]
-    [row, other] = _rows(backend, batch, {"stop": [stop, "never said"]}, {})
+    [row, other] = _rows(transformers, batch, {"stop": [stop, "never said"]}, {})
     assert row["answer"] == text[: text.find(stop)].strip()
     assert row["finish_reason"] == "stop"
     assert row["completion_tokens"] < whole["completion_tokens"]
     assert other["answer"] == text
 
 
-def test_log_probabilities_come_in_openais_form(backend: Any, requests: Requests) -> None:
+def test_log_probabilities_come_in_openais_form(transformers: Any, requests: Requests) -> None:
     """A token object for each token of the answer, with its alternatives, the likeliest first; NULL where none are requested."""
     two, none, without = _rows(
-        backend, requests("What is the capital of France?"), {"top_logprobs": 2}, {"top_logprobs": 0}, {}
+        transformers, requests("What is the capital of France?"), {"top_logprobs": 2}, {"top_logprobs": 0}, {}
     )
     objects = json.loads(two["logprobs"])
     assert "".join(token["token"] for token in objects).strip() == two["answer"]
@@ -104,21 +94,21 @@ def test_log_probabilities_come_in_openais_form(backend: Any, requests: Requests
     assert without["logprobs"] is None
 
 
-def test_an_answer_continues_its_beginning(backend: Any, requests: Requests) -> None:
+def test_an_answer_continues_its_beginning(transformers: Any, requests: Requests) -> None:
     """A last turn of the assistant is not answered but continued, and is not part of what comes back."""
     begun = json.dumps([{"role": "assistant", "content": "The capital of France is the city of"}])
-    [row] = _rows(backend, requests("What is the capital of France?", after=begun), {})
+    [row] = _rows(transformers, requests("What is the capital of France?", after=begun), {})
     assert row["answer"].startswith("Paris")
 
 
-def test_no_text_is_an_error_with_its_tokens(backend: Any, requests: Requests) -> None:
+def test_no_text_is_an_error_with_its_tokens(transformers: Any, requests: Requests) -> None:
     """An answer that is stopped before its first word has none; another expert may have one where the limit ended it."""
     batch = requests("What is the capital of France?")
-    [whole] = _rows(backend, batch, {})
-    [empty] = _rows(backend, batch, {"stop": [whole["answer"][0]]})
+    [whole] = _rows(transformers, batch, {})
+    [empty] = _rows(transformers, batch, {"stop": [whole["answer"][0]]})
     assert (empty["answer"], empty["error"], empty["finish_reason"]) == (None, "empty answer", "error")
     assert empty["completion_tokens"] > 0
     assert not empty["bounced"]
-    [short] = _rows(backend, requests("Blank", raw=True, prompt="def f():\n   ", max_tokens=1), {})
+    [short] = _rows(transformers, requests("Blank", raw=True, prompt="def f():\n   ", max_tokens=1), {})
     assert short["completion_tokens"] == 1
     assert short["answer"] or (short["bounced"] and "raise max_tokens" in short["error"])

@@ -53,12 +53,10 @@ def test_all_cores_compute_where_there_is_no_gpu(backend: Any, requests: Request
         assert not [command for command in children if "resource_tracker" not in " ".join(command)]
 
 
-def test_it_answers_as_transformers_does(backend: Any, smollm2: Expert, requests: Requests) -> None:
+def test_it_answers_as_transformers_does(backend: Any, transformers: Any, requests: Requests) -> None:
     """Same weights, same template, temperature 0: the same text, tokens and finish reason from both backends."""
     batch = requests("What is the capital of France?", "Count from one to three.", system="Answer briefly.")
-    other = open_backend(smollm2.model_copy(update={"backend": "transformers"}))
-    theirs = _rows(other, batch)
-    other.close()
+    theirs = _rows(transformers, batch)
     for i, row in _rows(backend, batch).items():
         for name in ("answer", "prompt_tokens", "completion_tokens", "finish_reason"):
             assert row[name] == theirs[i][name]
@@ -83,12 +81,10 @@ def test_a_choice_is_one_of_the_choices(backend: Any, requests: Requests) -> Non
         assert sum(map(math.exp, row["choice_logprobs"])) == pytest.approx(1, abs=1e-3)
 
 
-def test_choices_are_as_likely_as_for_transformers(backend: Any, smollm2: Expert, requests: Requests) -> None:
+def test_choices_are_as_likely_as_for_transformers(backend: Any, transformers: Any, requests: Requests) -> None:
     """The same tree, the same model, the same probabilities; a choice may begin another."""
     batch = requests("Where is the Louvre?", "Name a big city.", choices=["New York", "New York City", "Paris"])
-    other = open_backend(smollm2.model_copy(update={"backend": "transformers"}))
-    theirs = _rows(other, batch)
-    other.close()
+    theirs = _rows(transformers, batch)
     for i, row in _rows(backend, batch).items():
         assert row["choice_logprobs"] == pytest.approx(theirs[i]["choice_logprobs"], abs=0.02)
         assert row["answer"] == theirs[i]["answer"]
@@ -116,7 +112,7 @@ def test_a_prompt_over_the_context_bounces_alone(backend: Any, requests: Request
     assert rows[1]["answer"]
 
 
-def test_a_row_has_its_own_sampling(backend: Any, smollm2: Expert, requests: Requests) -> None:
+def test_a_row_has_its_own_sampling(backend: Any, transformers: Any, requests: Requests) -> None:
     """A seed gives the same again, a stop text ends an answer, a beginning is continued, as with transformers."""
     base = requests("What is the capital of France?").to_pylist()[0]
     begun = json.dumps([{"role": "assistant", "content": "The capital of France is the city of"}])
@@ -132,9 +128,7 @@ def test_a_row_has_its_own_sampling(backend: Any, smollm2: Expert, requests: Req
     ]
     batch = pa.RecordBatch.from_pylist([{**base, "id": i, **want} for i, want in enumerate(wants)], requests("").schema)
     rows = _rows(backend, batch)
-    other = open_backend(smollm2.model_copy(update={"backend": "transformers"}))
-    theirs = _rows(other, batch)
-    other.close()
+    theirs = _rows(transformers, batch)
     assert rows[0]["answer"] == rows[1]["answer"]
     assert rows[5]["answer"] == rows[7]["answer"]
     for i in (2, 3, 4, 6, 7):
