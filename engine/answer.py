@@ -147,7 +147,7 @@ class Engine:
         with self.delivery() as finished:
             with self._call(stop) as stop:
                 state = self._start(reader, criteria, stop)
-                with _cleaned_up(state.worktable, state.meter, stop, state.run):
+                with _clean_up(state.worktable, state.meter, stop, state.run):
                     answers = self._generate(state, partial=partial)
             finished.append(state)
             with contextlib.closing(state.worktable):
@@ -227,7 +227,7 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._planned(reader, criteria, ROUTES) as state:
+        with self._plan_only(reader, criteria, ROUTES) as state:
             chosen = assign(state)
             state.fail_all(chosen.failed)
             state.worktable.keep_assigned(chosen.table)
@@ -242,7 +242,7 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._planned(reader, criteria, keep_tokens=True) as state:
+        with self._plan_only(reader, criteria, keep_tokens=True) as state:
             self._plan(state)
             estimated = estimate(state, self._engines)
             _done(state)
@@ -255,7 +255,7 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._planned(reader, criteria) as state:
+        with self._plan_only(reader, criteria) as state:
             forecast = state.plan.forecast
             ids, e = state.worktable.ids_of_rows(), len(state.plan.experts)
             # A blank row has the id -1: the row of NaN below those of the questions, of which there may be none.
@@ -317,13 +317,13 @@ class Engine:
         self.close()
 
     @contextlib.contextmanager
-    def _planned(
+    def _plan_only(
         self, reader: pa.RecordBatchReader, criteria: Criteria, added: pa.Schema = ANSWERS, *, keep_tokens: bool = False
     ) -> Iterator[RunState]:
         """Begin a run that generates nothing."""
         with self._call() as stop:
             state = self._start(reader, criteria, stop, added, to_generate=False, keep_tokens=keep_tokens)
-            with _cleaned_up(state.worktable, state.meter, stop):
+            with _clean_up(state.worktable, state.meter, stop):
                 yield state
 
     def _start(
@@ -342,7 +342,7 @@ class Engine:
         meter = Meter(self.on_progress)
         experts, down = self._candidates(criteria, meter)
         worktable = Worktable(self.store.scratch)
-        with _cleaned_up(worktable, meter, stop):
+        with _clean_up(worktable, meter, stop):
             meter.stage("read")
             source = read_input(reader, criteria, worktable, stop)
             waves = planning.waves(experts)
@@ -427,7 +427,7 @@ def _done(state: RunState) -> None:
 
 
 @contextlib.contextmanager
-def _cleaned_up(worktable: Worktable, meter: Meter, stop: threading.Event, run: Run | None = None) -> Iterator[None]:
+def _clean_up(worktable: Worktable, meter: Meter, stop: threading.Event, run: Run | None = None) -> Iterator[None]:
     """Remove the working files when the block fails, and leave the run to the next of its job.
 
     Raises:

@@ -39,7 +39,7 @@ from bench.routing.data import DATA
 from leeroo.engine import weights
 from leeroo.engine.answer import Criteria, Progress, open_engine
 from leeroo.engine.backends import device
-from leeroo.engine.batch.prompts import asking
+from leeroo.engine.batch.prompts import build_asks
 from leeroo.engine.jobs.mmlu.data import read_questions
 from leeroo.engine.paths import cache_folder
 
@@ -236,7 +236,7 @@ def _table(prompts: list[str], table: str) -> pa.Table:
     given: dict[str, Any] = {"raw": pa.array([True] * n)}
     if table == "mmlu":
         given["choices"] = pa.array([list("ABCD")] * n)
-    return pa.table({"question": prompts, "ask": asking(n, given)})
+    return pa.table({"question": prompts, "ask": build_asks(n, given)})
 
 
 WAYS: dict[str, Callable[[list[str], argparse.Namespace, str], dict[str, float]]] = {

@@ -59,7 +59,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, {memory:.0f} GiB of memory; Python {sys.version.split()[0]}\n")
 
     settings = [setting for setting in SETTINGS if setting.key in (options.settings or [s.key for s in SETTINGS])]
-    routers = {name: learned(name, options.routers) for name in ROUTERS if name in {s.router for s in settings}}
+    routers = {name: load_or_train(name, options.routers) for name in ROUTERS if name in {s.router for s in settings}}
     measured = []
     for setting in settings:
         task = load(setting)
@@ -76,7 +76,7 @@ def main() -> None:
     print(f"{time.perf_counter() - start:.0f} s in all")
 
 
-def learned(name: str, kept: Path | None) -> Router:
+def load_or_train(name: str, kept: Path | None) -> Router:
     """Read one of the routers where it is saved, or learn it with all defaults."""
     folder = kept / name if kept else None
     start = time.perf_counter()

@@ -53,7 +53,7 @@ def requests_of(batch: pa.RecordBatch) -> list[Request]:
     return [Request(**row) for row in batch.to_pylist()]
 
 
-def folded(messages: list[Any]) -> list[Any]:
+def fold_system(messages: list[Any]) -> list[Any]:
     """Return a chat without the role `system`: its texts stand in front of the user's next turn."""
     folded: list[Any] = []
     waiting: list[str] = []
@@ -80,7 +80,7 @@ def _text(content: Any) -> str:
     return "".join(part.get("text", "") for part in content)
 
 
-def completed(rows: Iterable[dict[str, Any]]) -> pa.RecordBatch:
+def completion_batch(rows: Iterable[dict[str, Any]]) -> pa.RecordBatch:
     """Return a batch of completions; what a row leaves out is NULL, and it did not bounce."""
     return pa.RecordBatch.from_pylist([{"bounced": False, **row} for row in rows], schema=COMPLETIONS)
 
@@ -120,23 +120,23 @@ _BEFORE = re.compile(
 _INTRODUCTIONS = 3  # in a row: "The answer is option (A)"
 
 
-def named(answer: str, choices: list[str], prompt: str = "") -> str | None:
+def find_choice(answer: str, choices: list[str], prompt: str = "") -> str | None:
     """Return the choice that free text names, None where it names none.
 
     The text begins with it, as a word of its own; the longest counts where several fit. Quotes, brackets and words
     such as "The answer is" may stand before it. A choice that the prompt lists as "A. text" is named by its text too.
     """
     text = answer.strip().casefold()
-    if (found := _begun(text, choices)) is not None:
+    if (found := _leading_choice(text, choices)) is not None:
         return found
     bare = _bare(text)
-    if (found := _begun(bare, choices)) is not None:
+    if (found := _leading_choice(bare, choices)) is not None:
         return found
-    texts = {listed: choice for choice in choices if (listed := _bare(_listed(choice, prompt)))}
+    texts = {listed: choice for choice in choices if (listed := _bare(_listed_text(choice, prompt)))}
     return texts.get(bare)
 
 
-def _begun(text: str, choices: list[str]) -> str | None:
+def _leading_choice(text: str, choices: list[str]) -> str | None:
     fits = [choice for choice in choices if re.match(re.escape(choice.strip().casefold()) + r"(?!\w)", text)]
     return max(fits, key=len) if fits else None
 
@@ -145,7 +145,7 @@ def _begun(text: str, choices: list[str]) -> str | None:
 RAN_OUT = "ended by length before an answer: raise max_tokens"
 
 
-def answered(row: dict[str, Any]) -> dict[str, Any]:
+def check_answered(row: dict[str, Any]) -> dict[str, Any]:
     """Return the completion of an answer; one without text is an error, and its tokens still count."""
     if row["answer"]:
         return row
@@ -162,18 +162,18 @@ def _bare(text: str) -> str:
     return text
 
 
-def _listed(choice: str, prompt: str) -> str:
+def _listed_text(choice: str, prompt: str) -> str:
     """Return the text that a prompt lists behind a letter."""
     lines = re.findall(rf"^{re.escape(choice)}[.)] (.+)$", prompt, re.MULTILINE)
     return lines[-1] if lines else ""
 
 
-def failed(request: Request, error: str, *, bounced: bool = False) -> dict[str, Any]:
+def failed_completion(request: Request, error: str, *, bounced: bool = False) -> dict[str, Any]:
     """Return the completion of a request that got no answer."""
     return {"id": request.id, "finish_reason": "error", "error": error, "bounced": bounced}
 
 
-def too_long(request: Request, tokens: int, context: int) -> dict[str, Any]:
+def too_long_completion(request: Request, tokens: int, context: int) -> dict[str, Any]:
     """Return the completion of a request that is too long for the expert's context: another expert may take it."""
     error = f"the prompt has {tokens:,} tokens and the context of this expert holds {context:,}; shorten it"
-    return failed(request, error, bounced=True)
+    return failed_completion(request, error, bounced=True)

@@ -45,7 +45,7 @@ class RayBackend:
 
     def __init__(self, expert: Expert) -> None:
         self._expert = expert
-        self._ray = _connected()
+        self._ray = _connect()
         self._actors: dict[Any, int] = {}  # calls in flight
         self._most = expert.ray.replicas
         self._broken = 0
@@ -194,7 +194,7 @@ def check_ray() -> None:
         raise UsageError("Ray is not installed: pip install 'leeroo[ray]'")
 
 
-def _connected() -> Any:
+def _connect() -> Any:
     """Connect to Ray, and return its module."""
     import ray
 

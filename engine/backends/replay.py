@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.completions import named
+from leeroo.engine.backends.completions import find_choice
 from leeroo.engine.backends.options import ReplayOptions, engine_options
 from leeroo.engine.backends.protocol import AMPLE
 from leeroo.engine.errors import ExpertUnavailable
@@ -87,7 +87,7 @@ class ReplayBackend:
         places = np.array([self._find(question, prompt) for question, prompt in texts], dtype=np.int64)
         known = places >= 0
         found = self._recorded.take(pa.array(np.where(known, places, 0)))
-        refused = _refused(batch)
+        refused = _refusals(batch)
         answered = known & found.column("recorded").to_numpy() & refused.is_null().to_numpy(zero_copy_only=False)
         mask = pa.array(~answered)
         columns = {
@@ -137,7 +137,7 @@ class ReplayBackend:
             yield answered.slice(0, 0)
 
 
-def _refused(batch: pa.RecordBatch) -> pa.Array:
+def _refusals(batch: pa.RecordBatch) -> pa.Array:
     """Return the errors of rows that want what a record cannot give, NULL for the others."""
     stop, logprobs = pc.list_value_length(batch.column("stop")), batch.column("top_logprobs")
     return pc.if_else(
@@ -158,7 +158,7 @@ def _to_choices(
     for i, among in enumerate(choices):
         recorded = [text for text in (predictions[i], answers[i]) if text is not None]
         if among is not None and recorded:
-            answers[i] = next((choice for text in recorded if (choice := named(text, among)) is not None), None)
+            answers[i] = next((choice for text in recorded if (choice := find_choice(text, among)) is not None), None)
             if answers[i] is None:
                 errors[i] = f"the recorded answer {recorded[0][:80]!r} is none of the choices"
     return pa.array(answers, pa.string()), pa.array(errors, pa.string())

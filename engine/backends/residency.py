@@ -102,7 +102,7 @@ class Engines:
 
     def _get(self, expert: Expert, later: Sequence[Expert], stop: threading.Event | None) -> _Held:
         key = engine_key(expert)
-        if not self.loaded(expert):
+        if not self.is_loaded(expert):
             self._make_room(expert, [engine_key(e) for e in later])
             if key in self._held:
                 self._wake(key)
@@ -121,7 +121,7 @@ class Engines:
         finally:
             self._device.release()
 
-    def loaded(self, expert: Expert) -> bool:
+    def is_loaded(self, expert: Expert) -> bool:
         """Return whether the engine of this expert is loaded, and awake."""
         held = self._held.get(engine_key(expert))
         return held is not None and not held.asleep

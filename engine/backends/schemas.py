@@ -64,7 +64,7 @@ def validator(schema: str) -> Any:
         "additionalProperties": functools.partial(_additional, kind.VALIDATORS["additionalProperties"]),
         "uniqueItems": unique,
     }
-    checks = {name: _counted(check) for name, check in {**kind.VALIDATORS, **own}.items()}
+    checks = {name: _count_checks(check) for name, check in {**kind.VALIDATORS, **own}.items()}
     return extend(kind, checks)(read, registry=Registry())  # type: ignore[no-untyped-call]
 
 
@@ -74,14 +74,14 @@ def unique(_: Any, wanted: Any, items: Any, __: Any) -> Iterator[ValidationError
         yield ValidationError("an item is there twice")
 
 
-def _counted(check: Check) -> Check:
-    def counted(checker: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
+def _count_checks(check: Check) -> Check:
+    def check_counted(checker: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
         _local.left -= 1
         if _local.left < 0:
             raise ValueError("it takes too long")
         yield from check(checker, wanted, value, schema) or ()
 
-    return counted
+    return check_counted
 
 
 def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:

@@ -182,7 +182,7 @@ class SubprocessBackend:
             if message.stream == stream:
                 break
         if message.kind == "failed":
-            raise self._explained(message.value)
+            raise self._explain(message.value)
         return message
 
     def _send(self) -> None:
@@ -197,15 +197,15 @@ class SubprocessBackend:
                 self._inbox.put(self._connection.recv())
         self._inbox.put(None)
 
-    def _explained(self, error: LeerooError) -> LeerooError:
+    def _explain(self, error: LeerooError) -> LeerooError:
         """Return an error with its cause where it only refers to what was printed."""
         if "root cause" not in str(error):
             return error
         # When one of vLLM's processes is killed, the others only report that they were cancelled.
-        printed = [line for line in _PRINTED.findall(self._printed()) if not line.endswith(": cancelled")]
+        printed = [line for line in _PRINTED.findall(self._read_printed()) if not line.endswith(": cancelled")]
         return type(error)(f"{str(error).split(': ')[0]}: {printed[0] if printed else _KILLED}")
 
-    def _printed(self) -> str:
+    def _read_printed(self) -> str:
         self._output.seek(0)
         return self._output.read().decode(errors="replace")
 
@@ -213,7 +213,7 @@ class SubprocessBackend:
         code = self._process.wait()
         if code == -signal.SIGKILL:
             return f"{self._model} broke: {_KILLED}"
-        lines = self._printed().strip().splitlines() or ["it said nothing"]
+        lines = self._read_printed().strip().splitlines() or ["it said nothing"]
         return f"{self._model} broke, its process ended with code {code}: {lines[-1]}"
 
     def _in_use(self) -> int:

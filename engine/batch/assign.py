@@ -36,7 +36,7 @@ def assign(state: RunState) -> Assignment:
     """Choose experts for all open questions."""
     plan = state.plan
     ids = np.flatnonzero(state.open)
-    allowed = _allowed(state, ids)
+    allowed = _allowed_experts(state, ids)
     stranded = ~allowed.any(axis=1)
     failed = {i: _why_nobody(state, i) for i in ids[stranded].tolist()}
     ids, allowed = ids[~stranded], allowed[~stranded]
@@ -95,7 +95,7 @@ def _costs(state: RunState, ids: np.ndarray) -> np.ndarray:
     return costs if (correction == 1).all() else costs * correction.astype(np.float32)
 
 
-def _allowed(state: RunState, ids: np.ndarray) -> np.ndarray:
+def _allowed_experts(state: RunState, ids: np.ndarray) -> np.ndarray:
     """Return which experts each of these questions may go to, bool [len(ids), e].
 
     With a budget, these are only experts whose answer cannot cost more than what is left of it.

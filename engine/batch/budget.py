@@ -105,7 +105,7 @@ class Ledger:
         np.add.at(self._actual, experts, actual)
         np.add.at(self._answers, experts, 1)
 
-    def drifted(self) -> bool:
+    def has_drifted(self) -> bool:
         """Return whether the rest should be chosen anew, because the forecast has run away from the budget."""
         waiting = float((self._waiting * self.correction() / self._planned_at).clip(0.0).sum())
         forecast = self.spent + self.reserved + self._flying + waiting

@@ -78,7 +78,7 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
 
     Questions that bounce, and all that are left when the engine breaks or the run is halted, stay open.
     """
-    pending = state.worktable.pending(wave.number, _SEND_ROWS)
+    pending = state.worktable.pending_requests(wave.number, _SEND_ROWS)
     experts = state.plan.experts
     expert = experts[wave.experts[0]]
     flight = Flight(not capabilities(expert).recorded, 1 if capabilities(expert).runs_elsewhere else AMPLE)
@@ -86,7 +86,7 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:
         return
-    began, was_loaded = time.monotonic(), engines.loaded(expert)
+    began, was_loaded = time.monotonic(), engines.is_loaded(expert)
     try:
         with engines.lend(expert, [experts[other.experts[0]] for other in later], state.halt) as backend:
             loaded = time.monotonic()
@@ -139,12 +139,12 @@ def _send_all(state: RunState, flight: Flight, pending: Iterator[pa.RecordBatch]
         while batch.num_rows:
             experts, most = batch.column("expert").to_numpy(), batch.column("at_most").to_numpy()
             with state.lock:
-                state.anew = state.anew or (bool(flight.back) and state.ledger.drifted())
+                state.anew = state.anew or (bool(flight.back) and state.ledger.has_drifted())
                 if state.halt.is_set() or state.anew:
                     return
                 at_once = flight.at_once if flight.backend is None else max(flight.backend.room, 1)
                 fits = state.ledger.admit(experts[:at_once], most[:at_once])
-                part = _claimed(state, flight, batch.slice(0, fits))
+                part = _claim(state, flight, batch.slice(0, fits))
                 _send(state, flight, part)
                 if not fits and not state.ledger.busy:
                     batch = batch.filter(pa.array(state.ledger.fits(experts, most)))
@@ -157,7 +157,7 @@ def _send_all(state: RunState, flight: Flight, pending: Iterator[pa.RecordBatch]
                 yield _NOTHING
 
 
-def _claimed(state: RunState, flight: Flight, batch: pa.RecordBatch) -> pa.RecordBatch:
+def _claim(state: RunState, flight: Flight, batch: pa.RecordBatch) -> pa.RecordBatch:
     """Without the rows that another run has answered, or is asking, since the plan was made."""
     if not flight.claims or not batch.num_rows:
         return batch

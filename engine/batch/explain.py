@@ -91,7 +91,7 @@ def estimate(state: RunState, engines: Engines) -> Estimate:
     plan = state.plan
     sums = np.zeros((len(plan.experts), 6))  # by expert: columns of `_measure`
     stored = stored_rows = 0
-    for batch in state.worktable.estimated():
+    for batch in state.worktable.estimated_plan():
         known = state.store.look_up(batch.column("key").unique()).column("key").combine_chunks()
         there = pc.is_in(batch.column("key"), value_set=known).to_numpy(zero_copy_only=False)
         stored += int(there.sum())
@@ -149,7 +149,7 @@ def _part(state: RunState, engines: Engines, position: int, wave: int, sums: np.
         cost_usd=expected,
         least_usd=least,
         most_usd=min(most, state.ledger.budget),
-        seconds=_seconds(state, expert, prompt_tokens, completion_tokens, load=load and not engines.loaded(expert)),
+        seconds=_seconds(state, expert, prompt_tokens, completion_tokens, load=load and not engines.is_loaded(expert)),
     )
 
 

@@ -58,7 +58,7 @@ def resume(state: RunState) -> None:
     store, forecast = state.store, state.plan.forecast
     earlier = store.of_job(state.run)
     own = pa.concat_tables([store.of_run(state.run), earlier]) if state.run.resumed else earlier
-    results = state.worktable.paid_before(own, state.run.run)
+    results = state.worktable.paid_results(own, state.run.run)
     ids, experts = results.column("id").to_numpy(), results.column("expert").to_numpy()
     costs = results.column("cost_usd").to_numpy()
     paid = costs > 0
@@ -88,14 +88,14 @@ def _resume_charges(state: RunState) -> None:
 
 def read_stored(state: RunState, *, duplicates: bool = False) -> None:
     """Take in the stored answers of planned questions, at no cost: of all but duplicates of others, or of these."""
-    for batch in state.worktable.wanted(duplicates=duplicates):
+    for batch in state.worktable.wanted_questions(duplicates=duplicates):
         found = state.store.look_up(batch.column("key").unique())
         if found.num_rows:
             private = batch.filter(batch.column("private")).column("key")
             private = private.filter(pc.is_in(private, value_set=found.column("key").combine_chunks()))
             if len(private):
                 state.store.mark_private(private)
-            state.resolve(state.worktable.stored(found, batch), stored=True)
+            state.resolve(state.worktable.stored_results(found, batch), stored=True)
     state.flush()
     expected = np.zeros(len(state.plan.experts))
     for expert, usd in state.worktable.left_usd().items():

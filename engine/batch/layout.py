@@ -20,12 +20,12 @@ _WORTH_IT = 0.2
 _PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
-def names(task: str) -> tuple[str, ...]:
+def field_names(task: str) -> tuple[str, ...]:
     """Return the names of the fields of a task, in the order in which they first come; two braces stand for one."""
     return tuple(dict.fromkeys(found[1] for found in _PLACE.finditer(task) if found[1]))
 
 
-def filled(task: str, fields: Mapping[str, object]) -> str:
+def fill_in(task: str, fields: Mapping[str, object]) -> str:
     """Return the task with its fields filled in; values that are not text are written as JSON."""
 
     def put(found: re.Match[str]) -> str:
@@ -42,7 +42,7 @@ def text_of(value: object) -> str:
 def lay_out(worktable: Worktable) -> None:
     """Lay out the prompts of questions with fields, where that saves enough."""
     for task in worktable.tasks():
-        fielded = names(task)
+        fielded = field_names(task)
         if len(fielded) < 2:
             continue
         order = _order(worktable, len(fielded), worktable.open_fields(task, fielded))

@@ -38,7 +38,7 @@ def waves(experts: tuple[Expert, ...]) -> list[Wave]:
 
 def order_waves(waves: list[Wave], experts: Sequence[Expert], engines: Engines, *, in_turn: bool) -> list[Wave]:
     """Order waves: those of loaded engines first, unless they are to run `in_turn`, from cheap to expensive."""
-    return waves if in_turn else sorted(waves, key=lambda wave: not engines.loaded(experts[wave.experts[0]]))
+    return waves if in_turn else sorted(waves, key=lambda wave: not engines.is_loaded(experts[wave.experts[0]]))
 
 
 def describe(worktable: Worktable, experts: tuple[Expert, ...], order: list[Wave]) -> None:

@@ -25,7 +25,7 @@ from leeroo.engine.schema import ASK
 from leeroo.engine.tables.values import as_text, can_mark, is_text, read_marks, stands_as_text
 
 
-def asking(n: int, given: Mapping[str, Sequence[Any] | pa.Array]) -> pa.StructArray:
+def build_asks(n: int, given: Mapping[str, Sequence[Any] | pa.Array]) -> pa.StructArray:
     """Build a column of `ASK` for n rows; arguments that are not given are NULL."""
     columns = [pa.array(given[each.name], each.type) if each.name in given else pa.nulls(n, each.type) for each in ASK]
     return pa.StructArray.from_arrays(columns, fields=list(ASK))
@@ -129,7 +129,7 @@ def _columns(batch: pa.RecordBatch, criteria: Criteria, first_row: int) -> list[
     own = batch.column(criteria.ask_column)
     there = [field for field in ASK if own.type.get_field_index(field.name) >= 0]
     given = {field.name: pc.struct_field(own, field.name).cast(field.type) for field in there}
-    return [question, *context, private, asking(n, given)]
+    return [question, *context, private, build_asks(n, given)]
 
 
 def marked_private(batch: pa.RecordBatch | pa.Table, criteria: Criteria, first_row: int = 0) -> pa.Array | None:

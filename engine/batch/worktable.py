@@ -387,26 +387,26 @@ class Worktable:
         """Return the ids of the planned questions."""
         return np.asarray(self._con.execute("SELECT id FROM plan").fetchnumpy()["id"])
 
-    def estimated(self) -> pa.RecordBatchReader:
+    def estimated_plan(self) -> pa.RecordBatchReader:
         """Return the plan with its costs, and which questions are the same request as another."""
         return self._sql(_ESTIMATED).to_arrow_reader(_READ_ROWS)
 
-    def pending(self, wave: int, rows: int) -> pa.RecordBatchReader:
+    def pending_requests(self, wave: int, rows: int) -> pa.RecordBatchReader:
         """Return the requests of a wave that have no result yet, with what is needed to keep their answers."""
         return self._sql(_PENDING.format(wave=wave)).to_arrow_reader(rows)
 
-    def wanted(self, *, duplicates: bool) -> pa.RecordBatchReader:
+    def wanted_questions(self, *, duplicates: bool) -> pa.RecordBatchReader:
         """Return planned questions without a result: all but the duplicates of others, or these."""
         which = "SEMI" if duplicates else "ANTI"
         return self._sql(_WANTED.format(which=which)).to_arrow_reader(_READ_ROWS)
 
-    def stored(self, found: pa.Table, wanted: pa.RecordBatch) -> pa.Table:
+    def stored_results(self, found: pa.Table, wanted: pa.RecordBatch) -> pa.Table:
         """Return the results (`RESULTS`) of wanted questions whose stored answers were found."""
-        return self._joined(_STORED, found=found, wanted=pa.Table.from_batches([wanted]))
+        return self._join(_STORED, found=found, wanted=pa.Table.from_batches([wanted]))
 
-    def paid_before(self, answers: pa.Table, run: str) -> pa.Table:
+    def paid_results(self, answers: pa.Table, run: str) -> pa.Table:
         """Return the results (`RESULTS`) that this run, or earlier ones of its job, have paid for."""
-        return self._joined(_PAID_BEFORE.format(run=run), own=answers)
+        return self._join(_PAID_BEFORE.format(run=run), own=answers)
 
     def ids_of(self, asked: str) -> list[int]:
         """Return the id of the question with this name in the store; none where the input does not have it."""
@@ -462,7 +462,7 @@ class Worktable:
             cursor.register(name, table)
         cursor.execute(statement, given)
 
-    def _joined(self, query: str, **tables: pa.Table) -> pa.Table:
+    def _join(self, query: str, **tables: pa.Table) -> pa.Table:
         cursor = self._con.cursor()
         for name, table in tables.items():
             cursor.register(name, table)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float64s
-from leeroo.engine.batch.prompts import asking, check_columns
+from leeroo.engine.batch.prompts import build_asks, check_columns
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.cascade import answer_in_cascade
@@ -275,7 +275,7 @@ def _requests(questions: Texts, prompts: Texts, choices: Sequence[str], *, raw: 
         "choices": pa.array([list(choices)] * n, pa.list_(pa.string())),
         "max_tokens": pa.array([longest] * n, pa.int32()),
     }
-    return pa.table({"question": pa.array(questions, pa.string()), "ask": asking(n, given)})
+    return pa.table({"question": pa.array(questions, pa.string()), "ask": build_asks(n, given)})
 
 
 def _head(labels: Labels, word: str) -> str:

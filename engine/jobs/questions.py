@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.batch.prompts import asking
+from leeroo.engine.batch.prompts import build_asks
 
 
 def answer_questions(
@@ -31,7 +31,7 @@ def answer_questions(
         PoolError, OutputError: as `Engine.answer`.
 
     """
-    ask = asking(len(questions), arguments)
+    ask = build_asks(len(questions), arguments)
     table = pa.table({"question": pa.array(questions, pa.string()), "ask": ask})
     return engine.answer_table(table.to_reader(), replace(criteria, ask_column="ask"))
 

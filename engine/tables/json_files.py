@@ -48,7 +48,7 @@ def json_streams(paths: Sequence[str], kind: Kind) -> list[Stream]:
     """Return the stream of all rows of some files, with the columns of all of them."""
     objects = _OBJECTS.format(format="newline_delimited" if kind == "jsonl" else "auto")
     patterns = [pattern_of(path) for path in paths]
-    types = _exact(_keys(paths, objects, patterns), objects, patterns)
+    types = _without_loss(_keys(paths, objects, patterns), objects, patterns)
     named = [pa.field(key or f"column{i}", kind) for i, (key, kind) in enumerate(types.items())]
     schema = pa.schema([from_text(field) for field in named])
     values = [_VALUE[kind].format(i=i) for i, kind in enumerate(types.values(), 1)]
@@ -56,7 +56,7 @@ def json_streams(paths: Sequence[str], kind: Kind) -> list[Stream]:
     def batches() -> Iterator[pa.RecordBatch]:
         if types:
             for batch in read(_select(values, types, objects), patterns):
-                columns = [_typed(column, kind) for column, kind in zip(batch.columns, types.values(), strict=True)]
+                columns = [_cast(column, kind) for column, kind in zip(batch.columns, types.values(), strict=True)]
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
     return [Stream(schema, batches)]
@@ -87,7 +87,7 @@ def _type(names: set[str]) -> pa.DataType:
     return pa.json_()
 
 
-def _exact(types: Mapping[str, pa.DataType], objects: str, patterns: Sequence[str]) -> dict[str, pa.DataType]:
+def _without_loss(types: Mapping[str, pa.DataType], objects: str, patterns: Sequence[str]) -> dict[str, pa.DataType]:
     """Return the same types, but JSON where a number would lose digits."""
     checks = {key: _KEEPS[kind].format(i=i) for i, (key, kind) in enumerate(types.items(), 1) if kind in _KEEPS}
     if not checks:
@@ -104,7 +104,7 @@ def _select(values: Sequence[str], keys: Iterable[str], objects: str) -> str:
     return f"SELECT {columns} FROM (SELECT json_extract(json, [{pointers}]) AS v FROM {objects})"
 
 
-def _typed(column: pa.Array, kind: pa.DataType) -> pa.Array:
+def _cast(column: pa.Array, kind: pa.DataType) -> pa.Array:
     return pa.ExtensionArray.from_storage(kind, column) if kind == pa.json_() else column
 
 

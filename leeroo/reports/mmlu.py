@@ -38,9 +38,9 @@ def mmlu_report(results: Results, title: str, about: Sequence[str]) -> Report:
         parts=[
             _categories(results),
             _experts(results),
-            *(_compared(compared) if compared else []),
+            *(_comparison_tables(compared) if compared else []),
             *([frontier] if compared and compared.frontier else []),
-            _worst(results),
+            _worst_subjects(results),
             Figure("Subjects", lambda: plot_subjects(results), wide=True),
         ],
         data={**results.as_json(), "errors": commonest(results.answers.column("error").to_pylist())},
@@ -137,7 +137,7 @@ def _categories(results: Results) -> Table:
     )
 
 
-def _worst(results: Results) -> Table:
+def _worst_subjects(results: Results) -> Table:
     worst = sorted(results.subjects.items(), key=lambda item: (item[1].accuracy.value, item[0]))[:_WORST]
     return Table(
         title="The worst subjects",
@@ -169,7 +169,7 @@ def _experts(results: Results) -> Table:
     )
 
 
-def _compared(compared: Comparison) -> list[Table]:
+def _comparison_tables(compared: Comparison) -> list[Table]:
     """Return the single experts, the orchestrator under budgets, and the oracle; and where the orchestrator gains."""
     categories = list(compared.oracle.categories)
     shown = categories if len(categories) <= _WIDE else []

@@ -49,7 +49,7 @@ def page(report: Report) -> str:
 
 
 def _section(title: str, about: str, content: str) -> str:
-    """Return a heading, how to read what stands below it, and that, which is HTML."""
+    """Return a section of the page: heading, a sentence on how to read the content, and the content (HTML)."""
     reading = f'<p class="about">{escape(about)}</p>\n' if about else ""
     return f"<section>\n<h2>{escape(title)}</h2>\n{reading}{content}\n</section>\n"
 

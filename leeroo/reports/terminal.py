@@ -30,7 +30,7 @@ def print_table(table: Table, *, stderr: bool = False) -> None:
     if table.title:
         say(table.title, stderr=stderr)
     if table.rows or not table.empty:
-        Console(stderr=stderr).print(_drawn(table))
+        Console(stderr=stderr).print(_rich_table(table))
     else:
         say(f"  {table.empty}", stderr=stderr)
     for remark in table.remarks:
@@ -42,7 +42,7 @@ def say(line: str, *, stderr: bool = False) -> None:
     Console(stderr=stderr).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _drawn(table: Table) -> RichTable:
+def _rich_table(table: Table) -> RichTable:
     """Return a table for rich: words to the left, numbers to the right."""
     drawn = RichTable(box=None, header_style="bold", pad_edge=False)
     rows = cells(table)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leeroo.engine.backends.completions import named
+from leeroo.engine.backends.completions import find_choice
 from leeroo.engine.backends.schemas import complaint
 from tests.provider import Provider
 
@@ -93,13 +93,13 @@ LISTED = "Which is it?\nA. positive\nB. very negative\nC. Blue (light)"
 )
 def test_a_choice_is_named_in_many_ways(said: str, choice: str | None) -> None:
     """Brackets, quotes, introductions and the choice's own text name it; anything else names none."""
-    assert named(said, ["A", "B", "C"], LISTED) == choice
+    assert find_choice(said, ["A", "B", "C"], LISTED) == choice
 
 
 def test_choices_that_look_like_introductions_are_choices() -> None:
     """A label is read before what may stand in front of one."""
-    assert named("option", ["option", "answer"]) == "option"
-    assert named("Label: spam!", ["spam", "no spam"]) == "spam"
+    assert find_choice("option", ["option", "answer"]) == "option"
+    assert find_choice("Label: spam!", ["spam", "no spam"]) == "spam"
 
 
 def test_the_answered_choice_stands_without_its_probability(api: Provider, ask: Ask) -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leeroo.engine.answer import Criteria, open_engine
-from leeroo.engine.batch.prompts import asking
+from leeroo.engine.batch.prompts import build_asks
 
 
 def test_the_prompt_decides_between_questions(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_the_prompt_decides_between_questions(tmp_path: Path) -> None:
     )
     (tmp_path / "pool.toml").write_text(entry)
     shown = [None, *prompts, "Otherwise: Who?"]
-    table = pa.table({"question": ["Who?"] * len(shown), "ask": asking(len(shown), {"prompt": shown})})
+    table = pa.table({"question": ["Who?"] * len(shown), "ask": build_asks(len(shown), {"prompt": shown})})
     with open_engine(tmp_path / "pool.toml", None, tmp_path / "store") as engine:
         answers = engine.answer_table(table.to_reader(), Criteria(ask_column="ask"))
     assert answers.column("answer").to_pylist() == ["I", "I", "a plan", "me", None]

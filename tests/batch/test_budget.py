@@ -84,7 +84,7 @@ def test_a_forecast_beyond_the_budget_is_drift() -> None:
     for i in range(50):
         _send(ledger, i, 0, 0.01, 0.02)
         _settle(ledger, i, 0.015)
-        if ledger.drifted():
+        if ledger.has_drifted():
             break
     assert 0 < ledger.spent < 0.5
     assert 1.0 < ledger.correction()[0] < 1.5
@@ -99,7 +99,7 @@ def test_a_forecast_below_the_budget_is_drift_where_money_buys_something() -> No
         for i in range(50):
             _send(ledger, i, 0, 0.01, 0.02)
             _settle(ledger, i, 0.005)
-            drifted.append(ledger.drifted())
+            drifted.append(ledger.has_drifted())
         assert any(drifted) == binding
         assert not any(drifted[:5])
 
@@ -111,7 +111,7 @@ def test_a_forecast_within_the_budget_is_none() -> None:
     for i in range(100):
         _send(ledger, i, 0, 0.01, 0.01)
         _settle(ledger, i, 0.01)
-        assert not ledger.drifted() or i == 99
+        assert not ledger.has_drifted() or i == 99
 
 
 def test_corrections_grow_with_evidence() -> None:

@@ -11,14 +11,14 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine.batch.criteria import Criteria
-from leeroo.engine.batch.layout import filled, names
-from leeroo.engine.batch.prompts import asking, read_input
+from leeroo.engine.batch.layout import field_names, fill_in
+from leeroo.engine.batch.prompts import build_asks, read_input
 from leeroo.engine.batch.worktable import Worktable
 
 
 def _laid_out(task: str, rows: list[dict[str, object]]) -> list[str | None]:
     table = pa.table({"question": [f"{i}" for i in range(len(rows))]})
-    ask = asking(len(rows), {"task": [task] * len(rows), "fields": [json.dumps(row) for row in rows]})
+    ask = build_asks(len(rows), {"task": [task] * len(rows), "fields": [json.dumps(row) for row in rows]})
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(Worktable(Path(folder))) as worktable:
         read_input(table.append_column("ask", ask).to_reader(), Criteria(ask_column="ask"), worktable)
         return [text for (text,) in worktable._con.execute("SELECT laid_out FROM questions ORDER BY id").fetchall()]
@@ -27,8 +27,8 @@ def _laid_out(task: str, rows: list[dict[str, object]]) -> list[str | None]:
 def test_names_and_filling() -> None:
     """Names are told apart from braces that stand for themselves; what is no text is written as JSON."""
     task = "{{x}} {a} of {b_2}: {a} { c } {}"
-    assert names(task) == ("a", "b_2")
-    assert filled(task, {"a": "A", "b_2": [1, "é"]}) == '{x} A of [1, "é"]: A { c } {}'
+    assert field_names(task) == ("a", "b_2")
+    assert fill_in(task, {"a": "A", "b_2": [1, "é"]}) == '{x} A of [1, "é"]: A { c } {}'
 
 
 def test_the_field_that_saves_most_comes_first() -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from leeroo.engine.jobs.choice_calibration import calibrate_choices, probabilities
 from leeroo.engine.jobs.mmlu.mmlu import _scored
-from leeroo.engine.jobs.selfplay.generate import as_question
+from leeroo.engine.jobs.selfplay.generate import parse_question
 from leeroo.engine.jobs.selfplay.judge import Answer, _chances, consensus
 from leeroo.engine.jobs.solve.decompose import SolveLimits, read_plan, within
 from leeroo.engine.jobs.solve.split import split
@@ -97,7 +97,7 @@ def test_any_text_is_scored_and_compared(cases: Cases) -> None:
         text, right = _text(rng), rng.choice(("Paris", "12", "B", "yes", ";", "Paris; Rome", "²", _text(rng)))
         for check in _CHECKS:
             assert 0 <= score(text, right, check) <= 1, name
-        question = as_question(text)
+        question = parse_question(text)
         assert question is None or question in " ".join(text.split("\n")) or question in text, name
         parts = split(text)
         assert parts is None or 1 < len(parts.steps) <= 99, name

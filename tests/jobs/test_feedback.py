@@ -37,7 +37,7 @@ def ask(engine: Engine, questions: Callable[..., pa.RecordBatchReader]) -> Ask:
     return make
 
 
-def _told(store: Store) -> list[tuple[object, ...]]:
+def _outcomes(store: Store) -> list[tuple[object, ...]]:
     return sorted((r["question"], r["expert"], r["answer"], r["score"], r["judged_by"]) for r in judged(store))
 
 
@@ -53,58 +53,58 @@ def _told(store: Store) -> list[tuple[object, ...]]:
     ],
 )
 def test_the_form_of_a_gold_says_how_it_is_compared(gold: str, check: str) -> None:
-    """Numbers by value, single letters as choices, the rest as text."""
+    """Numbers are compared by value, single letters as choices, and the rest as text."""
     assert check_for(gold) == check
 
 
-def test_who_is_meant(engine: Engine, ask: Ask) -> None:
-    """Without an expert it is who gave that answer, else who answered last; without an answer, that expert's."""
+def test_missing_expert_or_answer_is_filled_in(engine: Engine, ask: Ask) -> None:
+    """A row without an expert means the one that gave its answer, else the last one; without an answer, the expert's own."""
     ask("large", 1)
     ask("small", 1)
     rows = [Feedback(Q.format(1), score=0.5), Feedback(Q.format(1), answer="large says 2", score=0.25)]
     assert give(engine.store, rows) == []
-    assert _told(engine.store) == [
+    assert _outcomes(engine.store) == [
         (Q.format(1), "large", "large says 2", 0.25, "user"),
         (Q.format(1), "small", "small says 2", 0.5, "user"),
     ]
 
 
-def test_what_was_paid_comes_with_the_outcome(engine: Engine, ask: Ask) -> None:
-    """Tokens and cost are those that the store has recorded for the answer."""
+def test_outcomes_have_tokens_and_cost(engine: Engine, ask: Ask) -> None:
+    """Tokens and cost of an outcome are those that the store has for the answer."""
     ask("small", 1)
     give(engine.store, [Feedback(Q.format(1), gold="2")])
     [row] = judged(engine.store)
     assert (row["prompt_tokens"], row["completion_tokens"], row["cost_usd"]) == (10, 5, pytest.approx(15e-5))
 
 
-def test_given_again_it_is_replaced(engine: Engine, ask: Ask) -> None:
-    """A score by a score, a gold by a gold; a gold does not unsay a score."""
+def test_later_feedback_replaces_earlier(engine: Engine, ask: Ask) -> None:
+    """A score replaces a score, and a gold a gold; a gold does not replace a score."""
     ask("small", 1, 2)
     for gold in ("5", "2"):
         give(engine.store, [Feedback(Q.format(1), gold=gold)])
     for score in (0.1, 0.9):
         give(engine.store, [Feedback(Q.format(2), "small", score=score)])
     give(engine.store, [Feedback(Q.format(2), gold="5")])
-    assert [row[3:] for row in _told(engine.store)] == [(1.0, "numeric"), (0.9, "user")]
+    assert [row[3:] for row in _outcomes(engine.store)] == [(1.0, "numeric"), (0.9, "user")]
 
 
-def test_a_later_answer_does_not_take_over_a_score(engine: Engine, ask: Ask) -> None:
-    """What was judged stays beside its score."""
+def test_a_later_answer_does_not_get_an_earlier_score(engine: Engine, ask: Ask) -> None:
+    """A score stays with the answer that was judged."""
     give(engine.store, [Feedback(Q.format(1), "small", "three", 0.0)])
     ask("small", 1)
-    assert _told(engine.store) == [(Q.format(1), "small", "three", 0.0, "user")]
+    assert _outcomes(engine.store) == [(Q.format(1), "small", "three", 0.0, "user")]
 
 
-def test_one_bad_row_costs_no_other(engine: Engine, ask: Ask) -> None:
-    """Each is told by its position."""
+def test_a_bad_row_fails_alone(engine: Engine, ask: Ask) -> None:
+    """Bad rows are reported with their positions, and the others are kept."""
     ask("small", 1)
     rows = [Feedback(Q.format(1), gold="2"), Feedback("never asked", gold="2"), Feedback(Q.format(1), "small", score=2)]
     assert [at for at, _ in give(engine.store, rows, ["small"])] == [1, 2]
     assert len(judged(engine.store)) == 1
 
 
-def test_a_folder_to_learn_from(engine: Engine, ask: Ask, tmp_path: Path, pool_file: Path) -> None:
-    """Outcomes with who judged them, prices of the pool; written again it is replaced, other folders are left alone."""
+def test_feedback_is_exported_as_a_data_folder(engine: Engine, ask: Ask, tmp_path: Path, pool_file: Path) -> None:
+    """The folder has outcomes and the pool's prices; a second export replaces it, and other folders are left alone."""
     ask("small", *range(12))
     ask("large", *range(6))
     give(engine.store, [Feedback(Q.format(i), gold=str(2 * i + (i > 8))) for i in range(12)])
@@ -127,8 +127,8 @@ def test_a_folder_to_learn_from(engine: Engine, ask: Ask, tmp_path: Path, pool_f
     assert [file.name for file in mine.iterdir()] == ["notes.txt"]
 
 
-def test_drift_is_told_of_the_expert_that_drifts(tmp_path: Path) -> None:
-    """By how much, since when, and of how many; not of one that does as expected."""
+def test_only_the_expert_that_drifts_is_reported(tmp_path: Path) -> None:
+    """The report says by how much, since when, and over how many outcomes."""
     store = Store(tmp_path)
     for part, right in (("before", 0.7), ("after", 0.2)):
         rows = [
@@ -148,30 +148,30 @@ def test_drift_is_told_of_the_expert_that_drifts(tmp_path: Path) -> None:
     assert "below what the router expects since 20" in line
 
 
-def _give_for_ever(folder: Path, told: str) -> None:
+def _give_forever(folder: Path, done: str) -> None:
     store = Store(folder)
     for i in range(1_000_000):
         store.give(Feedback(f"{i} of {j}", "small", score=1.0) for j in range(50))
-        Path(told).write_text(str(i + 1))
+        Path(done).write_text(str(i + 1))
 
 
-def test_a_killed_giver_leaves_whole_statements(tmp_path: Path) -> None:
-    """Of what was given at once all is there or nothing, and nothing that was told to be kept is lost."""
-    told = tmp_path / "told"
-    process = multiprocessing.get_context("spawn").Process(target=_give_for_ever, args=(tmp_path / "store", str(told)))
+def test_a_killed_process_leaves_whole_statements(tmp_path: Path) -> None:
+    """Feedback given in one call is kept whole or not at all, and no finished call is lost."""
+    done = tmp_path / "done"
+    process = multiprocessing.get_context("spawn").Process(target=_give_forever, args=(tmp_path / "store", str(done)))
     process.start()
-    while not told.exists() or int(told.read_text() or 0) < 20:
+    while not done.exists() or int(done.read_text() or 0) < 20:
         assert process.is_alive()
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     kept = len(judged(Store(tmp_path / "store")))
     assert kept % 50 == 0
-    assert kept >= 50 * int(told.read_text() or 0)
+    assert kept >= 50 * int(done.read_text() or 0)
 
 
 def test_answers_are_compared_with_golds_once(engine: Engine, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scores are kept in the store; another answer or another gold is compared anew."""
+    """Scores are kept in the store; only a new answer or a new gold is compared again."""
     compared: list[object] = []
 
     def score(answer: str | None, gold: str, check: str) -> float:
@@ -181,17 +181,17 @@ def test_answers_are_compared_with_golds_once(engine: Engine, ask: Ask, monkeypa
     monkeypatch.setattr("leeroo.engine.jobs.feedback.score", score)
     ask("small", 1, 2)
     assert give(engine.store, [Feedback(Q.format(1), gold="2"), Feedback(Q.format(2), gold="5")]) == []
-    first = _told(engine.store)
+    first = _outcomes(engine.store)
     assert [row[3] for row in first] == [1.0, 0.0]
-    assert _told(engine.store) == first
+    assert _outcomes(engine.store) == first
     assert len(compared) == 2
     give(engine.store, [Feedback(Q.format(2), gold="4")])
-    assert [row[3] for row in _told(engine.store)] == [1.0, 1.0]
+    assert [row[3] for row in _outcomes(engine.store)] == [1.0, 1.0]
     assert len(compared) == 3
 
 
 def test_a_gold_that_is_no_short_answer_is_refused(engine: Engine, ask: Ask) -> None:
-    """One line says how long it may be, and the rows beside it are kept."""
+    """The error says in one line how long a gold may be, and the other rows are kept."""
     ask("small", 1)
     long = "; ".join(f"answer {i}" for i in range(15_000))
     rows = [Feedback(Q.format(1), gold=long), Feedback(Q.format(1), gold="2")]

@@ -12,7 +12,7 @@ import pytest
 from leeroo.engine.answer import Engine
 from leeroo.engine.errors import PoolError, UsageError
 from leeroo.engine.jobs.feedback import give
-from leeroo.engine.jobs.selfplay.generate import Generated
+from leeroo.engine.jobs.selfplay.generate import NewQuestion
 from leeroo.engine.jobs.selfplay.loop import Play, play
 from leeroo.engine.jobs.selfplay.played import Played, read_played
 from leeroo.engine.jobs.selfplay.state import spent_usd
@@ -98,7 +98,7 @@ def test_a_judge_that_contradicts_what_is_computed_is_not_believed(
     pool_of: Callable[..., Pool], tmp_path: Path
 ) -> None:
     """Its scores are left out, and it is said why."""
-    seeds = tuple(Generated(f"Who wrote the book number {i}?", None, None, None, "seed") for i in range(60))
+    seeds = tuple(NewQuestion(f"Who wrote the book number {i}?", None, None, None, "seed") for i in range(60))
     said = _play(pool_of("strong", "weak", "liar"), tmp_path, 1, outcomes=80, seeds=seeds, judge="liar")
     played = read_played(tmp_path / "play")
     assert not [how for how in played.judged_by if how.startswith("judge")]
@@ -122,7 +122,7 @@ def test_own_questions_with_right_answers_are_asked_and_some_held_out(
     pool_of: Callable[..., Pool], tmp_path: Path
 ) -> None:
     """A user's questions are not asked twice, those held out not at all, and their answers are checked."""
-    seeds = tuple(Generated(f"Who wrote the book number {i}?", "Homer", "exact", None, "seed") for i in range(80))
+    seeds = tuple(NewQuestion(f"Who wrote the book number {i}?", "Homer", "exact", None, "seed") for i in range(80))
     _play(pool_of("strong", "weak"), tmp_path, 2, seeds=seeds, families=())
     held_out = pq.read_table(tmp_path / "play" / "held-out" / "queries.parquet")["question"].to_pylist()
     assert len(held_out) == 20

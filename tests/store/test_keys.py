@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.batch import plan as planning
-from leeroo.engine.batch.prompts import asking, read_input
+from leeroo.engine.batch.prompts import build_asks, read_input
 from leeroo.engine.batch.worktable import ASSIGNED, Worktable
 from leeroo.engine.pool import load_pool
 from leeroo.engine.schema import ASK
@@ -85,7 +85,7 @@ _NOT_IN_THE_KEY = {"expert", "task", "fields", "excluded", "max_cost_usd"}
 def _table(rows: list[dict[str, Any]]) -> pa.Table:
     columns = {name: [row.get(name) for row in rows] for name in ASK.names}
     question = pa.array([row["question"] for row in rows], pa.string())
-    return pa.table({"question": question, "ask": asking(len(rows), columns)})
+    return pa.table({"question": question, "ask": build_asks(len(rows), columns)})
 
 
 def _keys(tmp_path: Path, rows: list[dict[str, Any]]) -> list[bytes]:

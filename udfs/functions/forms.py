@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.batch.layout import names
+from leeroo.engine.batch.layout import field_names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.solve.solve import SolveLimits
 from leeroo.engine.schema import SQL_CHOICE, SQL_EXTRACT, SQL_LABEL
@@ -92,7 +92,7 @@ def _named_fields(task: str, values: str) -> str | None:
     return json.dumps({name: there[name] for name in wanted}, ensure_ascii=False)
 
 
-_names = functools.lru_cache(maxsize=64)(names)
+_names = functools.lru_cache(maxsize=64)(field_names)
 
 
 def read_choices(columns: Columns) -> RowQuestions:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.backends.select import capabilities
-from leeroo.engine.batch.layout import filled
+from leeroo.engine.batch.layout import fill_in
 from leeroo.engine.jobs.questions import left_usd
 from leeroo.engine.jobs.solve.solve import SolveLimits, foresee, solve
 from leeroo.engine.pool import Pool
@@ -140,7 +140,7 @@ def _extract_json(questions: Questions, values: pa.ChunkedArray) -> pa.ChunkedAr
 
 def _text(group: Group, question: str) -> str:
     task = group.arguments.task
-    return question if task is None else filled(task, json.loads(question))
+    return question if task is None else fill_in(task, json.loads(question))
 
 
 def _structs(reader: pa.RecordBatchReader, kind: pa.StructType) -> pa.ChunkedArray:

@@ -28,7 +28,7 @@ def _count(value: Any) -> int | None:
     return int(number) if 0 <= number <= _MOST_TOKENS else None
 
 
-def table(value: Any) -> Any:
+def table_or_empty(value: Any) -> Any:
     """Return a table of JSON; an empty one for anything else."""
     return value if isinstance(value, dict) else {}
 
@@ -46,13 +46,13 @@ class ReplyUsage(BaseModel):
     prompt_tokens: Count = None
     completion_tokens: Count = None
     total_tokens: Count = None
-    prompt_tokens_details: Annotated[_Details, BeforeValidator(table)] = _Details()
+    prompt_tokens_details: Annotated[_Details, BeforeValidator(table_or_empty)] = _Details()
     prompt_cache_hit_tokens: Count = None  # DeepSeek's name for the cached tokens
 
 
-def usage_of(reported: Any) -> ReplyUsage:
+def read_usage(reported: Any) -> ReplyUsage:
     """Read the usage of a reply, whatever it holds."""
-    return ReplyUsage.model_validate(table(reported))
+    return ReplyUsage.model_validate(table_or_empty(reported))
 
 
 @dataclass
@@ -74,10 +74,10 @@ class Bill:
         prompt, completion, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
         self.estimated |= not prompt or completion is None or (completion == 0 and answer != "")
         if not prompt:
-            prompt = tokens_of_messages(request)
+            prompt = estimate_prompt_tokens(request)
             prompt = prompt if total is None or not total else min(prompt, total)
         if not completion:
-            completion = estimate(answer) if answer else 0
+            completion = estimate_tokens(answer) if answer else 0
         # Some servers leave hidden reasoning out of the completion, and count it in the total.
         completion = max(completion, (total or 0) - prompt)
         self.prompt_tokens += prompt
@@ -89,10 +89,10 @@ class Bill:
 
     def add_fault(self, fault: Fault, request: Request) -> None:
         """Add a call that failed: the usage of its reply, or the most that it can cost where that is unknown."""
-        if table(fault.usage):
-            self.add(usage_of(fault.usage), request, "")
+        if table_or_empty(fault.usage):
+            self.add(read_usage(fault.usage), request, "")
         elif fault.unsure:
-            self.prompt_tokens += tokens_of_messages(request)
+            self.prompt_tokens += estimate_prompt_tokens(request)
             self.completion_tokens += request.max_tokens
             self.estimated = True
 
@@ -102,12 +102,12 @@ class Bill:
         return vars(self) if self.prompt_tokens or self.completion_tokens else {}
 
 
-def estimate(text: str) -> int:
+def estimate_tokens(text: str) -> int:
     """Return about how many tokens a text has."""
     return max(1, len(text.encode(errors="replace")) // _BYTES_PER_TOKEN)
 
 
-def tokens_of_messages(request: Request) -> int:
+def estimate_prompt_tokens(request: Request) -> int:
     """Return about how many tokens the prompt of a request has."""
     contents = (message.get("content") for message in request.messages)
-    return estimate("".join(c if isinstance(c, str) else json.dumps(c) for c in contents))
+    return estimate_tokens("".join(c if isinstance(c, str) else json.dumps(c) for c in contents))

@@ -17,7 +17,7 @@ import openai
 
 from leeroo.engine.backends.api.endpoint import Endpoint
 from leeroo.engine.backends.api.faults import Fault, line, refusal
-from leeroo.engine.backends.api.replies import parsed
+from leeroo.engine.backends.api.replies import parse_reply
 from leeroo.engine.backends.options import OpenAIOptions
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
@@ -50,24 +50,24 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
         except openai.APIStatusError as error:
             raise refused(error.status_code, error.response.content, error.response.headers) from error
         except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
-            raise _unreached(error, options.timeout) from error
+            raise _fault_of_no_reply(error, options.timeout) from error
         except (openai.OpenAIError, ValueError, TypeError, RecursionError) as error:
             raise Fault(f"the request cannot be sent: {line(str(error))}", blames="row") from error
-        body = parsed(reply.content, reply.headers.get("content-type", ""))
+        body = parse_reply(reply.content, reply.headers.get("content-type", ""))
         if body.get("error") and not body.get("choices"):
-            raise refused(_code(body["error"]), body, reply.headers)
+            raise refused(_status_of(body["error"]), body, reply.headers)
         return body
 
     return call, client.close
 
 
-def _code(error: Any) -> int:
+def _status_of(error: Any) -> int:
     """Return the HTTP status that an error in a reply with status 200 stands for."""
     code = str(error.get("code") if isinstance(error, dict) else "")
     return int(code) if re.fullmatch("[45][0-9]{2}", code) else 500
 
 
-def _unreached(error: Exception, timeout: float) -> Fault:
+def _fault_of_no_reply(error: Exception, timeout: float) -> Fault:
     """Return the fault of a call that brought no reply."""
     cause = error.__cause__
     why = type(cause or error).__name__
@@ -98,10 +98,10 @@ def through_any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) 
             async with asyncio.timeout(options.timeout):
                 reply = await acompletion(**{**sent, **options.extra_body, **where})
         except TimeoutError as error:
-            raise _unreached(error, options.timeout) from error
+            raise _fault_of_no_reply(error, options.timeout) from error
         except Exception as error:
             raise _foreign(error, expert.model, options.provider or "") from error
-        return parsed(json.dumps(reply.model_dump(), default=str).encode())
+        return parse_reply(json.dumps(reply.model_dump(), default=str).encode())
 
     async def disconnect() -> None:
         """Do nothing: any-llm-sdk closes its connections itself."""

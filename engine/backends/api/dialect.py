@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from leeroo.engine.backends.api.faults import Fault, storable
-from leeroo.engine.backends.completions import Request, folded
+from leeroo.engine.backends.completions import Request, fold_system
 from leeroo.engine.backends.schemas import ANY_OBJECT
 
 _TOP_LOGPROBS = 20  # the most that OpenAI gives
@@ -42,7 +42,7 @@ def body(request: Request, refused: Refused) -> dict[str, Any]:
     """Return messages and parameters of a request, but those that this server refuses."""
     messages = request.messages
     whole = {
-        "messages": folded(messages) if _SYSTEM in refused else messages,
+        "messages": fold_system(messages) if _SYSTEM in refused else messages,
         "max_completion_tokens" if _LIMIT in refused else _LIMIT: request.max_tokens,
         "temperature": request.temperature,
         **{name: value for name in _OF_ROWS if (value := getattr(request, name)) is not None},
@@ -54,7 +54,7 @@ def body(request: Request, refused: Refused) -> dict[str, Any]:
     return cleaned
 
 
-def learned(fault: Fault, request: Request, refused: Refused) -> Refused:
+def learn_refused(fault: Fault, request: Request, refused: Refused) -> Refused:
     """Return the names that a server newly refuses, by its fault; none where that is no such refusal.
 
     Raises:

@@ -46,7 +46,7 @@ class Endpoint:
     authorization: str | None
     secrets: tuple[str, ...]
 
-    def redacted(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """Return a text without the secrets in it."""
         for secret in self.secrets:
             text = text.replace(secret, "[redacted]")

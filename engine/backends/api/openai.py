@@ -20,11 +20,11 @@ import pyarrow as pa
 
 from leeroo.engine.backends.api.bills import Bill
 from leeroo.engine.backends.api.calls import through_any_llm, through_openai
-from leeroo.engine.backends.api.dialect import Refused, body, learned
+from leeroo.engine.backends.api.dialect import Refused, body, learn_refused
 from leeroo.engine.backends.api.endpoint import endpoint_of, missing_key
 from leeroo.engine.backends.api.faults import Fault, line
 from leeroo.engine.backends.api.replies import completion
-from leeroo.engine.backends.completions import Request, completed, failed, requests_of
+from leeroo.engine.backends.completions import Request, completion_batch, failed_completion, requests_of
 from leeroo.engine.backends.options import OpenAIOptions, engine_options
 from leeroo.engine.backends.schemas import validator
 from leeroo.engine.errors import ExpertUnavailable
@@ -115,10 +115,10 @@ class OpenAIBackend:
                     done, in_flight = wait(in_flight, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
                     outcomes = [future.result() for future in done]
                     self._count(outcomes)
-                    yield completed(row for row, _ in outcomes)
+                    yield completion_batch(row for row, _ in outcomes)
                 elif more or waiting:  # other callers have all of the concurrency
                     time.sleep(_SHARED_WAIT_S)
-                    yield completed(())
+                    yield completion_batch(())
                 if self._given_up is not None:
                     more, waiting = False, []
             # It refused every request because of the key or the model.
@@ -179,17 +179,17 @@ class OpenAIBackend:
                 bill.add_fault(fault, request)
                 unsure += fault.unsure
                 if not fault.passes or tries >= self._options.max_retries or unsure > _MOST_UNSURE:
-                    return self._failed(request, fault, bill), fault
+                    return self._fail(request, fault, bill), fault
                 await self._pause(tries, fault)
                 tries += 1
                 if self._stopping.is_set():
-                    return self._failed(request, fault, bill), fault
+                    return self._fail(request, fault, bill), fault
             else:
                 return {**row, **bill.columns, "latency_ms": (time.perf_counter() - began) * 1e3}, None
 
-    def _failed(self, request: Request, fault: Fault, bill: Bill) -> dict[str, Any]:
-        fault.message = self._endpoint.redacted(fault.message)
-        return {**failed(request, fault.message, bounced=fault.blames != "row"), **bill.columns}
+    def _fail(self, request: Request, fault: Fault, bill: Bill) -> dict[str, Any]:
+        fault.message = self._endpoint.redact(fault.message)
+        return {**failed_completion(request, fault.message, bounced=fault.blames != "row"), **bill.columns}
 
     async def _pause(self, tries: int, fault: Fault) -> None:
         """Wait before the next try, as long as the server demands, and no longer than the expert is in use."""
@@ -200,9 +200,9 @@ class OpenAIBackend:
     async def _request(self, request: Request, bill: Bill) -> dict[str, Any]:
         """Send a request once, and again only without parameters that the server refuses."""
         _check_request(request)
-        return completion(request, await self._first_alone(request), bill)
+        return completion(request, await self._send_first_ahead(request), bill)
 
-    async def _first_alone(self, request: Request) -> dict[str, Any]:
+    async def _send_first_ahead(self, request: Request) -> dict[str, Any]:
         """Send a request; the first with these parameters goes ahead of the others."""
         names = frozenset(body(request, Refused())) | {message["role"] for message in request.messages}
         ahead = self._first_sent.get(names)
@@ -224,7 +224,7 @@ class OpenAIBackend:
             try:
                 reply = await self._call({"model": self._expert.model, **body(request, refused)})
             except Fault as fault:
-                refused_now = learned(fault, request, refused)
+                refused_now = learn_refused(fault, request, refused)
                 if not refused_now:
                     raise
                 refused |= refused_now

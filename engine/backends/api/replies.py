@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError
 
-from leeroo.engine.backends.api.bills import Bill, table, usage_of
+from leeroo.engine.backends.api.bills import Bill, read_usage, table_or_empty
 from leeroo.engine.backends.api.faults import Fault, line, storable
-from leeroo.engine.backends.completions import RAN_OUT, Request, named
+from leeroo.engine.backends.completions import RAN_OUT, Request, find_choice
 from leeroo.engine.backends.schemas import complaint
 
 # Names that servers have for how an answer ended. Any other is a stop, if there is an answer.
@@ -30,7 +30,7 @@ _THOUGHTS = re.compile(r"\s*<(think|thinking|thought|reasoning)>(.*?)(?:</\1>|\Z
 _FENCE = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 
 
-def _joined(value: Any) -> Any:
+def _join_texts(value: Any) -> Any:
     """Return the text of a content: itself, or its parts that are text, joined."""
     if not isinstance(value, list) or not all(isinstance(part, str | dict) for part in value):
         return value
@@ -51,7 +51,7 @@ def _bytes(value: Any) -> list[int] | None:
 class ReplyMessage(BaseModel):
     """The message of a reply."""
 
-    content: Annotated[str | None, BeforeValidator(_joined)] = None
+    content: Annotated[str | None, BeforeValidator(_join_texts)] = None
     refusal: Annotated[str | None, BeforeValidator(_text_or_none)] = None
     reasoning_content: Annotated[str | None, BeforeValidator(_text_or_none)] = None
     reasoning: Annotated[str | None, BeforeValidator(_text_or_none)] = None
@@ -83,7 +83,7 @@ class Token(Candidate):
 _TOKENS = TypeAdapter(list[Token])
 
 
-def parsed(body: bytes, kind: str = "") -> dict[str, Any]:
+def parse_reply(body: bytes, kind: str = "") -> dict[str, Any]:
     """Read the body of a reply with status 200.
 
     Args:
@@ -96,7 +96,7 @@ def parsed(body: bytes, kind: str = "") -> dict[str, Any]:
     """
     text = body.decode(errors="replace").strip("\ufeff \t\r\n")
     if "event-stream" in kind or text.startswith(("data:", "event:")):
-        return _streamed(text)
+        return _join_events(text)
     if text.startswith("<"):
         found = re.search(r"<title[^>]*>\s*([^<]*?)\s*</title", text, re.IGNORECASE)
         title = f" ({line(found[1])})" if found else ""
@@ -113,7 +113,7 @@ def parsed(body: bytes, kind: str = "") -> dict[str, Any]:
     return reply
 
 
-def _streamed(text: str) -> dict[str, Any]:
+def _join_events(text: str) -> dict[str, Any]:
     """Join the events of a stream into one reply."""
     whole: dict[str, Any] = {}
     content: list[str] = []
@@ -124,8 +124,8 @@ def _streamed(text: str) -> dict[str, Any]:
         first = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(first, dict):
             continue
-        delta = table(first.get("delta"))
-        content += [each for each in (_joined(delta.get("content")), first.get("text")) if isinstance(each, str)]
+        delta = table_or_empty(first.get("delta"))
+        content += [each for each in (_join_texts(delta.get("content")), first.get("text")) if isinstance(each, str)]
         choice.update({name: first[name] for name in ("finish_reason", "logprobs") if first.get(name)})
     if "error" in whole:
         return {
@@ -155,9 +155,9 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
         Fault: it holds no answer, in words for the row.
 
     """
-    usage = usage_of(reply.get("usage"))
+    usage = read_usage(reply.get("usage"))
     try:
-        choice = _first(reply)
+        choice = _first_choice(reply)
     except Fault:
         bill.add(usage, request, "")
         raise
@@ -168,14 +168,14 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
     answer = _answer(content, choice, message)
     row: dict[str, Any] = {"id": request.id, "finish_reason": "length" if _end_of(choice) in _LENGTH else "stop"}
     if request.choices is not None:
-        return {**row, **_chosen(request, request.choices, answer, choice.logprobs)}
+        return {**row, **_choice_of_answer(request, request.choices, answer, choice.logprobs)}
     if request.json_schema is not None:
         answer = _valid_answer(answer, request.json_schema)
     logprobs = _logprobs(choice.logprobs) if request.top_logprobs is not None else None
     return {**row, "answer": answer, "logprobs": logprobs}
 
 
-def _first(reply: dict[str, Any]) -> ReplyChoice:
+def _first_choice(reply: dict[str, Any]) -> ReplyChoice:
     choices = reply.get("choices")
     if not isinstance(choices, list) or not choices:
         raise Fault(f"the API's reply holds no answer, only: {line(', '.join(reply)) or 'nothing'}")
@@ -202,7 +202,7 @@ def _answer(content: str, choice: ReplyChoice, message: ReplyMessage) -> str:
 
     """
     ended = _end_of(choice)
-    answer = _without_thoughts(content).strip()
+    answer = _drop_thoughts(content).strip()
     if message.refusal and not answer:
         raise Fault(f"the model refused: {line(message.refusal)}", blames="row")
     if ended in _FILTERED:
@@ -221,7 +221,7 @@ def _answer(content: str, choice: ReplyChoice, message: ReplyMessage) -> str:
     raise Fault("empty answer")
 
 
-def _without_thoughts(content: str) -> str:
+def _drop_thoughts(content: str) -> str:
     """Return a content without the thoughts that a server left in it."""
     if (thoughts := _THOUGHTS.match(content)) is not None:
         return content[thoughts.end() :]
@@ -230,7 +230,7 @@ def _without_thoughts(content: str) -> str:
     return after if closed and "<think>" not in before else content
 
 
-def unfenced(text: str) -> str:
+def remove_fence(text: str) -> str:
     """Return JSON without the fence of Markdown around it."""
     fenced = _FENCE.fullmatch(text)
     return fenced[1].strip() if fenced else text
@@ -243,14 +243,14 @@ def _valid_answer(answer: str, schema: str) -> str:
         Fault: it is not.
 
     """
-    bare = unfenced(answer)
+    bare = remove_fence(answer)
     if (why := complaint(bare, schema)) is not None:
         raise Fault(line(why), blames="row")
     return bare
 
 
-def _chosen(request: Request, choices: list[str], answer: str, logprobs: Any) -> dict[str, Any]:
-    choice = named(answer, choices, request.prompt)
+def _choice_of_answer(request: Request, choices: list[str], answer: str, logprobs: Any) -> dict[str, Any]:
+    choice = find_choice(answer, choices, request.prompt)
     if choice is None:
         raise Fault(f"the answer {line(answer[:80])!r} is none of the choices", blames="row")
     return {"answer": choice, "choice_logprobs": _choice_logprobs(choices, choice, _tokens(logprobs))}
@@ -259,7 +259,7 @@ def _chosen(request: Request, choices: list[str], answer: str, logprobs: Any) ->
 def _tokens(logprobs: Any) -> list[Token]:
     """Return the tokens of an answer as far as they can be understood."""
     try:
-        return _TOKENS.validate_python(table(logprobs).get("content"))
+        return _TOKENS.validate_python(table_or_empty(logprobs).get("content"))
     except ValidationError:
         return []
 

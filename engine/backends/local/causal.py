@@ -34,7 +34,7 @@ class CausalModel:
     Attributes:
         model: The model of transformers.
         device: The device that it is on.
-        continues: TokenRows can go on from a prefix that was computed before.
+        continues: Rows can go on from a prefix that was computed before.
 
     Raises:
         ExpertUnavailable: rows get other logits together than alone, because it keeps a state outside of the cache.
@@ -48,12 +48,12 @@ class CausalModel:
         longer, probe = [middle - i for i in range(8)], [middle + i for i in range(5)]
         with torch.inference_mode():
             alone = TokenRows(self, [probe]).logits()[0]
-            if not _same(alone, lambda: self._left_behind(longer, probe)):
+            if not _give_same(alone, lambda: self._probe_after_leaving(longer, probe)):
                 raise ExpertUnavailable(
                     f"models of type {model.config.model_type!r} keep a state that rows of a batch cannot share here: "
                     "ask it with backend = 'vllm'"
                 )
-            self.continues = _same(alone, lambda: self._continued(longer, probe))
+            self.continues = _give_same(alone, lambda: self._probe_after_prefix(longer, probe))
 
     @torch.inference_mode()
     def compute_prefix(self, tokens: list[int]) -> Prefix | None:
@@ -84,21 +84,21 @@ class CausalModel:
         logits: torch.Tensor = out.logits[:, -1].float()
         return logits
 
-    def _left_behind(self, longer: list[int], probe: list[int]) -> torch.Tensor:
+    def _probe_after_leaving(self, longer: list[int], probe: list[int]) -> torch.Tensor:
         """Return the logits [v] after a row that was padded to the length of another, which has left."""
         rows = TokenRows(self, [longer, probe[:-1]])
         rows.logits()
         rows.go_on([1], torch.tensor(probe[-2:], device=self.device))
         return rows.logits()[0]
 
-    def _continued(self, longer: list[int], probe: list[int]) -> torch.Tensor:
+    def _probe_after_prefix(self, longer: list[int], probe: list[int]) -> torch.Tensor:
         """Return the logits [v] after a row that goes on, with a longer one, from the prefix of both."""
         begun = probe[:2]
         return TokenRows(self, [[*begun, *longer], probe], self.compute_prefix(begun)).logits()[1]
 
 
 class TokenRows:
-    """TokenRows of tokens, and the state after what was computed of them.
+    """Rows of tokens, and the state after those that were computed.
 
     Attributes:
         cache: Keys and values, or another state, of all tokens but those added last.
@@ -141,7 +141,7 @@ def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
 
 
-def _same(alone: torch.Tensor, compute: Callable[[], torch.Tensor]) -> bool:
+def _give_same(alone: torch.Tensor, compute: Callable[[], torch.Tensor]) -> bool:
     """Return whether computing logits [v] in another way gives the same."""
     try:
         difference = (compute() - alone).square().mean().sqrt()

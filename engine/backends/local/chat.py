@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from leeroo.engine.backends.completions import Request, failed, folded
+from leeroo.engine.backends.completions import Request, failed_completion, fold_system
 
 # What the parameter `reasoning_effort` of a chat template accepts.
 _EFFORTS = ("low", "medium", "high")
@@ -26,9 +26,9 @@ def tokens_of(requests: list[Request], tokenizer: Any) -> tuple[list[tuple[Reque
         try:
             text = _chat(request, tokenizer) if chats else _text(request)
         except UnsupportedRequest as error:
-            refused.append(failed(request, str(error), bounced=True))
+            refused.append(failed_completion(request, str(error), bounced=True))
         except (AttributeError, KeyError, TypeError, ValueError):
-            refused.append(failed(request, "turns and after must be JSON lists of chat messages"))
+            refused.append(failed_completion(request, "turns and after must be JSON lists of chat messages"))
         else:
             # JSON may hold half a character, which no tokenizer takes.
             written[chats].append((request, text.encode("utf-8", "replace").decode()))
@@ -37,7 +37,7 @@ def tokens_of(requests: list[Request], tokenizer: Any) -> tuple[list[tuple[Reque
         if pairs:  # a chat template writes the special tokens itself
             ids = tokenizer([text for _, text in pairs], add_special_tokens=not chats)["input_ids"]
             tokens += [(request, row) for (request, _), row in zip(pairs, ids, strict=True)]
-    refused += [failed(request, "the prompt is empty") for request, ids in tokens if not ids]
+    refused += [failed_completion(request, "the prompt is empty") for request, ids in tokens if not ids]
     return [(request, ids) for request, ids in tokens if ids], refused
 
 
@@ -99,7 +99,7 @@ def _call(call: ChatMessage) -> ChatMessage:
 def _plainer(messages: list[ChatMessage]) -> list[ChatMessage]:
     """Return the same without a system role, and without two turns of one role in a row."""
     plain: list[ChatMessage] = []
-    for turn in folded(messages):
+    for turn in fold_system(messages):
         if plain and turn.keys() == plain[-1].keys() == {"role", "content"} and turn["role"] == plain[-1]["role"]:
             turn = {**turn, "content": f"{plain.pop()['content']}\n\n{turn['content']}"}
         plain.append(turn)

@@ -20,13 +20,13 @@ from leeroo.engine import weights
 from leeroo.engine.backends.choices import ChoiceTree, Fork
 from leeroo.engine.backends.completions import (
     Request,
-    answered,
+    check_answered,
     choice_completion,
     choice_tree,
-    completed,
-    failed,
+    completion_batch,
+    failed_completion,
     requests_of,
-    too_long,
+    too_long_completion,
 )
 from leeroo.engine.backends.local.causal import CausalModel, Prefix, TokenRows, out_of_memory
 from leeroo.engine.backends.local.chat import tokens_of
@@ -136,24 +136,24 @@ class TransformersBackend:
             prompts = self._fork_prompts(request, ids)
             longest = max([len(ids), *(len(prompt.ids) for prompt in prompts)])
             if longest >= self._context:
-                refused.append(too_long(request, longest, self._context))
+                refused.append(too_long_completion(request, longest, self._context))
             elif (why := self._schema_complaint(request.json_schema)) is not None:
-                refused.append(failed(request, why))
+                refused.append(failed_completion(request, why))
             elif prompts:
                 at_forks += prompts
             else:
                 generations.append(_Generation(request, ids))
         if refused:
-            yield completed(refused)
+            yield completion_batch(refused)
         # TokenRows of similar limits and lengths together, longest first: what will not fit shows at once.
         generations.sort(key=lambda row: (row.request.max_tokens, len(row.ids)), reverse=True)
         for rows in self._portions(generations, lambda row: len(row.ids) + row.request.max_tokens):
-            yield from _batched(self._halving(self._decode, rows))
+            yield from _batch_timely(self._halve_until_it_fits(self._decode, rows))
         for shared, group in _by_prefix(at_forks) if self._model.continues else [(0, at_forks)]:
             past = self._model.compute_prefix(group[0].ids[:shared]) if group else None
             group.sort(key=lambda prompt: len(prompt.ids), reverse=True)
             for prompts in self._portions(group, lambda prompt: len(prompt.ids)):
-                yield from _batched(self._halving(functools.partial(self._choose, past), prompts))
+                yield from _batch_timely(self._halve_until_it_fits(functools.partial(self._choose, past), prompts))
 
     def _portions(self, rows: list[Row], width: Callable[[Row], int]) -> Iterator[list[Row]]:
         """Split rows, in order, into as many as may be computed together, padded to the widest."""
@@ -168,7 +168,7 @@ class TransformersBackend:
         if portion:
             yield portion
 
-    def _halving(
+    def _halve_until_it_fits(
         self, compute: Callable[[list[Row]], Iterator[dict[str, Any] | None]], rows: list[Row]
     ) -> Iterator[dict[str, Any] | None]:
         """Yield the completions of these rows; when memory runs out, compute those that are left by halves."""
@@ -182,7 +182,9 @@ class TransformersBackend:
             if not out_of_memory(error):
                 raise
             if len(rows) == 1:
-                yield failed(rows[0].request, "the device's memory does not suffice for this row; shorten it")
+                yield failed_completion(
+                    rows[0].request, "the device's memory does not suffice for this row; shorten it"
+                )
                 return
         else:
             return
@@ -190,7 +192,7 @@ class TransformersBackend:
         half = (len(left) + 1) // 2
         for part in (left[:half], left[half:]):
             if part:
-                yield from self._halving(compute, part)
+                yield from self._halve_until_it_fits(compute, part)
 
     @torch.inference_mode()
     def _decode(self, batch: list[_Generation]) -> Iterator[dict[str, Any] | None]:
@@ -219,8 +221,8 @@ class TransformersBackend:
                     written[row].append(token)
                     if request.top_logprobs is not None:
                         known[row].append(alternatives(plain[at], token, request.top_logprobs))
-                if ended or len(written[row]) == room[row] or self._stopped(request, written[row]):
-                    yield self._done(batch[row], written[row], known[row], ended=ended, started=started)
+                if ended or len(written[row]) == room[row] or self._ends_by_stop(request, written[row]):
+                    yield self._finish(batch[row], written[row], known[row], ended=ended, started=started)
                 else:
                     stay.append(at)
             going = [going[at] for at in stay]
@@ -253,17 +255,17 @@ class TransformersBackend:
             return f"this expert cannot keep to the JSON schema: {error}"
         return None
 
-    def _stopped(self, request: Request, written: list[int]) -> bool:
-        return bool(request.stop) and cut(self._text(written), request.stop) is not None
+    def _ends_by_stop(self, request: Request, written: list[int]) -> bool:
+        return bool(request.stop) and cut(self._decode_text(written), request.stop) is not None
 
-    def _text(self, written: list[int]) -> str:
+    def _decode_text(self, written: list[int]) -> str:
         return str(self._tokenizer.decode(written, skip_special_tokens=True))
 
-    def _done(
+    def _finish(
         self, row: _Generation, written: list[int], known: list[dict[int, float]], *, ended: bool, started: float
     ) -> dict[str, Any]:
         request, prompt = row
-        text = self._text(written)
+        text = self._decode_text(written)
         before = cut(text, request.stop)
         done = {
             "id": request.id,
@@ -276,7 +278,7 @@ class TransformersBackend:
         }
         if request.top_logprobs is not None:
             done["logprobs"] = json.dumps(token_objects(written, known, request.top_logprobs, self._tokenizer))
-        return answered(done)
+        return check_answered(done)
 
     def _fork_prompts(self, request: Request, prompt: list[int]) -> list[_ForkPrompt]:
         """Return what the model sees at every fork of the choices; nothing for a request without choices."""
@@ -329,17 +331,17 @@ def _common_prefix(one: list[int], other: list[int]) -> int:
     return next((i for i in range(most) if one[i] != other[i]), most)
 
 
-def _batched(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBatch]:
+def _batch_timely(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBatch]:
     """Yield completions in batches, a few times a second: what was handed on is stored, whatever happens next."""
     gathered: list[dict[str, Any]] = []
     handed = time.monotonic()
     for row in rows:
         gathered += [row] if row is not None else []
         if gathered and time.monotonic() - handed > _YIELD_S:
-            yield completed(gathered)
+            yield completion_batch(gathered)
             gathered, handed = [], time.monotonic()
     if gathered:
-        yield completed(gathered)
+        yield completion_batch(gathered)
 
 
 @functools.lru_cache(maxsize=64)

@@ -21,13 +21,13 @@ from leeroo.engine import weights
 from leeroo.engine.backends.choices import ChoiceTree
 from leeroo.engine.backends.completions import (
     Request,
-    answered,
+    check_answered,
     choice_completion,
     choice_tree,
-    completed,
-    failed,
+    completion_batch,
+    failed_completion,
     requests_of,
-    too_long,
+    too_long_completion,
 )
 from leeroo.engine.backends.local.chat import tokens_of
 from leeroo.engine.backends.local.sampling import token_objects
@@ -78,7 +78,7 @@ class VLLMBackend:
             if name not in known:
                 raise PoolError(f"expert {expert.name!r}: vLLM has no engine option {name!r}")
         folder = weights.locate(expert.model, options.revision)
-        self._llm: Any = _loaded(expert, {**defaults(), **expert.engine, "model": str(folder)})
+        self._llm: Any = _load(expert, {**defaults(), **expert.engine, "model": str(folder)})
         self._engine: Any = self._llm.llm_engine
         self._tokenizer: Any = self._llm.get_tokenizer()
         config = self._engine.vllm_config
@@ -105,7 +105,7 @@ class VLLMBackend:
                 if in_flight:
                     done += self._step(in_flight)
                 if done and (not in_flight or time.monotonic() - handed > _YIELD_S):
-                    yield completed(done)
+                    yield completion_batch(done)
                     done, handed = [], time.monotonic()
         finally:
             if in_flight:
@@ -137,9 +137,9 @@ class VLLMBackend:
             tree = choice_tree(request, self._tokenizer, self._end)
             longest = len(ids) + max((len(fork.prefix) for fork in tree.forks), default=0) if tree else len(ids)
             if longest >= self._context:
-                refused.append(too_long(request, longest, self._context))
+                refused.append(too_long_completion(request, longest, self._context))
             elif (why := self._start(_Query(request, len(ids), time.perf_counter(), tree), ids, in_flight)) is not None:
-                refused.append(failed(request, why, bounced=True))
+                refused.append(failed_completion(request, why, bounced=True))
         return refused
 
     def _start(self, query: _Query, ids: list[int], in_flight: dict[str, _Query]) -> str | None:
@@ -178,7 +178,10 @@ class VLLMBackend:
             room = min(request.max_tokens, self._context - len(ids))
             if request.json_schema is not None:
                 final["structured_outputs"] = StructuredOutputsParams(json=request.json_schema)
-            yield ids, SamplingParams(temperature=request.temperature, max_tokens=room, **_sampling(request), **final)
+            yield (
+                ids,
+                SamplingParams(temperature=request.temperature, max_tokens=room, **_sampling(request), **final),
+            )
 
     def _step(self, in_flight: dict[str, _Query]) -> list[dict[str, Any]]:
         try:
@@ -195,7 +198,7 @@ class VLLMBackend:
         return finished
 
 
-def _loaded(expert: Expert, options: dict[str, Any]) -> Any:
+def _load(expert: Expert, options: dict[str, Any]) -> Any:
     from vllm import LLM
 
     try:
@@ -263,7 +266,7 @@ def _completion(query: _Query, output: Any, tokenizer: Any) -> dict[str, Any] | 
         }
         if request.top_logprobs is not None:
             row["logprobs"] = json.dumps(_token_objects(generated, request.top_logprobs, tokenizer))
-        return answered(row)
+        return check_answered(row)
     prefix = tuple(output.prompt_token_ids[query.prompt_tokens :])
     scores = query.tree.add(prefix, {token: float(known.logprob) for token, known in generated.logprobs[0].items()})
     return None if scores is None else {**row, **choice_completion(request, query.tree, scores)}

@@ -14,7 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.batch.prompts import asking, first_line
+from leeroo.engine.batch.prompts import build_asks, first_line
 from leeroo.engine.errors import InputError, UsageError
 
 HUB = "hf://datasets/cais/mmlu"
@@ -217,4 +217,4 @@ def with_requests(questions: pa.Table, *, raw: bool, choose: bool) -> pa.Table:
     if choose:
         counts = pc.list_value_length(questions.column("choices")).to_pylist()
         given["choices"] = pa.array([[chr(65 + i) for i in range(count)] for count in counts], pa.list_(pa.string()))
-    return questions.drop_columns(["prompt"]).append_column("ask", asking(n, given))
+    return questions.drop_columns(["prompt"]).append_column("ask", build_asks(n, given))

@@ -17,7 +17,7 @@ from leeroo.engine.batch.price import prices
 from leeroo.engine.errors import RowsFailed, UsageError
 from leeroo.engine.jobs.feedback import experts_table
 from leeroo.engine.jobs.questions import answer_questions, paid_usd
-from leeroo.engine.jobs.selfplay.generate import Generated, as_queries, of_families
+from leeroo.engine.jobs.selfplay.generate import NewQuestion, as_queries, generate_from_families
 from leeroo.engine.jobs.selfplay.grade import compared, grade, judge_answers, questions_of
 from leeroo.engine.jobs.selfplay.judge import JudgeAgreement
 from leeroo.engine.jobs.selfplay.state import Loop, Play, Round
@@ -87,13 +87,13 @@ def hold_out(loop: Loop) -> None:
     write_table(experts_table(loop.experts).to_reader(), folder / "experts.parquet")
 
 
-def _held_out(what: Play) -> list[Generated]:
+def _held_out(what: Play) -> list[NewQuestion]:
     rng = random.Random(f"{what.seed} held-out")
     checked = [seed for seed in what.seeds if seed.check is not None]
     most = what.held_out // 2 if what.families else what.held_out
     of_seeds = rng.sample(checked, min(most, int(len(checked) * _HELD_OUT_PART)))
     known = {each.question for each in (*what.seeds, *of_seeds)}
-    questions = [*of_seeds, *of_families(what.families, what.held_out - len(of_seeds), rng, known)]
+    questions = [*of_seeds, *generate_from_families(what.families, what.held_out - len(of_seeds), rng, known)]
     if len(questions) < LEAST_QUESTIONS:
         raise UsageError(
             f"only {len(questions)} questions can be held out, at least {LEAST_QUESTIONS} are needed: give more "

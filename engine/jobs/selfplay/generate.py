@@ -1,4 +1,4 @@
-"""Generate: new questions to learn from - of families with computed answers, a user's own, or written by an expert.
+"""Generate: new questions to learn from - from families with computed answers, from users, or written by an expert.
 
 An expert writes from seeds: examples, and topics on which no expert is good. Its text is kept if it reads as one
 question, is not nearly an existing one, and the expert itself calls it clear. Knows nothing of rounds.
@@ -39,7 +39,7 @@ _IS_CLEAR = "Can the following question be understood by itself, and has it one 
 
 
 @dataclass(frozen=True)
-class Generated:
+class NewQuestion:
     """A question on its way into a round.
 
     Attributes:
@@ -60,11 +60,11 @@ class Generated:
 
     @property
     def query_id(self) -> str:
-        """The same for the same question."""
+        """An id that is the same for the same question."""
         return "q-" + hashlib.sha256(self.question.encode()).hexdigest()[:16]
 
 
-def as_queries(questions: Sequence[Generated], split: str) -> pa.Table:
+def as_queries(questions: Sequence[NewQuestion], split: str) -> pa.Table:
     """Return a table of `ROUND_QUERIES`.
 
     The subject stays empty: users ask without one, and what is measured should be measured as they ask.
@@ -74,17 +74,17 @@ def as_queries(questions: Sequence[Generated], split: str) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=ROUND_QUERIES)
 
 
-def read_seeds(reader: pa.RecordBatchReader, column: str) -> list[Generated]:
+def read_seeds(reader: pa.RecordBatchReader, column: str) -> list[NewQuestion]:
     """Read a user's own questions, each once, with right answers where there are any.
 
-    The right answer stands in a column `answer`: a number, or texts with ';' between of which one must be in an answer;
-    where there is a list of `choices`, the letter of one.
+    The right answer is in a column `answer`: a number, or texts with ';' between of which one must be in an answer.
+    Where there is a list of `choices`, it is the letter of one.
 
     Raises:
         InputError: there is no such column of texts.
     """
     check_columns(reader.schema, Criteria(column=column))
-    seeds: dict[str, Generated] = {}
+    seeds: dict[str, NewQuestion] = {}
     for row in reader.read_all().to_pylist():
         if row[column] is None or not row[column].strip():
             continue
@@ -92,7 +92,7 @@ def read_seeds(reader: pa.RecordBatchReader, column: str) -> list[Generated]:
         question = _with_choices(row[column], choices)
         right = None if row.get("answer") is None else str(row["answer"])
         check = None if right is None else check_for(right)
-        seeds[question] = Generated(question, right, check, row.get("subject"), "seed", choices and tuple(choices))
+        seeds[question] = NewQuestion(question, right, check, row.get("subject"), "seed", choices and tuple(choices))
     return list(seeds.values())
 
 
@@ -103,16 +103,16 @@ def _with_choices(question: str, choices: Sequence[str] | None) -> str:
     return "\n".join([question, *(f"{chr(65 + i)}. {choice}" for i, choice in enumerate(choices))])
 
 
-def of_families(names: Sequence[str], n: int, rng: random.Random, known: set[str]) -> list[Generated]:
-    """Make new questions of families, evenly of each and of each level.
+def generate_from_families(names: Sequence[str], n: int, rng: random.Random, known: set[str]) -> list[NewQuestion]:
+    """Generate questions from families, equally many of each and of each level.
 
     Args:
-        names: Of `FAMILIES`.
+        names: Keys of `FAMILIES`.
         n: Most questions; fewer where a family has no more.
         rng: Random numbers.
         known: Questions there are already; the new ones are added.
     """
-    made: list[Generated] = []
+    made: list[NewQuestion] = []
     for trial in range(_TRIALS * n if names else 0):
         if len(made) == n:
             break
@@ -120,30 +120,30 @@ def of_families(names: Sequence[str], n: int, rng: random.Random, known: set[str
         each = FAMILIES[name](rng, level)
         if each.question not in known:
             known.add(each.question)
-            made.append(Generated(each.question, each.answer, each.check, name, "family"))
+            made.append(NewQuestion(each.question, each.answer, each.check, name, "family"))
     return made
 
 
-def write(
+def write_questions(
     engine: Engine,
     writer: str,
     seeds: Sequence[tuple[str | None, Sequence[str]]],
     known: Sequence[str],
     rng: random.Random,
     criteria: Criteria,
-) -> tuple[list[Generated], float]:
+) -> tuple[list[NewQuestion], float]:
     """Have an expert write questions, one for each seed, and drop those that are unfit.
 
     Args:
-        engine: With the writer in its pool.
+        engine: An engine with the writer in its pool.
         writer: Name of the expert.
         seeds: Topics, or None, with examples; at least one example each.
-        known: Questions that the new ones may not be near.
+        known: Questions that the new ones may not resemble.
         rng: Random numbers.
         criteria: What may be spent.
 
     Returns:
-        The questions, and the USD paid for them. Call it within `engine.delivery`, until they are where they should be.
+        The questions, and the USD paid for them. Call it within `engine.delivery`, which lasts until they are stored.
 
     Raises:
         PoolError, OutputError: as `Engine.answer`.
@@ -154,23 +154,23 @@ def write(
     written, spent = _answer_all(engine, prompts, given, criteria)
     fit: list[tuple[str, str | None]] = []
     for text, (topic, _) in zip(written, seeds, strict=True):
-        if (question := as_question(text or "")) is not None:
+        if (question := parse_question(text or "")) is not None:
             fit.append((question, topic))
-    fit = [fit[i] for i in unlike([question for question, _ in fit], known)]
+    fit = [fit[i] for i in find_new([question for question, _ in fit], known)]
     if not fit:
         return [], spent
     checks = [f"{_IS_CLEAR}\n\n{question}" for question, _ in fit]
     rest = replace(criteria, max_cost_usd=left_usd(criteria, spent))
     clear, more = _answer_all(engine, checks, {"expert": writer, "choices": list(_CLEAR)}, rest)
     kept = [
-        Generated(question, None, None, topic, writer)
+        NewQuestion(question, None, None, topic, writer)
         for (question, topic), said in zip(fit, clear, strict=True)
         if said == _CLEAR[0]
     ]
     return kept, spent + more
 
 
-def as_question(text: str) -> str | None:
+def parse_question(text: str) -> str | None:
     """Read a model's text as one question; None where it does not read as one."""
     lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
     if not lines:
@@ -185,8 +185,8 @@ def as_question(text: str) -> str | None:
     return question
 
 
-def unlike(texts: Sequence[str], known: Sequence[str]) -> list[int]:
-    """Which of the texts are not nearly one of the known, nor one of those before them, by MiniLM's vectors."""
+def find_new(texts: Sequence[str], known: Sequence[str]) -> list[int]:
+    """Return the positions of texts that are not near a known or an earlier text, by MiniLM's vectors."""
     if not texts:
         return []
     vectors, there = encode(list(texts)), encode(list(known))

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.feedback import export_feedback
-from leeroo.engine.jobs.selfplay.generate import as_queries, of_families, write
+from leeroo.engine.jobs.selfplay.generate import as_queries, generate_from_families, write_questions
 from leeroo.engine.jobs.selfplay.state import Loop, Round
 from leeroo.engine.orchestrator.analysis.gaps import find_gaps
 
@@ -54,11 +54,13 @@ def make_questions(now: Round) -> tuple[pa.Table, float]:
         unseen = {row["question"] for each in private for row in _rows_in(each, "queries.parquet")}
         shown = sorted({seed.question for seed in own} - unseen) or sorted(known - held_out - unseen)
         seeds = _topics(now, shown, n_written, rng)
-        written, cost = write(loop.engine, what.writer or loop.most_expensive, seeds, sorted(known), rng, now.criteria)
+        written, cost = write_questions(
+            loop.engine, what.writer or loop.most_expensive, seeds, sorted(known), rng, now.criteria
+        )
         now.say(f"{len(written):,} of {n_written:,} written questions are new and fit to be asked")
         questions += written
         known |= {each.question for each in written}
-    questions += of_families(what.families, what.outcomes - len(questions), rng, known)
+    questions += generate_from_families(what.families, what.outcomes - len(questions), rng, known)
     if not questions:
         raise UsageError("there are no questions left to ask: give more --seeds, or families of questions")
     return as_queries(questions, "train"), cost

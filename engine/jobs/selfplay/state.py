@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.selfplay.families import SAFE
-from leeroo.engine.jobs.selfplay.generate import Generated
+from leeroo.engine.jobs.selfplay.generate import NewQuestion
 from leeroo.engine.jobs.selfplay.judge import RUBRIC
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.money import usd
@@ -58,7 +58,7 @@ class Play:
     held_out: int = 150
     families: tuple[str, ...] = SAFE
     run_code: bool = False
-    seeds: tuple[Generated, ...] = ()
+    seeds: tuple[NewQuestion, ...] = ()
     data: tuple[Path, ...] = ()
     writer: str | None = None
     written: float = 0.25

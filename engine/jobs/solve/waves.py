@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
-from leeroo.engine.batch.prompts import asking
+from leeroo.engine.batch.prompts import build_asks
 from leeroo.engine.jobs.questions import left_usd
 from leeroo.engine.schema import ASK
 
@@ -139,6 +139,6 @@ def _table(requests: Sequence[StepRequest], expert: str | None) -> pa.Table:
         {
             "question": pa.array([each.question for each in requests], pa.string()),
             "private": pa.array([each.private for each in requests], pa.bool_()),
-            "ask": asking(len(requests), {**arguments, "expert": [expert] * len(requests)}),
+            "ask": build_asks(len(requests), {**arguments, "expert": [expert] * len(requests)}),
         }
     )
