@@ -122,7 +122,7 @@ def test_a_stream_on_standard_input_is_read(tmp_path: Path, pool: list[str]) -> 
     assert pq.read_table(tmp_path / "o.parquet").column("answer").to_pylist() == ["large says 2"]
 
 
-def test_a_million_rows_of_the_same_question_are_asked_once(tmp_path: Path, pool: list[str]) -> None:
+def test_a_million_equal_rows_are_sent_once(tmp_path: Path, pool: list[str]) -> None:
     """Equal rows cost one answer, and every row has it."""
     same = pa.table({"question": pa.array(["What is 1 plus 1?"]).take(pa.array([0] * 1_000_000))})
     pq.write_table(same, tmp_path / "t.parquet")
@@ -141,7 +141,7 @@ def test_a_million_rows_of_the_same_question_are_asked_once(tmp_path: Path, pool
         ("o.xlsx", "written as .parquet, .csv, .tsv or .jsonl"),
     ],
 )
-def test_an_output_that_cannot_be_is_told_first(tmp_path: Path, pool: list[str], out: str, says: str) -> None:
+def test_an_impossible_output_is_refused_first(tmp_path: Path, pool: list[str], out: str, says: str) -> None:
     """A place that cannot be written is refused before anything is generated."""
     _one_line(_run(tmp_path, _table(tmp_path / "t.parquet", "What is 1 plus 1?"), "--out", out, *pool), says)
     assert not (tmp_path / "store").exists()
@@ -197,7 +197,7 @@ usd_per_m_output = 1
 
 
 def test_an_api_that_refuses_the_key_is_one_line(tmp_path: Path, api: Any) -> None:
-    """401 ends the expert: its rows fail with the reason, none of them is asked again and again."""
+    """A 401 ends the expert: its rows fail with the reason, and none of them is sent again."""
     api.faults, api.repeat = {"q": [401]}, True
     pool = f"""
 [[expert]]
@@ -227,15 +227,17 @@ usd_per_m_output = 1
         (["--router", "nowhere"], "nowhere"),
     ],
 )
-def test_options_that_cannot_be_are_told(tmp_path: Path, pool: list[str], options: list[str], says: str) -> None:
+def test_impossible_options_are_one_line(tmp_path: Path, pool: list[str], options: list[str], says: str) -> None:
     """Wrong options are one line that says how to mend them."""
     source = _table(tmp_path / "t.parquet", "What is 1 plus 1?")
     _one_line(_run(tmp_path, source, "--out", "o.parquet", *pool, *options), says)
 
 
 @pytest.mark.parametrize("command", ["run", "label", "sql"])
-def test_an_expert_that_was_never_reached_is_said_last(tmp_path: Path, api: Any, pool_file: Path, command: str) -> None:
-    """Others answer for it, the exit code is 1; with --on-expert-down fail nobody answers in its place."""
+def test_an_expert_that_was_never_reached_is_reported_last(
+    tmp_path: Path, api: Any, pool_file: Path, command: str
+) -> None:
+    """Others answer for it, and the exit code is 1; with --on-expert-down fail its rows fail."""
     api.faults, api.repeat = {"": [401]}, True
     local = pool_file.read_text().replace('default = "large"', "")
     remote = f'name = "api"\nmodel = "m"\nbackend = "openai"\nbase_url = "{api.url}"\n'

@@ -48,7 +48,7 @@ def test_examples_in_their_order(con: Connection) -> None:
 
 
 def test_every_function_has_an_example(con: Connection) -> None:
-    """None of what is registered is left out."""
+    """Each registered function has an example in the docs."""
     query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_name LIKE 'leeroo%'"
     functions = {name for (name,) in con.execute(query).fetchall()}
     shown = " ".join(statement for statement, *_ in EXAMPLES)

@@ -27,8 +27,8 @@ def test_the_recorded_tables_keep_to_the_contracts() -> None:
     assert set(outcomes.column("score").to_pylist()) == {0.0, 1.0}
 
 
-def test_the_demo_asks_what_the_router_has_not_learned() -> None:
-    """Its 60 questions are of the test split."""
+def test_the_demo_has_questions_that_the_router_has_not_learned() -> None:
+    """The 60 questions are of the test split."""
     queries = pq.read_table(DATA / "queries.parquet").to_pylist()
     learned = {row["question"] for row in queries if row["split"] == "train"}
     asked = pq.read_table(EXAMPLES / "questions.parquet").column("question").to_pylist()

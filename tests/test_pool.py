@@ -25,7 +25,7 @@ def _expert(name: str, more: str = "", model: str = "some/model") -> str:
     return f'[[expert]]\nname = "{name}"\nmodel = "{model}"\n{more}'
 
 
-def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
+def test_absent_keys_have_defaults(tmp_path: Path) -> None:
     """The first expert is the default; limits, place and backend have theirs."""
     pool = load_pool(_pool(tmp_path, _expert("a", PRICED) + _expert("b", PRICED + 'backend = "openai"\n')))
     a, b = pool.experts
@@ -68,7 +68,7 @@ def test_what_is_left_out_has_its_default(tmp_path: Path) -> None:
         (_expert("a", PRICED + 'template = "no place"\n'), "must contain {question} exactly once"),
     ],
 )
-def test_what_is_wrong_is_one_line(tmp_path: Path, text: str, says: str) -> None:
+def test_mistakes_are_one_line(tmp_path: Path, text: str, says: str) -> None:
     """Each mistake names the file, and the expert and the key where there is one."""
     path = _pool(tmp_path, text)
     with pytest.raises(PoolError) as raised:
@@ -110,7 +110,7 @@ def test_no_provider_is_cheaper_than_the_cheapest() -> None:
 
 
 def test_experts_of_one_model_share_an_engine_and_not_their_answers() -> None:
-    """The two experts of the local pool load one engine; what each is asked tells their answers apart."""
+    """The two experts of the local pool load one engine; their answers differ, because their prompts do."""
     direct, reason = load_pool(DEFAULT_POOL).experts
     assert engine_key(direct) == engine_key(reason)
     assert fingerprint(direct) != fingerprint(reason)
@@ -118,8 +118,8 @@ def test_experts_of_one_model_share_an_engine_and_not_their_answers() -> None:
     assert fingerprint(dearer) == fingerprint(direct)
 
 
-def test_a_model_that_is_not_here_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hub model that is not on this machine, where the hub may not be asked, cannot run."""
+def test_an_absent_model_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hub model that is not on this machine cannot run while the hub is offline."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     direct = load_pool(DEFAULT_POOL).experts[0]
     assert unavailable(direct) is None
@@ -128,7 +128,7 @@ def test_a_model_that_is_not_here_says_so(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
-    """Some editors put one before the text."""
+    """A byte order mark before the text is skipped, as some editors write one."""
     path = _pool(tmp_path, "")
     path.write_text(_expert("a", PRICED), encoding="utf-8-sig")
     assert load_pool(path).names == ("a",)

@@ -27,10 +27,10 @@ SCHEMA = json.dumps({"type": "object", "properties": {"city": {"type": "string"}
         ("no_logprobs", {"choices": ["Paris", "Rome"]}, 1),
     ],
 )
-def test_what_is_refused_by_name_is_found_out_once(
+def test_a_refused_parameter_is_found_once(
     api: Provider, ask: Ask, behaviour: str, more: dict[str, Any], extra: int
 ) -> None:
-    """Every row is answered, and only the first costs calls more than one, though all leave together."""
+    """Every row is answered, and only the first costs more than one call, though all leave together."""
     api.does = {"": behaviour}
     api.says = lambda model, prompt: '{"city": "Paris"}' if "json_schema" in more else "Paris"
     rows = ask(*(f"q{i}" for i in range(12)), **more)
@@ -47,7 +47,7 @@ def test_a_limit_that_is_renamed_is_still_sent(api: Provider, ask: Ask) -> None:
     assert api.bodies[-1]["max_completion_tokens"] == 12
 
 
-def test_a_system_text_without_its_role_stands_before_the_question(api: Provider, ask: Ask) -> None:
+def test_a_system_text_without_its_role_begins_the_question(api: Provider, ask: Ask) -> None:
     """Where the role is refused, the user's first turn begins with the text."""
     api.does = {"": "no_system"}
     turns = json.dumps([{"role": "user", "content": "A?"}, {"role": "assistant", "content": "B."}])

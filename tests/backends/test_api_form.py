@@ -102,8 +102,8 @@ def test_choices_that_look_like_introductions_are_choices() -> None:
     assert find_choice("Label: spam!", ["spam", "no spam"]) == "spam"
 
 
-def test_the_answered_choice_stands_without_its_probability(api: Provider, ask: Ask) -> None:
-    """Log probabilities that never name the answer are no reason to lose it."""
+def test_an_answered_choice_is_kept_without_its_probability(api: Provider, ask: Ask) -> None:
+    """An answer is kept though the log probabilities never name it."""
     api.says = lambda model, prompt: {"spam": 0.9, "Hmm": 0.1} if prompt == "known" else "spam"
     api.does = {"other": "logprobs_elsewhere"}
     known, other = ask("known", "other", choices=["spam", "ham"])

@@ -31,7 +31,7 @@ def _rows(expert: Expert, batch: pa.RecordBatch) -> tuple[list[dict[str, Any]], 
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
-def test_one_refused_prompt_ends_nobody(
+def test_a_refused_prompt_fails_only_its_row(
     api: Provider, expert: Callable[..., Expert], requests: Requests, status: int
 ) -> None:
     """A gateway that refuses single prompts costs these rows alone, and others may take them."""
@@ -67,7 +67,7 @@ def test_an_empty_account_ends_the_expert_at_once(
 
 
 @pytest.mark.parametrize("behaviour", ["bad_heat", "quotes_money"])
-def test_rows_that_a_server_does_not_take_end_nobody(
+def test_rows_that_a_server_refuses_do_not_end_the_expert(
     api: Provider, expert: Callable[..., Expert], requests: Requests, behaviour: str
 ) -> None:
     """However many rows in a row get a 400, and whatever its text quotes, the others are sent."""

@@ -51,8 +51,8 @@ def test_a_reply_in_drops_is_a_timeout(api: Provider, ask: Ask) -> None:
     assert "did not answer in time" in row["error"]
 
 
-def test_what_was_never_sent_costs_nothing(ask: Ask) -> None:
-    """Nobody listening is nobody billing."""
+def test_requests_that_were_never_sent_cost_nothing(ask: Ask) -> None:
+    """A request to a server that does not listen is not billed."""
     (row,) = ask("hi", options={"base_url": "http://127.0.0.1:9/v1", "max_retries": 0})
     assert (row["prompt_tokens"], row["completion_tokens"], row["estimated"]) == (None, None, None)
 
@@ -83,9 +83,7 @@ def test_a_retry_is_on_the_bill_of_its_row(api: Provider, ask: Ask) -> None:
         (None, (1, 2), True),
     ],
 )
-def test_what_usage_says_is_taken_as_numbers(
-    api: Provider, ask: Ask, usage: Any, told: tuple[int, int], estimated: bool
-) -> None:
+def test_usage_is_read_as_numbers(api: Provider, ask: Ask, usage: Any, told: tuple[int, int], estimated: bool) -> None:
     """Counts of any type are read, hidden reasoning in the total too; what is missing is estimated from the texts."""
     api.reports = usage
     api.does = {"": "usage_given"}

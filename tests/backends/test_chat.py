@@ -53,7 +53,7 @@ def _rows(requests: Requests, *rows: dict[str, Any]) -> pa.RecordBatch:
 
 
 def test_a_template_without_a_system_role_reads_it_from_the_user(requests: Requests, tmp_path: Path) -> None:
-    """The system text stands in front of the user's turn, where the template refuses it and where it leaves it out."""
+    """The system text is in front of the user's turn, where the template refuses it and where it leaves it out."""
     for name, template in {"strict": _STRICT, "deaf": _DEAF}.items():
         written, refused = _written(tmp_path / name, template, requests("Who?", system="Be short."))
         assert "[user]Be short.\n\nWho?" in written[0]

@@ -124,7 +124,7 @@ def test_an_api_that_only_fails_is_given_up(api: Any) -> None:
     assert sum(api.asked.values()) < 60
 
 
-def test_nobody_listening_is_given_up() -> None:
+def test_an_absent_server_ends_the_expert() -> None:
     """A server that is not there ends the expert with a line that says so."""
     backend = open_backend(_expert("http://127.0.0.1:9/v1", max_retries=0))
     with pytest.raises(ExpertUnavailable, match="cannot be reached"):

@@ -103,7 +103,7 @@ def _usual_usage(api: Provider) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ANSWERED)
-def test_what_can_be_understood_is_the_answer(api: Provider, ask: Ask, behaviour: str) -> None:
+def test_an_odd_reply_with_an_answer_is_answered(api: Provider, ask: Ask, behaviour: str) -> None:
     """An odd reply with an answer in it is answered, at once and as stopped."""
     api.does = {"hi": behaviour}
     (row,) = ask("hi")
@@ -112,7 +112,7 @@ def test_what_can_be_understood_is_the_answer(api: Provider, ask: Ask, behaviour
 
 
 @pytest.mark.parametrize("behaviour", FAILED)
-def test_what_holds_no_answer_is_the_rows_error(api: Provider, ask: Ask, behaviour: str) -> None:
+def test_a_reply_without_an_answer_is_the_rows_error(api: Provider, ask: Ask, behaviour: str) -> None:
     """A reply without an answer is one line for its row, with what was billed; the other rows are answered."""
     says, bounced, billed = FAILED[behaviour]
     api.does = {"odd": behaviour}
@@ -126,7 +126,7 @@ def test_what_holds_no_answer_is_the_rows_error(api: Provider, ask: Ask, behavio
 
 
 @pytest.mark.parametrize("behaviour", PASSING)
-def test_what_may_pass_is_sent_again(api: Provider, ask: Ask, behaviour: str | int) -> None:
+def test_a_passing_fault_is_tried_again(api: Provider, ask: Ask, behaviour: str | int) -> None:
     """A passing fault costs the row nothing but time; one that stays is explained in plain words."""
     api.faults = {"shaky": [behaviour], "bad": [behaviour] * 2}
     rows = ask("shaky", "bad")
@@ -138,7 +138,7 @@ def test_what_may_pass_is_sent_again(api: Provider, ask: Ask, behaviour: str | i
 
 @pytest.mark.parametrize("behaviour", ["429_seconds", "429_date"])
 def test_a_server_says_how_long_to_wait(api: Provider, ask: Ask, behaviour: str) -> None:
-    """Too many requests: the row waits as long as the server says, in seconds or as a date, and is answered."""
+    """A row waits as long as the server says, in seconds or as a date, and is answered."""
     api.faults = {"hi": [behaviour]}
     (row,) = ask("hi")
     assert row["answer"] == ANSWER
@@ -169,7 +169,7 @@ def test_too_many_requests_are_nobodys_fault(api: Provider, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("behaviour", ["refusal", "null_content", "tool_calls", "content_filter"])
-def test_what_the_model_will_not_say_never_ends_the_expert(api: Provider, ask: Ask, behaviour: str) -> None:
+def test_refusals_of_the_model_never_end_the_expert(api: Provider, ask: Ask, behaviour: str) -> None:
     """However many prompts in a row are refused, the next one is sent."""
     api.does = {"bad": behaviour}
     rows = ask(*(f"bad {i}" for i in range(20)), "good", options={"concurrency": 1})

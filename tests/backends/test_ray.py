@@ -87,8 +87,8 @@ def test_a_worker_that_is_killed_costs_its_calls_in_flight(place: Path, api: Any
     assert sum(n - 1 for n in api.asked.values()) <= IN_FLIGHT
 
 
-def test_what_an_expert_needs_of_the_cluster(place: Path) -> None:
-    """It is written in its entry; unknown keys are named."""
+def test_the_resources_of_an_expert_are_in_its_entry(place: Path) -> None:
+    """Resources are written in the expert's entry, and unknown keys are named."""
     assert load_pool(place / "pool.toml")["large"].ray.replicas == 2
     text = (place / "pool.toml").read_text().replace("num_cpus", "num_cpu")
     (place / "pool.toml").write_text(text)
@@ -99,7 +99,7 @@ def test_what_an_expert_needs_of_the_cluster(place: Path) -> None:
 
 @pytest.mark.vllm
 def test_vllm_requests_no_gpu_where_the_cluster_has_none(place: Path) -> None:
-    """An actor that waited for one would never start."""
+    """An actor requests no GPU that the cluster does not have, because it would never start."""
     (place / "pool.toml").write_text(
         """[[expert]]
 name = "one"

@@ -15,7 +15,7 @@ from leeroo.engine.pool import Expert
 Requests = Callable[..., pa.RecordBatch]
 
 
-def test_what_a_record_cannot_give_fails_the_row(tmp_path: Path, requests: Requests) -> None:
+def test_arguments_that_a_record_cannot_follow_fail_the_row(tmp_path: Path, requests: Requests) -> None:
     """Sampling changes nothing that was recorded; `stop` and `top_logprobs` fail their rows by name, unbilled."""
     pq.write_table(
         pa.table({"query_id": ["0"], "question": ["Who?"], "prompt": ["Who?"]}), tmp_path / "queries.parquet"

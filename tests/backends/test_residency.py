@@ -94,7 +94,7 @@ def _nothing_known(_: str) -> Measured:
     return Measured()
 
 
-def test_what_fits_stays(ten_gib: _Device) -> None:
+def test_engines_that_fit_stay_loaded(ten_gib: _Device) -> None:
     """Two engines that fit side by side are each loaded once, however often they take turns."""
     engines = Engines(_nothing_known, ten_gib.open)
     a, b = _expert("a4"), _expert("b5")
@@ -103,7 +103,7 @@ def test_what_fits_stays(ten_gib: _Device) -> None:
     assert ten_gib.done == ["load a4", "load b5"]
 
 
-def test_room_is_made_by_what_is_needed_last(ten_gib: _Device) -> None:
+def test_the_engine_needed_last_makes_room(ten_gib: _Device) -> None:
     """The engine that comes last in the plan is closed; one that does not come at all is closed before it."""
     engines = Engines(_nothing_known, ten_gib.open)
     a, b, c, d = (_expert(name) for name in ("a3", "b3", "c3", "d3"))
@@ -115,8 +115,8 @@ def test_room_is_made_by_what_is_needed_last(ten_gib: _Device) -> None:
     assert ten_gib.done[5:] == ["close b3", "load a3"]
 
 
-def test_what_was_measured_counts(ten_gib: _Device) -> None:
-    """An engine that was seen to take more than the pool file says is given that."""
+def test_measured_memory_counts(ten_gib: _Device) -> None:
+    """An engine that was seen to take more memory than the pool file says is given that much."""
     taken = {engine_key(_expert("b5", memory_gib=1.0)): Measured(memory_bytes=5 * _GIB)}
     engines = Engines(lambda key: taken.get(key, Measured()), ten_gib.open)
     _load(engines, _expert("a6"))
@@ -136,8 +136,8 @@ def test_weights_are_read_off_the_model(ten_gib: _Device, tmp_path: Path) -> Non
     assert ten_gib.done == ["load a4", "close a4", "load b6"]
 
 
-def test_one_that_cannot_fit_is_named(ten_gib: _Device) -> None:
-    """It is not tried, and nothing is closed for it."""
+def test_an_engine_that_cannot_fit_is_named(ten_gib: _Device) -> None:
+    """An engine that cannot fit is not tried, and nothing is closed for it."""
     engines = Engines(_nothing_known, ten_gib.open)
     _load(engines, _expert("a4"))
     with pytest.raises(ExpertUnavailable, match=r"b11 needs about 11.0 GiB of memory and there are 10.0"):

@@ -34,7 +34,7 @@ def _complaint(value: Any, schema: dict[str, Any]) -> str | None:
         ({"uniqueItems": True}, [1, 2, "1"], [1, 2, 1]),
     ],
 )
-def test_keywords_mean_what_they_mean(schema: dict[str, Any], valid: Any, wrong: Any) -> None:
+def test_keywords_follow_the_standard(schema: dict[str, Any], valid: Any, wrong: Any) -> None:
     """The keywords with checks of our own accept and refuse what JSON Schema says."""
     assert _complaint(valid, schema) is None
     assert _complaint(wrong, schema) is not None
@@ -63,7 +63,7 @@ def test_no_check_takes_long(schema: dict[str, Any], answer: Any) -> None:
     assert time.monotonic() - began < 20
 
 
-def test_a_check_that_is_given_up_is_said() -> None:
+def test_a_check_that_is_given_up_is_reported() -> None:
     """An answer that cannot be checked is the row's error, in one line."""
     assert _complaint("x", _doubling(60)) == "the answer cannot be checked under the schema: it takes too long"
     assert _complaint("x", _doubling(3)) is None

@@ -38,7 +38,7 @@ def test_a_pool_may_name_every_kind(kind: str) -> None:
 
 
 def test_each_kind_says_where_its_model_is() -> None:
-    """Outcomes that are recorded, a server elsewhere, or memory of this machine."""
+    """Each kind says whether it needs a record, a server, or memory of this machine."""
     assert [kind for kind in KINDS if _capabilities(kind).recorded] == ["replay"]
     assert [kind for kind in KINDS if _capabilities(kind).runs_elsewhere] == ["openai"]
     assert [kind for kind in KINDS if _capabilities(kind).holds_memory] == ["vllm", "transformers"]

@@ -112,8 +112,8 @@ def test_it_does_not_sleep_on_a_host(backend: SubprocessBackend, requests: Reque
     assert len(_answers(backend, requests("Two?"))) == 1
 
 
-def test_one_that_is_killed_says_so(smollm2: Expert, requests: Requests) -> None:
-    """Killed in the middle, as when memory runs out: one clear line, and no process is left behind."""
+def test_a_killed_process_is_reported(smollm2: Expert, requests: Requests) -> None:
+    """A process that is killed, as when memory runs out, gives one clear line, and none is left behind."""
     backend = SubprocessBackend(smollm2)
     process = psutil.Process(backend._process.pid)
     stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(300)), max_tokens=64)]))
@@ -131,8 +131,8 @@ def test_its_errors_are_raised_here(smollm2: Expert) -> None:
         SubprocessBackend(smollm2.model_copy(update={"engine": {"batchsize": 2}}))
 
 
-def test_closing_takes_its_memory_back(tiny: Expert) -> None:
-    """When `close` returns the process is gone."""
+def test_closing_frees_the_memory(tiny: Expert) -> None:
+    """The process is gone when `close` returns."""
     backend = SubprocessBackend(tiny)
     process = psutil.Process(backend._process.pid)
     backend.close()

@@ -42,8 +42,8 @@ def test_a_narrow_top_p_leaves_the_likeliest(transformers: Any, requests: Reques
     assert {row["answer"] for row in narrow} == {cold["answer"]}
 
 
-def test_top_p_takes_what_reaches_it_together() -> None:
-    """Tokens of 0.5, 0.3, 0.2: at 0.6 the first two, at 0.5 the first alone."""
+def test_top_p_takes_the_likeliest_tokens_that_reach_it() -> None:
+    """Of tokens of 0.5, 0.3 and 0.2 a top_p of 0.6 takes the first two, and 0.5 the first alone."""
     rows = [Request(i, "q", "q", None, 5, 1.0, top_p=0.6 if i < 500 else 0.5) for i in range(1000)]
     logits = torch.tensor([[0.5, 0.3, 0.2]]).log().repeat(1000, 1)
     picked = Sampler(rows, "cpu").pick(logits, range(1000), [[]] * 1000).tolist()

@@ -25,7 +25,7 @@ def _plan(ledger: Ledger, usd: float, *, binding: bool = False) -> None:
     ledger.plan(np.array([usd]), binding=binding)
 
 
-def test_what_is_billed_is_spent() -> None:
+def test_billed_requests_are_spent() -> None:
     """A request that was refused costs nothing and teaches nothing; one that was billed counts, answered or not."""
     ledger = Ledger(10.0, 2)
     for request, expert in ((1, 1), (2, 0), (3, 0)):
@@ -69,7 +69,7 @@ def test_an_expert_that_bills_beyond_its_limit_is_held_to_more() -> None:
     assert ledger.fits(np.array([0, 0, 1]), np.array([3.0, 3.1, 60.0])).tolist() == [True, False, True]
 
 
-def test_what_a_kill_has_hidden_is_reserved() -> None:
+def test_requests_in_flight_at_a_kill_are_reserved() -> None:
     """The most that requests under way at a kill may have cost is not spent again."""
     ledger = Ledger(1.0, 1)
     ledger.reserved = 0.75
@@ -128,8 +128,8 @@ def test_corrections_grow_with_evidence() -> None:
     assert seen[-1] > 1.95
 
 
-def test_what_one_expert_saves_is_expected_of_the_others() -> None:
-    """Where answers are half as long as was feared, an expert that was not asked yet is expected at half as well."""
+def test_shorter_answers_are_expected_of_the_other_experts_too() -> None:
+    """Where answers are half as long as expected, an unused expert's are expected to be half as long too."""
     ledger = Ledger(None, 2)
     for i in range(200):
         _send(ledger, i, 1, 1.0, 4.0)

@@ -24,8 +24,8 @@ def _laid_out(task: str, rows: list[dict[str, object]]) -> list[str | None]:
         return [text for (text,) in worktable._con.execute("SELECT laid_out FROM questions ORDER BY id").fetchall()]
 
 
-def test_names_and_filling() -> None:
-    """Names are told apart from braces that stand for themselves; what is no text is written as JSON."""
+def test_fields_are_found_and_filled_in() -> None:
+    """Names are distinguished from doubled braces, and values that are not text are written as JSON."""
     task = "{{x}} {a} of {b_2}: {a} { c } {}"
     assert field_names(task) == ("a", "b_2")
     assert fill_in(task, {"a": "A", "b_2": [1, "é"]}) == '{x} A of [1, "é"]: A { c } {}'

@@ -38,8 +38,8 @@ def test_equal_questions_are_one(worktable: Worktable) -> None:
     assert _distinct(worktable) == [("b", 3, 0), ("a", 2, 1)]
 
 
-def test_private_and_public_askings_differ(worktable: Worktable) -> None:
-    """A private row is not answered by what a public one of the same words may be asked of."""
+def test_private_and_public_questions_differ(worktable: Worktable) -> None:
+    """A private row is a question of its own, though a public one has the same words."""
     table = pa.table({"question": ["a", "a", "a"], "secret": [True, False, None]})
     assert read_input(table.to_reader(), Criteria(private_column="secret"), worktable).distinct == 2
 
@@ -59,8 +59,8 @@ def test_arguments_of_a_row_make_another_question(worktable: Worktable) -> None:
     assert read_input(table.to_reader(), Criteria(ask_column="ask"), worktable).distinct == 5
 
 
-def test_what_was_said_before_makes_another_question(worktable: Worktable) -> None:
-    """The same last words after another conversation; no text that looks like one is taken for it."""
+def test_another_conversation_makes_another_question(worktable: Worktable) -> None:
+    """The same last words after another conversation are another question, whatever the texts look like."""
     turns = '[{"role": "user", "content": "x"}]'
     asks = [{"turns": turns}, {"turns": turns}, {"turns": "[]"}, None]
     questions = ["a", "a", "a", f"{len(turns)}|{turns}|a"]
@@ -69,7 +69,7 @@ def test_what_was_said_before_makes_another_question(worktable: Worktable) -> No
 
 
 def test_no_other_file_is_opened(worktable: Worktable, tmp_path: Path) -> None:
-    """The working database reads and writes no files but its own, and cannot be told to."""
+    """The working database reads and writes no files but its own, and its settings are locked."""
     with pytest.raises(duckdb.PermissionException):
         worktable._con.execute(f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'")
     with pytest.raises(duckdb.InvalidInputException):
@@ -91,7 +91,7 @@ def test_text_of_any_kind_is_read(worktable: Worktable, kind: pa.DataType) -> No
 
 
 @pytest.mark.parametrize("text", ["", " ", "\t\n", "\u2003\u00a0", "\u200b", "\x00"])
-def test_blank_text_asks_nothing(worktable: Worktable, text: str) -> None:
+def test_blank_text_is_no_question(worktable: Worktable, text: str) -> None:
     """Empty text, and text of nothing but white space or control characters, is no question."""
     read_input(pa.table({"question": [text, "no"]}).to_reader(), Criteria(), worktable)
     assert worktable._con.execute("SELECT question FROM questions").fetchall() == [("no",)]
@@ -105,7 +105,7 @@ def test_odd_text_goes_through_unharmed(worktable: Worktable, text: str) -> None
 
 
 def test_a_missing_column_is_named_with_those_there_are(worktable: Worktable) -> None:
-    """The message names the column asked for, the columns there are, and the option that chooses."""
+    """The message names the missing column, the columns there are, and the option that chooses."""
     with pytest.raises(
         InputError, match=r"no column 'question'; its columns are: prompt, id \(choose one with column=\)"
     ):
@@ -131,8 +131,8 @@ def test_a_row_is_private_unless_it_says_no(worktable: Worktable, marks: list[An
 
 
 @pytest.mark.parametrize(("marks", "says"), [(["no", "maybe"], "row 2 .*'p' is 'maybe'"), ([0, 2], "row 2 .*'p' is 2")])
-def test_what_says_neither_yes_nor_no_is_named(worktable: Worktable, marks: list[Any], says: str) -> None:
-    """A misreading would leak a row: the row and its value are named."""
+def test_a_value_that_is_neither_yes_nor_no_is_named(worktable: Worktable, marks: list[Any], says: str) -> None:
+    """A wrong value is refused with its row, because a misreading would leak it."""
     table = pa.table({"question": ["a", "b"], "p": marks})
     with pytest.raises(InputError, match=says):
         read_input(table.to_reader(), Criteria(private_column="p"), worktable)
@@ -157,7 +157,7 @@ def test_an_input_that_breaks_off_is_one_line(worktable: Worktable) -> None:
 
 
 def test_impossible_numbers_are_refused() -> None:
-    """A negative or infinite budget, and a budget beside a cost weight, are refused by name."""
+    """A negative or infinite budget, and a budget together with a cost weight, are refused by name."""
     for bad in (-1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="max_cost_usd must be a number"):
             Criteria(max_cost_usd=bad)

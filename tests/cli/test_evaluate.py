@@ -74,7 +74,7 @@ def test_people_get_tables(place: Path) -> None:
     assert "predicting" not in done.stdout
 
 
-def test_picture_and_report_are_written_beside_the_numbers(place: Path) -> None:
+def test_picture_and_report_are_written_as_well_as_the_numbers(place: Path) -> None:
     """The files are whole and named on standard error, the JSON stays alone, and only some experts are in all three."""
     done = evaluate(
         place, "--json", "--plot", "f.svg", "--report", "r.html", "--experts", "llama-3-8b,gpt-4-1106-preview"

@@ -25,7 +25,7 @@ def _write(place: Path, query: str, name: str = "judged.parquet") -> None:
     duckdb.sql(f"COPY ({query.format(answers=place / 'answers.parquet')}) TO '{place / name}'")
 
 
-def test_gold_beside_answers(answered: Path) -> None:
+def test_a_table_with_a_gold_column_is_judged(answered: Path) -> None:
     """Rows that can be judged are kept and counted by expert; the others are named, with exit code 1."""
     _write(
         answered,

@@ -50,8 +50,8 @@ def test_sigterm_at_any_moment(tmp_path: Path, pool_file: Path, after: float) ->
 
 
 @pytest.mark.parametrize("after", [0.0, 0.7])
-def test_sigterm_while_questions_are_answered(tmp_path: Path, pool_file: Path, after: float) -> None:
-    """When the first are out, and later."""
+def test_sigterm_stops_a_run_that_answers(tmp_path: Path, pool_file: Path, after: float) -> None:
+    """A run stops when its first questions are sent, and later."""
     process = _started(tmp_path, pool_file)
     _wait_for_run(tmp_path, process)
     time.sleep(after)

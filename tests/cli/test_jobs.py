@@ -54,8 +54,8 @@ def test_recorded_mmlu_from_one_command(recorded: Path, shared_data: Path) -> No
         (["--expert", "nobody"], "no expert is called 'nobody'"),
     ],
 )
-def test_what_is_wrong_with_mmlu_is_one_line(recorded: Path, shared_data: Path, options: list[str], line: str) -> None:
-    """No expert is called."""
+def test_mistakes_in_mmlu_are_one_line(recorded: Path, shared_data: Path, options: list[str], line: str) -> None:
+    """A wrong argument of mmlu is one line, and no expert is called."""
     data = [] if "--data" in options else ["--data", str(shared_data.resolve() / "mmlu9")]
     done = run("mmlu", *data, "--pool", "pool.toml", "--store", "store", *options, cwd=recorded)
     assert done.returncode == 2
@@ -125,8 +125,8 @@ def test_tickets_are_labelled_from_one_command(tickets: Path) -> None:
         (["--labels", "missing.toml"], "cannot read the labels in missing.toml"),
     ],
 )
-def test_what_is_wrong_with_labels_is_one_line(tickets: Path, api: Any, options: list[str], line: str) -> None:
-    """No expert is called."""
+def test_mistakes_in_label_are_one_line(tickets: Path, api: Any, options: list[str], line: str) -> None:
+    """A wrong argument of label is one line, and no expert is called."""
     done = run(
         "label", "tickets.csv", "--pool", "pool.toml", "--store", "store", "--out", "o.csv", *options, cwd=tickets
     )
@@ -145,8 +145,8 @@ def test_labels_for_a_data_frame(tickets: Path) -> None:
     assert labelled["n"].to_list() == [1, 2]
 
 
-def test_mmlu_that_nobody_answers_says_why(tmp_path: Path, api: Any) -> None:
-    """How many failed and the commonest reason, the page all the same, and exit code 1."""
+def test_mmlu_without_answers_says_why(tmp_path: Path, api: Any) -> None:
+    """The command prints how many failed and the commonest reason, writes the page, and exits with 1."""
     api.does = {"": "content_filter"}
     rows = [{"subject": "own", "question": f"Number {i}?", "choices": ["x", "y"], "answer": "A"} for i in range(3)]
     for split in ("test", "dev"):

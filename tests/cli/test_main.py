@@ -57,7 +57,7 @@ def test_every_command_is_in_the_readme() -> None:
 
 
 def test_the_public_names_are_these() -> None:
-    """Each name of the facade can be had, and no other."""
+    """The facade has exactly these names, and each can be imported."""
     for name in leeroo.__all__:
         assert getattr(leeroo, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'anser'"):
@@ -83,15 +83,15 @@ def test_experts_are_listed_for_people_and_programs(pool_file: Path) -> None:
 
 
 def test_an_expert_that_cannot_run_says_why(tmp_path: Path) -> None:
-    """The list says no, and below it why."""
+    """The list says no, and gives the reason below."""
     pool = tmp_path / "p.toml"
     pool.write_text('[[expert]]\nname = "gpt"\nmodel = "gpt-4o"\nbackend = "openai"\napi_key_env = "NO_SUCH_KEY"\n')
     said = run("experts", "--pool", pool).stdout
     assert "gpt: the environment variable NO_SUCH_KEY with its API key is not set" in said
 
 
-def test_run_says_what_it_did(pool_file: Path, tmp_path: Path) -> None:
-    """Rows, experts, spend against the budget and the place of the table, on standard error alone."""
+def test_run_prints_a_summary(pool_file: Path, tmp_path: Path) -> None:
+    """The summary has rows, experts, spend against the budget and the table's place, on standard error alone."""
     (tmp_path / "t.csv").write_text("question\nWhat is 1 plus 1?\nWhat is 1 plus 1?\nWhat is 2 plus 2?\n")
     done = _leeroo(
         *("run", "t.csv", "--out", "o.parquet", "--pool", str(pool_file), "--store", "s", "--max-cost-usd", "1"),

@@ -73,8 +73,8 @@ def test_steps_in_a_text_file_are_json(place: Path, name: str) -> None:
         (["--out", "solved.txt"], "answers are written as .parquet, .csv, .tsv or .jsonl"),
     ],
 )
-def test_what_is_wrong_with_solving_is_one_line(place: Path, options: list[str], line: str) -> None:
-    """No expert is called."""
+def test_mistakes_in_solve_are_one_line(place: Path, options: list[str], line: str) -> None:
+    """A wrong argument of solve is one line, and no expert is called."""
     done = run(*COMMAND, "--out", "solved.parquet", *options, cwd=place)
     assert done.returncode == 2
     assert line in done.stderr
@@ -82,8 +82,8 @@ def test_what_is_wrong_with_solving_is_one_line(place: Path, options: list[str],
     assert not (place / "solved.parquet").exists()
 
 
-def test_a_column_of_ours_that_is_there_is_told(place: Path) -> None:
-    """With how to mend it."""
+def test_a_column_that_is_in_the_way_is_named(place: Path) -> None:
+    """The error names the column and says how to mend it."""
     (place / "questions.csv").write_text("question,answer\nWhat is 1 plus 1?,2\n")
     done = run(*COMMAND, "--out", "solved.parquet", cwd=place)
     assert done.returncode == 2

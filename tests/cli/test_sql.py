@@ -55,14 +55,14 @@ def test_rows_without_an_answer_fail_where_that_is_wanted(leeroo: Leeroo) -> Non
 
 @pytest.mark.parametrize("name", ["text", "options", "db", "statement", "bar", "rows"])
 def test_a_table_that_is_not_there_does_not_exist(leeroo: Leeroo, name: str) -> None:
-    """Whatever variables this package has."""
+    """A missing table is an error, even when a variable of this package has its name."""
     done = leeroo("sql", f"SELECT * FROM {name}")
     assert done.returncode == 2
     assert f"Table with name {name} does not exist!" in done.stderr
 
 
-def test_what_duckdb_advises_is_kept(leeroo: Leeroo) -> None:
-    """The candidates, and the arrow."""
+def test_advice_of_duckdb_is_kept(leeroo: Leeroo) -> None:
+    """The error has DuckDB's candidates, and its arrow."""
     done = leeroo("sql", "SELECT quetsion FROM (VALUES ('x')) v(question)")
     assert done.stderr.splitlines() == [
         'leeroo: Binder Error: Referenced column "quetsion" not found in FROM clause! Candidate bindings: "question"'
@@ -96,7 +96,7 @@ def test_a_terminal_that_knows_fewer_characters_shows_others(program: Program, e
 
 
 def test_a_statement_longer_than_a_file_name_is_explained(leeroo: Leeroo) -> None:
-    """It is no path, and is not looked for."""
+    """A long statement is no path, and is not searched for."""
     done = leeroo("explain", f"{ONE}, '{'x' * 5000}' AS b")
     assert done.returncode == 0, done.stderr
     assert "1 distinct prompts" in done.stdout

@@ -71,7 +71,7 @@ def _finished(command: list[str], cwd: Path) -> pa.Table:
 
 
 def test_twenty_kills_change_nothing(job: Job, api: Any, tmp_path: Path) -> None:
-    """The table equals an undisturbed one, and no more than the calls in flight at a kill were asked again."""
+    """The table equals an undisturbed one, and only the calls in flight at a kill were sent again."""
     pinned = ["--expert", "large"]  # of two experts who answers what under a budget depends on who answers first
     _killed([*job("out.parquet", budget="40"), *pinned], api, tmp_path)
     table = _finished([*job("out.parquet", budget="40"), *pinned], tmp_path)
@@ -92,7 +92,7 @@ def test_a_run_that_chose_anew_pays_for_nothing_twice(job: Job, api: Any, tmp_pa
 
 
 def test_the_second_run_is_free(job: Job, api: Any, tmp_path: Path) -> None:
-    """A finished run repeated asks nobody, costs nothing and gives the same answers."""
+    """A finished run repeated sends nothing, costs nothing and gives the same answers."""
     first = _finished(job("first.parquet"), tmp_path)
     second = _finished(job("second.parquet"), tmp_path)
     assert set(api.asked.values()) == {1}
@@ -101,8 +101,8 @@ def test_the_second_run_is_free(job: Job, api: Any, tmp_path: Path) -> None:
     assert second.select(same).equals(first.select(same))
 
 
-def test_ctrl_c_keeps_what_was_answered(job: Job, api: Any, tmp_path: Path) -> None:
-    """An interrupt ends the run with 130 and a line that says how to go on; going on asks nothing again."""
+def test_ctrl_c_keeps_all_answers(job: Job, api: Any, tmp_path: Path) -> None:
+    """An interrupt ends the run with 130 and a line that says how to go on; the next run sends nothing again."""
     api.delay_s = 0.05
     run = subprocess.Popen(job("out.parquet"), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     while sum(api.asked.values()) < 100:

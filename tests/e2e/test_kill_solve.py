@@ -65,7 +65,7 @@ def _killed(command: list[str], api: Any, cwd: Path) -> int:
 
 
 def test_kills_change_nothing(command: list[str], api: Any, tmp_path: Path) -> None:
-    """The table equals an undisturbed one, and no more than the calls in flight at a kill were asked again."""
+    """The table equals an undisturbed one, and only the calls in flight at a kill were sent again."""
     disturbed = [*command, "--out", "out.parquet", "--store", "store"]
     kills = _killed(disturbed, api, tmp_path)
     assert kills == 5
@@ -87,7 +87,7 @@ def test_kills_change_nothing(command: list[str], api: Any, tmp_path: Path) -> N
 
 
 def test_solving_again_is_free(command: list[str], api: Any, tmp_path: Path) -> None:
-    """A finished command repeated asks nobody and gives the same answers."""
+    """A finished command repeated sends nothing and gives the same answers."""
     for out in ("first.parquet", "second.parquet"):
         done = subprocess.run(
             [*command, "--out", out, "--store", "store", "--json"],

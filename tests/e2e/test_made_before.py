@@ -63,7 +63,7 @@ def _leeroo(folder: Path, *arguments: str) -> None:
 
 
 def test_a_killed_run_is_resumed(folder: Path, provider: Provider) -> None:
-    """The stored answers are not asked for again, and count as the run's own; the run is finished."""
+    """Stored answers are not sent for again and count as the run's own; the run is finished."""
     with contextlib.closing(sqlite3.connect(folder / "store" / "answers.sqlite")) as db:
         [(stored, cost)] = db.execute(
             "SELECT count(*), sum(list_cost_usd) FROM answers WHERE run = (SELECT run FROM runs WHERE rows = 20)"
@@ -79,7 +79,7 @@ def test_a_killed_run_is_resumed(folder: Path, provider: Provider) -> None:
 
 
 def test_a_view_of_a_database_is_answered(folder: Path, provider: Provider) -> None:
-    """From the store, at no cost."""
+    """A view is answered from the store, at no cost."""
     _leeroo(folder, "sql", "FROM v ORDER BY q", "--db", "session.duckdb", "--out", "out.csv")
     assert (folder / "out.csv").read_text().splitlines() == ["q,answer", "seen 1,echo: seen 1", "seen 2,echo: seen 2"]
     assert not provider.asked

@@ -153,7 +153,7 @@ def test_the_account_is_the_cost_and_within_the_budget(number: int, tmp_path: Pa
 
 
 def test_two_processes_pay_for_no_row_twice(tmp_path: Path, provider: Provider) -> None:
-    """On one store at once, one of them killed, the other asks only for what was in flight again."""
+    """Two processes share one store; after one is killed, the other sends only what was in flight."""
     rng = random.Random(SEED)
     command = _command(tmp_path, provider, rng, 150, None)
     other = subprocess.Popen([*command, "--out", "other.parquet"], cwd=tmp_path, stderr=subprocess.DEVNULL)

@@ -30,7 +30,7 @@ def _cost(rows: list[dict[str, Any]]) -> float:
 
 
 @pytest.mark.parametrize("name", ["content_filter", "null_length", "refusal", "empty_stop", "length_in_reasoning"])
-def test_a_failed_row_costs_what_it_was_billed(provider: Provider, tmp_path: Path, name: str) -> None:
+def test_a_failed_row_costs_its_bill(provider: Provider, tmp_path: Path, name: str) -> None:
     """Replies that hold no answer are billed, and the row, the summary and the store say so."""
     provider.mix = {"ok": 1, name: 2}
     seen: list[Progress] = []
@@ -62,7 +62,7 @@ def test_a_row_that_goes_to_another_expert_costs_both(provider: Provider, tmp_pa
     assert _cost(rows) == pytest.approx(provider.account_usd, abs=1e-9)
 
 
-def test_a_resumed_run_counts_what_failed_before(provider: Provider, tmp_path: Path) -> None:
+def test_a_resumed_run_counts_earlier_failures(provider: Provider, tmp_path: Path) -> None:
     """A run that is stopped and goes on costs what was billed in both parts."""
     provider.mix = {"refusal": 1}
     provider.delay_s = 0.02
@@ -90,7 +90,7 @@ def test_cached_tokens_cost_the_cached_price(provider: Provider, tmp_path: Path)
     assert _cost(rows) == pytest.approx(provider.account_usd, abs=1e-9)
 
 
-def test_estimated_costs_are_told(provider: Provider, tmp_path: Path) -> None:
+def test_estimated_costs_are_reported(provider: Provider, tmp_path: Path) -> None:
     """Replies without usage are priced by an estimate, and one warning says how many."""
     provider.mix = {"usage_missing": 1}
     seen: list[Progress] = []
@@ -100,7 +100,7 @@ def test_estimated_costs_are_told(provider: Provider, tmp_path: Path) -> None:
     assert seen[-1].warnings == ("first did not report the tokens of 3 answers: their cost is an estimate",)
 
 
-def test_hidden_reasoning_overshoots_by_what_is_in_flight(provider: Provider, tmp_path: Path) -> None:
+def test_hidden_reasoning_overshoots_by_the_calls_in_flight(provider: Provider, tmp_path: Path) -> None:
     """An expert that bills twenty times the limit is found out by its first answers, and held to that from then on."""
     provider.mix = {"hidden_reasoning": 1}
     a_row = (12 + 2 * 160) / 1e6

@@ -31,8 +31,8 @@ def _experts(provider: Provider) -> list[object]:
     ]
 
 
-def test_what_shorter_answers_save_is_spent(provider: Provider, tmp_path: Path) -> None:
-    """Answers are 40 tokens where 64 were feared: rows move to the better expert until little is left."""
+def test_savings_by_shorter_answers_are_spent(provider: Provider, tmp_path: Path) -> None:
+    """Where answers take 40 tokens instead of 64, rows move to the better expert until little is left."""
     budget = 150 * 52 * 10 / 1e6
     with opened(tmp_path, *_experts(provider)) as engine:  # type: ignore[arg-type]
         out = engine.answer_table(questions(*PROMPTS), Criteria(max_cost_usd=budget))
@@ -53,8 +53,8 @@ def test_a_small_budget_is_spent_to_its_end(provider: Provider, tmp_path: Path) 
     assert "less than the row can cost; raise it, or lower max_tokens" in errors.pop()
 
 
-def test_a_budget_below_the_cheapest_answers_what_it_reaches(provider: Provider, tmp_path: Path) -> None:
-    """Too little for all rows by the cheapest expert: the money still buys answers, of that expert too."""
+def test_a_budget_below_the_cheapest_still_buys_answers(provider: Provider, tmp_path: Path) -> None:
+    """Too little for all rows by the cheapest expert still buys answers, of that expert too."""
     budget = 100 * 76 * 1 / 1e6
     with opened(tmp_path, *_experts(provider)) as engine:  # type: ignore[arg-type]
         out = engine.answer_table(questions(*PROMPTS), Criteria(max_cost_usd=budget))

@@ -28,10 +28,10 @@ def provider() -> Iterator[Provider]:
 
 
 @pytest.mark.parametrize("halves", [(0, 120, 0, 120), (0, 80, 40, 120)])
-def test_rows_that_another_asks_are_awaited(
+def test_rows_claimed_by_another_run_are_awaited(
     tmp_path: Path, provider: Provider, halves: tuple[int, int, int, int]
 ) -> None:
-    """The same table at once, or two that overlap: each row is asked once, and both tables are whole."""
+    """When two runs overlap, each row is sent once, and both tables are whole."""
     first, last, again, end = halves
     answers: dict[int, list[str | None]] = {}
 
@@ -50,8 +50,8 @@ def test_rows_that_another_asks_are_awaited(
     assert len(provider.bills) == len(PROMPTS)
 
 
-def test_what_an_expert_that_does_not_start_was_to_answer_is_free_again(tmp_path: Path, provider: Provider) -> None:
-    """Another run may ask it at once: nothing stays claimed when the rows have gone to the next expert."""
+def test_claims_on_an_expert_that_does_not_start_end(tmp_path: Path, provider: Provider) -> None:
+    """Nothing stays claimed when the rows have gone to the next expert."""
     (broken := tmp_path / "broken").mkdir()
     (broken / "config.json").write_text("{}")
     (broken / "model.safetensors").write_bytes(b"no weights")

@@ -35,7 +35,7 @@ def test_an_expert_that_was_never_reached_is_named(tmp_path: Path, provider: Pro
 
 
 def test_a_run_may_end_with_its_expert(tmp_path: Path, provider: Provider) -> None:
-    """With on_expert_down='fail' nobody else is asked."""
+    """With on_expert_down='fail' no other expert answers."""
     with running() as broken:
         broken.mix = {"402": 1}
         with opened(tmp_path, expert(broken), expert(provider, "second")) as engine, pytest.raises(ExpertUnavailable):

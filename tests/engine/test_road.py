@@ -110,7 +110,7 @@ def test_a_row_may_pin_its_own_expert(engine: Engine) -> None:
 
 
 def test_an_unknown_expert_of_a_row_is_named(engine: Engine) -> None:
-    """A row that asks for nobody known is a usage error before anything is generated."""
+    """A row with an unknown expert is a usage error before anything is generated."""
     asks = pa.array([{"expert": "huge"}], pa.struct([("expert", pa.string())]))
     with pytest.raises(PoolError, match="'huge'.*large, small"):
         engine.answer_table(pa.table({"question": [q(1)], "ask": asks}).to_reader(), Criteria(ask_column="ask"))
@@ -140,7 +140,7 @@ def test_names_that_clash_need_a_prefix(engine: Engine) -> None:
     assert out.column("l_answer").to_pylist() == ["large says 2"]
 
 
-def test_failing_rows_fail_the_run_when_asked(engine: Engine, questions: Ask) -> None:
+def test_failing_rows_fail_the_run_with_on_error_fail(engine: Engine, questions: Ask) -> None:
     """on_error='fail' raises, names the first row that failed, and keeps what was answered."""
     with pytest.raises(RowsFailed, match="1 rows failed, the first of them row 2: the question is not among"):
         engine.answer_table(questions(q(1), "never recorded"), Criteria(on_error="fail"))
@@ -151,7 +151,7 @@ def test_failing_rows_fail_the_run_when_asked(engine: Engine, questions: Ask) ->
 
 
 def test_the_progress_adds_up(engine: Engine, questions: Ask) -> None:
-    """The last snapshot tells rows, failures, duplicates and each expert's share."""
+    """The last snapshot has the rows, failures, duplicates and each expert's share."""
     seen: list[Progress] = []
     engine.on_progress = seen.append
     engine.answer_table(questions(q(1), q(1), " ", None, q(2)), Criteria())

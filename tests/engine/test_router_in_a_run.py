@@ -56,7 +56,7 @@ def routed(engine: Engine, **columns: list[str | None]) -> list[str]:
     return list(engine.route(table.to_reader(), Criteria()).read_all().column("expert").to_pylist())
 
 
-def test_the_subject_decides_where_it_is_told(engine: Engine) -> None:
+def test_the_subject_decides_where_it_is_known(engine: Engine) -> None:
     """Columns `subject` and `category` of the input are used, and a question without one is still routed."""
     chosen = routed(engine, subject=["botany", "zoology", "botany", None], category=["life"] * 4)
     assert [name.split("-")[0] for name in chosen[:3]] == ["gardener", "keeper", "gardener"]

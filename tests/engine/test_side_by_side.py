@@ -62,7 +62,7 @@ def _answers(engine: Engine, reader: pa.RecordBatchReader, stop: threading.Event
     return answers
 
 
-def test_remote_experts_are_asked_at_the_same_time(engine: Engine, provider: Provider) -> None:
+def test_remote_experts_answer_at_the_same_time(engine: Engine, provider: Provider) -> None:
     """Three experts with 4 connections each have 12 calls in flight."""
     provider.delay_s = 0.2
     answers = _answers(engine, _table("q", 48, ("first", "second", "third")))

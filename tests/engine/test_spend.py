@@ -34,17 +34,15 @@ def test_the_spend_never_passes_the_budget(engine: Engine, questions: Ask, budge
 
 
 def test_a_middling_budget_mixes_experts(engine: Engine, questions: Ask) -> None:
-    """Too little for the large expert on all rows: the small one takes some, and nobody is left out."""
+    """A budget too small for the large expert on all rows gives some to the small one, and leaves none out."""
     out = engine.answer_table(questions(*ALL), Criteria(max_cost_usd=0.64))
     experts = out.column("expert").to_pylist()
     assert {"large", "small"} == set(experts)
     assert out.column("error").null_count == 40
 
 
-def test_dearer_answers_than_expected_move_rows_to_the_cheaper(
-    engine: Engine, questions: Ask, data_folder: Path
-) -> None:
-    """When an expert writes far more than its limit foretold, the rest goes to others, within the budget."""
+def test_expensive_surprises_move_rows_to_the_cheaper(engine: Engine, questions: Ask, data_folder: Path) -> None:
+    """When an expert writes far more than its limit, the rest goes to others, within the budget."""
     outcomes = pq.read_table(data_folder / "outcomes.parquet")
     long = pa.array([900 if e == "large" else 5 for e in outcomes.column("expert").to_pylist()], pa.int32())
     at = outcomes.schema.get_field_index("completion_tokens")
@@ -68,7 +66,7 @@ def test_a_stored_answer_spends_nothing(engine: Engine, questions: Ask) -> None:
 
 
 def test_an_undelivered_run_still_counts_as_its_own(engine: Engine, questions: Ask) -> None:
-    """Answers that never arrived are taken up by the next run of the job, cost and all."""
+    """The next run of the job resumes with answers that never arrived, cost included."""
     first: list[pa.Table] = []
 
     def lose() -> None:

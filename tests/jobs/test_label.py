@@ -44,7 +44,7 @@ def _says(model: str, prompt: str) -> dict[str, float]:
 
 
 def test_every_row_gets_one_of_the_labels(label: Label, api: Any) -> None:
-    """With its probability among them, expert and cost; NULL stays NULL at no cost, and nobody is asked for it."""
+    """Each row gets a label with its probability, expert and cost; NULL stays NULL at no cost, and is not sent."""
     api.says = _says
     table = label(["easy", None, "also easy"], enough=None)
     assert table.column("label").to_pylist() == ["green", None, "green"]
@@ -55,8 +55,8 @@ def test_every_row_gets_one_of_the_labels(label: Label, api: Any) -> None:
     assert sum(api.asked.values()) == 2
 
 
-def test_what_is_not_sure_goes_on_to_the_dearer_expert(label: Label, api: Any) -> None:
-    """The cheap one is asked for everything first; the costs of both are counted."""
+def test_unsure_rows_go_to_the_more_expensive_expert(label: Label, api: Any) -> None:
+    """The cheap expert gets everything first; the costs of both are counted."""
     api.says = _says
     table = label(["easy", "hard", "also easy", "so hard"], calibrate=False)
     assert table.column("label").to_pylist() == ["green", "blue", "green", "blue"]
@@ -65,8 +65,8 @@ def test_what_is_not_sure_goes_on_to_the_dearer_expert(label: Label, api: Any) -
     assert sum(api.asked.values()) == 6
 
 
-def test_the_budget_is_kept_to_and_goes_where_it_gains_most(label: Label, api: Any) -> None:
-    """The least sure rows are asked again, as many as the budget is expected to reach."""
+def test_the_budget_is_spent_where_it_gains_most(label: Label, api: Any) -> None:
+    """The least sure rows are sent again, as many as the budget is expected to reach."""
 
     def says(model: str, prompt: str) -> dict[str, float]:
         p = 0.99 if model == "large" else float(prompt.rsplit("Text: 0.", 1)[1][:2]) / 100
@@ -81,15 +81,15 @@ def test_the_budget_is_kept_to_and_goes_where_it_gains_most(label: Label, api: A
     assert sum(table.column("cost_usd").to_pylist()) <= budget
 
 
-def test_one_expert_that_is_named_is_asked_alone(label: Label, api: Any) -> None:
-    """However unsure it is."""
+def test_a_named_expert_labels_alone(label: Label, api: Any) -> None:
+    """A named expert labels everything, however unsure it is."""
     api.says = _says
     table = label(["hard"], criteria=Criteria(column="text", expert="small"))
     assert table.column("label").to_pylist() == ["red"]
     assert table.column("expert").to_pylist() == ["small"]
 
 
-def test_an_expert_that_cannot_be_asked_leaves_its_rows_to_the_next(label: Label, api: Any) -> None:
+def test_an_expert_that_cannot_run_leaves_its_rows_to_the_next(label: Label, api: Any) -> None:
     """A row whose first answer failed has everything to gain."""
     api.says = _says
     api.repeat = True
@@ -138,8 +138,8 @@ def test_several_labels_may_apply(label: Label, api: Any) -> None:
     assert table.column("cost_usd").to_pylist() == pytest.approx([450e-6, 450e-6, 0])
 
 
-def test_a_model_that_leans_is_corrected(label: Label, api: Any) -> None:
-    """One that says 'red' to everything, a little less so where it is not, tells them apart all the same."""
+def test_a_biased_model_is_corrected(label: Label, api: Any) -> None:
+    """A model that says 'red' to everything, less so where it is not, still distinguishes the labels."""
 
     def says(_: str, prompt: str) -> dict[str, float]:
         text = prompt.rsplit("Text: ", 1)[1]
@@ -161,7 +161,7 @@ def test_a_model_that_leans_is_corrected(label: Label, api: Any) -> None:
 
 
 def test_the_prompt_has_descriptions_and_examples(label: Label, api: Any, tmp_path: Path) -> None:
-    """From a file: what to do, what the labels mean, and texts with their labels."""
+    """The prompt has what a file of labels says: the task, what the labels mean, and texts with their labels."""
     file = tmp_path / "labels.toml"
     file.write_text("""
 instruction = "Which team is it for?"
@@ -190,7 +190,7 @@ label = "billing"
     ],
 )
 def test_wrong_labels_are_one_line(given: str, match: str) -> None:
-    """Too few, empty, twice, or no such file."""
+    """Labels that are too few, empty or duplicate, or a file that is not there, are refused in one line."""
     with pytest.raises(UsageError, match=match):
         read_labels(given)
 
@@ -210,15 +210,15 @@ def test_wrong_labels_are_one_line(given: str, match: str) -> None:
     ],
 )
 def test_wrong_files_are_one_line(tmp_path: Path, text: str, match: str) -> None:
-    """What is wrong, and where."""
+    """One line says what is wrong in a file of labels, and where."""
     (tmp_path / "labels.toml").write_text(text)
     with pytest.raises(UsageError, match=match) as error:
         read_labels(str(tmp_path / "labels.toml"))
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_columns_that_are_missing_or_in_the_way(label: Label) -> None:
-    """Are named before anybody is asked."""
+def test_missing_and_conflicting_columns_are_named(label: Label) -> None:
+    """Such columns are named before anything is sent."""
     with pytest.raises(InputError, match="no column 'question'"):
         label(["x"], criteria=Criteria())
 

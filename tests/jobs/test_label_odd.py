@@ -58,7 +58,7 @@ def test_probabilities_that_do_not_name_a_label_never_lose_the_answer(
     assert labelled["error"].null_count == 24
 
 
-def test_a_label_that_has_no_probability_of_its_own_stands() -> None:
+def test_a_label_without_a_probability_is_certain() -> None:
     """Where the expert gives probabilities to other labels only, its answer counts as certain."""
     answers = pa.table({"answer": ["bug", "bug"], "choice_logprobs": [[-0.1, None, -3.0], [0.0, -1.0, -2.0]]})
     first, second = _chances(answers, NAMES, calibrate=True).tolist()
@@ -76,7 +76,7 @@ def test_a_label_reserves_no_more_than_it_can_take(engine: Engine, api: Any) -> 
 
 @pytest.mark.parametrize("enough", [0.8, None])
 def test_a_table_without_rows_is_labelled(engine: Engine, enough: float | None) -> None:
-    """Nobody is asked, and the table, its report and its rows to check are empty."""
+    """Nothing is sent, and the table, its report and its rows to check are empty."""
     labelled = _label(engine, [], enough=enough)
     assert labelled.column_names == ["text", "label", "confidence", "expert", "cost_usd", "list_cost_usd", "error"]
     assert len(labelled) == len(to_check(labelled, 5)) == 0
@@ -85,7 +85,7 @@ def test_a_table_without_rows_is_labelled(engine: Engine, enough: float | None) 
 
 
 def test_blank_texts_are_no_failures(engine: Engine, api: Any) -> None:
-    """They have no label, no error and no cost, as NULL; nobody is asked about them."""
+    """Blank texts are not sent, and have no label, no error and no cost, as NULL."""
     api.says = lambda _model, _prompt: {"bug": 0.9, "billing": 0.1}
     for several in (False, True):
         table = pa.table({"text": pa.array(["", "  \n", None], pa.string())})
@@ -118,8 +118,8 @@ def test_gold_that_is_blank_is_no_label() -> None:
 
 
 @pytest.mark.parametrize("name", ["l.toml", "L.TOML"])
-def test_a_file_of_labels_from_windows(tmp_path: Path, name: str) -> None:
-    """With a byte order mark, and a name in any case."""
+def test_a_file_of_labels_from_windows_is_read(tmp_path: Path, name: str) -> None:
+    """A byte order mark and upper case in the file's name make no difference."""
     (tmp_path / name).write_bytes(b"\xef\xbb\xbflabels = ['a', 'b']\r\n")
     assert read_labels(str(tmp_path / name)).names == ("a", "b")
 
@@ -138,8 +138,8 @@ def test_a_file_of_labels_from_windows(tmp_path: Path, name: str) -> None:
         ("labels = ['a', '\x00']", "is not valid TOML"),
     ],
 )
-def test_what_is_wrong_with_a_file_of_labels_is_said_in_words(tmp_path: Path, text: str, line: str) -> None:
-    """Without the words of the library that checks it."""
+def test_mistakes_in_a_file_of_labels_are_explained(tmp_path: Path, text: str, line: str) -> None:
+    """The message has none of the terms of the library that checks the file."""
     (tmp_path / "l.toml").write_text(text)
     with pytest.raises(UsageError, match=line) as wrong:
         read_labels(str(tmp_path / "l.toml"))
@@ -148,7 +148,7 @@ def test_what_is_wrong_with_a_file_of_labels_is_said_in_words(tmp_path: Path, te
 
 
 def test_label_says_why_rows_failed(tmp_path: Path, api: Any, api_entry: Callable[..., str]) -> None:
-    """How many rows failed and the commonest reasons; exit code 1, and the same as JSON."""
+    """The command prints how many rows failed and the commonest reasons, and exits with 1; JSON has the same."""
     api.repeat, api.faults = True, {"broken": ["garbage"]}
     api.says = lambda _model, _prompt: {"bug": 0.9, "billing": 0.1}
     (tmp_path / "pool.toml").write_text(api_entry("only", 1, 3, "[expert.engine]\nmax_retries = 0"))

@@ -124,8 +124,8 @@ def test_recorded_scores_count_where_there_is_no_answer(run: Run) -> None:
     assert results.accuracy.value == 0.625
 
 
-def test_spend_is_told_by_expert(run: Run) -> None:
-    """Of the experts that were chosen; the pool's default answers without a router."""
+def test_spend_is_reported_by_expert(run: Run) -> None:
+    """Spend is that of the chosen experts; without a router the pool's default answers."""
     results = run({"one": ["B"] * 4, "two": ["A"] * 4})
     assert list(results.experts) == ["one"]
     assert results.experts["one"].list_cost_usd == pytest.approx(results.list_cost_usd) == 44e-6
@@ -144,15 +144,15 @@ def test_recorded_answers_are_compared(run: Run) -> None:
     assert not compared.frontier
 
 
-def test_nobody_else_is_asked_where_one_is_named(run: Run) -> None:
-    """Or where it is not wanted."""
+def test_a_named_expert_is_not_compared(run: Run) -> None:
+    """The comparison is left out where an expert is named, or where it is not wanted."""
     responses: dict[str, list[str | None]] = {"one": ["B"] * 4, "two": ["A"] * 4}
     assert run(responses, Criteria(expert="two")).comparison is None
     assert run(responses, compare=False).comparison is None
 
 
 def test_a_failed_question_is_wrong(run: Run, tmp_path: Path) -> None:
-    """And counted."""
+    """A question that failed is counted, and scores 0."""
     _recorded(tmp_path, {"one": ["B"] * 4}, None)
     outcomes = tmp_path / "outcomes.parquet"
     pq.write_table(pq.read_table(outcomes).slice(0, 3), outcomes)
@@ -176,8 +176,8 @@ def test_the_page_holds_all_of_it(run: Run) -> None:
     assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
 
 
-def test_a_real_model_and_real_outcomes(shared_data: Path, tmp_path: Path) -> None:
-    """GPT-4, Mixtral and the oracle on the test split of `mmlu9` come to what the data says they do."""
+def test_scores_equal_those_of_real_outcomes(shared_data: Path, tmp_path: Path) -> None:
+    """Accuracies of GPT-4, Mixtral and the oracle on the test split of `mmlu9` equal those in the data."""
     model = (shared_data / "mmlu9").resolve()
     entry = '[[expert]]\nname = "{}"\nmodel = "{}"\nbackend = "replay"\nusd_per_m_input = {}\nusd_per_m_output = {}\n'
     names = (("gpt-4-1106-preview", 10, 30), ("mixtral-8x7b-instruct", 0.6, 0.6))

@@ -97,7 +97,7 @@ def test_more_shots_than_there_are(tmp_path: Path) -> None:
     ("column", "match"), [("choices", "has no column 'choices'"), ("answer", "has no column 'answer'")]
 )
 def test_a_missing_column_is_named(tmp_path: Path, column: str, match: str) -> None:
-    """With those there are."""
+    """The error names the missing column, and the columns there are."""
     _write(tmp_path)
     file = tmp_path / "test.parquet"
     pq.write_table(pq.read_table(file).drop_columns([column]), file)
@@ -105,14 +105,14 @@ def test_a_missing_column_is_named(tmp_path: Path, column: str, match: str) -> N
         read_questions(str(tmp_path), shots=0)
 
 
-def test_a_folder_without_questions_says_what_it_should_hold(tmp_path: Path) -> None:
-    """And where they come from without it."""
+def test_a_folder_without_questions_is_explained(tmp_path: Path) -> None:
+    """The error says what the folder should hold, and where the questions come from without one."""
     with pytest.raises(InputError, match=r"it should hold test\.parquet and dev\.parquet of MMLU, or queries\.parquet"):
         read_questions(str(tmp_path))
 
 
-def test_what_is_no_parquet_is_one_line(tmp_path: Path) -> None:
-    """Whatever DuckDB says of it."""
+def test_a_file_that_is_no_parquet_is_one_line(tmp_path: Path) -> None:
+    """The error is one line, whatever DuckDB's own message is."""
     for split in ("test", "dev"):
         (tmp_path / f"{split}.parquet").write_text("question,answer\n")
     with pytest.raises(InputError) as error:
@@ -120,8 +120,8 @@ def test_what_is_no_parquet_is_one_line(tmp_path: Path) -> None:
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_how_a_row_is_asked(tmp_path: Path) -> None:
-    """Letters for its choices, the prompt in the place of the question."""
+def test_a_request_has_its_prompt_and_choices(tmp_path: Path) -> None:
+    """The request has the row's prompt, and letters as choices where a choice is wanted."""
     questions = read_questions(str(_write(tmp_path)), shots=0)
 
     def ask(**how: bool) -> dict[str, Any]:
@@ -167,8 +167,8 @@ def test_gold_and_choices_that_cannot_be_scored_are_one_line(
     assert len(str(wrong.value).splitlines()) == 1
 
 
-def test_answers_counted_from_one_are_found_out(tmp_path: Path) -> None:
-    """As far as one of them is beyond the choices; the number is told, not a letter made of it."""
+def test_answers_counted_from_one_are_refused(tmp_path: Path) -> None:
+    """Numbers beyond the choices are refused, and the message has the number instead of a letter."""
     place = _write(tmp_path, numbers=True, rows=4) / "test-00000-of-00001.parquet"
     rows = [{**row, "answer": row["answer"] + 1} for row in pq.read_table(place).to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows), place)
@@ -178,7 +178,7 @@ def test_answers_counted_from_one_are_found_out(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("choices", ["A. one B. two", 4])
 def test_choices_that_are_no_list_are_one_line(tmp_path: Path, choices: object) -> None:
-    """What the column is, and what it should be."""
+    """One line says what the column is, and what it should be."""
     file = _write(tmp_path) / "test.parquet"
     rows = [{**row, "choices": choices} for row in pq.read_table(file).to_pylist()]
     pq.write_table(pa.Table.from_pylist(rows), file)

@@ -112,7 +112,7 @@ def test_code_sees_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_code_changes_nothing(tmp_path: Path) -> None:
-    """It writes no file, anywhere."""
+    """Code in the sandbox writes no file, anywhere."""
     tried = result_of(
         "done = []\n"
         f"for place in ('/', '/tmp', '/python', '/python/lib', '/usr/lib', {str(tmp_path)!r}):\n"
@@ -157,7 +157,7 @@ def test_without_bubblewrap_nothing_runs(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_bubblewrap_that_may_not_isolate_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where user namespaces are switched off."""
+    """Bubblewrap is refused where it cannot isolate, as where user namespaces are switched off."""
     (tmp_path / "bwrap").write_text("#!/bin/sh\necho 'bwrap: No permissions to create a new namespace' >&2\nexit 1\n")
     (tmp_path / "bwrap").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
@@ -169,15 +169,15 @@ def test_a_bubblewrap_that_may_not_isolate_is_refused(tmp_path: Path, monkeypatc
         sandbox._isolates.cache_clear()
 
 
-def test_nothing_of_it_is_left_running() -> None:
-    """What ran is gone when the result is there."""
+def test_no_process_is_left_running() -> None:
+    """All processes are gone when the result is there."""
     result_of("return 1")
     running = subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True).stdout
     assert "/python/bin/python" not in running
 
 
 def test_self_play_runs_code_only_where_that_is_allowed(tmp_path: Path) -> None:
-    """The family is off by default, and naming it without the flag is an error before anything is asked."""
+    """The family is off by default, and naming it without the flag is an error before anything is sent."""
     told = CliRunner().invoke(app, ["selfplay", "--families", "code", "--rounds", "0", "--out", str(tmp_path / "play")])
     assert told.exit_code != 0
     assert "--run-code" in str(told.exception or "") + told.output

@@ -64,8 +64,8 @@ def test_rounds_raise_the_held_out_score(pool_of: Callable[..., Pool], tmp_path:
     assert "<svg" in page(selfplay_report(played, "play"))
 
 
-def test_a_score_is_told_with_what_chance_makes_of_it() -> None:
-    """Two experts, one twice as dear and 4 points better, mixed at random; and the standard error of 0.2 of 400."""
+def test_a_score_is_reported_with_its_standard_error() -> None:
+    """A point is compared with a random mix of two experts, and has the standard error of its share."""
     row = {"score": 0.2, "outcomes_total": 9, "best_expert": "dear", "best_accuracy": 0.18, "oracle_accuracy": 0.3}
     experts = [{"cost_usd_per_1k": 2.0, "accuracy": 0.18}, {"cost_usd_per_1k": 1.0, "accuracy": 0.14}]
     played = Played([row, row], experts, [{"questions": 300}, {"questions": 100}], {})
@@ -94,10 +94,8 @@ def test_written_questions_are_judged_by_an_expert_that_agrees_with_what_is_comp
     assert any("of 45 written questions are new and fit" in line for line in said)
 
 
-def test_a_judge_that_contradicts_what_is_computed_is_not_believed(
-    pool_of: Callable[..., Pool], tmp_path: Path
-) -> None:
-    """Its scores are left out, and it is said why."""
+def test_a_judge_that_contradicts_computed_scores_is_not_used(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
+    """Its scores are left out, and a line says why."""
     seeds = tuple(NewQuestion(f"Who wrote the book number {i}?", None, None, None, "seed") for i in range(60))
     said = _play(pool_of("strong", "weak", "liar"), tmp_path, 1, outcomes=80, seeds=seeds, judge="liar")
     played = read_played(tmp_path / "play")
@@ -106,8 +104,8 @@ def test_a_judge_that_contradicts_what_is_computed_is_not_believed(
     assert any("what liar judged is left out" in line for line in said)
 
 
-def test_a_new_expert_joins_and_one_that_left_is_not_asked(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
-    """The new one is asked the held-out questions and enters the next round; it gets what it is best at."""
+def test_a_new_expert_joins_and_a_removed_one_is_not_called(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
+    """The new expert answers the held-out questions and enters the next round; it gets what it is best at."""
     _play(pool_of("strong", "weak"), tmp_path, 1, outcomes=40)
     _play(pool_of("strong", "new"), tmp_path, 3, outcomes=40)
     played = read_played(tmp_path / "play")
@@ -118,10 +116,10 @@ def test_a_new_expert_joins_and_one_that_left_is_not_asked(pool_of: Callable[...
     assert played.rounds[-1]["oracle_accuracy"] == 0.75
 
 
-def test_own_questions_with_right_answers_are_asked_and_some_held_out(
+def test_own_questions_with_right_answers_are_used_and_some_held_out(
     pool_of: Callable[..., Pool], tmp_path: Path
 ) -> None:
-    """A user's questions are not asked twice, those held out not at all, and their answers are checked."""
+    """A user's questions are used once, those held out never, and their answers are checked."""
     seeds = tuple(NewQuestion(f"Who wrote the book number {i}?", "Homer", "exact", None, "seed") for i in range(80))
     _play(pool_of("strong", "weak"), tmp_path, 2, seeds=seeds, families=())
     held_out = pq.read_table(tmp_path / "play" / "held-out" / "queries.parquet")["question"].to_pylist()
@@ -142,8 +140,8 @@ def test_a_budget_holds_over_all_runs_of_a_loop(pool_of: Callable[..., Pool], tm
     assert len(read_played(tmp_path / "play").rounds) >= 2
 
 
-def test_outcomes_that_are_there_already_are_the_start(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
-    """With a data folder nobody is asked at the start, and the first router learns from it."""
+def test_a_data_folder_is_the_start(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
+    """With a data folder nothing is sent at the start, and the first router learns from it."""
     pool = pool_of("strong", "weak")
     _play(pool, tmp_path, 0, outcomes=40)
     (tmp_path / "play" / "rounds" / "0000").rename(tmp_path / "data")
@@ -153,8 +151,8 @@ def test_outcomes_that_are_there_already_are_the_start(pool_of: Callable[..., Po
     assert "After 1 round and 60 outcomes" in headline(read_played(tmp_path / "play"))
 
 
-def test_nothing_is_played_where_nothing_can_be_asked(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
-    """Without questions, with an unknown judge, and in a folder of something else, one line says so."""
+def test_mistakes_end_self_play_before_it_starts(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
+    """No questions, an unknown judge, or a folder of something else is an error of one line."""
     pool = pool_of("strong", "weak")
     with pytest.raises(PoolError, match="no expert is called 'nobody'"):
         _play(pool, tmp_path, 1, judge="nobody")
@@ -165,7 +163,7 @@ def test_nothing_is_played_where_nothing_can_be_asked(pool_of: Callable[..., Poo
         _play(pool, tmp_path, 1)
 
 
-def test_what_users_wrote_back_is_learned_in_the_next_round(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
+def test_feedback_is_learned_in_the_next_round(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
     """Feedback in the loop's store is among the outcomes of the router."""
     pool = pool_of("strong", "weak")
     _play(pool, tmp_path, 0)

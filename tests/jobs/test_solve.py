@@ -46,7 +46,7 @@ def test_rows_go_level_by_level(engine: Engine, api: Any) -> None:
     assert three["error"] is None
 
 
-def test_an_expert_plans_what_does_not_say_its_parts(engine: Engine, api: Any) -> None:
+def test_an_expert_plans_questions_without_visible_parts(engine: Engine, api: Any) -> None:
     """Its plan is followed, and the parts are joined by an expert; a plan that is none is passed over."""
     plan = {"steps": [{"task": "How old is Ann?", "needs": []}, {"task": "How old is Bob?", "needs": [1]}]}
     told: dict[str, str] = {"Split": json.dumps(plan), "worked out": "joined"}
@@ -66,8 +66,8 @@ def test_an_expert_plans_what_does_not_say_its_parts(engine: Engine, api: Any) -
     assert (len(row["steps"]), row["answer"]) == (1, "part")
 
 
-def test_a_step_that_fails_is_asked_elsewhere(engine: Engine, api: Any) -> None:
-    """Of the other expert; where that fails too, the rest is done, and the row says what was not."""
+def test_a_failed_step_goes_to_another_expert(engine: Engine, api: Any) -> None:
+    """Where the other expert fails too, the rest is done, and the row says which step failed."""
     api.faults["2 plus 2"] = [422]
     [row] = steps(engine, "What is 1 plus 1? What is 2 plus 2?")
     assert [step["expert"] for step in row["steps"]] == ["large", "small"]
@@ -80,8 +80,8 @@ def test_a_step_that_fails_is_asked_elsewhere(engine: Engine, api: Any) -> None:
     assert row["error"].startswith("step 1: ")
 
 
-def test_limits(engine: Engine) -> None:
-    """Steps and depth beyond the limits go into the last; what costs too much is not asked."""
+def test_limits_are_kept(engine: Engine) -> None:
+    """Steps and depth beyond the limits go into the last step; steps that cost too much are not sent."""
     many = "What is 1 plus 1? What is 2 plus 2? What is 3 plus 3?"
     assert len(steps(engine, many, steps=2)[0]["steps"]) == 2
     assert (
@@ -102,7 +102,7 @@ def test_limits(engine: Engine) -> None:
 
 
 def test_a_retry_keeps_to_the_limit_too(engine: Engine, api: Any) -> None:
-    """Where only the dear expert is left and is too dear, the failure stands."""
+    """Where the only other expert costs more than the limit, the failure stays."""
     api.faults["2 plus 2"], api.repeat = [422], True
     [row] = steps(engine, "What is 1 plus 1? What is 2 plus 2?", cost_usd=2e-4)
     assert [step["expert"] for step in row["steps"]] == ["small", None]
@@ -111,7 +111,7 @@ def test_a_retry_keeps_to_the_limit_too(engine: Engine, api: Any) -> None:
 
 
 def test_the_first_wave_leaves_money_for_the_last(engine: Engine) -> None:
-    """A budget that reaches all steps by the cheap expert is not spent on the first ones by the dear one."""
+    """A budget for all steps by the cheap expert is not spent on the first ones by the expensive one."""
     chain = "What is {} times 4? Then add 10 to the result. Finally, is that number even?"
     solved = solve(engine, [chain.format(i) for i in range(20)], Criteria(max_cost_usd=60 * 60e-6))
     rows = solved.rows.to_pylist()
@@ -129,7 +129,7 @@ def test_private_rows_stay_here(engine: Engine, api: Any) -> None:
 
 
 def test_a_planner_that_is_named_makes_the_plans(engine: Engine, api: Any) -> None:
-    """It alone, and it does not answer the steps; the parts that are known are shown beside the whole question."""
+    """Only the planner plans, and it answers no steps; known parts are shown together with the whole question."""
     plan = {"steps": [{"task": "How old is Ann?", "needs": []}, {"task": "How old is Bob?", "needs": [1]}]}
     api.says = lambda model, prompt: {json.dumps(plan) if "Split" in prompt else f"{model} says": 0.9}
     question = (
@@ -201,7 +201,7 @@ def _chain(i: int) -> tuple[str, str, str]:
 
 
 def test_a_thousand_rows_take_three_waves(replayed: Path, tmp_path: Path) -> None:
-    """As many as the deepest of them is deep."""
+    """There are as many waves as the deepest row has levels."""
     questions = [f"What is {i} times 8? Then add 10 to the result. Finally, is that number even?" for i in range(1000)]
     with open_engine(replayed, None, tmp_path / "store") as opened:
         solved = solve(opened, questions, Criteria())

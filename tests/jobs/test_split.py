@@ -53,12 +53,12 @@ def test_parts(question: str, tasks: int, needs: list[tuple[int, ...]]) -> None:
     ],
 )
 def test_one_question_is_not_split(question: str) -> None:
-    """How to answer, choices and what is told before are no parts."""
+    """Instructions, choices and an introduction are no parts."""
     assert split(question) is None
 
 
-def test_what_is_told_before_belongs_to_all() -> None:
-    """It is kept apart, with the marks."""
+def test_an_introduction_belongs_to_all_parts() -> None:
+    """The introduction is kept separately, with the marks."""
     parts = split("Take a square of side 3. (a) What is its area? (b) What is its perimeter?")
     assert parts is not None
     assert (parts.preamble, parts.marks) == ("Take a square of side 3.", ("a", "b"))
@@ -88,7 +88,7 @@ def test_long_texts_are_split_in_a_moment(text: str) -> None:
     assert time.process_time() - began < 3
 
 
-def test_more_parts_than_anybody_asks_are_one_text() -> None:
+def test_a_hundred_parts_are_one_text() -> None:
     """Ninety-nine are parts, a hundred are not."""
     parts = split("Why? " * 99)
     assert parts is not None

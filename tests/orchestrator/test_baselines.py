@@ -18,7 +18,7 @@ def cosines(vectors: Float32s, to: Float32s) -> Float64s:
 
 
 def test_subjects_have_their_means_shrunk_towards_their_category() -> None:
-    """Ten rows of the mean of all count with a category, and ten of the category's mean with a subject."""
+    """A category counts ten rows of the overall mean too, and a subject ten of its category's mean."""
     values = np.array([[1.0]] * 10 + [[0.0]] * 10)
     subjects = ["algebra"] * 10 + ["poetry"] * 10
     categories = ["stem"] * 10 + ["arts"] * 10
@@ -40,7 +40,7 @@ def test_questions_of_no_subject_have_their_category() -> None:
     assert without.ravel() == pytest.approx([(2 + 5) / 12, 5 / 12, 0.5])
 
 
-def test_what_was_not_recorded_does_not_count() -> None:
+def test_unrecorded_outcomes_do_not_count() -> None:
     """An expert's means are of its own outcomes; one without any is not predicted."""
     values = np.array([[1.0, 1.0, NAN], [1.0, NAN, NAN], [0.0, NAN, NAN]])
     found = subject_means(values, ["x"] * 3, ["c"] * 3, ["x"], ["c"])
@@ -49,7 +49,7 @@ def test_what_was_not_recorded_does_not_count() -> None:
     assert np.isnan(found[0, 2])
 
 
-def test_neighbours_are_those_of_the_greatest_cosine() -> None:
+def test_neighbours_have_the_greatest_cosine() -> None:
     """Predictions are the means over the k nearest, as a plain loop finds them, whatever the length of the vectors."""
     random = np.random.default_rng(0)
     vectors = (random.normal(size=(300, 8)) * random.uniform(0.5, 2, size=(300, 1))).astype(np.float32)
@@ -61,8 +61,8 @@ def test_neighbours_are_those_of_the_greatest_cosine() -> None:
         assert found[row] == pytest.approx(np.nanmean(values[np.argsort(-similar)[:7]], axis=0), nan_ok=True)
 
 
-def test_without_a_neighbours_value_the_mean_of_all_is_taken() -> None:
-    """Where none of the nearest has an outcome of an expert, that expert's mean stands in."""
+def test_an_expert_without_neighbours_outcomes_has_its_mean() -> None:
+    """Where none of the nearest questions has an outcome of an expert, that expert's mean is predicted."""
     vectors = np.array([[1, 0], [0.9, 0.1], [0, 1], [0.1, 0.9]], np.float32)
     values = np.array([[NAN, NAN], [NAN, NAN], [0.2, NAN], [0.6, NAN]])
     found = neighbour_means(values, vectors, np.array([[1, 0]], np.float32), 2)
@@ -71,7 +71,7 @@ def test_without_a_neighbours_value_the_mean_of_all_is_taken() -> None:
 
 
 @pytest.mark.parametrize("noise", [0.1, 1.0])
-def test_the_number_of_neighbours_is_that_of_the_least_error(noise: float) -> None:
+def test_the_number_of_neighbours_has_the_least_error(noise: float) -> None:
     """Leaving each question out in a plain loop finds the same number, among those that there are questions for."""
     random = np.random.default_rng(1)
     vectors = random.normal(size=(90, 4)).astype(np.float32)

@@ -213,7 +213,7 @@ def test_free_experts_need_no_budget() -> None:
 
 
 def test_quality_counts_for_every_row_and_cost_once() -> None:
-    """A question that stands in many rows gets the expensive expert before one that stands in few."""
+    """A question in many rows gets the expensive expert before one in few."""
     scores, costs = np.array([[0.5, 0.7], [0.5, 0.8]]), np.array([[1.0, 2.0], [1.0, 2.0]])
     assert choose(scores, costs, budget_usd=3.0).expert.tolist() == [0, 1]
     assert choose(scores, costs, budget_usd=3.0, rows=np.array([5, 1])).expert.tolist() == [1, 0]

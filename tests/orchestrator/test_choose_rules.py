@@ -28,7 +28,7 @@ def test_weights_trade_quality_for_money_and_time(seed: int, cost_weight: float,
     assert choice.multiplier == 0.0
 
 
-def test_of_equals_the_cheaper_is_taken() -> None:
+def test_the_cheaper_of_equals_is_chosen() -> None:
     """Equal scores go to the cheaper expert, with a budget or without one."""
     scores, costs = np.array([[0.5, 0.8, 0.8, 0.8]] * 2), np.array([[0.1, 3.0, 1.0, 2.0]] * 2)
     assert choose(scores, costs).expert.tolist() == [2, 2]
@@ -37,7 +37,7 @@ def test_of_equals_the_cheaper_is_taken() -> None:
 
 @given(st.integers(0, 2**32 - 1), st.booleans(), st.one_of(st.none(), st.floats(0, 60)))
 @settings(max_examples=200, deadline=None)
-def test_nobody_answers_what_they_may_not(seed: int, per_row: bool, budget: float | None) -> None:
+def test_excluded_experts_are_not_chosen(seed: int, per_row: bool, budget: float | None) -> None:
     """A row goes to an allowed expert with a known score, or is left out when there is none."""
     rng = np.random.default_rng(seed)
     scores, costs = rng.random((40, 4)), rng.lognormal(size=(40, 4))
@@ -101,7 +101,7 @@ def test_memory_maps_are_read_in_blocks(tmp_path: Path) -> None:
         ({"budget_usd": float("nan")}, "a budget of nan USD"),
     ],
 )
-def test_what_does_not_fit_is_refused(change: dict[str, object], message: str) -> None:
+def test_contradicting_arguments_are_refused(change: dict[str, object], message: str) -> None:
     """Arguments that contradict each other are refused in one line that names them."""
     arguments: dict[str, object] = {"scores": np.ones((2, 3)), "costs": np.ones((2, 3)), **change}
     with pytest.raises(UsageError) as refused:

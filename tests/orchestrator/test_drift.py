@@ -41,7 +41,7 @@ def test_chance_is_no_drift() -> None:
 
 @pytest.mark.parametrize("rate", [0.5, 0.95])
 def test_a_long_life_has_no_more_false_alarms(rate: float) -> None:
-    """Tested again and again over 10,000 outcomes: at most 5 in 100 experts ever have one."""
+    """At most 5 in 100 experts ever have a false alarm in 10,000 outcomes, tested again and again."""
     lives = [_history(seed, (10_000, rate, rate)) for seed in range(60)]
     looks = [*range(100, 1000, 100), *range(1000, 10_001, 500)]
     alarms = [any(drifted(predicted[:n], scores[:n]) for n in looks) for predicted, scores in lives]

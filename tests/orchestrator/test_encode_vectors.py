@@ -52,7 +52,7 @@ def test_a_text_is_encoded_once(tiny_llama: Path, monkeypatch: pytest.MonkeyPatc
         assert (again[spec][::-1] == both[spec]).all()
 
 
-def test_only_what_is_missing_is_computed(tiny_llama: Path) -> None:
+def test_only_missing_vectors_are_computed(tiny_llama: Path) -> None:
     """Another layer of the same texts is made without the layer that is there, and both are right."""
     low, high = f"{tiny_llama}@2-mean", f"{tiny_llama}@8-mean"
     alone, _ = counted(TEXTS, high)

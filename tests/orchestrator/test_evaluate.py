@@ -124,8 +124,8 @@ def test_the_json_is_the_contract(found: Evaluation) -> None:
         assert np.isclose(budgets, budget).any()
 
 
-def test_tokens_that_stand_in_are_noted(found: Evaluation) -> None:
-    """'reader' was never counted: its costs are guessed, and that is said."""
+def test_imputed_tokens_are_noted(found: Evaluation) -> None:
+    """The tokens of 'reader' were never counted: its costs are estimated, and a note says so."""
     assert any("60 outcomes have no recorded tokens" in note and "(for reader)" in note for note in found.notes)
 
 
@@ -252,7 +252,7 @@ def nothing_shared(_: Rows, outcomes: Rows) -> None:
         (None, {"counter": 1.0}, "gives no price for oracle, reader"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(
+def test_outcomes_that_cannot_be_measured_are_refused(
     router: Router, recorder: Recorder, change: Change | None, prices: dict[str, float], message: str
 ) -> None:
     """Outcomes without costs, without shared questions, and experts without prices are one clear line each."""

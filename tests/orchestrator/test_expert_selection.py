@@ -87,8 +87,8 @@ def test_greedy_is_near_the_best_and_never_falls(tmp_path: Path, rows: list[list
     assert sum(step.adds for step in selection.curve) == pytest.approx(selection.curve[-1].oracle_accuracy)
 
 
-def test_each_expert_is_there_for_what_the_others_cannot(tmp_path: Path) -> None:
-    """After the best single one, not the second best but the one that knows what it does not."""
+def test_each_expert_adds_what_the_others_lack(tmp_path: Path) -> None:
+    """After the best expert comes the one that knows what it does not, instead of the second best."""
     scores = {"best": [1.0] * 14 + [0.0] * 6, "second": [1.0] * 13 + [0.0] * 7, "other": [0.0] * 14 + [1.0] * 6}
     selection = select_experts([write_folder(tmp_path, scores)], 2)
     assert selection.experts == ["best", "other"]
@@ -200,8 +200,8 @@ def test_experts_that_share_no_question_are_named(tmp_path: Path) -> None:
     assert "these groups of experts share no question, so they are hard to compare: a, b; c" in notes
 
 
-def test_what_is_not_known_is_none(tmp_path: Path) -> None:
-    """Without prices no costs, without subjects no choice by subject; both are said, and cannot be made to count."""
+def test_unknown_numbers_are_none(tmp_path: Path) -> None:
+    """There are no costs without prices and no choice by subject without subjects; a note says so."""
     folder = write_folder(tmp_path, {"a": [1.0, 0.0] * 6, "b": [0.0, 1.0] * 6})
     selection = select_experts([folder], 2)
     assert selection.curve[0].cost_usd_per_1k is None

@@ -46,8 +46,8 @@ def test_sparse_outcomes_separate_experts_and_questions() -> None:
     assert error.mean() < 0.75 * np.abs(means - probabilities).mean()
 
 
-def test_what_was_held_out_is_what_a_fit_without_it_says() -> None:
-    """By the formula and by leaving a question out for real."""
+def test_held_out_predictions_equal_a_fit_without_the_question() -> None:
+    """The formula gives the same as leaving a question out for real."""
     features, _, columns, groups, scores = outcomes(120)
     groups[60:] = groups[:60]  # two outcomes each
     features[60:] = features[:60]

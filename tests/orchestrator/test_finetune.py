@@ -36,7 +36,7 @@ def tuned(topics_folder: Path, tiny_llama: Path) -> tuple[Router, str]:
     return train([topics_folder], [str(tiny_llama)], "lora", on_progress=lines.append), "\n".join(lines)
 
 
-def test_the_model_learns_what_its_states_did_not_say(topics: Topics, tiny_llama: Path, tmp_path: Path) -> None:
+def test_the_model_learns_more_than_its_states_had(topics: Topics, tiny_llama: Path, tmp_path: Path) -> None:
     """After learning, unseen questions are predicted better than by the rate, and the states have changed."""
     texts = [text for pair in zip(topics.sums(700), topics.facts(700), strict=True) for text in pair]
     scores = np.array([[float(i % 2 == 0), np.nan if i % 3 else float(i % 2)] for i in range(1400)], np.float32)

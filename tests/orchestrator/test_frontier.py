@@ -81,7 +81,7 @@ def test_choices_use_predictions_and_are_counted_by_records() -> None:
     assert point.cost_usd_per_1k == pytest.approx(1000 * (2 * 0.001 + 0.004 + 0.008) / 4)
 
 
-def test_what_a_budget_leaves_unanswered_scores_nothing() -> None:
+def test_unanswered_questions_score_nothing() -> None:
     """With money for one of four questions, three cost nothing and score 0."""
     (point,) = measure_frontier(
         np.array([[0.9], [0.1], [0.1], [0.1]]), np.ones((4, 1)), np.ones((4, 1)), np.ones((4, 1)), [250]

@@ -98,14 +98,14 @@ def test_a_topic_that_only_the_most_expensive_knows_is_found(found: Gaps) -> Non
     assert 0.05 < topic.lead.low < topic.lead.value < topic.lead.high
 
 
-def test_what_the_others_know_too_is_no_gap(found: Gaps) -> None:
+def test_a_topic_with_several_good_experts_is_no_gap(found: Gaps) -> None:
     """A topic with several good experts is listed, last, as none."""
     assert [topic.kind for topic in found.topics] == ["nobody", "only the dearest", None]
     assert found.topics[-1].subjects == {"some_sport": N}
     assert sum(topic.n for topic in found.topics) == found.n == 3 * N
 
 
-def test_what_counts_as_good_decides(tmp_path: Path) -> None:
+def test_the_threshold_for_good_decides(tmp_path: Path) -> None:
     """Where experts need not be right often, even the worst topic is no gap."""
     folder = write_folder(tmp_path, planted)
     assert [topic.kind for topic in find_gaps([folder], good=0.02, clusters=3).topics] == [None, None, None]
@@ -120,7 +120,7 @@ def test_few_questions_make_no_topic_of_their_own(tmp_path: Path) -> None:
     assert gaps.of("nobody") == []
 
 
-def test_what_chance_explains_is_no_gap(tmp_path: Path) -> None:
+def test_differences_by_chance_are_no_gap(tmp_path: Path) -> None:
     """Four right of ten could be one half by chance on 40 questions, and cannot on 400."""
 
     def unsure(topic: str, i: int) -> dict[str, float | None]:
@@ -174,7 +174,7 @@ def test_the_same_is_found_again(found: Gaps, tmp_path: Path) -> None:
     assert json.dumps(find_gaps([folder], clusters=3).as_json()) == json.dumps(found.as_json())
 
 
-def test_a_router_stands_in_for_what_is_not_recorded(router: Router, topics: Any, tmp_path: Path) -> None:
+def test_a_router_predicts_unrecorded_scores(router: Router, topics: Any, tmp_path: Path) -> None:
     """An expert without outcomes is judged by the router's predictions, and the accuracy of its choices is reported."""
     queries, outcomes = topics.recorded(topics.sums(60)[:30] + topics.facts(60)[:30])
     counted = [outcome for outcome in outcomes if outcome["expert"] == "counter"]
@@ -204,13 +204,13 @@ def test_more_topics_than_questions_allow_are_refused(tmp_path: Path, clusters: 
 
 
 @pytest.mark.parametrize("good", [0.0, 1.5, float("nan")])
-def test_what_is_good_must_be_an_accuracy(tmp_path: Path, good: float) -> None:
-    """Above 0 and up to 1."""
+def test_the_threshold_must_be_an_accuracy(tmp_path: Path, good: float) -> None:
+    """Only thresholds above 0 and up to 1 are taken."""
     with pytest.raises(UsageError, match="good must be an accuracy above 0 and up to 1"):
         find_gaps([tmp_path], good=good)
 
 
-def test_real_experts_lack_what_is_known_to_be_hard_for_them(shared_data: Path, tmp_path: Path) -> None:
+def test_gaps_of_real_experts_are_the_known_ones(shared_data: Path, tmp_path: Path) -> None:
     """On 700 questions of MMLU, of nine experts only GPT-4 can answer moral scenarios, and mathematics has much to gain."""
     source = shared_data / "mmlu9"
     taken = f"(FROM '{source}/queries.parquet' WHERE split = 'test' ORDER BY hash(query_id) LIMIT 700)"

@@ -10,7 +10,7 @@ from leeroo.engine.orchestrator.outcomes.impute import impute_costs, impute_scor
 NAN = np.nan
 
 
-def test_what_is_recorded_stays() -> None:
+def test_recorded_scores_stay() -> None:
     """Only empty cells are filled, with chances in (0, 1)."""
     scores = np.array([[1.0, 0.0, NAN], [0.0, NAN, 0.25], [NAN, 1.0, 1.0]])
     filled = impute_scores(scores)

@@ -169,7 +169,9 @@ def test_a_new_expert_is_added_and_the_others_stay(tmp_path: Path, topics: Topic
     assert Router.load(tmp_path / "grown").fingerprint == grown.fingerprint != router.fingerprint
 
 
-def test_nobody_new_is_said(topics_folder: Path, router: Router, tmp_path: Path, topics: Topics) -> None:
+def test_a_pool_without_new_experts_is_reported(
+    topics_folder: Path, router: Router, tmp_path: Path, topics: Topics
+) -> None:
     """Where all experts are known already, or a new one has too few outcomes, one line says so."""
     with pytest.raises(RouterError, match="the router already knows all experts of"):
         extend(router, [topics_folder])

@@ -62,7 +62,7 @@ def test_lengths_are_right_on_average() -> None:
     assert np.corrcoef(guess[:, 0], tokens[~half, 0])[0, 1] > 0.4
 
 
-def test_lengths_stay_within_what_was_seen() -> None:
+def test_lengths_stay_within_the_recorded_range() -> None:
     """No prediction is below the least or above the greatest length recorded."""
     vectors = unit_vectors()
     tokens = np.clip(np.exp(3 + 6 * vectors[:, :1]), 2, 400)
@@ -71,14 +71,14 @@ def test_lengths_stay_within_what_was_seen() -> None:
     assert guess.max() <= 400
 
 
-def test_answers_of_one_length_are_expected_so() -> None:
+def test_answers_of_one_length_are_predicted_exactly() -> None:
     """Where every answer has the same number of tokens, that number is predicted."""
     vectors = unit_vectors()
     assert predicted(learn(vectors, np.full((N, 1), 7)), vectors) == pytest.approx(np.full((N, 1), 7.0))
 
 
 def test_an_expert_without_records_writes_as_much_as_the_others() -> None:
-    """It is given the mean of the others' lengths on each question; with no records at all, lengths are unknown."""
+    """Its lengths are the means of the others' on each question; with no records at all they are unknown."""
     vectors = unit_vectors()
     tokens = np.stack([100 + 50 * vectors[:, 0], 300 + 50 * vectors[:, 0], np.full(N, np.nan)], axis=1)
     guess = predicted(learn(vectors, tokens), vectors)
@@ -118,8 +118,8 @@ def test_prompt_tokens_follow_bytes_and_signs() -> None:
     assert few.ravel() == pytest.approx([0, 1 / 3, 0])
 
 
-def test_no_line_ever_predicts_less_than_nothing() -> None:
-    """No part of a prompt counts less than nothing, whatever the records look like."""
+def test_no_prediction_is_negative() -> None:
+    """No part of a prompt counts less than 0, whatever the records look like."""
     measures = np.stack([np.arange(100, 200), np.arange(100, 200) % 7], axis=1).astype(np.float32)
     falling = np.linspace(50, 10, 100, dtype=np.float32)[:, None]
     steep = np.maximum(measures[:, :1] * 2.0 - 190, 1).astype(np.float32)

@@ -42,8 +42,8 @@ def test_lengths_follow_from_costs_and_prices(topics: Topics, tmp_path: Path) ->
     assert sum("follow from costs and prices" in line for line in lines) == 1
 
 
-def test_unknown_lengths_are_nan_and_said(topics: Topics, tmp_path: Path) -> None:
-    """Nothing is made up: predictions are NaN."""
+def test_unknown_lengths_are_nan(topics: Topics, tmp_path: Path) -> None:
+    """Lengths that were never recorded are predicted as NaN."""
     lines: list[str] = []
     folder = _folder(topics, tmp_path / "data")
     router = train([folder], ["static"], on_progress=lines.append)
@@ -51,8 +51,8 @@ def test_unknown_lengths_are_nan_and_said(topics: Topics, tmp_path: Path) -> Non
     assert sum("max_tokens" in line for line in lines) == 1
 
 
-def test_such_a_router_routes_runs_and_explains(topics: Topics, tmp_path: Path) -> None:
-    """With a budget and without: the experts' limits stand in for the lengths, and no row is left out."""
+def test_a_router_without_lengths_works(topics: Topics, tmp_path: Path) -> None:
+    """Routing, running and explaining take the experts' limits for the lengths, and leave no row out."""
     data = _folder(topics, tmp_path / "data")
     train([data], ["static"]).save(tmp_path / "router")
     entry = '[[expert]]\nname = "{}"\nmodel = "data"\nbackend = "replay"\nusd_per_m_input = 1\nusd_per_m_output = {}\n'

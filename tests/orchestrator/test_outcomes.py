@@ -24,8 +24,8 @@ def rows(n: int = 12, first: int = 0, split: str = "train") -> tuple[Rows, Rows]
     return queries, [{"query_id": q["query_id"], "expert": "a", "score": 0.5} for q in queries]
 
 
-def test_what_is_recorded_is_read(topics: Topics, tmp_path: Path) -> None:
-    """Scores and tokens stand in the row of their question and the column of their expert; the rest is NaN."""
+def test_recorded_values_are_read(topics: Topics, tmp_path: Path) -> None:
+    """Scores and tokens are in the row of their question and the column of their expert; the rest is NaN."""
     queries, outcomes = rows()
     outcomes.append({"query_id": "q3", "expert": "b", "score": 1.0, "completion_tokens": 7})
     read = read_outcomes([topics.write(tmp_path, queries, outcomes)])

@@ -55,7 +55,7 @@ def test_costs_are_as_billed_or_tokens_times_prices(outcomes: Outcomes) -> None:
     assert found.scores.tolist() == [[0.5, 1.0]] * 10
 
 
-def test_others_tokens_stand_in_and_it_is_marked_where(outcomes: Outcomes) -> None:
+def test_missing_tokens_are_imputed_and_marked(outcomes: Outcomes) -> None:
     """Where an expert's tokens are missing the question's others count, at its own prices, and that is marked."""
     found = recorded(outcomes, ["a", "b"], PRICES)
     assert found.costs[1::2, 1] == pytest.approx(np.full(5, (100 * 10 + 10 * 20) / 1e6))
@@ -63,7 +63,7 @@ def test_others_tokens_stand_in_and_it_is_marked_where(outcomes: Outcomes) -> No
     assert not found.guessed[:, 0].any()
 
 
-def test_tokens_stand_in_even_of_experts_that_are_not_measured(outcomes: Outcomes) -> None:
+def test_tokens_of_experts_that_are_not_measured_count(outcomes: Outcomes) -> None:
     """Measuring 'b' alone still uses the tokens of 'a'."""
     found = recorded(outcomes, ["b"], PRICES[:, 1:])
     assert found.costs[1, 0] == pytest.approx((100 * 10 + 10 * 20) / 1e6)

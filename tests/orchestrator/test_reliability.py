@@ -22,7 +22,7 @@ def test_the_error_by_hand() -> None:
     assert expected_calibration_error(expected, scores) == pytest.approx(first / 2)
 
 
-def test_what_is_not_predicted_is_not_in_error() -> None:
+def test_missing_predictions_are_no_errors() -> None:
     """Questions without a prediction, and experts without any, are left out."""
     expected = np.array([[0.35, np.nan], [np.nan, np.nan]])
     assert expected_calibration_error(expected, np.array([[1.0, 1], [0, 0]])) == pytest.approx(0.65)

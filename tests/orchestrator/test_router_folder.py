@@ -78,7 +78,7 @@ def test_the_card_says_what_the_router_is(saved: Path) -> None:
     assert card["libraries"]["numpy"] == np.__version__
 
 
-def test_what_decides_predictions_decides_the_fingerprint(router: Router) -> None:
+def test_the_fingerprint_depends_on_all_predictions_depend_on(router: Router) -> None:
     """A router with another number in a head, another encoder or other experts has another fingerprint."""
     heads = replace(router.heads, score_bias=router.heads.score_bias + 1e-6)
     others = [replace(router, heads=heads), replace(router, encoders=("x",)), replace(router, experts=("a", "b", "c"))]
@@ -105,7 +105,7 @@ def test_other_peoples_folders_are_left_alone(router: Router, tmp_path: Path) ->
     assert Router.load(tmp_path / "not" / "yet" / "there").experts == Router.load(tmp_path / "empty").experts
 
 
-def test_where_nothing_can_be_written_says_so(router: Router) -> None:
+def test_a_place_that_cannot_be_written_is_named(router: Router) -> None:
     """A place that cannot be written to is one clear line."""
     with pytest.raises(OutputError, match="the router cannot be written to /proc/router"):
         router.save("/proc/router")
@@ -189,8 +189,8 @@ def forge(folder: Path, numbers: dict[str, np.ndarray], **names: object) -> None
     )
 
 
-def test_every_number_has_its_shape_and_kind(saved: Path) -> None:
-    """Also with right hashes: an array that does not fit the others is refused by its name."""
+def test_arrays_of_wrong_shape_or_type_are_refused(saved: Path) -> None:
+    """An array that does not fit the others is refused by its name, even with right hashes."""
     with np.load(saved / "numbers.npz") as stored:
         numbers = {name: stored[name] for name in stored.files}
     for name, array in numbers.items():

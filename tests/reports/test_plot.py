@@ -27,7 +27,7 @@ def texts(svg: str) -> list[str]:
 
 
 def test_every_expert_and_every_curve_is_named(evaluation: Evaluation) -> None:
-    """Experts stand in the picture once each; curves, experts and oracle in the legend."""
+    """Each expert is in the picture once, and curves, experts and oracle are in the legend."""
     said = Counter(texts(plot_evaluation(evaluation)))
     for name in ("small", "medium", "large"):
         assert said[name] == 1
@@ -94,7 +94,7 @@ def test_the_reliability_is_of_all_and_of_each(evaluation: Evaluation) -> None:
         assert said.count(name) == 1
 
 
-def test_what_is_not_predicted_is_not_drawn() -> None:
+def test_missing_predictions_are_not_drawn() -> None:
     """Predictions that are not there, as of an expert that is barred, leave the picture of the rest."""
     expected = np.column_stack([np.linspace(0, 1, 100), np.full(100, np.nan)])
     scores = np.ones((100, 2))

@@ -84,7 +84,7 @@ def test_the_best_and_half_of_its_cost_come_first(page: Page, evaluation: Evalua
     assert f"At half of that cost the router is right on {100 * half.value:.1f} %" in page.text
 
 
-def test_our_choice_stands_beside_the_baselines(page: Page, evaluation: Evaluation) -> None:
+def test_our_choice_is_compared_with_the_baselines(page: Page, evaluation: Evaluation) -> None:
     """Each part of the best expert's cost has a row: money, our accuracy with its interval, and the others'."""
     head, *rows = page.tables[0]
     assert head == ["part", "budget", "spent", "this router", "interval", "random mix", "subject mean", "kNN"]
@@ -100,7 +100,7 @@ def test_our_choice_stands_beside_the_baselines(page: Page, evaluation: Evaluati
 
 
 def test_experts_are_listed_best_first_and_the_oracle_last(page: Page, evaluation: Evaluation) -> None:
-    """Each with its accuracy and its cost."""
+    """Each expert is listed with its accuracy and its cost."""
     _, *rows = page.tables[1]
     assert [row[0] for row in rows] == ["large", "medium", "small", "oracle"]
     small = evaluation.experts["small"]
@@ -108,7 +108,7 @@ def test_experts_are_listed_best_first_and_the_oracle_last(page: Page, evaluatio
 
 
 def test_the_measures_are_shown_with_what_they_mean(page: Page, evaluation: Evaluation) -> None:
-    """APGR, CPT50, CPT80 of the pair, AIQ and ECE."""
+    """The report explains APGR, CPT50, CPT80 of the pair, AIQ and ECE."""
     measures = {row[0]: row[1:] for row in page.tables[2][1:]}
     assert list(measures) == ["APGR", "CPT50", "CPT80", "AIQ", "ECE"]
     assert evaluation.pair.measures is not None
@@ -126,7 +126,7 @@ def test_both_pictures_and_the_notes_are_there(page: Page) -> None:
     assert "a note" in page.text
 
 
-def test_what_is_not_known_is_a_dash(evaluation_of: MakeEvaluation) -> None:
+def test_unknown_values_are_a_dash(evaluation_of: MakeEvaluation) -> None:
     """Without a gap the pair has no measures, and without training rows there are no columns for what learns."""
     page = Page(as_page(evaluation_report(evaluation_of("only", baselines=False), "r", ["d"], "all")))
     assert [row[1] for row in page.tables[2][1:4]] == ["-", "-", "-"]

@@ -58,8 +58,8 @@ def test_defaults_and_nulls_change_nothing(more: dict[str, Any]) -> None:
         ({"response_format": {"type": "json_object"}}, {"json_schema": '{"type": "object"}'}),
     ],
 )
-def test_what_is_given_is_passed_on(more: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Its names are those of the engine's columns, in the database too."""
+def test_given_parameters_are_passed_on(more: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Parameters have the names of the engine's columns, in the database too."""
     assert json.loads(json.dumps(_read(**more))) == {"question": "q", "n": 1, **expected}
 
 
@@ -118,8 +118,8 @@ def test_conversations_of_any_order(messages: Any, system: Any, turns: Any, afte
         ({"response_format": {"type": "json_schema"}}, "response_format: json_schema is missing"),
     ],
 )  # fmt: skip
-def test_what_is_not_supported_is_refused_by_name(more: dict[str, Any], message: str) -> None:
-    """One rule: a key with a value that is not supported is named."""
+def test_unsupported_keys_are_refused_by_name(more: dict[str, Any], message: str) -> None:
+    """A key with a value that is not supported is named."""
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         _read(**more)
 

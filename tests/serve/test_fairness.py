@@ -53,7 +53,7 @@ def _write(path: Path, schema: pa.Schema, columns: dict[str, pa.Array]) -> None:
 
 
 @pytest.mark.usefixtures("api_pool")
-def test_a_hanging_expert_stops_nobody_else(serve: Serve, api: Any) -> None:
+def test_a_hanging_expert_stops_no_other_batch(serve: Serve, api: Any) -> None:
     """Another key's ten lines are done soon, and so are other batches of the same key; a cancelled one ends soon."""
     api.does, api.hang_s = {"stuck": "hang"}, 120.0
     server = serve()
@@ -74,7 +74,7 @@ def test_a_hanging_expert_stops_nobody_else(serve: Serve, api: Any) -> None:
 
 
 @pytest.mark.usefixtures("api_pool")
-def test_a_cancelled_batch_delivers_what_it_had(serve: Serve, api: Any) -> None:
+def test_a_cancelled_batch_delivers_its_answers(serve: Serve, api: Any) -> None:
     """Answers that came before the cancelling are in the output file, although others of their wave still hang."""
     api.does, api.hang_s = {"stuck": "hang"}, 120.0
     client = serve().client()

@@ -96,8 +96,8 @@ def test_a_wrong_line_costs_no_other(server: Server) -> None:
         (b'{"question": "\\ud800", "expert": "one", "score": 1}', "question:"),
     ],
 )
-def test_what_cannot_be_kept_is_named(unused: Server, body: Any, reason: str) -> None:
-    """One clear reason, and status 400."""
+def test_feedback_that_cannot_be_kept_is_refused(unused: Server, body: Any, reason: str) -> None:
+    """The reply is one clear reason, with status 400."""
     reply = _post(unused, body)
     assert reply.status_code == 400
     assert reason in reply.json()["error"]["message"]

@@ -104,7 +104,7 @@ def test_only_pages_of_its_own(module_server: Server) -> None:
 
 
 def test_every_answer_has_a_request_id(module_server: Server) -> None:
-    """The client's own, if it is harmless; and the log has it too."""
+    """The id is the client's own, if it is harmless; and the log has it too."""
     reply = httpx.get(f"{module_server.url}/health", headers={"x-request-id": "mine-1"})
     assert reply.headers["x-request-id"] == "mine-1"
     other = httpx.get(f"{module_server.url}/health", headers={"x-request-id": 'a"b c'}).headers["x-request-id"]
@@ -129,8 +129,8 @@ def test_a_client_that_leaves_in_the_middle(module_server: Server) -> None:
     assert sorted(files.iterdir()) == before
 
 
-def test_more_than_was_said(module_server: Server) -> None:
-    """A body without a length is counted as it comes."""
+def test_a_body_without_a_length_is_limited(module_server: Server) -> None:
+    """A body without a length is counted while it is read."""
 
     def endless() -> Iterator[bytes]:
         yield UPLOAD

@@ -102,7 +102,7 @@ def test_guesses_at_keys_are_counted_by_the_real_address(serve: Serve) -> None:
 
 
 def test_a_step_of_the_clock_changes_no_rate_and_no_expiry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither an hour back nor a day forward."""
+    """Setting the clock an hour back or a day forward changes neither."""
     rates = Rates()
     before, real = clock.now(), time.time()
     for step in (-3600, 25 * 3600):
@@ -217,7 +217,7 @@ def _refused(place: Path, *options: str) -> str:
 
 
 def test_a_port_in_use_is_one_line(serve: Serve, tmp_path: Path) -> None:
-    """And exit code 2."""
+    """The server ends with one line and exit code 2."""
     server = serve()
     message = _refused(tmp_path, "--port", str(server.port))
     assert f"127.0.0.1:{server.port} cannot be listened on (address already in use)" in message
@@ -289,5 +289,5 @@ def test_silent_connections_are_closed(half_a_minute: dict[str, Future[None]]) -
 
 
 def test_a_slow_upload_is_ended(half_a_minute: dict[str, Future[None]]) -> None:
-    """One that brings nothing for half a minute."""
+    """An upload that brings nothing for half a minute is ended."""
     half_a_minute["slow"].result()

@@ -54,8 +54,8 @@ def test_a_batch_from_upload_to_output(tenant: Tenant) -> None:
     assert sum(tenant.api.asked.values()) == 50
 
 
-def test_what_is_wrong_with_a_line_costs_no_other(tenant: Tenant) -> None:
-    """It stands in the error file, with why; the others are answered."""
+def test_a_wrong_line_fails_alone(tenant: Tenant) -> None:
+    """A wrong line is in the error file, with the reason; the others are answered."""
     client = tenant.client
     tenant.api.does = {"broken": "garbage"}
     lines = [
@@ -201,7 +201,7 @@ def test_a_table_that_is_larger_than_it_looks(serve: Serve, api: Any, tmp_path: 
     assert not api.asked
 
 
-def test_a_batch_that_is_cancelled_keeps_what_it_has(tenant: Tenant) -> None:
+def test_a_cancelled_batch_keeps_its_answers(tenant: Tenant) -> None:
     """Answers are in the output file, the other lines in the error file."""
     client = tenant.client
     tenant.api.delay_s = 0.2
@@ -236,8 +236,8 @@ def test_lists_come_in_pages(tenant: Tenant) -> None:
         client.batches.list(after="batch_none")
 
 
-def test_files_go_when_they_are_deleted(tenant: Tenant) -> None:
-    """Not while a batch reads them."""
+def test_deleted_files_are_removed(tenant: Tenant) -> None:
+    """A file can be deleted, unless a batch reads it."""
     client = tenant.client
     tenant.api.delay_s = 0.2
     batch = submit(client, jsonl([chat("a", "question")]))
@@ -253,7 +253,7 @@ def test_files_go_when_they_are_deleted(tenant: Tenant) -> None:
 
 
 def test_models_are_the_pool_and_the_one_that_routes(tenant: Tenant) -> None:
-    """Each can be found by its name."""
+    """Each model can be found by its name."""
     assert [model.id for model in tenant.client.models.list()] == ["leeroo", "large", "small"]
     assert tenant.client.models.retrieve("small").id == "small"
     with pytest.raises(openai.NotFoundError):

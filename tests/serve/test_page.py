@@ -81,8 +81,8 @@ def test_focus_stays_while_the_page_renews_itself(serve: Serve, page: Page) -> N
     expect(link).to_be_focused()
 
 
-def test_a_batch_can_be_cancelled_there(serve: Serve, api: Any, page: Page) -> None:
-    """By its button."""
+def test_a_batch_can_be_cancelled_on_the_page(serve: Serve, api: Any, page: Page) -> None:
+    """The button of a batch cancels it."""
     api.delay_s = 0.3
     server = serve()
     client = server.client()
@@ -92,7 +92,7 @@ def test_a_batch_can_be_cancelled_there(serve: Serve, api: Any, page: Page) -> N
     expect(page.get_by_role("article", name=batch.id).get_by_text("cancelling")).to_be_visible()
 
 
-def test_it_has_a_form_for_the_key(serve: Serve, browser: Browser, page: Page) -> None:
+def test_the_page_has_a_form_for_the_key(serve: Serve, browser: Browser, page: Page) -> None:
     """A wrong one is refused; the right one shows its own batches and no others, until one leaves."""
     server = serve()
     ours, theirs = server.key("ours"), server.key("theirs")

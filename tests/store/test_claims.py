@@ -43,8 +43,8 @@ def test_a_claim_ends(tmp_path: Path) -> None:
     assert store.claim(two, keys("open"), [0.1]).to_pylist() == [True]
 
 
-def test_nobody_ends_the_claim_of_another(tmp_path: Path) -> None:
-    """To release what one does not hold changes nothing."""
+def test_a_run_cannot_end_the_claim_of_another(tmp_path: Path) -> None:
+    """Releasing a claim that one does not hold changes nothing."""
     store = Store(tmp_path)
     one, two = store.begin("one", 1), store.begin("two", 1)
     store.claim(one, keys("a"), [0.1])
@@ -63,7 +63,7 @@ def test_claims_of_a_killed_process_are_free_at_once(tmp_path: Path, beside: Bes
     assert store.claim(run, keys("a", "b"), [0.1, 0.1]).to_pylist() == [True, True]
 
 
-def test_a_resumed_run_knows_what_was_in_flight(tmp_path: Path, beside: Beside) -> None:
+def test_a_resumed_run_knows_the_calls_in_flight(tmp_path: Path, beside: Beside) -> None:
     """Each kill adds the most that its requests may have cost, whether others took the claims over or not."""
     flying = "run = store.begin('job', 1); store.claim(run, keys('a', 'b', 'c'), [0.25, 0.5, 1.0]); store.append(rows('c', run=run.run))"
     first = beside(tmp_path, flying)

@@ -12,8 +12,8 @@ from leeroo.engine.store.store import Store
 from tests.store.conftest import keys, rows
 
 
-def test_nobody_replaces_the_feedback_of_another(tmp_path: Path) -> None:
-    """Two owners speak of one question; each sees and replaces only its own."""
+def test_an_owner_replaces_only_its_own_feedback(tmp_path: Path) -> None:
+    """When two owners judge one question, each sees and replaces only its own feedback."""
     store = Store(tmp_path)
     store.give([Feedback("q", "large", score=0.9, owner="a"), Feedback("q", "large", score=0.0, owner="b")])
     store.give([Feedback("q", "large", score=0.1, owner="b")])
@@ -34,7 +34,7 @@ def test_golds_are_those_of_their_owner(tmp_path: Path) -> None:
 
 
 def test_feedback_on_private_questions_is_private(tmp_path: Path) -> None:
-    """Whether the row that was answered was private, the feedback says so, or a later private row asks the same."""
+    """Feedback is private if its row was private, if it says so, or if a later private row has the same question."""
     store = Store(tmp_path)
     for name, private in (("secret", True), ("public", False), ("later", False)):
         store.append(rows(name, expert="large", question_hash=question_hash(name), private=private))

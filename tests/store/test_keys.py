@@ -109,7 +109,7 @@ def _keys(tmp_path: Path, rows: list[dict[str, Any]]) -> list[bytes]:
 
 
 def test_every_argument_is_in_the_key(tmp_path: Path) -> None:
-    """All that may be asked of a row makes another request, but for who answers and how it is laid out."""
+    """Every argument of a row makes another request, except its expert and its layout."""
     assert set(_ARGUMENTS) == set(ASK.names)
     base, *others = _keys(tmp_path, [{"question": "Q"}, *({"question": "Q", n: v} for n, v in _ARGUMENTS.items())])
     same = {name for name, key in zip(_ARGUMENTS, others, strict=True) if key == base}
@@ -119,12 +119,12 @@ def test_every_argument_is_in_the_key(tmp_path: Path) -> None:
 
 
 def test_no_two_requests_of_a_run_are_taken_for_one(tmp_path: Path) -> None:
-    """Neither when distinct questions are found, nor when requests that are alike are put together."""
+    """Different requests stay different when questions are distinguished and when duplicates are joined."""
     assert len(set(_keys(tmp_path, _DIFFERENT))) == len(_DIFFERENT)
 
 
-def test_no_run_is_given_the_answer_of_another(tmp_path: Path, api: Provider, api_entry: Entry) -> None:
-    """Each of these, asked by a run of its own on one store, is sent; asked again, none is."""
+def test_no_run_gets_the_answer_to_another_request(tmp_path: Path, api: Provider, api_entry: Entry) -> None:
+    """Each request is sent by a run of its own on one store; repeated, none is sent."""
     (tmp_path / "pool.toml").write_text(api_entry("far", 1, 100))
     api.says = lambda _, prompt: "a" if prompt == "Q" else '{"a": 1}'
     with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store") as engine:

@@ -9,8 +9,8 @@ from leeroo.engine.store.store import Store
 from tests.store.conftest import rows
 
 
-def test_lengths_are_means_of_what_was_answered(tmp_path: Path) -> None:
-    """By fingerprint; answers that name a choice, or whose tokens nobody counted, are left out."""
+def test_lengths_are_means_of_stored_answers(tmp_path: Path) -> None:
+    """Means are by fingerprint, without answers that name a choice or whose tokens were not counted."""
     store = Store(tmp_path)
     store.append(rows("a", fingerprint="f", prompt_tokens=10, completion_tokens=2))
     store.append(rows("b", fingerprint="f", prompt_tokens=20, completion_tokens=4))

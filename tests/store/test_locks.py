@@ -66,8 +66,8 @@ def test_a_lock_that_is_held_is_seen(tmp_path: Path) -> None:
     assert not (tmp_path / "a.lock").exists()
 
 
-def test_what_the_dead_leave_is_swept(tmp_path: Path) -> None:
-    """A folder whose owner is gone goes with its lock; one in use stays."""
+def test_folders_of_dead_owners_are_removed(tmp_path: Path) -> None:
+    """A folder whose owner has ended is removed with its lock; one in use stays."""
     lock = locks.take(tmp_path / "living.lock")
     for name in ("living", "dead"):
         (tmp_path / name).mkdir()

@@ -49,8 +49,8 @@ def _old(folder: Path, version: int) -> None:
 
 
 @pytest.mark.parametrize("version", [5, 6])
-def test_an_old_store_goes_on(tmp_path: Path, version: int) -> None:
-    """Its answers are found, its killed run is taken up, its feedback is there; whether it was private is not known."""
+def test_an_old_store_is_upgraded(tmp_path: Path, version: int) -> None:
+    """Its answers are found, its killed run is resumed, its feedback is there; whether it was private is unknown."""
     _old(tmp_path / "store", version)
     store = Store(tmp_path / "store")
     found = store.look_up(pa.array([b"a"], pa.binary())).to_pylist()
@@ -73,7 +73,7 @@ def test_an_old_store_gives_up_its_secrets(tmp_path: Path) -> None:
 
 
 def test_an_upgrade_happens_once(tmp_path: Path) -> None:
-    """A store that is opened again is left as it is, also by a process beside it."""
+    """A store that is opened again is left as it is, also when another process has it open."""
     _old(tmp_path / "store", 5)
     first, second = Store(tmp_path / "store"), Store(tmp_path / "store")
     first.give([Feedback("q", "large", score=1.0)])

@@ -27,8 +27,8 @@ def _open_paths(folder: Path) -> list[str]:
     return [str(each) for each in (folder, *folder.rglob("*")) if stat.S_IMODE(each.stat().st_mode) & 0o077]
 
 
-def test_a_new_store_is_its_owners(tmp_path: Path) -> None:
-    """The folder, the database with what lies beside it while it is open, locks and working files."""
+def test_only_its_owner_can_read_a_new_store(tmp_path: Path) -> None:
+    """That holds for the folder, the database and its files, locks and working files."""
     store = Store(tmp_path / "store")
     store.append(rows("a"))
     run = store.begin("job", 1)

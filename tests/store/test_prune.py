@@ -89,7 +89,7 @@ def test_feedback_keeps_its_answers(tmp_path: Path) -> None:
     assert [(row["expert"], row["prompt_tokens"]) for row in store.feedback()] == [("large", 7)]
 
 
-def test_a_store_is_made_as_small_as_wanted(tmp_path: Path) -> None:
+def test_a_store_shrinks_to_a_size(tmp_path: Path) -> None:
     """The oldest answers go, the file shrinks, and what is left is the latest."""
     store = Store(tmp_path)
     for part in range(20):
@@ -106,7 +106,7 @@ def test_a_store_is_made_as_small_as_wanted(tmp_path: Path) -> None:
 
 
 def test_an_age_that_nothing_has_removes_nothing(tmp_path: Path) -> None:
-    """Nor does one that is no number."""
+    """An age that no answer has removes nothing, as one that is no number."""
     store = Store(tmp_path)
     store.append(rows("a"))
     assert [store.prune(before).answers for before in (float("nan"), float("-inf"), 0.0)] == [0, 0, 0]
@@ -138,7 +138,7 @@ def test_the_command_prunes(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], complaint: str) -> None:
-    """Nothing is made where there is no store."""
+    """A mistake is one line, and no store is made where there is none."""
     Store(tmp_path).close()
     done = _leeroo(*(each.format(tmp_path) for each in arguments))
     assert done.returncode == 2

@@ -18,7 +18,7 @@ from tests.store.conftest import Beside, rows
 
 
 def test_kept_answers_are_found_again(tmp_path: Path) -> None:
-    """What was appended comes back whole, and only what was asked for."""
+    """Stored answers come back whole, and only those whose keys are given."""
     store = Store(tmp_path)
     store.append(rows("a", "b"))
     found = store.look_up(rows("b", "c").column("key"))
@@ -41,7 +41,7 @@ def test_another_process_sees_answers_at_once(tmp_path: Path, beside: Beside) ->
     assert store.look_up(rows("a").column("key")).column("answer").to_pylist() == ["from afar"]
 
 
-def test_a_run_that_did_not_finish_is_taken_up(tmp_path: Path) -> None:
+def test_a_run_that_did_not_finish_is_resumed(tmp_path: Path) -> None:
     """The next run of the same job goes on with it; a finished one is history."""
     store = Store(tmp_path)
     first = store.begin("job", 3)
@@ -53,7 +53,7 @@ def test_a_run_that_did_not_finish_is_taken_up(tmp_path: Path) -> None:
 
 
 def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
-    """The same job started twice at once makes two runs, each of which is taken up when it was killed."""
+    """The same job started twice at once makes two runs, each of which is resumed when it was killed."""
     store = Store(tmp_path)
     first, second = store.begin("job", 3), Store(tmp_path).begin("job", 3)
     assert first.run != second.run
@@ -65,7 +65,7 @@ def test_a_living_run_is_left_alone(tmp_path: Path) -> None:
     assert {run.run for run in again[:2]} == {first.run, second.run}
 
 
-def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
+def test_measurements_are_remembered(tmp_path: Path) -> None:
     """Tokens per second are those of all waves, loading time the mean of those that loaded, memory the most."""
     store = Store(tmp_path)
     store.measured(WaveTime("e", 2, prompt_tokens=60, completion_tokens=40, load_s=3.0, generate_s=1.0, memory_bytes=7))
@@ -76,7 +76,7 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
     assert store.engine("unknown") == Measured()
 
 
-def test_what_is_no_store_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     """A file that is no database is refused by name, not overwritten."""
     (tmp_path / "answers.sqlite").write_text("these are my holiday notes, not a database" * 30)
     with pytest.raises(UsageError, match="answers.sqlite is damaged, or not an answer store"):

@@ -73,8 +73,8 @@ _POOL = ["--pool", "pool.toml", "--store", "store", "--no-progress"]
     ],
     ids=lambda arguments: " ".join(arguments[:1] + arguments[-4:]),
 )
-def test_precious_files_stay(place: Path, arguments: list[str]) -> None:
-    """No command takes away a file that it did not write; nothing is asked, so there is no store."""
+def test_files_of_others_stay(place: Path, arguments: list[str]) -> None:
+    """No command replaces a file that it did not write; nothing is sent, so there is no store."""
     done = _leeroo(*arguments)
     assert isinstance(done.exception, UsageError), done.output
     for name in ("results", "results.parquet", "results.html", "results.svg"):
@@ -96,7 +96,7 @@ def test_precious_files_stay(place: Path, arguments: list[str]) -> None:
     ],
     ids=lambda arguments: " ".join(arguments),
 )
-def test_an_input_is_replaced_only_when_asked(place: Path, arguments: list[str]) -> None:
+def test_an_input_is_replaced_only_with_overwrite(place: Path, arguments: list[str]) -> None:
     """An input that is also an output is an error without --overwrite."""
     for name in ("t.csv", "t-check.csv"):
         (place / name).write_text("question\nWhat is 1 plus 1?\n")
@@ -125,8 +125,8 @@ def test_an_output_in_a_pattern_is_not_read_again(place: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "solve"])
-def test_a_table_on_standard_output_is_all_that_is_there(place: Path, command: str) -> None:
-    """'-' is JSONL on standard output; what people read goes to standard error, and --json is refused beside it."""
+def test_standard_output_holds_the_table_alone(place: Path, command: str) -> None:
+    """'-' is JSONL on standard output; messages go to standard error, and --json is refused with it."""
     done = _leeroo(command, "t.parquet", "--out", "-", *_POOL)
     assert done.exit_code == 0, done.output
     assert not (place / "-").exists()
@@ -153,8 +153,8 @@ def test_csv_comes_out_as_it_came_in(place: Path) -> None:
         assert found["answer"] == "large says 2"
 
 
-def test_the_form_of_an_input_is_told_by_options(place: Path) -> None:
-    """--format, --delimiter, --no-header and --encoding, with a name that says nothing."""
+def test_options_describe_the_form_of_an_input(place: Path) -> None:
+    """--format, --delimiter, --no-header and --encoding are used where the name says nothing."""
     (place / "t.txt").write_bytes("What is 1 plus 1?;ä\n".encode("latin-1"))
     form = ["--format", "csv", "--delimiter", ";", "--no-header", "--encoding", "latin-1", "--column", "column0"]
     done = _leeroo("run", "t.txt", "--out", "o.parquet", *form, *_POOL)
@@ -165,7 +165,7 @@ def test_the_form_of_an_input_is_told_by_options(place: Path) -> None:
 
 
 def test_a_router_folder_with_more_in_it_is_kept(place: Path) -> None:
-    """A router replaces a router, and nothing that somebody has put beside it."""
+    """A router replaces a router, but no folder that has other files in it."""
     (place / "router").mkdir()
     (place / "router" / "router.json").touch()
     (place / "router" / "precious.txt").write_text("mine")

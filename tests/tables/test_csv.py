@@ -36,7 +36,7 @@ def _rows(path: Path, text: str | bytes, layout: Layout = Layout()) -> list[tupl
         ('q,n\n"he said ""so""",\\\n', [("q", "n"), ('he said "so"', "\\")]),
     ],
 )
-def test_values_are_the_text_that_stands_there(tmp_path: Path, text: str, rows: list[tuple[str | None, ...]]) -> None:
+def test_values_are_texts_as_written(tmp_path: Path, text: str, rows: list[tuple[str | None, ...]]) -> None:
     """Every value passes as it is written; only an empty cell without quotes is NULL."""
     assert _rows(tmp_path / "t.csv", text) == rows
 
@@ -79,8 +79,8 @@ def test_packed_files_are_read(tmp_path: Path) -> None:
         ("q,n\nGröße,1\n".encode("latin-1"), "not UTF-8; name .* --encoding"),
     ],
 )
-def test_what_cannot_be_read_says_where_and_why(tmp_path: Path, text: bytes, says: str) -> None:
-    """One line with the number of the line."""
+def test_a_file_that_cannot_be_read_says_where_and_why(tmp_path: Path, text: bytes, says: str) -> None:
+    """The error is one line with the number of the line."""
     with pytest.raises(InputError, match=says) as error:
         _rows(tmp_path / "t.csv", text)
     assert "\n" not in str(error.value)

@@ -45,7 +45,7 @@ def test_a_pandas_frame_comes_back_as_it_was(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("dtype", [pl.String, pl.Categorical, pl.Enum(ASKED)])
 def test_a_polars_frame_comes_back_as_it_was(options: dict[str, Any], dtype: Any) -> None:
-    """Dtypes stay, also those that Arrow has not; text of every kind is asked."""
+    """Dtypes stay, also those that Arrow does not have; text of every kind can be a question."""
     frame = pl.DataFrame(
         {
             "question": pl.Series(ASKED, dtype=dtype),
@@ -60,7 +60,7 @@ def test_a_polars_frame_comes_back_as_it_was(options: dict[str, Any], dtype: Any
 
 
 def test_a_lazy_frame_is_computed_once(options: dict[str, Any]) -> None:
-    """What a lazy frame computes is what comes back."""
+    """The result of a lazy frame is what comes back."""
     runs: list[int] = []
 
     def count(frame: pl.DataFrame) -> pl.DataFrame:
@@ -73,7 +73,7 @@ def test_a_lazy_frame_is_computed_once(options: dict[str, Any]) -> None:
 
 
 def test_an_arrow_table_keeps_its_types(options: dict[str, Any]) -> None:
-    """Dictionaries of string views are asked, durations and dictionaries come back."""
+    """Dictionaries of string views can be questions; durations and dictionaries come back."""
     views = pa.DictionaryArray.from_arrays(pa.array([1, 0], pa.uint32()), pa.array(ASKED[::-1], pa.string_view()))
     table = pa.table({"question": views, "d": pa.array([1, 2], pa.duration("s"))})
     found = leeroo.answer(table, **options)
@@ -91,14 +91,14 @@ def test_an_arrow_table_keeps_its_types(options: dict[str, Any]) -> None:
         (pd.DataFrame({"text": ["a"], "id": [1]}), "no column 'question'; its columns are: text, id"),
     ],
 )
-def test_what_cannot_be_asked_is_one_line(options: dict[str, Any], frame: Any, says: str) -> None:
+def test_a_column_that_is_no_text_is_one_line(options: dict[str, Any], frame: Any, says: str) -> None:
     """The column is named, without a traceback of another library's."""
     with pytest.raises(InputError, match=says) as error:
         leeroo.answer(frame, **options)
     assert "\n" not in str(error.value)
 
 
-def test_sparse_and_empty_columns_are_asked(options: dict[str, Any]) -> None:
+def test_sparse_and_empty_columns_are_read(options: dict[str, Any]) -> None:
     """A sparse column of text is filled in; a frame without rows has no answers, whatever its dtype."""
     sparse = pd.DataFrame({"question": pd.arrays.SparseArray(ASKED, dtype=pd.SparseDtype("object", None))})
     assert leeroo.answer(sparse, **options)["answer"].tolist() == SAID

@@ -59,8 +59,8 @@ def test_a_stream_is_read_by_its_content(tmp_path: Path, text: str, way: str, mo
     writer.join(10)
 
 
-def test_a_stream_is_what_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """--format goes before the content."""
+def test_an_option_decides_the_format_of_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--format has precedence over the content."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"question\tn\na,b\t1\n")))
     assert _questions("-", Layout(kind="tsv")) == ["a,b"]
 
@@ -93,7 +93,7 @@ def test_columns_of_parquet_files_are_united(tmp_path: Path) -> None:
         ("s3://nowhere/t.parquet", "needs DuckDB's extension httpfs|cannot be read as Parquet"),
     ],
 )
-def test_what_is_not_there_is_one_line(tmp_path: Path, name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_is_one_line(tmp_path: Path, name: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every fault of a name is one line."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "t.xlsx").touch()

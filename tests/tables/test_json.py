@@ -28,7 +28,7 @@ def test_keys_of_all_rows_are_columns(tmp_path: Path) -> None:
 
 
 def test_a_number_among_texts_is_its_text(tmp_path: Path) -> None:
-    """Questions of several types are asked as text, and come out as what they were."""
+    """Questions of several types are read as text, and come out in their own types."""
     table = _table(tmp_path / "t.jsonl", '{"q": "say \\"a\\""}', '{"q": 42}', '{"q": null}', '{"q": {"a": [1]}}')
     assert as_text(table.column("q")).to_pylist() == ['say "a"', "42", None, '{"a":[1]}']
     write_table(table.to_reader(), tmp_path / "o.jsonl")
@@ -62,7 +62,7 @@ def test_values_keep_their_types_and_digits(tmp_path: Path, values: list[str], k
     assert read == [json.loads(value, parse_int=str, parse_float=str) for value in values]
 
 
-def test_what_python_takes_for_json_is_read(tmp_path: Path) -> None:
+def test_json_as_python_writes_it_is_read(tmp_path: Path) -> None:
     """NaN and infinities are NULL, half characters U+FFFD; the word NaN in a text stays."""
     table = _table(tmp_path / "t.jsonl", '{"x": NaN, "t": "NaN or \\ud83d", "n": {"a": -Infinity}}')
     assert table.to_pylist() == [{"x": None, "t": "NaN or \ufffd", "n": '{"a":null}'}]
@@ -77,7 +77,7 @@ def test_what_python_takes_for_json_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_line_that_is_no_object_is_numbered(tmp_path: Path, text: str, says: str) -> None:
-    """One line says which line is wrong."""
+    """The error says which line is wrong."""
     (tmp_path / "t.jsonl").write_text(text)
     with pytest.raises(InputError, match=says):
         open_input(tmp_path / "t.jsonl").read_all()

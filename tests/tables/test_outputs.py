@@ -141,8 +141,8 @@ def test_standard_output_is_jsonl(capfd: pytest.CaptureFixture[str], name: str) 
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".parquet", "t.txt/o.parquet", "loop.csv"])
-def test_a_name_that_cannot_be_is_one_line(tmp_path: Path, name: str) -> None:
-    """Too long, below a file, or a link to itself."""
+def test_an_impossible_name_is_one_line(tmp_path: Path, name: str) -> None:
+    """A name that is too long, below a file, or a link to itself is refused in one line."""
     (tmp_path / "t.txt").touch()
     (tmp_path / "loop.csv").symlink_to(tmp_path / "loop.csv")
     with pytest.raises(OutputError, match="cannot write|does not exist") as error:
@@ -151,7 +151,7 @@ def test_a_name_that_cannot_be_is_one_line(tmp_path: Path, name: str) -> None:
 
 
 def test_a_long_name_is_written(tmp_path: Path) -> None:
-    """A name as long as names may be leaves room for the hidden file beside it."""
+    """A name as long as names may be leaves room for the hidden file of the writer."""
     out = tmp_path / ("ü" * 123 + ".parquet")
     check_output(out)
     write_table(ROWS.to_reader(), out)
@@ -176,8 +176,8 @@ def test_a_folder_that_vanishes_is_one_line(tmp_path: Path) -> None:
             write_table(ROWS.to_reader(), tmp_path / "gone" / name)
 
 
-def test_what_comes_into_the_folder_meanwhile_stays(tmp_path: Path) -> None:
-    """A file that appears while rows are written is not replaced; nothing half written is left beside it."""
+def test_files_that_appear_meanwhile_stay(tmp_path: Path) -> None:
+    """A file that appears while rows are written is not replaced, and no half written file is left."""
     out = tmp_path / "out"
     out.mkdir()
 

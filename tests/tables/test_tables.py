@@ -40,7 +40,7 @@ def test_every_kind_of_file_is_read(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_pattern_reads_all_its_files(tmp_path: Path) -> None:
-    """A glob is one table, file after file."""
+    """A glob is read as one table, file after file."""
     for i in range(3):
         pq.write_table(pa.table({"question": [f"q{i}"]}), tmp_path / f"part-{i}.parquet")
     read = open_input(str(tmp_path / "part-*.parquet")).read_all()
@@ -48,7 +48,7 @@ def test_a_pattern_reads_all_its_files(tmp_path: Path) -> None:
 
 
 def test_a_folder_reads_all_its_files(tmp_path: Path) -> None:
-    """A folder is one table, folders in it and the values in their names included; one that is empty is named."""
+    """A folder is read as one table with its subfolders and the values in their names; an empty one is named."""
     for year in ("2023", "01"):
         (tmp_path / f"year={year}").mkdir()
         pq.write_table(pa.table({"question": [year]}), tmp_path / f"year={year}" / "t.parquet")
@@ -65,7 +65,7 @@ def test_a_folder_reads_all_its_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["o.parquet", "o.csv", "o.jsonl"])
 def test_every_kind_of_file_is_written(tmp_path: Path, name: str) -> None:
-    """What was written reads back the same, and nothing else is left in the folder."""
+    """A written file reads back the same, and nothing else is left in the folder."""
     assert write_table(ROWS.to_reader(), tmp_path / name) == 3
     assert open_input(tmp_path / name).read_all().column("question").to_pylist() == ["a", "b, c", None]
     assert [p.name for p in tmp_path.iterdir()] == [name]
@@ -80,7 +80,7 @@ def test_a_folder_of_parts_is_written(tmp_path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_the_old_table(tmp_path: Path) -> None:
-    """The old table stays until the new one is whole; the half of a new one is gone."""
+    """The old table stays until the new one is whole, and the half of a new one is removed."""
     out = tmp_path / "o.parquet"
     write_table(ROWS.to_reader(), out)
 
@@ -95,15 +95,15 @@ def test_a_write_that_fails_leaves_the_old_table(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
-    """The half table of a process that is gone goes with the next write; a living one's stays."""
+    """The half table of a process that has ended is removed by the next write; one of a living process stays."""
     (tmp_path / ".o.parquet.999999999.part").touch()
     (tmp_path / ".o.parquet.1.part").touch()
     write_table(ROWS.to_reader(), tmp_path / "o.parquet")
     assert sorted(p.name for p in tmp_path.iterdir()) == [".o.parquet.1.part", "o.parquet"]
 
 
-def test_places_that_cannot_be_written_are_told(tmp_path: Path) -> None:
-    """Before anything is spent: no folder, a folder in the way, a file in the way."""
+def test_places_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    """A missing folder, or a folder or file in the way, is refused before anything is spent."""
     (tmp_path / "file").touch()
     (tmp_path / "dir.parquet").mkdir()
     for out, says in (("no/o.parquet", "does not exist"), ("dir.parquet", "is a folder"), ("file", "is a file")):
@@ -132,7 +132,7 @@ def test_frames_of_every_kind_are_answered_in_kind(pool_file: Path, tmp_path: Pa
     assert relation.project("answer").fetchall() == [(expected[0],)]
 
 
-def test_a_relation_that_cannot_be_read_is_told() -> None:
+def test_a_relation_that_cannot_be_read_is_one_line() -> None:
     """An error of DuckDB's is one line."""
     con = duckdb.connect()
     con.execute("CREATE TABLE t AS SELECT 'a' AS question")
@@ -142,16 +142,16 @@ def test_a_relation_that_cannot_be_read_is_told() -> None:
         from_frame(gone)
 
 
-def test_half_characters_in_a_frame_cost_no_other_row(pool_file: Path, tmp_path: Path) -> None:
-    """A Python string that is no text is asked with U+FFFD; the frame keeps it as it was, the other rows are answered."""
+def test_half_characters_in_a_frame_harm_no_other_row(pool_file: Path, tmp_path: Path) -> None:
+    """A Python string that is no text is sent with U+FFFD; the frame keeps it, and the other rows are answered."""
     frame = pd.DataFrame({"question": ["half \ud83d", "What is 1 plus 1?"]}, dtype="object")
     out = leeroo.answer(frame, pool=pool_file, store=tmp_path / "store")
     assert out["question"].tolist() == frame["question"].tolist()
     assert out["answer"].tolist()[1] == "large says 2"
 
 
-def test_what_is_no_frame_is_refused() -> None:
-    """A list has no columns."""
+def test_a_list_is_no_frame() -> None:
+    """A list is refused, because it has no columns."""
     with pytest.raises(InputError, match="cannot read rows from list"):
         from_frame(["a"])
     assert like_frame(ROWS.to_reader(), ROWS).equals(ROWS)

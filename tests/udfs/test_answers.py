@@ -49,7 +49,7 @@ def test_an_answer_is_paid_for_once(con: Connection, did: Callable[[], Any]) -> 
 
 
 def test_null_in_null_out(con: Connection, did: Callable[[], Any]) -> None:
-    """A NULL question is NULL, whatever else is said, and nobody is asked."""
+    """A NULL question is NULL, whatever the other arguments are, and nothing is sent."""
     con.execute("INSERT INTO t VALUES (99, 0, NULL)")
     rows = con.execute("SELECT leeroo_answer(question), leeroo(question, expert := 'small') FROM t WHERE id = 99")
     assert rows.fetchall() == [(None, None)]
@@ -58,7 +58,7 @@ def test_null_in_null_out(con: Connection, did: Callable[[], Any]) -> None:
 
 
 def test_a_failing_row_is_null_with_its_reason(con: Connection) -> None:
-    """A row that cannot be answered is NULL, costs nothing, and its reason stands in leeroo(...).error."""
+    """A row that cannot be answered is NULL, costs nothing, and its reason is in leeroo(...).error."""
     con.execute("INSERT INTO t VALUES (99, 0, 'never recorded'), (100, 0, ' ')")
     rows = con.execute("SELECT leeroo_answer(question), leeroo(question) FROM t WHERE id > 38 ORDER BY id").fetchall()
     assert rows[0][0] == "large says 78"
@@ -68,15 +68,15 @@ def test_a_failing_row_is_null_with_its_reason(con: Connection) -> None:
     assert not rows[2][1] or rows[2][1]["error"] is None
 
 
-def test_a_failed_row_is_asked_again_in_the_next_statement(con: Connection, did: Callable[[], Any]) -> None:
-    """A failure is not remembered beyond its statement: the next may have more luck."""
+def test_a_failed_row_is_sent_again_in_the_next_statement(con: Connection, did: Callable[[], Any]) -> None:
+    """A failure is forgotten with its statement: the next one may have more luck."""
     for _ in range(2):
         assert one(con, "leeroo('never recorded').error") is not None
         assert did() == (1, 0)
 
 
 def test_named_arguments_reach_the_expert(con: Connection, did: Callable[[], Any]) -> None:
-    """Each named argument makes another asking; NULL is as good as not given, and the temperature 0 too."""
+    """Each named argument makes another request; NULL is the same as absent, and so is the temperature 0."""
     assert one(con, f"leeroo_answer('{Q}', expert := 'small')") == "small says 6"
     assert did() == (1, 1)
     con.execute(f"""SELECT leeroo_answer('{Q}', expert := 'small', system := NULL, max_tokens := NULL),
@@ -108,14 +108,14 @@ def test_arguments_may_differ_from_row_to_row(con: Connection) -> None:
 def test_wrong_arguments_are_one_line(
     con: Connection, did: Callable[[], Any], call: str, kind: type[Exception], message: str
 ) -> None:
-    """An argument that cannot be names its function and itself, in one line, and nothing is asked."""
+    """The error names the function and the argument, in one line, and nothing is sent."""
     with pytest.raises(kind, match=message) as caught:
         con.execute(f"SELECT {call} FROM t")
     assert "\n" not in str(caught.value)
     assert did() == (0, 0)
 
 
-def test_questions_of_other_types_are_asked_as_text(con: Connection) -> None:
-    """What is not text is asked as the text that it is cast to."""
+def test_questions_of_other_types_are_cast_to_text(con: Connection) -> None:
+    """A value that is not text is sent as the text that it is cast to."""
     assert "recorded" in one(con, "leeroo(42).error")
     assert one(con, f"leeroo_answer('{Q}'::ENUM ('{Q}'))") == "large says 6"

@@ -87,8 +87,8 @@ def test_a_reader_is_read_once(con: Connection, did: DidSince) -> None:
     assert reader.schema.names == ["q"]
 
 
-def test_a_reader_that_nobody_asks_about_streams(con: Connection) -> None:
-    """Without a call of ours it is DuckDB's alone."""
+def test_a_reader_without_questions_streams(con: Connection) -> None:
+    """A statement without a call of ours is DuckDB's alone."""
     reader = pa.table({"q": [QUESTION]}).to_reader()
     assert con.execute("SELECT q FROM reader").fetchall() == [(QUESTION,)]
     assert reader.schema.names == ["q"]

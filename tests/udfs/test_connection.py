@@ -21,8 +21,8 @@ DidSince = Callable[[], Any]
 
 
 @pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result:UserWarning")
-def test_it_fetches_as_duckdb_does(con: Connection) -> None:
-    """Everything beside sql and execute is DuckDB's own, and what returns the connection returns this one."""
+def test_it_behaves_as_duckdb_does(con: Connection) -> None:
+    """All methods except sql and execute are DuckDB's own, and those that return the connection return this one."""
     statement = "SELECT id, leeroo_answer(question) AS a FROM t WHERE id < 3 ORDER BY id"
     right = [(0, "large says 0"), (1, "large says 2"), (2, "large says 4")]
     assert con.execute(statement).fetchone() == right[0]
@@ -160,7 +160,7 @@ def test_closing_with_rows_unread(con: Connection) -> None:
 
 
 def test_wrong_options_are_one_line(tmp_path: Path, pool_file: Path) -> None:
-    """A wrong option, pool or budget is told when connecting."""
+    """A wrong option, pool or budget is an error when connecting."""
     with pytest.raises(PoolError, match="nowhere.toml"):
         leeroo.connect(pool=tmp_path / "nowhere.toml")
     with pytest.raises(UsageError, match="not both"):

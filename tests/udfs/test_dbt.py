@@ -116,8 +116,8 @@ def model(dbt, session):
     assert did().generated == 80
 
 
-def test_an_incremental_model_asks_what_is_new(project: Project, did: DidSince) -> None:
-    """A second run of an incremental model asks for the rows that came since, and a connection opened anew has all it needs."""
+def test_an_incremental_model_sends_only_new_rows(project: Project, did: DidSince) -> None:
+    """A second run sends only the rows that came since, on a new connection too."""
     project.configure(CONFIG, keep_open="false", settings="{threads: 2}", retries="{query_attempts: 2}")
     project.model(
         "answers",
@@ -169,8 +169,8 @@ def test_a_model_without_answers_fails_where_that_is_wanted(project: Project) ->
     assert project.rows("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'said'") == [(0,)]
 
 
-def test_an_incremental_model_asks_again_for_what_failed(project: Project, pool_file: Path) -> None:
-    """The model of the documentation: rows without an answer are asked again, those with one are not."""
+def test_an_incremental_model_sends_failed_rows_again(project: Project, pool_file: Path) -> None:
+    """The model of the documentation sends rows without an answer again, and no others."""
     whole = pool_file.read_text()
     pool_file.write_text(whole.split('[[expert]]\nname = "small"')[0] + "max_tokens = 5\n")
     page = (Path(__file__).parents[2] / "docs" / "integrations.md").read_text()
@@ -202,7 +202,7 @@ def test_an_incremental_model_asks_again_for_what_failed(project: Project, pool_
     ],
 )
 def test_a_wrong_config_is_one_line(config: dict[str, object], message: str) -> None:
-    """What is wrong in the config is told in one line that names the plugin and its file."""
+    """A mistake in the config is one line that names the plugin and its file."""
     with pytest.raises(DbtRuntimeError) as raised:
         BasePlugin.create("leeroo.udfs.dbt", config=config)
     assert raised.value.msg.startswith(f"plugin leeroo.udfs.dbt in profiles.yml: {message}")

@@ -59,8 +59,8 @@ def test_the_plan_of_a_statement(timed: Path, store: Path, did: DidSince) -> Non
     assert estimate.seconds == pytest.approx(2.0)
 
 
-def test_an_estimate_is_what_is_paid(con: Connection, did: DidSince) -> None:
-    """What is planned is what then happens: the same prompts, and no more than the most that was possible."""
+def test_an_estimate_holds(con: Connection, did: DidSince) -> None:
+    """The plan has the prompts that are then sent, and the cost is no more than the most that it names."""
     statement = "SELECT sum(a.cost_usd) FROM (SELECT leeroo(question, max_tokens := 5) AS a FROM t)"
     ((_, estimate),) = con.explain(statement).estimates
     paid = con.execute(statement).fetchall()[0][0]
@@ -68,7 +68,7 @@ def test_an_estimate_is_what_is_paid(con: Connection, did: DidSince) -> None:
     assert estimate.least_usd < paid < estimate.most_usd
 
 
-def test_rows_beyond_the_budget_are_told(con: Connection) -> None:
+def test_rows_beyond_the_budget_are_counted(con: Connection) -> None:
     """A budget that reaches some rows only says how many it does not."""
     con.execute("SET VARIABLE leeroo_max_cost_usd = 0.15")
     ((_, estimate),) = con.explain("SELECT leeroo_answer(question, expert := 'large') FROM t").estimates
@@ -77,7 +77,7 @@ def test_rows_beyond_the_budget_are_told(con: Connection) -> None:
 
 
 def test_nested_calls_are_said_not_to_be_counted(con: Connection, did: DidSince) -> None:
-    """The outer question depends on the inner answer: only the inner one is known."""
+    """Only the inner question is counted, because the outer one depends on its answer."""
     plan = con.explain("SELECT leeroo_answer(next(leeroo_answer(question))) FROM t")
     assert plan.estimates[0][1].prompts == 40
     assert "depend on these answers" in str(plan)
@@ -87,14 +87,14 @@ def test_nested_calls_are_said_not_to_be_counted(con: Connection, did: DidSince)
 @pytest.mark.parametrize(
     "statement", ["SELECT 1", "SELECT leeroo_route(question) FROM t", "CREATE TABLE u AS SELECT 2", "SET threads = 2"]
 )
-def test_what_generates_nothing_says_so(con: Connection, did: DidSince, statement: str) -> None:
-    """Statements without questions."""
+def test_statements_without_questions_say_so(con: Connection, did: DidSince, statement: str) -> None:
+    """A statement that generates nothing has a line that says so."""
     assert str(con.explain(statement)).startswith("Nothing to generate")
     assert did().generated == 0
 
 
-def test_a_wrong_statement_is_told_as_such(con: Connection) -> None:
-    """In DuckDB's words, or in ours."""
+def test_a_wrong_statement_is_an_error(con: Connection) -> None:
+    """The error is in DuckDB's words, or in ours."""
     with pytest.raises(duckdb.CatalogException, match="nowhere"):
         con.explain("SELECT leeroo_answer(q) FROM nowhere")
     with pytest.raises(LeerooError, match="leeroo_answer: expert 'huge'"):
@@ -110,8 +110,10 @@ def test_explain_on_a_connection_of_the_users(pool_file: Path, store: Path, did:
     assert did() == (0, 0)
 
 
-def test_the_command(pool_file: Path, store: Path, tmp_path: Path, did: DidSince) -> None:
-    """leeroo explain tells of a statement and of a table, as text and as one JSON object."""
+def test_the_command_explains_statements_and_tables(
+    pool_file: Path, store: Path, tmp_path: Path, did: DidSince
+) -> None:
+    """leeroo explain describes a statement and a table, as text and as one JSON object."""
     table = tmp_path / "questions.csv"
     table.write_text("question\n" + "".join(f"What is {i} plus {i}?\n" for i in (1, 2, 2)))
     options = ["--pool", str(pool_file), "--store", str(store)]

@@ -21,8 +21,8 @@ DEEP = "[" * 100_000
     "answer",
     ["[1, 2]", "```json\n[1, 2]\n```", "```\n[1, 2]```", "Here it is:\n```JSON\n[1, 2]\n```\nIs there anything else?"],
 )
-def test_json_is_found_in_what_models_write(answer: str) -> None:
-    """Bare, in a fenced block, and with words around the block."""
+def test_json_is_found_in_answers(answer: str) -> None:
+    """JSON is found alone, in a fenced block, and with words around the block."""
     text, why = extract(answer, NUMBERS)
     assert why is None
     assert json.loads(text or "") == [1, 2]
@@ -42,14 +42,14 @@ def test_json_is_found_in_what_models_write(answer: str) -> None:
         ('[1, "two"]', "the answer is not valid under the schema: $[1]: 'two' is not of type 'number'"),
     ],
 )
-def test_what_is_no_json_says_why(answer: str, says: str) -> None:
-    """None of it raises, however deep it is nested."""
+def test_text_without_json_says_why(answer: str, says: str) -> None:
+    """No text raises an error, however deep it is nested."""
     text, why = extract(answer, NUMBERS)
     assert text is None
     assert (why or "").startswith(says)
 
 
-def test_nesting_beyond_what_can_be_checked_is_a_reason() -> None:
+def test_nesting_too_deep_to_check_is_a_reason() -> None:
     """A schema that looks at every level gives up in words."""
     nested = json.dumps({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}})
     why = extract("[" * 300 + "]" * 300, nested)[1]

@@ -24,7 +24,7 @@ def test_scores_are_kept_and_replaced(con: Connection, store: Path, pool_file: P
         assert other.execute(KEPT).fetchall() == [(Q1, "small", None, 0.75, None, "user")]
 
 
-def test_the_count_of_rows_is_told(con: Connection) -> None:
+def test_the_count_of_rows_is_returned(con: Connection) -> None:
     """An insert gives what DuckDB gives, with RETURNING too."""
     insert = f"INSERT INTO leeroo_feedback (question, expert, score) VALUES ('{Q1}', 'small', 1), ('{Q2}', 'small', 1)"
     assert con.execute(insert).fetchall() == [(2,)]
@@ -95,7 +95,7 @@ def test_a_transaction_that_is_rolled_back_leaves_nothing(con: Connection, by: s
 
 
 def test_a_transaction_broken_by_a_bad_row_leaves_nothing(con: Connection) -> None:
-    """Not even the good rows of statements before it."""
+    """Even the good rows of earlier statements are dropped."""
     con.execute("BEGIN")
     con.execute("INSERT INTO leeroo_feedback (question, expert, score) VALUES (?, 'small', 1)", [Q1])
     with pytest.raises(InputError):

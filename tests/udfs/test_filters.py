@@ -38,8 +38,8 @@ def con(api: Any, api_entry: Callable[..., str], tmp_path: Path) -> Iterator[Con
         ("{} IS NOT NULL AND CASE WHEN id = 1 AND {} IS NOT NULL THEN false ELSE true END AND abs(id) < 5", 5),
     ],
 )
-def test_only_the_rows_that_are_left_are_asked_about(con: Connection, api: Any, condition: str, left: int) -> None:
-    """With execute, sql and in what makes a table; the setting that orders conditions is as before."""
+def test_only_filtered_rows_are_sent(con: Connection, api: Any, condition: str, left: int) -> None:
+    """That holds for execute, sql and CREATE TABLE; the setting that orders conditions is as before."""
     statement = f"SELECT id FROM t WHERE {condition.replace('{}', 'leeroo_answer(q)')}"
     count = con.execute(f"SELECT count(*) FROM ({statement})").fetchall()
     assert sum(api.asked.values()) == left

@@ -49,7 +49,7 @@ def test_a_choice_is_one_of_the_choices(real: Connection) -> None:
         assert 0 < cost < 100 * 0.01 / 1e6
 
 
-def test_what_cannot_be_chosen_from_is_that_rows_error(real: Connection) -> None:
+def test_bad_choices_are_the_rows_error(real: Connection) -> None:
     """NULL stays NULL; one choice, none, or NULL among them cost nothing and harm no other row."""
     rows = real.execute("""
         SELECT leeroo_choice(q, choices) FROM (VALUES (1, NULL, ['a', 'b']), (2, 'x', NULL), (3, 'x', ['a']),
@@ -62,7 +62,7 @@ def test_what_cannot_be_chosen_from_is_that_rows_error(real: Connection) -> None
 
 
 def test_thirty_choices_are_numbered(real: Connection) -> None:
-    """Where letters do not suffice; the number 1 is told from 10 to 19."""
+    """Numbers are used where letters do not suffice, and 1 is distinguished from 10 to 19."""
     row = real.execute("SELECT leeroo_choice('Which number is the largest?', range(30)::VARCHAR[])").fetchall()[0][0]
     assert row["choice"] == str(row["position"] - 1)
 

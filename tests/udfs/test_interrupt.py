@@ -83,7 +83,7 @@ def _stopped_s(con: Connection, at_work: threading.Event, pause_s: float, statem
 
 
 def test_interrupt_stops_a_statement(slow: tuple[Connection, threading.Event, float]) -> None:
-    """Whatever answers; the connection goes on afterwards."""
+    """The statement stops, whatever answers; the connection goes on afterwards."""
     con, at_work, pause_s = slow
     statement = STATEMENT.replace("'Count from ' || i || ' on.'", "'What is ' || i % 40 || ' plus ' || i % 40 || '?'")
     assert _stopped_s(con, at_work, pause_s, statement) < 5  # how soon exactly, bench/engine/sql.py tells
@@ -114,8 +114,8 @@ def test_interrupt_stops_what_is_answered_in_place(pool_file: Path, store: Path,
     assert 0 < did().generated < 40
 
 
-def test_what_was_answered_is_kept(pool_file: Path, store: Path, did: DidSince) -> None:
-    """The statement run again asks only for the rest."""
+def test_answers_are_kept(pool_file: Path, store: Path, did: DidSince) -> None:
+    """The repeated statement sends only the rest."""
     pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 25\n")
     statement = (
         "SELECT count(leeroo_answer('What is ' || i || ' plus ' || i || '?', expert := 'small')) FROM range(40) r(i)"
@@ -132,7 +132,7 @@ def test_what_was_answered_is_kept(pool_file: Path, store: Path, did: DidSince) 
 
 
 def test_another_connections_statement_is_left_alone(pool_file: Path, store: Path) -> None:
-    """Cursors share an engine: an interrupt of one does not stop what the other asks."""
+    """Cursors share an engine, but an interrupt of one does not stop the statement of the other."""
     pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 100\n")
     done: list[Any] = []
     with leeroo.connect(pool=pool_file, store=store) as con, con.cursor() as other:
@@ -147,7 +147,7 @@ def test_another_connections_statement_is_left_alone(pool_file: Path, store: Pat
     assert len(done) == 20
 
 
-def test_an_interrupt_of_nothing_is_nothing(con: Connection) -> None:
-    """It does not wait for the next statement."""
+def test_an_interrupt_without_a_statement_does_nothing(con: Connection) -> None:
+    """The next statement is not stopped by it."""
     con.interrupt()
     assert con.execute("SELECT leeroo_answer(question) FROM t WHERE id = 1").fetchall() == [("large says 2",)]

@@ -50,7 +50,7 @@ def test_a_label_is_named_loosely(api: Any, api_entry: Callable[..., str], tmp_p
         assert con.execute("SELECT leeroo_label('Good?', ['positive', 'negative'])").fetchall() == [("positive",)]
 
 
-def test_what_names_none_says_so(api: Any, api_entry: Callable[..., str], tmp_path: Path) -> None:
+def test_an_answer_that_names_no_choice_says_so(api: Any, api_entry: Callable[..., str], tmp_path: Path) -> None:
     """The reason is in leeroo_labelled and in leeroo_choice; no choice is guessed."""
     api.says = lambda _model, _prompt: "I would rather not say."
     (tmp_path / "pool.toml").write_text(api_entry("m", 1, 20))

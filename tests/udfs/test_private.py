@@ -36,7 +36,7 @@ def con(api: Any, api_entry: Callable[..., str], pool_file: Path, store: Path) -
         "leeroo_solve({q}, private := {p}).answer",
     ],
 )
-def test_a_private_row_is_asked_of_local_experts(con: Connection, api: Any, call: str) -> None:
+def test_a_private_row_goes_to_local_experts(con: Connection, api: Any, call: str) -> None:
     """The column says which rows are private; where it is NULL nobody knows, and the row stays here too."""
     table = "(VALUES ('What is 1 plus 1?', true), ('What is 2 plus 2?', NULL), ('What is 3 plus 3?', false)) v(q, p)"
     con.execute(f"SELECT {call.format(q='q', p='p')} FROM {table}").fetchall()

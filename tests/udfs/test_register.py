@@ -25,8 +25,8 @@ def plain(pool_file: Path, store: Path) -> duckdb.DuckDBPyConnection:
     return con
 
 
-def test_vectors_ask_only_for_what_is_not_known(plain: duckdb.DuckDBPyConnection, did: DidSince) -> None:
-    """Each question is generated once, however many rows and vectors ask it."""
+def test_vectors_send_only_unknown_questions(plain: duckdb.DuckDBPyConnection, did: DidSince) -> None:
+    """Each question is generated once, however many rows and vectors have it."""
     rows = plain.execute("SELECT id, leeroo_answer(question) FROM t ORDER BY id").fetchall()
     assert rows == [(i, f"large says {2 * (i % 40)}") for i in range(5000)]
     assert did().generated == 40
@@ -34,7 +34,7 @@ def test_vectors_ask_only_for_what_is_not_known(plain: duckdb.DuckDBPyConnection
     assert did() == (0, 0)
 
 
-def test_threads_of_duckdb_share_what_is_known(plain: duckdb.DuckDBPyConnection, did: DidSince) -> None:
+def test_threads_of_duckdb_share_answers(plain: duckdb.DuckDBPyConnection, did: DidSince) -> None:
     """DuckDB's own threads call the functions at once, and each question is still generated once."""
     plain.execute("SET threads = 4; CREATE TABLE many AS SELECT t.question FROM t, range(100)")
     said = plain.execute("SELECT count(leeroo_answer(question)), count(DISTINCT leeroo_answer(question)) FROM many")
@@ -45,10 +45,10 @@ def test_threads_of_duckdb_share_what_is_known(plain: duckdb.DuckDBPyConnection,
 @pytest.mark.parametrize(
     "call", ["leeroo_answer(q)", "leeroo(q)", "leeroo_label(q, ['a', 'b'])", "leeroo_choice(q, ['a', 'b'])"]
 )
-def test_rows_that_nobody_wants_are_not_asked(
+def test_unused_dictionary_entries_are_not_sent(
     pool_file: Path, store: Path, tmp_path: Path, did: DidSince, call: str
 ) -> None:
-    """Questions that a file keeps as a dictionary are asked for the rows of the statement alone."""
+    """Questions that a file keeps as a dictionary are sent for the rows of the statement alone."""
     path = str(tmp_path / "my.duckdb")
     duckdb.connect(path).execute(TABLE.replace("AS question", "AS q")).close()
     with duckdb.connect(path) as con:
@@ -75,8 +75,8 @@ def test_errors_are_duckdbs_with_our_line(plain: duckdb.DuckDBPyConnection, did:
     assert plain.execute("SELECT leeroo_answer(question) FROM t WHERE id = 1").fetchall() == [("large says 2",)]
 
 
-def test_a_failed_row_is_asked_again(plain: duckdb.DuckDBPyConnection, did: DidSince) -> None:
-    """What failed is not remembered: the next call may have more luck."""
+def test_a_failed_row_is_sent_again(plain: duckdb.DuckDBPyConnection, did: DidSince) -> None:
+    """A failure is not remembered: the next call may have more luck."""
     for _ in range(2):
         assert plain.execute("SELECT leeroo('never ' || id).error FROM t WHERE id < 2").fetchone() != (None,)
         assert did().batches == 1

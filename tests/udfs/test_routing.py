@@ -56,7 +56,7 @@ def test_scores_are_a_map_of_experts(con: Connection, did: DidSince) -> None:
 
 
 def test_routes_generate_nothing(con: Connection, did: DidSince, monkeypatch: pytest.MonkeyPatch) -> None:
-    """leeroo_route says who would be asked, with what prospect and at what cost, in one batch; NULL for NULL."""
+    """leeroo_route returns the expert, its predicted score and its cost, in one batch; NULL for NULL."""
     route_all = Engine.route
     batches: list[Criteria] = []
 
@@ -77,7 +77,7 @@ def test_routes_generate_nothing(con: Connection, did: DidSince, monkeypatch: py
 
 
 def test_routes_are_the_answers_experts(con: Connection, did: DidSince) -> None:
-    """The answer comes from the expert that the route names, when the same whole batch is asked."""
+    """The answer comes from the expert that the route names, for the same whole batch."""
     con.execute("SET VARIABLE leeroo_cost_weight = 200")
     same = con.execute("SELECT count(*) FROM t WHERE leeroo_route(question).expert = leeroo(question).expert")
     assert same.fetchone() == (40,)

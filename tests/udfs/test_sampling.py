@@ -39,8 +39,8 @@ def test_a_sample_is_evaluated_once(con: Connection, did: DidSince) -> None:
     assert did() == (1, 4)
 
 
-def test_samples_may_be_asked_about(con: Connection, did: DidSince) -> None:
-    """Calls on sampled answers are asked in the next round, with the samples that the statement ends up with."""
+def test_samples_may_be_in_questions(con: Connection, did: DidSince) -> None:
+    """Calls on sampled answers are sent in the next round, with the samples that the statement ends up with."""
     rows = con.execute("""
         SELECT leeroo_answer(replace(leeroo_answer('What is 1 plus 1?', temperature := 1), 'large says', 'never recorded'),
                              expert := 'small') IS NULL,
@@ -51,7 +51,7 @@ def test_samples_may_be_asked_about(con: Connection, did: DidSince) -> None:
 
 
 def test_a_temperature_of_zero_or_null_is_none(con: Connection, did: DidSince) -> None:
-    """Rows whose temperature is 0 or NULL share one answer, beside rows that are sampled."""
+    """Rows whose temperature is 0 or NULL share one answer, though other rows are sampled."""
     con.execute("""SELECT leeroo_answer('What is 1 plus 1?', temperature := CASE id WHEN 0 THEN 0 WHEN 1 THEN 1 END)
                    FROM t WHERE id < 5""")
     assert did() == (1, 2)

@@ -15,7 +15,7 @@ PAIR = "'What is ' || i || ' plus ' || i || '? What is ' || j || ' plus ' || j |
 
 
 def test_a_solution_has_its_steps(con: Connection) -> None:
-    """The answer of all parts, and for each part who was asked, what came of it and what it cost; NULL for NULL."""
+    """The row has its answer, and each part its expert, result and cost; NULL for NULL."""
     made = con.sql(
         "SELECT i, leeroo_solve(q) AS s FROM (VALUES (1, 'What is 1 plus 1? What is 2 plus 2?'), (2, NULL)) v(i, q)"
     )
@@ -35,7 +35,7 @@ def test_a_solution_has_its_steps(con: Connection) -> None:
 
 
 def test_all_rows_of_a_statement_are_solved_together(con: Connection, did: DidSince) -> None:
-    """More rows than DuckDB hands over at a time are one wave, and a filter on the solution asks nothing again."""
+    """More rows than DuckDB hands over at a time are one wave, and a filter on the solution sends nothing again."""
     rows = con.execute(f"""
         SELECT count(*), count(DISTINCT leeroo_solve(q).answer)
         FROM (SELECT {PAIR} AS q FROM range(40) a(i), range(40) b(j), range(2)) WHERE leeroo_solve(q).error IS NULL
@@ -45,7 +45,7 @@ def test_all_rows_of_a_statement_are_solved_together(con: Connection, did: DidSi
 
 
 def test_a_part_that_fails_is_that_rows_error(con: Connection, did: DidSince) -> None:
-    """It is asked elsewhere first; the other parts and rows have their answers, and another statement asks it again."""
+    """A failed part goes to another expert first; other rows are answered, and the next statement tries again."""
     for _ in range(2):
         [(one,), (two,)] = con.execute(
             "SELECT leeroo_solve(q) FROM (VALUES (1, 'What is 1 plus 1? What is my name?'), (2, 'What is 2 plus 2?')) v(i, q) ORDER BY i"
@@ -56,8 +56,8 @@ def test_a_part_that_fails_is_that_rows_error(con: Connection, did: DidSince) ->
         assert (two["answer"], two["error"]) == ("large says 4", None)
 
 
-def test_what_was_paid_before_costs_nothing_now(con: Connection, did: DidSince) -> None:
-    """Neither the row nor its steps; their list cost stays."""
+def test_a_repeated_solution_costs_nothing(con: Connection, did: DidSince) -> None:
+    """Neither the row nor its steps cost anything, and their list cost stays."""
     statement = "SELECT leeroo_solve('What is 1 plus 1? What is 2 plus 2?')"
     for cost in (0.003, 0):
         [(solved,)] = con.execute(statement).fetchall()
@@ -101,7 +101,7 @@ def test_limits_of_a_row(con: Connection) -> None:
     ],
 )
 def test_a_wrong_limit_is_one_line(con: Connection, call: str, line: str) -> None:
-    """With the function's name."""
+    """The error has the function's name."""
     with pytest.raises((UsageError, PoolError)) as told:
         con.execute(f"SELECT {call}")
     assert str(told.value).startswith(line)
@@ -115,8 +115,8 @@ def test_explaining_counts_the_parts(con: Connection, did: DidSince) -> None:
     assert did() == (0, 0)
 
 
-def test_a_table_is_made_of_solutions(con: Connection, did: DidSince) -> None:
-    """Their steps are rows of SQL."""
+def test_a_table_of_solutions_can_be_queried(con: Connection, did: DidSince) -> None:
+    """The steps of a solution are rows of SQL."""
     con.execute(
         "CREATE TABLE solved AS SELECT id, leeroo_solve(question || ' What is 3 plus 3?') AS s FROM t WHERE id < 3"
     )

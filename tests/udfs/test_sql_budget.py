@@ -54,8 +54,8 @@ def test_each_statement_has_the_whole_budget(con: Connection) -> None:
         assert 8 <= answered <= 10
 
 
-def test_what_the_budget_left_out_is_answered_by_the_next(con: Connection) -> None:
-    """The same statement again goes on where its budget ended, and pays only for what is new."""
+def test_rows_beyond_the_budget_are_answered_by_the_next_statement(con: Connection) -> None:
+    """The repeated statement goes on where its budget ended, and pays only for what is new."""
     answered = 0
     for _ in range(5):
         cost, now = spend(con, 0, 20)

@@ -28,7 +28,7 @@ def plain(pool_file: Path, store: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def test_a_statement_is_one_batch(plain: duckdb.DuckDBPyConnection, did: DidSince) -> None:
-    """The rows come as a relation, which has run; what they cost is told once."""
+    """The rows come as a relation, which has run; their cost is reported once."""
     made = leeroo.sql(plain, "SELECT q, leeroo(q) AS a FROM t WHERE q <> ? ORDER BY id", ["What is 39 plus 39?"])
     assert made is not None
     assert did() == (1, 39)
@@ -37,15 +37,15 @@ def test_a_statement_is_one_batch(plain: duckdb.DuckDBPyConnection, did: DidSinc
 
 
 def test_nested_calls_take_a_batch_each(plain: duckdb.DuckDBPyConnection, did: DidSince) -> None:
-    """As on a connection from connect."""
+    """Each level of calls is a batch, as on a connection from connect."""
     plain.execute("CREATE MACRO next(said) AS 'What is ' || split_part(said, ' ', 3) || ' plus 1?'")
     leeroo.sql(plain, "CREATE TABLE said AS SELECT leeroo_answer(next(leeroo_answer(q))) AS a FROM t; SELECT 1")
     assert did().batches == 2
     assert plain.execute("SELECT count(*) FROM said").fetchall() == [(5000,)]
 
 
-def test_failures_are_asked_once_a_statement(plain: duckdb.DuckDBPyConnection, did: DidSince) -> None:
-    """What failed is known to the end of the statement, and asked again by the next."""
+def test_failures_are_sent_once_a_statement(plain: duckdb.DuckDBPyConnection, did: DidSince) -> None:
+    """A failure is kept to the end of the statement, and the next one sends the row again."""
     for _ in range(2):
         made = leeroo.sql(plain, "SELECT leeroo('unknown').error FROM t LIMIT 1")
         assert made is not None
@@ -74,7 +74,7 @@ def test_frames_of_the_caller_are_tables(plain: duckdb.DuckDBPyConnection) -> No
 
 
 def test_a_connection_of_ours_is_taken_too(con: Connection, did: DidSince) -> None:
-    """One way for all."""
+    """leeroo.sql takes a connection from connect as well as DuckDB's."""
     made = leeroo.sql(con, "SELECT leeroo_answer(question) FROM t WHERE id = 1")
     assert made is not None
     assert made.fetchall() == [("large says 2",)]
@@ -82,7 +82,7 @@ def test_a_connection_of_ours_is_taken_too(con: Connection, did: DidSince) -> No
 
 
 def test_nothing_to_show_is_none(plain: duckdb.DuckDBPyConnection) -> None:
-    """As DuckDB's own sql."""
+    """A statement without rows returns None, as DuckDB's own sql."""
     assert leeroo.sql(plain, "CREATE TABLE u AS SELECT 1") is None
 
 

@@ -113,7 +113,7 @@ def test_a_budget_is_set_in_sql(engine: sa.Engine, did: DidSince) -> None:
     assert did().generated == 0
 
 
-def test_many_rows_of_parameters_are_asked_one_by_one(engine: sa.Engine, did: DidSince) -> None:
+def test_many_rows_of_parameters_are_answered_one_by_one(engine: sa.Engine, did: DidSince) -> None:
     """A list of parameters is as many statements to SQLAlchemy's driver: right, but no batch."""
     with engine.begin() as connection:
         connection.execute(
@@ -152,7 +152,7 @@ def test_errors_are_ours(engine: sa.Engine) -> None:
 
 
 def test_pandas_takes_the_connection_itself(con: Connection, did: DidSince) -> None:
-    """Without SQLAlchemy pandas asks a cursor of the connection, as one batch, and warns that it does not know it."""
+    """Without SQLAlchemy pandas uses a cursor of the connection, as one batch, and warns that it does not know it."""
     with pytest.warns(UserWarning, match="only supports SQLAlchemy"):
         frame = pd.read_sql("SELECT id, leeroo_answer(question) AS a FROM many ORDER BY id", con)  # type: ignore[call-overload]
     assert frame["a"].tolist() == [f"large says {i // 125 * 2}" for i in range(5000)]

@@ -201,8 +201,8 @@ def test_insert_update_delete_merge(con: Connection, did: DidSince) -> None:
     ]
 
 
-def test_insert_returning(con: Connection, did: DidSince) -> None:
-    """What RETURNING asks of the rows written is part of the batch."""
+def test_insert_returning_is_one_batch(con: Connection, did: DidSince) -> None:
+    """Calls in RETURNING are part of the batch."""
     con.execute("CREATE TABLE written (question VARCHAR)")
     statement = "INSERT INTO written SELECT question FROM t WHERE id IN (1, 2) RETURNING leeroo_answer(question)"
     assert con.execute(statement).fetchall() == [("large says 2",), ("large says 4",)]
@@ -258,8 +258,8 @@ def test_parameters_of_a_copy(con: Connection, did: DidSince, tmp_path: Path) ->
     assert con.execute(f"FROM '{tmp_path / 'a.parquet'}'").fetchall() == [("large says 2",)]
 
 
-def test_statements_prepared_in_sql(con: Connection, did: DidSince) -> None:
-    """EXECUTE is one batch, whatever its parameters; a wrong one is told in DuckDB's words."""
+def test_statements_prepared_in_sql_are_one_batch(con: Connection, did: DidSince) -> None:
+    """EXECUTE is one batch, whatever its parameters; the error of a wrong one is DuckDB's."""
     con.execute("PREPARE ask AS SELECT leeroo_answer(question) FROM t WHERE id >= $1 AND id < $2 ORDER BY id")
     assert con.execute("EXECUTE ask(3, 2 + 3);").fetchall() == [("large says 6",), ("large says 8",)]
     assert did() == (1, 2)
@@ -274,7 +274,7 @@ def test_statements_prepared_in_sql(con: Connection, did: DidSince) -> None:
 
 
 def test_pivots_and_settings_are_answered_as_they_run(con: Connection) -> None:
-    """What cannot be rehearsed is right all the same."""
+    """Statements that cannot be rehearsed have right answers all the same."""
     pivot = "PIVOT (FROM t WHERE id < 2) ON leeroo_answer(question) USING count(*) GROUP BY id ORDER BY id"
     assert _rows(con.sql(pivot)) == [(0, 1, 0), (1, 0, 1)]
     con.execute("SET VARIABLE said = (SELECT leeroo_answer(question) FROM t WHERE id = 4)")
@@ -290,8 +290,8 @@ def test_a_statement_that_never_repeats_ends(con: Connection) -> None:
     assert len(rows) == 3
 
 
-def test_explain_asks_nothing(con: Connection, did: DidSince) -> None:
-    """To see a plan costs nothing, constants included; EXPLAIN ANALYZE runs the statement."""
+def test_explain_generates_nothing(con: Connection, did: DidSince) -> None:
+    """A plan costs nothing, constants included; EXPLAIN ANALYZE runs the statement."""
     assert "leeroo" in con.execute("EXPLAIN SELECT leeroo_answer(question) FROM t").fetchall()[0][1]
     assert con.sql("EXPLAIN SELECT leeroo_answer('What is 1 plus 1?')") is not None
     assert did() == (0, 0)

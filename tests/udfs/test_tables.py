@@ -7,8 +7,8 @@ import pytest
 from leeroo.udfs.connection import Connection
 
 
-def test_the_experts_of_the_pool(con: Connection) -> None:
-    """What `leeroo experts` tells."""
+def test_the_experts_of_the_pool_are_a_table(con: Connection) -> None:
+    """leeroo_experts() has the rows that `leeroo experts` lists."""
     rows = con.execute(
         'SELECT expert, "default", backend, usd_per_m_input, unavailable FROM leeroo_experts()'
     ).fetchall()

@@ -42,8 +42,8 @@ def test_a_transaction_of_the_user_is_left_alone(con: Connection, did: DidSince,
     assert did().generated == 4
 
 
-def test_in_a_transaction_what_was_there_before_is_one_batch(con: Connection, did: DidSince) -> None:
-    """A statement over tables as they were before the transaction is rehearsed beside it, whole."""
+def test_a_statement_over_older_tables_is_one_batch(con: Connection, did: DidSince) -> None:
+    """A statement over tables from before the transaction is rehearsed outside it, as one batch."""
     con.execute(
         "CREATE TABLE many AS SELECT 'What is ' || i % 40 || ' plus ' || i % 40 || '?' AS q FROM range(5000) r(i)"
     )
@@ -58,7 +58,7 @@ def test_in_a_transaction_what_was_there_before_is_one_batch(con: Connection, di
     assert con.execute("SELECT count(*) FROM said").fetchall() == [(0,)]
 
 
-def test_in_a_transaction_what_it_made_is_answered_as_it_runs(con: Connection, did: DidSince) -> None:
+def test_a_statement_over_new_rows_is_answered_as_it_runs(con: Connection, did: DidSince) -> None:
     """Rows and temporary tables that only the transaction sees are right too, and a failing rehearsal breaks nothing."""
     con.execute(
         "CREATE TEMP TABLE mine AS FROM t WHERE id < 2; BEGIN; INSERT INTO t VALUES (40, 0, 'What is 3 plus 3?')"
@@ -99,8 +99,8 @@ def test_a_broken_transaction_says_so(con: Connection) -> None:
     assert con.execute("SELECT leeroo_answer(question) FROM t WHERE id = 1").fetchall() == [("large says 2",)]
 
 
-def test_a_statement_that_is_wrong_is_told_as_written(con: Connection, did: DidSince) -> None:
-    """An error of the statement's own is DuckDB's, about the text that the user wrote, and nothing is asked."""
+def test_an_error_quotes_the_statement_as_written(con: Connection, did: DidSince) -> None:
+    """An error in the statement is DuckDB's, about the text that the user wrote, and nothing is sent."""
     with pytest.raises(duckdb.BinderException, match="LINE 1: SELECT leeroo_answer"):
         con.execute("SELECT leeroo_answer(nowhere) FROM t")
     with pytest.raises(duckdb.ParserException):
@@ -153,8 +153,8 @@ def test_ctrl_c_in_a_rehearsal(con: Connection) -> None:
 
 
 @pytest.mark.usefixtures("heeds_ctrl_c")
-def test_ctrl_c_while_answering(pool_file: Path, store: Path, did: DidSince) -> None:
-    """An interrupt while the engine is at work passes on; what was answered is kept and not asked again."""
+def test_ctrl_c_while_answering_is_passed_on(pool_file: Path, store: Path, did: DidSince) -> None:
+    """An interrupt while the engine is at work is passed on; answers are kept and not generated again."""
     pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 25\n")  # of 'small'
     pressed: list[int] = []
 
