@@ -12,14 +12,14 @@ import httpx
 import openai
 import pytest
 
+from tests.command import leeroo
 from tests.serve.talk import Serve, chat, jsonl, submit, wait
 
 pytestmark = pytest.mark.usefixtures("api_pool")
 
 
 def _keys(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "leeroo", "keys", *arguments, "--store", "store"]
-    return subprocess.run(command, cwd=place, capture_output=True, text=True)
+    return leeroo("keys", *arguments, "--store", "store", cwd=place)
 
 
 def test_one_key_sees_nothing_of_another(serve: Serve, tmp_path: Path) -> None:
