@@ -42,12 +42,12 @@ def _table(path: Path, *texts: str | None) -> str:
 
 
 def test_a_missing_file_is_named(tmp_path: Path, pool: list[str]) -> None:
-    """No such file."""
+    """An input that does not exist is refused by name."""
     _one_line(_run(tmp_path, "nowhere.parquet", "--out", "o.parquet", *pool), "there is no file nowhere.parquet")
 
 
 def test_a_pattern_without_files_is_named(tmp_path: Path, pool: list[str]) -> None:
-    """A glob that matches nothing."""
+    """A glob that matches nothing is refused by name."""
     _one_line(_run(tmp_path, "part-*.parquet", "--out", "o.parquet", *pool), "no file matches part-*.parquet")
 
 
@@ -64,14 +64,14 @@ def test_an_unknown_suffix_is_named(tmp_path: Path, pool: list[str]) -> None:
 
 
 def test_a_missing_column_is_named_with_those_there_are(tmp_path: Path, pool: list[str]) -> None:
-    """No column `question`."""
+    """A table without a column `question` is refused with the names of its columns."""
     pq.write_table(pa.table({"text": ["a"], "id": [1]}), tmp_path / "t.parquet")
     result = _run(tmp_path, "t.parquet", "--out", "o.parquet", *pool)
     _one_line(result, "no column 'question'", "text, id", "--column")
 
 
 def test_a_column_of_numbers_is_named(tmp_path: Path, pool: list[str]) -> None:
-    """A question column of the wrong type."""
+    """A question column of the wrong type is refused by name."""
     pq.write_table(pa.table({"question": [1.5]}), tmp_path / "t.parquet")
     _one_line(_run(tmp_path, "t.parquet", "--out", "o.parquet", *pool), "'question' is of type double, not text")
 
@@ -82,8 +82,8 @@ def test_a_broken_line_of_json_is_numbered(tmp_path: Path, pool: list[str]) -> N
     _one_line(_run(tmp_path, "t.jsonl", "--out", "o.parquet", *pool), "t.jsonl: line 2 is not JSON")
 
 
-def test_text_that_is_hard_to_hold_goes_through(tmp_path: Path, pool: list[str]) -> None:
-    """NUL, half characters, right-to-left text and emoji: each row comes back, none costs another its answer."""
+def test_difficult_text_comes_back(tmp_path: Path, pool: list[str]) -> None:
+    """NUL, half characters, right-to-left text and emoji come back, and harm no other row."""
     (tmp_path / "t.jsonl").write_text(
         r'{"question": "NUL \u0000 inside"}'
         + "\n"
@@ -114,7 +114,7 @@ def test_text_that_is_hard_to_hold_goes_through(tmp_path: Path, pool: list[str])
 
 
 def test_a_stream_on_standard_input_is_read(tmp_path: Path, pool: list[str]) -> None:
-    """JSONL on standard input."""
+    """JSONL on standard input is answered."""
     command = [sys.executable, "-m", "leeroo", "run", "-", "--out", "o.parquet", *pool, "--store", "store"]
     line = b'{"question": "What is 1 plus 1?"}\n'
     done = subprocess.run(command, cwd=tmp_path, input=line, capture_output=True, timeout=120)
@@ -174,7 +174,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path, pool: list[st
 
 
 def test_an_expert_that_does_not_start_leaves_its_rows_to_the_next(tmp_path: Path, pool_file: Path) -> None:
-    """Its rows go to the next best; it is said once, with the cause."""
+    """Its rows go to the next best, and one line gives the cause."""
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "config.json").write_text("{}")

@@ -33,8 +33,8 @@ def _shown(box: str) -> tuple[list[str], list[str], int]:
     return cells[0], cells[1], len(cells) - 2
 
 
-def test_examples_in_their_order(con: Connection) -> None:
-    """What the model says may differ from machine to machine; columns, types and rows do not."""
+def test_examples_of_the_docs_run(con: Connection) -> None:
+    """Columns, types and rows are as shown; only the model's words may differ between machines."""
     assert len(EXAMPLES) > 10
     for statement, box, _ in EXAMPLES:
         made = con.sql(statement)

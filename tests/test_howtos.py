@@ -69,8 +69,8 @@ def _run(command: list[str]) -> None:
     assert done.exit_code == 0, (command, done.output, done.exception)
 
 
-def test_running_mmlu(place: Path) -> None:
-    """The commands, with the questions of a folder in place of the hub's; then the statements; then the program."""
+def test_running_mmlu_works_as_described(place: Path) -> None:
+    """Commands, statements and the program run with the questions of a folder instead of the hub's."""
     page = (ROOT / "docs" / "mmlu.md").read_text("utf-8")
     commands = _commands(page)
     assert len(commands) == 3
@@ -124,8 +124,8 @@ def test_labelling_a_table(place: Path) -> None:
     assert len(told["labelled"]) == len(TICKETS)
 
 
-def test_solving_a_table(place: Path) -> None:
-    """The commands; then the statement; then the call."""
+def test_solving_a_table_works_as_described(place: Path) -> None:
+    """The commands, the statement and the call run as shown."""
     page = (ROOT / "docs" / "solve.md").read_text("utf-8")
     commands = _commands(page)
     assert len(commands) == 3

@@ -25,7 +25,7 @@ def test_an_amount_has_no_exponent(amount: float, shown: str) -> None:
 
 
 def test_a_column_of_amounts_lines_up() -> None:
-    """Six decimals, nine where six would hide most of the amount."""
+    """Amounts have six decimals, or nine where six would hide most of the amount."""
     assert [plain_usd(each) for each in (0.0, 0.0449, 12.0, 1e-6)] == [
         "0.000000",
         "0.044900",

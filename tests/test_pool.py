@@ -80,7 +80,7 @@ def test_mistakes_are_one_line(tmp_path: Path, text: str, says: str) -> None:
 
 
 def test_a_missing_pool_file_is_named(tmp_path: Path) -> None:
-    """No such file."""
+    """A pool file that does not exist is refused by name."""
     with pytest.raises(PoolError, match="cannot read the pool file .*nowhere.toml"):
         load_pool(tmp_path / "nowhere.toml")
 

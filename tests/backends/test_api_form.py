@@ -97,7 +97,7 @@ def test_a_choice_is_named_in_many_ways(said: str, choice: str | None) -> None:
 
 
 def test_choices_that_look_like_introductions_are_choices() -> None:
-    """A label is read before what may stand in front of one."""
+    """A label is read as such before it is taken for an introduction of one."""
     assert find_choice("option", ["option", "answer"]) == "option"
     assert find_choice("Label: spam!", ["spam", "no spam"]) == "spam"
 

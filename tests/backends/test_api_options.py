@@ -34,7 +34,7 @@ from leeroo.engine.pool import Expert
     ],
 )
 def test_wrong_options_are_refused_by_name(expert: Callable[..., Expert], options: dict[str, Any], says: str) -> None:
-    """Nothing hangs, and nothing is taken for something else."""
+    """The error names the expert and says what is wrong, in one line."""
     with pytest.raises(PoolError) as caught:
         open_backend(expert(**options))
     assert str(caught.value).startswith("expert 'api': ")

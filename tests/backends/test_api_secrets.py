@@ -109,7 +109,7 @@ def test_a_key_that_the_server_shows_is_cut_out(api: Provider, ask: Ask, monkeyp
 
 
 def test_user_and_password_of_an_address_are_cut_out(api: Provider, ask: Ask) -> None:
-    """They are sent as a header, in no address that anybody logs, and never shown."""
+    """They are sent as a header, are in no address that is logged, and are never shown."""
     api.does = {"odd": "key_shown"}
     url = api.url.replace("://", "://user:hunter2@")
     rows = ask("fine", "odd", options={"base_url": url})

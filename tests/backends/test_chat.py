@@ -150,7 +150,7 @@ def test_a_reasoning_effort_is_the_templates(
 
 
 def test_without_a_template_the_conversation_is_text(requests: Requests, tmp_path: Path) -> None:
-    """Its turns stand below each other; the same for a raw prompt."""
+    """Its turns are written one below the other, and a raw prompt is treated the same."""
     from transformers import AutoTokenizer
 
     tokenizer: Any = AutoTokenizer.from_pretrained(save_model(tmp_path))

@@ -27,7 +27,7 @@ def test_a_choice_that_begins_another_forks_at_its_end() -> None:
 
 @given(texts)
 def test_probabilities_add_up_to_one(choices: list[tuple[int, ...]]) -> None:
-    """Whatever the tree: with even chances at every fork, a choice has the product of its forks."""
+    """With even chances at every fork, a choice has the product of its forks, whatever the tree."""
     parted = forks(choices, END)
     known = {fork.prefix: {token: -math.log(len(fork.branches)) for token in fork.branches} for fork in parted}
     scores = logprobs(choices, END, known)

@@ -46,7 +46,7 @@ def test_a_value_that_cannot_be_is_one_line(backend: str, option: str, value: ob
 
 
 def test_a_run_is_refused_before_anything_is_forecast(tmp_path: Path) -> None:
-    """On the command line: exit code 2 and one line, no traceback."""
+    """The command line ends with exit code 2 and one line, without a traceback."""
     (tmp_path / "data").mkdir()
     (tmp_path / "pool.toml").write_text(
         '[[expert]]\nname = "e"\nmodel = "data"\nbackend = "replay"\nusd_per_m_input = 1\nusd_per_m_output = 1\n'

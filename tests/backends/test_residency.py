@@ -146,7 +146,7 @@ def test_an_engine_that_cannot_fit_is_named(ten_gib: _Device) -> None:
 
 
 def test_an_expert_without_memory_needs_no_room(ten_gib: _Device) -> None:
-    """A remote one closes nothing."""
+    """A remote expert closes no engine."""
     engines = Engines(_nothing_known, ten_gib.open)
     _load(engines, _expert("a10"))
     _load(engines, _expert("r0", memory_gib=None, backend="openai"))
@@ -175,8 +175,8 @@ def test_one_that_loads_as_fast_as_it_wakes_is_closed(ten_gib: _Device, monkeypa
     assert ten_gib.done[4:] == ["wake a9", "close a9", "wake b9"]
 
 
-def test_loaded_ones_come_first(ten_gib: _Device) -> None:
-    """Unless a budget wants the cheap ones first: the next batch begins where the last one ended."""
+def test_loaded_experts_come_first(ten_gib: _Device) -> None:
+    """The next batch begins where the last one ended, unless a budget wants the cheap experts first."""
     engines = Engines(_nothing_known, ten_gib.open)
     experts = [_expert("a6"), _expert("b6", usd_per_m_input=2)]
     order = waves(tuple(experts))

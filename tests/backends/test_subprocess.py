@@ -61,7 +61,7 @@ def test_it_answers_as_in_this_process(backend: SubprocessBackend, smollm2: Expe
     here.close()
 
 
-def test_its_memory_is_measured(backend: SubprocessBackend) -> None:
+def test_memory_of_the_process_is_measured(backend: SubprocessBackend) -> None:
     """It covers weights of 135 million numbers, divided among the processes that map them, and the process itself."""
     assert isinstance(backend, Resident)
     assert 0.4 * 2**30 < backend.memory_bytes < 4 * 2**30

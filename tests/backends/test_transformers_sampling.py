@@ -27,7 +27,7 @@ def _rows(backend: Any, batch: pa.RecordBatch, *wants: dict[str, Any]) -> list[d
 
 
 def test_a_seed_gives_the_same_answer_again(transformers: Any, requests: Requests) -> None:
-    """Alone or with others; another seed gives another answer."""
+    """A row gives the same answer alone or with others, and another one with another seed."""
     batch = requests("Tell me any random word.", temperature=1.5)
     first = _rows(transformers, batch, *({"seed": seed} for seed in (7, 8, 9, 7)))
     again = _rows(transformers, batch, {"seed": 7}, {})
@@ -65,7 +65,7 @@ def test_penalties_are_counted_as_openai_does() -> None:
 
 
 def test_an_answer_ends_before_a_stop_text(transformers: Any, requests: Requests) -> None:
-    """Also where it lies across tokens; the finish reason is 'stop', and tokens are what was generated."""
+    """That holds across tokens too; the finish reason is 'stop', and all generated tokens count."""
     batch = requests("Count from one to nine, in digits.", max_tokens=30)
     [whole] = _rows(transformers, batch, {})
     text = whole["answer"]

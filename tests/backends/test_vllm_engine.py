@@ -54,7 +54,7 @@ def test_all_cores_compute_where_there_is_no_gpu(backend: Any, requests: Request
 
 
 def test_it_answers_as_transformers_does(backend: Any, transformers: Any, requests: Requests) -> None:
-    """Same weights, same template, temperature 0: the same text, tokens and finish reason from both backends."""
+    """Both backends give the same text, tokens and finish reason at temperature 0."""
     batch = requests("What is the capital of France?", "Count from one to three.", system="Answer briefly.")
     theirs = _rows(transformers, batch)
     for i, row in _rows(backend, batch).items():
@@ -82,7 +82,7 @@ def test_a_choice_is_one_of_the_choices(backend: Any, requests: Requests) -> Non
 
 
 def test_choices_are_as_likely_as_for_transformers(backend: Any, transformers: Any, requests: Requests) -> None:
-    """The same tree, the same model, the same probabilities; a choice may begin another."""
+    """Both backends give choices the same probabilities, also where a choice begins another."""
     batch = requests("Where is the Louvre?", "Name a big city.", choices=["New York", "New York City", "Paris"])
     theirs = _rows(transformers, batch)
     for i, row in _rows(backend, batch).items():
@@ -91,7 +91,7 @@ def test_choices_are_as_likely_as_for_transformers(backend: Any, transformers: A
 
 
 def test_json_keeps_to_its_schema(backend: Any, requests: Requests) -> None:
-    """Structured output of the engine."""
+    """The engine's structured output is valid under the schema."""
     schema = '{"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}'
     row = _rows(backend, requests("John Smith is 42 years old.", json_schema=schema, max_tokens=30))[0]
     assert isinstance(json.loads(row["answer"])["age"], int)

@@ -38,7 +38,7 @@ def test_billed_requests_are_spent() -> None:
 
 
 def test_without_a_budget_everything_may_go() -> None:
-    """No budget, no limit."""
+    """Every request is admitted when there is no budget."""
     assert _admitted(Ledger(None, 1), *[1e9] * 5) == 5
 
 
@@ -47,7 +47,7 @@ def test_without_a_budget_everything_may_go() -> None:
     rows=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=60),
 )
 def test_admitted_rows_never_pass_the_budget(budget: float, rows: list[tuple[float, float]]) -> None:
-    """Whatever share of its bound each answer costs, what was admitted stays within the budget."""
+    """The spend stays within the budget, whatever share of its bound each answer costs."""
     ledger = Ledger(budget, 1)
     _plan(ledger, sum(bound * share for bound, share in rows))
     for i, (bound, share) in enumerate(rows):

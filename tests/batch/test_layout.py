@@ -32,7 +32,7 @@ def test_fields_are_found_and_filled_in() -> None:
 
 
 def test_the_field_that_saves_most_comes_first() -> None:
-    """By bytes times repetitions: a long text shared by few before a word shared by all, given that both are shared."""
+    """Bytes times repetitions decide: a long text of few rows comes before a word of all rows."""
     rows: list[dict[str, object]] = [
         {"word": "no", "unique": f"number {i}", "long": f"long text {i % 2} " * 20} for i in range(8)
     ]

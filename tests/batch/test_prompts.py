@@ -31,7 +31,7 @@ def _distinct(worktable: Worktable) -> list[tuple[str, int, int]]:
 
 
 def test_equal_questions_are_one(worktable: Worktable) -> None:
-    """Distinct questions are numbered by first appearance and count their rows; NULL asks nothing."""
+    """Distinct questions are numbered by first appearance and count their rows; NULL is no question."""
     table = pa.table({"question": ["b", "a", None, "b", "a", "b"]})
     found = read_input(table.to_reader(), Criteria(), worktable)
     assert (found.rows, found.distinct) == (6, 2)
@@ -139,7 +139,7 @@ def test_a_value_that_is_neither_yes_nor_no_is_named(worktable: Worktable, marks
 
 
 def test_a_private_column_of_another_type_is_refused(worktable: Worktable) -> None:
-    """Fractions mark nothing."""
+    """A column of fractions cannot mark rows."""
     with pytest.raises(InputError, match="'p' is of type double"):
         read_input(pa.table({"question": ["a"], "p": [0.5]}).to_reader(), Criteria(private_column="p"), worktable)
 

@@ -41,8 +41,8 @@ def test_a_table_with_a_gold_column_is_judged(answered: Path) -> None:
     assert "1 rows cannot be judged:\n  row 4: there is no question" in done.stderr
 
 
-def test_scores_as_json(answered: Path) -> None:
-    """One object; a score goes before a gold, and one that is no score is that row's error."""
+def test_scores_are_reported_as_json(answered: Path) -> None:
+    """A score has precedence over a gold, and a wrong score is that row's error."""
     _write(
         answered,
         "SELECT question, answer AS said, expert AS who, '0' AS gold,"

@@ -60,8 +60,8 @@ def test_sigterm_stops_a_run_that_answers(tmp_path: Path, pool_file: Path, after
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_it_at_once(tmp_path: Path, pool_file: Path, number: signal.Signals) -> None:
-    """There is still one line, and no traceback of what was being tidied up."""
+def test_a_second_signal_ends_the_command_at_once(tmp_path: Path, pool_file: Path, number: signal.Signals) -> None:
+    """There is still one line, and no traceback from the clean-up."""
     process = _started(tmp_path, pool_file)
     _wait_for_run(tmp_path, process)
     for _ in range(3):

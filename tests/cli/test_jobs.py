@@ -92,7 +92,7 @@ usd_per_m_output = {2}
 
 
 def test_tickets_are_labelled_from_one_command(tickets: Path) -> None:
-    """The table, the rows to check, the page, and agreement with the gold column."""
+    """One command writes the table, the rows to check, the page, and agreement with the gold column."""
     command = ["label", "tickets.csv", "--labels", "bug,billing", "--pool", "pool.toml", "--store", "store"]
     done = run(
         *command, "--out", "labelled.csv", "--gold", "team", "--check", "2", "--report", "page.html", cwd=tickets

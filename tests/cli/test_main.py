@@ -71,7 +71,7 @@ def test_heavy_libraries_wait_until_they_are_needed() -> None:
 
 
 def test_experts_are_listed_for_people_and_programs(pool_file: Path) -> None:
-    """The table for people; with --json one object on standard output and nothing else."""
+    """People get a table; --json prints one object on standard output and nothing else."""
     said = run("experts", "--pool", pool_file).stdout
     assert "large *" in said
     assert "100 / 100" in said
@@ -105,7 +105,7 @@ def test_run_prints_a_summary(pool_file: Path, tmp_path: Path) -> None:
 
 
 def test_sql_prints_and_writes(pool_file: Path, tmp_path: Path) -> None:
-    """A statement from the command line or standard input, printed or written."""
+    """A statement is read from the command line or standard input, and its rows are printed or written."""
     options = ("--pool", str(pool_file), "--store", "s")
     said = _leeroo("sql", "SELECT leeroo_answer('What is 4 plus 4?') AS a", *options, cwd=tmp_path)
     assert "large says 8" in said.stdout, said.stderr
@@ -131,7 +131,7 @@ def test_wrong_sql_is_one_line(pool_file: Path, tmp_path: Path) -> None:
 
 
 def test_a_router_is_trained_and_used(shared_data: Path, tmp_path: Path) -> None:
-    """From recorded outcomes to a router, to a routed table within the budget, to nothing generated."""
+    """Training gives a router, which routes a table within the budget, or without generating."""
     data = tmp_path / "data"
     data.mkdir()
     for name in ("queries", "outcomes", "experts"):

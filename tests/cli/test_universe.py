@@ -40,7 +40,7 @@ def test_a_pool_is_shown_to_people(data_folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_pool_is_shown_to_programs(data_folder: Path) -> None:
-    """One JSON object: the experts in the order taken, the curve, the best single expert and all of them."""
+    """One JSON object has the experts in the chosen order, the curve, the best single expert and all of them."""
     found = _json("select-experts", "--data", data_folder, "--split", "test", "--cost-weight", "1000")
     # A dollar weighs 1,000 points: small has 0.5 - 0.15, large 1 - 1.5.
     assert found["experts"] == ["small", "large"]
@@ -53,7 +53,7 @@ def test_a_pool_is_shown_to_programs(data_folder: Path) -> None:
 
 
 def test_gaps_are_shown_to_people(data_folder: Path, tmp_path: Path) -> None:
-    """Topics by kind, each with its best expert and how far the most expensive leads, and the picture."""
+    """Topics are listed by kind, with their best expert and the most expensive one's lead, and drawn."""
     picture = tmp_path / "gaps.svg"
     done = leeroo("gaps", "--data", data_folder, "--split", "test", "--good", "0.8", "--plot", picture)
     assert done.returncode == 0, done.stderr
@@ -69,7 +69,7 @@ def test_gaps_are_shown_to_people(data_folder: Path, tmp_path: Path) -> None:
 
 
 def test_gaps_are_shown_to_programs(data_folder: Path) -> None:
-    """One JSON object with every topic, and nothing else on standard output."""
+    """One JSON object has every topic, and nothing else is on standard output."""
     found = _json("gaps", "--data", data_folder, "--split", "test", "--good", "0.8")
     assert (found["n"], found["good"], found["dearest"]) == (40, 0.8, "large")
     [topic] = found["topics"]

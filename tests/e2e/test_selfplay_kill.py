@@ -35,7 +35,7 @@ FILES = ("queries", "asked", "answers", "judged", "outcomes")
 def test_killed_in_every_stage_the_loop_ends_as_if_undisturbed(
     api: Provider, api_entry: Callable[..., str], tmp_path: Path
 ) -> None:
-    """All tables equal those of a loop that nobody killed, and only calls in flight at a kill were made again."""
+    """All tables equal those of an undisturbed loop, and only calls in flight at a kill were repeated."""
     more = f"[expert.engine]\nconcurrency = {CONCURRENCY}"
     entries = [api_entry(name, price, 20, more) for name, price in (("strong", 10), ("weak", 1), ("judge", 10))]
     (tmp_path / "pool.toml").write_text('default = "strong"\n' + "".join(entries))

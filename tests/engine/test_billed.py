@@ -121,7 +121,7 @@ def test_a_token_of_every_byte_stays_within_the_budget(provider: Provider, tmp_p
 
 
 def test_a_choice_reserves_the_longest_choice(provider: Provider, tmp_path: Path) -> None:
-    """A label costs a few tokens: no more are asked for, and a budget for few is not blocked by max_tokens."""
+    """A label reserves its few tokens, so a small budget is not blocked by max_tokens."""
     provider.says = lambda *_: "refund"
     provider.usage = (12, 2)
     ask = pa.array([{"choices": ["refund", "bug"]}] * 10, pa.struct([("choices", pa.list_(pa.string()))]))

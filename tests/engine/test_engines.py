@@ -51,8 +51,8 @@ def _children() -> list[psutil.Process]:
     return [p for p in alive if "leeroo.engine.backends.worker" in p.cmdline()]
 
 
-def test_two_that_alternate_are_loaded_once(engine: Engine) -> None:
-    """Rows that ask for two experts in turns, and a second table of the same kind: each engine is loaded once."""
+def test_two_alternating_experts_are_loaded_once(engine: Engine) -> None:
+    """Each engine is loaded once, for rows that alternate and for a second table of the same kind."""
     with engine:
         for _ in range(2):
             rows = engine.answer_table(_asked_of(["one", "two"] * 5), Criteria(ask_column="ask")).to_pylist()
@@ -66,8 +66,8 @@ def test_two_that_alternate_are_loaded_once(engine: Engine) -> None:
     assert _children() == []
 
 
-def test_one_that_runs_out_of_memory_costs_its_wave(engine: Engine) -> None:
-    """Killed by the kernel in the middle of its rows: what it had answered stays, the next best takes the rest."""
+def test_an_engine_out_of_memory_costs_its_wave(engine: Engine) -> None:
+    """When the kernel kills an engine, its answers stay, and the next best expert answers the rest."""
     told: list[Progress] = []
 
     def kill(progress: Progress) -> None:

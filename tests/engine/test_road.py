@@ -85,14 +85,14 @@ def test_an_unknown_question_fails_alone(engine: Engine, questions: Ask) -> None
 
 
 def test_an_empty_table_is_answered(engine: Engine, questions: Ask) -> None:
-    """No rows in, no rows out, all columns there."""
+    """A table without rows comes back without rows, and with all columns."""
     out = engine.answer_table(questions(), Criteria())
     assert out.num_rows == 0
     assert "answer" in out.column_names
 
 
 def test_a_pinned_expert_answers_everything(engine: Engine, questions: Ask) -> None:
-    """`expert=` overrides the choice; an unknown one is named with those there are."""
+    """`expert=` overrides the choice, and an unknown name is refused with the names there are."""
     out = engine.answer_table(questions(q(1)), Criteria(expert="small"))
     assert out.column("answer").to_pylist() == ["small says 2"]
     with pytest.raises(PoolError, match="large"):

@@ -24,7 +24,7 @@ def _spent(out: pa.Table) -> float:
 
 @pytest.mark.parametrize("budget", [0.0, 0.002, 0.004, 0.01, 0.02, 0.04, 0.06, 0.1])
 def test_the_spend_never_passes_the_budget(engine: Engine, questions: Ask, budget: float) -> None:
-    """Whatever the budget, the sum of costs is within it, and what it cannot reach says so."""
+    """The sum of costs is within any budget, and rows that it does not reach say so."""
     out = engine.answer_table(questions(*ALL), Criteria(max_cost_usd=budget))
     assert _spent(out) <= budget
     for row in out.to_pylist():

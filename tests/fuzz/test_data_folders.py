@@ -146,7 +146,7 @@ def _made(folder: Path, rng: random.Random) -> None:
 
 
 def test_a_data_folder_is_read_or_refused_in_one_line(cases: Cases, tmp_path: Path) -> None:
-    """Learning, prices and replay: each of them reads it, or says in one line of ours what is wrong."""
+    """Learning, prices and replay each read it, or say in one line what is wrong."""
     read = 0
     for name, rng in cases(60):
         folder = tmp_path / name

@@ -92,7 +92,7 @@ def _pool(rng: random.Random) -> bytes:
 
 
 def test_a_pool_file_is_a_pool_or_one_line(cases: Cases, tmp_path: Path) -> None:
-    """Whatever stands in it: nothing else is raised, and the line names the file."""
+    """Whatever is in a pool file, no other error is raised, and the line names the file."""
     path = tmp_path / "pool.toml"
     for name, rng in cases(400):
         path.write_bytes(_pool(rng))

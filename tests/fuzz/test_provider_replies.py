@@ -167,7 +167,7 @@ def _check(row: dict[str, Any], asked: dict[str, Any]) -> None:
 
 
 def test_no_reply_breaks_a_run(api: Provider, cases: Cases) -> None:
-    """Every request comes back once, as an answer or one line; a good reply beside it is answered."""
+    """Every request comes back once, as an answer or one line; good replies in the batch are answered."""
     backend = open_backend(_expert(api))
     for name, rng in cases(100):
         mutate = _replies(rng)

@@ -85,7 +85,7 @@ def _other(array: np.ndarray, rng: random.Random) -> np.ndarray:
 
 
 def test_a_router_folder_is_loaded_or_refused_in_one_line(saved: Path, cases: Cases, tmp_path: Path) -> None:
-    """Whatever has been done to it: predictions of the right shape, or one line of ours."""
+    """Any change gives predictions of the right shape, or one line of ours."""
     loaded = 0
     for name, rng in cases(60):
         folder = tmp_path / name

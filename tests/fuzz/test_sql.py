@@ -129,7 +129,7 @@ def _rows(con: Any, statement: str) -> list[str] | str:
 
 @pytest.mark.filterwarnings("ignore::leeroo.RowsFailedWarning")
 def test_statements_give_what_a_plain_function_gives(cases: Cases, pool_file: Path, tmp_path: Path) -> None:
-    """The same rows or the same error, and no statement hangs."""
+    """The rows or the error are the same, and no statement hangs."""
     plain = duckdb.connect()
     plain.create_function("plain_answer", _answer, ["VARCHAR"], "VARCHAR", null_handling=FunctionNullHandling.SPECIAL)
     plain.execute("CREATE MACRO ask(question) AS plain_answer(question)")

@@ -27,14 +27,14 @@ def _macro_f1(right: np.ndarray, chances: np.ndarray) -> float:
     return float(np.mean(each))
 
 
-def test_a_model_that_leans_is_corrected_on_an_even_table() -> None:
-    """One that says the first choice to nearly everything tells the others apart all the same."""
+def test_a_biased_model_is_corrected_on_an_even_table() -> None:
+    """A model that prefers the first choice nearly always still distinguishes the others."""
     right, chances = _said([0.25] * 4, skill=2, lean=5)
     assert _macro_f1(right, chances) < 0.2
     assert _macro_f1(right, calibrate_choices(chances)) > 2 * _macro_f1(right, chances)
 
 
-def test_a_model_that_does_not_lean_keeps_a_skewed_table() -> None:
+def test_an_unbiased_model_keeps_a_skewed_table() -> None:
     """Where one label is frequent because it is, dividing by the mean would spoil the answers."""
     right, chances = _said([0.8, 0.1, 0.1], skill=4, lean=0)
     spoiled = chances / chances.mean(axis=0)
@@ -45,16 +45,16 @@ def test_a_model_that_does_not_lean_keeps_a_skewed_table() -> None:
     "logs",
     [None, [], [0.0], [-np.inf, -np.inf], [np.nan, np.nan], [np.inf, 0.0][:1], [1e308, -1e308, 0.0]],
 )
-def test_logarithms_that_give_nothing_are_no_probabilities(logs: list[float] | None) -> None:
-    """All is 0 then, without a warning, and the rows beside it keep theirs."""
+def test_missing_log_probabilities_are_0(logs: list[float] | None) -> None:
+    """A row without log probabilities gets 0 throughout, without a warning, and the other rows keep theirs."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = probabilities([logs, [0.0, 0.0], [-5000.0, -5000.0], [np.nan, 1.0]], 2)
     assert found.tolist() == [[0, 0], [0.5, 0.5], [0.5, 0.5], [0, 1]]
 
 
-def test_a_choice_that_is_never_named_is_no_division_by_zero() -> None:
-    """Nor are rows that are all alike, few or none."""
+def test_odd_tables_cause_no_division_by_zero() -> None:
+    """Choices that are never named, equal rows, and few or no rows are calibrated without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         certain = np.tile([1.0, 0.0, 0.0], (50, 1))

@@ -102,7 +102,7 @@ def test_an_expert_that_cannot_run_leaves_its_rows_to_the_next(label: Label, api
 
 @pytest.mark.usefixtures("label")
 def test_a_private_row_stays_with_local_experts(tmp_path: Path, api: Any) -> None:
-    """However unsure the local one is, and whatever is decided for the others."""
+    """It stays however unsure the local expert is, and whatever is chosen for the others."""
     pool, seen = tmp_path / "pool.toml", []
     pool.write_text(pool.read_text().replace('name = "small"\n', 'name = "small"\nlocation = "local"\n', 1))
 
@@ -122,7 +122,7 @@ def test_a_private_row_stays_with_local_experts(tmp_path: Path, api: Any) -> Non
 
 
 def test_several_labels_may_apply(label: Label, api: Any) -> None:
-    """Each is a decision of its own; the confidence is that of the least sure one."""
+    """Each label is a decision of its own, and the confidence is that of the least sure one."""
 
     def says(_: str, prompt: str) -> dict[str, float]:
         word = next(word for word in COLOURS.names if f"label '{word}'" in prompt)
@@ -224,7 +224,7 @@ def test_missing_and_conflicting_columns_are_named(label: Label) -> None:
 
 
 def test_rows_to_check_are_drawn_by_chance_and_by_doubt() -> None:
-    """Half and half, none twice, and the same each time."""
+    """Half are random and half are the least sure ones; none is drawn twice, and each draw is the same."""
     table = pa.table({"text": list("abcdefghij"), "label": ["x"] * 10, "confidence": [0.1 * i for i in range(10)]})
     chosen = to_check(table, 6)
     assert chosen.column("drawn").to_pylist() == ["by chance"] * 3 + ["least sure"] * 3
@@ -245,7 +245,7 @@ def test_rows_to_check_hold_no_formula() -> None:
 
 
 def test_a_real_model_keeps_to_the_labels(tmp_path: Path) -> None:
-    """The embedded local pool: always one of the labels, with a probability; equal rows alike."""
+    """The embedded local pool gives one of the labels with a probability, and equal rows the same."""
     texts = ["The film was wonderful.", "A dull and tedious film.", "The film was wonderful."]
     table = pa.table({"text": texts})
     from leeroo.engine.answer import open_engine

@@ -50,7 +50,7 @@ def _label(engine: Engine, texts: list[str | None], **how: Any) -> pa.Table:
 def test_probabilities_that_do_not_name_a_label_never_lose_the_answer(
     engine: Engine, api: Any, others: dict[str, float], calibrate: bool
 ) -> None:
-    """A confident API names few tokens; the label that was answered stands, with a confidence, without a warning."""
+    """An API that names few tokens keeps its label, with a confidence and without a warning."""
     api.says = lambda _model, prompt: {"bug" if "crash" in prompt else "billing": 0.999, **others}
     labelled = _label(engine, [f"{word} {i}" for i in range(12) for word in ("crash", "invoice")], calibrate=calibrate)
     assert labelled["label"].to_pylist() == ["bug", "billing"] * 12
@@ -67,7 +67,7 @@ def test_a_label_without_a_probability_is_certain() -> None:
 
 
 def test_a_label_reserves_no_more_than_it_can_take(engine: Engine, api: Any) -> None:
-    """The longest label's tokens, not the 256 of the expert."""
+    """A row reserves the longest label's tokens instead of the expert's 256."""
     api.says = lambda _model, _prompt: {"bug": 0.9, "billing": 0.1}
     _label(engine, ["crash"])
     asked = {body.get("max_tokens") or body.get("max_completion_tokens") for body in api.bodies}
@@ -97,7 +97,7 @@ def test_blank_texts_are_no_failures(engine: Engine, api: Any) -> None:
 
 
 def test_gold_that_is_blank_is_no_label() -> None:
-    """Neither is NULL or NaN; a row that failed is never right."""
+    """NULL and NaN are no gold labels either, and a row that failed is never right."""
     labelled = pa.table(
         {
             "gold": ["", "bug", " ", None],
@@ -169,7 +169,7 @@ def test_label_says_why_rows_failed(tmp_path: Path, api: Any, api_entry: Callabl
 
 
 def test_python_warns_of_rows_that_failed(tmp_path: Path, api: Any, api_entry: Callable[..., str]) -> None:
-    """Once, with their number and the commonest reason, where the function was called."""
+    """One warning where the function was called gives their number and the commonest reason."""
     api.does = {"": "content_filter"}
     (tmp_path / "pool.toml").write_text(api_entry("only", 1, 3))
     frame = pl.DataFrame({"text": ["one", "two"], "question": ["What is one?", "What is two?"]})

@@ -96,14 +96,14 @@ def run(tmp_path: Path) -> Run:
         (None, None),
     ],
 )
-def test_the_letter_is_read_off_the_answer(run: Run, said: str | None, letter: str | None) -> None:
-    """By the words that models were taught to say, by its beginning, or by the last letter that stands alone."""
+def test_the_letter_is_read_from_the_answer(run: Run, said: str | None, letter: str | None) -> None:
+    """The words that models were taught decide, else the beginning, else the last single letter."""
     results = run({"one": [said] * 4}, scores={"one": [1.0] * 4}, mode="generate")
     assert results.answers.column("letter").to_pylist() == [letter] * 4
 
 
-def test_accuracy_as_a_whole_and_by_part(run: Run) -> None:
-    """Micro, macro, by category and by subject, with Wilson's intervals."""
+def test_accuracies_are_computed_for_all_and_by_part(run: Run) -> None:
+    """Micro, macro, category and subject accuracies have Wilson's intervals."""
     results = run({"one": ["B", "A", "B", "B"]})
     assert results.accuracy.value == 0.75
     assert results.macro.value == 0.75
@@ -133,7 +133,7 @@ def test_spend_is_reported_by_expert(run: Run) -> None:
 
 
 def test_recorded_answers_are_compared(run: Run) -> None:
-    """Every expert alone, the best first, and the oracle; without a router there is no frontier."""
+    """The comparison has every expert, the best first, and the oracle; without a router there is no frontier."""
     compared = run({"one": ["B", "A", "A", "A"], "two": ["A", "B", "B", "A"]}).comparison
     assert compared is not None
     assert [(row.name, row.accuracy.value) for row in compared.experts] == [("two", 0.5), ("one", 0.25)]

@@ -32,7 +32,7 @@ def _write(folder: Path, *, numbers: bool = False, rows: int = 3) -> Path:
 
 
 def test_the_prompt_is_the_benchmarks(tmp_path: Path) -> None:
-    """A line about the subject, the solved questions in the order of the file, the question, and 'Answer:'."""
+    """The prompt has a line about the subject, the solved questions in order, the question, and 'Answer:'."""
     row = read_questions(str(_write(tmp_path)), shots=2).to_pylist()[1]
     assert row["prompt"] == (
         "The following are multiple choice questions (with answers) about world religions.\n\n"
@@ -45,7 +45,7 @@ def test_the_prompt_is_the_benchmarks(tmp_path: Path) -> None:
 
 
 def test_no_shots_is_the_question_alone(tmp_path: Path) -> None:
-    """Below the line about the subject."""
+    """Without shots the question follows the line about the subject."""
     prompt = read_questions(str(_write(tmp_path)), shots=0).to_pylist()[3]["prompt"]
     assert prompt.startswith(
         "The following are multiple choice questions (with answers) about astronomy.\n\nastronomy test 0?"
@@ -62,7 +62,7 @@ def test_the_hubs_files_are_the_same(tmp_path: Path) -> None:
 
 
 def test_the_categories_are_those_of_the_data(shared_data: Path) -> None:
-    """57 subjects in Hendrycks' four categories."""
+    """The 57 subjects are in Hendrycks' four categories."""
     whole = read_questions(str(shared_data / "mmlu"), shots=0)
     assert len(whole) == 14_042
     told = {row["subject"]: row["category"] for row in whole.select(["subject", "category"]).to_pylist()}
@@ -70,7 +70,7 @@ def test_the_categories_are_those_of_the_data(shared_data: Path) -> None:
 
 
 def test_a_limit_takes_evenly_from_all_subjects(tmp_path: Path) -> None:
-    """The first of each, then the second; in the order of the file, and the same each time."""
+    """The first question of each subject is taken, then the second, in the file's order."""
     folder = str(_write(tmp_path, rows=30))
     few = read_questions(folder, shots=0, limit=7)
     subjects = few.column("subject").to_pylist()
@@ -79,8 +79,8 @@ def test_a_limit_takes_evenly_from_all_subjects(tmp_path: Path) -> None:
     assert few.equals(read_questions(folder, shots=0, limit=7))
 
 
-def test_only_some_subjects(tmp_path: Path) -> None:
-    """By name; an unknown one is an error that names those there are."""
+def test_subjects_can_be_chosen(tmp_path: Path) -> None:
+    """Subjects are chosen by name, and an unknown one is an error that names those there are."""
     folder = str(_write(tmp_path))
     assert set(read_questions(folder, ["astronomy"], shots=0).column("subject").to_pylist()) == {"astronomy"}
     with pytest.raises(UsageError, match="no subject 'alchemy'; there are: astronomy, world_religions"):

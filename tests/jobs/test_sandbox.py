@@ -92,7 +92,7 @@ def test_code_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_code_sees_nothing_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No environment, no /proc, no home, no files but Python's; and the old ways out of a hook lead nowhere."""
+    """Code sees no environment, /proc, home or files but Python's, and escapes from hooks lead nowhere."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     (tmp_path / "secret.txt").write_text("secret")
     seen = result_of(
@@ -135,7 +135,7 @@ def test_code_reaches_no_network() -> None:
 
 
 def test_code_starts_no_process() -> None:
-    """Neither by fork, nor by the C function below it, nor as a thread; so there is no bomb to build."""
+    """Neither fork, nor the C function below it, nor a thread works."""
     tried = result_of(
         "import _posixsubprocess, threading\ndone = []\n"
         "for _ in range(20):\n    try:\n        if os.fork() == 0: os._exit(0)\n        done.append('fork')\n    except OSError: pass\n"
@@ -148,7 +148,7 @@ def test_code_starts_no_process() -> None:
 
 
 def test_without_bubblewrap_nothing_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is refused in one line, and code scores 0 and leaves no trace."""
+    """Naming the family is refused in one line, and code scores 0 and leaves no trace."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UsageError, match="install it") as refused:
         check_sandbox()

@@ -74,10 +74,8 @@ def test_a_score_is_reported_with_its_standard_error() -> None:
     assert "random mix of the experts comes to 0.160" in headline(played)
 
 
-def test_written_questions_are_judged_by_an_expert_that_agrees_with_what_is_computed(
-    pool_of: Callable[..., Pool], tmp_path: Path
-) -> None:
-    """What nothing computes is scored by the judge, which is measured on computed answers; near duplicates go."""
+def test_a_judge_that_agrees_with_computed_scores_is_used(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
+    """The judge scores written questions and is measured on computed answers; near duplicates are dropped."""
     said = _play(pool_of("strong", "weak", "judge"), tmp_path, 2, outcomes=90, written=0.5, judge="judge")
     played = read_played(tmp_path / "play")
     judged = played.judged_by["judge: judge"]
@@ -131,7 +129,7 @@ def test_own_questions_with_right_answers_are_used_and_some_held_out(
 
 
 def test_a_budget_holds_over_all_runs_of_a_loop(pool_of: Callable[..., Pool], tmp_path: Path) -> None:
-    """It ends with one line when all is spent, and a higher one goes on in the same folder."""
+    """The loop ends with one line when all is spent, and resumes in its folder with a higher budget."""
     pool = pool_of("strong", "weak")
     with pytest.raises(UsageError, match=r"the budget of \$0\.015 is spent but for .* raise --max-cost-usd"):
         _play(pool, tmp_path, 9, max_cost_usd=0.015)

@@ -148,8 +148,8 @@ def test_a_planner_that_is_named_makes_the_plans(engine: Engine, api: Any) -> No
     assert solved.planned == 1
 
 
-def test_when_joining_fails_the_parts_are_there(engine: Engine, api: Any) -> None:
-    """One below the other, with the reason; joining is tried with another expert first."""
+def test_when_joining_fails_the_parts_are_the_answer(engine: Engine, api: Any) -> None:
+    """The parts are listed with the reason, after another expert has failed to join them too."""
     plan = {"steps": [{"task": "How old is Ann?", "needs": []}, {"task": "How old is Bob?", "needs": []}]}
     api.says = lambda _, prompt: {json.dumps(plan) if "Split" in prompt else "part": 0.9}
     api.faults["worked out"], api.repeat = [422], True

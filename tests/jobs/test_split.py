@@ -30,8 +30,8 @@ from leeroo.engine.jobs.solve.split import split
         ("(a) What is 3 times 5? (b) What is 20 minus 4? (c) What is 9 less than (a)?", 3, [(), (), (0,)]),
     ],
 )
-def test_parts(question: str, tasks: int, needs: list[tuple[int, ...]]) -> None:
-    """Numbered ones and questions in turn; those that speak of an earlier one need it."""
+def test_parts_are_found(question: str, tasks: int, needs: list[tuple[int, ...]]) -> None:
+    """Numbered parts and consecutive questions are steps, and one that refers to an earlier one needs it."""
     parts = split(question)
     assert parts is not None
     assert len(parts.steps) == tasks
@@ -82,7 +82,7 @@ def test_an_introduction_belongs_to_all_parts() -> None:
     ids=lambda text: repr(text[:9]),
 )
 def test_long_texts_are_split_in_a_moment(text: str) -> None:
-    """However many quotations and marks there are: the time grows with the length alone."""
+    """The time grows with the length alone, however many quotations and marks there are."""
     began = time.process_time()
     split(text)
     assert time.process_time() - began < 3

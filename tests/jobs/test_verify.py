@@ -34,8 +34,8 @@ from leeroo.engine.jobs.verify import Check, score
         ("A good answer names Paris.", "Paris", "exact", 1),
     ],
 )
-def test_texts_and_numbers(answer: str | None, right: str, check: Check, expected: float) -> None:
-    """What comes after "Answer:" counts, else the whole; the last number, the verdict said last."""
+def test_texts_and_numbers_are_compared(answer: str | None, right: str, check: Check, expected: float) -> None:
+    """The part after "Answer:" counts, else the whole; the last number and the last verdict decide."""
     assert score(answer, right, check) == expected
 
 
@@ -68,7 +68,7 @@ def test_naming_all_choices_is_no_answer(answer: str, expected: float) -> None:
     ],
 )
 def test_time_grows_with_the_length_alone(answer: str, right: str) -> None:
-    """However many answers are right, and however long the text is."""
+    """Neither the number of right answers nor the form of the text makes it slower."""
     began = time.process_time()
     assert score(answer, right, "exact") == 0
     assert time.process_time() - began < 2

@@ -17,7 +17,7 @@ def _history(seed: int, *parts: tuple[int, float, float]) -> tuple[np.ndarray, n
 
 
 def test_a_fall_is_found_with_its_beginning() -> None:
-    """In nearly every history, near where it happened, and by how much."""
+    """Nearly every history reports the fall near where it happened, with its size."""
     found = [drifted(*_history(seed, (200, 0.8, 0.8), (60, 0.8, 0.4))) for seed in range(50)]
     found_drift = [drift for drift in found if drift is not None]
     assert len(found_drift) >= 44
@@ -49,7 +49,7 @@ def test_a_long_life_has_no_more_false_alarms(rate: float) -> None:
 
 
 def test_a_router_that_was_wrong_all_along_is_no_drift() -> None:
-    """Nor are outcomes that come back to what is predicted, as after learning anew."""
+    """Outcomes that return to the prediction, as after learning anew, are no drift either."""
     assert drifted(*_history(2, (300, 0.9, 0.5))) is None
     assert drifted(*_history(3, (150, 0.9, 0.4), (150, 0.4, 0.4))) is None
 

@@ -93,8 +93,8 @@ def test_at_most_so_many_tokens_are_read(tiny_llama: Path) -> None:
     assert tokenizer.decode(long).endswith("The question is long. \nAnswer:")
 
 
-def test_candidates(tiny_llama: Path) -> None:
-    """Layers over the whole depth in both poolings for a causal model; anything else is its only candidate."""
+def test_candidates_cover_the_depth_of_a_model(tiny_llama: Path) -> None:
+    """A causal model has layers over its whole depth in both poolings; anything else is its only candidate."""
     named = candidates(str(tiny_llama))
     assert len(named) == len(set(named)) == 14
     assert named[0].startswith(f"{tiny_llama}@1-")

@@ -117,8 +117,8 @@ def test_a_cost_weight_prefers_a_cheap_expert_that_is_nearly_as_good(tmp_path: P
     assert expensive_dollars.curve[0].worth == pytest.approx(0.75 - 6 * 0.001)
 
 
-def test_the_oracle_costs_what_the_cheapest_right_answers_cost(tmp_path: Path) -> None:
-    """The expensive expert is paid only where it alone is right; where nobody is, the cheap one answers."""
+def test_the_oracle_pays_the_cheapest_right_answers(tmp_path: Path) -> None:
+    """The expensive expert is paid only where it alone is right; where none is, the cheap one answers."""
     scores = {"dear": [1.0] * 8 + [0.0] * 2, "cheap": [1.0] * 5 + [0.0] * 5}
     selection = select_experts([write_folder(tmp_path, scores, {"dear": 10.0, "cheap": 1.0})], 2)
     assert [step.cost_usd_per_1k for step in selection.curve] == pytest.approx([10.0, 0.3 * 10 + 0.7 * 1])

@@ -83,7 +83,7 @@ def test_heads_of_sparse_outcomes_are_calibrated_together() -> None:
 
 
 def test_the_contenders_of_a_choice_get_requests() -> None:
-    """The best cheap one and the expensive one, on the same questions; chance chooses all equally often."""
+    """The best cheap expert and the expensive one get the same questions; a random choice treats all alike."""
     known, features, _ = fitted(400)
     pairs = explore(known, features, np.tile(COSTS, (2000, 1)), 300, np.random.default_rng(0))
     experts = np.bincount([expert for _, expert in pairs], minlength=6)

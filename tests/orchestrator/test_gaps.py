@@ -70,7 +70,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Gaps:
     return find_gaps([write_folder(tmp_path_factory.mktemp("planted"), planted)], clusters=3)
 
 
-def test_a_topic_that_nobody_knows_is_found(found: Gaps) -> None:
+def test_a_topic_that_no_expert_knows_is_found(found: Gaps) -> None:
     """It is named by its own words and its subject, and its numbers are those recorded."""
     [topic] = found.of("nobody")
     assert {"moles", "acid", "titration", "react"} >= set(topic.terms[:3])
@@ -154,15 +154,15 @@ def test_an_expert_is_judged_where_it_has_enough_outcomes(tmp_path: Path) -> Non
     assert of["some_sport"].lead.value == pytest.approx(-0.5)
 
 
-def test_without_prices_nobody_is_the_most_expensive(tmp_path: Path) -> None:
-    """Topics that nobody knows are still found, and it is said why the other kind is not."""
+def test_without_prices_there_is_no_most_expensive_expert(tmp_path: Path) -> None:
+    """Topics that no expert knows are still found, and a note says why the other kind is not."""
     gaps = find_gaps([write_folder(tmp_path, planted, prices=False)], clusters=3)
     assert (len(gaps.of("nobody")), len(gaps.of("only the dearest")), gaps.dearest) == (1, 0, None)
     assert any("only the dearest" in note for note in gaps.notes)
 
 
 def test_one_expert_has_gaps_too(tmp_path: Path) -> None:
-    """With a single expert the topics that it does not know are found, and nobody is led."""
+    """Topics that the only expert does not know are found."""
     gaps = find_gaps([write_folder(tmp_path, lambda t, i: {"cheap": planted(t, i)["cheap"]})], clusters=3)
     assert {next(iter(topic.subjects)) for topic in gaps.of("nobody")} == {"some_chemistry", "some_law"}
     assert all(topic.lead is None and topic.best_other is None for topic in gaps.topics)

@@ -38,7 +38,7 @@ def test_where_all_scores_are_the_same_so_is_the_rest(score: float) -> None:
 
 
 def test_costs_follow_the_expert_and_the_question() -> None:
-    """A question that cost the others twice as much as usual costs this one twice its mean; nobody's cost stays NaN."""
+    """A question twice as expensive for the others costs an expert twice its mean; one without any costs stays NaN."""
     costs = np.array([[1.0, 10.0, NAN], [1.0, 10.0, NAN], [4.0, NAN, NAN]])
     filled = impute_costs(costs)
     assert filled[:, 0].tolist() == [1.0, 1.0, 4.0]

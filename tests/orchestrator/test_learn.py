@@ -50,7 +50,7 @@ def test_questions_are_known_with_and_without_their_prompt(router: Router) -> No
 
 
 def test_an_expert_that_never_fails_has_its_shrunk_mean(router: Router, topics_folder: Path) -> None:
-    """With one class only there is nothing to learn: the rate is (right + 1) / (asked + 2) for every question."""
+    """With one class only, the rate is (right + 1) / (outcomes + 2) for every question."""
     oracle = router.predict(NEW_SUMS + NEW_FACTS).scores[:, column(router, "oracle")]
     assert oracle == pytest.approx(np.full(4, 161 / 162), abs=1e-5)
     assert not router.summary.experts["oracle"].learned

@@ -105,7 +105,7 @@ def test_noise_is_not_learned() -> None:
 
 
 def test_a_small_table_is_learned_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fifty questions with outcomes of eight experts: nearer to the truth than when learned as a large table is."""
+    """Fifty questions of eight experts are predicted better together than as in a large table."""
     errors: list[list[float]] = [[], []]
     for way, questions in enumerate((quality_module._QUESTIONS, 0)):
         monkeypatch.setattr(quality_module, "_QUESTIONS", questions)
@@ -151,7 +151,7 @@ def test_one_class_only_is_a_shrunk_mean_in_a_small_table_too(won: float) -> Non
 
 @pytest.mark.parametrize(("wins", "answered"), [(0, 100), (100, 100), (3, 5), (0, 1)])
 def test_too_little_to_learn_from_is_a_shrunk_mean(wins: int, answered: int) -> None:
-    """One class only, or few questions: (wins + 1) / (answered + 2) for every question, and finite."""
+    """With one class or few questions, predictions are (wins + 1) / (answered + 2), and finite."""
     features, scores, _ = outcomes(400, 2)
     scores[:, 1] = np.where(np.arange(400) < answered, np.arange(400) < wins, np.nan)
     quality = learn(features, scores)

@@ -211,7 +211,7 @@ def test_arrays_of_wrong_shape_or_type_are_refused(saved: Path) -> None:
 
 
 def test_training_is_refused_before_it_starts_where_its_folder_is_taken(topics_folder: Path, tmp_path: Path) -> None:
-    """A folder with something else in it is left alone, and nobody waits for what cannot be written."""
+    """A folder with other files in it is left as it is, before any training."""
     (tmp_path / "precious.txt").write_text("mine")
     result = CliRunner().invoke(app, ["train", "--data", str(topics_folder), "--out", str(tmp_path)])
     assert result.exit_code != 0

@@ -25,8 +25,8 @@ def expert(model: str, *tags: str, backend: str = "auto", name: str = "x") -> Ex
         ("gpt-4-1106-preview", None),
     ],
 )
-def test_a_size_is_read_off_the_name(model: str, size: float | None) -> None:
-    """Billions of parameters, all experts of a mixture counted; None where the name has none."""
+def test_a_size_is_read_from_the_name(model: str, size: float | None) -> None:
+    """The size is in billions of parameters, of all experts of a mixture; None where the name has none."""
     assert size_b(expert(model)) == size
 
 

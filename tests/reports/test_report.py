@@ -70,8 +70,8 @@ def page(evaluation: Evaluation) -> Page:
     return Page(as_page(evaluation_report(evaluation, "my/router", ["data/one", "data/two"], "test")))
 
 
-def test_it_says_what_was_measured(page: Page) -> None:
-    """The router, the folders, the split, how many questions and how many experts."""
+def test_the_report_says_what_was_measured(page: Page) -> None:
+    """The page names the router, the folders, the split, and the numbers of questions and experts."""
     assert "Evaluation of the router my/router" in page.text
     assert "400 questions of the split 'test' of data/one, data/two" in page.text
     assert "3 experts" in page.text

@@ -88,8 +88,8 @@ CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "
         ([{"role": "user", "content": [{"type": "text", "text": "q"}]}], None, None, None),
     ],
 )  # fmt: skip
-def test_conversations_of_any_order(messages: Any, system: Any, turns: Any, after: Any) -> None:
-    """The user's last message is the question; what stands before and after it is kept in its order."""
+def test_conversations_may_have_any_order(messages: Any, system: Any, turns: Any, after: Any) -> None:
+    """The user's last message is the question, and the messages before and after it keep their order."""
     request = _read(messages=messages)
     texts = (request.get("turns"), request.get("after"))
     around = [None if text is None else json.loads(text) for text in texts]
@@ -210,6 +210,6 @@ def test_a_request_is_a_row_of_the_engine() -> None:
 
 
 def test_a_column_that_the_engine_does_not_have_is_a_mistake() -> None:
-    """It would be dropped on its way to the engine otherwise."""
+    """The engine would drop such a column without a word."""
     with pytest.raises(TypeError, match="no column max_token$"):
         line_request(question="q", max_token=5)

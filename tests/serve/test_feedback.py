@@ -41,7 +41,7 @@ def _kept(server: Server) -> list[tuple[Any, ...]]:
 
 
 def test_a_batch_is_judged_line_by_line(server: Server) -> None:
-    """By question or by custom_id and batch_id; a gold one is compared with what the expert answered."""
+    """A line is found by its question, or by custom_id and batch_id; a gold is compared with the expert's answer."""
     client = server.client()
     batch = wait(client, submit(client, jsonl([chat("a", "one", "small"), chat("b", "two 2", "large")])).id)
     lines = [

@@ -84,10 +84,10 @@ def _error(reply: httpx.Response) -> tuple[int, str]:
         ("GET", "/static/..%2fpage.py", {}, 404, "Not Found"),
     ],
 )  # fmt: skip
-def test_bad_requests(
+def test_bad_requests_are_refused(
     module_server: Server, method: str, path: str, how: dict[str, Any], status: int, message: str
 ) -> None:
-    """A status of the 4xx, and one clear line in OpenAI's shape."""
+    """The reply has a 4xx status, and one clear line in OpenAI's form."""
     reply = httpx.request(method, module_server.url + path, **how)
     assert _error(reply)[0] == status
     assert message in _error(reply)[1]
@@ -145,8 +145,8 @@ def test_a_body_without_a_length_is_limited(module_server: Server) -> None:
     assert _error(reply)[0] == 413
 
 
-def test_garbage_instead_of_http(module_server: Server) -> None:
-    """Is refused, and costs nobody else anything."""
+def test_garbage_instead_of_http_is_refused(module_server: Server) -> None:
+    """Garbage costs no other request anything."""
     assert b" 400 " in _raw(module_server, b"\x16\x03\x01 hello\r\n\r\n")
     assert httpx.get(f"{module_server.url}/health").json() == {"status": "ok", "live": True, "ready": True}
 

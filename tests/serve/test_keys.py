@@ -23,7 +23,7 @@ def _keys(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_one_key_sees_nothing_of_another(serve: Serve, tmp_path: Path) -> None:
-    """Not in lists, not by id, and not to change; the answer is that of what is not there."""
+    """Objects of another key are in no list, and requests for them are answered as for missing ones."""
     server = serve()
     ours, theirs = server.client(server.key("ours")), server.client(server.key("theirs"))
     batch = wait(ours, submit(ours, jsonl([chat("a", "question")])).id)
@@ -45,7 +45,7 @@ def test_one_key_sees_nothing_of_another(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_without_a_key_that_is_in_use_there_is_no_reply_but_401(serve: Serve, tmp_path: Path) -> None:
-    """No key, a wrong one, a revoked one; the only key revoked, the server does not open itself to all."""
+    """A missing, wrong or revoked key gets 401, even when the only key was revoked."""
     server = serve()
     key = server.key("only")
     headers = {"authorization": f"Bearer {key}"}
@@ -65,7 +65,7 @@ def test_without_a_key_that_is_in_use_there_is_no_reply_but_401(serve: Serve, tm
 
 
 def test_secrets_are_kept_and_logged_nowhere(serve: Serve, tmp_path: Path) -> None:
-    """Neither the key nor a question is in the log, and the key is not on the disk."""
+    """The log has neither the key nor a question, and the key is not on the disk."""
     server = serve()
     key = server.key("reports")
     client = server.client(key)

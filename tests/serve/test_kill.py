@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("api_pool")
 
 
 def test_twenty_kills_lose_and_repeat_nothing(serve: Serve, api: Any) -> None:
-    """Five batches of 600 rows; only calls in flight at a kill are repeated."""
+    """All rows of five batches are answered, and only calls in flight at a kill are repeated."""
     moments = random.Random(11)
     api.delay_s = 0.05
     server = serve()

@@ -77,8 +77,8 @@ def _wait_closed(lines: list[socket.socket]) -> None:
                 pass
 
 
-def test_more_connections_than_there_may_be(serve: Serve) -> None:
-    """New ones replace silent ones: every request is answered."""
+def test_new_connections_replace_silent_ones(serve: Serve) -> None:
+    """Every request is answered, with more connections than there may be."""
     server = serve(start=False)
     server.start(files=160)
     with _silent(server, b"GET ", 200):
@@ -132,7 +132,7 @@ def test_a_key_keeps_no_more_than_its_quota(serve: Serve, tmp_path: Path) -> Non
 
 
 def test_files_and_batches_expire(serve: Serve, tmp_path: Path) -> None:
-    """At their own time, or at the server's; files that a killed server left are deleted at the start."""
+    """They expire at their own time or the server's; files that a killed server left are deleted at the start."""
     import sqlite3
 
     server = serve("--keep-days", "2")
@@ -195,7 +195,7 @@ def test_paths_with_a_slash_lead_nowhere(serve: Serve) -> None:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("uploading", [False, True])
 def test_a_signal_ends_the_server_with_0(serve: Serve, how: signal.Signals, uploading: bool) -> None:
-    """Within seconds, also with an upload under way."""
+    """The server ends within seconds, also with an upload under way."""
     server = serve()
     head = b"POST /v1/files HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 5000\r\n"
     with _silent(server, head + UPLOAD, 1) if uploading else contextlib.nullcontext():
@@ -257,7 +257,7 @@ def test_a_pool_without_its_packages_is_refused(tmp_path: Path, monkeypatch: pyt
 
 
 def test_secrets_of_a_pool_are_in_no_log(serve: Serve, tmp_path: Path, api: Any) -> None:
-    """Neither a password in a base_url nor a key that the provider repeats, in the log or in an error file."""
+    """A password in a base_url, or a key that the provider repeats, is in no log and no error file."""
     pool = tmp_path / "pool.toml"
     pool.write_text(pool.read_text().replace("http://127", "http://user:pass-word-1@127"))
     api.does = {"odd": "key_shown"}

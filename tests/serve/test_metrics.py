@@ -25,8 +25,8 @@ def _samples(server: Server, key: str = "none") -> dict[tuple[str, ...], float]:
     }
 
 
-def test_rows_tokens_spend_and_queue(serve: Serve, api: Any) -> None:
-    """By expert, and what waits; requests by route, not by path."""
+def test_metrics_count_rows_tokens_spend_and_queue(serve: Serve, api: Any) -> None:
+    """Numbers are by expert, and those of requests by route instead of path."""
     api.does = {"broken": "garbage"}
     server = serve()
     client = server.client()
@@ -60,7 +60,7 @@ def test_metrics_need_a_key(serve: Serve) -> None:
 
 
 def test_a_server_that_gets_a_signal_ends_at_once(serve: Serve, api: Any) -> None:
-    """In the middle of a wave, without a mishap in its log; the next start goes on."""
+    """It ends in the middle of a wave without an error in its log, and the next start resumes."""
     api.delay_s = 0.2
     server = serve()
     client = server.client()

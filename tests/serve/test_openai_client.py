@@ -173,7 +173,7 @@ def test_metadata_sets_budget_and_privacy(tenant: Tenant) -> None:
 
 
 def test_a_table_comes_back_as_a_table(tenant: Tenant, tmp_path: Path) -> None:
-    """Parquet in, Parquet out: the input's columns, then those of the answers, under names that are not taken; NULL stays."""
+    """A Parquet file has the input's columns, then those of the answers under free names; NULL stays."""
     client = tenant.client
     tenant.api.does = {"broken": "garbage"}
     frame = pl.DataFrame({"answer": [3, 1, 2, 0], "question": ["one", None, "broken", "four"]})
@@ -220,7 +220,7 @@ def test_a_cancelled_batch_keeps_its_answers(tenant: Tenant) -> None:
 
 
 def test_lists_come_in_pages(tenant: Tenant) -> None:
-    """Batches the newest first, files in either order; the client's own paging reads all of them."""
+    """Batches are listed newest first, files in either order, and the client's own paging reads all of them."""
     client = tenant.client
     made = [submit(client, jsonl([chat("a", f"question {i}")])).id for i in range(5)]
     assert [batch.id for batch in client.batches.list(limit=2)] == made[::-1]
@@ -260,10 +260,10 @@ def test_models_are_the_pool_and_the_one_that_routes(tenant: Tenant) -> None:
         tenant.client.models.retrieve("medium")
 
 
-def test_the_example_in_the_docs(
+def test_the_example_in_the_docs_runs(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The program that docs/serve.md shows, with the line that it shows, against a server on another port."""
+    """The program that docs/serve.md shows gets an answer to the line that it shows."""
     page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text("utf-8")
     [program] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     [line] = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)

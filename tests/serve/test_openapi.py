@@ -37,7 +37,7 @@ _SLOW = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_answers_are_as_described(server: Server, operation: str) -> None:
-    """Status codes, content types and bodies."""
+    """Status codes, content types and bodies match the description."""
     described = schemathesis.openapi.from_url(f"{server.url}/openapi.json")
     method, path = operation.split()
 
@@ -52,7 +52,7 @@ def test_answers_are_as_described(server: Server, operation: str) -> None:
 
 
 def test_all_routes_are_described(server: Server) -> None:
-    """Those of OpenAI's API, health and metrics, and no page."""
+    """The description has the routes of OpenAI's API, health and metrics, and no page."""
     paths = httpx.get(f"{server.url}/openapi.json").json()["paths"]
     described = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     assert described == set(OPERATIONS)

@@ -68,7 +68,7 @@ def test_the_page_follows_a_batch_to_its_end(serve: Serve, api: Any, page: Page)
 
 
 def test_focus_stays_while_the_page_renews_itself(serve: Serve, page: Page) -> None:
-    """And all there is to do can be done with the keyboard."""
+    """The focused link keeps its focus, so the page can be used with the keyboard."""
     server = serve()
     client = server.client()
     first = wait(client, submit(client, jsonl([chat("a", "first")])).id)
@@ -115,8 +115,8 @@ def test_the_page_has_a_form_for_the_key(serve: Serve, browser: Browser, page: P
     fresh.close()
 
 
-def test_it_fits_a_phone_and_loads_nothing_from_other_hosts(serve: Serve, page: Page) -> None:
-    """Nothing runs over the edge, and the policy lets in what is its own."""
+def test_the_page_fits_a_phone_and_loads_nothing_from_other_hosts(serve: Serve, page: Page) -> None:
+    """Nothing is wider than the screen, and the policy allows only the page's own resources."""
     server = serve()
     client = server.client()
     wait(client, submit(client, jsonl([chat("a", "question")]), metadata={"name": "x" * 500}).id)

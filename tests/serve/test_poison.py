@@ -47,7 +47,7 @@ def small(idle: Callable[..., Server]) -> Server:
 
 
 def test_a_budget_and_a_weight_are_refused_together(tenant: Tenant, tmp_path: Path) -> None:
-    """At creation, and at the start for the server's own options."""
+    """The batch is refused when it is created, and the server's own options when it starts."""
     client = tenant.client
     with pytest.raises(openai.BadRequestError, match="give a budget"):
         submit(client, jsonl([chat("a", "x")]), metadata={"max_cost_usd": "1", "cost_weight": "2"})
@@ -106,7 +106,7 @@ def test_a_batch_that_ends_the_server_is_given_up(serve: Serve) -> None:
 
 
 def test_half_a_character_is_its_lines_error(tenant: Tenant) -> None:
-    """It costs no other line, and takes no time."""
+    """Half a character harms no other line, and takes no time."""
     lines = [chat(str(i), "half \ud83d" if i % 2 else f"whole \U0001f600 {i}") for i in range(40)]
     batch = wait(tenant.client, submit(tenant.client, jsonl(lines)).id, timeout_s=30)
     assert (batch.request_counts.completed, batch.request_counts.failed) == (20, 20)
@@ -170,7 +170,7 @@ def test_without_a_key_of_its_api_batches_wait_and_say_why(serve: Serve, tmp_pat
 
 
 def test_one_expert_down_is_reported_and_the_others_answer(serve: Serve, tmp_path: Path, api: Any) -> None:
-    """Ready, but degraded."""
+    """The server is ready, but degraded."""
     pool = tmp_path / "pool.toml"
     pool.write_text(pool.read_text().replace("max_tokens", 'api_key_env = "NO_SUCH_KEY"\nmax_tokens', 1))
     server = serve()
@@ -184,7 +184,7 @@ def test_one_expert_down_is_reported_and_the_others_answer(serve: Serve, tmp_pat
 
 
 def test_lines_of_output_are_lines(tenant: Tenant) -> None:
-    """Also for readers that split at every line separator of Unicode."""
+    """Output is read line by line even by readers that split at every line separator of Unicode."""
     name = "a\u2028b\u0085c"
     batch = wait(tenant.client, submit(tenant.client, jsonl([chat(name, "x\u2028y\u2029z")])).id)
     [line] = tenant.client.files.content(batch.output_file_id).text.splitlines()

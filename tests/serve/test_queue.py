@@ -42,7 +42,7 @@ def _answer(**more: Any) -> dict[str, Any]:
 
 
 def test_lines_of_two_keys_are_never_in_one_wave(db: Database) -> None:
-    """Nor are those of other weights, of a batch with a budget, or those that name a remote expert."""
+    """Lines with other weights, with a budget, or for a remote expert are in waves of their own too."""
     first = _waiting(db, None, None, "far")
     second = _waiting(db, None, "near", owner="they")
     third = _waiting(db, None, criteria=Criteria(cost_weight=1))
@@ -76,8 +76,8 @@ def test_a_short_batch_is_served_whole(db: Database) -> None:
     assert [lines[batch.number] for batch in made] == [24, 2, 24]
 
 
-def test_lines_wait_are_claimed_and_wait_again(db: Database) -> None:
-    """Each is in one wave at a time, in a random order; a killed server finds its waves again."""
+def test_released_lines_wait_again(db: Database) -> None:
+    """Each line is in one wave at a time, in a random order, and a killed server finds its waves again."""
     batch = _waiting(db, *[None] * 10)
     [backlog] = queue.waiting(db)
     first, second = queue.claim(db, [(backlog, 4)]), queue.claim(db, [(backlog, 4)])
@@ -98,8 +98,8 @@ def test_lines_wait_are_claimed_and_wait_again(db: Database) -> None:
     assert (record.completed, record.cost_usd, record.list_cost_usd, record.prompt_tokens) == (4, 2.0, 4.0, 12)
 
 
-def test_failed_lines_count_as_such(db: Database) -> None:
-    """Their cost is counted too; what is left can be failed at once."""
+def test_failed_lines_are_counted(db: Database) -> None:
+    """Their cost is counted too, and the remaining lines can be failed at once."""
     batch = _waiting(db, *[None] * 4)
     failed = _answer(error="no", answer=None, cost_usd=0.25)
     queue.keep_answers(db, [(batch.number, 0, _answer()), (batch.number, 1, failed)])
@@ -142,8 +142,8 @@ def test_another_database_is_not_touched(tmp_path: Path) -> None:
         Database(folder)
 
 
-def test_a_database_of_version_1_goes_on(tmp_path: Path) -> None:
-    """Its open batches wait again, under the experts that their lines name."""
+def test_a_database_of_version_1_is_upgraded(tmp_path: Path) -> None:
+    """Its open batches wait again, for the experts that their lines name."""
     from leeroo.serve.database import _TABLES
 
     folder = tmp_path / "serve"

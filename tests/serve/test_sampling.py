@@ -21,7 +21,7 @@ def _completions(client: openai.OpenAI, file: str) -> list[openai.types.chat.Cha
 
 
 def test_parameters_are_sent_as_they_are(tenant: Tenant) -> None:
-    """Each under OpenAI's name; conversations in their order."""
+    """Each parameter has OpenAI's name, and conversations keep their order."""
     messages = [
         {"role": "user", "content": "One?"},
         {"role": "system", "content": "Be brief."},
@@ -38,7 +38,7 @@ def test_parameters_are_sent_as_they_are(tenant: Tenant) -> None:
 
 
 def test_several_choices_are_one_reply(tenant: Tenant) -> None:
-    """They are samples, each with a seed of its own; usage and cost are those of all of them."""
+    """The choices are samples with seeds of their own; usage and cost are those of all of them."""
     lines = [chat("a", "sampled", n=3, seed=5), chat("b", "plain")]
     batch = wait(tenant.client, submit(tenant.client, jsonl(lines)).id)
     assert batch.request_counts.model_dump() == {"total": 2, "completed": 2, "failed": 0}

@@ -65,7 +65,7 @@ def test_a_running_batch_goes_on(server: Server, api: Any, tmp_path: Path) -> No
 
 
 def test_ended_batches_can_be_judged(server: Server) -> None:
-    """Their lines are read from their files once; where these are gone already, the error says so."""
+    """Their lines are read from their files once, and the error says so where the files are gone."""
     client = server.client()
     assert _judge(server, ENDED, "a").status_code == 200
     for file in (client.batches.retrieve(ENDED).input_file_id, client.batches.retrieve(ENDED).output_file_id):

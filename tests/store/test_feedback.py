@@ -53,7 +53,7 @@ def test_feedback_on_private_questions_is_private(tmp_path: Path) -> None:
 
 
 def test_answers_to_private_rows_are_marked(engine: Engine) -> None:
-    """Also where the answer was in the store already, from a row that was not private."""
+    """An answer that the store already had from a public row is marked too."""
     question = "What is {0} plus {0}?".format
     for rows_of in ([(1, True), (2, False), (3, False)], [(3, True), (4, True), (4, False)]):
         table = pa.table({"question": [question(i) for i, _ in rows_of], "secret": [secret for _, secret in rows_of]})

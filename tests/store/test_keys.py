@@ -137,7 +137,7 @@ def test_no_run_gets_the_answer_to_another_request(tmp_path: Path, api: Provider
 
 
 def test_a_label_is_always_one_of_the_labels(tmp_path: Path, api: Provider, api_entry: Entry) -> None:
-    """Nobody can put another text in its place by asking for something that reads alike."""
+    """No other request can put another text in its place."""
     (tmp_path / "pool.toml").write_text(api_entry("far", 1, 100))
     labelled = "Classify the text as one of: good, bad.\n\nText: T"
     api.says = lambda _, prompt: "neither" if '["' in prompt else {"good": 1.0}

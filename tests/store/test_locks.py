@@ -39,7 +39,7 @@ def test_a_lock_is_held_by_one_though_its_file_comes_and_goes(tmp_path: Path) ->
 
 
 def test_runs_leave_no_locks(tmp_path: Path, beside: Beside) -> None:
-    """Neither those that end, nor those that are given up; those of the killed go when the store is opened again."""
+    """Runs that end or are given up leave none; those of killed ones are removed when the store is opened again."""
     store = Store(tmp_path)
     for at in range(5):
         store.finish(store.begin(f"job {at}", 1), 0, 0)
@@ -56,7 +56,7 @@ def test_runs_leave_no_locks(tmp_path: Path, beside: Beside) -> None:
 
 
 def test_a_lock_that_is_held_is_seen(tmp_path: Path) -> None:
-    """Also from the thread that holds it; to look does not take it."""
+    """The thread that holds a lock sees it too, and looking does not take it."""
     lock = locks.take(tmp_path / "a.lock")
     assert lock is not None
     assert locks.is_held(tmp_path / "a.lock")

@@ -65,7 +65,7 @@ def test_old_things_go_and_young_ones_stay(tmp_path: Path) -> None:
 
 
 def test_a_run_under_way_loses_nothing(tmp_path: Path) -> None:
-    """However old it is: what it has paid for is there when it goes on, its claims hold, and the file is not taken away."""
+    """Its paid answers stay, however old it is, its claims hold, and the file is not replaced."""
     store = Store(tmp_path)
     run = store.begin("job", 1)
     store.append(rows("a", run=run.run))

@@ -54,7 +54,7 @@ def test_a_row_may_be_long(tmp_path: Path) -> None:
 
 
 def test_the_dialect_can_be_named(tmp_path: Path) -> None:
-    """A delimiter, no header, an encoding; a tab is the delimiter of .tsv."""
+    """Delimiter, header and encoding can be set; a tab is the delimiter of .tsv."""
     assert _rows(tmp_path / "t.csv", "q;n\na,b;1\n", Layout(delimiter=";")) == [("q", "n"), ("a,b", "1")]
     assert _rows(tmp_path / "t.csv", "a,1\n", Layout(header=False)) == [("column0", "column1"), ("a", "1")]
     assert _rows(tmp_path / "t.tsv", "q\tn\na,b\t1\n") == [("q", "n"), ("a,b", "1")]

@@ -23,7 +23,7 @@ def _questions(source: str | Path, layout: Layout = Layout()) -> list[str]:  # n
 
 @pytest.mark.parametrize("name", ["data[1].csv", "a*b.csv", "what?.csv", "~tilde.csv", "it's.csv", "ü {x}.csv"])
 def test_the_file_that_is_named_is_read(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file of that name is no pattern, also beside files that the pattern would match."""
+    """A file of that name is no pattern, even when the pattern would match others."""
     for other in ("data1.csv", "aab.csv", "whatx.csv"):
         (tmp_path / other).write_text("question\nwrong\n")
     (tmp_path / name).write_text("question\nright\n")
@@ -66,14 +66,14 @@ def test_an_option_decides_the_format_of_a_stream(tmp_path: Path, monkeypatch: p
 
 
 def test_packed_lines_are_read(tmp_path: Path) -> None:
-    """JSON lines packed with zstd, with half a character in them."""
+    """JSON lines packed with zstd are read, even with half a character in them."""
     (tmp_path / "t.jsonl").write_text('{"question": "a \\ud83d"}\n')
     subprocess.run(["zstd", "-q", str(tmp_path / "t.jsonl")], check=True)
     assert _questions(tmp_path / "t.jsonl.zst") == ["a \ufffd"]
 
 
 def test_columns_of_parquet_files_are_united(tmp_path: Path) -> None:
-    """Files with other columns and wider types: nothing is dropped or rounded."""
+    """Files may have other columns and wider types, and nothing is dropped or rounded."""
     pq.write_table(pa.table({"question": ["a"], "n": [1]}), tmp_path / "1.parquet")
     pq.write_table(pa.table({"x": ["y"], "n": [2.5], "question": ["b"]}), tmp_path / "2.parquet")
     assert open_input(str(tmp_path / "*.parquet")).read_all().to_pylist() == [

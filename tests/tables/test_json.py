@@ -52,7 +52,7 @@ def test_a_number_among_texts_is_its_text(tmp_path: Path) -> None:
     ],
 )
 def test_values_keep_their_types_and_digits(tmp_path: Path, values: list[str], kind: pa.DataType) -> None:
-    """A column has a type of Arrow's where that holds all its values, else it is JSON as it stands."""
+    """A column has a type of Arrow's that holds all its values, else it is JSON as written."""
     table = _table(tmp_path / "t.jsonl", *(f'{{"v": {value}}}' for value in values))
     assert table.schema.field("v").type == kind
     write_table(table.to_reader(), tmp_path / "o.jsonl")

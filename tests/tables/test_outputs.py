@@ -92,7 +92,7 @@ def test_the_answer_store_is_not_replaced(tmp_path: Path) -> None:
 
 
 def test_the_current_folder_keeps_what_is_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """'.' is a folder like others: refused with something in it, filled when it is empty."""
+    """'.' is refused when it has something in it, and filled when it is empty, as other folders."""
     monkeypatch.chdir(tmp_path)
     write_table(ROWS.to_reader(), ".")
     assert [path.name for path in tmp_path.iterdir()] == ["part-00000.parquet"]
@@ -102,7 +102,7 @@ def test_the_current_folder_keeps_what_is_in_it(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_link_stays_and_its_target_is_written(tmp_path: Path) -> None:
-    """Links to a file, to nothing yet and to a folder."""
+    """That holds for links to a file, to nothing yet, and to a folder."""
     (tmp_path / "elsewhere").mkdir()
     for name, target in (("o.parquet", "elsewhere/t.parquet"), ("folder", "elsewhere/parts")):
         link = tmp_path / name

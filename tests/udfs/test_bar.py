@@ -33,7 +33,7 @@ ASK = "SELECT leeroo_answer('What is ' || i || ' plus ' || i || '?', expert := '
 
 
 def test_a_statement_shows_how_far_it_is(terminal: io.StringIO, slow_pool: Path, store: Path) -> None:
-    """Stage, rows, tokens per second and dollars; the cursor is given back at the end."""
+    """The bar has stage, rows, tokens per second and dollars, and the cursor is shown again at the end."""
     with leeroo.connect(pool=slow_pool, store=store) as con:
         con.execute(ASK)
         first = terminal.getvalue()

@@ -22,7 +22,7 @@ OURS = ("run", "alias", "text", "con", "tables", "method", "kwargs", "statements
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_frame_of_any_name_is_found(con: Connection, name: str) -> None:
-    """Whatever the caller calls it: in each way to run a statement."""
+    """Each way to run a statement finds the caller's frame, whatever its name."""
     made: dict[str, Any] = {"con": con, "frame": pd.DataFrame({"q": [QUESTION]})}
     statement = f"SELECT leeroo_answer(q) FROM {name}"
     exec(f"def ask(statement, {name}):\n    return made.execute(statement).fetchall()", {"made": con}, made)
@@ -51,7 +51,7 @@ def test_frames_further_out_are_found(con: Connection) -> None:
 
 
 def test_a_plain_connection_finds_them_too(pool_file: Path, store: Path) -> None:
-    """leeroo.sql and leeroo.explain on a connection of one's own."""
+    """leeroo.sql and leeroo.explain find frames for a user's own connection."""
     con = statement = pd.DataFrame({"q": [QUESTION]})
     with duckdb.connect() as plain:
         leeroo.register(plain, pool=pool_file, store=store)
@@ -73,7 +73,7 @@ def test_a_view_over_a_frame_is_answered(con: Connection) -> None:
 
 
 def test_a_reader_is_read_once(con: Connection, did: DidSince) -> None:
-    """What can be read once only is taken in, and one batch answers it."""
+    """A reader that can be read only once is stored, and one batch answers it."""
     rows = pa.table({"q": [QUESTION, "What is 2 plus 2?"]})
     reader = rows.to_reader()
     assert con.execute("SELECT leeroo_answer(q) FROM reader").fetchall() == [("large says 2",), ("large says 4",)]

@@ -84,8 +84,8 @@ def test_what_has_no_rows_makes_no_relation(con: Connection, statement: str) -> 
         ("CALL range(1)", [(0,)]),
     ],
 )
-def test_an_unread_result_is_let_go(con: Connection, statement: str, rows: list[Any]) -> None:
-    """A statement runs though nobody has read the rows of the one before it."""
+def test_an_unread_result_is_dropped(con: Connection, statement: str, rows: list[Any]) -> None:
+    """A statement runs though the rows of the one before it were not read."""
     con.execute("PREPARE ask AS SELECT leeroo_answer(question) FROM t WHERE id = 3")
     runs: list[Callable[[str], Any]] = [con.execute, con.sql]
     for run in runs:

@@ -101,8 +101,8 @@ def test_a_wrong_statement_is_an_error(con: Connection) -> None:
         con.explain("SELECT leeroo_answer(question, expert := 'huge') FROM t")
 
 
-def test_explain_on_a_connection_of_the_users(pool_file: Path, store: Path, did: DidSince) -> None:
-    """leeroo.explain(con, statement), with parameters."""
+def test_explain_works_on_a_plain_connection(pool_file: Path, store: Path, did: DidSince) -> None:
+    """leeroo.explain takes a user's own connection, a statement, and its parameters."""
     plain = duckdb.connect()
     leeroo.register(plain, pool=pool_file, store=store)
     plan = leeroo.explain(plain, "SELECT leeroo_answer('What is ' || i || ' plus 1?') FROM range(?) r(i)", [7])

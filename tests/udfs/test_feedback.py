@@ -34,7 +34,7 @@ def test_the_count_of_rows_is_returned(con: Connection) -> None:
 
 
 def test_gold_is_of_every_expert_that_answered(con: Connection) -> None:
-    """Those that answered before it was given and those that answer later; a score that was said stands."""
+    """A gold holds for earlier and later answers; a given score stays."""
     con.execute("SELECT leeroo_answer(question, expert := 'small') FROM t WHERE id IN (1, 2)").fetchall()
     con.execute("INSERT INTO leeroo_feedback (question, gold) VALUES (?, 2), (?, 5)", [Q1, Q2])
     con.execute("INSERT INTO leeroo_feedback (question, score) VALUES (?, 0.5)", [Q2])
@@ -72,7 +72,7 @@ def test_answers_of_the_same_statement(con: Connection) -> None:
     ],
 )
 def test_a_bad_row_is_one_clear_error_and_nothing_is_kept(con: Connection, values: str, reason: str) -> None:
-    """However many good rows stand before it in the statement."""
+    """Good rows before it in the statement are not kept either."""
     with pytest.raises(InputError, match=reason):
         con.execute(
             "INSERT INTO leeroo_feedback SELECT 'question ' || i, 'small', NULL, 1, NULL FROM range(5000) r(i)"
@@ -83,7 +83,7 @@ def test_a_bad_row_is_one_clear_error_and_nothing_is_kept(con: Connection, value
 
 @pytest.mark.parametrize("by", ["statement", "method"])
 def test_a_transaction_that_is_rolled_back_leaves_nothing(con: Connection, by: str) -> None:
-    """And one that is committed leaves what was written in it, seen by others only then."""
+    """One that is committed leaves its rows, which others see only then."""
     insert = "INSERT INTO leeroo_feedback (question, expert, score) VALUES (?, 'small', 1)"
     for end in ("ROLLBACK", "COMMIT"):
         con.execute("BEGIN") if by == "statement" else con.begin()

@@ -35,7 +35,7 @@ def real(smollm2_pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_a_choice_is_one_of_the_choices(real: Connection) -> None:
-    """Its text, its position from 1, how sure the model is, and what it cost: one token for a letter."""
+    """The struct has its text, its position from 1, its confidence, and the cost of one token for a letter."""
     rows = real.execute("""
         SELECT c.choice, c.position, c.confidence, c.expert, c.cost_usd, c.error
         FROM (SELECT leeroo_choice('What is the capital of France?', choices) AS c
@@ -50,7 +50,7 @@ def test_a_choice_is_one_of_the_choices(real: Connection) -> None:
 
 
 def test_bad_choices_are_the_rows_error(real: Connection) -> None:
-    """NULL stays NULL; one choice, none, or NULL among them cost nothing and harm no other row."""
+    """NULL stays NULL; one choice, none, or NULL among them costs nothing and harms no other row."""
     rows = real.execute("""
         SELECT leeroo_choice(q, choices) FROM (VALUES (1, NULL, ['a', 'b']), (2, 'x', NULL), (3, 'x', ['a']),
             (4, 'x', ['a', NULL]), (5, 'Which is a fruit?', ['apple', 'stone'])) v(i, q, choices) ORDER BY i""").fetchall()
@@ -68,7 +68,7 @@ def test_thirty_choices_are_numbered(real: Connection) -> None:
 
 
 def test_a_label_is_one_of_the_labels(real: Connection) -> None:
-    """Always, or NULL where there is no text."""
+    """The value is always one of the labels, or NULL where there is no text."""
     rows = real.execute("""
         SELECT leeroo_label(t, ['good', 'very good', 'bad']) FROM (VALUES ('I love it!'), ('Terrible.'), (NULL)) v(t)""")
     labels = [label for (label,) in rows.fetchall()]
@@ -103,7 +103,7 @@ def test_extraction_gives_valid_json(real: Connection) -> None:
     ],
 )
 def test_a_wrong_argument_names_function_and_argument(real: Connection, call: str, line: str) -> None:
-    """What is wrong for all rows is the statement's error."""
+    """An argument that is wrong for all rows is the statement's error."""
     with pytest.raises((UsageError, PoolError)) as told:
         real.execute(f"SELECT {call}")
     assert str(told.value).startswith(line)

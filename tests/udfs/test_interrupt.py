@@ -102,8 +102,8 @@ class _Stop:
             self.interrupt()
 
 
-def test_interrupt_stops_what_is_answered_in_place(pool_file: Path, store: Path, did: DidSince) -> None:
-    """In vectors too: the one under way is given up, and what it had is kept."""
+def test_interrupt_stops_a_statement_answered_in_place(pool_file: Path, store: Path, did: DidSince) -> None:
+    """The vector under way is given up, and its finished answers are kept."""
     pool_file.write_text(pool_file.read_text() + "[expert.engine]\ntokens_per_second = 25\n")  # of 'small'
     con, stop = duckdb.connect(), _Stop()
     con.execute("CREATE TABLE t AS SELECT 'What is ' || i || ' plus ' || i || '?' AS q FROM range(40) r(i)")

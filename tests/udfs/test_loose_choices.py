@@ -29,7 +29,7 @@ from leeroo.udfs.register import connect
     ],
 )
 def test_a_choice_is_named_loosely(api: Any, api_entry: Callable[..., str], tmp_path: Path, answer: str) -> None:
-    """A letter with what models put around it, or the choice's own text."""
+    """A letter with words and marks around it, or the choice's own text, names a choice."""
     api.says = lambda _model, _prompt: answer
     (tmp_path / "pool.toml").write_text(api_entry("m", 1, 20))
     with connect(pool=tmp_path / "pool.toml", store=tmp_path / "store") as con:

@@ -37,7 +37,7 @@ def con(api: Any, api_entry: Callable[..., str], pool_file: Path, store: Path) -
     ],
 )
 def test_a_private_row_goes_to_local_experts(con: Connection, api: Any, call: str) -> None:
-    """The column says which rows are private; where it is NULL nobody knows, and the row stays here too."""
+    """The column marks private rows, and a row where it is NULL stays here too."""
     table = "(VALUES ('What is 1 plus 1?', true), ('What is 2 plus 2?', NULL), ('What is 3 plus 3?', false)) v(q, p)"
     con.execute(f"SELECT {call.format(q='q', p='p')} FROM {table}").fetchall()
     assert api.asked

@@ -88,8 +88,8 @@ def test_samples_are_drawn_for_every_row(plain: duckdb.DuckDBPyConnection, did: 
     assert did() == (1, 30)
 
 
-def test_in_a_transaction(plain: duckdb.DuckDBPyConnection) -> None:
-    """Transactions of the user's commit and roll back as ever."""
+def test_transactions_commit_and_roll_back(plain: duckdb.DuckDBPyConnection) -> None:
+    """A user's own transactions end as they do without the functions."""
     plain.execute("BEGIN; CREATE TABLE said AS SELECT leeroo_answer(question) AS a FROM t; ROLLBACK")
     plain.execute("BEGIN; CREATE TABLE said AS SELECT leeroo_answer(question) AS a FROM t WHERE id < 5; COMMIT")
     assert plain.execute("SELECT count(a) FROM said").fetchone() == (5,)

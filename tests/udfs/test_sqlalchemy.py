@@ -93,7 +93,7 @@ def test_a_frame_is_a_table(engine: sa.Engine) -> None:
 
 
 def test_rolling_back_keeps_the_answers(con: Connection, engine: sa.Engine, did: DidSince) -> None:
-    """What a transaction wrote goes with it, what it paid for stays."""
+    """The rows of a transaction are dropped with it, and its paid answers stay."""
     with engine.connect() as connection:
         connection.execute(sa.insert(SAID).from_select(["id", "a"], sa.select(MANY.c.id, ASK_SMALL)))
         assert connection.execute(sa.text("SELECT count(*) FROM said")).scalar_one() == 5000

@@ -78,7 +78,7 @@ def test_a_statement_over_new_rows_is_answered_as_it_runs(con: Connection, did: 
 
 
 def test_rolling_back_undoes_the_statement_and_keeps_the_answers(con: Connection, did: DidSince) -> None:
-    """What was paid for is kept, whatever becomes of the transaction."""
+    """Paid answers are kept, whatever the end of the transaction."""
     con.execute("BEGIN; CREATE TABLE said AS SELECT leeroo_answer(question) AS a FROM t")
     con.rollback()
     assert did().generated == 40

@@ -36,7 +36,7 @@ def reporting(pool_file: Path, store: Path, said: list[str]) -> Iterator[Connect
 
 
 def test_a_statement_warns_once(reporting: Connection, said: list[str]) -> None:
-    """However it is run, and however often its result is read."""
+    """One line is reported, however it is run and however often its result is read."""
     reporting.execute(ASK).fetchall()
     made = reporting.sql(ASK)
     assert made is not None
@@ -65,7 +65,7 @@ def test_the_default_is_a_warning_of_python(con: Connection) -> None:
 
 
 def test_a_plain_connection_warns_too(pool_file: Path, store: Path) -> None:
-    """There nobody says when a statement is over: each group of rows has its line."""
+    """Each group of rows has its line, because a plain connection does not show where a statement ends."""
     with duckdb.connect() as plain:
         leeroo.register(plain, pool=pool_file, store=store)
         with pytest.warns(RowsFailedWarning, match="2 of 6 questions asked have no answer"):
@@ -88,7 +88,7 @@ def test_a_statement_fails_where_that_is_wanted(reporting: Connection, said: lis
 
 
 def test_it_fails_in_a_transaction_and_in_place(reporting: Connection) -> None:
-    """Rows that are answered as DuckDB comes upon them fail alike."""
+    """Rows that are answered as DuckDB meets them fail in the same way."""
     reporting.execute("SET VARIABLE leeroo_on_error = 'fail'")
     reporting.begin()
     reporting.execute("CREATE TEMP TABLE asked AS SELECT 'unknown' AS q")
@@ -98,7 +98,7 @@ def test_it_fails_in_a_transaction_and_in_place(reporting: Connection) -> None:
 
 
 def test_failing_is_an_option_too(pool_file: Path, store: Path) -> None:
-    """on_error of connect and register; a value that cannot be is named, by its own name in Python and in SQL."""
+    """connect and register take on_error; a wrong value is named, as it is called in Python or in SQL."""
     with leeroo.connect(pool=pool_file, store=store, on_error="fail") as con, pytest.raises(RowsFailed):
         con.execute(ASK)
     with duckdb.connect() as plain:
