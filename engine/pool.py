@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from leeroo.engine.errors import PoolError
-from leeroo.engine.prices import cheapest
+from leeroo.engine.prices import cheapest_price
 
 # The embedded local pool and its router, which ship with the package.
 _SHIPPED = Path(str(importlib.resources.files("leeroo") / "data"))
@@ -133,7 +133,7 @@ def load_pool(path: str | Path) -> Pool:
     raw = _read(path)
     unknown = set(raw) - {"default", "expert"}
     if unknown:
-        keys = ", ".join(map(_short, sorted(unknown)))
+        keys = ", ".join(map(_quote, sorted(unknown)))
         raise PoolError(f"{path}: unknown key {keys}; a pool file holds 'default' and [[expert]] tables")
     entries = raw.get("expert")
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
@@ -142,10 +142,10 @@ def load_pool(path: str | Path) -> Pool:
     names = [e.name for e in experts]
     for name in names:
         if names.count(name) > 1:
-            raise PoolError(f"{path}: two experts are called {_short(name)}; rename one of them")
+            raise PoolError(f"{path}: two experts are called {_quote(name)}; rename one of them")
     default = raw.get("default", names[0])
     if default not in names:
-        raise PoolError(f"{path}: default = {_short(default)} names no expert; the pool has: {', '.join(names)}")
+        raise PoolError(f"{path}: default = {_quote(default)} names no expert; the pool has: {', '.join(names)}")
     return Pool(default=default, experts=experts)
 
 
@@ -160,19 +160,19 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _expert(path: Path, position: int, entry: dict[str, Any]) -> Expert:
     name = entry.get("name", f"number {position + 1}")
-    where = f"{path}: expert {_short(name)}" if "name" in entry else f"{path}: expert {name}"
+    where = f"{path}: expert {_quote(name)}" if "name" in entry else f"{path}: expert {name}"
     if "model" not in entry:
         raise PoolError(f"{where}: 'model' is missing; give a hub id, a local folder or a GGUF file")
     if "price_source" in entry:
         raise PoolError(f"{where}: 'price_source' is not set by hand; leave it out")
-    entry = {**entry, "model": _located(path, where, entry)}
+    entry = {**entry, "model": _locate(path, where, entry)}
     try:
-        return Expert.model_validate(_priced(where, entry))
+        return Expert.model_validate(_fill_price(where, entry))
     except ValidationError as error:
         raise PoolError(f"{where}: {_sentence(error)}") from error
 
 
-def _located(path: Path, where: str, entry: dict[str, Any]) -> Any:
+def _locate(path: Path, where: str, entry: dict[str, Any]) -> Any:
     """Return the model, made absolute when it is a path; it has to exist then."""
     model = entry["model"]
     if not isinstance(model, str) or entry.get("backend") == "openai":
@@ -181,29 +181,33 @@ def _located(path: Path, where: str, entry: dict[str, Any]) -> Any:
     if os.path.exists(there):
         return str(there.resolve())
     if _is_of_an_api(entry):
-        raise PoolError(f'{where}: the model {_short(model)} is asked through an API: add backend = "openai"')
+        raise PoolError(f'{where}: the model {_quote(model)} is asked through an API: add backend = "openai"')
     is_path = model.startswith((".", "/", "~")) or model.endswith(".gguf") or model.count("/") > 1
     if is_path or entry.get("backend") == "replay":
-        raise PoolError(f"{where}: the model {_short(model)} does not exist (looked for {_short(str(there))})")
+        raise PoolError(f"{where}: the model {_quote(model)} does not exist (looked for {_quote(str(there))})")
     return model
 
 
 def _is_of_an_api(entry: dict[str, Any]) -> bool:
-    """Return whether a model has a name of an API that stands in the price lists, and nothing says where it runs."""
-    return "/" not in entry["model"] and entry.get("backend", "auto") == "auto" and cheapest(entry["model"]) is not None
+    """Return whether a model has a name of an API that is in the price lists, and nothing says where it runs."""
+    return (
+        "/" not in entry["model"]
+        and entry.get("backend", "auto") == "auto"
+        and cheapest_price(entry["model"]) is not None
+    )
 
 
-def _priced(where: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """With the list price filled in where the file leaves both prices out."""
+def _fill_price(where: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the list price where the file leaves both prices out."""
     given = [key for key in ("usd_per_m_input", "usd_per_m_output") if key in entry]
     if len(given) == 1:
         raise PoolError(f"{where}: {given[0]} stands alone; give both prices per million tokens, or neither")
     if given or not isinstance(entry["model"], str):
         return entry
-    price = cheapest(entry["model"])
+    price = cheapest_price(entry["model"])
     if price is None:
         raise PoolError(
-            f"{where}: no provider lists a price for {_short(entry['model'])};"
+            f"{where}: no provider lists a price for {_quote(entry['model'])};"
             " give usd_per_m_input and usd_per_m_output (0 if it costs nothing)"
         )
     return {
@@ -219,21 +223,21 @@ def _sentence(error: ValidationError) -> str:
     """Return the first complaint of pydantic, as a sentence that says how to mend it."""
     first = error.errors()[0]
     key = ".".join(
-        part if part.isprintable() and len(part) < _SHOWN else _short(part) for part in map(str, first["loc"])
+        part if part.isprintable() and len(part) < _SHOWN else _quote(part) for part in map(str, first["loc"])
     )
     if first["type"] == "missing":
-        return f"{_short(key)} is missing"
+        return f"{_quote(key)} is missing"
     if first["type"] == "extra_forbidden":
         keys = [name for name in Expert.model_fields if name != "price_source"]
         close = difflib.get_close_matches(key, keys, 1)
-        return f"unknown key {_short(key)}; " + (
+        return f"unknown key {_quote(key)}; " + (
             f"did you mean {close[0]!r}?" if close else f"keys are: {', '.join(keys)}"
         )
     message = first["msg"].removeprefix("Value error, ")
-    return f"{key} = {_short(first['input'])}: {message[0].lower()}{message[1:]}"
+    return f"{key} = {_quote(first['input'])}: {message[0].lower()}{message[1:]}"
 
 
-def _short(value: object) -> str:
+def _quote(value: object) -> str:
     """Return a value of a pool file as its error quotes it."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -25,7 +25,7 @@ class Price:
     source: str
 
 
-def cheapest(model: str) -> Price | None:
+def cheapest_price(model: str) -> Price | None:
     """Return the lowest list price (input plus output) of a model over all providers, None when none lists it.
 
     Args:
@@ -48,7 +48,7 @@ def cheapest(model: str) -> Price | None:
 
 
 def _base_price(entry: Any) -> tuple[float, float, float | None] | None:
-    """Input, output and cached price of the first tier as of today, None for a model not sold by the token."""
+    """Return the input, output and cached price of the first tier today, None for a model not sold by the token."""
     prices = entry.get_prices(datetime.datetime.now(datetime.UTC))
     usd_in, usd_out = _first_tier(prices.input_mtok), _first_tier(prices.output_mtok)
     return None if usd_in is None or usd_out is None else (usd_in, usd_out, _first_tier(prices.cache_read_mtok))

@@ -44,10 +44,10 @@ def locate(model: str, revision: str | None = None) -> Path:
         raise PoolError(
             f"the model {model!r} is on this machine and not of a hub: leave the engine option revision out"
         )
-    return _converted(found) if found.is_file() else found
+    return _converted_folder(found) if found.is_file() else found
 
 
-def missing(model: str, revision: str | None = None) -> str | None:
+def why_unusable(model: str, revision: str | None = None) -> str | None:
     """Return why a model's files cannot be used, in one line, None when they can; none are fetched."""
     if _on_disk(model) is not None or _in_hub_cache(model, revision) is not None:
         return None
@@ -143,7 +143,7 @@ def _from_hub(model: str, revision: str | None) -> Path:
         raise PoolError(f"the model {which} is not on this machine and cannot be fetched; {mend}") from error
 
 
-def _converted(gguf: Path) -> Path:
+def _converted_folder(gguf: Path) -> Path:
     """Return the folder in the cache with a GGUF file's weights as safetensors; make it if it is not there."""
     stat = gguf.stat()
     name = hashlib.sha256(f"{gguf.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Experts behind a real API whose skills are known: what they say to the questions of a loop of self-play."""
+"""Experts behind a real API whose skills are known, and their answers to the questions of a loop of self-play."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _WRITTEN = (
 
 
 class School:
-    """What the API's models say: right on the topics of their skills, by the questions in a loop's folder."""
+    """The answers of the API's models: right on the topics of their skills, by the questions in a loop's folder."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -79,7 +79,7 @@ class School:
         return {str(answer) if topic in SKILLS[model] else "I do not know": 1.0}
 
     def right(self, question: str, text: str) -> bool:
-        """Whether an answer is right."""
+        """Return whether an answer is right."""
         answer, topic = self.look_up(question)
         return text.strip() == ("Homer" if topic == "written" else answer)
 

@@ -38,7 +38,7 @@ def _blocks(page: str, language: str) -> list[str]:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Provide a folder with what the pages speak of, where the examples run."""
+    """Provide a folder with what the pages mention, where the examples run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LEEROO_STORE", str(tmp_path / "store"))
     for folder in (ROOT / "examples" / "local", DEFAULT_POOL.parent):

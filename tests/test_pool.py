@@ -10,7 +10,7 @@ from leeroo.engine.backends.identity import engine_key, fingerprint
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import DEFAULT_POOL, load_pool
-from leeroo.engine.prices import cheapest
+from leeroo.engine.prices import cheapest_price
 
 PRICED = "usd_per_m_input = 1\nusd_per_m_output = 2\n"
 
@@ -89,7 +89,7 @@ def test_prices_left_out_are_the_cheapest_providers(tmp_path: Path) -> None:
     """The list price is the lowest of all providers, and says whose it is and of when."""
     mixtral = "mistralai/Mixtral-8x7B-Instruct-v0.1"
     expert = load_pool(_pool(tmp_path, _expert("a", model=mixtral))).experts[0]
-    price = cheapest(mixtral)
+    price = cheapest_price(mixtral)
     assert price is not None
     assert (expert.usd_per_m_input, expert.usd_per_m_output) == (price.usd_per_m_input, price.usd_per_m_output)
     assert 0 < expert.usd_per_m_input <= 0.7
@@ -101,7 +101,7 @@ def test_no_provider_is_cheaper_than_the_cheapest() -> None:
     """The minimum is over every provider that lists the model."""
     from genai_prices.data_snapshot import get_snapshot
 
-    price = cheapest("gpt-4o")
+    price = cheapest_price("gpt-4o")
     assert price is not None
     openai = next(p for p in get_snapshot().providers if p.id == "openai")
     listed = next(m for m in openai.models if m.id == "gpt-4o").prices

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from leeroo.engine.answer import Engine
 from leeroo.engine.errors import InputError
-from leeroo.engine.jobs.feedback import complete, judged
+from leeroo.engine.jobs.feedback import complete, judge_feedback
 from leeroo.engine.schema import SQL_FEEDBACK
 from leeroo.engine.store.feedback import Feedback
 
@@ -109,5 +109,5 @@ def rows(engine: Engine) -> list[dict[str, Any]]:
     names = [field.name for field in SQL_FEEDBACK]
     return [
         {name: row[name] for name in names} | {"at": datetime.fromtimestamp(row["at"], UTC)}
-        for row in judged(engine.store)
+        for row in judge_feedback(engine.store)
     ]

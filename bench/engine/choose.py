@@ -34,16 +34,16 @@ def main() -> None:
         start = time.perf_counter()
         best = choose(scores, costs)
         print(f"no budget              {time.perf_counter() - start:6.2f} s")
-        dearest = picked(costs, best.expert).sum()
+        dearest = pick(costs, best.expert).sum()
         for share in (0.5, 0.1, 0.01, 0.0001):
             budget = share * dearest
             start = time.perf_counter()
             choice = choose(scores, costs, budget_usd=budget)
             seconds = time.perf_counter() - start
             left_out = int((choice.expert < 0).sum())
-            spent = picked(costs, choice.expert).sum() / budget
-            gap = (budget - picked(costs, choice.expert).sum()) * choice.multiplier
-            below = gap / picked(scores, choice.expert).sum()
+            spent = pick(costs, choice.expert).sum() / budget
+            gap = (budget - pick(costs, choice.expert).sum()) * choice.multiplier
+            below = gap / pick(scores, choice.expert).sum()
             print(
                 f"budget of {share:8.2%}     {seconds:6.2f} s   spent {spent:.6%}   "
                 f"about {below:.1e} below the bound   left out {left_out}"
@@ -66,8 +66,8 @@ def tables(folder: Path, rows: int, experts: int) -> tuple[Table, Table]:
     return scores, costs
 
 
-def picked(table: Table, expert: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
-    """Each row's entry for its expert, 0 where it has none."""
+def pick(table: Table, expert: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+    """Return each row's entry for its expert, 0 where it has none."""
     values = table[np.arange(len(table)), np.maximum(expert, 0)].astype(np.float64)
     return np.where(expert >= 0, values, 0.0)
 

@@ -28,8 +28,8 @@ def main() -> None:
         {"f": str(data / "experts.parquet")},
     ).fetchall()
     (out / "pool.toml").write_text("".join(_entry(data, *expert) for expert in experts))
-    told = list(data.glob("responses*.parquet"))
-    recorded = f"query_id IN (SELECT query_id FROM '{told[0]}')" if told else "split = 'test'"
+    responses = list(data.glob("responses*.parquet"))
+    recorded = f"query_id IN (SELECT query_id FROM '{responses[0]}')" if responses else "split = 'test'"
     duckdb.sql(
         f"""COPY (SELECT query_id, subject, category, prompt, answer AS gold FROM '{data}/queries.parquet'
                   WHERE {recorded} ORDER BY query_id LIMIT {options.limit})

@@ -82,7 +82,7 @@ def make_tables(folder: Path, rows: int, distinct: int) -> None:
 
 
 def leeroo(folder: Path, *arguments: str) -> tuple[float, float]:
-    """Wall seconds and peak GiB of one command."""
+    """Run one command; return its wall seconds and peak GiB."""
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "leeroo", *arguments], cwd=folder)
     _, status, used = os.wait4(process.pid, 0)
@@ -90,8 +90,8 @@ def leeroo(folder: Path, *arguments: str) -> tuple[float, float]:
     return time.perf_counter() - started, used.ru_maxrss / 2**20
 
 
-def routed_per_second(folder: Path) -> float:
-    """Questions a second, encoded and given an expert, all loaded."""
+def measure_routing(folder: Path) -> float:
+    """Measure how many questions a second are encoded and routed, when all is loaded."""
     from leeroo.engine.answer import Criteria, open_engine
 
     rows = pq.read_table(folder / "input.parquet").slice(_LEARNED, _ROUTED)
@@ -116,7 +116,7 @@ def cache_vectors(folder: Path) -> None:
 
 
 def check(folder: Path, rows: int) -> None:
-    """Every row has its own answer, in the order of the input."""
+    """Check that every row has its own answer, in the order of the input."""
     wrong = duckdb.execute(
         f"""SELECT count(*) FROM '{folder}/out.parquet' WHERE error IS NOT NULL OR answer != 'It was opened in ' ||
             (1700 + regexp_extract(question, '[0-9]+')::INTEGER % 300)"""
@@ -142,21 +142,21 @@ def main() -> None:
         pinned = (*command, "store", "--expert", "large")
         leeroo(folder, "train", "--data", "data", "--out", "router")
         budget = ("--max-cost-usd", str(LARGE_USD * options.distinct * 0.55))
-        print(f"{os.cpu_count()} cores; encoded and routed: {routed_per_second(folder):.0f} questions a second\n")
+        print(f"{os.cpu_count()} cores; encoded and routed: {measure_routing(folder):.0f} questions a second\n")
         print("| what | rows | distinct | seconds | rows/s | peak GiB |\n|---|---|---|---|---|---|")
 
-        def tell(what: str, rows: int, distinct: int, *arguments: str) -> None:
+        def measure(what: str, rows: int, distinct: int, *arguments: str) -> None:
             seconds, peak = leeroo(folder, *arguments)
             print(
                 f"| {what} | {rows:,} | {distinct:,} | {seconds:.1f} | {rows / seconds:,.0f} | {peak:.2f} |", flush=True
             )
 
-        tell("one expert", options.rows, options.distinct, *pinned)
+        measure("one expert", options.rows, options.distinct, *pinned)
         check(folder, options.rows)
-        tell("the same, from the store", options.rows, options.distinct, *pinned)
+        measure("the same, from the store", options.rows, options.distinct, *pinned)
         check(folder, options.rows)
         cache_vectors(folder)
-        tell(
+        measure(
             "two experts, vectors cached",
             options.rows,
             options.distinct,

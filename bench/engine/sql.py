@@ -71,22 +71,22 @@ def main() -> None:
         (folder / "pool.toml").write_text(RECORDED.format(data=DATA / "mmlu_pro"))
         (folder / "vllm.toml").write_text(VLLM)
         questions = _questions(asked.rows)
-        _table(f"{asked.rows:,} recorded answers", measured(folder, "pool.toml", questions, asked.repeats), asked.rows)
+        _table(f"{asked.rows:,} recorded answers", measure(folder, "pool.toml", questions, asked.repeats), asked.rows)
         look_ups(folder, questions)
         interrupts(folder)
         if asked.vllm:
             few = _short_questions(asked.vllm)
-            seconds = measured(folder, "vllm.toml", few, 1, warm=True)
+            seconds = measure(folder, "vllm.toml", few, 1, warm=True)
             seconds["one request per row"] = [by_row(few)]
             _table(f"{asked.vllm:,} questions to vLLM (SmolLM2-135M, up to 32 tokens)", seconds, asked.vllm)
         if asked.statements:
             leaks(folder, asked.statements)
 
 
-def measured(
+def measure(
     folder: Path, pool: str, questions: list[str], repeats: int, *, warm: bool = False
 ) -> dict[str, list[float]]:
-    """Seconds of each way, the ways taking turns; loading the model is not counted."""
+    """Measure the seconds of each way, which take turns; loading the model is not counted."""
     ways: dict[str, Callable[[Path, Path, list[str]], float]] = {
         "engine alone": engine_alone,
         "statement mode": statement_mode,
@@ -112,30 +112,30 @@ def engine_alone(pool: Path, store: Path, questions: list[str]) -> float:
             with engine.answer(table.to_reader(), Criteria()) as answers:
                 _consume(answers)
 
-        return _timed(answer)
+        return _time(answer)
 
 
 def statement_mode(pool: Path, store: Path, questions: list[str]) -> float:
     """Time a connection of leeroo.connect."""
     with leeroo.connect(pool=pool, store=store) as con:
         _fill(con, questions)
-        return _timed(lambda: con.execute(ANSWER))
+        return _time(lambda: con.execute(ANSWER))
 
 
 def sql_function(pool: Path, store: Path, questions: list[str]) -> float:
-    """leeroo.sql on a plain connection."""
-    with _registered(pool, store, questions) as con:
-        return _timed(lambda: leeroo.sql(con, ANSWER))
+    """Measure leeroo.sql on a plain connection."""
+    with _open_plain(pool, store, questions) as con:
+        return _time(lambda: leeroo.sql(con, ANSWER))
 
 
 def vectors(pool: Path, store: Path, questions: list[str]) -> float:
     """Time a plain connection: DuckDB hands over up to 2,048 rows at a time."""
-    with _registered(pool, store, questions) as con:
-        return _timed(lambda: con.execute(ANSWER))
+    with _open_plain(pool, store, questions) as con:
+        return _time(lambda: con.execute(ANSWER))
 
 
 def by_row(questions: list[str]) -> float:
-    """One request for every row, sent to vLLM's server on this machine when DuckDB comes to the row."""
+    """Measure one request for every row, sent to vLLM's server on this machine when DuckDB reads the row."""
     import openai
 
     with _server() as url:
@@ -152,7 +152,7 @@ def by_row(questions: list[str]) -> float:
         con.execute("CREATE TABLE t (question VARCHAR)")
         con.executemany("INSERT INTO t VALUES (?)", [[question] for question in questions])
         ask(questions[0])
-        return _timed(lambda: con.execute("CREATE TABLE answered AS SELECT ask(question) AS a FROM t"))
+        return _time(lambda: con.execute("CREATE TABLE answered AS SELECT ask(question) AS a FROM t"))
 
 
 @contextlib.contextmanager
@@ -179,7 +179,7 @@ def _server() -> Iterator[str]:
 
 
 def look_ups(folder: Path, questions: list[str], rows: int = 2_000_000) -> None:
-    """Rows/s where every answer is known. A statement looks each up twice: in its rehearsal, and as it runs."""
+    """Measure rows/s where every answer is known. A statement reads each twice: in its rehearsal, and as it runs."""
     pool, store = folder / "pool.toml", folder / "known"
     copies = rows // len(questions)
     many = f"CREATE TABLE many AS SELECT question FROM t, range({copies})"
@@ -189,11 +189,11 @@ def look_ups(folder: Path, questions: list[str], rows: int = 2_000_000) -> None:
         _fill(con, questions)
         con.execute(ANSWER)
         con.execute(many)
-        seconds["statement mode"] = [_timed(lambda: con.execute(asked).fetchall()) for _ in range(5)]
-    with _registered(pool, store, questions) as plain:
+        seconds["statement mode"] = [_time(lambda: con.execute(asked).fetchall()) for _ in range(5)]
+    with _open_plain(pool, store, questions) as plain:
         plain.execute(ANSWER)
         plain.execute(many)
-        seconds["vectors of a plain connection"] = [_timed(lambda: plain.execute(asked).fetchall()) for _ in range(5)]
+        seconds["vectors of a plain connection"] = [_time(lambda: plain.execute(asked).fetchall()) for _ in range(5)]
     count = copies * len(questions)
     print(f"{count:,} rows of {len(questions):,} answered questions:")
     for way, each in seconds.items():
@@ -202,7 +202,7 @@ def look_ups(folder: Path, questions: list[str], rows: int = 2_000_000) -> None:
 
 
 def interrupts(folder: Path, after_s: float = 1.0) -> None:
-    """How long after con.interrupt() a statement ends that would go on for long."""
+    """Measure how long after con.interrupt() a long statement ends."""
     pool = folder / "slow.toml"
     pool.write_text(RECORDED.format(data=DATA / "mmlu_pro") + "[expert.engine]\ntokens_per_second = 1\n")
     with leeroo.connect(pool=pool, store=folder / "slow") as con:
@@ -244,14 +244,14 @@ def _questions(rows: int) -> list[str]:
 
 
 def _short_questions(rows: int) -> list[str]:
-    """Distinct questions of our own, of a dozen words."""
+    """Return distinct questions of our own, of a dozen words."""
     file = Path(__file__).parents[2] / "examples" / "local" / "data" / "queries.parquet"
     found = duckdb.connect().execute(f"SELECT question FROM '{file}' ORDER BY hash(question) LIMIT {rows}").fetchall()
     return [question for (question,) in found]
 
 
 def _fill(con: Any, questions: list[str]) -> None:
-    """Return the questions as a table of DuckDB's, and the model loaded."""
+    """Write the questions into a table, and load the model."""
     asked = pa.table({"question": questions})
     con.register("asked", asked)
     con.execute("CREATE TABLE t AS FROM asked")
@@ -259,7 +259,7 @@ def _fill(con: Any, questions: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def _registered(pool: Path, store: Path, questions: list[str]) -> Iterator[duckdb.DuckDBPyConnection]:
+def _open_plain(pool: Path, store: Path, questions: list[str]) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as con:
         registered = leeroo.register(con, pool=pool, store=store)
         _fill(con, questions)
@@ -272,7 +272,7 @@ def _consume(reader: pa.RecordBatchReader) -> None:
         pass
 
 
-def _timed(work: Callable[[], object]) -> float:
+def _time(work: Callable[[], object]) -> float:
     started = time.perf_counter()
     work()
     return time.perf_counter() - started

@@ -76,7 +76,7 @@ def main() -> None:
         found: dict[str, list[dict[str, float]]] = {way: [] for way in options.ways.split(",")}
         for _ in range(options.repeats):
             for way in found:
-                found[way].append(_apart(way, table, options))
+                found[way].append(_measure_in_subprocess(way, table, options))
         _print(table, found)
 
 
@@ -92,8 +92,8 @@ def _print(table: str, found: dict[str, list[dict[str, float]]]) -> None:
         )
 
 
-def _apart(way: str, table: str, options: argparse.Namespace) -> dict[str, float]:
-    """One measurement in a process of its own."""
+def _measure_in_subprocess(way: str, table: str, options: argparse.Namespace) -> dict[str, float]:
+    """Measure one way in a process of its own."""
     environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "2"}
     with tempfile.TemporaryDirectory() as name:
         if way in WAYS:
@@ -106,8 +106,8 @@ def _apart(way: str, table: str, options: argparse.Namespace) -> dict[str, float
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise SystemExit(f"{way} on {table}: {done.stderr[-2000:]}")
-    told: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
-    return told
+    figures: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return figures
 
 
 def _model(name: str) -> str:
@@ -172,7 +172,7 @@ def prompts_of(table: str, options: argparse.Namespace) -> list[str]:
     return (prompts * 2)[: options.rows] if table == "duplicates" else prompts
 
 
-def _raw_apart(prompts: list[str], options: argparse.Namespace, table: str) -> dict[str, float]:
+def _raw_in_subprocess(prompts: list[str], options: argparse.Namespace, table: str) -> dict[str, float]:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
     return _raw(prompts, options, table)
 
@@ -241,7 +241,7 @@ def _table(prompts: list[str], table: str) -> pa.Table:
 
 WAYS: dict[str, Callable[[list[str], argparse.Namespace, str], dict[str, float]]] = {
     "raw": _raw,
-    "raw-apart": _raw_apart,
+    "raw-apart": _raw_in_subprocess,
     "engine": _engine("vllm"),
     "ray": _engine("vllm", "ray"),
     "transformers": _engine("transformers"),

@@ -97,11 +97,11 @@ def _ray_data(prompts: list[str], model: str, new: int) -> Found:
         placement_group_config={"bundles": [{"CPU": 1}]},  # else it waits for a GPU
     )
     sampling = {"temperature": 0, "max_tokens": new}
-    told = ("number", "generated_text", "num_input_tokens", "num_generated_tokens")
+    columns = ("number", "generated_text", "num_input_tokens", "num_generated_tokens")
     processor = build_processor(
         config,
         preprocess=lambda row: {"prompt": row["prompt"], "sampling_params": sampling},
-        postprocess=lambda row: {name: row[name] for name in told},
+        postprocess=lambda row: {name: row[name] for name in columns},
     )
     stage = processor.get_stage_by_name("vLLMEngineStage")
     plain: Any = stage.fn
@@ -150,14 +150,14 @@ def _daft(prompts: list[str], model: str, new: int) -> Found:
         generate_args={"sampling_params": SamplingParams(temperature=0, max_tokens=new)},
     )
     rows = daft.from_pydict({"number": list(range(len(prompts))), "prompt": prompts})
-    told = rows.with_column("text", answer).collect().to_pydict()
+    answers = rows.with_column("text", answer).collect().to_pydict()
     seconds = time.time() - ready[0]
     # It tells no numbers of tokens. An answer shorter than allowed ended with a token that has no text.
     tokenizer = AutoTokenizer.from_pretrained(model)
     tokens = sum(len(tokenizer(prompt).input_ids) for prompt in prompts)
-    texts = [text for text in told["text"] if text is not None]
+    texts = [text for text in answers["text"] if text is not None]
     tokens += sum(min(len(tokenizer(text, add_special_tokens=False).input_ids) + 1, new) for text in texts)
-    return seconds, dict(zip(told["number"], told["text"], strict=True)), tokens
+    return seconds, dict(zip(answers["number"], answers["text"], strict=True)), tokens
 
 
 def _run_batch(prompts: list[str], model: str, new: int) -> Found:

@@ -35,7 +35,7 @@ DEMO_ROWS = 60
 
 
 def is_right(answer: str | None, expected: str) -> bool:
-    """Whether an answer names the expected one, or one of several set apart by ';'.
+    """Return whether an answer names the expected one, or one of several between ';'.
 
     What comes after the last "Answer:" counts, or else the whole; of yes and no, the one said last counts.
     """

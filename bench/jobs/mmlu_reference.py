@@ -68,20 +68,20 @@ def main() -> None:
     rows = [row for subject in subjects for row in ours if row["subject"] == subject]
     gold = np.array([row["gold"] for row in rows])
     letters = np.array([row["letter"] for row in rows])
-    reference = np.array(["ABCD"[int(np.argmax(told))] for told in theirs])
+    reference = np.array(["ABCD"[int(np.argmax(each))] for each in theirs])
     print(f"{os.cpu_count()} cores; {asked.model}, {asked.shots} shots")
     print(f"{len(rows)} questions of {len(subjects)} subjects")
     print("\n| | accuracy | seconds |\n|---|---|---|")
     print(f"| leeroo mmlu ({asked.backend}) | {(letters == gold).mean():.1%} | {seconds:.0f} |")
     print(f"| lm-eval (hf) | {(reference == gold).mean():.1%} | {their_seconds:.0f} |")
     print(f"\nthe same letter on {(letters == reference).mean():.1%} ({(letters == reference).sum()} of {len(rows)})")
-    told = np.array([row["choice_logprobs"] for row in rows])
+    logprobs = np.array([row["choice_logprobs"] for row in rows])
     theirs = theirs - np.log(np.exp(theirs).sum(axis=1, keepdims=True))
-    print(f"log probabilities among the letters differ by at most {np.abs(told - theirs).max():.4f}")
+    print(f"log probabilities among the letters differ by at most {np.abs(logprobs - theirs).max():.4f}")
 
 
 def write_questions(folder: Path, subjects: int, questions: int) -> list[str]:
-    """Files for both: all in one for ours, one for each subject with answers as numbers for lm-eval."""
+    """Write files for both: all in one for ours, one for each subject with answers as numbers for lm-eval."""
     con = duckdb.connect()
     con.execute(f"""CREATE TABLE test AS SELECT * EXCLUDE (file_row_number)
                     FROM read_parquet('{DATA}/mmlu/test.parquet', file_row_number = true)
@@ -100,7 +100,7 @@ def write_questions(folder: Path, subjects: int, questions: int) -> list[str]:
 
 
 def of_leeroo(folder: Path, model: str, backend: str, shots: int) -> tuple[list[dict[str, Any]], float]:
-    """Our rows, and the seconds they took, loading included."""
+    """Return our rows, and the seconds they took, loading included."""
     (folder / "pool.toml").write_text(POOL.format(model=model, backend=backend))
     questions = read_questions(str(folder), shots=shots)
     started = time.perf_counter()
@@ -111,7 +111,7 @@ def of_leeroo(folder: Path, model: str, backend: str, shots: int) -> tuple[list[
 
 
 def of_lm_eval(folder: Path, subjects: list[str], model: str, shots: int) -> tuple[np.ndarray, float]:
-    """Its log probability of each letter [n, 4], in the order of the subjects; seconds, loading included."""
+    """Return its log probability of each letter [n, 4], in the order of the subjects; seconds, loading included."""
     import lm_eval  # pyright: ignore[reportMissingImports]
     import torch
     from lm_eval.tasks import TaskManager  # pyright: ignore[reportMissingImports]
@@ -133,11 +133,11 @@ def of_lm_eval(folder: Path, subjects: list[str], model: str, shots: int) -> tup
         bootstrap_iters=0,
     )
     seconds = time.perf_counter() - started
-    told = []
+    logprobs = []
     for subject in subjects:
         samples = sorted(found["samples"][f"local_{subject}"], key=lambda sample: sample["doc_id"])
-        told += [[float(reply[0]) for reply in sample["filtered_resps"]] for sample in samples]
-    return np.array(told), seconds
+        logprobs += [[float(reply[0]) for reply in sample["filtered_resps"]] for sample in samples]
+    return np.array(logprobs), seconds
 
 
 if __name__ == "__main__":

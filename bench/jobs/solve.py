@@ -58,23 +58,25 @@ def main() -> None:
     asked = parser.parse_args()
     made = questions(asked.rows, seed=0)
     kinds = {kind: sum(q.kind == kind for q in made) for kind in ("simple", "marked", "in turn", "prose")}
-    print(f"{len(made):,} questions with {sum(len(_asked(q)) for q in made):,} parts that are asked for: {kinds}\n")
+    print(
+        f"{len(made):,} questions with {sum(len(_scored_parts(q)) for q in made):,} parts that are asked for: {kinds}\n"
+    )
     print(
         "| way | parts right | wholly right | waves | asked | USD per 1,000 | seconds |\n|---|---|---|---|---|---|---|"
     )
     with tempfile.TemporaryDirectory() as folder:
         out = asked.out or Path(folder)
         out.mkdir(parents=True, exist_ok=True)
-        told = local(made, out) if asked.local else replayed(made, out)
-    print(f"\n{recognised(made, told)}")
+        solved = local(made, out) if asked.local else replay(made, out)
+    print(f"\n{describe_splits(made, solved)}")
 
 
-def replayed(made: Sequence[Question], out: Path) -> Solved:
-    """Replay what was recorded; the routed solution."""
+def replay(made: Sequence[Question], out: Path) -> Solved:
+    """Replay recorded answers; return the routed solution."""
     others = [q for q in questions(300, seed=1) if q.text not in {own.text for own in made}]
-    write_record(steps_record(others), out / "learn", split="train", plans=False)
-    write_record(steps_record(made), out / "steps", split="test")
-    write_record(direct_record(made), out / "direct", split="test")
+    write_record(record_steps(others), out / "learn", split="train", plans=False)
+    write_record(record_steps(made), out / "steps", split="test")
+    write_record(record_direct(made), out / "direct", split="test")
     router = train([out / "learn"])
     router.save(out / "router")
     for name in ("steps", "direct"):
@@ -126,7 +128,7 @@ def ask(engine: Engine, made: Sequence[Question], criteria: Criteria) -> tuple[l
 
 def _of_parts(text: str | None, question: Question) -> list[str | None]:
     """Return the answer to each part: its marked text, else a line; the whole where the numbers differ."""
-    n = len(_asked(question))
+    n = len(_scored_parts(question))
     if text is None or n == 1:
         return [text] * n
     marked = _MARKED.split(text)[2::2]
@@ -161,8 +163,8 @@ def say_solved(way: str, made: Sequence[Question], solved: Solved, seconds: floa
     say(way, made, said, usd, seconds, len(solved.waves), sum(wave.asked for wave in solved.waves))
 
 
-def recognised(made: Sequence[Question], solved: Solved) -> str:
-    """How often questions were taken for what they are."""
+def describe_splits(made: Sequence[Question], solved: Solved) -> str:
+    """Describe how many questions were split into their parts."""
     lengths = [len(steps) for steps in solved.rows.column("steps").to_pylist()]
     of = {q.kind: [n for n, own in zip(lengths, made, strict=True) if own.kind == q.kind] for q in made}
     planned = [q for q in made if q.kind == "simple" and is_complex(q.text)]
@@ -175,23 +177,23 @@ def recognised(made: Sequence[Question], solved: Solved) -> str:
     )
 
 
-def _asked(question: Question) -> tuple[Part, ...]:
-    """Return the parts that are asked for: of a story the last."""
+def _scored_parts(question: Question) -> tuple[Part, ...]:
+    """Return the parts that are scored: of a story only the last."""
     return question.parts[-1:] if question.kind == "prose" else question.parts
 
 
 def _scores(question: Question, said: Sequence[str | None]) -> list[bool]:
-    right = question.right()[-len(_asked(question)) :]
-    each = zip(_asked(question), said, right, strict=True)
+    right = question.right()[-len(_scored_parts(question)) :]
+    each = zip(_scored_parts(question), said, right, strict=True)
     return [score(text, wanted, part.check, part.choices) == 1 for part, text, wanted in each]
 
 
 def _draw(*about: str) -> float:
-    """From 0 to 1, always the same."""
+    """Return a number from 0 to 1, the same for the same texts."""
     return int(hashlib.sha256("\0".join(about).encode()).hexdigest()[:12], 16) / 16**12
 
 
-def given(expert: str, part: Part, known: Sequence[str]) -> tuple[str, bool]:
+def draw_answer(expert: str, part: Part, known: Sequence[str]) -> tuple[str, bool]:
     """Return what an expert answers to a part with what is known, and whether that is right."""
     right = part.value(known)
     if _draw(expert, part.task, *known) < RIGHT[expert][part.level]:
@@ -202,8 +204,8 @@ def given(expert: str, part: Part, known: Sequence[str]) -> tuple[str, bool]:
     return others[int(len(others) * _draw("other", expert, part.task))], False
 
 
-def steps_record(made: Sequence[Question]) -> Record:
-    """Return what every expert answers to every step, with all that the steps before it may have come to."""
+def record_steps(made: Sequence[Question]) -> Record:
+    """Return what every expert answers to every step, for all results that the steps before it may have."""
     record: Record = {}
     for question in made:
         row = SolveRow(question.text)
@@ -227,7 +229,7 @@ def _record_steps(row: SolveRow, question: Question, record: Record) -> None:
         # Of what a step needs beside what it is computed from, any answer will do to be shown.
         for known in itertools.product(*(sorted(came[need]) for need in row.steps[i].needs)):
             row.done |= {need: StepResult(answer=text) for need, text in zip(row.steps[i].needs, known, strict=True)}
-            answers = {e: given(e, part, [_known(row, need) for need in part.needs]) for e in RIGHT}
+            answers = {e: draw_answer(e, part, [_known(row, need) for need in part.needs]) for e in RIGHT}
             text = row.request(i).question
             record[text, text] = {e: (text, float(right)) for e, (text, right) in answers.items()}
             came[i] |= {text for text, _ in answers.values()}
@@ -250,7 +252,7 @@ def _plans(question: Question) -> dict[str, tuple[str, float]]:
     return {expert: (plan if well else "I would begin at the beginning.", float(well)) for expert, well in good.items()}
 
 
-def direct_record(made: Sequence[Question]) -> Record:
+def record_direct(made: Sequence[Question]) -> Record:
     """Return what every expert answers to whole questions."""
     return {(question.text, question.text): _whole(question) for question in made}
 
@@ -261,10 +263,10 @@ def _whole(question: Question) -> dict[str, tuple[str, float]]:
     for expert in RIGHT:
         said: list[str] = []
         for part in question.parts:
-            said.append(given(expert, part, [said[need] for need in part.needs])[0])
-        told = said[-len(_asked(question)) :]
-        text = told[0] if len(told) == 1 else "\n".join(f"{i + 1}. {each}" for i, each in enumerate(told))
-        scores = _scores(question, told)
+            said.append(draw_answer(expert, part, [said[need] for need in part.needs])[0])
+        parts = said[-len(_scored_parts(question)) :]
+        text = parts[0] if len(parts) == 1 else "\n".join(f"{i + 1}. {each}" for i, each in enumerate(parts))
+        scores = _scores(question, parts)
         found[expert] = (text, sum(scores) / len(scores))
     return found
 

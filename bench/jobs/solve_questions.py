@@ -1,7 +1,7 @@
-"""Questions of our own in several parts, each part with its right answer; some simple ones among them.
+"""Generated questions in several parts, each part with its right answer; some questions are simple.
 
-A part is right or wrong by computing: what it is when it depends on others is told by what those have come to. Three of
-ten questions are prose that does not say its parts, for which a plan is to be made; two of ten ask one thing only.
+The right answer to a part is computed, from the answers to the parts that it needs. Three of ten questions are prose
+that does not say its parts, for which a plan is to be made; two of ten have one part only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Value = Callable[[Sequence[str]], str]
 
 @dataclass(frozen=True)
 class Part:
-    """What is asked, the parts whose answers it needs, and what it comes to with these."""
+    """A task, the parts whose answers it needs, and its right answer, computed from these."""
 
     task: str
     needs: tuple[int, ...]
@@ -30,7 +30,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Question:
-    """A question, its parts, and whether it says itself what these are."""
+    """A question and its parts; its kind says whether the text names them."""
 
     kind: str  # 'simple', 'marked', 'in turn' or 'prose'
     text: str
@@ -45,7 +45,7 @@ class Question:
 
 
 def questions(n: int, seed: int) -> list[Question]:
-    """So many different ones, always the same for a seed."""
+    """Return n different questions, the same for the same seed."""
     rng = random.Random(seed)
     kinds = ["simple"] * (n // 5) + ["prose"] * (3 * n // 10)
     kinds += ["marked", "in turn"] * n
@@ -98,7 +98,7 @@ def _parity(known: Sequence[str]) -> str:
 
 
 def _number(text: str) -> float:
-    """0 for what is no number: nobody has it right from there on."""
+    """Read a number; return 0 for other text, so that all later parts are wrong."""
     try:
         return float(text)
     except ValueError:
@@ -110,7 +110,7 @@ def _text(value: float) -> str:
 
 
 def _chain(rng: random.Random, n: int, refer: Callable[[int], str]) -> list[Part]:
-    """Parts of which each takes up an earlier number, or stands alone."""
+    """Return parts that each use an earlier number, or none."""
     parts = [_single(rng, ("arithmetic", "units"), rng.choice((1, 2, 3)))]
     while len(parts) < n:
         numbers = [i for i, part in enumerate(parts) if part.check == "numeric"]
@@ -156,16 +156,16 @@ _EVENTS: tuple[tuple[str, str, Callable[[float, int], float], int], ...] = (
 
 
 def _prose(rng: random.Random) -> Question:
-    """Return a story whose steps a plan has to find; only the last is asked for."""
+    """Return a story whose steps a plan has to find; only the last is scored."""
     who, things, boxes, each = rng.choice(_NAMES), rng.choice(_GOODS), rng.randint(4, 9), rng.randint(11, 19)
     first = Part(f"What is {boxes} times {each}?", (), lambda _: _text(boxes * each), "numeric", 2)
-    told, parts = [], [first]
+    clauses, parts = [], [first]
     for form, task, act, level in rng.sample(_EVENTS, rng.randint(2, 3)):
         k = rng.randint(3, 9)
-        told.append(form.format(k=k, things=things))
+        clauses.append(form.format(k=k, things=things))
         parts.append(Part(task.format(k=k), (len(parts) - 1,), _after(act, k), "numeric", level))
-    words = ("First", "then", "and finally") if len(told) == 3 else ("First", "and then")
-    events = ", ".join(f"{word} {who} {event}" for word, event in zip(words, told, strict=True))
+    words = ("First", "then", "and finally") if len(clauses) == 3 else ("First", "and then")
+    events = ", ".join(f"{word} {who} {event}" for word, event in zip(words, clauses, strict=True))
     text = (
         f"{who} has {boxes} boxes with {each} {things} in each. {events}. How many {things} does {who} have in the end?"
     )

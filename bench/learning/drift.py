@@ -65,7 +65,7 @@ def change_point(error: np.ndarray) -> bool:
     return drift.drifted(np.zeros(len(error)), error) is not None
 
 
-def first(way: Detector, error: np.ndarray) -> float:
+def first_alarm(way: Detector, error: np.ndarray) -> float:
     """Return after how many outcomes a detector reports drift; infinity for never."""
     return next((float(n) for n in range(_STEP, len(error) + 1, _STEP) if way(error[:n])), np.inf)
 
@@ -88,7 +88,9 @@ def main() -> None:
     print("|---|---|---|" + "---|" * len(columns))
     for name, way in ways.items():
         draw = np.random.default_rng(0)
-        calm = np.array([first(way, _drawn(draw, error, e)) for e in draw.integers(error.shape[1], size=_HISTORIES)])
+        calm = np.array(
+            [first_alarm(way, _drawn(draw, error, e)) for e in draw.integers(error.shape[1], size=_HISTORIES)]
+        )
         cells = [f"{np.mean(np.isfinite(calm)):.1%}", f"{np.mean(calm <= 300):.1%}"]
         cells += [
             _found(way, draw, test.scores, error, predicted, router.experts, strong, weak, k)
@@ -99,7 +101,7 @@ def main() -> None:
     draw = np.random.default_rng(1)
     lives = [error[draw.integers(len(error), size=_LIFE), e] for e in draw.integers(error.shape[1], size=_LIVES)]
     lives += [(draw.random(_LIFE) < rate) - rate for rate in (0.5, 0.8, 0.95, 0.99) for _ in range(_LIVES)]
-    alarms = np.isfinite([first(change_point, life) for life in lives]).reshape(-1, _LIVES).mean(axis=1)
+    alarms = np.isfinite([first_alarm(change_point, life) for life in lives]).reshape(-1, _LIVES).mean(axis=1)
     print(f"change point, alarms in {_LIFE:,}: of mmlu9 {alarms[0]:.1%}; right with a chance of 0.5, 0.8, 0.95, 0.99:")
     print(", ".join(f"{share:.1%}" for share in alarms[1:]))
 
@@ -127,7 +129,7 @@ def _found(
     delays = []
     for _ in range(_HISTORIES):
         rows = draw.permutation(len(scores))[: k + 500]
-        raised = first(way, np.concatenate([error[rows[:k], one], drifting[rows[k:]]]))
+        raised = first_alarm(way, np.concatenate([error[rows[:k], one], drifting[rows[k:]]]))
         if raised > k:
             delays.append(raised - k)
     found = np.array(delays)

@@ -36,7 +36,7 @@ from leeroo.engine.orchestrator.text_features import text_features
 from leeroo.engine.orchestrator.training.explore import Pairs, explore
 from leeroo.engine.orchestrator.training.gaussian_process import fit_gaussian_process
 from leeroo.engine.orchestrator.training.quality import learn_quality
-from leeroo.reports.plot import OTHERS, OURS, as_svg, styled
+from leeroo.reports.plot import OTHERS, OURS, as_svg, use_style
 
 _START, _ROUND, _SHOWN = 200, 100, 300
 # Numbers of random outcomes at which results are reported.
@@ -88,10 +88,10 @@ def accuracy(rows: np.ndarray, columns: np.ndarray, train: QuestionTables, test:
     scores = np.full((len(recorded), train.scores.shape[1]), np.nan, np.float32)
     scores[at, columns] = train.scores[rows, columns]
     quality = learn_quality(train.features[recorded], scores, np.arange(len(recorded)))
-    return reached(sigmoid(test.features @ quality.weight + quality.bias), test)
+    return mean_accuracy(sigmoid(test.features @ quality.weight + quality.bias), test)
 
 
-def reached(expected: Float32s, test: QuestionTables) -> float:
+def mean_accuracy(expected: Float32s, test: QuestionTables) -> float:
     """Return the accuracy of the choice by expected scores of test questions, the mean over the budgets."""
     return float(np.mean(frontier(expected, test)))
 
@@ -112,7 +112,7 @@ RequestStrategy = Callable[
 ]
 
 
-def at_random(
+def choose_at_random(
     rows: np.ndarray,  # noqa: ARG001
     columns: np.ndarray,  # noqa: ARG001
     shown: np.ndarray,
@@ -142,7 +142,7 @@ def actively(
     return explore(known, train.features[shown], train.costs[shown], requests, rng, allowed=allowed)
 
 
-WAYS: dict[str, RequestStrategy] = {"at random": at_random, "actively": actively}
+WAYS: dict[str, RequestStrategy] = {"at random": choose_at_random, "actively": actively}
 
 
 def grow(name: str, way: str, draw: int, to: int) -> Curve:
@@ -202,7 +202,7 @@ def picture(found: dict[str, dict[str, list[Curve]]]) -> str:
     """Draw SVG: outcomes against accuracy, a panel for each data folder; bands are standard errors over the draws."""
     from matplotlib.figure import Figure
 
-    with styled():
+    with use_style():
         figure = Figure(figsize=(4.2 * len(found), 3.4), dpi=72, layout="constrained")
         panels = figure.subplots(1, len(found), squeeze=False)[0]
         for axes, (name, curves) in zip(panels, found.items(), strict=True):

@@ -33,7 +33,7 @@ _OUTCOMES, _ROUND, _SHOWN = (50, 100, 200, 500), 50, 300
 _KNOWN_QUESTIONS = 100
 
 
-def learned(train: QuestionTables, others: list[int]) -> Quality:
+def learn_others(train: QuestionTables, others: list[int]) -> Quality:
     """Learn the others, from all their outcomes."""
     return learn_quality(train.features, train.scores[:, others], np.arange(len(train.scores)))
 
@@ -57,7 +57,7 @@ def judge(
     return frontier(expected, test), log_loss(expected[:, new], truth, np.ones(len(truth)))
 
 
-def chosen(new: int, others: list[int], train: QuestionTables, rng: np.random.Generator) -> np.ndarray:
+def choose_rows(new: int, others: list[int], train: QuestionTables, rng: np.random.Generator) -> np.ndarray:
     """Choose training questions for the new expert, in rounds, the first first."""
     n, e = train.scores.shape
     known = rng.permutation(n)[:_KNOWN_QUESTIONS]
@@ -85,11 +85,11 @@ def main() -> None:
     for name in options.experts.split(","):
         new = names.index(name)
         others = [j for j in range(len(names)) if j != new]
-        quality = learned(train, others)
+        quality = learn_others(train, others)
         found = []
         for draw in range(options.draws):
             rng = np.random.default_rng(draw)
-            ways = rng.permutation(len(train.scores)), chosen(new, others, train, rng)
+            ways = rng.permutation(len(train.scores)), choose_rows(new, others, train, rng)
             found.append([[judge(rows[:n], new, others, quality, train, test) for n in _OUTCOMES] for rows in ways])
         frontiers, losses = (
             np.array([[[each[of] for each in way] for way in draw] for draw in found]) for of in (0, 1)

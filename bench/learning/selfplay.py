@@ -44,7 +44,7 @@ def main() -> None:
     if len(loops) > 1:
         say(f"\nMeans of {len(loops)} loops:")
         for name in ("score", "log_loss"):
-            say(risen(loops, name))
+            say(describe_rise(loops, name))
         say(f"random mix: {np.mean([played.random_mix for played in loops]):.4f}")
         for name in sorted(row["expert"] for row in loops[0].experts):
             alone = [row["accuracy"] for played in loops for row in played.experts if row["expert"] == name]
@@ -64,7 +64,7 @@ def play_once(what: Play, rounds: int) -> Played:
     return played
 
 
-def risen(loops: list[Played], name: str) -> str:
+def describe_rise(loops: list[Played], name: str) -> str:
     """Describe the change from the start to the last round, the mean over the loops, with its standard error."""
     start, end = (np.array([played.rounds[at][name] for played in loops]) for at in (0, -1))
     error = (end - start).std(ddof=1) / np.sqrt(len(loops))

@@ -62,8 +62,8 @@ def grow(name: str, with_encoders: Sequence[str], tasks: Sequence[Task]) -> Grow
     for part, draws in _PARTS.items():
         drawn = []
         for draw in range(draws):
-            with some(name, part, draw) as folders:
-                drawn.append(_measured(train(folders, with_encoders), tasks))
+            with write_parts(name, part, draw) as folders:
+                drawn.append(_measure(train(folders, with_encoders), tasks))
         values.append(np.mean(drawn, axis=0))
     return Grown(len(tasks[0].train.prompts), columns, np.array(values))
 
@@ -80,13 +80,13 @@ def report(title: str, grown: Grown) -> str:
                 *(f"{value:.{d}f}" for value, d in zip(measures, digits, strict=True)),
             ]
         )
-    slopes = [doubling(grown.values[:, :, i] * percent[i]) for i in range(len(grown.columns))]
+    slopes = [gain_of_doubling(grown.values[:, :, i] * percent[i]) for i in range(len(grown.columns))]
     cells = (f"{s.value:+.{d}f} [{s.low:.{d}f}, {s.high:.{d}f}]" for s, d in zip(slopes, digits, strict=True))
     rows.append(["each doubling", *cells])
     return table(rows)
 
 
-def doubling(values: Float64s) -> Interval:
+def gain_of_doubling(values: Float64s) -> Interval:
     """Return the slope over the logarithm to base 2 of the number of questions, of values [parts, n].
 
     The interval is over test questions; the draw of the training questions is not in it.
@@ -98,7 +98,7 @@ def doubling(values: Float64s) -> Interval:
 
 
 @contextmanager
-def some(name: str, part: int, draw: int) -> Iterator[list[Path]]:
+def write_parts(name: str, part: int, draw: int) -> Iterator[list[Path]]:
     """Write data folders with one `part`-th of the training questions of a router; other draws have other questions.
 
     A question that stands in several folders is in all of them or in none.
@@ -119,7 +119,7 @@ def some(name: str, part: int, draw: int) -> Iterator[list[Path]]:
         yield folders
 
 
-def _measured(router: Router, tasks: Sequence[Task]) -> Float64s:
+def _measure(router: Router, tasks: Sequence[Task]) -> Float64s:
     """Return values [n, columns] of each test question, see `grow`; the tasks have the same questions."""
     scores, losses = [], []
     for task in tasks:

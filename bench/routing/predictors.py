@@ -90,7 +90,7 @@ def report(settings: list[Setting]) -> str:
     rows[0] += [f"{part.setting.key} at {goal.share:.2g}" for part in parts for goal in part.setting.goals]
     rows[0] += ["APGR of the pair"] if {WEAK, STRONG} <= set(task.experts) else []
     for name, raw in predictions.items():
-        rows.append([name, *measures(parts, calibrated(raw, scores, fold))])
+        rows.append([name, *measures(parts, calibrate(raw, scores, fold))])
     return f"{len(scores):,} questions, {len(task.experts)} experts.\n\n" + table(rows)
 
 
@@ -113,7 +113,7 @@ def held_out(
     return predicted
 
 
-def calibrated(raw: Float64s, scores: Float64s, fold: Int64s) -> Float64s:
+def calibrate(raw: Float64s, scores: Float64s, fold: Int64s) -> Float64s:
     """Calibrate by Platt's method, each fold [n] and expert by the predictions of the other folds."""
     log_odds, result = _log_odds(raw), np.empty_like(raw)
     for k in range(_FOLDS):
@@ -164,15 +164,15 @@ def logistic(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Flo
     x, z = _standard(seen, new)
     held_out_rows = _hold_out(len(x))
 
-    def fitted(c: float, rows: Bools, of_one: Float64s, at: Float32s) -> Float64s:
+    def fit(c: float, rows: Bools, of_one: Float64s, at: Float32s) -> Float64s:
         model = LogisticRegression(C=c, max_iter=300).fit(x[rows], of_one[rows] > 0.5)
         return np.asarray(model.predict_proba(at)[:, 1])
 
     columns = []
     for of_one in scores.T:
         tried, ones = of_one[held_out_rows], np.ones(int(held_out_rows.sum()))
-        losses = [log_loss(fitted(c, ~held_out_rows, of_one, x[held_out_rows]), tried, ones) for c in _CS]
-        columns.append(fitted(_CS[int(np.argmin(losses))], np.ones(len(x), bool), of_one, z))
+        losses = [log_loss(fit(c, ~held_out_rows, of_one, x[held_out_rows]), tried, ones) for c in _CS]
+        columns.append(fit(_CS[int(np.argmin(losses))], np.ones(len(x), bool), of_one, z))
     return np.stack(columns, axis=1)
 
 
@@ -230,7 +230,7 @@ def _factors(x: Float32s, scores: Float64s, z: Float32s, rank: int, decay: float
         return torch.sigmoid(ability(demand(torch.tensor(z)))).numpy().astype(np.float64)
 
 
-def boosted(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Float64s:
+def boost(seen: list[Float32s], scores: Float64s, new: list[Float32s]) -> Float64s:
     """Predict by gradient boosting for each expert, on text features, leading components, and neighbours' outcomes."""
     from sklearn.decomposition import PCA
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -267,7 +267,7 @@ PREDICTORS: dict[str, Predictor] = {
     "logistic heads": logistic,
     "shared MLP": perceptron,
     "item response, low rank": item_response,
-    "gradient boosting, stacked": boosted,
+    "gradient boosting, stacked": boost,
     "kernel ridge, each alone": kernel,
     "principal kernel ridge": principal,
 }

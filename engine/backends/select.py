@@ -125,11 +125,11 @@ def _missing_api(expert: Expert) -> str | None:
 
 
 def _missing_vllm(expert: Expert) -> str | None:
-    return _no_vllm() or weights.missing(expert.model, expert.engine.get("revision"))
+    return _no_vllm() or weights.why_unusable(expert.model, expert.engine.get("revision"))
 
 
 def _missing_transformers(expert: Expert) -> str | None:
-    return _no_module("transformers", "local") or weights.missing(expert.model, expert.engine.get("revision"))
+    return _no_module("transformers", "local") or weights.why_unusable(expert.model, expert.engine.get("revision"))
 
 
 @functools.cache

@@ -158,7 +158,7 @@ def _send_all(state: RunState, flight: Flight, pending: Iterator[pa.RecordBatch]
 
 
 def _claim(state: RunState, flight: Flight, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Without the rows that another run has answered, or is asking, since the plan was made."""
+    """Claim these rows; drop those that another run has answered, or has in flight, since the plan was made."""
     if not flight.claims or not batch.num_rows:
         return batch
     granted = state.store.claim(state.run, batch.column("key"), batch.column("at_most").to_pylist())

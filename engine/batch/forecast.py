@@ -166,7 +166,7 @@ def _limit(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
 
 
 def _added_bytes(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
-    """Bytes that are sent beside the question [n]."""
+    """Count the bytes that are sent in addition to the question [n]."""
     own = batch.column("system").to_numpy(zero_copy_only=False)
     system = np.where(own > 0, own, len((expert.system or "").encode())) + batch.column("form").to_numpy()
     added: np.ndarray = system + len((expert.template or "").encode())

@@ -37,6 +37,6 @@ def floats(batch: pa.RecordBatch | pa.Table, name: str) -> np.ndarray:
 
 
 def prices(experts: tuple[Expert, ...]) -> np.ndarray:
-    """USD per million input tokens, output tokens, and input tokens that were cached, float64 [e, 3]."""
+    """Return USD per million input tokens, output tokens, and input tokens that were cached, float64 [e, 3]."""
     cached = [e.usd_per_m_input if e.usd_per_m_cached is None else e.usd_per_m_cached for e in experts]
     return np.array([[e.usd_per_m_input, e.usd_per_m_output, c] for e, c in zip(experts, cached, strict=True)], float)

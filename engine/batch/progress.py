@@ -83,11 +83,11 @@ class Meter:
             self.now = replace(self.now, warnings=(*self.now.warnings, warning))
 
     def lose(self, experts: Mapping[str, str]) -> None:
-        """Experts cannot answer and have answered nothing in this run, each with the reason."""
+        """Report experts that cannot answer and have answered nothing in this run, each with the reason."""
         self.now = replace(self.now, experts_down={**self.now.experts_down, **experts})
 
     def guess(self, expert: str, answers: int) -> None:
-        """Answers of an expert came without a count of tokens."""
+        """Report that answers of an expert came without a count of tokens."""
         self._guessed[expert] += answers
 
     def warn_of_guesses(self) -> None:
@@ -96,7 +96,7 @@ class Meter:
             self.warn(f"{expert} did not report the tokens of {answers:,} answers: their cost is an estimate")
 
     def fail(self, errors: Iterable[tuple[str, int]]) -> None:
-        """Rows failed: each error with its number of rows."""
+        """Report failed rows: each error with its number of rows."""
         for error, rows in errors:
             self.now = replace(self.now, failed=self.now.failed + rows)
             if error in self._errors or len(self._errors) < _ERRORS_KNOWN:

@@ -228,7 +228,7 @@ class Facts:
     """Known facts of each distinct question, arrays [n] in the order of their ids.
 
     Attributes:
-        rows: Rows of the input that ask it.
+        rows: Rows of the input that have it.
         private: Whether it must not leave local experts.
         max_cost_usd: The most that it may be expected to cost, `inf` without a limit.
         named: Position of the expert that it names, -1 for none.

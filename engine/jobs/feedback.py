@@ -57,7 +57,7 @@ def complete(
     kept: list[Feedback] = []
     complaints = []
     for at, row in enumerate(rows):
-        found = _wrong(row, known) or _completed(row, said.get(question_hash(row.question), []))
+        found = _wrong(row, known) or _complete_row(row, said.get(question_hash(row.question), []))
         if isinstance(found, str):
             complaints.append((at, found))
         else:
@@ -80,7 +80,7 @@ def give(store: Store, rows: Sequence[Feedback], experts: Iterable[str] | None =
     return complaints
 
 
-def judged(store: Store, owner: str | None = None) -> list[dict[str, Any]]:
+def judge_feedback(store: Store, owner: str | None = None) -> list[dict[str, Any]]:
     """Return all feedback as outcomes, in the order in which the answers were given.
 
     Each has question, expert, answer, score, gold, `judged_by` ('user', or the name of the check that compared the
@@ -91,12 +91,12 @@ def judged(store: Store, owner: str | None = None) -> list[dict[str, Any]]:
     by_gold = [row for row in rows if row["score"] is None]
     for row in rows:
         row["judged_by"] = "user"
-    for row, points in zip(by_gold, _compared(store, by_gold), strict=True):
+    for row, points in zip(by_gold, _compare(store, by_gold), strict=True):
         row["judged_by"], row["score"] = check_for(row["gold"]), points
     return rows
 
 
-def _compared(store: Store, rows: Sequence[Mapping[str, Any]]) -> list[float]:
+def _compare(store: Store, rows: Sequence[Mapping[str, Any]]) -> list[float]:
     """Compare answers with golds; each pair is compared once, and its score kept in the store."""
     pairs = [(row["answer"], row["gold"]) for row in rows]
     keys = [hashlib.sha256(json.dumps([_COMPARISON, *pair]).encode()).digest() for pair in pairs]
@@ -117,7 +117,7 @@ def summary(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[int, float]]:
     return {name: (len(its), float(np.mean([row["score"] for row in its]))) for name, its in _by_expert(rows)}
 
 
-def drifts(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Drift, date]]:
+def find_drifts(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Drift, date]]:
     """Return the experts that have drifted and since when, by name, from rows of `judged` that have a prediction."""
     found = {}
     for name, its in _by_expert(row for row in rows if row["predicted_score"] is not None):
@@ -132,7 +132,7 @@ def warnings(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     return [
         f"expert {name}: answers come out {abs(drift.shift):.2f} {'below' if drift.shift < 0 else 'above'} what the "
         f"router expects since {day} (n={drift.n}): ask it anew or retrain"
-        for name, (drift, day) in drifts(rows).items()
+        for name, (drift, day) in find_drifts(rows).items()
     ]
 
 
@@ -164,7 +164,7 @@ def export_feedback(store: Store, pool: Pool | None, folder: Path, *, private: b
     """
     rows = [
         row
-        for row in judged(store)
+        for row in judge_feedback(store)
         if (pool is None or row["expert"] in pool.names) and private in (None, row["private"])
     ]
     _write(folder, _tables(rows, pool))
@@ -179,7 +179,7 @@ def experts_table(experts: Iterable[Expert]) -> pa.Table:
 
 def _wrong(row: Feedback, experts: set[str] | None) -> str | None:
     """Say why a row cannot be kept, whatever the store knows; None if it can."""
-    about = _short(row.question)
+    about = _quote(row.question)
     if not row.question or not row.question.strip():
         return "there is no question"
     if row.score is None and (row.gold is None or not row.gold.strip()):
@@ -193,28 +193,28 @@ def _wrong(row: Feedback, experts: set[str] | None) -> str | None:
     return None
 
 
-def _completed(row: Feedback, said: list[dict[str, Any]]) -> list[Feedback] | str:
+def _complete_row(row: Feedback, said: list[dict[str, Any]]) -> list[Feedback] | str:
     """Return the feedback that a row means, by the latest answers to its question; or the reason why there is none."""
-    about = _short(row.question)
+    about = _quote(row.question)
     if row.expert is not None:
         own = next((answer for answer in said if answer["expert"] == row.expert), None)
         if own is None and row.answer is None and row.score is None:
             return f"{row.expert} has not answered {about} here: give its answer too, to be compared with the gold one"
-        return [_filled(row, own)]
+        return [_fill_gaps(row, own)]
     if row.answer is not None:
-        those = [answer for answer in said if answer["answer"] == row.answer]
-        return [_filled(row, own) for own in those] or f"nobody is known to have given that answer to {about}: {_NAME}"
+        filled = [_fill_gaps(row, own) for own in said if own["answer"] == row.answer]
+        return filled or f"nobody is known to have given that answer to {about}: {_NAME}"
     if not said:
         return f"nobody is known to have answered {about}: {_NAME} and give its answer"
     if row.score is None:
         return [row]
-    return [_filled(row, max(said, key=lambda answer: answer["created"]))]
+    return [_fill_gaps(row, max(said, key=lambda answer: answer["created"]))]
 
 
 _NAME = "name the expert"
 
 
-def _filled(row: Feedback, own: Mapping[str, Any] | None) -> Feedback:
+def _fill_gaps(row: Feedback, own: Mapping[str, Any] | None) -> Feedback:
     """Fill the gaps of a row from an answer in the store."""
     if own is None:
         return row
@@ -226,7 +226,7 @@ def _filled(row: Feedback, own: Mapping[str, Any] | None) -> Feedback:
     )
 
 
-def _short(question: str | None) -> str:
+def _quote(question: str | None) -> str:
     text = " ".join((question or "").split())
     return repr(text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "...")
 

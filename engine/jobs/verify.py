@@ -42,8 +42,8 @@ def score(answer: str | None, right: str, check: Check, choices: Sequence[str] =
         return 0.0
     answer = answer[-_COMPARED:]
     if check == "code":
-        return _passed(answer, right)
-    said = final(answer)
+        return _share_passed(answer, right)
+    said = final_answer(answer)
     if check == "numeric":
         found, wanted = _number(said), _number(right)
         return float(found is not None and wanted is not None and abs(found - wanted) <= _CLOSE * max(1, abs(wanted)))
@@ -66,44 +66,44 @@ def says(text: str, right: str, choices: Sequence[str] = ()) -> bool:
     For yes and no, the last one counts. For choices, the subject of the last sentence that names any of them counts
     ("Bob is taller than Ann"), or else the one it names last.
     """
-    allowed = [one for one in map(plain, right.split(";")) if one]
+    allowed = [one for one in map(simplify, right.split(";")) if one]
     if not allowed:  # nothing but punctuation
         return right.strip() in text
     if allowed[0] in ("yes", "no"):
-        verdicts = _named(plain(text), ("yes", "no"))
+        verdicts = _find_texts(simplify(text), ("yes", "no"))
         return verdicts[-1:] == [allowed[0]]
     if choices:
-        return _chosen(text, [plain(choice) for choice in choices]) in allowed
-    return bool(_named(plain(text), allowed))
+        return _find_choice(text, [simplify(choice) for choice in choices]) in allowed
+    return bool(_find_texts(simplify(text), allowed))
 
 
-def final(answer: str) -> str:
+def final_answer(answer: str) -> str:
     """Return the text after the last announcement of an answer; the whole without one."""
     parts = [part for part in _ANSWER.split(answer) if re.search(r"\w", part)]
     return parts[-1] if parts else answer
 
 
-def _chosen(text: str, choices: Sequence[str]) -> str | None:
-    sentences = [plain(sentence) for sentence in _SENTENCE.split(text)]
+def _find_choice(text: str, choices: Sequence[str]) -> str | None:
+    sentences = [simplify(sentence) for sentence in _SENTENCE.split(text)]
     for sentence in reversed(sentences):
-        found = _named(sentence, choices)
+        found = _find_texts(sentence, choices)
         if found:
             about = re.match(rf"(?:the )?{re.escape(found[0])} (?:is|was|are|were|has|have|comes?|costs?)\b", sentence)
             return found[0] if about else found[-1]
     return None
 
 
-def _named(plain: str, texts: Sequence[str]) -> list[str]:
-    """Find texts that stand in another as whole words, in their order there, the longest first."""
+def _find_texts(sentence: str, texts: Sequence[str]) -> list[str]:
+    """Find texts that a sentence has as whole words, in their order there, the longest first."""
     of_length: defaultdict[int, set[str]] = defaultdict(set)
     for text in filter(None, texts):
         of_length[len(text)].add(text)
     lengths = sorted(of_length, reverse=True)
     found, end = list[str](), 0
-    for at in (match.start() for match in _STARTS.finditer(plain)):
+    for at in (match.start() for match in _STARTS.finditer(sentence)):
         if at >= end:
-            here = (plain[at : at + n] for n in lengths if plain[at : at + n] in of_length[n])
-            word = next((text for text in here if not _GOES_ON.match(plain, at + len(text))), None)
+            here = (sentence[at : at + n] for n in lengths if sentence[at : at + n] in of_length[n])
+            word = next((text for text in here if not _GOES_ON.match(sentence, at + len(text))), None)
             if word is not None:
                 found.append(word)
                 end = at + len(word)
@@ -116,13 +116,13 @@ def _number(text: str) -> float | None:
     return float(found[-1].replace(",", "")) if found else None
 
 
-def plain(text: str) -> str:
+def simplify(text: str) -> str:
     """Return a text in lower case, without separators in numbers, without punctuation, and with single spaces."""
     words = re.sub(r"[^\w.#+ ]|_", " ", re.sub(r"(?<=\d),(?=\d)", "", text.casefold())).split()
     return " ".join(words).strip(" .")
 
 
-def _passed(answer: str, right: str) -> float:
+def _share_passed(answer: str, right: str) -> float:
     """Return the share of the unit tests that the code in an answer passes."""
     fenced = _FENCED.findall(answer)
     tests = json.loads(right)

@@ -101,7 +101,7 @@ _COLUMNS = (*Feedback._fields, "question_hash", "at")
 
 
 def question_hash(question: str) -> bytes:
-    """How answers and feedback know a question; `plan` computes the same in SQL."""
+    """Return the hash that identifies a question in answers and feedback; `plan` computes the same in SQL."""
     return hashlib.md5(question.encode("utf-8", "replace"), usedforsecurity=False).digest()
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from leeroo.engine.errors import InputError
 from leeroo.engine.tables.inputs import Kind, Layout, is_url, pattern_of
 from leeroo.engine.tables.streams import Stream, read
-from leeroo.engine.tables.values import quoted_text
+from leeroo.engine.tables.values import quote_text
 
 # A row may be so long; DuckDB reads files in buffers of this size.
 _ROW_BYTES = 1 << 25
@@ -78,7 +78,7 @@ def _stream(paths: Sequence[str], head: Sequence[str], delimiter: str, header: b
     schema = pa.schema([pa.field(name or f"column{i}", pa.string()) for i, name in enumerate(head)])
     query = _ROWS.format(
         columns="{" + ", ".join(f"'c{i}': 'VARCHAR'" for i in range(len(head))) + "}",
-        delimiter=quoted_text(delimiter if len(head) > 1 else _NO_DELIMITER),
+        delimiter=quote_text(delimiter if len(head) > 1 else _NO_DELIMITER),
         header=header,
         most=_ROW_BYTES,
     )

@@ -75,7 +75,7 @@ def input_paths(source: str | Path) -> list[str]:
     name = str(source).removeprefix(_FILE_URL)
     if name == "-" or is_url(name) or _is_pipe(name):
         return []
-    return [name, *_in_folder(name)] if os.path.isdir(name) else [name] if os.path.exists(name) else _matching(name)
+    return [name, *_in_folder(name)] if os.path.isdir(name) else [name] if os.path.exists(name) else _match(name)
 
 
 def find(source: str | Path, layout: Layout, held: ExitStack) -> Files:
@@ -87,7 +87,7 @@ def find(source: str | Path, layout: Layout, held: ExitStack) -> Files:
     name = str(source).removeprefix(_FILE_URL)
     if name == "-" or _is_pipe(name):
         shown = "standard input" if name == "-" else name
-        copy = _copied(name, held)
+        copy = _copy_stream(name, held)
         return Files([copy], layout.kind or _kind_of_content(copy, layout.encoding), shown)
     if is_url(name):
         return Files([name], layout.kind or _kind_of([urlsplit(name).path], name), name)
@@ -115,13 +115,13 @@ def plain(path: str, kind: Kind, encoding: str | None, held: ExitStack) -> str:
     try:
         if path.lower().endswith(_PACKED):
             with pa.input_stream(path, compression="detect") as packed:
-                path = _held_copy(iter(lambda: packed.read(_CHUNK_BYTES), b""), held)
+                path = _copy_parts(iter(lambda: packed.read(_CHUNK_BYTES), b""), held)
         if encoding or (encoding := _marked_encoding(path)):
             with open(path, encoding=encoding, newline="") as text:
-                path = _held_copy((part.encode() for part in iter(lambda: text.read(_CHUNK_BYTES), "")), held)
+                path = _copy_parts((part.encode() for part in iter(lambda: text.read(_CHUNK_BYTES), "")), held)
         if kind in ("csv", "tsv"):
-            return _held_copy(_with_line_feeds(path), held) if _mixes_row_ends(path) else path
-        return _held_copy(_mended_lines(path), held) if _needs_mending(path) else path
+            return _copy_parts(_with_line_feeds(path), held) if _mixes_row_ends(path) else path
+        return _copy_parts(_mend_lines(path), held) if _needs_mending(path) else path
     except LookupError as error:
         raise InputError(f"there is no encoding {encoding!r}: name one such as latin-1 or utf-16") from error
     except UnicodeError as error:
@@ -153,14 +153,14 @@ def _in_folder(folder: str) -> list[str]:
     ]
 
 
-def _matching(pattern: str) -> list[str]:
+def _match(pattern: str) -> list[str]:
     if not any(mark in pattern for mark in _MARKS):
         return []
     return [row[0] for row in duckdb.connect().execute("FROM glob($name)", {"name": pattern}).fetchall()]
 
 
 def _kind_of(paths: Sequence[str], shown: str) -> Kind:
-    found: set[Kind | None] = {_SUFFIXES.get(Path(_unpacked(path)).suffix.lower()) for path in paths}
+    found: set[Kind | None] = {_SUFFIXES.get(Path(_unpacked_name(path)).suffix.lower()) for path in paths}
     if len(found) > 1:
         raise InputError(f"{shown}: its files are of several kinds; name those of one kind, as in '*.csv'")
     kind = found.pop()
@@ -170,7 +170,7 @@ def _kind_of(paths: Sequence[str], shown: str) -> Kind:
     return kind
 
 
-def _unpacked(path: str) -> str:
+def _unpacked_name(path: str) -> str:
     return path[: -len(Path(path).suffix)] if path.lower().endswith(_PACKED) else path
 
 
@@ -184,17 +184,17 @@ def _kind_of_content(path: str, encoding: str | None) -> Kind:
 
 
 def _marked_encoding(path: str) -> str | None:
-    """UTF-16 where the first bytes of a file say so."""
+    """Return UTF-16 where the first bytes of a file say so."""
     with open(path, "rb") as file:
         return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else None
 
 
-def _copied(name: str, held: ExitStack) -> str:
+def _copy_stream(name: str, held: ExitStack) -> str:
     with sys.stdin.buffer if name == "-" else open(name, "rb") as stream:
-        return _held_copy(iter(lambda: stream.read(_CHUNK_BYTES), b""), held)
+        return _copy_parts(iter(lambda: stream.read(_CHUNK_BYTES), b""), held)
 
 
-def _held_copy(parts: Iterable[bytes], held: ExitStack) -> str:
+def _copy_parts(parts: Iterable[bytes], held: ExitStack) -> str:
     copy = held.enter_context(tempfile.NamedTemporaryFile(prefix="leeroo-"))  # noqa: SIM115 (closed by `held`)
     copy.writelines(parts)
     copy.flush()
@@ -227,13 +227,13 @@ def _needs_mending(path: str) -> bool:
         return _NO_JSON.search(text) is not None
 
 
-def _mended_lines(path: str) -> Iterator[bytes]:
+def _mend_lines(path: str) -> Iterator[bytes]:
     with open(path, "rb") as file:
         for line in file:
-            yield _STRING_OR_NUMBER.sub(_mended, line)
+            yield _STRING_OR_NUMBER.sub(_mend, line)
 
 
-def _mended(token: re.Match[bytes]) -> bytes:
+def _mend(token: re.Match[bytes]) -> bytes:
     """Return a string without half characters; null for what is no number of JSON."""
     text = token.group()
     return _ESCAPE.sub(_whole, text) if text.startswith(b'"') else b"null"

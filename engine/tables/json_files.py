@@ -10,7 +10,7 @@ import pyarrow as pa
 from leeroo.engine.errors import InputError
 from leeroo.engine.tables.inputs import Kind, pattern_of
 from leeroo.engine.tables.streams import Stream, read
-from leeroo.engine.tables.values import from_text, quoted_text
+from leeroo.engine.tables.values import from_text, quote_text
 
 # A row may be so long.
 _ROW_BYTES = 1 << 26
@@ -99,7 +99,7 @@ def _without_loss(types: Mapping[str, pa.DataType], objects: str, patterns: Sequ
 
 def _select(values: Sequence[str], keys: Iterable[str], objects: str) -> str:
     """Return SQL for values built from `v`, the list of the values of all keys."""
-    pointers = ", ".join(quoted_text("/" + key.replace("~", "~0").replace("/", "~1")) for key in keys)
+    pointers = ", ".join(quote_text("/" + key.replace("~", "~0").replace("/", "~1")) for key in keys)
     columns = ", ".join(f"{value} AS c{i}" for i, value in enumerate(values))
     return f"SELECT {columns} FROM (SELECT json_extract(json, [{pointers}]) AS v FROM {objects})"
 

@@ -174,12 +174,12 @@ def write_file(text: str, out: str | Path) -> None:
 
 def part_path(path: Path) -> Path:
     """Return the hidden path beside `path` where this process writes what is to stand there."""
-    return path.parent / f"{_hidden(path)}.{os.getpid()}.part"
+    return path.parent / f"{_hidden_path(path)}.{os.getpid()}.part"
 
 
 def sweep(path: Path) -> None:
     """Remove what killed processes have left beside `path`."""
-    for part in path.parent.glob(f"{glob.escape(_hidden(path))}.*.part"):
+    for part in path.parent.glob(f"{glob.escape(_hidden_path(path))}.*.part"):
         owner = part.name.split(".")[-2]
         if owner.isdigit() and not psutil.pid_exists(int(owner)):
             remove_parts(part)
@@ -227,5 +227,5 @@ def _descriptor(out: str | Path) -> int | None:
     return int(found.group(1)) if found else _STANDARD.get(str(out))
 
 
-def _hidden(path: Path) -> str:
+def _hidden_path(path: Path) -> str:
     return "." + os.fsencode(path.name)[:_NAME_BYTES].decode("utf-8", "ignore")

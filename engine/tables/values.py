@@ -61,12 +61,12 @@ def without_formulas(table: pa.Table) -> pa.Table:
     return table
 
 
-def quoted(name: str) -> str:
+def quote(name: str) -> str:
     """Return an identifier of SQL."""
     return '"' + name.replace('"', '""') + '"'
 
 
-def quoted_text(value: str) -> str:
+def quote_text(value: str) -> str:
     """Return a text of SQL."""
     return "'" + value.replace("'", "''") + "'"
 
@@ -92,7 +92,7 @@ def _for_json(value: str, kind: pa.DataType, depth: int) -> str:
         return value if inner == each else f"list_transform({value}, lambda {each}: {inner})"
     if pa.types.is_struct(kind) and kind.num_fields:
         fields = [kind.field(i) for i in range(kind.num_fields)]
-        parts = [(quoted(f.name), _for_json(f"({value}).{quoted(f.name)}", f.type, depth)) for f in fields]
+        parts = [(quote(f.name), _for_json(f"({value}).{quote(f.name)}", f.type, depth)) for f in fields]
         if any(part != f"({value}).{name}" for name, part in parts):
             packed = ", ".join(f"{name} := {part}" for name, part in parts)
             return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({packed}) END"

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.errors import OutputError
 from leeroo.engine.tables.outputs import Keep, check_place, is_stream, new_file, part_path, remove_parts, sweep, sync
-from leeroo.engine.tables.values import for_csv, for_json, quoted, quoted_text
+from leeroo.engine.tables.values import for_csv, for_json, quote, quote_text
 
 _COPY = {
     ".csv": "FORMAT csv, HEADER",
@@ -96,15 +96,13 @@ def _write_text(reader: pa.RecordBatchReader, part: Path, suffix: str) -> int:
     value = for_json if suffix in (".jsonl", ".ndjson") else for_csv
     # Positions for names: DuckDB would rename columns that differ by case only.
     names = [f"c{i}" for i in range(len(reader.schema))]
-    columns = (
-        f"{value(name, field)} AS {quoted(field.name)}" for name, field in zip(names, reader.schema, strict=True)
-    )
+    columns = (f"{value(name, field)} AS {quote(field.name)}" for name, field in zip(names, reader.schema, strict=True))
     renamed = pa.schema([field.with_name(name) for name, field in zip(names, reader.schema, strict=True)])
     con = duckdb.connect()
     con.register(
         "answers", pa.RecordBatchReader.from_batches(renamed, (batch.rename_columns(names) for batch in reader))
     )
-    con.execute(f"COPY (SELECT {', '.join(columns)} FROM answers) TO {quoted_text(str(part))} ({_COPY[suffix]})")
+    con.execute(f"COPY (SELECT {', '.join(columns)} FROM answers) TO {quote_text(str(part))} ({_COPY[suffix]})")
     return int(con.fetchall()[0][0])
 
 
@@ -198,7 +196,7 @@ def _publish(out: str | Path, fresh: Path, path: Path) -> None:
 
 
 def _groups(reader: pa.RecordBatchReader, most: int | None) -> Iterator[pa.Table]:
-    """Tables of the size of a row group."""
+    """Yield tables of the size of a row group."""
     batches: list[pa.RecordBatch] = []
     taken = waiting = 0
     while most is None or taken < most:

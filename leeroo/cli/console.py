@@ -17,7 +17,7 @@ from leeroo.engine.money import usd
 from leeroo.engine.paths import default_store
 from leeroo.engine.tables import check_output, input_paths
 from leeroo.engine.tables.outputs import Keep, check_file, is_standard_output
-from leeroo.reports.report import Report, Table, columns, commonest
+from leeroo.reports.report import Report, Table, columns, commonest_reasons
 from leeroo.reports.terminal import print_report, print_table, say
 from leeroo.udfs.bar import Bar
 
@@ -142,7 +142,7 @@ def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> l
 
 def print_failures(errors: Sequence[str | None]) -> None:
     """Print how many rows failed and the commonest reasons, where any did."""
-    reasons = commonest(errors)
+    reasons = commonest_reasons(errors)
     if reasons:
         failed = len(errors) - errors.count(None)
         say(f"{failed:,} of {len(errors):,} rows failed:", stderr=True)

@@ -55,7 +55,7 @@ def feedback(
     """
     from leeroo.cli.console import show
     from leeroo.engine.errors import UsageError
-    from leeroo.engine.jobs.feedback import drifts, judged, summary, warnings
+    from leeroo.engine.jobs.feedback import find_drifts, judge_feedback, summary, warnings
     from leeroo.engine.jobs.feedback_table import take_table
     from leeroo.engine.paths import default_store
     from leeroo.engine.store.store import Store
@@ -67,7 +67,7 @@ def feedback(
     kept = Store(place)
     try:
         taken = take_table(kept, reader, gold=gold, score=score, column=column, answer=answer, expert=expert)
-        known = judged(kept)
+        known = judge_feedback(kept)
     finally:
         kept.close()
     own = [row for row in known if {(row["question"], row["expert"]), (row["question"], None)} & taken.pairs]
@@ -80,7 +80,7 @@ def feedback(
         "experts": {name: {"feedback": n, "mean_score": mean} for name, (n, mean) in experts.items()},
         "drift": {
             name: {"shift": drift.shift, "n": drift.n, "since": str(day)}
-            for name, (drift, day) in drifts(known).items()
+            for name, (drift, day) in find_drifts(known).items()
         },
     }
     show(_report(experts, f"{len(own):,} outcomes kept: {place}", data), as_json=as_json)

@@ -11,7 +11,7 @@ from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.expert_selection import ExpertSelection, SelectedPool, SelectionStep
 from leeroo.engine.orchestrator.analysis.frontier import Interval
 from leeroo.engine.orchestrator.analysis.gaps import Gaps, Standing, Topic
-from leeroo.reports.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, shortened, styled
+from leeroo.reports.plot import EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, shorten, use_style
 from leeroo.reports.report import Report, Table, columns, percent
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def plot_selection(selection: ExpertSelection) -> str:
     """
     pools = [*selection.curve, selection.all]
     names = [f"{step.k}   {step.expert}" for step in selection.curve] + [f"all {selection.all.k}"]
-    with styled():
+    with use_style():
         figure, axes = new_axes(8.5, _AROUND + _ROW * len(pools))
         row = np.arange(len(pools))
         for label, mark, size, colour, values in (
@@ -131,7 +131,7 @@ def plot_selection(selection: ExpertSelection) -> str:
         _rows(axes, names)
         axes.set_xlabel("accuracy")
         if selection.all.cost_usd_per_1k is not None:
-            _right(axes, "USD per 1,000, oracle", [f"{pool.cost_usd_per_1k:,.3g}" for pool in pools])
+            _write_right_column(axes, "USD per 1,000, oracle", [f"{pool.cost_usd_per_1k:,.3g}" for pool in pools])
         figure.legend(loc="outside lower center", ncols=2, frameon=False)
         return as_svg(figure, "selection")
 
@@ -153,7 +153,7 @@ def plot_gaps(gaps: Gaps) -> str:
     ]
     sections = [(title, topics) for title, topics in sections if topics]
     topics = [topic for _, of_section in sections for topic in of_section]
-    with styled():
+    with use_style():
         figure, axes = new_axes(10.5, _AROUND + _ROW * (len(topics) + len(sections)))
         names, gains, row = list[str](), list[str](), 0
         for title, of_section in sections:
@@ -162,7 +162,7 @@ def plot_gaps(gaps: Gaps) -> str:
             for topic in of_section:
                 row = len(names)
                 _plot_topic(axes, row, topic)
-                names.append(shortened(topic.name, _NAME))
+                names.append(shorten(topic.name, _NAME))
                 gains.append(f"{topic.to_gain:.0f} of {topic.n:,}")
         axes.axvline(gaps.good, color="#bbbbbb", linewidth=1, linestyle="--", label="good", zorder=1)
         _rows(axes, names)
@@ -170,7 +170,7 @@ def plot_gaps(gaps: Gaps) -> str:
             if not gain:
                 label.set(weight="bold", color=EXPERT)
         axes.set(xlim=(0, 1), xlabel="accuracy, with its 95 % interval")
-        _right(axes, "to gain", gains)
+        _write_right_column(axes, "to gain", gains)
         _legend(axes, gaps, topics)
         figure.legend(loc="outside lower center", ncols=3, frameon=False)
         return as_svg(figure, "gaps")
@@ -209,7 +209,7 @@ def _rows(axes: Axes, names: Sequence[str]) -> None:
     axes.grid(axis="x", color="#eeeeee", zorder=0)
 
 
-def _right(axes: Axes, title: str, words: Sequence[str]) -> None:
+def _write_right_column(axes: Axes, title: str, words: Sequence[str]) -> None:
     """Write a column of words to the right of the rows."""
     for row, word in enumerate([title, *words], start=-1):
         style = "italic" if row < 0 else "normal"

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.jobs.agreement import LabelAgreement, count_experts, count_labels
-from leeroo.reports.plot import EXPERT, OURS, as_svg, new_axes, plot_reliability, shortened, styled
-from leeroo.reports.report import Figure, Report, Table, columns, commonest
+from leeroo.reports.plot import EXPERT, OURS, as_svg, new_axes, plot_reliability, shorten, use_style
+from leeroo.reports.report import Figure, Report, Table, columns, commonest_reasons
 
 # Inches of a cell of the confusion matrix, and of what stands around the cells.
 _CELL, _AROUND = 0.42, 2.2
@@ -34,7 +34,7 @@ def label_report(
         data={
             "rows": len(labelled),
             "failed": len(errors) - errors.count(None),
-            "errors": commonest(errors),
+            "errors": commonest_reasons(errors),
             **cost,
             "agreement": None if found is None else found.as_json(),
         },
@@ -103,11 +103,11 @@ def plot_confusion(found: LabelAgreement) -> str:
         UsageError: matplotlib is not installed.
 
     """
-    names = [shortened(name or "(none)", _NAME) for name in found.names]
+    names = [shorten(name or "(none)", _NAME) for name in found.names]
     wanted = np.maximum(found.confusion.sum(axis=1, keepdims=True), 1)
     part = found.confusion / wanted
     side = _AROUND + _CELL * len(names)
-    with styled():
+    with use_style():
         from matplotlib.colors import LinearSegmentedColormap
 
         figure, axes = new_axes(side, side)

@@ -8,8 +8,8 @@ from itertools import cycle
 from leeroo.engine.jobs.mmlu.mmlu import Comparison, Results, ScoredPart, Strategy
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.frontier import Point
-from leeroo.reports.plot import OTHERS, OURS, as_svg, in_percent, new_axes, plot_frontier, shortened, styled
-from leeroo.reports.report import Column, Figure, Report, Table, columns, commonest, percent, span
+from leeroo.reports.plot import OTHERS, OURS, as_svg, in_percent, new_axes, plot_frontier, shorten, use_style
+from leeroo.reports.report import Column, Figure, Report, Table, columns, commonest_reasons, percent, span
 
 # How many of the worst subjects are listed.
 _WORST = 10
@@ -43,7 +43,7 @@ def mmlu_report(results: Results, title: str, about: Sequence[str]) -> Report:
             _worst_subjects(results),
             Figure("Subjects", lambda: plot_subjects(results), wide=True),
         ],
-        data={**results.as_json(), "errors": commonest(results.answers.column("error").to_pylist())},
+        data={**results.as_json(), "errors": commonest_reasons(results.answers.column("error").to_pylist())},
     )
 
 
@@ -87,7 +87,7 @@ def plot_subjects(results: Results) -> str:
     category_of = {str(row["subject"]): str(row["category"]) for row in pairs}
     colours = dict(zip(results.categories, cycle((OURS, *OTHERS[1:], OTHERS[0])), strict=False))
     ordered = sorted(results.subjects.items(), key=lambda item: item[1].accuracy.value)
-    with styled():
+    with use_style():
         figure, axes = new_axes(8.5, _AROUND + _ROW * len(ordered))
         for category, colour in colours.items():
             own = [(at, part) for at, (name, part) in enumerate(ordered) if category_of[name] == category]
@@ -99,11 +99,11 @@ def plot_subjects(results: Results) -> str:
                 fmt="o",
                 markersize=4,
                 color=colour,
-                label=shortened(category, _NAME),
+                label=shorten(category, _NAME),
                 capsize=2,
             )
         axes.set_yticks(
-            range(len(ordered)), [shortened(name.replace("_", " "), 2 * _NAME) for name, _ in ordered], fontsize=7.5
+            range(len(ordered)), [shorten(name.replace("_", " "), 2 * _NAME) for name, _ in ordered], fontsize=7.5
         )
         axes.set_ylim(-0.7, len(ordered) - 0.3)
         axes.set_xlim(0, 1)

@@ -89,7 +89,7 @@ def plot_frontier(
     Raises:
         UsageError: matplotlib is not installed.
     """
-    with styled():
+    with use_style():
         figure, axes = new_axes(10.5, max(_HEIGHT, _LINE * len(experts) + _ABOVE_AND_BELOW))
         axes.plot(*_xy(ours), color=OURS, linewidth=2.4, label="this router", zorder=3)
         for (name, curve), colour in zip(others.items(), OTHERS * len(others), strict=False):
@@ -116,7 +116,7 @@ def plot_reliability(scores_pred: Float64s, scores: Float64s) -> str:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    with styled():
+    with use_style():
         figure, axes = new_axes(5.2, 5.0)
         axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, linestyle="--", label="right on average")
         known = np.isfinite(scores_pred)
@@ -140,24 +140,24 @@ def check_plotting() -> None:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    with styled():
+    with use_style():
         pass
 
 
 @contextmanager
-def styled() -> Iterator[None]:
+def use_style() -> Iterator[None]:
     """Give all pictures one look, while entered. Raises UsageError where Matplotlib is not installed."""
     try:
         import matplotlib as mpl
     except ImportError as error:
         raise UsageError(f"plots and reports need matplotlib: pip install 'leeroo[plot]' ({error})") from error
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # Text stays text, so whoever looks at it brings the font.
+        # Text stays text, so the viewer brings the font.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         yield
 
 
-def shortened(name: str, most: int) -> str:
+def shorten(name: str, most: int) -> str:
     """Return a name cut to that many characters."""
     return name if len(name) <= most else name[: most - 3] + "..."
 

@@ -133,6 +133,6 @@ _AS_TEXT: dict[Kind, Callable[[Any], str]] = {
 }
 
 
-def commonest(errors: Iterable[str | None]) -> dict[str, int]:
+def commonest_reasons(errors: Iterable[str | None]) -> dict[str, int]:
     """Return the commonest reasons why rows failed, and how many rows each has."""
     return dict(Counter(error for error in errors if error is not None).most_common(_REASONS))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from leeroo.engine.jobs.selfplay.played import Played
-from leeroo.reports.plot import BASELINES, EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, styled
+from leeroo.reports.plot import BASELINES, EXPERT, ORACLE, OTHERS, OURS, as_svg, in_percent, new_axes, use_style
 from leeroo.reports.report import Column, Figure, Report, Table, columns, percent
 
 
@@ -19,7 +19,7 @@ def selfplay_report(played: Played, name: str) -> Report:
             _rounds(played),
             _experts(played),
             _topics(played),
-            _judged(played),
+            _judge_table(played),
         ],
         notes=[f"round {row['round']}: {note}" for row in played.rounds for note in row["notes"]],
         data=played.as_json(),
@@ -85,7 +85,7 @@ def _topics(played: Played) -> Table:
     )
 
 
-def _judged(played: Played) -> Table:
+def _judge_table(played: Played) -> Table:
     last = played.rounds[-1]
     about = "Outcomes of all rounds, by how their scores were found."
     if last["judge_n"]:
@@ -109,7 +109,7 @@ def plot_played(played: Played) -> str:
     """
     last = played.rounds[-1]
     outcomes = [row["outcomes_total"] for row in played.rounds]
-    with styled():
+    with use_style():
         figure, axes = new_axes(7.5, 4.5)
         scores = np.array([row["score"] for row in played.rounds])
         errors = np.array([played.standard_error(score) for score in scores])

@@ -8,7 +8,7 @@ from typing import Any
 
 from leeroo.engine.jobs.solve.solve import Solved
 from leeroo.engine.money import usd
-from leeroo.reports.report import Report, Table, columns, commonest
+from leeroo.reports.report import Report, Table, columns, commonest_reasons
 
 
 def solve_report(solved: Solved, prefix: str, budget_usd: float | None) -> Report:
@@ -25,7 +25,7 @@ def solve_report(solved: Solved, prefix: str, budget_usd: float | None) -> Repor
         parts=[_waves(solved), _experts(solved)],
         data={
             **totals,
-            "errors": commonest(solved.rows.column(prefix + "error").to_pylist()),
+            "errors": commonest_reasons(solved.rows.column(prefix + "error").to_pylist()),
             "waves": [asdict(wave) for wave in solved.waves],
         },
     )

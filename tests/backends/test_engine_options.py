@@ -87,9 +87,9 @@ def test_another_revision_in_the_cache_is_not_this_one(tmp_path: Path, monkeypat
         (repo / "snapshots" / commit / "config.json").write_text("{}")
         (repo / "refs").mkdir(exist_ok=True)
         (repo / "refs" / name).write_text(commit)
-    assert weights.missing("x/y") is None
-    assert weights.missing("x/y", "v2") is None
-    assert weights.missing("x/y", "v3") is not None
+    assert weights.why_unusable("x/y") is None
+    assert weights.why_unusable("x/y", "v2") is None
+    assert weights.why_unusable("x/y", "v3") is not None
 
 
 def test_a_local_model_has_no_revision(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def _started(folder: Path, pool: Path) -> subprocess.Popen[str]:
 
 
 def _wait_for_run(folder: Path, process: subprocess.Popen[str]) -> None:
-    """Return when its questions go to the expert."""
+    """Wait until its questions go to the expert."""
     store = folder / "store" / "answers.sqlite"
     while process.poll() is None:
         with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro")) as db:

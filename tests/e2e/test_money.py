@@ -112,7 +112,7 @@ def _kill(command: list[str], folder: Path, provider: Provider, rng: random.Rand
 
 
 def _billed(provider: Provider) -> tuple[Counter[str], set[str]]:
-    """USD billed by prompt, and the prompts of which some reply did not say what it cost."""
+    """Return the USD billed by prompt, and the prompts with a reply that did not give its cost."""
     usd: Counter[str] = Counter()
     for bill in provider.bills:
         usd[bill.prompt] += bill.usd  # type: ignore[assignment]

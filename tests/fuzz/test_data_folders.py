@@ -106,7 +106,7 @@ _DAMAGE: list[Callable[[list[dict[str, Any]], str, random.Random], None]] = [
 
 
 def _table(rows: list[dict[str, Any]], rng: random.Random) -> pa.Table:
-    """Columns of whatever type fits; sometimes one with text that is no UTF-8, or two of one name."""
+    """Return columns of whatever type fits; sometimes one with text that is no UTF-8, or two of one name."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     columns = []
     for name in names:

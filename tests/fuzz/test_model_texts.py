@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.jobs.choice_calibration import calibrate_choices, probabilities
-from leeroo.engine.jobs.mmlu.mmlu import _scored
+from leeroo.engine.jobs.mmlu.mmlu import _score_answers
 from leeroo.engine.jobs.selfplay.generate import parse_question
 from leeroo.engine.jobs.selfplay.judge import Answer, _chances, consensus
 from leeroo.engine.jobs.solve.decompose import SolveLimits, read_plan, within
@@ -53,7 +53,7 @@ _CHECKS: tuple[Check, ...] = ("exact", "numeric", "choice")
 
 
 def _text(rng: random.Random) -> str:
-    """Pieces of anything, one after another."""
+    """Return pieces of anything, one after another."""
     return "".join(rng.choices(_PIECES, k=rng.randint(0, 5)))
 
 
@@ -113,7 +113,7 @@ def test_any_text_gives_a_letter_or_none(cases: Cases) -> None:
         answered = pa.table(
             {"answer": texts, "ask": [0] * 20, "choices": [["x", "y"]] * 20, "gold": ["A"] * 20},
         )
-        scored = _scored(answered)
+        scored = _score_answers(answered)
         assert set(scored["score"].to_pylist()) <= {0.0, 1.0}, name
         assert all(letter is None or len(letter) == 1 for letter in scored["letter"].to_pylist()), name
 

@@ -15,7 +15,7 @@ import pytest
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import OutputError
-from leeroo.engine.jobs.feedback import drifts, export_feedback, give, judged, summary, warnings
+from leeroo.engine.jobs.feedback import export_feedback, find_drifts, give, judge_feedback, summary, warnings
 from leeroo.engine.jobs.verify import check_for
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes, read_prices
 from leeroo.engine.pool import load_pool
@@ -38,7 +38,7 @@ def ask(engine: Engine, questions: Callable[..., pa.RecordBatchReader]) -> Ask:
 
 
 def _outcomes(store: Store) -> list[tuple[object, ...]]:
-    return sorted((r["question"], r["expert"], r["answer"], r["score"], r["judged_by"]) for r in judged(store))
+    return sorted((r["question"], r["expert"], r["answer"], r["score"], r["judged_by"]) for r in judge_feedback(store))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_outcomes_have_tokens_and_cost(engine: Engine, ask: Ask) -> None:
     """Tokens and cost of an outcome are those that the store has for the answer."""
     ask("small", 1)
     give(engine.store, [Feedback(Q.format(1), gold="2")])
-    [row] = judged(engine.store)
+    [row] = judge_feedback(engine.store)
     assert (row["prompt_tokens"], row["completion_tokens"], row["cost_usd"]) == (10, 5, pytest.approx(15e-5))
 
 
@@ -100,7 +100,7 @@ def test_a_bad_row_fails_alone(engine: Engine, ask: Ask) -> None:
     ask("small", 1)
     rows = [Feedback(Q.format(1), gold="2"), Feedback("never asked", gold="2"), Feedback(Q.format(1), "small", score=2)]
     assert [at for at, _ in give(engine.store, rows, ["small"])] == [1, 2]
-    assert len(judged(engine.store)) == 1
+    assert len(judge_feedback(engine.store)) == 1
 
 
 def test_feedback_is_exported_as_a_data_folder(engine: Engine, ask: Ask, tmp_path: Path, pool_file: Path) -> None:
@@ -137,13 +137,13 @@ def test_only_the_expert_that_drifts_is_reported(tmp_path: Path) -> None:
             for expert, share in (("steady", 0.7), ("drifting", right))
         ]
         give(store, rows)
-    means = {name: (n, round(mean, 6)) for name, (n, mean) in summary(judged(store)).items()}
+    means = {name: (n, round(mean, 6)) for name, (n, mean) in summary(judge_feedback(store)).items()}
     assert means == {"drifting": (120, 0.45), "steady": (120, 0.7)}
-    [(name, (drift, _))] = drifts(judged(store)).items()
+    [(name, (drift, _))] = find_drifts(judge_feedback(store)).items()
     assert name == "drifting"
     assert drift.shift == pytest.approx(-0.5, abs=0.05)
     assert drift.n == pytest.approx(60, abs=8)
-    [line] = warnings(judged(store))
+    [line] = warnings(judge_feedback(store))
     assert line.startswith("expert drifting: answers come out 0.5")
     assert "below what the router expects since 20" in line
 
@@ -165,7 +165,7 @@ def test_a_killed_process_leaves_whole_statements(tmp_path: Path) -> None:
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    kept = len(judged(Store(tmp_path / "store")))
+    kept = len(judge_feedback(Store(tmp_path / "store")))
     assert kept % 50 == 0
     assert kept >= 50 * int(done.read_text() or 0)
 
@@ -198,4 +198,4 @@ def test_a_gold_that_is_no_short_answer_is_refused(engine: Engine, ask: Ask) -> 
     [(at, wrong)] = give(engine.store, rows)
     assert (at, len(wrong.splitlines())) == (0, 1)
     assert "has more than 1,024 characters: give a short one, or a score" in wrong
-    assert len(judged(engine.store)) == 1
+    assert len(judge_feedback(engine.store)) == 1

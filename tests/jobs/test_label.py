@@ -1,4 +1,4 @@
-"""Labels for every row, with how sure they are; what is not sure enough goes on to a dearer expert."""
+"""Labels for every row, with how sure they are; unsure rows go to a more expensive expert."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def label(tmp_path: Path, api_entry: Callable[..., str]) -> Label:
 
 
 def _says(model: str, prompt: str) -> dict[str, float]:
-    """'small' is unsure of what is hard; 'large' knows that it is blue."""
+    """Answer as two models: 'small' is unsure of hard texts, and 'large' knows that they are blue."""
     if "hard" not in prompt:
         return {"green": 0.9, "red": 0.06, "blue": 0.04}
     return {"blue": 0.95, "red": 0.03, "green": 0.02} if model == "large" else {"red": 0.5, "green": 0.3, "blue": 0.2}

@@ -14,7 +14,7 @@ from leeroo.engine.jobs.mmlu.data import CATEGORIES, read_questions, with_reques
 
 
 def _write(folder: Path, *, numbers: bool = False, rows: int = 3) -> Path:
-    """Two subjects with some test questions and two solved ones each; the gold answer of question i is letter i."""
+    """Write two subjects with some test questions and two solved ones each; the gold answer of question i is letter i."""
     for split, count in (("test", rows), ("dev", 2)):
         table = [
             {
@@ -53,7 +53,7 @@ def test_no_shots_is_the_question_alone(tmp_path: Path) -> None:
 
 
 def test_the_hubs_files_are_the_same(tmp_path: Path) -> None:
-    """Numbered files in a folder 'all', answers as numbers, no category."""
+    """The hub has numbered files in a folder 'all', answers as numbers, and no category."""
     (tmp_path / "own").mkdir()
     (tmp_path / "hub" / "all").mkdir(parents=True)
     _write(tmp_path / "hub" / "all", numbers=True)
@@ -87,8 +87,8 @@ def test_subjects_can_be_chosen(tmp_path: Path) -> None:
         read_questions(folder, ["astronomy", "alchemy"])
 
 
-def test_more_shots_than_there_are(tmp_path: Path) -> None:
-    """Are refused."""
+def test_too_many_shots_are_refused(tmp_path: Path) -> None:
+    """More shots than there are solved questions is an error that has both numbers."""
     with pytest.raises(UsageError, match=r"2 solved questions of astronomy, and 5 were asked for with --shots"):
         read_questions(str(_write(tmp_path)))
 

@@ -234,13 +234,13 @@ def test_unknown_experts_are_named(router: Router, data: Path) -> None:
 
 
 def no_tokens(_: Rows, outcomes: Rows) -> None:
-    """Return nobody's tokens were counted."""
+    """Remove all counts of tokens."""
     for outcome in outcomes:
         outcome["prompt_tokens"] = outcome["completion_tokens"] = None
 
 
 def nothing_shared(_: Rows, outcomes: Rows) -> None:
-    """Return no question was answered by all."""
+    """Remove outcomes until no question has those of all experts."""
     outcomes[:] = [o for i, o in enumerate(outcomes) if i % 3 == i // 3 % 3]
 
 

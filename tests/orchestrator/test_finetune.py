@@ -31,7 +31,7 @@ def log_odds(scores: Float32s) -> Float32s:
 
 @pytest.fixture(scope="module")
 def tuned(topics_folder: Path, tiny_llama: Path) -> tuple[Router, str]:
-    """Return a router with a fine-tuned model, and what was said while it learned, which is all that is printed."""
+    """Return a router with a fine-tuned model, and the lines that it printed while it learned."""
     lines: list[str] = []
     return train([topics_folder], [str(tiny_llama)], "lora", on_progress=lines.append), "\n".join(lines)
 
@@ -58,7 +58,7 @@ def test_its_gain_is_reported_on_questions_it_has_not_seen(tuned: tuple[Router, 
 
 
 def test_a_folder_holds_all_of_it(tuned: tuple[Router, str], tmp_path: Path) -> None:
-    """Saved, moved and loaded, the router predicts the same, and without its adapter it is called damaged."""
+    """A router that is saved, moved and loaded predicts the same, and one without its adapter is refused as damaged."""
     router, _ = tuned
     router.save(tmp_path / "first")
     (tmp_path / "first").rename(tmp_path / "moved")
@@ -104,6 +104,6 @@ def test_a_fifth_of_the_questions_is_held_out() -> None:
 
 
 def test_only_language_models_are_tuned(topics_folder: Path) -> None:
-    """A sentence encoder alone cannot be, and this is said before anything is read."""
+    """A sentence encoder alone is refused before anything is read."""
     with pytest.raises(RouterError, match="none of the encoders .*MiniLM.* can be fine-tuned: name a causal language"):
         train([topics_folder], [DEFAULT_ENCODER], "lora")

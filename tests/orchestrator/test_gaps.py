@@ -58,7 +58,7 @@ def write_folder(folder: Path, answers: Answers, counts: dict[str, int] | None =
 
 
 def planted(topic: str, i: int) -> dict[str, float | None]:
-    """Return nobody knows chemistry, only the most expensive expert knows law, and all know sport; one in ten is otherwise."""
+    """Return scores of a question: no expert knows chemistry, one knows law, all know sport; one in ten differs."""
     slip = i % 10 == 0
     expensive = float((topic != "chemistry") != slip)
     return {"dear": expensive, "cheap": float((topic == "sport") != slip), "cheaper": float(topic == "sport")}

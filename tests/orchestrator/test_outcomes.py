@@ -68,64 +68,64 @@ def test_splits_are_separate(topics: Topics, tmp_path: Path) -> None:
 
 
 def unknown_queries(queries: Rows, outcomes: Rows) -> None:
-    """Return three outcomes of queries that are not there."""
+    """Add three outcomes of unknown queries."""
     outcomes += [{"query_id": f"x{i}", "expert": "a", "score": 1.0} for i in range(3)]
 
 
 def score_of_two(queries: Rows, outcomes: Rows) -> None:
-    """Return a score above 1."""
+    """Give an outcome a score above 1."""
     outcomes[4]["score"] = 2.0
 
 
 def score_is_nan(queries: Rows, outcomes: Rows) -> None:
-    """Return a score that is no number."""
+    """Give an outcome a score that is no number."""
     outcomes[4]["score"] = float("nan")
 
 
 def no_score(queries: Rows, outcomes: Rows) -> None:
-    """Return a score that is missing."""
+    """Remove a score."""
     outcomes[4]["score"] = None
 
 
 def the_same_twice(queries: Rows, outcomes: Rows) -> None:
-    """Return two outcomes that are there twice."""
+    """Add two outcomes again."""
     outcomes += outcomes[:2]
 
 
 def a_query_twice(queries: Rows, outcomes: Rows) -> None:
-    """Return a query that is there twice."""
+    """Add a query again."""
     queries.append(queries[0])
 
 
 def no_question(queries: Rows, outcomes: Rows) -> None:
-    """Return a query without a question."""
+    """Remove the question of a query."""
     queries[0]["question"] = None
 
 
 def no_expert(queries: Rows, outcomes: Rows) -> None:
-    """Return an outcome without an expert."""
+    """Remove the expert of an outcome."""
     outcomes[0]["expert"] = None
 
 
 def only_nine(queries: Rows, outcomes: Rows) -> None:
-    """Return outcomes of nine questions."""
+    """Keep the outcomes of nine questions."""
     del outcomes[9:]
 
 
 def nothing_to_train_on(queries: Rows, outcomes: Rows) -> None:
-    """Test questions only."""
+    """Move all questions to the test split."""
     for query in queries:
         query["split"] = "test"
 
 
 def no_such_column(queries: Rows, outcomes: Rows) -> None:
-    """Return scores under another name."""
+    """Rename the column of scores."""
     for outcome in outcomes:
         outcome["points"] = outcome.pop("score")
 
 
 def scores_in_words(queries: Rows, outcomes: Rows) -> None:
-    """Return scores that are not numbers."""
+    """Write the scores in words."""
     for outcome in outcomes:
         outcome["score"] = "good"
 

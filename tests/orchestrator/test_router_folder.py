@@ -38,7 +38,7 @@ def refusal(path: Path) -> str:
 
 
 def change_card(folder: Path, **changes: object) -> None:
-    """Return rewrite entries of a router's card."""
+    """Rewrite entries of a router's card."""
     card = json.loads((folder / "router.json").read_text())
     (folder / "router.json").write_text(json.dumps({**card, **changes}))
 

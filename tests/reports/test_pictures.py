@@ -29,7 +29,7 @@ from leeroo.reports.evaluation import evaluation_report
 from leeroo.reports.labels import label_report
 from leeroo.reports.mmlu import mmlu_report
 from leeroo.reports.page import page
-from leeroo.reports.plot import in_percent, new_axes, shortened, styled
+from leeroo.reports.plot import in_percent, new_axes, shorten, use_style
 from leeroo.reports.report import Figure, Report
 from leeroo.reports.selfplay import selfplay_report
 
@@ -108,7 +108,7 @@ def test_labels(look: Look) -> None:
     found = measure_agreement(labelled, "gold", NAMES)
     assert found is not None
     confusion, _ = look(page(label_report(labelled, found, "Labels")), 2)
-    assert {shortened(name, 20) for name in NAMES} <= set(confusion["texts"])
+    assert {shorten(name, 20) for name in NAMES} <= set(confusion["texts"])
     assert confusion["texts"].count("20") == np.sum(found.confusion == 20) > 0
 
 
@@ -130,7 +130,7 @@ def test_mmlu(look: Look) -> None:
     results = Results(answers, accuracy, accuracy, parts["category"], parts["subject"], spent, 0.0, 0.0, 0, compared)
     frontier_seen, by_subject = look(page(mmlu_report(results, "MMLU", [])), 2)
     assert set(NAMES) <= set(frontier_seen["texts"])
-    assert {shortened(name.replace("_", " "), 48) for name in (*subjects, "no category")} <= set(by_subject["texts"])
+    assert {shorten(name.replace("_", " "), 48) for name in (*subjects, "no category")} <= set(by_subject["texts"])
 
 
 def test_self_play(look: Look) -> None:
@@ -184,7 +184,7 @@ def test_pools_and_gaps(look: Look) -> None:
 @pytest.mark.parametrize(("low", "high"), [(0.5, 0.62), (0.5, 0.53), (0, 1), (0.111, 0.1112)])
 def test_ticks_are_true(low: float, high: float) -> None:
     """The text of a tick is its place, however narrow the axis; no two are alike."""
-    with styled():
+    with use_style():
         figure, axes = new_axes(6, 4)
         axes.set_ylim(low, high)
         in_percent(axes.yaxis)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from leeroo.engine.jobs.feedback import judged
+from leeroo.engine.jobs.feedback import judge_feedback
 from leeroo.engine.store.store import Store
 from tests.serve.talk import Serve, Server, chat, jsonl, submit, wait
 
@@ -35,7 +35,9 @@ def _post(server: Server, body: Any, **headers: str) -> httpx.Response:
 def _kept(server: Server) -> list[tuple[Any, ...]]:
     store = Store(server.place / "store")
     try:
-        return sorted((r["question"], r["expert"], r["answer"], r["score"], r["judged_by"]) for r in judged(store))
+        return sorted(
+            (r["question"], r["expert"], r["answer"], r["score"], r["judged_by"]) for r in judge_feedback(store)
+        )
     finally:
         store.close()
 

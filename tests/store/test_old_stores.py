@@ -33,7 +33,7 @@ CREATE TABLE feedback (
 
 
 def _old(folder: Path, version: int) -> None:
-    """Return a store with an answer, a killed run, a timing and feedback, as an old version left it."""
+    """Write a store with an answer, a killed run, a timing and feedback, as an old version left it."""
     folder.mkdir()
     with sqlite3.connect(folder / "answers.sqlite") as db:
         db.executescript(f"{_TABLES} PRAGMA user_version = {version}; PRAGMA journal_mode = WAL")

@@ -16,14 +16,14 @@ from tests.store.conftest import rows
 
 @pytest.fixture(autouse=True)
 def _open_to_all() -> Iterator[None]:
-    """Most systems let all users read new files."""
+    """Let all users read new files, as most systems do."""
     before = os.umask(0o022)
     yield
     os.umask(before)
 
 
 def _open_paths(folder: Path) -> list[str]:
-    """Paths that other users can read."""
+    """Return the paths that other users can read."""
     return [str(each) for each in (folder, *folder.rglob("*")) if stat.S_IMODE(each.stat().st_mode) & 0o077]
 
 

@@ -65,7 +65,7 @@ def slow(request: pytest.FixtureRequest, tmp_path: Path, data_folder: Path, api:
 
 
 def _stopped_s(con: Connection, at_work: threading.Event, pause_s: float, statement: str) -> float:
-    """How long it took from the stop, this long into the work, to the end of the statement."""
+    """Stop a statement this long into its work; return the seconds until it has ended."""
     began: list[float] = []
 
     def later() -> None:

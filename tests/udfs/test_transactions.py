@@ -21,7 +21,7 @@ TABLES = "CREATE TABLE t AS SELECT 'What is ' || i || ' plus ' || i || '?' AS qu
 
 @pytest.fixture
 def heeds_ctrl_c() -> Iterator[None]:
-    """Ctrl-C is heard even where the tests were started in the background, which makes programs deaf to it."""
+    """Receive Ctrl-C even where the tests run in the background, which makes programs ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -128,8 +128,8 @@ def _load(con: duckdb.DuckDBPyConnection, data: str) -> None:
     con.register("categories", known)
     folder = Path(data)
     if (folder / "queries.parquet").is_file():
-        _columns(con, _quoted(folder / "queries.parquet"), "query_id", "subject", "category", "prompt")
-        con.execute(_DATA_FOLDER.format(path=_quoted(folder / "queries.parquet")))
+        _columns(con, _quote(folder / "queries.parquet"), "query_id", "subject", "category", "prompt")
+        con.execute(_DATA_FOLDER.format(path=_quote(folder / "queries.parquet")))
         con.execute("CREATE TABLE solved AS FROM questions LIMIT 0")
         if not (folder / "outcomes.parquet").is_file():  # recorded outcomes have scores of their own
             _check(con, "questions", data)
@@ -144,7 +144,7 @@ def _load(con: duckdb.DuckDBPyConnection, data: str) -> None:
             f"without --data they come from {HUB}"
         )
     for name, split in (("questions", "test"), ("solved", "dev")):
-        path = _quoted(f"{places[0]}/{split}*.parquet")
+        path = _quote(f"{places[0]}/{split}*.parquet")
         columns = _columns(con, path, "subject", "question")
         gold = "answer" if columns["answer"] == "VARCHAR" else "chr(65 + answer::INTEGER)"
         own = "category" if "category" in columns else "(SELECT any_value(c.category) FROM categories c "
@@ -199,7 +199,7 @@ def _check_shots(con: duckdb.DuckDBPyConnection, data: str, shots: int) -> None:
         raise UsageError(f"{data} has {count} solved questions of {subject}, and {shots} were asked for with --shots")
 
 
-def _quoted(path: str | Path) -> str:
+def _quote(path: str | Path) -> str:
     return str(path).replace("'", "''")
 
 

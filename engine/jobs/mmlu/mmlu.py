@@ -172,10 +172,10 @@ def run_mmlu(
     on_line = on_progress or (lambda _: None)
     table = with_requests(questions, raw=not chat, choose=mode == "choose")
     criteria = replace(criteria, column="question", ask_column="ask", private_column=None, prefix="")
-    answers = _scored(engine.answer_table(table.to_reader(), criteria))
+    answers = _score_answers(engine.answer_table(table.to_reader(), criteria))
     if compare is None:
         compare = criteria.expert is None and all(capabilities(e).recorded for e in engine.pool.experts)
-    comparison = _compared(engine, table, criteria, on_line) if compare else None
+    comparison = _compare(engine, table, criteria, on_line) if compare else None
     scores = answers.column("score").to_numpy()
     subjects = _parts(scores, answers.column("subject"))
     return Results(
@@ -184,7 +184,7 @@ def run_mmlu(
         macro=_mean([part.accuracy for part in subjects.values()], [part.n for part in subjects.values()]),
         categories=_parts(scores, answers.column("category")),
         subjects=subjects,
-        experts=_spent(answers),
+        experts=_sum_by_expert(answers),
         cost_usd=_sum(answers, "cost_usd"),
         list_cost_usd=_sum(answers, "list_cost_usd"),
         failed=answers.column("error").length() - answers.column("error").null_count,
@@ -192,7 +192,7 @@ def run_mmlu(
     )
 
 
-def _scored(answered: pa.Table) -> pa.Table:
+def _score_answers(answered: pa.Table) -> pa.Table:
     """Return answers without `ask`, with `letter` and `score`."""
     replayed = "recorded_score" in answered.column_names
     con = duckdb.connect()
@@ -205,7 +205,7 @@ def _scored(answered: pa.Table) -> pa.Table:
     return con.sql(query).to_arrow_table()
 
 
-def _compared(engine: Engine, table: pa.Table, criteria: Criteria, on_line: LineListener) -> Comparison:
+def _compare(engine: Engine, table: pa.Table, criteria: Criteria, on_line: LineListener) -> Comparison:
     """Compute the outcome of other ways of choosing; failed answers cost nothing and are wrong."""
     names = engine.pool.names
     scores, costs = np.zeros((2, len(table), len(names)))
@@ -213,7 +213,7 @@ def _compared(engine: Engine, table: pa.Table, criteria: Criteria, on_line: Line
     for i, name in enumerate(names):
         on_line(f"comparing: {name} answers everything")
         alone = replace(criteria, expert=name, max_cost_usd=None, cost_weight=0.0, latency_weight=0.0)
-        answers = _scored(engine.answer_table(table.to_reader(), alone))
+        answers = _score_answers(engine.answer_table(table.to_reader(), alone))
         scores[:, i], costs[:, i] = answers.column("score"), answers.column("list_cost_usd")
         paid += _sum(answers, "cost_usd")
     categories = np.array(table.column("category").to_pylist(), object)
@@ -254,7 +254,7 @@ def _parts(scores: Float64s, names: pa.ChunkedArray) -> dict[str, ScoredPart]:
     }
 
 
-def _spent(answers: pa.Table) -> dict[str, Spent]:
+def _sum_by_expert(answers: pa.Table) -> dict[str, Spent]:
     """Sum up the answers of each expert, by name."""
     of = np.array(answers.column("expert").to_pylist(), object)
     scores = answers.column("score").to_numpy()

@@ -18,7 +18,7 @@ from leeroo.engine.errors import RowsFailed, UsageError
 from leeroo.engine.jobs.feedback import experts_table
 from leeroo.engine.jobs.questions import answer_questions, paid_usd
 from leeroo.engine.jobs.selfplay.generate import NewQuestion, as_queries, generate_from_families
-from leeroo.engine.jobs.selfplay.grade import compared, grade, judge_answers, questions_of
+from leeroo.engine.jobs.selfplay.grade import compare_judge, grade, judge_answers, questions_of
 from leeroo.engine.jobs.selfplay.judge import JudgeAgreement
 from leeroo.engine.jobs.selfplay.state import Loop, Play, Round
 from leeroo.engine.orchestrator.outcomes.read import LEAST_QUESTIONS
@@ -112,4 +112,4 @@ def _of_expert(loop: Loop, queries: pa.Table, name: str) -> tuple[pa.Table, floa
         loop, queries, pairs, Criteria(max_cost_usd=loop.left(), on_error="fail" if whole else "null")
     )
     computed, _ = judge_answers(loop, queries, answers, Criteria())
-    return grade(queries, answers, computed, loop.judge, compared([])), cost
+    return grade(queries, answers, computed, loop.judge, compare_judge([])), cost

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leeroo.engine.batch.price import prices
-from leeroo.engine.jobs.feedback import judged, warnings
+from leeroo.engine.jobs.feedback import judge_feedback, warnings
 from leeroo.engine.jobs.selfplay.judge import JudgeAgreement
 from leeroo.engine.jobs.selfplay.state import Loop, Round, spent_usd
 from leeroo.engine.money import usd
@@ -47,7 +47,7 @@ def round_figures(now: Round, router: Router, counts: dict[str, Any], seconds: f
 
 def notes_on(now: Round, found: JudgeAgreement) -> list[str]:
     """Return notes on a round for people."""
-    notes = warnings(judged(now.loop.engine.store)) + _drifts(now.loop)
+    notes = warnings(judge_feedback(now.loop.engine.store)) + _drifts(now.loop)
     if not found.trusted:
         notes.append(
             f"what {now.loop.judge} judged is left out: on {found.n:,} computed outcomes its agreement beyond chance "

@@ -40,7 +40,7 @@ def judge_answers(loop: Loop, queries: pa.Table, answers: pa.Table, criteria: Cr
     computed = compute(queries, answers, run_code=loop.what.run_code)
     texts = _texts(queries, answers)
     agreed, judged = np.full(len(answers), np.nan), np.full(len(answers), np.nan)
-    agreed[list(texts)] = consensus(list(texts.values()), _trust(answers, computed))
+    agreed[list(texts)] = consensus(list(texts.values()), _mean_scores(answers, computed))
     open_ = [i for i in texts if np.isnan(computed[i]) and np.isnan(agreed[i])]
     paid = 0.0
     if open_:
@@ -51,7 +51,7 @@ def judge_answers(loop: Loop, queries: pa.Table, answers: pa.Table, criteria: Cr
 
 
 def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, found: JudgeAgreement) -> pa.Table:
-    """Outcomes, of `ROUND_OUTCOMES`: answers [n] with their scores; those that nothing can be said of are left out.
+    """Return outcomes (`ROUND_OUTCOMES`): answers [n] with their scores, without those that cannot be scored.
 
     Args:
         queries: Of `ROUND_QUERIES`.
@@ -77,7 +77,7 @@ def grade(queries: pa.Table, answers: pa.Table, judged: pa.Table, expert: str, f
 
 
 def compute(queries: pa.Table, answers: pa.Table, *, run_code: bool = False) -> np.ndarray:
-    """Scores [n] of answers that are recorded or can be computed; NaN of others, and of what failed."""
+    """Return the scores [n] of answers that are recorded or can be computed; NaN of others, and of what failed."""
     rights, checks = _by_id(queries, "answer"), _by_id(queries, "check")
     scores = np.full(len(answers), np.nan)
     for i, row in enumerate(answers.to_pylist()):
@@ -89,7 +89,7 @@ def compute(queries: pa.Table, answers: pa.Table, *, run_code: bool = False) -> 
     return scores
 
 
-def compared(judged: Sequence[pa.Table]) -> JudgeAgreement:
+def compare_judge(judged: Sequence[pa.Table]) -> JudgeAgreement:
     """Compare the judge with computed scores, over several rounds, tables of `ROUND_JUDGED`."""
     rows = pa.concat_tables(judged).select(["judged", "computed"]).drop_null() if judged else ROUND_JUDGED.empty_table()
     return agreement(rows["judged"].to_pylist(), rows["computed"].to_pylist())
@@ -115,8 +115,8 @@ def _texts(queries: pa.Table, answers: pa.Table) -> dict[int, Answer]:
     }
 
 
-def _trust(answers: pa.Table, computed: np.ndarray) -> dict[str, float]:
-    """Mean computed score by expert."""
+def _mean_scores(answers: pa.Table, computed: np.ndarray) -> dict[str, float]:
+    """Return the mean computed score of each expert, by name."""
     experts = np.array(answers["expert"].to_pylist())
     known = np.isfinite(computed)
     return {name: float(computed[known & (experts == name)].mean()) for name in np.unique(experts[known]).tolist()}

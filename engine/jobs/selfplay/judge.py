@@ -19,7 +19,7 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float64s
 from leeroo.engine.jobs.choice_calibration import probabilities
 from leeroo.engine.jobs.questions import answer_questions, paid_usd
-from leeroo.engine.jobs.verify import final, plain
+from leeroo.engine.jobs.verify import final_answer, simplify
 
 RUBRIC = (
     "Judge an answer by its result, not by its style or length. It is right when what it says in the end is correct "
@@ -129,7 +129,7 @@ def consensus(answers: Sequence[Answer], trust: Mapping[str, float]) -> Float64s
     """
     scores = np.full(len(answers), np.nan)
     for rows in _by_question(answers):
-        said = {i: plain(final(answers[i].text)) for i in rows}
+        said = {i: simplify(final_answer(answers[i].text)) for i in rows}
         short = {i: text for i, text in said.items() if text and len(text.split()) <= _SHORT_WORDS}
         weight = {i: trust.get(answers[i].expert, 0.5) for i in short}
         of_text: defaultdict[str, list[int]] = defaultdict(list)
@@ -151,7 +151,7 @@ def _by_question(answers: Sequence[Answer]) -> list[list[int]]:
 
 
 def _side_by_side(answers: Sequence[Answer]) -> list[list[int]]:
-    """Pair each answer with the next one to its question, in both orders; a single one stands alone, twice."""
+    """Pair each answer with the next one to its question, in both orders; a single one is alone in two."""
     shown: list[list[int]] = []
     for rows in _by_question(answers):
         neighbours = zip(rows, [*rows[1:], rows[0]], strict=True)

@@ -32,7 +32,7 @@ from leeroo.engine.jobs.feedback import experts_table
 from leeroo.engine.jobs.sandbox import check_sandbox
 from leeroo.engine.jobs.selfplay.answers import answer_pairs, choose_pairs, grade_pairs, hold_out
 from leeroo.engine.jobs.selfplay.figures import notes_on, report_round, round_figures
-from leeroo.engine.jobs.selfplay.grade import compared, judge_answers
+from leeroo.engine.jobs.selfplay.grade import compare_judge, judge_answers
 from leeroo.engine.jobs.selfplay.questions import export_round_feedback, make_questions
 from leeroo.engine.jobs.selfplay.state import Loop, Play, Round, alone
 from leeroo.engine.listeners import LineListener
@@ -90,10 +90,10 @@ def _play_round(loop: Loop, number: int, share: int | None) -> None:
     now.say(f"{len(queries):,} questions made, {len(pairs):,} times an expert is asked one")
     answers = now.once("answers", lambda: answer_pairs(loop, queries, pairs, now.criteria))
     judged = now.once("judged", lambda: judge_answers(loop, queries, answers, now.criteria))
-    found = compared([pq.read_table(each / "judged.parquet") for each in (*earlier, now.folder)])
+    found = compare_judge([pq.read_table(each / "judged.parquet") for each in (*earlier, now.folder)])
     outcomes = now.once("outcomes", lambda: (grade_pairs(now, queries, answers, judged, found), 0.0))
     now.once("experts", lambda: (experts_table(loop.experts), 0.0))
-    router = _trained(now, outcomes)
+    router = _train_or_load(now, outcomes)
     figures = {
         "questions": len(queries),
         "asked": len(pairs),
@@ -108,7 +108,7 @@ def _play_round(loop: Loop, number: int, share: int | None) -> None:
     report_round(now)
 
 
-def _trained(now: Round, outcomes: pa.Table) -> Router:
+def _train_or_load(now: Round, outcomes: pa.Table) -> Router:
     """Train the router of the round, unless it is there."""
     place = now.folder / "router"
     if not place.is_dir():

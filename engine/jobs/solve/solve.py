@@ -30,7 +30,7 @@ from leeroo.engine.jobs.solve.decompose import (
 )
 from leeroo.engine.jobs.solve.split import SolveStep, split
 from leeroo.engine.jobs.solve.waves import StepRequest, StepResult, StepRunner, StepWave
-from leeroo.engine.jobs.verify import final
+from leeroo.engine.jobs.verify import final_answer
 from leeroo.engine.schema import SOLVED
 from leeroo.engine.tables.values import as_text
 
@@ -166,7 +166,7 @@ class SolveRow:
 
     def _known(self, i: int) -> str:
         mark = self.marks[i] if self.marks else ""
-        return f"{f'({mark}) ' if mark else ''}{self.steps[i].task} {final(self.done[i].answer or '')}"
+        return f"{f'({mark}) ' if mark else ''}{self.steps[i].task} {final_answer(self.done[i].answer or '')}"
 
 
 def solve(

@@ -99,12 +99,12 @@ class QuestionParts:
 
 def split(question: str) -> QuestionParts | None:
     """Return the parts that a question names itself; None where it has one part, or names none."""
-    for preamble, marks, tasks in (_numbered(question), _bulleted(question), _in_turn(question)):
+    for preamble, marks, tasks in (_numbered_parts(question), _bulleted_parts(question), _in_turn(question)):
         # Marked lines below a question may be choices for its answer.
         matches = str.endswith if "?" in preamble and any(marks) else _is_request
         if 1 < len(tasks) <= _MOST_PARTS and all(matches(task, "?") for task in tasks):
             return QuestionParts(
-                preamble, tuple(_needing(i, tasks, marks, preamble) for i in range(len(tasks))), tuple(marks)
+                preamble, tuple(_with_needs(i, tasks, marks, preamble) for i in range(len(tasks))), tuple(marks)
             )
     return None
 
@@ -125,7 +125,7 @@ def _outside(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
     return [match for match in pattern.finditer(text) if not inside(match.start())]
 
 
-def _numbered(question: str) -> tuple[str, list[str], list[str]]:
+def _numbered_parts(question: str) -> tuple[str, list[str], list[str]]:
     """Return marked parts, as long as the marks count up from the first of a kind."""
     found = [(match.start(), match.end(), match[1] or match[2] or match[3]) for match in _outside(_MARK, question)]
     best: list[tuple[int, int, str]] = []
@@ -138,7 +138,7 @@ def _numbered(question: str) -> tuple[str, list[str], list[str]]:
     return _cut(question, [(start, end) for start, end, _ in best], [label for *_, label in best])
 
 
-def _bulleted(question: str) -> tuple[str, list[str], list[str]]:
+def _bulleted_parts(question: str) -> tuple[str, list[str], list[str]]:
     found = [match.span() for match in _outside(_BULLET, question)]
     return _cut(question, found, [""] * len(found))
 
@@ -193,7 +193,7 @@ def _sentences(text: str) -> list[str]:
     return [text[a:b] for a, b in zip(starts, [*(match.start() for match in ends), len(text)], strict=True)]
 
 
-def _needing(i: int, tasks: Sequence[str], marks: Sequence[str], preamble: str) -> SolveStep:
+def _with_needs(i: int, tasks: Sequence[str], marks: Sequence[str], preamble: str) -> SolveStep:
     """Return the step with the earlier ones that it refers to."""
     task = tasks[i]
     if i == 0:

@@ -136,7 +136,7 @@ class _Message(_Strict):
         return self.content or ""
 
     def as_turn(self) -> dict[str, Any]:
-        """Return it as the engine passes it on."""
+        """Return the message as the engine passes it on."""
         return {
             "role": self.role,
             "content": self.text,

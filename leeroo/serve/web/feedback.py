@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from leeroo.engine.jobs.feedback import give, judged, summary
+from leeroo.engine.jobs.feedback import give, judge_feedback, summary
 from leeroo.engine.store.feedback import Feedback
 from leeroo.serve.keys import NOBODY
 from leeroo.serve.lines.bodies import first_mistake
@@ -146,7 +146,7 @@ def _keep(state: ServerState, rows: list[Feedback]) -> list[tuple[int, str]]:
 @router.get("/v1/feedback")
 def feedback_summary(owner: Owner, state: State) -> FeedbackSummary:
     """Return how many outcomes this key gave of each expert, and their mean score."""
-    rows = judged(state.engine.store, _store_owner(owner) or None)
+    rows = judge_feedback(state.engine.store, _store_owner(owner) or None)
     means = summary(row for row in rows if row["owner"] == _store_owner(owner))
     return FeedbackSummary(
         data=[ExpertFeedback(expert=name, feedback=n, mean_score=mean) for name, (n, mean) in means.items()]
