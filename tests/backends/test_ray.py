@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 import time
@@ -30,6 +31,22 @@ def place(tmp_path: Path, api_entry: Callable[..., str]) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[str]:
+    """Start a cluster for all tests that need not start their own, and return its address."""
+    import ray
+
+    started = ray.init("local", log_to_driver=False, include_dashboard=False, configure_logging=False)
+    yield started.address_info["address"]
+    ray.shutdown()
+
+
+@pytest.fixture
+def cluster(running: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let runs connect to the cluster that is there."""
+    monkeypatch.setenv("RAY_ADDRESS", running)
+
+
 def _start(place: Path, out: str, *options: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "leeroo", "run", "input.parquet", "--pool", "pool.toml", "--out", out]
     return subprocess.Popen(
@@ -43,11 +60,12 @@ def _finish(run: subprocess.Popen[str]) -> str:
     return printed
 
 
-def _workers(run: subprocess.Popen[str]) -> Iterator[psutil.Process]:
-    """Yield the actors' processes, which are no children of the run."""
-    for process in psutil.process_iter(["cmdline"]):
-        if any(part.startswith("ray::Worker") for part in process.info["cmdline"] or []):
-            yield process
+def _workers() -> Iterator[psutil.Process]:
+    """Yield the actors' processes, which are of the cluster and no children of the run."""
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(part.startswith("ray::Worker") for part in process.cmdline()):
+                yield process
 
 
 def test_the_table_is_that_of_a_local_run(place: Path, api: Any) -> None:
@@ -60,6 +78,7 @@ def test_the_table_is_that_of_a_local_run(place: Path, api: Any) -> None:
             assert ray.column(name).equals(local.column(name)), name
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_budget_holds_there_too(place: Path) -> None:
     """One that lets the large expert answer some of the rows."""
     _finish(_start(place, "out.parquet", "--max-cost-usd", "0.05", "--engine", "ray"))
@@ -69,6 +88,7 @@ def test_a_budget_holds_there_too(place: Path) -> None:
     assert table.column("error").null_count == ROWS
 
 
+@pytest.mark.usefixtures("cluster")
 def test_a_worker_that_is_killed_costs_its_calls_in_flight(place: Path, api: Any) -> None:
     """The others and its successor answer the rest."""
     api.delay_s = 0.2
@@ -76,7 +96,7 @@ def test_a_worker_that_is_killed_costs_its_calls_in_flight(place: Path, api: Any
     until = time.monotonic() + 120
     while sum(api.asked.values()) < 100 and time.monotonic() < until:
         time.sleep(0.05)
-    killed = list(_workers(run))
+    killed = list(_workers())
     assert killed
     killed[0].kill()
     _finish(run)
@@ -98,6 +118,7 @@ def test_the_resources_of_an_expert_are_in_its_entry(place: Path) -> None:
 
 
 @pytest.mark.vllm
+@pytest.mark.usefixtures("cluster")
 def test_vllm_requests_no_gpu_where_the_cluster_has_none(place: Path) -> None:
     """An actor requests no GPU that the cluster does not have, because it would never start."""
     (place / "pool.toml").write_text(
