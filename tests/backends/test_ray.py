@@ -36,8 +36,8 @@ def running() -> Iterator[str]:
     """Start a cluster for all tests that need not start their own, and return its address."""
     import ray
 
-    started = ray.init("local", log_to_driver=False, include_dashboard=False, configure_logging=False)
-    yield started.address_info["address"]
+    ray.init("local", log_to_driver=False, include_dashboard=False, configure_logging=False)
+    yield ray.get_runtime_context().gcs_address
     ray.shutdown()
 
 
