@@ -8,6 +8,7 @@ import os
 # has one thread; libraries read this when they are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,8 +17,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.answer import Engine
+from leeroo.engine.backends import select
+from leeroo.engine.backends.identity import engine_key
+from leeroo.engine.backends.protocol import Backend
+from leeroo.engine.backends.select import load_backend
 from leeroo.engine.paths import cache_folder
-from leeroo.engine.pool import load_pool
+from leeroo.engine.pool import Expert, load_pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
 from tests import disk
 from tests.provider import Provider, running
@@ -48,6 +53,43 @@ def kept_vectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("LEEROO_CACHE", str(cache))
         patch.setenv("LEEROO_VECTORS_GIB", "1")
         yield
+
+
+class _Here:
+    """A model in this process that is not closed after a run."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    @property
+    def room(self) -> int:
+        """Return how many rows the model takes at once."""
+        return self._backend.room
+
+    def generate(self, requests: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Answer as the model does."""
+        return self._backend.generate(requests)
+
+    def close(self) -> None:
+        """Stay loaded."""
+
+
+@pytest.fixture(scope="module")
+def models_here() -> Iterator[None]:
+    """Load each model once for a module, into this process: every run starts processes of its own otherwise."""
+    loaded: dict[str, Backend] = {}
+
+    def load(expert: Expert, stop: threading.Event | None = None) -> _Here:
+        key = engine_key(expert)
+        if key not in loaded:
+            loaded[key] = load_backend(expert)
+        return _Here(loaded[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(select, "SubprocessBackend", load)
+        yield
+    for backend in loaded.values():
+        backend.close()
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from leeroo.cli.main import app
 from leeroo.engine.pool import DEFAULT_POOL
 from leeroo.engine.schema import LABELLED, SOLVED, STEP
 
+pytestmark = pytest.mark.usefixtures("models_here")
+
 ROOT = Path(__file__).parents[1]
 TICKETS = [
     "I was charged twice for May.",

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.pool import load_pool
+
+pytestmark = pytest.mark.usefixtures("models_here")
 
 Ask = Callable[..., pa.RecordBatchReader]
 

@@ -24,6 +24,7 @@ usd_per_m_output = {price}
 max_tokens = {tokens}
 [expert.engine]
 max_model_len = {context}
+batch_size = 16
 """
 
 
@@ -31,7 +32,7 @@ max_model_len = {context}
 def engine(tmp_path: Path) -> Engine:
     """Two experts with an engine each."""
     (tmp_path / "pool.toml").write_text(
-        _EXPERT.format(name="one", price=1, tokens=60, context=512)
+        _EXPERT.format(name="one", price=1, tokens=40, context=512)
         + _EXPERT.format(name="two", price=2, tokens=4, context=600)
     )
     return Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store")
@@ -77,7 +78,7 @@ def test_an_engine_out_of_memory_costs_its_wave(engine: Engine) -> None:
 
     engine.on_progress = kill
     with engine:
-        rows = engine.answer_table(_asked_of([""] * 300), Criteria(ask_column="ask")).to_pylist()
-    assert 0 < told[0].rows_done < 300
-    assert [row["error"] for row in rows] == [None] * 300
+        rows = engine.answer_table(_asked_of([""] * 60), Criteria(ask_column="ask")).to_pylist()
+    assert 0 < told[0].rows_done < 60
+    assert [row["error"] for row in rows] == [None] * 60
     assert {row["expert"] for row in rows} == {"one", "two"}

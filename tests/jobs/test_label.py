@@ -244,6 +244,7 @@ def test_rows_to_check_hold_no_formula() -> None:
     assert "'=x" in chosen.column("label").to_pylist()
 
 
+@pytest.mark.usefixtures("models_here")
 def test_a_real_model_keeps_to_the_labels(tmp_path: Path) -> None:
     """The embedded local pool gives one of the labels with a probability, and equal rows the same."""
     texts = ["The film was wonderful.", "A dull and tedious film.", "The film was wonderful."]
