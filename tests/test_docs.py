@@ -20,7 +20,7 @@ _SHOWN_AS = {"INTEGER": "int32", "BIGINT": "int64", "INTEGER[]": "int32[]"}  # D
 
 
 @pytest.fixture(scope="module")
-def con(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+def con(models_here: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """One connection for the whole page, over the embedded local pool."""
     with leeroo.connect(store=tmp_path_factory.mktemp("docs")) as con:
         yield con

@@ -28,7 +28,7 @@ SCHEMA = json.dumps(
 
 
 @pytest.fixture(scope="module")
-def real(smollm2_pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+def real(models_here: None, smollm2_pool: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
     """Return a connection over SmolLM2."""
     with connect(pool=smollm2_pool, store=tmp_path_factory.mktemp("store")) as con:
         yield con
