@@ -211,7 +211,7 @@ class Engine:
             state.wait_for_others()
 
     def _plan(self, state: RunState) -> None:
-        """Choose an expert for every open question, and plan its request; nobody may answer some of them."""
+        """Choose an expert for every open question, and plan its request; some may have no expert."""
         chosen = assign(state)
         state.fail_all(chosen.failed)
         state.binding = chosen.binding

@@ -27,7 +27,7 @@ def take(file: Path) -> BaseFileLock | None:
 
 
 def give_back(lock: BaseFileLock) -> None:
-    """Remove the file of a lock that is held, and free the lock: nobody can lock a file that is about to go."""
+    """Remove the file of a lock that is held, and free the lock: a file cannot be locked while it is removed."""
     if lock.is_locked:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()

@@ -145,7 +145,7 @@ COMPLETIONS = pa.schema(
         pa.field("answer", pa.string()),
         pa.field("prompt_tokens", pa.int64()),
         pa.field("completion_tokens", pa.int64()),
-        # True where the tokens are our own estimate, because whoever bills them did not report them.
+        # True where the tokens are our own estimate, because the provider did not report them.
         pa.field("estimated", pa.bool_()),
         # The list cost, where the backend knows better than tokens times price (a recorded cost).
         pa.field("list_cost_usd", pa.float64()),

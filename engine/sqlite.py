@@ -51,7 +51,7 @@ def read_rows(
 
 
 def keep_private(path: Path) -> None:
-    """Take a file or folder of ours away from all other users; what belongs to somebody else stays as it is.
+    """Take a file or folder of ours away from all other users; what belongs to another user stays as it is.
 
     Another process may remove it meanwhile, as SQLite does with its log.
     """

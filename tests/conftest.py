@@ -1,4 +1,4 @@
-"""What the tests of several rooms share: a small data folder, a replay pool over it, and where real data lies."""
+"""Fixtures of several folders: a small data folder, a replay pool over it, and where real data is."""
 
 from __future__ import annotations
 

@@ -88,9 +88,9 @@ def test_running_mmlu_works_as_described(place: Path) -> None:
         assert shown[1] is not None
         assert [row[0] for row in sorted(shown[1].fetchall())] == ["astronomy", "virology"]
     [program] = _blocks(page, "python")
-    told: dict[str, Any] = {}
-    exec(program, told)
-    assert list(told["results"].subjects) == ["astronomy"]
+    names: dict[str, Any] = {}
+    exec(program, names)
+    assert list(names["results"].subjects) == ["astronomy"]
 
 
 def test_labelling_a_table(place: Path) -> None:
@@ -120,10 +120,10 @@ def test_labelling_a_table(place: Path) -> None:
             None,
         }
     [call] = _blocks(page, "python")
-    told: dict[str, Any] = {"leeroo": leeroo, "frame": pl.read_csv(place / "tickets.csv")}
-    exec(call, told)
-    assert isinstance(told["labelled"], pl.DataFrame)
-    assert len(told["labelled"]) == len(TICKETS)
+    names: dict[str, Any] = {"leeroo": leeroo, "frame": pl.read_csv(place / "tickets.csv")}
+    exec(call, names)
+    assert isinstance(names["labelled"], pl.DataFrame)
+    assert len(names["labelled"]) == len(TICKETS)
 
 
 def test_solving_a_table_works_as_described(place: Path) -> None:
@@ -143,6 +143,6 @@ def test_solving_a_table_works_as_described(place: Path) -> None:
         con.sql(statement)
         assert con.execute("SELECT len(solution.steps) FROM solved").fetchall() == [(2,), (None,), (1,)]
     [call] = _blocks(page, "python")
-    told: dict[str, Any] = {"leeroo": leeroo, "frame": pl.read_csv(place / "questions.csv")}
-    exec(call, told)
-    assert told["solved"].columns[1:] == SOLVED.names
+    names: dict[str, Any] = {"leeroo": leeroo, "frame": pl.read_csv(place / "questions.csv")}
+    exec(call, names)
+    assert names["solved"].columns[1:] == SOLVED.names

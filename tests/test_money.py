@@ -1,4 +1,4 @@
-"""Amounts of money read like money: never an exponent, never a tail of binary digits."""
+"""Amounts of money are printed without exponents and without binary remainders."""
 
 from __future__ import annotations
 

@@ -121,13 +121,13 @@ def choose_at_random(
     requests: int,
     rng: np.random.Generator,
 ) -> Pairs:
-    """Choose any pairs."""
+    """Choose random pairs."""
     pairs = rng.permutation(len(shown) * train.scores.shape[1])
     places = [divmod(int(pair), train.scores.shape[1]) for pair in pairs]
     return [(i, j) for i, j in places if allowed[i, j]][:requests]
 
 
-def actively(
+def choose_actively(
     rows: np.ndarray,
     columns: np.ndarray,
     shown: np.ndarray,
@@ -142,7 +142,7 @@ def actively(
     return explore(known, train.features[shown], train.costs[shown], requests, rng, allowed=allowed)
 
 
-WAYS: dict[str, RequestStrategy] = {"at random": choose_at_random, "actively": actively}
+WAYS: dict[str, RequestStrategy] = {"at random": choose_at_random, "actively": choose_actively}
 
 
 def grow(name: str, way: str, draw: int, to: int) -> Curve:

@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
-# The room of a backend that orders its requests, so that many serve it better than few, and bills nobody.
+# The room of a backend that orders its requests, so that many serve it better than few, and bills nothing.
 AMPLE = 1024
 
 

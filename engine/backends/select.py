@@ -101,7 +101,7 @@ def unavailable(expert: Expert) -> str | None:
 
 
 def facts(expert: Expert, pool: Pool) -> dict[str, Any]:
-    """Return what people see of an expert of a pool: price, place, and whether it can run here."""
+    """Return the facts about an expert that people see: price, place, and whether it can run here."""
     return {
         "expert": expert.name,
         "default": expert.name == pool.default,

@@ -141,7 +141,7 @@ def _why_nobody(state: RunState, question: int) -> str:
 
 
 def _why_not_permitted(plan: RunPlan, question: int) -> str | None:
-    """Return why a question's own constraints leave nobody, None where they leave somebody."""
+    """Return why a question's own constraints leave no expert, None where they leave one."""
     excluded = plan.facts.excluded.get(question, ())
     if len(excluded) == len(plan.experts):
         return "all experts are excluded for this row"

@@ -47,7 +47,7 @@ class Estimate:
     over_budget: int  # rows that the budget does not reach
     budget_usd: float | None
     parts: tuple[Part, ...]
-    errors: tuple[str, ...]  # of rows that nobody can answer
+    errors: tuple[str, ...]  # of rows that no expert can answer
     warnings: tuple[str, ...]
 
     @property

@@ -48,7 +48,7 @@ class Forecast:
     at_most: np.ndarray  # the most USD that asking once can cost, as far as that can be known beforehand
     seconds: np.ndarray  # of one answer
     known: bool
-    tokens: np.ndarray | None = None  # [n, e, 2] of prompt and completion, kept where somebody wants to see them
+    tokens: np.ndarray | None = None  # [n, e, 2] of prompt and completion, kept where a caller wants to see them
 
 
 def forecast(

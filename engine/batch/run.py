@@ -98,7 +98,7 @@ class RunState:
         self.back = threading.Condition(self.lock)
 
     def check_stop(self) -> None:
-        """Raise `Interrupted` when somebody wants the run to stop."""
+        """Raise `Interrupted` when the run shall stop."""
         if self.stop.is_set():
             raise Interrupted
 

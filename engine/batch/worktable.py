@@ -255,7 +255,7 @@ class Worktable:
     def __init__(self, parent: Path) -> None:
         self.folder = parent / uuid.uuid4().hex
         try:
-            # Locked before it exists: at no moment does it look like a folder that nobody needs.
+            # Locked before it exists: at no moment does it look like an abandoned folder.
             parent.mkdir(parents=True, exist_ok=True)
             self._lock = locks.take(self.folder.with_suffix(".lock"))
             self.folder.mkdir(mode=0o700)

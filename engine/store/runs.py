@@ -1,4 +1,4 @@
-"""Runs, and their claims: whose request for an answer is under way, so that no other run pays for the same one.
+"""Runs, and their claims: which run has a request for an answer under way, so that no other pays for the same.
 
 The next run of a job resumes one that was killed. It then counts what the killed one paid as its own: a job costs the
 same, however often it was killed.
@@ -86,21 +86,21 @@ def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int) -> Run:
     return Run(run, False, locks.take(_lock_of(folder, run)))
 
 
-def alive(folder: Path, run: str) -> bool:
-    """Return whether somebody works on a run."""
+def is_alive(folder: Path, run: str) -> bool:
+    """Return whether a process works on a run."""
     return locks.is_held(_lock_of(folder, run))
 
 
 def claim(db: sqlite3.Connection, run: Run, keys: pa.Array, at_most_usd: Sequence[float]) -> pa.BooleanArray:
-    """Claim keys for a run before their requests leave, so that nobody else pays for the same answers.
+    """Claim keys for a run before their requests are sent, so that no other run pays for the same answers.
 
     A claim ends when the answer is appended, when it is charged or released, or when the run is finished. Claims of
     a run that was killed are free at once, and `in_flight` keeps what they may have cost.
 
     Args:
         db: The store, within a transaction that writes.
-        run: Who claims; two runs are two owners, in one process too.
-        keys: Of answers (binary, distinct), a hand-out at a time.
+        run: The owner of the claims; two runs are two owners, in one process too.
+        keys: Keys of answers (binary, distinct).
         at_most_usd: The most that each of them can cost.
 
     Returns:
@@ -119,7 +119,7 @@ def claim(db: sqlite3.Connection, run: Run, keys: pa.Array, at_most_usd: Sequenc
 
 
 def release_claims(db: sqlite3.Connection, run: Run, keys: Iterable[bytes]) -> None:
-    """End claims of a run whose requests are over, or never left, and brought neither answer nor charge."""
+    """End claims of a run whose requests brought neither answer nor charge, or were never sent."""
     db.executemany("DELETE FROM claims WHERE key = ? AND run = ?", ((key, run.run) for key in keys))
 
 
@@ -156,7 +156,7 @@ def in_flight(db: sqlite3.Connection, run: Run) -> float:
 
 
 def finish(db: sqlite3.Connection, run: Run, cost_usd: float, list_cost_usd: float) -> None:
-    """Note that the answers of a run are where they should be: the next run of its job is a new one."""
+    """Note that the answers of a run are delivered: the next run of its job is a new one."""
     db.execute(
         "UPDATE runs SET finished = ?, cost_usd = ?, list_cost_usd = ? WHERE run = ?",
         (time.time(), cost_usd, list_cost_usd, run.run),
@@ -165,7 +165,7 @@ def finish(db: sqlite3.Connection, run: Run, cost_usd: float, list_cost_usd: flo
 
 
 def release(run: Run) -> None:
-    """Let go of a run without finishing it: the next run of its job takes it up."""
+    """Let go of a run without finishing it: the next run of its job resumes it."""
     if run.lock is not None:
         locks.give_back(run.lock)
 

@@ -85,7 +85,7 @@ class Store:
         # Keys fall all over their index: in 64 MiB its pages are changed many times before they are written back once.
         db.execute("PRAGMA cache_size = -65536")
         db.execute("PRAGMA wal_autocheckpoint = 4096")
-        db.create_function("alive", 1, lambda run: runs.alive(self._runs, run))
+        db.create_function("alive", 1, lambda run: runs.is_alive(self._runs, run))
         with db:
             db.execute("BEGIN IMMEDIATE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -157,7 +157,7 @@ class Store:
         return Pruned(dropped, dropped_runs, self._used_bytes())
 
     def _drop_answers(self, before: float, most: int = sys.maxsize) -> int:
-        """Remove answers a part at a time, so that nobody waits long."""
+        """Remove answers a part at a time, so that other processes do not wait long."""
         dropped = 0
         while dropped < most and (part := self._drop_part(before, min(most - dropped, prune.AT_ONCE))):
             dropped += part

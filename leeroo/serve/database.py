@@ -145,5 +145,5 @@ class Database:
 
 
 def new_id(kind: str) -> str:
-    """Return an identifier that nobody guesses."""
+    """Return an identifier that cannot be guessed."""
     return kind + secrets.token_hex(16)

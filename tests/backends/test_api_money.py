@@ -67,7 +67,7 @@ def test_a_retry_is_on_the_bill_of_its_row(api: Provider, ask: Ask) -> None:
 
 
 @pytest.mark.parametrize(
-    ("usage", "told", "estimated"),
+    ("usage", "counted", "estimated"),
     [
         ({"prompt_tokens": 100, "completion_tokens": 50}, (100, 50), False),
         ({"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 900}, (100, 800), False),
@@ -83,12 +83,14 @@ def test_a_retry_is_on_the_bill_of_its_row(api: Provider, ask: Ask) -> None:
         (None, (1, 2), True),
     ],
 )
-def test_usage_is_read_as_numbers(api: Provider, ask: Ask, usage: Any, told: tuple[int, int], estimated: bool) -> None:
+def test_usage_is_read_as_numbers(
+    api: Provider, ask: Ask, usage: Any, counted: tuple[int, int], estimated: bool
+) -> None:
     """Counts of any type are read, hidden reasoning in the total too; what is missing is estimated from the texts."""
     api.reports = usage
     api.does = {"": "usage_given"}
     (row,) = ask("hi")
-    assert (row["prompt_tokens"], row["completion_tokens"], row["estimated"]) == (*told, estimated)
+    assert (row["prompt_tokens"], row["completion_tokens"], row["estimated"]) == (*counted, estimated)
 
 
 @pytest.mark.parametrize(

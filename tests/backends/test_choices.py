@@ -1,4 +1,4 @@
-"""How likely choices are: forks of a tree of tokens."""
+"""Probabilities of choices, from the forks of a tree of tokens."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ texts = st.lists(st.lists(st.integers(1, 3), max_size=4).map(tuple), min_size=1,
 
 
 def test_choices_that_begin_differently_fork_once() -> None:
-    """Letters take one look, at the end of the prompt."""
+    """Choices of one letter each have one fork, at the end of the prompt."""
     assert forks([(7,), (8, 9), (5,)], END) == [((), (7, 8, 5))]
 
 
 def test_a_choice_that_begins_another_forks_at_its_end() -> None:
-    """'New York' and 'New York City' part where one ends and the other continues."""
+    """'New York' and 'New York City' differ where one ends and the other continues."""
     assert forks([(1, 2), (1, 2, 3)], END) == [((1, 2), (END, 3))]
 
 
@@ -35,8 +35,8 @@ def test_probabilities_add_up_to_one(choices: list[tuple[int, ...]]) -> None:
 
 
 @given(texts)
-def test_every_two_choices_part_somewhere(choices: list[tuple[int, ...]]) -> None:
-    """No two different choices go the same way at all forks."""
+def test_every_two_choices_differ_at_a_fork(choices: list[tuple[int, ...]]) -> None:
+    """No two different choices have the same tokens at all forks."""
     for one, other in itertools.combinations(choices, 2):
         assert any(
             (*one, END)[: len(p)] == p == (*other, END)[: len(p)] and (*one, END)[len(p)] != (*other, END)[len(p)]

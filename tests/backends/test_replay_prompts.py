@@ -12,7 +12,7 @@ from leeroo.engine.batch.prompts import build_asks
 
 
 def test_the_prompt_decides_between_questions(tmp_path: Path) -> None:
-    """One was recorded without a prompt around it, others with one; a prompt that was not recorded is an error."""
+    """Equal questions have outcomes with and without a prompt, and a prompt that was not recorded is an error."""
     prompts = ["Who?", "Plan this: Who?", "In short: Who?"]
     pq.write_table(
         pa.table({"query_id": ["0", "1", "2"], "question": ["Who?"] * 3, "prompt": prompts}),

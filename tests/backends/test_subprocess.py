@@ -53,8 +53,8 @@ def _answers(backend: Any, *batches: pa.RecordBatch) -> dict[int, str]:
     return {row["id"]: row["answer"] for batch in backend.generate(iter(batches)) for row in batch.to_pylist()}
 
 
-def test_it_answers_as_in_this_process(backend: SubprocessBackend, smollm2: Expert, requests: Requests) -> None:
-    """The same model, the same answers."""
+def test_a_worker_answers_as_this_process(backend: SubprocessBackend, smollm2: Expert, requests: Requests) -> None:
+    """The same model gives the same answers."""
     batch = requests("What is the capital of France?", "Count to five.", "Name a colour.")
     here = load_backend(smollm2)
     assert _answers(backend, batch) == _answers(here, batch)
@@ -67,8 +67,8 @@ def test_memory_of_the_process_is_measured(backend: SubprocessBackend) -> None:
     assert 0.4 * 2**30 < backend.memory_bytes < 4 * 2**30
 
 
-def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: SubprocessBackend, requests: Requests) -> None:
-    """Completions of a stream that was left are not taken for answers to the next."""
+def test_a_stream_that_is_left_does_not_disturb_the_next(backend: SubprocessBackend, requests: Requests) -> None:
+    """Completions of an abandoned stream are not taken for answers to the next."""
     stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(40)), max_tokens=3)]))
     next(stream)
     stream.close()
@@ -76,7 +76,9 @@ def test_a_stream_that_is_left_costs_the_next_one_nothing(backend: SubprocessBac
 
 
 @pytest.mark.parametrize("error", [KeyError("mine"), OutputError("mine")])
-def test_requests_that_break_leave_it_whole(backend: SubprocessBackend, requests: Requests, error: Exception) -> None:
+def test_broken_requests_leave_the_worker_whole(
+    backend: SubprocessBackend, requests: Requests, error: Exception
+) -> None:
     """An error while making requests is the caller's; the process waits for the next stream."""
 
     def broken() -> Iterator[pa.RecordBatch]:
@@ -88,8 +90,8 @@ def test_requests_that_break_leave_it_whole(backend: SubprocessBackend, requests
     assert sorted(_answers(backend, requests("Two?", "Three?"))) == [0, 1]
 
 
-def test_an_interrupt_at_any_moment_leaves_it_whole(backend: SubprocessBackend, requests: Requests) -> None:
-    """Interrupted again and again, wherever that hits, it answers the next stream whole."""
+def test_an_interrupt_at_any_moment_leaves_the_worker_whole(backend: SubprocessBackend, requests: Requests) -> None:
+    """After many interrupts at random moments the worker answers the next stream whole."""
     batch = requests(*(f"Tell me of number {i}." for i in range(40)), max_tokens=2)
     me = ctypes.c_ulong(threading.get_ident())
     hits = 0
@@ -106,8 +108,8 @@ def test_an_interrupt_at_any_moment_leaves_it_whole(backend: SubprocessBackend, 
     assert sorted(_answers(backend, batch)) == list(range(40))
 
 
-def test_it_does_not_sleep_on_a_host(backend: SubprocessBackend, requests: Requests) -> None:
-    """Sleep is of vLLM on CUDA; others say no and stay awake."""
+def test_a_worker_does_not_sleep_on_a_host(backend: SubprocessBackend, requests: Requests) -> None:
+    """Only vLLM on CUDA can sleep; others refuse and stay awake."""
     assert backend.sleep() is False
     assert len(_answers(backend, requests("Two?"))) == 1
 
@@ -125,7 +127,7 @@ def test_a_killed_process_is_reported(smollm2: Expert, requests: Requests) -> No
     assert not process.is_running()
 
 
-def test_its_errors_are_raised_here(smollm2: Expert) -> None:
+def test_errors_of_the_worker_are_raised_here(smollm2: Expert) -> None:
     """An engine option that does not exist is an error of the pool file, as without a process."""
     with pytest.raises(PoolError, match="no engine option 'batchsize'"):
         SubprocessBackend(smollm2.model_copy(update={"engine": {"batchsize": 2}}))
@@ -155,8 +157,8 @@ def test_closing_waits_for_what_is_still_being_sent(tiny: Expert, monkeypatch: p
     assert backend._connection.closed
 
 
-def test_it_ends_with_the_one_that_started_it(tiny: Expert) -> None:
-    """Kill -9 of the process that started it takes it along."""
+def test_a_worker_ends_with_its_parent(tiny: Expert) -> None:
+    """A kill -9 of the parent ends the worker too."""
     command = [sys.executable, "-c", _STARTS_ONE, tiny.model_dump_json()]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as starter:
         assert starter.stdout is not None

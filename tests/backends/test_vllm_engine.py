@@ -46,14 +46,14 @@ def test_a_stream_longer_than_the_engine_is_answered_whole(backend: Any, request
 
 
 def test_all_cores_compute_where_there_is_no_gpu(backend: Any, requests: Requests) -> None:
-    """The backend's own process computes: one of vLLM's would leave a core to it."""
+    """The backend's own process computes, because one of vLLM's would leave a core to it."""
     if device.on_host():
         _rows(backend, requests("What is 1 plus 1?", max_tokens=4))
         children = [child.cmdline() for child in psutil.Process(backend._process.pid).children(recursive=True)]
         assert not [command for command in children if "resource_tracker" not in " ".join(command)]
 
 
-def test_it_answers_as_transformers_does(backend: Any, transformers: Any, requests: Requests) -> None:
+def test_vllm_answers_as_transformers_does(backend: Any, transformers: Any, requests: Requests) -> None:
     """Both backends give the same text, tokens and finish reason at temperature 0."""
     batch = requests("What is the capital of France?", "Count from one to three.", system="Answer briefly.")
     theirs = _rows(transformers, batch)
@@ -63,7 +63,7 @@ def test_it_answers_as_transformers_does(backend: Any, transformers: Any, reques
 
 
 def test_rows_have_their_own_limits(backend: Any, requests: Requests) -> None:
-    """Sampling parameters are per row."""
+    """Sampling parameters hold for one row each."""
     first = requests("Tell me a long story about a dragon.", max_tokens=5)
     second = pa.RecordBatch.from_pylist([{**first.to_pylist()[0], "id": 7, "max_tokens": 9}], schema=first.schema)
     rows = _rows(backend, first, second)
@@ -71,7 +71,7 @@ def test_rows_have_their_own_limits(backend: Any, requests: Requests) -> None:
 
 
 def test_a_choice_is_one_of_the_choices(backend: Any, requests: Requests) -> None:
-    """Choices of one token are read off one step, longer ones are scored: with log probabilities either way."""
+    """Choices of one token take one step, and longer ones are scored; both have log probabilities."""
     question = "Which letter comes first in the alphabet? Answer with the letter."
     letters = _rows(backend, requests(question, choices=["B", "A", "Z"]))[0]
     words = _rows(backend, requests("What is the capital of France?", choices=["Rome", "Paris", "the city of Oslo"]))[0]
@@ -113,7 +113,7 @@ def test_a_prompt_over_the_context_bounces_alone(backend: Any, requests: Request
 
 
 def test_a_row_has_its_own_sampling(backend: Any, transformers: Any, requests: Requests) -> None:
-    """A seed gives the same again, a stop text ends an answer, a beginning is continued, as with transformers."""
+    """A seed, a stop text and the beginning of an answer have the same effect as with transformers."""
     base = requests("What is the capital of France?").to_pylist()[0]
     begun = json.dumps([{"role": "assistant", "content": "The capital of France is the city of"}])
     wants: list[dict[str, Any]] = [
@@ -169,7 +169,7 @@ def test_a_request_that_cannot_be_done_fails_alone(backend: Any, requests: Reque
 
 
 def test_stopping_early_leaves_the_engine_usable(backend: Any, requests: Requests) -> None:
-    """A caller that goes away in the middle takes its requests along; the next one is served."""
+    """A caller that leaves in the middle ends its requests, and the next caller is served."""
     stream = backend.generate(iter([requests(*(f"Story number {i}" for i in range(40)), max_tokens=30)]))
     next(stream)
     stream.close()
@@ -184,7 +184,7 @@ def test_unknown_options_are_refused_by_name(smollm2: Expert) -> None:
 
 
 def test_values_of_options_are_checked(smollm2: Expert) -> None:
-    """One line names the option and what is wrong with its value, before a minute has gone."""
+    """One line names the option and the fault in its value, before anything is loaded."""
     for option, value in {"max_model_len": "long", "gpu_memory_utilization": 7.0, "max_num_seqs": 0}.items():
         wrong = smollm2.model_copy(update={"backend": "vllm", "engine": {option: value}})
         with pytest.raises(PoolError, match=f"engine option {option} = {value!r}"):

@@ -36,11 +36,11 @@ def test_recorded_mmlu_from_one_command(recorded: Path, shared_data: Path) -> No
     assert "abstract algebra" in (recorded / "report.html").read_text()
     scored = duckdb.execute(f"SELECT count(*), round(avg(score), 4) FROM '{recorded / 'answers.parquet'}'").fetchall()
     assert scored == [(2157, 0.643)]
-    told = json.loads(run(*command, "--json", cwd=recorded).stdout)
-    assert told["n"] == 2157
-    assert round(told["comparison"]["experts"][0]["accuracy"]["value"], 4) == 0.8071
-    assert told["cost_usd"] == 0  # all of it is in the store
-    assert told["list_cost_usd"] > 0
+    report = json.loads(run(*command, "--json", cwd=recorded).stdout)
+    assert report["n"] == 2157
+    assert round(report["comparison"]["experts"][0]["accuracy"]["value"], 4) == 0.8071
+    assert report["cost_usd"] == 0  # all of it is in the store
+    assert report["list_cost_usd"] > 0
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,9 @@ def test_tickets_are_labelled_from_one_command(tickets: Path) -> None:
     page = (tickets / "page.html").read_text()
     assert page.count("<svg") == 2
     assert "http" not in page.replace("http://www.w3.org", "").replace("http-equiv", "")
-    told = json.loads(run(*command, "--out", "again.csv", "--gold", "team", "--json", cwd=tickets).stdout)
-    assert told["agreement"]["accuracy"]["value"] == 0.5
-    assert told["cost_usd"] == 0  # all of it is in the store
+    report = json.loads(run(*command, "--out", "again.csv", "--gold", "team", "--json", cwd=tickets).stdout)
+    assert report["agreement"]["accuracy"]["value"] == 0.5
+    assert report["cost_usd"] == 0  # all of it is in the store
 
 
 @pytest.mark.parametrize(

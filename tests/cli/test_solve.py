@@ -43,10 +43,10 @@ def test_questions_are_solved_from_one_command(place: Path) -> None:
         "1. large says 2\n2. large says 4", None, "large says 6", "1. large says 8\n2. (no answer)",
     ]  # fmt: skip
     assert [None if steps is None else len(steps) for steps in solved["steps"]] == [2, None, 1, 2]
-    told = json.loads(run(*COMMAND, "--out", "again.parquet", "--json", cwd=place).stdout)
-    assert (told["rows"], told["split"], told["planned"], told["steps"], told["failed"]) == (4, 2, 0, 5, 1)
-    assert told["cost_usd"] == 0
-    assert told["waves"][0] == {"what": "steps", "asked": 5, "failed": 1, "cost_usd": 0, "experts": {"large": 5}}
+    report = json.loads(run(*COMMAND, "--out", "again.parquet", "--json", cwd=place).stdout)
+    assert (report["rows"], report["split"], report["planned"], report["steps"], report["failed"]) == (4, 2, 0, 5, 1)
+    assert report["cost_usd"] == 0
+    assert report["waves"][0] == {"what": "steps", "asked": 5, "failed": 1, "cost_usd": 0, "experts": {"large": 5}}
 
 
 @pytest.mark.parametrize("name", ["solved.csv", "SOLVED.CSV"])

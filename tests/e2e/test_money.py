@@ -136,19 +136,19 @@ def test_the_account_is_the_cost_and_within_the_budget(number: int, tmp_path: Pa
         assert "Traceback" not in done.stderr
     table = pq.read_table(tmp_path / "out.parquet")
     cost = dict(zip(table.column("question").to_pylist(), table.column("cost_usd").to_pylist(), strict=True))
-    billed, untold = _billed(provider)
+    billed, uncosted = _billed(provider)
     lost = {prompt: usd - cost[prompt] for prompt, usd in billed.items() if abs(usd - cost[prompt]) > 1e-8}
-    unequal = {prompt: usd for prompt, usd in lost.items() if prompt not in untold}
-    told = sum(usd for prompt, usd in billed.items() if prompt not in untold)
+    unequal = {prompt: usd for prompt, usd in lost.items() if prompt not in uncosted}
+    known = sum(usd for prompt, usd in billed.items() if prompt not in uncosted)
     print(
         f"run {number}: {rows} rows, budget ${budget}, account ${provider.account_usd:.6f}, cost ${sum(cost.values()):.6f},"
         f" {killed.kills} kills with {killed.calls} calls in flight (at most ${killed.at_most_usd:.6f}),"
-        f" {len(unequal)} rows differ by ${sum(unequal.values()):.6f}, {len(untold)} rows without usage"
+        f" {len(unequal)} rows differ by ${sum(unequal.values()):.6f}, {len(uncosted)} rows without usage"
     )
     assert len(unequal) <= killed.calls
     assert all(usd > 0 for usd in unequal.values()), "a row costs more than was billed for it"
-    paid = sum(usd for prompt, usd in cost.items() if prompt not in untold)
-    assert abs(told - sum(unequal.values()) - paid) < CENT / 100
+    paid = sum(usd for prompt, usd in cost.items() if prompt not in uncosted)
+    assert abs(known - sum(unequal.values()) - paid) < CENT / 100
     assert provider.account_usd <= budget + killed.at_most_usd
 
 

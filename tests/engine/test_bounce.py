@@ -1,4 +1,4 @@
-"""A question too long for one expert goes to another; too long for all, it fails alone."""
+"""A question too long for one expert goes to another; one too long for all fails alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Ask = Callable[..., pa.RecordBatchReader]
 
 
 def _pool(folder: Path, *contexts: int) -> Path:
-    """Return a pool of the real small model, once for each context length; the first is the cheapest."""
+    """Write a pool with the real small model once for each context length; the first is the cheapest."""
     path = folder / "pool.toml"
     path.write_text(
         "".join(
@@ -30,8 +30,8 @@ def _pool(folder: Path, *contexts: int) -> Path:
     return path
 
 
-def test_an_expert_with_a_longer_context_takes_it(tmp_path: Path, questions: Ask) -> None:
-    """The long question is answered by the roomier expert, the short one where it was."""
+def test_an_expert_with_a_longer_context_answers_a_long_question(tmp_path: Path, questions: Ask) -> None:
+    """The long question goes to the expert with more room, and the short one stays."""
     with Engine(load_pool(_pool(tmp_path, 64, 512)), store=tmp_path / "store") as engine:
         rows = engine.answer_table(questions("Tell me about the sea. " * 40, "Hi"), Criteria()).to_pylist()
     assert [row["expert"] for row in rows] == ["holds-512", "holds-64"]
@@ -39,8 +39,8 @@ def test_an_expert_with_a_longer_context_takes_it(tmp_path: Path, questions: Ask
     assert rows[0]["prompt_tokens"] > 200
 
 
-def test_too_long_for_all_it_fails_alone(tmp_path: Path, questions: Ask) -> None:
-    """The row's error says how long it is and what the expert holds; the other row is answered."""
+def test_a_question_too_long_for_all_fails_alone(tmp_path: Path, questions: Ask) -> None:
+    """The row's error has its length and the longest context; the other row is answered."""
     with Engine(load_pool(_pool(tmp_path, 48, 64)), store=tmp_path / "store") as engine:
         rows = engine.answer_table(questions("word " * 200, "Hi"), Criteria()).to_pylist()
     assert "the context of this expert holds 64; shorten it" in rows[0]["error"]

@@ -69,16 +69,16 @@ def test_two_alternating_experts_are_loaded_once(engine: Engine) -> None:
 
 def test_an_engine_out_of_memory_costs_its_wave(engine: Engine) -> None:
     """When the kernel kills an engine, its answers stay, and the next best expert answers the rest."""
-    told: list[Progress] = []
+    snapshots: list[Progress] = []
 
     def kill(progress: Progress) -> None:
-        if progress.rows_done and not told:
+        if progress.rows_done and not snapshots:
             _children()[0].kill()
-            told.append(progress)
+            snapshots.append(progress)
 
     engine.on_progress = kill
     with engine:
         rows = engine.answer_table(_asked_of([""] * 60), Criteria(ask_column="ask")).to_pylist()
-    assert 0 < told[0].rows_done < 60
+    assert 0 < snapshots[0].rows_done < 60
     assert [row["error"] for row in rows] == [None] * 60
     assert {row["expert"] for row in rows} == {"one", "two"}

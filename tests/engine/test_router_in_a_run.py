@@ -91,7 +91,7 @@ def test_lengths_that_a_router_has_not_learned_are_the_limit(
     pq.write_table(pa.Table.from_pylist(rows), folder / "outcomes.parquet")
     with Engine(engine.pool, train([folder]), tmp_path / "other") as other:
         table = pa.table({"question": QUESTIONS[:4]})
-        told = other.explain(table.to_reader(), Criteria())
-        assert sum(part.completion_tokens for part in told.parts) == 4 * 256
-        assert sum("has not learned how long answers of" in warning for warning in told.warnings) == 1
+        explanation = other.explain(table.to_reader(), Criteria())
+        assert sum(part.completion_tokens for part in explanation.parts) == 4 * 256
+        assert sum("has not learned how long answers of" in warning for warning in explanation.warnings) == 1
         assert other.route(table.to_reader(), Criteria(max_cost_usd=1.0)).read_all().column("expert").null_count == 0

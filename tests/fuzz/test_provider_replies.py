@@ -1,4 +1,4 @@
-"""Replies of providers, mutated: never an exception, never a wrong row, and no bill below nothing."""
+"""Replies of providers, mutated: never an exception, never a wrong row, and never a negative bill."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _deep(rng: random.Random) -> Any:
 
 
 def _odd(rng: random.Random) -> Any:
-    """Return a value that nobody expects."""
+    """Return a value that a reply should not have."""
     numbers = [0, -1, 1.5, 2**31, 2**63, 2**70, -(10**30), math.nan, math.inf, 1e308]
     texts = [
         "",

@@ -164,8 +164,8 @@ def test_label_says_why_rows_failed(tmp_path: Path, api: Any, api_entry: Callabl
     assert "the column 'team' holds no gold label: nothing was compared" in done.stderr
     assert "Warning" not in done.stderr
     done = run(*command, "--json", cwd=tmp_path)
-    told = json.loads(done.stdout)
-    assert (done.returncode, told["failed"], list(told["errors"].values())) == (1, 2, [2])
+    report = json.loads(done.stdout)
+    assert (done.returncode, report["failed"], list(report["errors"].values())) == (1, 2, [2])
 
 
 def test_python_warns_of_rows_that_failed(tmp_path: Path, api: Any, api_entry: Callable[..., str]) -> None:

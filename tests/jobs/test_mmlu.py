@@ -1,4 +1,4 @@
-"""MMLU as one batch: how answers are read and scored, what is told of them, and what others would have come to."""
+"""MMLU as one batch: answers are read and scored, reported, and compared with other choices."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_scores_equal_those_of_real_outcomes(shared_data: Path, tmp_path: Path) 
     with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store") as engine:
         results = run_mmlu(engine, read_questions(str(model)), Criteria())
     assert results.comparison is not None
-    told = {row.name: round(row.accuracy.value, 4) for row in results.comparison.experts}
-    assert told == {"gpt-4-1106-preview": 0.8071, "mixtral-8x7b-instruct": 0.6769}
+    accuracies = {row.name: round(row.accuracy.value, 4) for row in results.comparison.experts}
+    assert accuracies == {"gpt-4-1106-preview": 0.8071, "mixtral-8x7b-instruct": 0.6769}
     assert round(results.comparison.oracle.accuracy.value, 4) == 0.8628
     assert len(results.subjects) == 57

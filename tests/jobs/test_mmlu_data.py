@@ -65,8 +65,8 @@ def test_the_categories_are_those_of_the_data(shared_data: Path) -> None:
     """The 57 subjects are in Hendrycks' four categories."""
     whole = read_questions(str(shared_data / "mmlu"), shots=0)
     assert len(whole) == 14_042
-    told = {row["subject"]: row["category"] for row in whole.select(["subject", "category"]).to_pylist()}
-    assert told == {subject: category for category, names in CATEGORIES.items() for subject in names.split()}
+    categories = {row["subject"]: row["category"] for row in whole.select(["subject", "category"]).to_pylist()}
+    assert categories == {subject: category for category, names in CATEGORIES.items() for subject in names.split()}
 
 
 def test_a_limit_takes_evenly_from_all_subjects(tmp_path: Path) -> None:

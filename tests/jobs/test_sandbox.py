@@ -178,9 +178,9 @@ def test_no_process_is_left_running() -> None:
 
 def test_self_play_runs_code_only_where_that_is_allowed(tmp_path: Path) -> None:
     """The family is off by default, and naming it without the flag is an error before anything is sent."""
-    told = CliRunner().invoke(app, ["selfplay", "--families", "code", "--rounds", "0", "--out", str(tmp_path / "play")])
-    assert told.exit_code != 0
-    assert "--run-code" in str(told.exception or "") + told.output
+    done = CliRunner().invoke(app, ["selfplay", "--families", "code", "--rounds", "0", "--out", str(tmp_path / "play")])
+    assert done.exit_code != 0
+    assert "--run-code" in str(done.exception or "") + done.output
     assert not (tmp_path / "play" / "rounds").exists()
 
 

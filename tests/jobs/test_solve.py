@@ -49,10 +49,10 @@ def test_rows_go_level_by_level(engine: Engine, api: Any) -> None:
 def test_an_expert_plans_questions_without_visible_parts(engine: Engine, api: Any) -> None:
     """Its plan is followed, and the parts are joined by an expert; a plan that is none is passed over."""
     plan = {"steps": [{"task": "How old is Ann?", "needs": []}, {"task": "How old is Bob?", "needs": [1]}]}
-    told: dict[str, str] = {"Split": json.dumps(plan), "worked out": "joined"}
+    replies: dict[str, str] = {"Split": json.dumps(plan), "worked out": "joined"}
 
     def says(_model: str, prompt: str) -> dict[str, float]:
-        return {next((told[word] for word in told if word in prompt), "part"): 0.9}
+        return {next((replies[word] for word in replies if word in prompt), "part"): 0.9}
 
     api.says = says
     question = (
@@ -61,7 +61,7 @@ def test_an_expert_plans_questions_without_visible_parts(engine: Engine, api: An
     [row] = steps(engine, question)
     assert [step["task"] for step in row["steps"]] == ["How old is Ann?", "How old is Bob?"]
     assert row["answer"] == "joined"
-    told["Split"] = "no plan"
+    replies["Split"] = "no plan"
     [row] = steps(engine, question + " How old is she?")
     assert (len(row["steps"]), row["answer"]) == (1, "part")
 

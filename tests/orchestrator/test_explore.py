@@ -101,14 +101,14 @@ def test_requests_reduce_contested_variances_more_than_chance() -> None:
     def variance(pairs: list[tuple[int, int]]) -> float:
         at, of = np.array(pairs).T
         won = (rng.random(len(at)) < probabilities[at, of]).astype(np.float32)
-        told = fit_gaussian_process(
+        posterior = fit_gaussian_process(
             np.concatenate([features, new[at]]),
             np.append(columns, of),
             np.append(groups, 400 + at),
             np.append(scores, won),
             6,
         )
-        beliefs = told.beliefs(np.tile(new.mean(axis=0), (2, 1)), np.array([4, 5]))
+        beliefs = posterior.beliefs(np.tile(new.mean(axis=0), (2, 1)), np.array([4, 5]))
         covariance = beliefs.covariance(beliefs)
         return float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
 

@@ -1,4 +1,4 @@
-"""Topics that the experts lack: planted ones are found and named, and nothing is called a gap that chance explains."""
+"""Topics that the experts lack: planted ones are found and named, and differences by chance are no gap."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ USD_PER_M = {"dear": 10.0, "cheap": 1.0, "cheaper": 0.5}
 
 
 def write_folder(folder: Path, answers: Answers, counts: dict[str, int] | None = None, *, prices: bool = True) -> Path:
-    """Return a data folder with these numbers of questions of each topic, answered by the rule."""
+    """Write a data folder with these numbers of questions of each topic, answered by the rule."""
     queries: Rows = []
     outcomes: Rows = []
     for topic, count in (counts or dict.fromkeys(TOPICS, N)).items():
@@ -112,7 +112,7 @@ def test_the_threshold_for_good_decides(tmp_path: Path) -> None:
 
 
 def test_few_questions_make_no_topic_of_their_own(tmp_path: Path) -> None:
-    """Seven questions that nobody can answer go to another topic instead of standing first among the gaps."""
+    """Seven questions that no expert can answer go to another topic, and are not the first gap."""
     folder = write_folder(tmp_path, planted, {"chemistry": 7, "law": N, "sport": N})
     gaps = find_gaps([folder], clusters=3)
     assert sum(topic.n for topic in gaps.topics) == 2 * N + 7
@@ -169,7 +169,7 @@ def test_one_expert_has_gaps_too(tmp_path: Path) -> None:
 
 
 def test_the_same_is_found_again(found: Gaps, tmp_path: Path) -> None:
-    """Rows in another order, and another run, give the same."""
+    """Rows in another order, and another run, give the same gaps."""
     folder = write_folder(tmp_path, planted, {"sport": N, "chemistry": N, "law": N})
     assert json.dumps(find_gaps([folder], clusters=3).as_json()) == json.dumps(found.as_json())
 
@@ -188,15 +188,15 @@ def test_a_router_predicts_unrecorded_scores(router: Router, topics: Any, tmp_pa
     assert "59 outcomes are not recorded; what the router expects stands in for them" in helped.notes
 
 
-def test_a_router_for_others_is_refused(router: Router, tmp_path: Path) -> None:
-    """With no expert in common there is nothing that it could say."""
+def test_a_router_for_other_experts_is_refused(router: Router, tmp_path: Path) -> None:
+    """A router without an expert of the data cannot predict anything there."""
     with pytest.raises(UsageError, match="router and data have no expert in common: the router knows counter, oracle"):
         find_gaps([write_folder(tmp_path, planted)], router)
 
 
 @pytest.mark.parametrize("clusters", [0, 7])
 def test_more_topics_than_questions_allow_are_refused(tmp_path: Path, clusters: int) -> None:
-    """A topic needs twenty questions."""
+    """A topic needs twenty questions or more."""
     with pytest.raises(
         UsageError, match=f"clusters is {clusters}, but must be from 1 to 6, as there are 120 questions"
     ):

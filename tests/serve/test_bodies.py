@@ -124,8 +124,8 @@ def test_unsupported_keys_are_refused_by_name(more: dict[str, Any], message: str
         _read(**more)
 
 
-def test_texts_to_go_on_with() -> None:
-    """The older endpoint has log probabilities as a number, and texts instead of messages."""
+def test_the_older_endpoint_continues_texts() -> None:
+    """The older endpoint takes log probabilities as a number, and texts instead of messages."""
     request = read_body(COMPLETIONS, {"model": "one", "prompt": "Once", "logprobs": 0, "best_of": 1, "echo": False})
     columns = ("question", "raw", "top_logprobs", "max_tokens")
     assert tuple(request[name] for name in columns) == ("Once", True, 0, 16)
@@ -160,7 +160,7 @@ def _nested(depth: int) -> dict[str, Any]:
     ],
 )
 def test_schemas_are_checked(schema: Any, message: str) -> None:
-    """A mistake in one is its line's own error."""
+    """A mistake in a schema is the error of its line."""
     with pytest.raises(ValueError, match=f"^{re.escape('response_format: ' + message)}"):
         _schema(schema)
 
@@ -178,7 +178,7 @@ def test_schemas_are_checked(schema: Any, message: str) -> None:
     ],
 )
 def test_no_schema_takes_long(dialect: str, schema: Any) -> None:
-    """The largest ones of any dialect take a few seconds of the processor, and the same one again none."""
+    """The largest schemas of any dialect take a few seconds of the processor, and the same one again none."""
     assert len(json.dumps(schema)) > 40_000
     began = time.thread_time()
     with contextlib.suppress(ValueError):
@@ -191,7 +191,7 @@ def test_no_schema_takes_long(dialect: str, schema: Any) -> None:
 
 
 def test_a_request_is_a_row_of_the_engine() -> None:
-    """Every column of `ASK` is there by its name, with its type and value; a row for each answer that is wanted."""
+    """Every column of `ASK` has its name, type and value; each wanted answer is a row."""
     whole = _read(
         messages=[{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, USER, {"role": "assistant", "content": "b"}],
         model="large", n=2, seed=5, stop="END", top_p=0.5, presence_penalty=1, frequency_penalty=-1, max_tokens=9,

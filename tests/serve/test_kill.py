@@ -48,7 +48,7 @@ def test_twenty_kills_lose_and_repeat_nothing(serve: Serve, api: Any) -> None:
 
 
 def test_a_sample_is_not_paid_for_twice(serve: Serve, api: Any) -> None:
-    """Lines with a temperature are their own even where they read alike, and a killed wave goes on with those it had."""
+    """Lines with a temperature stay separate, and a killed wave resumes with the samples it had."""
     api.delay_s = 0.1
     server = serve()
     client = server.client()

@@ -43,7 +43,7 @@ def _judge(server: Server, batch: str, custom_id: str) -> httpx.Response:
     return httpx.post(f"{server.url}/v1/feedback", json=item)
 
 
-def test_a_running_batch_goes_on(server: Server, api: Any, tmp_path: Path) -> None:
+def test_a_running_batch_is_finished(server: Server, api: Any, tmp_path: Path) -> None:
     """Answered lines are not sent again; claimed ones are answered, and wrong ones stay wrong."""
     client = server.client()
     batch = wait(client, RUNNING)

@@ -29,8 +29,8 @@ def test_golds_are_those_of_their_owner(tmp_path: Path) -> None:
     store.append(rows("a", expert="large", question_hash=question_hash("q"), private=False))
     store.give([Feedback("q", gold="one", owner="a"), Feedback("q", gold="two", owner="b")])
     store.give([Feedback("q", "small", answer="yes", gold="three", owner="c")])
-    told = {(row["owner"], row["expert"]): row["gold"] for row in store.feedback()}
-    assert told == {("a", "large"): "one", ("b", "large"): "two", ("c", "large"): "three", ("c", "small"): "three"}
+    found = {(row["owner"], row["expert"]): row["gold"] for row in store.feedback()}
+    assert found == {("a", "large"): "one", ("b", "large"): "two", ("c", "large"): "three", ("c", "small"): "three"}
 
 
 def test_feedback_on_private_questions_is_private(tmp_path: Path) -> None:
@@ -41,8 +41,8 @@ def test_feedback_on_private_questions_is_private(tmp_path: Path) -> None:
     store.mark_private(keys("later"))
     store.give([Feedback(name, "large", score=1.0) for name in ("secret", "public", "later", "elsewhere")])
     store.give([Feedback("said", "large", score=1.0, private=True), Feedback("secret", gold="x", owner="b")])
-    told = {(row["owner"], row["question"]): row["private"] for row in store.feedback()}
-    assert told == {
+    found = {(row["owner"], row["question"]): row["private"] for row in store.feedback()}
+    assert found == {
         ("", "secret"): True,
         ("b", "secret"): True,
         ("", "public"): False,
@@ -59,5 +59,5 @@ def test_answers_to_private_rows_are_marked(engine: Engine) -> None:
         table = pa.table({"question": [question(i) for i, _ in rows_of], "secret": [secret for _, secret in rows_of]})
         engine.answer_table(table.to_reader(), Criteria(private_column="secret"))
     engine.store.give([Feedback(question(i), "large", score=1.0) for i in range(1, 5)])
-    told = {row["question"]: row["private"] for row in engine.store.feedback()}
-    assert told == {question(1): True, question(2): False, question(3): True, question(4): True}
+    found = {row["question"]: row["private"] for row in engine.store.feedback()}
+    assert found == {question(1): True, question(2): False, question(3): True, question(4): True}

@@ -1,4 +1,4 @@
-"""Only their owner can read a store and what runs keep beside it."""
+"""Only its owner can read a store and the working files of its runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_only_its_owner_can_read_a_new_store(tmp_path: Path) -> None:
 
 
 def test_an_old_store_is_closed_to_others(tmp_path: Path) -> None:
-    """One that an older version left open to all is taken back when it is opened."""
+    """A store that an older version left open to all is closed when it is opened."""
     Store(tmp_path / "store").close()
     for each in (tmp_path / "store", *(tmp_path / "store").rglob("*")):
         each.chmod(0o755 if each.is_dir() else 0o644)
@@ -51,7 +51,7 @@ def test_an_old_store_is_closed_to_others(tmp_path: Path) -> None:
 
 
 def test_a_folder_with_other_things_keeps_its_mode(tmp_path: Path) -> None:
-    """A store among other files takes away its own files, not the folder."""
+    """A store among other files closes its own files, but not the folder."""
     (tmp_path / "notes.txt").write_text("for all")
     tmp_path.chmod(0o755)
     for _ in range(2):

@@ -148,8 +148,8 @@ def test_the_budget_is_each_models(project: Project, pool_file: Path) -> None:
         count = (
             "SELECT count(DISTINCT a.answer), count(*) FILTER (a.answer IS NULL AND a.error LIKE 'the budget of %') > 0"
         )
-        ((answered, told),) = project.rows(f"{count} FROM said_{i}")
-        assert (8 <= answered <= 10, told) == (True, True)
+        ((answered, reported),) = project.rows(f"{count} FROM said_{i}")
+        assert (8 <= answered <= 10, reported) == (True, True)
 
 
 def test_a_model_without_answers_is_in_dbts_log(project: Project) -> None:

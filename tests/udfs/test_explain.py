@@ -121,8 +121,8 @@ def test_the_command_explains_statements_and_tables(
         text = CliRunner().invoke(app, ["explain", what, *options])
         assert text.exit_code == 0
         assert f"{rows} rows, 2 distinct prompts" in text.stdout
-        told = CliRunner().invoke(app, ["explain", what, *options, "--json"])
-        (estimate,) = json.loads(told.stdout)["estimates"]
+        done = CliRunner().invoke(app, ["explain", what, *options, "--json"])
+        (estimate,) = json.loads(done.stdout)["estimates"]
         assert (estimate["rows"], estimate["prompts"], estimate["waves"]) == (rows, 2, 1)
         assert [part["expert"] for part in estimate["parts"]] == ["large"]
     assert did() == (0, 0)

@@ -1,4 +1,4 @@
-"""leeroo_feedback: what is written back in SQL is kept in the answer store, and no more than that."""
+"""leeroo_feedback: feedback written in SQL is kept in the answer store, and nowhere else."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEPT = "SELECT question, expert, answer, score, gold, judged_by FROM leeroo_feed
 
 
 def test_scores_are_kept_and_replaced(con: Connection, store: Path, pool_file: Path) -> None:
-    """Another connection to the store sees them; the same question and expert again replaces what was there."""
+    """Another connection to the store sees them; the same question and expert again replaces the earlier score."""
     con.execute("INSERT INTO leeroo_feedback (question, expert, score) VALUES (?, 'small', 0.25)", [Q1])
     con.sql(f"INSERT INTO leeroo_feedback (question, expert, score) SELECT '{Q1}', 'small', 0.75")
     with connect(pool=pool_file, store=store) as other:
@@ -46,8 +46,8 @@ def test_gold_is_of_every_expert_that_answered(con: Connection) -> None:
     ]
 
 
-def test_answers_of_the_same_statement(con: Connection) -> None:
-    """The rehearsal, where answers are NULL, gives nothing; the statement itself does, once."""
+def test_answers_of_the_same_statement_are_judged_once(con: Connection) -> None:
+    """The rehearsal, where answers are NULL, writes nothing; the statement itself does, once."""
     con.execute(
         "INSERT INTO leeroo_feedback (question, expert, answer, gold)"
         " SELECT question, a.expert, a.answer, (2 * id)::VARCHAR"
@@ -105,7 +105,7 @@ def test_a_transaction_broken_by_a_bad_row_leaves_nothing(con: Connection) -> No
     assert con.execute(KEPT).fetchall() == [(Q2, "small", None, 1.0, None, "user")]
 
 
-def test_prepared_and_many(con: Connection) -> None:
+def test_execute_and_executemany_write_feedback(con: Connection) -> None:
     """EXECUTE and executemany write feedback as INSERT does."""
     con.execute("PREPARE say AS INSERT INTO leeroo_feedback (question, expert, score) VALUES ($1, 'small', $2)")
     con.execute(f"EXECUTE say('{Q1}', 0.5)")
@@ -113,8 +113,8 @@ def test_prepared_and_many(con: Connection) -> None:
     assert [row[:2] for row in con.execute(KEPT).fetchall()] == [(Q1, "large"), (Q1, "small"), (Q2, "large")]
 
 
-def test_a_connection_of_your_own(pool_file: Path, store: Path) -> None:
-    """Plain statements keep what they write; of a bad one nothing stays, its error says why."""
+def test_a_plain_connection_writes_feedback(pool_file: Path, store: Path) -> None:
+    """Plain statements keep what they write; a bad one keeps nothing, and its error says why."""
     con = duckdb.connect()
     register(con, pool=pool_file, store=store)
     con.execute("INSERT INTO leeroo_feedback (question, expert, score) VALUES (?, 'small', 0.5)", [Q1])
@@ -134,7 +134,7 @@ def test_a_connection_of_your_own(pool_file: Path, store: Path) -> None:
 
 
 def test_nothing_is_written_to_the_database(tmp_path: Path, pool_file: Path, store: Path) -> None:
-    """The table is a temporary one; a database that may only be read takes feedback too."""
+    """The table is a temporary one, and a read-only database takes feedback too."""
     file = tmp_path / "mine.duckdb"
     duckdb.connect(str(file)).close()
     with connect(file, read_only=True, pool=pool_file, store=store) as con:

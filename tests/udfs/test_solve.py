@@ -79,8 +79,8 @@ def test_the_budget_is_that_of_the_statement(con: Connection, budget: float, rea
     assert (spent or 0) <= budget
 
 
-def test_limits_of_a_row(con: Connection) -> None:
-    """Steps, depth and cost, by name."""
+def test_a_row_has_its_own_limits(con: Connection) -> None:
+    """Steps, depth and cost are arguments with names."""
     question = "What is 1 plus 1? What is 2 plus 2? What is 3 plus 3?"
     [(steps,)] = con.execute("SELECT len(leeroo_solve(?, max_steps := 2).steps)", [question]).fetchall()
     assert steps == 2
@@ -102,15 +102,15 @@ def test_limits_of_a_row(con: Connection) -> None:
 )
 def test_a_wrong_limit_is_one_line(con: Connection, call: str, line: str) -> None:
     """The error has the function's name."""
-    with pytest.raises((UsageError, PoolError)) as told:
+    with pytest.raises((UsageError, PoolError)) as error:
         con.execute(f"SELECT {call}")
-    assert str(told.value).startswith(line)
+    assert str(error.value).startswith(line)
 
 
 def test_explaining_counts_the_parts(con: Connection, did: DidSince) -> None:
-    """Those that a question says itself, and nothing is generated."""
-    told = con.explain(f"SELECT leeroo_solve({PAIR}) FROM range(3) a(i), range(3) b(j)")
-    [(name, estimate)] = told.estimates
+    """Parts that a question names itself are counted, and nothing is generated."""
+    explanation = con.explain(f"SELECT leeroo_solve({PAIR}) FROM range(3) a(i), range(3) b(j)")
+    [(name, estimate)] = explanation.estimates
     assert (name, estimate.prompts) == ("leeroo_solve", 3)
     assert did() == (0, 0)
 

@@ -53,7 +53,7 @@ def _chat(request: Request, tokenizer: Any) -> str:
     for form in (messages, _plainer(messages)):
         try:
             text = str(tokenizer.apply_chat_template(form, **options))
-        except Exception as error:  # noqa: BLE001 - a template is somebody else's program: it may raise anything
+        except Exception as error:  # noqa: BLE001 - a template is a foreign program: it may raise anything
             refusals.append(str(error).strip() or type(error).__name__)
             continue
         # Some templates pass over a role that they do not know.

@@ -114,7 +114,7 @@ def _is_request(task: str, end: str) -> bool:
 
 
 def _outside(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    """Return the matches that begin in no quotation."""
+    """Return the matches that begin outside of quotations."""
     quoted = [match.span() for match in _QUOTED.finditer(text)]
     starts = [start for start, _ in quoted]
 
@@ -181,7 +181,7 @@ def _in_turn(question: str) -> tuple[str, list[str], list[str]]:
 
 
 def _has_material(question: str) -> bool:
-    """Say if the question brings a text that it is about."""
+    """Return whether the question has a text that it is about."""
     parts = re.split(r"[?.]", question)
     follows = (":" in part[match.end() :] for part in parts if (match := _BELOW.search(part)))
     return any(follows) or _MATERIAL.search(question) is not None

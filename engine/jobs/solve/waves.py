@@ -63,7 +63,7 @@ class StepResult:
 
     @property
     def refused(self) -> bool:
-        """True if nobody could be asked."""
+        """True if no expert could answer."""
         return self.expert is None and self.error is not None
 
 
@@ -118,7 +118,7 @@ class StepRunner:
         return replace(self._criteria, max_cost_usd=share)
 
     def _count(self, requests: Sequence[StepRequest], results: Sequence[StepResult]) -> None:
-        # Nothing was sent where a request's own constraints leave nobody.
+        # Nothing was sent where a request's own constraints leave no expert.
         pairs = zip(requests, results, strict=True)
         sent = [(request, result) for request, result in pairs if not (request.constrained and result.refused)]
         if not sent:
