@@ -45,7 +45,8 @@ def test_metrics_count_rows_tokens_spend_and_queue(serve: Serve, api: Any) -> No
     assert not any(batch.id in part for sample in samples for part in sample)
     api.delay_s = 0.5
     submit(client, jsonl([chat(str(i), f"slow {i}") for i in range(200)]))
-    time.sleep(1)
+    while not any(prompt.startswith("slow") for prompt in api.asked):
+        time.sleep(0.01)
     samples = _samples(server)
     assert samples[("leeroo_queue_rows",)] > 0
     assert samples["leeroo_batches_open", "in_progress"] == 1

@@ -65,6 +65,7 @@ def test_a_batch_that_the_engine_refuses_fails_alone(serve: Serve, api: Any) -> 
     client = server.client()
     poison = submit(client, jsonl([chat(str(i), f"poison {i}") for i in range(3)]))
     server.stop(signal.SIGKILL)
+    api.delay_s = 0.0
     _database(server, "UPDATE batches SET max_cost_usd = 1, cost_weight = 2")
     server.start()
     good = wait(client, submit(client, jsonl([chat("a", "good")])).id, timeout_s=30)
