@@ -63,7 +63,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         # dbt-duckdb adds DuckDB's settings of the profile to the config of every plugin.
         settings = (self.creds and self.creds.settings) or {}
         try:
-            self._engine, self._criteria = _opened({k: v for k, v in plugin_config.items() if k not in settings})
+            self._engine, self._criteria = _open({k: v for k, v in plugin_config.items() if k not in settings})
         except UsageError as error:
             raise DbtRuntimeError(f"plugin leeroo.udfs.dbt in profiles.yml: {error}") from None
         weakref.finalize(self, self._engine.close)
@@ -81,7 +81,7 @@ class Plugin(BasePlugin):  # type: ignore[misc]
         return initialize(creds, connection, *rest)
 
 
-def _opened(config: dict[str, Any]) -> tuple[Engine, Criteria]:
+def _open(config: dict[str, Any]) -> tuple[Engine, Criteria]:
     try:
         options = PluginOptions.model_validate(config)
     except ValidationError as error:

@@ -37,7 +37,7 @@ from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.orchestrator.features import fit_features
 from leeroo.engine.orchestrator.statistics import log_loss
 from leeroo.engine.orchestrator.text_features import text_features
-from leeroo.engine.orchestrator.training.calibration import platt
+from leeroo.engine.orchestrator.training.calibration import fit_platt
 from leeroo.engine.orchestrator.training.quality import learn_quality
 
 _FOLDS = 5
@@ -119,7 +119,7 @@ def calibrate(raw: Float64s, scores: Float64s, fold: Int64s) -> Float64s:
     for k in range(_FOLDS):
         rest, these = fold != k, fold == k
         for j in range(raw.shape[1]):
-            slope, offset = platt(log_odds[rest, j], scores[rest, j], np.ones(int(rest.sum())))
+            slope, offset = fit_platt(log_odds[rest, j], scores[rest, j], np.ones(int(rest.sum())))
             result[these, j] = expit(slope * log_odds[these, j] + offset)
     return result
 

@@ -104,7 +104,7 @@ def list_keys(store: StoreFolder = None, as_json: AsJson = False) -> None:
     from leeroo.serve import keys
 
     with _database(store) as db:
-        found = keys.listed(db)
+        found = keys.list_keys(db)
     if as_json:
         print(json.dumps({"keys": [asdict(key) for key in found]}))
         return

@@ -1,4 +1,4 @@
-"""The report of a loop of self-play: its rounds, the learning curve, and who answers what."""
+"""The report of a loop of self-play: its rounds, the learning curve, and which expert answers what."""
 
 from __future__ import annotations
 

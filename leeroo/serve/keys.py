@@ -43,7 +43,7 @@ def create(db: Database, name: str) -> tuple[Key, str]:
     return key, secret
 
 
-def listed(db: Database) -> list[Key]:
+def list_keys(db: Database) -> list[Key]:
     """Return all keys, the oldest first."""
     return [Key(*row) for row in db.rows("SELECT id, name, created, revoked FROM keys ORDER BY created, name")]
 
@@ -67,7 +67,7 @@ def revoke(db: Database, name: str) -> Key:
     return Key(*row)
 
 
-def required(db: Database) -> bool:
+def are_required(db: Database) -> bool:
     """Return whether requests need a key: once there was one, for ever."""
     return bool(db.rows("SELECT 1 FROM keys LIMIT 1"))
 

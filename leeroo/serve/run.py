@@ -44,8 +44,8 @@ def run(options: ServerOptions) -> None:
     """
     _log_as_json()
     folder = folder_of(options.store)
-    with contextlib.closing(Database(folder)) as db, _alone(folder), _listening(options) as listener:
-        if not options.loopback and not keys.required(db):
+    with contextlib.closing(Database(folder)) as db, _alone(folder), _listen(options) as listener:
+        if not options.loopback and not keys.are_required(db):
             raise UsageError(
                 f"{options.host} can be reached from elsewhere, and there is no key yet: make one with leeroo keys "
                 "create, or leave out --host"
@@ -92,7 +92,7 @@ def _check(engine: Engine) -> None:
         engine.scores(["What is 1 plus 1?"])
 
 
-def _listening(options: ServerOptions) -> socket.socket:
+def _listen(options: ServerOptions) -> socket.socket:
     """Listen, before anything is loaded.
 
     Raises:

@@ -40,7 +40,7 @@ def _run(*command: str | Path, folder: Path | None = None) -> str:
 
 
 @pytest.mark.timeout(900)
-def test_commands_of_the_wheel(installed: Path, tmp_path: Path, pool_file: Path) -> None:
+def test_commands_of_the_wheel_run(installed: Path, tmp_path: Path, pool_file: Path) -> None:
     """The pool that ships is listed, and one statement is answered by a replayed pool."""
     listed = _run(installed / "leeroo", "experts", folder=tmp_path)
     assert "smollm2" in listed

@@ -8,7 +8,7 @@ import pytest
 from leeroo.engine.arrays import Float32s
 from leeroo.engine.orchestrator.statistics import calibration_error, log_loss, sigmoid
 from leeroo.engine.orchestrator.training import quality as quality_module
-from leeroo.engine.orchestrator.training.calibration import platt
+from leeroo.engine.orchestrator.training.calibration import fit_platt
 from leeroo.engine.orchestrator.training.quality import Quality, learn_quality
 
 
@@ -164,7 +164,7 @@ def test_platt_undoes_a_wrong_scale() -> None:
     """Logits that are too steep and shifted are put right, from fractional scores too."""
     logits = np.random.default_rng(0).normal(size=5000).astype(np.float32) * 2
     truth = sigmoid(0.5 * logits - 1)
-    slope, offset = platt(logits, truth, np.ones(5000))
+    slope, offset = fit_platt(logits, truth, np.ones(5000))
     assert slope == pytest.approx(0.5, abs=0.01)
     assert offset == pytest.approx(-1, abs=0.02)
 

@@ -67,8 +67,8 @@ def test_a_batch_is_judged_line_by_line(server: Server) -> None:
     }
 
 
-def test_a_wrong_line_costs_no_other(server: Server) -> None:
-    """The reply has each with its line; where nothing can be kept, the first is the error."""
+def test_a_wrong_line_fails_alone(server: Server) -> None:
+    """The reply has each wrong line; where nothing can be kept, the first is the error."""
     good = {"question": "q", "expert": "small", "score": 1}
     lines = [b'{"question": ', json.dumps(good).encode(), b"", b"[1]", json.dumps({**good, "score": 1.5}).encode()]
     reply = _post(server, b"\n".join(lines)).json()
@@ -106,7 +106,7 @@ def test_feedback_that_cannot_be_kept_is_refused(unused: Server, body: Any, reas
 
 
 def test_batches_of_others_are_not_there(serve: Serve, api_pool: None) -> None:
-    """Who has another key cannot judge, or find out about, a batch by its custom_ids; without a key nothing goes."""
+    """Another key cannot judge or find a batch by its custom_ids; without a key nothing is possible."""
     del api_pool
     server = serve(start=False)
     mine, other = server.key("mine"), server.key("other")
@@ -120,7 +120,7 @@ def test_batches_of_others_are_not_there(serve: Serve, api_pool: None) -> None:
 
 
 def test_feedback_of_keys_is_their_own(serve: Serve, api_pool: None) -> None:
-    """One key neither replaces nor sums another's, nor learns which questions were answered."""
+    """A key neither replaces nor sums another's feedback, nor learns which questions were answered."""
     del api_pool
     server = serve(start=False)
     mine, other = ({"authorization": f"Bearer {server.key(name)}"} for name in ("mine", "other"))

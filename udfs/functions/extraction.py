@@ -1,4 +1,4 @@
-"""Answers in JSON under a schema: the JSON is taken out of the text around it, and checked. Knows nothing of SQL."""
+"""Answers in JSON under a schema: the JSON is found in the text, and checked. Knows nothing of SQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a loop of self-play: what it is to do, its folder, what its stages share, and the round under way.
+"""The state of a loop of self-play: its options, its folder, what its stages share, and the round under way.
 
 In the folder every stage of every round leaves one file, whole or not at all. The cost of a stage is in its file's
 metadata, `cost_usd`, so the cost of a loop is the sum over its files. Knows nothing of what the stages do.
@@ -45,7 +45,7 @@ class Play:
         families: Of `FAMILIES`; 'code' needs `run_code`.
         run_code: Run code that experts write, in a sandbox.
         seeds: A user's own questions; a quarter of those with a right answer is held out.
-        data: Data folders with outcomes that are there already; with them nobody answers anything at the start.
+        data: Data folders with outcomes that are there already; with them no expert answers anything at the start.
         writer: The expert that writes questions; the most expensive of the pool by default.
         written: The part of a round's questions that it writes.
         judge: The expert that judges where nothing is computed; the most expensive by default.

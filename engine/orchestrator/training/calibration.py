@@ -14,7 +14,7 @@ from leeroo.engine.arrays import Floats
 _SLOPE, _SLOPE_SPREAD = 4.5, 1.0
 
 
-def platt(logits: Floats, scores: Floats, weights: Floats) -> tuple[float, float]:
+def fit_platt(logits: Floats, scores: Floats, weights: Floats) -> tuple[float, float]:
     """Return slope and offset that make sigmoid(slope * logit + offset) fit the scores best.
 
     Platt, "Probabilistic outputs for support vector machines", 1999. The logits must be of rows that the
@@ -31,7 +31,7 @@ def platt(logits: Floats, scores: Floats, weights: Floats) -> tuple[float, float
     return float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
 
 
-def platt_of_probabilities(expected: Floats, scores: Floats) -> tuple[float, float]:
+def fit_platt_to_probabilities(expected: Floats, scores: Floats) -> tuple[float, float]:
     """Return slope and offset as `platt`, for expected scores instead of logits.
 
     The slope has a prior, so that a few scores do not move it far.

@@ -73,7 +73,7 @@ def train(
     outcomes = _read(data, say)
     say(f"{len(outcomes.questions):,} training questions with outcomes of {len(outcomes.experts)} experts")
     lessons = _training_texts(outcomes, seed)
-    pinned = _pinned(encoders, lessons, seed, say)
+    pinned = _choose_layers(encoders, lessons, seed, say)
     blocks = _blocks(lessons.texts, pinned, say)
     contexts = known_subjects(outcomes.contexts)
     features = fit_features(blocks, contexts.numbers(lessons.contexts), seed)
@@ -177,7 +177,7 @@ def _training_texts(outcomes: Outcomes, seed: int) -> TrainingTexts:
     )
 
 
-def _pinned(encoders: Sequence[str], lessons: TrainingTexts, seed: int, say: LineListener) -> tuple[str, ...]:
+def _choose_layers(encoders: Sequence[str], lessons: TrainingTexts, seed: int, say: LineListener) -> tuple[str, ...]:
     """Return the encoders, with the layer that predicts best on some of the questions where there are several.
 
     Each question is held out in turn; the questions with outcomes of most experts are used.

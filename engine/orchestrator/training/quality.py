@@ -22,7 +22,7 @@ from leeroo.engine.arrays import Bools, Float32s, Int64s
 from leeroo.engine.orchestrator.ridge import principal_ridge, spectrum
 from leeroo.engine.orchestrator.statistics import calibration_error, log_loss, sigmoid
 from leeroo.engine.orchestrator.summary import ExpertSummary
-from leeroo.engine.orchestrator.training.calibration import platt, platt_of_probabilities
+from leeroo.engine.orchestrator.training.calibration import fit_platt, fit_platt_to_probabilities
 from leeroo.engine.orchestrator.training.gaussian_process import fit_gaussian_process
 
 # With fewer outcomes than this a head learns noise; an expert then has one rate for all questions.
@@ -162,7 +162,7 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Int64s, counts
     expected = (features @ fit.weight + fit.bias).astype(np.float32)
     expected[rows, columns] = fit.held_out
     judged = known & counts[:, None]
-    slope, offset = platt_of_probabilities(expected[judged], scores[judged])
+    slope, offset = fit_platt_to_probabilities(expected[judged], scores[judged])
     weight, bias = (slope * np.asarray(each, np.float32) for each in (fit.weight, fit.bias))
     bias += np.float32(offset)
     held_out = np.asarray(slope * expected + offset, np.float32)
@@ -214,7 +214,7 @@ def _calibrate(held_out: Float32s | None, scores: Float32s) -> tuple[float, floa
     n, won = len(scores), float(scores.sum(dtype=np.float64))
     slope, offset = 0.0, float(np.log((won + 1) / (n - won + 1)))
     if held_out is not None and held_out.std() > _FLAT and 0 < won < n:
-        a, b = platt(held_out, scores, np.ones(n, np.float32))
+        a, b = fit_platt(held_out, scores, np.ones(n, np.float32))
         better = log_loss(sigmoid(a * held_out + b), scores, np.ones(n)) < _rate_loss(scores)
         slope, offset = (a, b) if a > 0 and better else (slope, offset)
     predicted = offset if held_out is None else slope * held_out + offset

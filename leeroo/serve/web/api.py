@@ -64,7 +64,7 @@ def upload(
 ) -> FileObject:
     """Store a file of requests, JSON lines or Parquet."""
     del anchor
-    with files.writing(state.db) as draft:
+    with files.open_new(state.db) as draft:
         _copy(file.file, draft.file, state.options.file_bytes)
         _check_quota(state, owner, draft.file.tell())
         draft.file.close()
@@ -84,7 +84,7 @@ def list_files(
 ) -> FileList:
     """List the files of this key."""
     place = _file(state, owner, after, "after") if after else None
-    found = files.listed(state.db, owner, purpose, place, limit + 1, newest=order == "desc")
+    found = files.list_files(state.db, owner, purpose, place, limit + 1, newest=order == "desc")
     shown = [FileObject.from_record(each) for each in found[:limit]]
     return FileList.of(shown, len(found) > limit)
 
@@ -157,7 +157,7 @@ def create_batch(owner: Owner, state: State, new: NewBatch) -> BatchObject:
 def list_batches(owner: Owner, state: State, after: After = None, limit: Limit = _FEW) -> BatchList:
     """List the batches of this key, the newest first."""
     place = _batch(state, owner, after, "after") if after else None
-    found = batches.listed(state.db, owner, place, limit + 1)
+    found = batches.list_batches(state.db, owner, place, limit + 1)
     trouble = state.scheduler.trouble()
     shown = [BatchObject.from_record(each, trouble) for each in found[:limit]]
     return BatchList.of(shown, len(found) > limit)
@@ -237,7 +237,7 @@ def _batch(state: ServerState, owner: str, batch: str, param: str | None = None)
 
 
 def _check_quota(state: ServerState, owner: str, more: int) -> None:
-    used, most = files.used(state.db, owner), state.options.bytes_per_key
+    used, most = files.used_bytes(state.db, owner), state.options.bytes_per_key
     if used + more > most:
         kept = f"this key keeps {used:,} bytes of files, and may keep {most:,}"
         raise RequestError(413, f"{kept}: delete files that are no longer needed")

@@ -44,7 +44,7 @@ def make_app(db: Database, engine: Engine, options: ServerOptions) -> FastAPI:
                 RequestGuard,
                 metrics=state.metrics,
                 file_bytes=options.file_bytes,
-                loopback_only=lambda: options.loopback and not keys.required(db),
+                loopback_only=lambda: options.loopback and not keys.are_required(db),
                 check_key=lambda scope: state.check_key(Request(scope)),
             )
         ],

@@ -32,7 +32,7 @@ class ServerState:
 
     def find_owner(self, request: Request) -> str | None:
         """Return whose request this is; None without a key that is in use."""
-        if not keys.required(self.db):
+        if not keys.are_required(self.db):
             return keys.NOBODY
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
         if scheme:

@@ -79,7 +79,7 @@ class RequestGuard:
             if refusal is not None:
                 await error_reply(refusal)(scope, receive, send_marked)
             else:
-                await self._app(scope, self._counted(scope, receive), send_marked)
+                await self._app(scope, self._limit_receive(scope, receive), send_marked)
         except asyncio.CancelledError:  # uvicorn ends what is still under way when the server has to end
             if status == _GONE:
                 refusal = Refusal(503, "the server is ending: send this again later")
@@ -121,7 +121,7 @@ class RequestGuard:
             return self._too_large(self._file_bytes)
         return None
 
-    def _counted(self, scope: Scope, receive: Receive) -> Receive:
+    def _limit_receive(self, scope: Scope, receive: Receive) -> Receive:
         """Return `receive` with the limits of size and time enforced."""
         upload = scope["path"] == "/v1/files"
         most = self._file_bytes + _FRAME_BYTES if upload else _OTHER_BYTES

@@ -48,7 +48,7 @@ def status_page(request: Request, state: State, after: Annotated[str | None, Que
         return _html("login.html", 401, wrong=False)
     get_owner(request)
     place = batches.get(state.db, owner, after) if after else None
-    found = batches.listed(state.db, owner, place, _SHOWN + 1)
+    found = batches.list_batches(state.db, owner, place, _SHOWN + 1)
     return _html(
         "batches.html" if "x-part" in request.headers else "page.html",
         cards=[_card(state.db, batch) for batch in found[:_SHOWN]],

@@ -28,7 +28,7 @@ _CHUNK = 1000
 
 
 class BatchRecord(BaseModel):
-    """What clients see of a batch as the database has it; times are seconds of the epoch, None for what is not yet."""
+    """The columns of a batch that clients see; times are seconds of the epoch, None for what has not happened yet."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -134,7 +134,7 @@ def by_number(db: Database, number: int) -> Batch:
     return _select(db, "number = ?", number)[0]
 
 
-def listed(db: Database, owner: str, after: Batch | None, limit: int) -> list[Batch]:
+def list_batches(db: Database, owner: str, after: Batch | None, limit: int) -> list[Batch]:
     """Return the batches of an owner, the newest first, from the one after `after`."""
     before = after.number if after else 1 << 62
     return _select(db, "owner = ? AND number < ? ORDER BY number DESC LIMIT ?", owner, before, limit)
@@ -154,7 +154,7 @@ def uses(db: Database, file: str) -> bool:
     return bool(db.rows(f"SELECT 1 FROM batches WHERE {IS_OPEN} AND input_file_id = ? LIMIT 1", file))
 
 
-def attempt(db: Database, batch: Batch, change: int = 1) -> int:
+def count_attempt(db: Database, batch: Batch, change: int = 1) -> int:
     """Count that a stage of a batch begins, or take that back with -1, and return how often it began."""
     with db.transaction() as con:
         query = "UPDATE batches SET attempts = attempts + ? WHERE number = ? RETURNING attempts"
@@ -223,7 +223,7 @@ def cancel(db: Database, batch: Batch) -> None:
         _enter(con, batch, "cancelling", "validating", "in_progress")
 
 
-def finalizing(db: Database, batch: Batch) -> None:
+def mark_finalizing(db: Database, batch: Batch) -> None:
     """Mark a batch whose lines are all answered: its files are being written."""
     with db.transaction() as con:
         _enter(con, batch, "finalizing", "in_progress")

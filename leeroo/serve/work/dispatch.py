@@ -111,7 +111,7 @@ class Dispatcher:
         if wave.group.batch is None:
             return
         batch = batches.by_number(self._db, wave.group.batch)
-        if batches.attempt(self._db, batch) < ATTEMPTS:
+        if batches.count_attempt(self._db, batch) < ATTEMPTS:
             return
         why = str(error) if isinstance(error, LeerooError) else "the server could not work with this batch"
         if batch.completed:
@@ -143,7 +143,7 @@ class Dispatcher:
             elif answer is not None and (last or not lost_expert(self._engine.pool.names, answer)):
                 kept.append((batch.number, line.line, answer))
         queue.keep_answers(self._db, kept)
-        self._metrics.answered([answer for *_, answer in kept])
+        self._metrics.count_answers([answer for *_, answer in kept])
         self._speeds.learn(Counter(number for number, *_ in kept), time.monotonic() - began)
         return stuck or len(kept) < sum(answer is not None for answer in answers)
 

@@ -42,7 +42,7 @@ class Draft:
 
 
 @contextlib.contextmanager
-def writing(db: Database) -> Iterator[Draft]:
+def open_new(db: Database) -> Iterator[Draft]:
     """Open a new file, which is removed at the end unless it is kept."""
     path = db.files / f".{secrets.token_hex(16)}"
     try:
@@ -69,7 +69,7 @@ def expire(db: Database, keep_s: float | None) -> None:
         delete(db, StoredFile(*row))
 
 
-def used(db: Database, owner: str) -> int:
+def used_bytes(db: Database, owner: str) -> int:
     """Return the bytes of all files of an owner."""
     return int(db.rows("SELECT coalesce(sum(bytes), 0) FROM files WHERE owner = ?", owner)[0][0])
 
@@ -102,7 +102,7 @@ def get(db: Database, owner: str, file: str) -> StoredFile | None:
     return StoredFile(*rows[0]) if rows else None
 
 
-def listed(
+def list_files(
     db: Database, owner: str, purpose: str | None, after: StoredFile | None, limit: int, newest: bool
 ) -> list[StoredFile]:
     """Return the files of an owner in the order of their creation, from the one after `after`."""

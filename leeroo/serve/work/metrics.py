@@ -33,7 +33,7 @@ class Metrics:
             "leeroo_http_request_seconds", "Requests by route.", ("method", "route", "status"), registry=self._registry
         )
 
-    def answered(self, answers: Sequence[LineAnswer]) -> None:
+    def count_answers(self, answers: Sequence[LineAnswer]) -> None:
         """Count answers of lines."""
         for answer in answers:
             expert = answer["expert"]
@@ -45,7 +45,7 @@ class Metrics:
             for kind in ("prompt", "completion"):
                 self._tokens.labels(expert, kind).inc(answer[f"{kind}_tokens"] or 0)
 
-    def ended(self, status: str) -> None:
+    def count_ended(self, status: str) -> None:
         """Count a batch that ended."""
         self._ended.labels(status).inc()
 

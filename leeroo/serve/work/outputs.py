@@ -31,7 +31,7 @@ def _write_jsonl(
     db: Database, batch: Batch, results: Iterable[LineResult], unreached: tuple[str, str]
 ) -> tuple[str | None, str | None]:
     created = batch.in_progress_at or batch.created_at
-    with files.writing(db) as output, files.writing(db) as errors:
+    with files.open_new(db) as output, files.open_new(db) as errors:
         for result in results:
             text = result_line(batch.id, batch.endpoint, created, result, unreached)
             (output if result.status == OK else errors).file.write(text.encode() + b"\n")
@@ -47,7 +47,7 @@ def _write_parquet(db: Database, batch: Batch, results: Iterable[LineResult], un
     if not source.exists() or not batch.total:
         return None
     rows = _answers(results, unreached)
-    with pq.ParquetFile(source) as table, files.writing(db) as output:
+    with pq.ParquetFile(source) as table, files.open_new(db) as output:
         output.file.close()
         names = _free_names(table.schema_arrow)
         schema = pa.schema([*table.schema_arrow, *(f.with_name(n) for f, n in zip(ANSWERS, names, strict=True))])

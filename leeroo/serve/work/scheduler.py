@@ -94,7 +94,7 @@ class Scheduler:
 
     def _look(self) -> None:
         """Begin what can be begun, and stop what nobody wants any more."""
-        if self._workers.paused():
+        if self._workers.is_paused():
             return
         if time.monotonic() - self._swept > _SWEEP_S:
             self._swept = time.monotonic()

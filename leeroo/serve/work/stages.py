@@ -67,7 +67,7 @@ class BatchStages:
                 self._begin(_BatchStage("check", batch.number, batch.owner), batch, self._check)
             elif batch.status == "in_progress":
                 if batch.completed + batch.failed == batch.total or batch.expires_at < now():
-                    batches.finalizing(self._db, batch)
+                    batches.mark_finalizing(self._db, batch)
                     self._workers.news.set()
             elif not queue.claims(self._db, batch.number):
                 self._begin(_BatchStage("write", batch.number, batch.owner), batch, self._write)
@@ -76,7 +76,7 @@ class BatchStages:
         """End a batch that cannot be answered."""
         error = {"code": code, "line": line, "message": message, "param": param}
         batches.end(self._db, batch, "failed", errors=json.dumps([error]))
-        self._metrics.ended("failed")
+        self._metrics.count_ended("failed")
         self._log.info("batch_refused", batch=batch.id, **error)
 
     def _begin(self, one: _BatchStage, batch: Batch, work: Callable[[Batch], None]) -> None:
@@ -91,7 +91,7 @@ class BatchStages:
         if batches.by_number(self._db, batch.number).status != batch.status:
             return  # it is done, or the batch was cancelled, since it was begun
         why = "the server could not work with this file"
-        attempts = batches.attempt(self._db, batch)
+        attempts = batches.count_attempt(self._db, batch)
         if attempts > ATTEMPTS:
             self.refuse(batch, "server_error", why)
             return
@@ -99,13 +99,13 @@ class BatchStages:
             work(batch)
         except Exception as error:
             if isinstance(error, OutputError) or (isinstance(error, OSError) and error.errno):
-                batches.attempt(self._db, batch, -1)
+                batches.count_attempt(self._db, batch, -1)
                 raise
             self._log.exception("batch_failed", batch=batch.id)
             if attempts == ATTEMPTS:
                 self.refuse(batch, "server_error", why)
         except Interrupted:
-            batches.attempt(self._db, batch, -1)
+            batches.count_attempt(self._db, batch, -1)
             raise
 
     def _check(self, batch: Batch) -> None:
@@ -131,7 +131,7 @@ class BatchStages:
         whole = batch.completed + batch.failed == batch.total
         status = "cancelled" if batch.status == "cancelling" else "completed" if whole else "expired"
         batches.end(self._db, batch, status, output_file_id=output, error_file_id=errors)
-        self._metrics.ended(status)
+        self._metrics.count_ended(status)
         self._log.info("batch_ended", batch=batch.id, status=status, rows=batch.total, cost_usd=batch.cost_usd)
 
     def _while_serving(self, items: Iterable[_T]) -> Iterator[_T]:

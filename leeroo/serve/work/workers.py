@@ -66,7 +66,7 @@ class Workers:
         self._pause = time.monotonic() + _PAUSE_S, reason
         self._log.error("in_trouble", reason=str(error), exc_info=None if expected else error)
 
-    def paused(self) -> bool:
+    def is_paused(self) -> bool:
         """Return whether nothing is to be begun now; a pause that is over is forgotten."""
         if self._pause is not None and time.monotonic() < self._pause[0]:
             return True
