@@ -62,7 +62,7 @@ def page_hinkley(threshold: float, slack: float = 0.05) -> Detector:
 
 def change_point(error: np.ndarray) -> bool:
     """Apply `drifted`."""
-    return drift.drifted(np.zeros(len(error)), error) is not None
+    return drift.find_drift(np.zeros(len(error)), error) is not None
 
 
 def first_alarm(way: Detector, error: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from leeroo.engine.orchestrator.analysis.frontier import (
     Interval,
     estimate,
     expected_calibration_error,
-    measured,
+    measure_choice,
     oracle,
     pair_measures,
     random_mix,
@@ -62,7 +62,7 @@ def make(predicted: Predicted, task: Task, share: float | None, allowance: float
     whole = allowance * task.budget(share or 1) / 1000 * len(task.test.prompts)
     chosen = choose(predicted.scores, predicted.costs, budget_usd=None if share is None else whole).expert
     scores = np.where(chosen >= 0, task.test.scores[np.arange(len(chosen)), np.maximum(chosen, 0)], 0)
-    cost = measured(chosen, task.test.scores, task.test.costs).cost_usd_per_1k
+    cost = measure_choice(chosen, task.test.scores, task.test.costs).cost_usd_per_1k
     return Spending(scores, cost / task.budget(share or 1))
 
 

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.errors import OutputError
 from leeroo.engine.jobs.verify import check_for, score
-from leeroo.engine.orchestrator.analysis.drift import Drift, drifted
+from leeroo.engine.orchestrator.analysis.drift import Drift, find_drift
 from leeroo.engine.pool import Expert, Pool
 from leeroo.engine.schema import EXPERTS, FEEDBACK_OUTCOMES, QUERIES
 from leeroo.engine.store.feedback import Feedback, question_hash
@@ -121,7 +121,7 @@ def find_drifts(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[Drift, dat
     """Return the experts that have drifted and since when, by name, from rows of `judged` that have a prediction."""
     found = {}
     for name, its in _by_expert(row for row in rows if row["predicted_score"] is not None):
-        drift = drifted([row["predicted_score"] for row in its], [row["score"] for row in its])
+        drift = find_drift([row["predicted_score"] for row in its], [row["score"] for row in its])
         if drift is not None:
             found[name] = drift, datetime.fromtimestamp(its[drift.since]["answered"], UTC).date()
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from leeroo.engine.orchestrator.analysis.drift import LEAST, drifted
+from leeroo.engine.orchestrator.analysis.drift import LEAST, find_drift
 
 
 def _history(seed: int, *parts: tuple[int, float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -18,7 +18,7 @@ def _history(seed: int, *parts: tuple[int, float, float]) -> tuple[np.ndarray, n
 
 def test_a_fall_is_found_with_its_beginning() -> None:
     """Nearly every history reports the fall near where it happened, with its size."""
-    found = [drifted(*_history(seed, (200, 0.8, 0.8), (60, 0.8, 0.4))) for seed in range(50)]
+    found = [find_drift(*_history(seed, (200, 0.8, 0.8), (60, 0.8, 0.4))) for seed in range(50)]
     found_drift = [drift for drift in found if drift is not None]
     assert len(found_drift) >= 44
     assert np.median([drift.since for drift in found_drift]) == pytest.approx(200, abs=5)
@@ -28,14 +28,14 @@ def test_a_fall_is_found_with_its_beginning() -> None:
 
 def test_a_rise_is_found_too() -> None:
     """An expert that has become better should be learned anew as well."""
-    drift = drifted(*_history(1, (200, 0.4, 0.4), (80, 0.4, 0.9)))
+    drift = find_drift(*_history(1, (200, 0.4, 0.4), (80, 0.4, 0.9)))
     assert drift is not None
     assert drift.shift > 0.3
 
 
 def test_chance_is_no_drift() -> None:
     """Hardly any history without a change has one."""
-    found = [drifted(*_history(seed, (300, 0.7, 0.7))) for seed in range(200)]
+    found = [find_drift(*_history(seed, (300, 0.7, 0.7))) for seed in range(200)]
     assert sum(drift is not None for drift in found) <= 4
 
 
@@ -44,19 +44,19 @@ def test_a_long_life_has_no_more_false_alarms(rate: float) -> None:
     """At most 5 in 100 experts ever have a false alarm in 10,000 outcomes, tested again and again."""
     lives = [_history(seed, (10_000, rate, rate)) for seed in range(60)]
     looks = [*range(100, 1000, 100), *range(1000, 10_001, 500)]
-    alarms = [any(drifted(predicted[:n], scores[:n]) for n in looks) for predicted, scores in lives]
+    alarms = [any(find_drift(predicted[:n], scores[:n]) for n in looks) for predicted, scores in lives]
     assert sum(alarms) <= 3
 
 
 def test_a_router_that_was_wrong_all_along_is_no_drift() -> None:
     """Outcomes that return to the prediction, as after learning anew, are no drift either."""
-    assert drifted(*_history(2, (300, 0.9, 0.5))) is None
-    assert drifted(*_history(3, (150, 0.9, 0.4), (150, 0.4, 0.4))) is None
+    assert find_drift(*_history(2, (300, 0.9, 0.5))) is None
+    assert find_drift(*_history(3, (150, 0.9, 0.4), (150, 0.4, 0.4))) is None
 
 
 def test_too_few_outcomes_give_no_drift() -> None:
     """With too few outcomes on a side for a mean there is no drift, however clear they look."""
-    assert drifted([], []) is None
-    assert drifted([1.0] * 100 + [1.0] * (LEAST - 5), [1.0] * 100 + [0.0] * (LEAST - 5)) is not None
-    assert drifted([1.0] * (2 * LEAST - 1), [1.0] * LEAST + [0.0] * (LEAST - 1)) is None
-    assert drifted([0.5] * 200, [0.5] * 200) is None
+    assert find_drift([], []) is None
+    assert find_drift([1.0] * 100 + [1.0] * (LEAST - 5), [1.0] * 100 + [0.0] * (LEAST - 5)) is not None
+    assert find_drift([1.0] * (2 * LEAST - 1), [1.0] * LEAST + [0.0] * (LEAST - 1)) is None
+    assert find_drift([0.5] * 200, [0.5] * 200) is None

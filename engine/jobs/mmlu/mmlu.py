@@ -24,8 +24,8 @@ from leeroo.engine.orchestrator.analysis.frontier import (
     Point,
     budgets_usd_per_1k,
     chosen_by,
+    measure_choice,
     measure_frontier,
-    measured,
     random_mix,
 )
 from leeroo.engine.orchestrator.statistics import Z_95, wilson_interval
@@ -221,7 +221,7 @@ def _compare(engine: Engine, table: pa.Table, criteria: Criteria, on_line: LineL
     def row(name: str, chosen: Int32s) -> Strategy:
         got = np.where(chosen >= 0, np.take_along_axis(scores, np.maximum(chosen, 0)[:, None], 1)[:, 0], 0.0)
         each = {str(c): float(got[categories == c].mean()) for c in dict.fromkeys(categories.tolist())}
-        return Strategy(name, measured(chosen, scores, costs).cost_usd_per_1k, interval(got), each)
+        return Strategy(name, measure_choice(chosen, scores, costs).cost_usd_per_1k, interval(got), each)
 
     def everywhere(i: int) -> Int32s:
         return np.full(len(table), i, np.int32)

@@ -18,7 +18,7 @@ from leeroo.engine.jobs.feedback import judge_feedback, warnings
 from leeroo.engine.jobs.selfplay.judge import JudgeAgreement
 from leeroo.engine.jobs.selfplay.state import Loop, Round, spent_usd
 from leeroo.engine.money import usd
-from leeroo.engine.orchestrator.analysis.drift import drifted
+from leeroo.engine.orchestrator.analysis.drift import find_drift
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation, evaluate
 from leeroo.engine.orchestrator.analysis.frontier import chosen_by
 from leeroo.engine.orchestrator.router import Router
@@ -63,7 +63,7 @@ def _drifts(loop: Loop) -> list[str]:
     lines = []
     for name in loop.names:
         own = [each for each in outcomes if each[1]["expert"] == name and each[1]["predicted_score"] is not None]
-        found = drifted([row["predicted_score"] for _, row in own], [row["score"] for _, row in own])
+        found = find_drift([row["predicted_score"] for _, row in own], [row["score"] for _, row in own])
         if found is not None:
             lines.append(
                 f"expert {name}: since round {own[found.since][0]} answers come out {abs(found.shift):.2f} "

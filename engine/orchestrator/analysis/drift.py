@@ -49,7 +49,7 @@ def threshold(n: int) -> float:
     return math.sqrt(2 * math.log(_TESTS * doublings**2))
 
 
-def drifted(predicted: Sequence[float] | np.ndarray, scores: Sequence[float] | np.ndarray) -> Drift | None:
+def find_drift(predicted: Sequence[float] | np.ndarray, scores: Sequence[float] | np.ndarray) -> Drift | None:
     """Return the drift of one expert's outcomes from their predictions.
 
     Only a change away from the prediction counts. Answers that return to it, as after a router has learned, are no

@@ -95,7 +95,7 @@ def measure_frontier(
     points = []
     for budget in budgets:
         chosen = chosen_by(scores_pred, costs_pred, float(budget) * len(scores_pred) / 1000)
-        point = measured(chosen, scores, costs)
+        point = measure_choice(chosen, scores, costs)
         points.append(Budgeted(point.cost_usd_per_1k, point.accuracy, float(budget)))
     return points
 
@@ -136,7 +136,7 @@ def chosen_by(scores: Floats, costs: Floats, budget_usd: float | None = None) ->
     return choose(scores, costs, budget_usd=budget_usd).expert
 
 
-def measured(chosen: Int32s, scores: Floats, costs: Floats) -> Point:
+def measure_choice(chosen: Int32s, scores: Floats, costs: Floats) -> Point:
     """Return the point of a choice: columns [n], -1 where a question is left out."""
     return Point(1000 * float(_taken(chosen, costs).mean()), float(_taken(chosen, scores).mean()))
 
@@ -144,12 +144,12 @@ def measured(chosen: Int32s, scores: Floats, costs: Floats) -> Point:
 def singles(scores: Floats, costs: Floats) -> list[Point]:
     """Return the point of each expert when it answers everything."""
     n, e = scores.shape
-    return [measured(np.full(n, j, np.int32), scores, costs) for j in range(e)]
+    return [measure_choice(np.full(n, j, np.int32), scores, costs) for j in range(e)]
 
 
 def oracle(scores: Floats, costs: Floats) -> Point:
     """Return the point of the best recorded score of each question, at the cost of the cheapest expert that has it."""
-    return measured(chosen_by(scores, costs), scores, costs)
+    return measure_choice(chosen_by(scores, costs), scores, costs)
 
 
 def hull(points: Sequence[Point]) -> tuple[Float64s, Float64s]:
