@@ -89,19 +89,19 @@ class Connection:
 
     def executemany(self, query: str | duckdb.Statement, parameters: object = None) -> Connection:
         """Run a statement with each of some parameters, as DuckDB does."""
-        with self._turn, self._registration.calls.feedback.written(in_transaction=in_transaction(self._con)):
+        with self._turn, self._registration.calls.feedback.hold(in_transaction=in_transaction(self._con)):
             run_among(tables_in_sight(), self._con.executemany, query, parameters)
         return self
 
     def commit(self) -> Connection:
         """End the transaction; what was written in it stays."""
-        with self._turn, self._registration.calls.feedback.ended(self._con, rolled_back=False):
+        with self._turn, self._registration.calls.feedback.end(self._con, rolled_back=False):
             self._con.commit()
         return self
 
     def rollback(self) -> Connection:
         """End the transaction; what was written in it is rolled back."""
-        with self._turn, self._registration.calls.feedback.ended(self._con, rolled_back=True):
+        with self._turn, self._registration.calls.feedback.end(self._con, rolled_back=True):
             self._con.rollback()
         return self
 

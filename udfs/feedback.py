@@ -55,7 +55,7 @@ class FeedbackWriter:
         return pa.array([True] * n)
 
     @contextlib.contextmanager
-    def rehearsed(self) -> Iterator[None]:
+    def rehearse(self) -> Iterator[None]:
         """Drop the rows that are written in here: they will be rolled back."""
         self._rehearses = True
         try:
@@ -64,7 +64,7 @@ class FeedbackWriter:
             self._rehearses = False
 
     @contextlib.contextmanager
-    def written(self, *, in_transaction: bool) -> Iterator[None]:
+    def hold(self, *, in_transaction: bool) -> Iterator[None]:
         """Run a statement in here; its rows count when it succeeds, or with the transaction it is in."""
         held: list[Feedback] = []
         self._held = held
@@ -77,7 +77,7 @@ class FeedbackWriter:
             self._keep()
 
     @contextlib.contextmanager
-    def ended(self, con: duckdb.DuckDBPyConnection, *, rolled_back: bool) -> Iterator[None]:
+    def end(self, con: duckdb.DuckDBPyConnection, *, rolled_back: bool) -> Iterator[None]:
         """End a transaction in here, perhaps: its rows are kept or dropped with it."""
         succeeded = False
         try:

@@ -23,7 +23,7 @@ from leeroo.udfs.bar import Bar
 
 
 @contextlib.contextmanager
-def opened(setup: EngineOptions, progress: bool, place: Place = "local") -> Iterator[tuple[Engine, Bar]]:
+def open_with_progress(setup: EngineOptions, progress: bool, place: Place = "local") -> Iterator[tuple[Engine, Bar]]:
     """Open an engine that shows its progress."""
     bar = Bar(shown=progress)
     try:
@@ -135,7 +135,7 @@ def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> l
     lines += [f"failed: {count:,} x {error}" for error, count in progress.errors.items()]
     lines += [
         f"spent {usd(progress.cost_usd)}{within}; the list cost of all rows is {usd(progress.list_cost_usd)}",
-        f"{progress.seconds:.1f} s{_shared(progress)}: {out}",
+        f"{progress.seconds:.1f} s{_shared_prefix(progress)}: {out}",
     ]
     return lines
 
@@ -150,6 +150,6 @@ def print_failures(errors: Sequence[str | None]) -> None:
             say(f"{n:,} x {reason}", stderr=True)
 
 
-def _shared(progress: Progress) -> str:
+def _shared_prefix(progress: Progress) -> str:
     share = progress.cached_share or 0.0
     return f", {share:.0%} of the prompt tokens shared with other rows and computed once" if share >= 0.01 else ""

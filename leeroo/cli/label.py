@@ -72,7 +72,7 @@ def label(
 
     The cheapest expert labels everything; what it is not sure of goes on to more expensive ones, within the budget.
     """
-    from leeroo.cli.console import check_drawn, check_out, conclude, opened
+    from leeroo.cli.console import check_drawn, check_out, conclude, open_with_progress
     from leeroo.engine.jobs.agreement import measure_agreement
     from leeroo.engine.jobs.label import label_rows, read_labels, to_check
     from leeroo.engine.tables import write_table
@@ -91,7 +91,7 @@ def label(
     prefix = writing.prefix
     if gold is not None and gold not in rows.schema.names:
         raise UsageError(f"the input has no column {gold!r}; its columns are: {', '.join(rows.schema.names)}")
-    with opened(setup, progress) as (engine, bar), engine.delivery():
+    with open_with_progress(setup, progress) as (engine, bar), engine.delivery():
         labelled = label_rows(engine, rows, wanted, rules, calibrate=calibrate, enough=enough or None, chat=chat)
         agreement = None if gold is None else measure_agreement(labelled, gold, wanted.names, prefix)
         write_table(labelled.to_reader(), out)

@@ -64,7 +64,7 @@ def mmlu(
 
     Killed or interrupted, the same command goes on where it stopped and pays for nothing twice.
     """
-    from leeroo.cli.console import check_drawn, check_out, conclude, opened
+    from leeroo.cli.console import check_drawn, check_out, conclude, open_with_progress
     from leeroo.engine.jobs.mmlu.data import read_questions
     from leeroo.engine.jobs.mmlu.mmlu import run_mmlu
     from leeroo.engine.tables import write_table
@@ -78,7 +78,7 @@ def mmlu(
     wanted = criteria(setup, expert=expert, on_expert_down=on_expert_down)
     only = [] if subjects is None else names("--subjects", subjects)
     questions = read_questions(data, only, shots, limit)
-    with opened(setup, progress) as (engine, bar), engine.delivery():
+    with open_with_progress(setup, progress) as (engine, bar), engine.delivery():
         results = run_mmlu(engine, questions, wanted, mode, chat=chat, compare=compare, on_progress=bar.say)
         if out is not None:
             write_table(results.answers.to_reader(), out)

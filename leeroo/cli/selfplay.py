@@ -103,7 +103,7 @@ def selfplay(
     """
     if context.invoked_subcommand is not None:
         return
-    from leeroo.cli.console import opened
+    from leeroo.cli.console import open_with_progress
     from leeroo.engine.jobs.selfplay.generate import read_seeds
     from leeroo.engine.jobs.selfplay.judge import RUBRIC
     from leeroo.engine.jobs.selfplay.loop import Play, play
@@ -128,7 +128,7 @@ def selfplay(
         max_cost_usd=max_cost_usd,
         seed=seed,
     )
-    with opened(EngineOptions(pool, store=store or out / "store"), progress) as (engine, bar):
+    with open_with_progress(EngineOptions(pool, store=store or out / "store"), progress) as (engine, bar):
         play(engine, out, what, rounds, bar.say)
 
 

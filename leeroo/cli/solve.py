@@ -55,7 +55,7 @@ def solve(
     The steps of all rows are answered level by level. Simple questions go straight. Killed or interrupted, the same
     command goes on where it stopped and pays for nothing twice.
     """
-    from leeroo.cli.console import check_out, conclude, opened
+    from leeroo.cli.console import check_out, conclude, open_with_progress
     from leeroo.engine.jobs.solve.solve import SolveLimits, solve_rows
     from leeroo.engine.tables import write_table
     from leeroo.reports.solve import solve_report
@@ -64,7 +64,7 @@ def solve(
     wanted = criteria(setup, experts, writing, column=column)
     limits = SolveLimits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
     reader = reading.open(source)
-    with opened(setup, progress, engine) as (answering, bar), answering.delivery():
+    with open_with_progress(setup, progress, engine) as (answering, bar), answering.delivery():
         solved = solve_rows(answering, reader, wanted, limits)
         write_table(solved.rows.to_reader(), out)
     report = solve_report(solved, writing.prefix, setup.max_cost_usd)

@@ -91,7 +91,7 @@ def explain(
 
     An argument with white space in it that is no file is a statement.
     """
-    from leeroo.cli.console import opened
+    from leeroo.cli.console import open_with_progress
 
     if len(what.split()) > 1 and not os.path.exists(what):  # not Path.exists: a statement may be no path at all
         with _database(db, setup, progress=False) as (con, _):
@@ -99,7 +99,7 @@ def explain(
             estimates, text = list(plan.estimates), str(plan)
     else:
         wanted = criteria(setup, column=column, private_column=private_column)
-        with opened(setup, progress=False) as (engine, _):
+        with open_with_progress(setup, progress=False) as (engine, _):
             estimate = engine.explain(reading.open(what), wanted)
         estimates, text = [(what, estimate)], f"{what}: {estimate}"
     if as_json:

@@ -171,10 +171,10 @@ class Statement:
         feedback = self._calls.feedback
         if self._ends_transaction:
             back = isinstance(self._text, str) and self._text.lstrip()[:8].casefold().startswith(("rollback", "abort"))
-            with feedback.ended(self._con, rolled_back=back):
+            with feedback.end(self._con, rolled_back=back):
                 yield
         elif self._writes_feedback():
-            with feedback.written(in_transaction=self._registration.sees_commits and in_transaction(self._con)):
+            with feedback.hold(in_transaction=self._registration.sees_commits and in_transaction(self._con)):
                 yield
         else:
             yield
@@ -262,7 +262,12 @@ class Statement:
         """Run a statement for its questions, and say if it reached its end."""
         stage.begin()
         try:
-            with self._order(stage), self._calls.collecting(), self._calls.feedback.rehearsed(), self._own_errors():
+            with (
+                self._order(stage),
+                self._calls.collecting(),
+                self._calls.feedback.rehearse(),
+                self._own_errors(),
+            ):
                 self._explain(stage, "EXPLAIN ANALYZE", text)  # which runs all of it and keeps no result
         except duckdb.InterruptException:
             raise
