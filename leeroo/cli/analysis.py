@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from leeroo.cli.options import AsJson, CostWeight, DataFolders, RouterFolder
+from leeroo.cli.options import AsJson, CostWeight, DataFolders, Map, RouterFolder
 
 Split = Annotated[Literal["train", "test", "all"], typer.Option(help="Which of the queries count.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw a picture too: a file that ends in .svg.")]
@@ -15,6 +15,7 @@ Plot = Annotated[Path | None, typer.Option(help="Draw a picture too: a file that
 
 def select_experts(
     data: DataFolders,
+    mapped: Map = None,
     k: Annotated[int | None, typer.Option("-k", help="Number of experts. Default: six.")] = None,
     split: Split = "train",
     cost_weight: CostWeight = 0.0,
@@ -26,12 +27,15 @@ def select_experts(
     Shows what each adds: to an oracle, on questions they were not chosen by, and to a choice by subject.
     """
     from leeroo.cli.console import check_drawn, show
+    from leeroo.cli.data import check_split, open_data
     from leeroo.engine.orchestrator.analysis.expert_selection import select_experts as select
     from leeroo.engine.tables.outputs import write_file
     from leeroo.reports.analysis import plot_selection, selection_report
 
     check_drawn(plot=plot)
-    selection = select(data, k, split, cost_weight)
+    with open_data(data, mapped) as opened:
+        check_split(opened, split)
+        selection = select(opened.folders, k, split, cost_weight)
     if plot is not None:
         write_file(plot_selection(selection), plot)
         typer.echo(f"picture: {plot}", err=True)
@@ -40,6 +44,7 @@ def select_experts(
 
 def gaps(
     data: DataFolders,
+    mapped: Map = None,
     router: RouterFolder = None,
     split: Split = "train",
     good: Annotated[float, typer.Option(help="The accuracy from which on an expert is good.")] = 0.5,
@@ -54,6 +59,7 @@ def gaps(
     For people who decide which expert to train next. With a router, its predictions replace missing outcomes.
     """
     from leeroo.cli.console import check_drawn, show
+    from leeroo.cli.data import check_split, open_data
     from leeroo.engine.orchestrator.analysis.gaps import find_gaps
     from leeroo.engine.orchestrator.router import Router
     from leeroo.engine.tables.outputs import write_file
@@ -61,7 +67,9 @@ def gaps(
 
     check_drawn(plot=plot)
     trained = None if router is None else Router.load(router)
-    found = find_gaps(data, trained, split, good, clusters, lambda line: typer.echo(line, err=True))
+    with open_data(data, mapped) as opened:
+        check_split(opened, split)
+        found = find_gaps(opened.folders, trained, split, good, clusters, opened.say)
     if plot is not None:
         write_file(plot_gaps(found), plot)
         typer.echo(f"picture: {plot}", err=True)

@@ -50,9 +50,22 @@ Out = Annotated[
     ),
 ]
 Database = Annotated[Path | None, typer.Option(help="DuckDB database file. Default: in memory.")]
-_DATA = typer.Option("--data", help="Folder with queries, outcomes and experts as Parquet; give it again for more.")
-DataFolders = Annotated[list[Path], _DATA]
-OptionalDataFolders = Annotated[list[Path] | None, _DATA]
+_DATA = typer.Option(
+    "--data",
+    metavar="DATA",
+    help="Recorded outcomes: CSV, Parquet or JSON lines of many forms (see leeroo outcomes check), or a folder with "
+    "queries, outcomes and experts as Parquet; give it again for more.",
+)
+DataFolders = Annotated[list[str], _DATA]
+OptionalDataFolders = Annotated[list[str] | None, _DATA]
+Map = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--map",
+        metavar="COLUMN=NAME",
+        help="What a column of a file of outcomes is, such as correct=score; give it again for more. Default: guessed.",
+    ),
+]
 Column = Annotated[str, typer.Option(help="The column with the questions.", rich_help_panel=ROWS)]
 PoolFile = Annotated[
     Path | None,

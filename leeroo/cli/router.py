@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from leeroo.cli.options import AsJson, DataFolders, OptionalDataFolders, Page, Seed, names
+from leeroo.cli.options import AsJson, DataFolders, Map, OptionalDataFolders, Page, Seed, names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.listeners import LineListener
 
@@ -18,6 +18,7 @@ from leeroo.engine.listeners import LineListener
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the new router.")],
     data: OptionalDataFolders = None,
+    mapped: Map = None,
     store: Annotated[
         Path | None, typer.Option(help="Also learn from the feedback kept in this answer store (see leeroo feedback).")
     ] = None,
@@ -40,25 +41,23 @@ def train(
 ) -> None:
     """Train a router on recorded outcomes: how well each expert answered which question.
 
-    They are in data folders, and users' feedback in an answer store; either will do.
+    They are in files or data folders, and users' feedback in an answer store; either will do.
     """
+    from leeroo.cli.data import open_data
     from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
     from leeroo.engine.orchestrator.router import Router
     from leeroo.engine.orchestrator.router_folder import check_place
     from leeroo.engine.orchestrator.training.learn import extend
     from leeroo.engine.orchestrator.training.learn import train as learn
 
-    def say(line: str) -> None:
-        typer.echo(line, err=True)
-
     if router is not None and (encoder or finetune != "none"):
         raise UsageError("--encoder and --finetune have no place beside --router: what it has learned stays as it is")
     check_place(out)  # learning takes minutes
-    with _outcomes(data or [], store, say) as folders:
+    with open_data(data or [], mapped) as opened, _outcomes(opened.folders, store, opened.say) as folders:
         if router is None:
-            learned = learn(folders, encoder or [DEFAULT_ENCODER], finetune, seed, say)
+            learned = learn(folders, encoder or [DEFAULT_ENCODER], finetune, seed, opened.say)
         else:
-            learned = extend(Router.load(router), folders, seed, say)
+            learned = extend(Router.load(router), folders, seed, opened.say)
     learned.save(out)
     typer.echo(f"router for {len(learned.experts)} experts: {out}", err=True)
 
@@ -69,7 +68,7 @@ def _outcomes(data: list[Path], store: Path | None, say: LineListener) -> Iterat
     if store is None:
         if not data:
             raise UsageError(
-                "there is nothing to learn from: name a data folder (--data), or an answer store (--store)"
+                "there is nothing to learn from: name recorded outcomes (--data), or an answer store (--store)"
             )
         yield data
         return
@@ -90,6 +89,7 @@ def _outcomes(data: list[Path], store: Path | None, say: LineListener) -> Iterat
 def evaluate(
     router: Annotated[Path, typer.Option(help="Folder of a trained router (see leeroo train).")],
     data: DataFolders,
+    mapped: Map = None,
     split: Annotated[
         Literal["test", "train", "all"], typer.Option(help="Which of the recorded questions are measured.")
     ] = "test",
@@ -110,6 +110,7 @@ def evaluate(
     Costs nothing: no expert is called.
     """
     from leeroo.cli.console import check_drawn, show
+    from leeroo.cli.data import check_split, open_data
     from leeroo.engine.orchestrator.analysis.evaluate import evaluate as measure
     from leeroo.engine.orchestrator.router import Router
     from leeroo.engine.tables.outputs import write_file
@@ -118,18 +119,20 @@ def evaluate(
     from leeroo.reports.plot import plot_evaluation
 
     check_drawn(page=report, plot=plot)
-    found = measure(
-        Router.load(router),
-        data,
-        split,
-        None if experts is None else names("--experts", experts, "names of experts"),
-        None if pair is None else _pair(pair),
-        lambda line: typer.echo(line, err=True),
-    )
+    with open_data(data, mapped) as opened:
+        check_split(opened, split)
+        found = measure(
+            Router.load(router),
+            opened.folders,
+            split,
+            None if experts is None else names("--experts", experts, "names of experts"),
+            None if pair is None else _pair(pair),
+            opened.say,
+        )
     if plot is not None:
         write_file(plot_evaluation(found), plot)
         typer.echo(f"picture: {plot}", err=True)
-    measured = evaluation_report(found, str(router), [str(folder) for folder in data], split)
+    measured = evaluation_report(found, str(router), data, split)
     if report is not None:
         write_file(page(measured), report)
         typer.echo(f"report: {report}", err=True)

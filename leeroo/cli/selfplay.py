@@ -55,7 +55,10 @@ def selfplay(
     ] = "question",
     reading: FormatOptions,
     data: Annotated[
-        list[Path] | None, typer.Option(help="Start from the outcomes of this data folder; give it again for more.")
+        list[str] | None,
+        typer.Option(
+            metavar="DATA", help="Start from these outcomes, as leeroo train takes them; give it again for more."
+        ),
     ] = None,
     families: Annotated[
         str | None,
@@ -104,6 +107,7 @@ def selfplay(
     if context.invoked_subcommand is not None:
         return
     from leeroo.cli.console import open_with_progress
+    from leeroo.cli.data import open_data
     from leeroo.engine.jobs.selfplay.generate import read_seeds
     from leeroo.engine.jobs.selfplay.judge import RUBRIC
     from leeroo.engine.jobs.selfplay.loop import Play, play
@@ -114,22 +118,23 @@ def selfplay(
         raise UsageError("--out is missing: name the folder of the loop")
     check_folder(out)
     own = () if seeds is None else tuple(read_seeds(open_input(seeds, layout=reading.layout()), column))
-    what = Play(
-        outcomes=outcomes,
-        held_out=held_out,
-        families=_families(families, run_code),
-        run_code=run_code,
-        seeds=own,
-        data=tuple(data or ()),
-        writer=writer,
-        written=written,
-        judge=judge,
-        rubric=RUBRIC if rubric is None else _text(rubric),
-        max_cost_usd=max_cost_usd,
-        seed=seed,
-    )
-    with open_with_progress(EngineOptions(pool, store=store or out / "store"), progress) as (engine, bar):
-        play(engine, out, what, rounds, bar.say)
+    with open_data(data or []) as recorded:
+        what = Play(
+            outcomes=outcomes,
+            held_out=held_out,
+            families=_families(families, run_code),
+            run_code=run_code,
+            seeds=own,
+            data=tuple(recorded.folders),
+            writer=writer,
+            written=written,
+            judge=judge,
+            rubric=RUBRIC if rubric is None else _text(rubric),
+            max_cost_usd=max_cost_usd,
+            seed=seed,
+        )
+        with open_with_progress(EngineOptions(pool, store=store or out / "store"), progress) as (engine, bar):
+            play(engine, out, what, rounds, bar.say)
 
 
 @selfplay_app.command(epilog="Example:  leeroo selfplay report play/ --page play.html")
