@@ -13,7 +13,6 @@ from leeroo.cli import (
     feedback,
     label,
     mmlu,
-    outcomes,
     router,
     run,
     selfplay,
@@ -53,7 +52,7 @@ for command, example in (
     (serve.serve, "serve --pool pool.toml --router router/ --port 8080"),
 ):
     app.command(epilog=f"Example:  leeroo {example}")(command)
-app.add_typer(outcomes.outcomes_app, name="outcomes")
+app.add_typer(analysis.outcomes_app, name="outcomes")
 app.add_typer(selfplay.selfplay_app, name="selfplay")
 app.add_typer(serve.keys_app, name="keys")
 app.add_typer(store.store_app, name="store")
