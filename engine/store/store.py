@@ -40,7 +40,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def _reads(
+def _method(
     function: Callable[Concatenate[sqlite3.Connection, P], R], *, writes: bool = False, durable: bool = True
 ) -> Callable[Concatenate[Store, P], R]:
     """Make a method of the store from a function over its database; one that writes keeps all of it, or nothing."""
@@ -53,7 +53,7 @@ def _reads(
     return method
 
 
-_writes = functools.partial(_reads, writes=True)
+_reads, _writes = _method, functools.partial(_method, writes=True)
 
 
 class Store:

@@ -8,35 +8,19 @@ from html import unescape
 from pathlib import Path
 from xml.etree import ElementTree
 
-import duckdb
 import pytest
 
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.training.learn import train
 from tests.command import leeroo
 
-# How many of each split.
-QUESTIONS = 60
-
-
 pytestmark = pytest.mark.usefixtures("kept_vectors")
 
 
 @pytest.fixture(scope="module")
-def place(kept_vectors: None, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(kept_vectors: None, real_place: Path) -> Path:
     """Return a folder with `data`, outcomes of nine models on 60 training and 60 test questions, and its `router`."""
-    place, source = tmp_path_factory.mktemp("evaluate"), shared_data / "mmlu9"
-    (place / "data").mkdir()
-    taken = (
-        f"(FROM '{source}/queries.parquet' "
-        f"QUALIFY row_number() OVER (PARTITION BY split ORDER BY hash(query_id)) <= {QUESTIONS})"
-    )
-    for name, rows in {
-        "queries": f"FROM {taken}",
-        "outcomes": f"FROM '{source}/outcomes.parquet' SEMI JOIN {taken} USING (query_id)",
-        "experts": f"FROM '{source}/experts.parquet'",
-    }.items():
-        duckdb.sql(f"COPY ({rows}) TO '{place}/data/{name}.parquet'")
+    place = real_place
     train([place / "data"], [DEFAULT_ENCODER]).save(place / "router")
     return place
 
@@ -56,7 +40,7 @@ def test_programs_get_one_object_and_nothing_else(place: Path) -> None:
 
     found = json.loads(done.stdout, parse_constant=refuse)
     assert set(found) == {"n", "experts", "oracle", "frontier", "baselines", "pair", "aiq", "ece"}
-    assert found["n"] == QUESTIONS
+    assert found["n"] == 60
     assert len(found["experts"]) == 9
     assert len(found["frontier"]) >= 50
     assert found["pair"]["strong"] == "gpt-4-1106-preview"
@@ -96,7 +80,7 @@ def test_another_split_and_pair_are_measured(place: Path) -> None:
     """The training split can be measured, which is noted, and the pair chosen."""
     done = evaluate(place, "--split", "train", "--pair", "zephyr-7b-beta,mixtral-8x7b-instruct", "--json")
     found = json.loads(done.stdout)
-    assert found["n"] == QUESTIONS
+    assert found["n"] == 60
     assert (found["pair"]["weak"], found["pair"]["strong"]) == ("zephyr-7b-beta", "mixtral-8x7b-instruct")
     assert "no fair test" in done.stderr
 

@@ -10,26 +10,13 @@ import pytest
 
 from tests.command import leeroo
 
-QUESTIONS = 60
-
 pytestmark = pytest.mark.usefixtures("kept_vectors")
 
 
 @pytest.fixture(scope="module")
-def place(kept_vectors: None, shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(kept_vectors: None, real_place: Path) -> Path:
     """Return a folder with `data`, outcomes of real models on 60 questions of each split, and the same as files."""
-    place, source = tmp_path_factory.mktemp("outcomes"), shared_data / "mmlu9"
-    (place / "data").mkdir()
-    taken = (
-        f"(FROM '{source}/queries.parquet' "
-        f"QUALIFY row_number() OVER (PARTITION BY split ORDER BY hash(query_id)) <= {QUESTIONS})"
-    )
-    for name, rows in {
-        "queries": f"FROM {taken}",
-        "outcomes": f"FROM '{source}/outcomes.parquet' SEMI JOIN {taken} USING (query_id)",
-        "experts": f"FROM '{source}/experts.parquet'",
-    }.items():
-        duckdb.sql(f"COPY ({rows}) TO '{place}/data/{name}.parquet'")
+    place = real_place
     long = (
         "SELECT question, prompt, subject, category, split, o.expert AS model, score = 1 AS correct, prompt_tokens, "
         f"completion_tokens, usd_per_m_input, usd_per_m_output FROM '{place}/data/queries.parquet' JOIN "

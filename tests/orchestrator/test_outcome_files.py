@@ -367,7 +367,7 @@ def test_the_same_pair_again_counts_as_its_mean(tmp_path: Path) -> None:
 
 
 def test_prices_stand_in_the_file_or_follow_from_costs(tmp_path: Path) -> None:
-    """Tokens and costs give the prices behind them; names that no price list has are without."""
+    """Tokens and costs give the prices behind them; a name that is on no price list has no price."""
     rows = [{"question": f"q{i}", "model": m, "score": 1, "prompt_tokens": 10 + i, "completion_tokens": 3 * i % 7,
              "cost": ((10 + i) * 2 + 3 * i % 7 * 8) / 1e6 if m == "paid" else None,
              "usd_per_m_input": 5 if m == "listed" else None, "usd_per_m_output": 6 if m == "listed" else None}
@@ -495,7 +495,7 @@ def test_broken_files_are_one_line(tmp_path: Path) -> None:
 
 
 def test_the_part_of_a_data_folder_leads_to_it(data_folder: Path, tmp_path: Path) -> None:
-    """Who names a file of a data folder is told to name the folder."""
+    """The error about a file of a data folder names the folder."""
     with pytest.raises(InputError, match=f"is a part of a data folder: name the folder {data_folder}"):
         convert(str(data_folder / "outcomes.parquet"), tmp_path / "made", {}, grade)
 

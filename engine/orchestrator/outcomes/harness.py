@@ -16,7 +16,7 @@ from leeroo.engine.errors import InputError
 Row = dict[str, Any]
 
 HELM_FILES = ("scenario_state.json", "display_predictions.json", "per_instance_stats.json")
-# So many bytes of a file say if it is a run of HELM: the description of its model comes first and is short.
+# Bytes of a file that show if it is a run of HELM: the description of its model comes first and is short.
 _HEAD_BYTES = 1 << 16
 # The metrics that say if an answer is right, the likeliest first.
 _METRICS = (

@@ -22,7 +22,7 @@ from leeroo.engine.prices import cheapest_price
 # Compares an answer with the right one: 1 where it is right, 0 where it is not.
 Grade = Callable[[str, str], float]
 
-# So many rows of each reason are shown that they were left out for.
+# Rows that are shown as examples of each reason for which rows are left out.
 _EXAMPLES = 3
 NOTHING = "('', 'nan', 'none', 'null', 'n/a', 'na')"
 _YES = "('true', 'yes', 'correct', 'right', 'pass', 'passed', 't', 'y')"
