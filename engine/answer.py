@@ -37,15 +37,19 @@ from leeroo.engine.batch.worktable import NO_ROOM, Worktable
 from leeroo.engine.batch.write import append_columns, check_names
 from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError, RouterError, RowsFailed
 from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.shipped.prior import Prior, prior_for
 from leeroo.engine.paths import default_store
 from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
 from leeroo.engine.store.runs import Run, release
 from leeroo.engine.store.store import Store
 
-__all__ = ["Criteria", "Engine", "Estimate", "Expected", "ExpertTotals", "Progress", "open_engine"]
+__all__ = ["NO_ROUTER", "Criteria", "Engine", "Estimate", "Expected", "ExpertTotals", "Progress", "open_engine"]
 
 Place = Literal["local", "ray"]
+
+# The name of a router that stands for none: rows go to the pool's default.
+NO_ROUTER = "none"
 
 _RECORDED = pa.field("recorded_score", pa.float64())
 # The probability of the answer among its choices, the log probability of each choice, and the tokens of the answer.
@@ -73,10 +77,11 @@ class Engine:
 
     Args:
         pool: The experts.
-        router: Predicts how well each answers; without one, rows go to the pool's default.
+        router: Predicts how well each answers; without one and without a prior, rows go to the pool's default.
         store: Folder of the answer store; made when it does not exist.
         on_progress: Called a few times a second with a `Progress`.
         place: Where models run: 'local', or 'ray' for the actors of a Ray cluster.
+        prior: Stands in for a router; the first run that it chooses for says so in a warning.
 
     Raises:
         OutputError: the store cannot be made or written.
@@ -91,9 +96,12 @@ class Engine:
         store: Path | None = None,
         on_progress: Listener | None = None,
         place: Place = "local",
+        prior: Prior | None = None,
     ) -> None:
         self.pool = pool
-        self.router = router
+        self.prior = prior if router is None else None
+        self.router = self.prior.router if self.prior else router
+        self._remarks = [self.prior.remark] if self.prior else []
         self.store = Store(store or default_store())
         self.on_progress = on_progress
         self._place = place
@@ -270,12 +278,13 @@ class Engine:
         """Predict the score of every expert of the pool that the router knows, for each question.
 
         Raises:
-            RouterError: the engine has no router.
+            RouterError: the engine has neither a router nor a prior.
 
         """
         if self.router is None:
             raise RouterError("scores need a router: train one with 'leeroo train' and give it with router=")
-        known = [(i, name) for i, name in enumerate(self.router.experts) if name in self.pool.names]
+        learned = self.prior.known if self.prior else self.pool.names
+        known = [(i, name) for i, name in enumerate(self.router.experts) if name in learned]
         predicted = self.router.predict(questions).scores
         return [{name: float(row[i]) for i, name in known} for row in predicted]
 
@@ -349,6 +358,8 @@ class Engine:
             planning.describe(worktable, experts, waves)
             facts = worktable.facts()
             rows = int(facts.rows.sum())
+            if not criteria.expert:
+                self._say_prior(meter)
             meter.stage("predict", rows=source.rows, duplicates=rows - source.distinct)
             fingerprints = tuple(fingerprint(e) for e in experts)
             expected = forecast(
@@ -370,6 +381,13 @@ class Engine:
             ledger = Ledger(criteria.max_cost_usd, len(experts))
             still_open = np.ones(source.distinct, bool)
             return RunState(plan, worktable, self.store, run, ledger, meter, still_open, stop, down)
+
+    def _say_prior(self, meter: Meter) -> None:
+        """Say once that a prior chooses, however many runs there are."""
+        with self._lock:
+            remarks, self._remarks = self._remarks, []
+        for remark in remarks:
+            meter.warn(remark)
 
     def _candidates(self, criteria: Criteria, meter: Meter) -> tuple[tuple[Expert, ...], dict[int, str]]:
         """Return the candidates, and by position why some of them cannot run here."""
@@ -457,17 +475,22 @@ def open_engine(
 ) -> Engine:
     """Open an engine from paths: the embedded local pool with its own router when no pool is named.
 
+    A pool without a router gets the shipped router that knows its models as a prior, see `prior_for`. The router
+    'none' leaves all rows to the pool's default.
+
     Raises:
         PoolError: the pool file is wrong.
         RouterError: the router folder is wrong.
         OutputError: the store cannot be made or written.
 
     """
+    named = load_pool(pool or DEFAULT_POOL)
     routed = router or (DEFAULT_ROUTER if pool is None else None)
     return Engine(
-        load_pool(pool or DEFAULT_POOL),
-        Router.load(Path(routed)) if routed else None,
+        named,
+        Router.load(Path(routed)) if routed and str(routed) != NO_ROUTER else None,
         Path(store) if store else None,
         on_progress,
         place,
+        prior_for(named) if routed is None else None,
     )

@@ -58,13 +58,18 @@ def why_unusable(model: str, revision: str | None = None) -> str | None:
     return None
 
 
+def is_here(model: str) -> bool:
+    """Return whether a model's files are on this machine, so that nothing has to be fetched."""
+    return _on_disk(model) is not None or _in_hub_cache(model, None) is not None
+
+
 def check_known(model: str) -> None:
     """Check that a model named in another's file may be loaded: it is on this machine, or its owner is known.
 
     Raises:
         PoolError: it would be fetched from wherever the file says.
     """
-    if not model.startswith(_KNOWN) and _on_disk(model) is None and _in_hub_cache(model, None) is None:
+    if not model.startswith(_KNOWN) and not is_here(model):
         raise PoolError(
             f"the model {model!r} is named by the router and is not on this machine: if you trust it, fetch it with "
             f"'hf download {model}'"

@@ -24,7 +24,7 @@ class RunOptions(TypedDict, total=False):
     Attributes:
         column: The column with the questions or texts.
         pool: Pool file; the embedded local pool is the default.
-        router: Folder of a trained router.
+        router: Folder of a trained router, or "none". By default a pool takes a shipped one that knows its models.
         store: Folder of the answer store.
         expert: Ask this expert for every row.
         private_column: Rows with true there never leave local experts.

@@ -30,7 +30,8 @@ class StatementOptions(TypedDict, total=False):
 
     Attributes:
         pool: The pool file; the embedded local pool by default.
-        router: The folder of a router; the embedded pool has its own.
+        router: The folder of a router, or "none". By default the embedded pool has its own, and another pool a shipped
+            one that knows its models.
         store: The folder of the answer store.
         max_cost_usd: No statement spends more.
         cost_weight: Score points that equal one dollar, instead of a budget.

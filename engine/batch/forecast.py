@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import pyarrow as pa
@@ -66,7 +67,8 @@ def forecast(
     """Predict score, cost and time of `n` distinct questions for every candidate.
 
     A candidate that the router has not learned is expected to do as the most similar one that it has. Without a
-    router the answers of each are expected to be as long as its latest ones (`lengths`), where there are some.
+    router, or where it has not learned lengths, answers are expected to be as long as the expert's latest ones
+    (`lengths`), where there are some.
 
     Raises:
         Interrupted: `stop` was set.
@@ -102,7 +104,8 @@ def forecast(
                 scores[part, i] = float(expert.name == default)
             else:
                 scores[part, i] = prediction.scores[:, column]
-                unknown |= {expert.name} if np.isnan(prediction.completion_tokens[:, column]).any() else set()
+                if np.isnan(prediction.completion_tokens[:, column]).any() and not _enough(lengths[i]):
+                    unknown.add(expert.name)
             seconds[part, i] = _seconds(tokens[:, 1], expert, prediction, column)
         done = part.stop
         meter.stage("predict")
@@ -138,16 +141,19 @@ def _tokens(
     recorded = capabilities(expert).recorded  # prompt and answer are as long as they were
     added = 0.0 if recorded else _added_bytes(batch, expert) / BYTES_PER_TOKEN
     prompt = _bytes(batch) / BYTES_PER_TOKEN
-    if prediction is None:
-        # Where nothing is known of how long this expert's answers are, the limit is the cautious guess.
-        known = measured is not None and measured.answers >= _LENGTHS_KNOWN
-        completion = np.fmin(limit, measured.completion_tokens) if measured is not None and known else limit
-    else:
+    # Where nothing is known of how long this expert's answers are, the limit is the cautious guess.
+    completion = np.fmin(limit, measured.completion_tokens) if _enough(measured) else limit
+    if prediction is not None:
         learned = prediction.completion_tokens[:, column].astype(np.float64)
-        completion = np.where(np.isnan(learned), limit, learned if recorded else np.minimum(learned, limit))
+        completion = np.where(np.isnan(learned), completion, learned if recorded else np.minimum(learned, limit))
         learned = prediction.prompt_tokens[:, column].astype(np.float64)
         prompt = np.where(np.isnan(learned), prompt, learned)
     return np.stack([prompt + added, completion], axis=1, dtype=np.float64)
+
+
+def _enough(measured: Lengths | None) -> TypeGuard[Lengths]:
+    """Return whether enough answers of an expert are stored for their mean length."""
+    return measured is not None and measured.answers >= _LENGTHS_KNOWN
 
 
 def _bytes(batch: pa.RecordBatch) -> np.ndarray:

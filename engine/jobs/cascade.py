@@ -31,8 +31,9 @@ def answer_in_cascade(
     """Answer a table, and send rows whose answer is not sure enough to the next more expensive expert.
 
     The first level is the cheapest expert's, unless the criteria name one. An expert that the router knows is expected
-    to do what the router predicts, any other to reach `enough`. With a budget, the rows that gain most for their cost
-    go on. Call it within `engine.delivery`, until the answers are where they should be.
+    to do what the router predicts, any other to reach `enough`. So is each where a prior stands in for the router: its
+    scores are those of other tasks. With a budget, the rows that gain most for their cost go on. Call it within
+    `engine.delivery`, until the answers are where they should be.
 
     Args:
         engine: With the pool.
@@ -56,7 +57,7 @@ def answer_in_cascade(
         answers = engine.answer_table(table.to_reader(), criteria)
         return answers, read(answers)
     ladder = sorted(able, key=lambda i: float(np.nansum(expected.costs[:, i])))
-    known = set(engine.router.experts) if engine.router else set()
+    known = set(engine.router.experts) if engine.router and not engine.prior else set()
     kept: pa.Table | None = None
     probabilities = np.zeros((len(table), 0))
     spent = 0.0

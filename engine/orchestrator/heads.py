@@ -71,6 +71,10 @@ class Heads:
         pairs = ((getattr(self, field.name), getattr(other, field.name)) for field in fields(self))
         return Heads(*(np.concatenate(pair, axis=-1) for pair in pairs))
 
+    def only(self, experts: Sequence[int]) -> Heads:
+        """Return the heads of some experts, in the order given; an expert may occur twice."""
+        return Heads(*(getattr(self, field.name)[..., list(experts)] for field in fields(self)))
+
     def predict(self, features: Float32s, measures: Float32s) -> Prediction:
         """Predict the outcomes on questions with features [n, k] and measures [n, 2], whatever their context."""
         completion = self.lengths(features)

@@ -87,14 +87,18 @@ class Router:
             summary=card.training,
         )
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, half: bool = False) -> None:
         """Write a router folder: all of it, or nothing; an older router there is replaced.
+
+        Args:
+            path: The folder.
+            half: Store it in half the size, with landmarks as float16.
 
         Raises:
             OutputError: it cannot be written there, or something that is not a router is in the way.
         """
         adapter = self.adapter.folder if self.adapter else None
-        folder.save(Path(path), self._names, self._numbers, self.summary, adapter)
+        folder.save(Path(path), self._names, self._numbers, self.summary, adapter, half=half)
 
     @cached_property
     def fingerprint(self) -> str:

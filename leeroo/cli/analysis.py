@@ -1,4 +1,4 @@
-"""The commands that look at recorded outcomes: select-experts, gaps, and outcomes check."""
+"""The commands that look at recorded outcomes: evaluate, select-experts, gaps, and outcomes check."""
 
 from __future__ import annotations
 
@@ -8,13 +8,76 @@ from typing import Annotated, Literal
 
 import typer
 
-from leeroo.cli.options import AsJson, CostWeight, DataFolders, Map, RouterFolder
+from leeroo.cli.options import AsJson, CostWeight, DataFolders, Map, Page, RouterFolder, names
 from leeroo.engine.errors import UsageError
 
 Split = Annotated[Literal["train", "test", "all"], typer.Option(help="Which of the queries count.")]
 Plot = Annotated[Path | None, typer.Option(help="Draw a picture too: a file that ends in .svg.")]
 
 outcomes_app = typer.Typer(no_args_is_help=True, help="Look at recorded outcomes before a router learns from them.")
+
+
+def evaluate(
+    router: Annotated[Path, typer.Option(help="Folder of a trained router (see leeroo train).")],
+    data: DataFolders,
+    mapped: Map = None,
+    split: Annotated[
+        Literal["test", "train", "all"], typer.Option(help="Which of the recorded questions are measured.")
+    ] = "test",
+    experts: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Measure only these. Default: all that router and data share.")
+    ] = None,
+    pair: Annotated[
+        str | None, typer.Option(metavar="WEAK,STRONG", help="For APGR and CPT. Default: the cheapest and the best.")
+    ] = None,
+    as_json: AsJson = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="F.svg", help="Draw cost against accuracy into this file.")
+    ] = None,
+    report: Page = None,
+) -> None:
+    """Measure a router on recorded outcomes: the score of its choices under budgets, against simpler ways.
+
+    Costs nothing: no expert is called.
+    """
+    from leeroo.cli.console import check_drawn, show
+    from leeroo.cli.data import check_split, open_data
+    from leeroo.engine.orchestrator.analysis.evaluate import evaluate as measure
+    from leeroo.engine.orchestrator.router import Router
+    from leeroo.engine.tables.outputs import write_file
+    from leeroo.reports.evaluation import evaluation_report
+    from leeroo.reports.page import page
+    from leeroo.reports.plot import plot_evaluation
+
+    check_drawn(page=report, plot=plot)
+    with open_data(data, mapped) as opened:
+        check_split(opened, split)
+        found = measure(
+            Router.load(router),
+            opened.folders,
+            split,
+            None if experts is None else names("--experts", experts, "names of experts"),
+            None if pair is None else _pair(pair),
+            opened.say,
+        )
+    if plot is not None:
+        write_file(plot_evaluation(found), plot)
+        typer.echo(f"picture: {plot}", err=True)
+    measured = evaluation_report(found, str(router), data, split)
+    if report is not None:
+        write_file(page(measured), report)
+        typer.echo(f"report: {report}", err=True)
+    if as_json:
+        for note in found.notes:
+            typer.echo(f"note: {note}", err=True)
+    show(measured, as_json=as_json)
+
+
+def _pair(listed: str) -> tuple[str, str]:
+    match names("--pair", listed, "names of experts"):
+        case [weak, strong] if weak != strong:
+            return weak, strong
+    raise UsageError(f"--pair takes a weak and a strong expert with a comma between, but was given {listed!r}")
 
 
 def select_experts(
@@ -103,10 +166,10 @@ def check(
     from leeroo.engine.orchestrator.outcomes.files import check_map, is_data_folder
     from leeroo.reports.outcomes import outcomes_report
 
-    names = read_map(mapped or ())
+    columns = read_map(mapped or ())
     if Path(source).is_dir() and is_data_folder(source):
         raise UsageError(f"{source} is a data folder or empty: name a file of outcomes, or a folder of results")
     with tempfile.TemporaryDirectory(prefix="leeroo-") as place:
-        found = read_file(source, Path(place) / "data", names)
-        check_map(names, [found])
+        found = read_file(source, Path(place) / "data", columns)
+        check_map(columns, [found])
         show(outcomes_report(found), as_json=as_json)

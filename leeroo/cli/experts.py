@@ -1,11 +1,14 @@
-"""The command that lists the experts of a pool: experts."""
+"""The commands that list what may answer and what may choose: experts, routers."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from leeroo.cli.options import AsJson, PoolFile
+import typer
+
+from leeroo.cli.options import POOL, AsJson, PoolFile
 
 
 def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
@@ -18,10 +21,49 @@ def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
     if as_json:
         print(json.dumps({"experts": listed}))
     else:
-        _print(listed)
+        _print_experts(listed)
 
 
-def _print(experts: list[dict[str, Any]]) -> None:
+def routers(
+    name: Annotated[str | None, typer.Argument(metavar="ROUTER", help="Print the card of this one.")] = None,
+    pool: Annotated[
+        Path | None, typer.Option(help="Count the models of this pool that each knows.", rich_help_panel=POOL)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the routers that ship: what they were learned from, and which models they know.
+
+    A pool for which no router is given takes the one that knows most of its models, at least two, as a prior.
+    """
+    from leeroo.engine.orchestrator.shipped.catalogue import card_of, listing
+    from leeroo.engine.pool import load_pool
+
+    if name is not None:
+        print(card_of(name), end="")
+        return
+    listed = listing(None if pool is None else load_pool(pool).experts)
+    if as_json:
+        print(json.dumps({"routers": listed}))
+    else:
+        _print_routers(listed)
+
+
+def _print_routers(routers: list[dict[str, Any]]) -> None:
+    """Print the shipped routers as a table, with what each was learned from below it."""
+    from leeroo.reports.report import Table, columns
+    from leeroo.reports.terminal import print_table
+
+    names = columns("router | questions: count | experts: count | calibration error: score | known in the pool: count")
+    rows = [
+        (r["router"], r["questions"], len(r["experts"]), r["calibration_error"], r["known"] and len(r["known"]))
+        for r in routers
+    ]
+    remarks = [f"{r['router']}: {r['title']} ({r['licence']})" for r in routers]
+    remarks.append("leeroo routers ROUTER prints the card of one: data, figures, limits, attribution.")
+    print_table(Table("", names, rows, remarks=remarks))
+
+
+def _print_experts(experts: list[dict[str, Any]]) -> None:
     """Print the experts as a table, and below it why some of them cannot run here."""
     from leeroo.reports.report import Table, columns
     from leeroo.reports.terminal import print_table

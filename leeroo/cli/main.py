@@ -17,7 +17,6 @@ from leeroo.cli import (
     run,
     selfplay,
     serve,
-    solve,
     sql,
     store,
 )
@@ -41,18 +40,20 @@ for command, example in (
     (sql.sql, """sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),
     (sql.explain, """explain "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),
     (experts.experts, "experts --pool pool.toml"),
+    (experts.routers, "routers --pool pool.toml"),
     (mmlu.mmlu, "mmlu --limit 1000 --out mmlu.parquet --report mmlu.html"),
     (label.label, "label tickets.csv --column text --labels billing,bug,other --out labelled.csv"),
     (feedback.feedback, "feedback answers.parquet --gold right_answer"),
-    (solve.solve, "solve questions.parquet --out solved.parquet --max-cost-usd 2.50"),
+    (run.solve, "solve questions.parquet --out solved.parquet --max-cost-usd 2.50"),
     (router.train, "train --data outcomes/ --out router/"),
-    (router.evaluate, "evaluate --router router/ --data outcomes/ --report evaluation.html"),
+    (analysis.evaluate, "evaluate --router router/ --data outcomes/ --report evaluation.html"),
     (analysis.select_experts, "select-experts --data outcomes/ -k 6"),
     (analysis.gaps, "gaps --data outcomes/ --plot gaps.svg"),
     (serve.serve, "serve --pool pool.toml --router router/ --port 8080"),
 ):
     app.command(epilog=f"Example:  leeroo {example}")(command)
 app.add_typer(analysis.outcomes_app, name="outcomes")
+app.add_typer(router.router_app, name="router")
 app.add_typer(selfplay.selfplay_app, name="selfplay")
 app.add_typer(serve.keys_app, name="keys")
 app.add_typer(store.store_app, name="store")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -19,6 +19,9 @@ from leeroo.cli.options import (
     grouped,
     names,
 )
+
+if TYPE_CHECKING:
+    from leeroo.engine.answer import Engine
 
 
 @grouped
@@ -82,15 +85,20 @@ def mmlu(
         results = run_mmlu(engine, questions, wanted, mode, chat=chat, compare=compare, on_progress=bar.say)
         if out is not None:
             write_table(results.answers.to_reader(), out)
-        found = mmlu_report(results, "MMLU", _about(data, shots, mode, chat, setup))
+        found = mmlu_report(results, "MMLU", _about(data, shots, mode, chat, setup, engine))
         if report is not None:
             write_file(page(found), report)
     conclude(bar, found, results.answers.column("error").to_pylist(), out, report, as_json=as_json)
 
 
-def _about(data: str, shots: int, mode: str, chat: bool, setup: EngineOptions) -> list[str]:
+def _about(data: str, shots: int, mode: str, chat: bool, setup: EngineOptions, engine: Engine) -> list[str]:
     """Return sentences about what was run."""
     recorded = Path(data, "queries.parquet").is_file()
+    router = None
+    if engine.prior:
+        router = f"shipped router {engine.prior.name}"
+    elif engine.router and setup.router:
+        router = f"router {setup.router}"
     return [
         f"The questions are the test split of {data}."
         if recorded
@@ -99,5 +107,5 @@ def _about(data: str, shots: int, mode: str, chat: bool, setup: EngineOptions) -
         f"{'the probabilities of the letters' if mode == 'choose' else 'what the experts wrote'}; recorded answers "
         "are as they were recorded.",
         f"They were answered by {f'the pool {setup.pool}' if setup.pool else 'the embedded local pool'}"
-        + (f", chosen by the router {setup.router}." if setup.router else "."),
+        + (f", chosen by the {router}." if router else "."),
     ]

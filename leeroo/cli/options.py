@@ -74,6 +74,14 @@ PoolFile = Annotated[
 RouterFolder = Annotated[
     Path | None, typer.Option(help="Folder of a trained router (see leeroo train).", rich_help_panel=POOL)
 ]
+RouterOfRun = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of a trained router (see leeroo train), or 'none'. Default: a shipped one that knows models of "
+        "the pool (see leeroo routers).",
+        rich_help_panel=POOL,
+    ),
+]
 StoreFolder = Annotated[
     Path | None,
     typer.Option(help="Folder of the answer store: what stands there is not paid for again.", rich_help_panel=ROWS),
@@ -116,7 +124,7 @@ class EngineOptions:
     """Who answers, for how much, and where answers are kept."""
 
     pool: PoolFile = None
-    router: RouterFolder = None
+    router: RouterOfRun = None
     max_cost_usd: Annotated[
         float | None, typer.Option(help="Spend at most this on the whole table.", rich_help_panel=MONEY)
     ] = None

@@ -1,4 +1,4 @@
-"""The commands that make and judge a router: train, evaluate."""
+"""The commands that make a router, pack it, and unpack it: train, router export, router import."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from leeroo.cli.options import AsJson, DataFolders, Map, OptionalDataFolders, Page, Seed, names
+from leeroo.cli.options import Map, OptionalDataFolders, Seed
 from leeroo.engine.errors import UsageError
 from leeroo.engine.listeners import LineListener
+
+router_app = typer.Typer(no_args_is_help=True, help="Pack a router into one file, and unpack it elsewhere.")
 
 
 def train(
@@ -86,64 +88,27 @@ def _outcomes(data: list[Path], store: Path | None, say: LineListener) -> Iterat
         yield [*data, folder]
 
 
-def evaluate(
-    router: Annotated[Path, typer.Option(help="Folder of a trained router (see leeroo train).")],
-    data: DataFolders,
-    mapped: Map = None,
-    split: Annotated[
-        Literal["test", "train", "all"], typer.Option(help="Which of the recorded questions are measured.")
-    ] = "test",
-    experts: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Measure only these. Default: all that router and data share.")
-    ] = None,
-    pair: Annotated[
-        str | None, typer.Option(metavar="WEAK,STRONG", help="For APGR and CPT. Default: the cheapest and the best.")
-    ] = None,
-    as_json: AsJson = False,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="F.svg", help="Draw cost against accuracy into this file.")
-    ] = None,
-    report: Page = None,
+@router_app.command("export", epilog="Example:  leeroo router export router/ router.zip")
+def export(
+    router: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a router.")],
+    out: Annotated[Path, typer.Argument(metavar="FILE.zip", help="The file to write.")],
 ) -> None:
-    """Measure a router on recorded outcomes: the score of its choices under budgets, against simpler ways.
+    """Pack a router and its card into one file."""
+    from leeroo.engine.orchestrator.router_archive import export_router
+    from leeroo.engine.tables.outputs import Keep, check_file
 
-    Costs nothing: no expert is called.
-    """
-    from leeroo.cli.console import check_drawn, show
-    from leeroo.cli.data import check_split, open_data
-    from leeroo.engine.orchestrator.analysis.evaluate import evaluate as measure
-    from leeroo.engine.orchestrator.router import Router
-    from leeroo.engine.tables.outputs import write_file
-    from leeroo.reports.evaluation import evaluation_report
-    from leeroo.reports.page import page
-    from leeroo.reports.plot import plot_evaluation
-
-    check_drawn(page=report, plot=plot)
-    with open_data(data, mapped) as opened:
-        check_split(opened, split)
-        found = measure(
-            Router.load(router),
-            opened.folders,
-            split,
-            None if experts is None else names("--experts", experts, "names of experts"),
-            None if pair is None else _pair(pair),
-            opened.say,
-        )
-    if plot is not None:
-        write_file(plot_evaluation(found), plot)
-        typer.echo(f"picture: {plot}", err=True)
-    measured = evaluation_report(found, str(router), data, split)
-    if report is not None:
-        write_file(page(measured), report)
-        typer.echo(f"report: {report}", err=True)
-    if as_json:
-        for note in found.notes:
-            typer.echo(f"note: {note}", err=True)
-    show(measured, as_json=as_json)
+    check_file(out, ".zip", Keep([router]))
+    export_router(router, out)
+    typer.echo(f"router packed: {out}", err=True)
 
 
-def _pair(listed: str) -> tuple[str, str]:
-    match names("--pair", listed, "names of experts"):
-        case [weak, strong] if weak != strong:
-            return weak, strong
-    raise UsageError(f"--pair takes a weak and a strong expert with a comma between, but was given {listed!r}")
+@router_app.command("import", epilog="Example:  leeroo router import router.zip --out router/")
+def unpack(
+    source: Annotated[Path, typer.Argument(metavar="FILE.zip", help="A file that leeroo router export wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the router.")],
+) -> None:
+    """Check a packed router and unpack it; nothing in it is executed."""
+    from leeroo.engine.orchestrator.router_archive import import_router
+
+    card = import_router(source, out)
+    typer.echo(f"router for {len(card.experts)} experts: {out}", err=True)

@@ -1,8 +1,14 @@
-"""The commands that answer a table, or only choose its experts: run, route."""
+"""The commands that answer a table, or only choose its experts: run, route, solve."""
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from leeroo.cli.options import (
+    MONEY,
+    AsJson,
     Column,
     EngineOptions,
     ExpertOptions,
@@ -18,6 +24,8 @@ from leeroo.cli.options import (
     criteria,
     grouped,
 )
+
+_STEPS = "Steps"
 
 
 @grouped
@@ -74,3 +82,50 @@ def route(
         rows = write_table(engine.route(reader, wanted), out)
     bar.say(f"{rows:,} rows routed: {out}")
     finish(bar, 0)
+
+
+@grouped
+def solve(
+    *,
+    source: Input,
+    out: Out,
+    column: Column = "question",
+    max_steps: Annotated[int, typer.Option(min=1, help="Steps of a row at most.", rich_help_panel=_STEPS)] = 8,
+    max_depth: Annotated[
+        int, typer.Option(min=1, help="Steps at most that need one another.", rich_help_panel=_STEPS)
+    ] = 4,
+    planner: Annotated[
+        str | None, typer.Option(metavar="EXPERT", help="Ask this expert for the plans.", rich_help_panel=_STEPS)
+    ] = None,
+    setup: EngineOptions,
+    max_cost_usd_per_row: Annotated[
+        float | None,
+        typer.Option(help="Highest expected cost of a row, plan and all steps together.", rich_help_panel=MONEY),
+    ] = None,
+    experts: ExpertOptions,
+    as_json: AsJson = False,
+    reading: InputOptions,
+    writing: OutputOptions,
+    engine: Where = "local",
+    progress: ProgressBar = True,
+) -> None:
+    """Answer complex questions step by step: each step by its best expert, the parts made into one answer.
+
+    The steps of all rows are answered level by level. Simple questions go straight. Killed or interrupted, the same
+    command goes on where it stopped and pays for nothing twice.
+    """
+    from leeroo.cli.console import check_out, conclude, open_with_progress
+    from leeroo.engine.jobs.solve.solve import SolveLimits, solve_rows
+    from leeroo.engine.tables import write_table
+    from leeroo.reports.solve import solve_report
+
+    check_out(out, setup.store, source, overwrite=writing.overwrite, as_json=as_json)
+    wanted = criteria(setup, experts, writing, column=column)
+    limits = SolveLimits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
+    reader = reading.open(source)
+    with open_with_progress(setup, progress, engine) as (answering, bar), answering.delivery():
+        solved = solve_rows(answering, reader, wanted, limits)
+        write_table(solved.rows.to_reader(), out)
+    report = solve_report(solved, writing.prefix, setup.max_cost_usd)
+    errors = solved.rows.column(writing.prefix + "error").to_pylist()
+    conclude(bar, report, errors, out, as_json=as_json)

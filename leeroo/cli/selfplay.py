@@ -108,6 +108,7 @@ def selfplay(
         return
     from leeroo.cli.console import open_with_progress
     from leeroo.cli.data import open_data
+    from leeroo.engine.answer import NO_ROUTER
     from leeroo.engine.jobs.selfplay.generate import read_seeds
     from leeroo.engine.jobs.selfplay.judge import RUBRIC
     from leeroo.engine.jobs.selfplay.loop import Play, play
@@ -133,7 +134,10 @@ def selfplay(
             max_cost_usd=max_cost_usd,
             seed=seed,
         )
-        with open_with_progress(EngineOptions(pool, store=store or out / "store"), progress) as (engine, bar):
+        with open_with_progress(EngineOptions(pool, Path(NO_ROUTER), store=store or out / "store"), progress) as (
+            engine,
+            bar,
+        ):
             play(engine, out, what, rounds, bar.say)
 
 

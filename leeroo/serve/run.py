@@ -52,6 +52,8 @@ def run(options: ServerOptions) -> None:
             )
         with open_engine(options.pool, options.router, options.store) as engine:
             _check(engine)
+            if engine.prior is not None:
+                structlog.get_logger("leeroo.serve").info("prior", remark=engine.prior.remark)
             config = uvicorn.Config(
                 make_app(db, engine, options),
                 http=protocol(Connections()),

@@ -27,6 +27,7 @@ def recorded(tmp_path: Path, shared_data: Path) -> Path:
 def test_recorded_mmlu_from_one_command(recorded: Path, shared_data: Path) -> None:
     """The tables, the page, the answers as Parquet; and the same as JSON, from the store."""
     command = ["mmlu", "--data", str(shared_data.resolve() / "mmlu9"), "--pool", "pool.toml", "--store", "store"]
+    command += ["--router", "none"]
     done = run(*command, "--out", "answers.parquet", "--report", "report.html", cwd=recorded)
     assert done.returncode == 0, done.stderr
     assert "64.3 % of 2,157 questions right" in done.stdout

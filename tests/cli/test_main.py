@@ -14,7 +14,7 @@ import pytest
 import leeroo
 from tests.command import leeroo as run
 
-COMMANDS = ("run", "route", "solve", "sql", "train", "evaluate", "select-experts", "gaps", "experts")
+COMMANDS = ("run", "route", "solve", "sql", "train", "evaluate", "select-experts", "gaps", "experts", "routers")
 
 
 def _leeroo(*arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -48,3 +49,22 @@ def test_commands_of_the_wheel_run(installed: Path, tmp_path: Path, pool_file: P
     place: list[str | Path] = ["--pool", pool_file, "--store", tmp_path / "store", "--out", tmp_path / "out.csv"]
     _run(installed / "leeroo", "sql", statement, *place, folder=tmp_path)
     assert (tmp_path / "out.csv").read_text().splitlines() == ["answer", "large says 6"]
+
+
+@pytest.mark.timeout(900)
+def test_routers_that_ship_are_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+    """Each is listed and goes into one file; without an encoder a pool of known models goes to its default."""
+    listed = json.loads(_run(installed / "leeroo", "routers", "--json", folder=tmp_path))["routers"]
+    assert {"embedded", "helm-mmlu", "mmlu-pro", "mmlu-redux"} == {each["router"] for each in listed}
+    for each in listed:
+        assert "## Licence and attribution" in _run(installed / "leeroo", "routers", each["router"], folder=tmp_path)
+        assert str(installed.parent) in each["folder"]
+        _run(installed / "leeroo", "router", "export", each["folder"], f"{each['router']}.zip", folder=tmp_path)
+        assert (tmp_path / f"{each['router']}.zip").stat().st_size > 100_000
+    entry = '[[expert]]\nname = "{}"\nmodel = "{}"\nbackend = "replay"\nusd_per_m_input = 1\nusd_per_m_output = 1\n'
+    models = ("gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06")
+    (tmp_path / "pool.toml").write_text("".join(entry.format(model, tmp_path) for model in models))
+    (tmp_path / "t.csv").write_text("question\nWhy?\n")
+    where = ("--pool", "pool.toml", "--store", "store", "--out", "routes.csv")
+    _run(installed / "leeroo", "route", "t.csv", *where, folder=tmp_path)
+    assert models[0] in (tmp_path / "routes.csv").read_text()
