@@ -1,4 +1,4 @@
-"""Every command, statement and program in docs/mmlu.md, labelling.md and solve.md runs, on small files of our own."""
+"""Every command, statement and program in docs/mmlu.md, labelling.md, solve.md and routers.md runs, on small files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import leeroo
 from leeroo.cli.main import app
+from leeroo.engine.orchestrator.shipped.catalogue import shipped
 from leeroo.engine.pool import DEFAULT_POOL
 from leeroo.engine.schema import LABELLED, SOLVED, STEP
 
@@ -146,3 +147,17 @@ def test_solving_a_table_works_as_described(place: Path) -> None:
     names: dict[str, Any] = {"leeroo": leeroo, "frame": pl.read_csv(place / "questions.csv")}
     exec(call, names)
     assert names["solved"].columns[1:] == SOLVED.names
+
+
+def test_routers_that_ship(place: Path) -> None:
+    """The commands run in the order of the page, and its table has the questions and experts of each router."""
+    page = (ROOT / "docs" / "routers.md").read_text("utf-8")
+    commands = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^    (leeroo .*)$", page, re.MULTILINE)]
+    assert len(commands) == 5
+    for command in commands:
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, (command, done.output, done.exception)
+    for name, about in shipped().items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
+        assert f"{about.questions:,}" in row
+        assert f"{len(about.experts)}" in row.replace("the two", "2")

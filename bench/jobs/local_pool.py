@@ -4,7 +4,8 @@
 
 With --record, every question of examples/local/questions.csv is answered by both experts, at temperature 0, through
 the engine; the answers are checked and written as a data folder, examples/local/data. Then the router is trained
-on the train split into leeroo/data/router, and what it gains on the test split is printed.
+on the train split into leeroo/data/router, and what it gains on the test split is printed. Its card is written
+afterwards, by bench/routing/shipped.py --only embedded.
 """
 
 from __future__ import annotations

@@ -55,7 +55,13 @@ def _print_routers(routers: list[dict[str, Any]]) -> None:
 
     names = columns("router | questions: count | experts: count | calibration error: score | known in the pool: count")
     rows = [
-        (r["router"], r["questions"], len(r["experts"]), r["calibration_error"], r["known"] and len(r["known"]))
+        (
+            r["router"],
+            r["questions"],
+            len(r["experts"]),
+            r["calibration_error"],
+            None if r["known"] is None else len(r["known"]),
+        )
         for r in routers
     ]
     remarks = [f"{r['router']}: {r['title']} ({r['licence']})" for r in routers]

@@ -83,6 +83,9 @@ def test_routers_that_ship_are_listed(place: Path) -> None:
         "embedded": 0, "helm-mmlu": 0, "mmlu-pro": 0, "mmlu-redux": 2
     }  # fmt: skip
     assert run("routers", "mmlu-redux").stdout.startswith("# Router mmlu-redux")
+    rows = [line.split() for line in run("routers", "--pool", "three.toml", cwd=place).stdout.splitlines()]
+    assert ["mmlu-redux", "1,909", "50", "2"] in [[*row[:3], row[-1]] for row in rows]
+    assert ["helm-mmlu", "9,602", "11", "0"] in [[*row[:3], row[-1]] for row in rows]
     wrong = run("routers", "mmlu-reduce")
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert "no router 'mmlu-reduce' ships: there are embedded, " in wrong.stderr

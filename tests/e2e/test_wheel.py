@@ -52,7 +52,7 @@ def test_commands_of_the_wheel_run(installed: Path, tmp_path: Path, pool_file: P
 
 
 @pytest.mark.timeout(900)
-def test_routers_that_ship_are_in_the_wheel(installed: Path, tmp_path: Path) -> None:
+def test_routers_that_ship_are_in_the_wheel(installed: Path, tmp_path: Path, data_folder: Path) -> None:
     """Each is listed and goes into one file; without an encoder a pool of known models goes to its default."""
     listed = json.loads(_run(installed / "leeroo", "routers", "--json", folder=tmp_path))["routers"]
     assert {"embedded", "helm-mmlu", "mmlu-pro", "mmlu-redux"} == {each["router"] for each in listed}
@@ -63,7 +63,7 @@ def test_routers_that_ship_are_in_the_wheel(installed: Path, tmp_path: Path) -> 
         assert (tmp_path / f"{each['router']}.zip").stat().st_size > 100_000
     entry = '[[expert]]\nname = "{}"\nmodel = "{}"\nbackend = "replay"\nusd_per_m_input = 1\nusd_per_m_output = 1\n'
     models = ("gpt-4o-mini-2024-07-18", "gpt-4o-2024-08-06")
-    (tmp_path / "pool.toml").write_text("".join(entry.format(model, tmp_path) for model in models))
+    (tmp_path / "pool.toml").write_text("".join(entry.format(model, data_folder) for model in models))
     (tmp_path / "t.csv").write_text("question\nWhy?\n")
     where = ("--pool", "pool.toml", "--store", "store", "--out", "routes.csv")
     _run(installed / "leeroo", "route", "t.csv", *where, folder=tmp_path)

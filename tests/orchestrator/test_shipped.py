@@ -85,7 +85,7 @@ def test_two_known_models_make_a_prior() -> None:
 
 
 def test_the_router_that_knows_most_is_taken() -> None:
-    """Three models of HELM's run are more than the two of them that ZeroEval has run too."""
+    """Three models of HELM's run are more than the two that ZeroEval has run too; in a tie whole answers count."""
     names = ("claude-3-opus-20240229", "gpt-4o-2024-05-13")
     both = prior_for(_pool(*map(_expert, names), _expert("gpt-4-0613")))
     assert both is not None
@@ -93,6 +93,9 @@ def test_the_router_that_knows_most_is_taken() -> None:
     zero_eval = prior_for(_pool(*map(_expert, names), _expert("gpt-4o-mini"), _expert("gpt-3.5-turbo")))
     assert zero_eval is not None
     assert (zero_eval.name, len(zero_eval.known)) == (REDUX, 4)
+    tie = prior_for(_pool(*map(_expert, names)))
+    assert tie is not None
+    assert (tie.name, len(tie.known)) == (REDUX, 2)
 
 
 @pytest.mark.parametrize("contexts", [None, [("anatomy", "STEM"), (None, None), ("virology", "other")]])

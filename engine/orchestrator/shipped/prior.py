@@ -57,20 +57,25 @@ class Prior:
 def prior_for(pool: Pool) -> Prior | None:
     """Return the shipped router that knows most models of a pool, fitted to it; None if none knows at least two.
 
-    In a tie the one that was learned from more questions is taken. None too where its encoder is not on this machine:
-    nothing is fetched for a prior.
+    In a tie one of whole answers is taken before one of single letters, then the one learned from more questions. None
+    too where its encoder is not on this machine: nothing is fetched for a prior.
 
     Raises:
         RouterError: a shipped router is damaged.
     """
     found = [(name, about, match(pool.experts, about)) for name, about in shipped().items() if name != EMBEDDED]
-    name, about, known = max(found, key=lambda each: (len(set(each[2].values())), each[1].questions))
-    if len(set(known.values())) < _LEAST_KNOWN:
+    name, about, known = max(found, key=lambda each: (_count(each[2]), each[1].whole_answers, each[1].questions))
+    if _count(known) < _LEAST_KNOWN:
         return None
     router = Router.load(folder_of(name))
     if importlib.util.find_spec("sentence_transformers") is None or not all(map(is_here, router.encoders)):
         return None
     return Prior(name, fit_to(router, about, pool.experts, known), known)
+
+
+def _count(known: Mapping[str, str]) -> int:
+    """Return how many models are known: one that is asked in two ways counts once."""
+    return len(set(known.values()))
 
 
 def fit_to(router: Router, about: About, experts: Sequence[Expert], known: Mapping[str, str]) -> Router:
