@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +67,8 @@ def _measure(
     """Return the accuracy at each share of the best expert's cost, for each way."""
     experts = [_expert(name, about) for name in pool]
     unknown = pool[len(pool) // 2 :]
-    rest = [i for i, name in enumerate(router.experts) if name not in unknown]
-    without = about.model_copy(update={"experts": {router.experts[i]: about.experts[router.experts[i]] for i in rest}})
+    rest = [name for name in router.experts if name not in unknown]
+    without = about.model_copy(update={"experts": {name: about.experts[name] for name in rest}})
     prices = np.array([[e.usd_per_m_input, e.usd_per_m_output] for e in experts])
     columns = [list(about.experts).index(name) for name in pool]
     scores, costs = test.scores[:, columns], test.costs[:, columns]
@@ -84,7 +83,7 @@ def _measure(
         ]
 
     def predict(known: list[str]) -> Prediction:
-        cut = _cut(router, rest) if len(known) < len(pool) else router
+        cut = router.only(rest) if len(known) < len(pool) else router
         fitted = fit_to(cut, about if cut is router else without, experts, {name: name for name in known})
         return fitted.heads.predict(features, measure(test.prompts))
 
@@ -107,11 +106,6 @@ def _expert(name: str, about: About) -> Expert:
         usd_per_m_input=known.usd_per_m_input,
         usd_per_m_output=known.usd_per_m_output,
     )
-
-
-def _cut(router: Router, kept: list[int]) -> Router:
-    """Return a router that has never known the other experts."""
-    return replace(router, experts=tuple(router.experts[i] for i in kept), heads=router.heads.only(kept))
 
 
 def _similar(predicted: Prediction, experts: list[Expert], known: int) -> Prediction:

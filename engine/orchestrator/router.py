@@ -100,6 +100,18 @@ class Router:
         adapter = self.adapter.folder if self.adapter else None
         folder.save(Path(path), self._names, self._numbers, self.summary, adapter, half=half)
 
+    def only(self, experts: Sequence[str]) -> Router:
+        """Return a router for some of its experts, in the order given; it predicts the same for them."""
+        known = self.summary.experts
+        return replace(
+            self,
+            experts=tuple(experts),
+            heads=self.heads.only([self.experts.index(name) for name in experts]),
+            summary=Summary.of(
+                {name: known[name] for name in experts if name in known}, self.summary.questions, self.summary.seed
+            ),
+        )
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256, in hex, of everything that decides the predictions."""

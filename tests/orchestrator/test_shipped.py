@@ -80,6 +80,10 @@ def test_two_known_models_make_a_prior() -> None:
         {"small": "gpt-4o-mini-2024-07-18", "large": "gpt-4o-2024-08-06"},
     )
     assert prior.router.experts == ("small", "mine", "large")
+    learned = prior.learned
+    assert learned.experts == tuple(learned.summary.experts) == ("small", "large")
+    expected = prior.router.predict(QUESTIONS).scores[:, [0, 2]]
+    np.testing.assert_allclose(learned.predict(QUESTIONS).scores, expected, rtol=1e-5)
     assert "knows 2 of 3 experts" in prior.remark
     assert "\n" not in prior.remark
 

@@ -44,6 +44,11 @@ class Prior:
     known: Mapping[str, str]
 
     @property
+    def learned(self) -> Router:
+        """The router for the known experts alone: what learning may start from."""
+        return self.router.only([name for name in self.router.experts if name in self.known])
+
+    @property
     def remark(self) -> str:
         """One line for people: which router chooses, what it knows, and how to do without it."""
         total = len(self.router.experts)
