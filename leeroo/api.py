@@ -86,6 +86,8 @@ def label(
     enough: float | None = 0.8,
     calibrate: bool = True,
     chat: bool = True,
+    proxy: bool | None = None,
+    gold: str | None = None,
     **options: Unpack[RunOptions],
 ) -> Any:
     """Give every row of a table one of some labels, or those that apply; the options are those of `leeroo label`.
@@ -97,6 +99,8 @@ def label(
         enough: A label less sure than this goes on to the next more expensive expert; None uses one expert only.
         calibrate: Correct a model that leans to a label whatever it reads.
         chat: Show the prompt as a turn in a chat, or as text to go on with.
+        proxy: Let a classifier learn from the experts and label the rows it is sure of; None where that pays.
+        gold: The column with labels by people, from which the classifier learns too.
         options: See `RunOptions`; the column is 'text' by default.
 
     Returns:
@@ -109,9 +113,9 @@ def label(
     wanted = read_labels(labels, several=several)
 
     def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
-        return label_rows(engine, rows, wanted, criteria, calibrate=calibrate, enough=enough, chat=chat)
+        return label_rows(engine, rows, wanted, criteria, calibrate=calibrate, enough=enough, chat=chat, gold=gold)
 
-    return _run("label", work, frame, {"column": "text", **options})
+    return _run("label", work, frame, {"column": "text", **options}, [gold] if gold else [], proxy=proxy)
 
 
 def solve(
@@ -148,7 +152,7 @@ def solve(
     return _run("solve", work, frame, {**options})
 
 
-def _run(function: str, work: Work, frame: Any, options: dict[str, Any], **more: Any) -> Any:
+def _run(function: str, work: Work, frame: Any, options: dict[str, Any], read: Sequence[str] = (), **more: Any) -> Any:
     """Do a job for a frame; return its rows as the same kind of frame, and warn once of those that failed."""
     unknown = [name for name in options if name not in RunOptions.__annotations__]
     if unknown:
@@ -157,7 +161,7 @@ def _run(function: str, work: Work, frame: Any, options: dict[str, Any], **more:
     criteria = Criteria(**options, **more)
     frame = eager(frame)
     # The columns that prompts are built from are read, and no others.
-    rows = from_frame(frame, {criteria.column, criteria.private_column or criteria.column, *CONTEXT})
+    rows = from_frame(frame, {criteria.column, criteria.private_column or criteria.column, *CONTEXT, *read})
     with open_engine(**opening) as engine, engine.delivery():
         done = work(engine, rows, criteria)
         result = like_frame(done.to_reader(), frame)

@@ -39,6 +39,8 @@ class StatementOptions(TypedDict, total=False):
         on_error: Rows that fail are NULL ("null", the default), or the statement fails with `RowsFailed` ("fail").
         on_expert_down: Rows of an expert that cannot be reached go to the next best ("next", the default), or the
             statement fails ("fail").
+        proxy: Whether leeroo_label may let a classifier learn from the experts, and label the rows it is sure of. By
+            default where that pays.
         on_progress: Called a few times a second with a `Progress` while questions are answered. By default there is a
             progress bar on a terminal and in a notebook, and warnings go to standard error.
         on_warning: Called after a statement with one line about its rows without an answer. By default that line is a
@@ -53,6 +55,7 @@ class StatementOptions(TypedDict, total=False):
     latency_weight: float
     on_error: Literal["null", "fail"]
     on_expert_down: Literal["next", "fail"]
+    proxy: bool | None
     on_progress: Listener | None
     on_warning: LineListener | None
 
@@ -71,7 +74,8 @@ def connect(
     """Open a DuckDB database with leeroo_answer and the other functions in SQL.
 
     Each statement given to `sql` or `execute` is answered as one batch. ``SET VARIABLE leeroo_max_cost_usd``
-    (``leeroo_cost_weight``, ``leeroo_latency_weight``, ``leeroo_on_error``) overrides an option from then on.
+    (``leeroo_cost_weight``, ``leeroo_latency_weight``, ``leeroo_on_error``, ``leeroo_proxy``) overrides an option from
+    then on.
 
     Args:
         database: A file, or ":memory:".

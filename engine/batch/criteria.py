@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from leeroo.engine.errors import UsageError
@@ -32,6 +32,9 @@ class Criteria:
     prefix: str = ""  # of the names of the columns appended
     on_error: Literal["null", "fail"] = "null"
     on_expert_down: Literal["next", "fail"] = "next"  # whether rows of an expert that cannot answer go to others
+    # Of jobs that label: whether a classifier may learn from the experts (see `jobs.proxy`). None: where that pays.
+    # The name of a run does not depend on it.
+    proxy: bool | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("max_cost_usd", "cost_weight", "latency_weight"):

@@ -63,7 +63,7 @@ def measure_agreement(labelled: pa.Table, gold: str, names: Sequence[str], prefi
         InputError: There is no such column.
 
     """
-    wanted = _gold(labelled, gold)
+    wanted = read_gold(labelled, gold)
     rows = [i for i, text in enumerate(wanted) if text is not None and text.strip()]
     if not rows:
         return None
@@ -96,7 +96,7 @@ def measure_agreement(labelled: pa.Table, gold: str, names: Sequence[str], prefi
     )
 
 
-def _gold(labelled: pa.Table, gold: str) -> list[str | None]:
+def read_gold(labelled: pa.Table, gold: str) -> list[str | None]:
     """Return the gold labels as text; NaN is none."""
     if gold not in labelled.column_names:
         raise InputError(f"the input has no column {gold!r}; its columns are: {', '.join(labelled.column_names)}")

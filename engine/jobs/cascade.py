@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Bools, Float64s, Int64s
 from leeroo.engine.backends.select import unavailable
-from leeroo.engine.jobs.questions import left_usd, paid_usd
+from leeroo.engine.jobs.questions import left_usd, listed_usd
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.schema import ASK
 
@@ -74,7 +74,7 @@ def answer_in_cascade(
                 continue
         request = _to_expert(table.take(pa.array(rows)), name)
         answers = engine.answer_table(request.to_reader(), left)
-        spent += paid_usd(answers)
+        spent += listed_usd(request, answers)
         own = read(answers)
         if kept is None:
             kept, probabilities = answers, own

@@ -10,19 +10,23 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.arrays import Float64s
-from leeroo.engine.batch.prompts import build_asks, check_columns
+from leeroo.engine.arrays import Float64s, Int64s
+from leeroo.engine.batch.prompts import build_asks, check_columns, marked_private
 from leeroo.engine.batch.write import check_names
-from leeroo.engine.errors import UsageError
+from leeroo.engine.errors import InputError, UsageError
+from leeroo.engine.jobs.agreement import read_gold
 from leeroo.engine.jobs.cascade import answer_in_cascade
 from leeroo.engine.jobs.choice_calibration import calibrate_choices, probabilities
-from leeroo.engine.schema import LABELLED
+from leeroo.engine.jobs.proxy.answers import LabelRequest, answer_with_proxy
+from leeroo.engine.jobs.proxy.findings import ProxyFindings
+from leeroo.engine.schema import ASK, LABELLED
 from leeroo.engine.tables.values import as_text, without_formulas
 
 _INSTRUCTION = "Classify the text: choose the label that fits it best."
@@ -32,7 +36,7 @@ _AROUND_TOKENS = 8
 
 Texts = Sequence[str | None]
 # Answers texts, given their prompts and the choices for the answers.
-AnswerTexts = Callable[[Texts, Texts, Sequence[str]], tuple[pa.Table, Float64s]]
+AnswerTexts = Callable[[Texts, Texts, Sequence[str]], tuple[pa.Table, Float64s, ProxyFindings]]
 
 # What is wrong with a setting of a file, in words.
 _WRONG = {
@@ -140,7 +144,27 @@ def _wrong_file(name: str, error: Exception) -> str:
     return f"{name} is not valid TOML: {error}".splitlines()[0]
 
 
+@dataclass(frozen=True)
+class Labelled:
+    """The outcome of a job.
+
+    Attributes:
+        rows: The table with the columns of `LABELLED` after its own.
+        proxy: What is known of the classifier that labelled some of them, or why there is none.
+    """
+
+    rows: pa.Table
+    proxy: ProxyFindings
+
+
 def label_rows(
+    engine: Engine, reader: pa.RecordBatchReader, labels: Labels, criteria: Criteria, **how: Any
+) -> pa.Table:
+    """Label every row of a table, as `label_table`, and return the rows alone."""
+    return label_table(engine, reader, labels, criteria, **how).rows
+
+
+def label_table(
     engine: Engine,
     reader: pa.RecordBatchReader,
     labels: Labels,
@@ -149,21 +173,24 @@ def label_rows(
     calibrate: bool = True,
     enough: float | None = 0.8,
     chat: bool = True,
-) -> pa.Table:
-    """Label every row of a table, all as one batch.
+    gold: str | None = None,
+) -> Labelled:
+    """Label every row of a table.
 
     The cheapest expert labels everything. Where it is less sure than `enough`, the next more expensive one answers, as
-    far as the budget goes (see `cascade`). A row without text has no label and costs nothing. Call it within
+    far as the budget goes (see `cascade`). In a large table a classifier learns from some rows and labels those of
+    which it is sure (see `proxy`). A row without text has no label and costs nothing. Call it within
     `engine.delivery`, until the rows are where they should be.
 
     Args:
         engine: With the pool.
         reader: The rows; `criteria.column` is their text.
         labels: To choose from.
-        criteria: Column, prefix, budget, and perhaps one expert for all.
+        criteria: Column, prefix, budget, whether a classifier may learn, and perhaps one expert for all.
         calibrate: Correct the preference of each expert for some labels.
         enough: Smallest confidence that needs no further expert; None for one expert only.
         chat: The prompt is a turn in a chat; otherwise text to be continued, for models that are no assistants.
+        gold: The column with labels that people gave to some rows; the classifier learns from them too.
 
     Returns:
         The rows with the columns of `LABELLED` after their own; `label` is a list where several may apply. The
@@ -176,28 +203,37 @@ def label_rows(
     """
     check_columns(reader.schema, criteria)
     check_names(reader.schema, LABELLED, criteria.prefix)
+    if gold is not None and gold not in reader.schema.names:
+        raise InputError(f"the input has no column {gold!r}; its columns are: {', '.join(reader.schema.names)}")
     table = reader.read_all()
     read = as_text(table.column(criteria.column)).to_pylist()
     texts = [text if text is not None and text.strip() else None for text in read]
+    private = marked_private(table, criteria)
+    wanted = None if gold is None else read_gold(table, gold)
+    request = LabelRequest(texts, labels.names, None if private is None else private.to_pylist(), wanted)
+    read_choices = ChoiceReader(calibrate=calibrate and not labels.several)
 
-    def answer(texts: Texts, prompts: Texts, choices: Sequence[str]) -> tuple[pa.Table, Float64s]:
+    def answer(texts: Texts, prompts: Texts, choices: Sequence[str]) -> tuple[pa.Table, Float64s, ProxyFindings]:
         requests = _requests(texts, prompts, choices, raw=not chat)
-        if criteria.private_column is not None:
+        if private is not None:
             each = pa.array(np.repeat(np.arange(len(table)), len(texts) // max(1, len(table))))
-            requests = requests.append_column(criteria.private_column, table.column(criteria.private_column).take(each))
-        return answer_in_cascade(
-            engine,
-            requests,
-            criteria,
-            # Nobody knows how often a label applies, so decisions about one label are not corrected.
-            lambda answers: _chances(answers, choices, calibrate=calibrate and not labels.several),
-            enough=enough,
-        )
+            requests = requests.append_column(criteria.private_column, private.take(each))
 
-    columns = (_of_several if labels.several else _one_of)(answer, texts, labels)
+        def run(rows: Int64s, within: Criteria, seed: int | None) -> tuple[pa.Table, Float64s]:
+            part = requests.take(pa.array(rows))
+            part = part if seed is None else _with_seed(part, seed)
+            read = read_choices.reader(choices)
+            return answer_in_cascade(engine, part, within, read, enough=enough)
+
+        if labels.several:
+            everything = run(np.arange(len(texts)), criteria, None)
+            return *everything, ProxyFindings(len(set(texts)), "several labels may apply to a row")
+        return answer_with_proxy(engine, request, criteria, run)
+
+    columns, found = (_of_several if labels.several else _one_of)(answer, texts, labels)
     for column, name in zip(columns, LABELLED.names, strict=True):
         table = table.append_column(criteria.prefix + name, column)
-    return table
+    return Labelled(table, found)
 
 
 def to_check(labelled: pa.Table, rows: int, prefix: str = "", seed: int = 0) -> pa.Table:
@@ -223,20 +259,20 @@ def to_check(labelled: pa.Table, rows: int, prefix: str = "", seed: int = 0) -> 
     )
 
 
-def _one_of(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Array]:
-    """Find one label for each text: columns of `LABELLED`."""
+def _one_of(answer: AnswerTexts, texts: Texts, labels: Labels) -> tuple[list[pa.Array], ProxyFindings]:
+    """Find one label for each text: columns of `LABELLED`, and what is known of the classifier."""
     head = _head(labels, "Label")
     prompts = [None if text is None else f"{head}Text: {text}\nLabel:" for text in texts]
-    answers, chances = answer(texts, prompts, labels.names)
+    answers, chances, found = answer(texts, prompts, labels.names)
     there = np.isfinite(chances).all(axis=1)
     best = np.where(there, np.nan_to_num(chances).argmax(axis=1), -1)
-    found = [labels.names[i] if i >= 0 else None for i in best.tolist()]
+    names = [labels.names[i] if i >= 0 else None for i in best.tolist()]
     sure = pa.array(chances.max(axis=1), from_pandas=True)
-    return [pa.array(found, pa.string()), sure, *(answers.column(name) for name in LABELLED.names[2:])]
+    return [pa.array(names, pa.string()), sure, *(answers.column(name) for name in LABELLED.names[2:])], found
 
 
-def _of_several(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Array]:
-    """Decide on every label for each text: columns of `LABELLED`."""
+def _of_several(answer: AnswerTexts, texts: Texts, labels: Labels) -> tuple[list[pa.Array], ProxyFindings]:
+    """Decide on every label for each text: columns of `LABELLED`, and why no classifier learned."""
     n, k = len(texts), len(labels.names)
     head = _head(labels, "Labels that apply")
     shown = [
@@ -245,7 +281,7 @@ def _of_several(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Ar
         for name in labels.names
     ]
     questions = [None if text is None else f"{text}\n{name}?" for text in texts for name in labels.names]
-    answers, chances = answer(questions, shown, _APPLIES)
+    answers, chances, proxy = answer(questions, shown, _APPLIES)
     yes = chances[:, 1].reshape(n, k)
     sure = np.maximum(yes, 1 - yes).min(axis=1)
     found = [
@@ -262,7 +298,7 @@ def _of_several(answer: AnswerTexts, texts: Texts, labels: Labels) -> list[pa.Ar
         pa.array(each["cost_usd"]),
         pa.array(each["list_cost_usd"]),
         pa.array([next(filter(None, row), None) for row in errors], pa.string()),
-    ]
+    ], proxy
 
 
 def _requests(questions: Texts, prompts: Texts, choices: Sequence[str], *, raw: bool) -> pa.Table:
@@ -295,17 +331,45 @@ def _applies(name: str, labels: Labels) -> str:
     return f"Does the label '{name}'{f' ({about})' if about else ''} apply to the text? Answer Yes or No.\nAnswer:"
 
 
-def _chances(answers: pa.Table, choices: Sequence[str], *, calibrate: bool) -> Float64s:
-    """Return the probability of each choice, [n, k]; NaN without an answer.
+def _with_seed(requests: pa.Table, seed: int) -> pa.Table:
+    """Return requests whose answers are new ones."""
+    ask = requests.column("ask").combine_chunks()
+    seeds = pa.array(np.full(len(requests), seed), ASK.field("seed").type)
+    columns = [seeds if field.name == "seed" else ask.field(field.name) for field in ASK]
+    at = requests.column_names.index("ask")
+    return requests.set_column(at, "ask", pa.StructArray.from_arrays(columns, fields=list(ASK)))
 
-    An answer is certain where the expert gives no probabilities, or gives none to what it answered.
+
+class ChoiceReader:
+    """Reads probabilities of choices, corrected by all answers of the expert so far.
+
+    A table may be answered in several runs. The last of them may be too small to show a preference.
     """
-    position = {choice: i for i, choice in enumerate(choices)}
-    at = np.array([position.get(answer, -1) for answer in answers.column("answer").to_pylist()], np.int64)
-    chances = np.full((len(answers), len(choices)), np.nan)
-    chances[at >= 0] = np.eye(len(choices))[at[at >= 0]]
-    given = probabilities(answers.column("choice_logprobs").to_pylist(), len(choices))
-    known = at >= 0
-    known[known] = given[known, at[known]] > 0
-    chances[known] = calibrate_choices(given[known]) if calibrate else given[known]
-    return chances
+
+    def __init__(self, *, calibrate: bool) -> None:
+        self._calibrate = calibrate
+        self._before: dict[str | None, Float64s] = {}
+
+    def reader(self, choices: Sequence[str]) -> Callable[[pa.Table], Float64s]:
+        """Return what reads the probabilities of each choice, [n, k], from answers; NaN without an answer.
+
+        An answer is certain where the expert gives no probabilities, or gives none to what it answered.
+        """
+        return lambda answers: self._read(answers, choices)
+
+    def _read(self, answers: pa.Table, choices: Sequence[str]) -> Float64s:
+        position = {choice: i for i, choice in enumerate(choices)}
+        at = np.array([position.get(answer, -1) for answer in answers.column("answer").to_pylist()], np.int64)
+        chances = np.full((len(answers), len(choices)), np.nan)
+        chances[at >= 0] = np.eye(len(choices))[at[at >= 0]]
+        given = probabilities(answers.column("choice_logprobs").to_pylist(), len(choices))
+        known = at >= 0
+        known[known] = given[known, at[known]] > 0
+        chances[known] = self._corrected(answers, given[known]) if self._calibrate else given[known]
+        return chances
+
+    def _corrected(self, answers: pa.Table, given: Float64s) -> Float64s:
+        expert = next(filter(None, answers.column("expert").to_pylist()), None)
+        before = self._before.get(expert, given[:0])
+        self._before[expert] = np.concatenate([before, given])
+        return calibrate_choices(self._before[expert])[len(before) :]

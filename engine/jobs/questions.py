@@ -41,6 +41,17 @@ def paid_usd(answers: pa.Table) -> float:
     return float(pc.sum(answers.column("cost_usd")).as_py() or 0.0)
 
 
+def listed_usd(requests: pa.Table, answers: pa.Table) -> float:
+    """Return what a run costs by list prices, equal rows once, or what it paid where that is more.
+
+    So a job that is repeated, whose answers are in the store by then, has as much left for its next run as at first.
+    """
+    private = requests.column("private") if "private" in requests.column_names else pa.nulls(len(requests))
+    keys = zip(requests.column("question").to_pylist(), private.to_pylist(), strict=True)
+    distinct = dict(zip(keys, answers.column("list_cost_usd").to_pylist(), strict=True))
+    return max(paid_usd(answers), sum(usd or 0.0 for usd in distinct.values()))
+
+
 def left_usd(criteria: Criteria, spent: float) -> float | None:
     """Return what is left of a budget; None where there is none."""
     return None if criteria.max_cost_usd is None else max(0.0, criteria.max_cost_usd - spent)

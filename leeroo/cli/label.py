@@ -58,7 +58,18 @@ def label(
     chat: Annotated[
         bool, typer.Option("--chat/--raw", help="Show the prompt as a turn in a chat, or as text to go on with.")
     ] = True,
-    gold: Annotated[str | None, typer.Option(metavar="COLUMN", help="Compare with the labels in this column.")] = None,
+    proxy: Annotated[
+        bool | None,
+        typer.Option(
+            "--proxy/--no-proxy",
+            help="Let a classifier learn from the experts and label the rows it is sure of. Default: where that pays.",
+            rich_help_panel=MONEY,
+        ),
+    ] = None,
+    gold: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Labels by people, of some or all rows: to compare with and learn from."),
+    ] = None,
     check: Annotated[
         int, typer.Option(metavar="N", min=0, help="Write N rows for people to check next to the output.")
     ] = 0,
@@ -70,11 +81,12 @@ def label(
 ) -> None:
     """Give every row of a table one of some labels, with how sure that is.
 
-    The cheapest expert labels everything; what it is not sure of goes on to more expensive ones, within the budget.
+    The cheapest expert labels everything; what it is not sure of goes on to more expensive ones, within the budget. In
+    a large table a classifier learns from the experts' labels, and labels the rows of which it is sure at no cost.
     """
     from leeroo.cli.console import check_drawn, check_out, conclude, open_with_progress
     from leeroo.engine.jobs.agreement import measure_agreement
-    from leeroo.engine.jobs.label import label_rows, read_labels, to_check
+    from leeroo.engine.jobs.label import label_table, read_labels, to_check
     from leeroo.engine.tables import write_table
     from leeroo.engine.tables.outputs import write_file
     from leeroo.reports.labels import label_report
@@ -86,19 +98,22 @@ def label(
     checked = _file_to_check(out, keep) if check else None
     if several and gold is not None:
         raise UsageError("--gold is for one label a row: leave out --several")
-    rules = criteria(setup, experts, writing, column=column)
+    rules = criteria(setup, experts, writing, column=column, proxy=proxy)
     rows = reading.open(source)
     prefix = writing.prefix
     if gold is not None and gold not in rows.schema.names:
         raise UsageError(f"the input has no column {gold!r}; its columns are: {', '.join(rows.schema.names)}")
     with open_with_progress(setup, progress) as (engine, bar), engine.delivery():
-        labelled = label_rows(engine, rows, wanted, rules, calibrate=calibrate, enough=enough or None, chat=chat)
+        done = label_table(
+            engine, rows, wanted, rules, calibrate=calibrate, enough=enough or None, chat=chat, gold=gold
+        )
+        labelled = done.rows
         agreement = None if gold is None else measure_agreement(labelled, gold, wanted.names, prefix)
         write_table(labelled.to_reader(), out)
         if checked is not None:
             write_table(to_check(labelled, check, prefix).to_reader(), checked)
         about = [f"{len(labelled):,} rows of {source}, labelled with {', '.join(wanted.names)}."]
-        found = label_report(labelled, agreement, f"Labels of {source}", about, prefix)
+        found = label_report(labelled, agreement, f"Labels of {source}", about, prefix, done.proxy)
         if report is not None:
             write_file(page(found), report)
     remark = None

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.jobs.agreement import LabelAgreement, count_experts, count_labels
+from leeroo.engine.jobs.proxy.findings import ProxyFindings, summarize
 from leeroo.reports.plot import EXPERT, OURS, as_svg, new_axes, plot_reliability, shorten, use_style
 from leeroo.reports.report import Figure, Report, Table, columns, commonest_reasons
 
@@ -18,9 +19,14 @@ _NAME = 20
 
 
 def label_report(
-    labelled: pa.Table, found: LabelAgreement | None, title: str, about: Sequence[str] = (), prefix: str = ""
+    labelled: pa.Table,
+    found: LabelAgreement | None,
+    title: str,
+    about: Sequence[str] = (),
+    prefix: str = "",
+    proxy: ProxyFindings | None = None,
 ) -> Report:
-    """Return who labelled how many rows, and the agreement with gold labels where there are any."""
+    """Return who labelled how many rows, what the proxy did, and the agreement with gold labels if there are any."""
     errors = labelled.column(prefix + "error").to_pylist()
     cost = {name: sum(labelled.column(prefix + name).to_pylist()) for name in ("cost_usd", "list_cost_usd")}
     return Report(
@@ -29,14 +35,17 @@ def label_report(
         parts=[
             _labels(labelled, prefix),
             _experts(labelled, prefix),
+            *([] if proxy is None or proxy.off else [_proxy(proxy)]),
             *([] if found is None else _agreement(found)),
         ],
+        notes=[] if proxy is None else proxy_notes(proxy),
         data={
             "rows": len(labelled),
             "failed": len(errors) - errors.count(None),
             "errors": commonest_reasons(errors),
             **cost,
             "agreement": None if found is None else found.as_json(),
+            "proxy": None if proxy is None else proxy.as_json(),
         },
     )
 
@@ -57,6 +66,38 @@ def _experts(labelled: pa.Table, prefix: str) -> Table:
         columns=columns("expert | rows: count | confidence: score | cost USD: usd"),
         rows=count_experts(labelled, prefix),
     )
+
+
+def _proxy(proxy: ProxyFindings) -> Table:
+    """Return what the proxy labelled, and how often a check says that it differs from the experts."""
+    return Table(
+        title="Proxy",
+        about="Different texts that a classifier labelled, having learned from the experts' labels. A random part of "
+        "its labels was checked by the experts, whose labels were kept there. In %: how many differed, the interval of "
+        "95 %, and how many may.",
+        columns=columns(
+            "labelled: count | by experts: count | checked: count | differ %: share | interval: interval | may: share"
+        ),
+        rows=[
+            (
+                proxy.labelled,
+                proxy.asked,
+                proxy.checked,
+                proxy.differing / max(1, proxy.checked),
+                proxy.difference,
+                proxy.promise,
+            )
+        ],
+    )
+
+
+def proxy_notes(proxy: ProxyFindings) -> list[str]:
+    """Return a sentence on what the proxy did or why not, and one on texts that experts labelled twice."""
+    notes = [summarize(proxy)]
+    if proxy.repeated:
+        alike = f"{proxy.repeated_alike:,} of {proxy.repeated:,} texts"
+        notes.append(f"experts asked twice gave {alike} the same label; the proxy may differ in {proxy.promise:.1%}")
+    return notes
 
 
 def _agreement(found: LabelAgreement) -> list[Table | Figure]:

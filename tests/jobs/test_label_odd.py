@@ -16,7 +16,7 @@ import leeroo
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import RowsFailedWarning, UsageError
 from leeroo.engine.jobs.agreement import count_experts, count_labels, measure_agreement
-from leeroo.engine.jobs.label import Labels, _chances, label_rows, read_labels, to_check
+from leeroo.engine.jobs.label import ChoiceReader, Labels, label_rows, read_labels, to_check
 from leeroo.engine.pool import load_pool
 from leeroo.engine.tables import open_input
 from leeroo.reports.labels import label_report
@@ -60,8 +60,14 @@ def test_probabilities_that_do_not_name_a_label_never_lose_the_answer(
 
 def test_a_label_without_a_probability_is_certain() -> None:
     """Where the expert gives probabilities to other labels only, its answer counts as certain."""
-    answers = pa.table({"answer": ["bug", "bug"], "choice_logprobs": [[-0.1, None, -3.0], [0.0, -1.0, -2.0]]})
-    first, second = _chances(answers, NAMES, calibrate=True).tolist()
+    answers = pa.table(
+        {
+            "answer": ["bug", "bug"],
+            "expert": ["small", "small"],
+            "choice_logprobs": [[-0.1, None, -3.0], [0.0, -1.0, -2.0]],
+        }
+    )
+    first, second = ChoiceReader(calibrate=True).reader(NAMES)(answers).tolist()
     assert first == [0, 1, 0]
     assert 0 < second[1] < 1
 

@@ -22,7 +22,7 @@ from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.solve.solve import SolveLimits
 from leeroo.engine.schema import SQL_CHOICE, SQL_EXTRACT, SQL_LABEL
 from leeroo.udfs.functions.extraction import check_schema
-from leeroo.udfs.functions.requests import Arguments
+from leeroo.udfs.functions.requests import Arguments, label_task
 from leeroo.udfs.functions.signatures import TAKES
 
 
@@ -143,10 +143,10 @@ def read_labels(columns: Columns) -> RowQuestions:
         if each is not None:
             _check_labels(each)
     questions = [
-        None if text is None or each is None else f"Classify the text as one of: {', '.join(each)}.\n\nText: {text}"
+        None if text is None or each is None else f"{label_task(each)}{text}"
         for text, each in zip(texts.to_pylist(), among, strict=True)
     ]
-    arguments = [_arguments("labels", row, choices=each) for *row, each in rows]
+    arguments = [_arguments("labels", row, choices=each, labels=True) for *row, each in rows]
     return RowQuestions(pa.array(questions, pa.string()), codes, arguments)
 
 

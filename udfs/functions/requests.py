@@ -6,16 +6,22 @@ Knows nothing of DuckDB, and nothing of earlier questions of the connection.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
+from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.layout import fill_in
+from leeroo.engine.jobs.proxy.answers import LabelRequest, answer_with_proxy
+from leeroo.engine.jobs.proxy.findings import summarize
+from leeroo.engine.jobs.proxy.learning import LEAST_TEXTS
 from leeroo.engine.jobs.questions import left_usd
 from leeroo.engine.jobs.solve.solve import SolveLimits, foresee, solve
 from leeroo.engine.pool import Pool
@@ -32,6 +38,8 @@ class Arguments(NamedTuple):
     max_tokens: int | None = None
     temperature: float | None = None  # above 0
     choices: tuple[str, ...] | None = None  # the answer is one of these
+    labels: bool = False  # they are labels of the text, which a classifier may learn
+    seed: int | None = None
     json_schema: str | None = None  # the answer is JSON that is valid under this
     task: str | None = None  # the question is a JSON object, whose fields this text names
     limits: SolveLimits | None = None  # of leeroo_solve
@@ -66,10 +74,57 @@ def known_type(pool: Pool) -> pa.StructType:
 
 
 def answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
-    """Have all answered as one batch: structs of `known_type`."""
+    """Have all answered as one batch: structs of `known_type`; tables of labels may be learned (see `jobs.proxy`)."""
+    learned = [_learns(group, texts, criteria) for group, texts in questions]
+    if not any(learned):
+        return _answer(engine, questions, criteria)
+    parts: dict[int, pa.ChunkedArray] = {}
+    open_, spent = sum(len(texts) for _, texts in questions), 0.0
+    with engine.delivery():
+        for i, (group, texts) in enumerate(questions):
+            left = left_usd(criteria, spent)
+            within = replace(criteria, max_cost_usd=None if left is None else left * len(texts) / open_)
+            labelled = _label(engine, group, texts, within) if learned[i] else None
+            parts[i] = _answer(engine, [(group, texts)], within) if labelled is None else labelled
+            spent += pc.sum(pc.struct_field(parts[i], "cost_usd")).as_py() or 0.0
+            open_ -= len(texts)
+    return pa.chunked_array([chunk for part in parts.values() for chunk in part.chunks], known_type(engine.pool))
+
+
+def _answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
     with engine.answer(_table(questions), _with_columns(criteria)) as rows:
         values = _structs(rows, known_type(engine.pool))
     return _extract_json(questions, values)
+
+
+def _learns(group: Group, texts: Sequence[str], criteria: Criteria) -> bool:
+    return group.arguments.labels and len(texts) >= LEAST_TEXTS and criteria.proxy is not False
+
+
+def label_task(labels: Sequence[str]) -> str:
+    """Return what stands before a text that gets one of some labels."""
+    return f"Classify the text as one of: {', '.join(labels)}.\n\nText: "
+
+
+def _label(engine: Engine, group: Group, questions: Sequence[str], criteria: Criteria) -> pa.ChunkedArray:
+    """Have texts labelled by experts, and by a classifier that learns from them: structs of `known_type`."""
+    arguments = group.arguments
+    names = arguments.choices or ()
+    place = {name: i for i, name in enumerate(names)}
+
+    def run(rows: Int64s, within: Criteria, seed: int | None) -> tuple[pa.Table, Float64s]:
+        some = [(group._replace(arguments=arguments._replace(seed=seed)), [questions[i] for i in rows.tolist()])]
+        answers = engine.answer_table(_table(some), _with_columns(within))
+        at = np.array([place.get(each, -1) for each in answers.column("answer").to_pylist()], np.int64)
+        chances = np.full((len(rows), len(names)), np.nan)
+        chances[at >= 0] = np.eye(len(names))[at[at >= 0]]
+        return answers, chances
+
+    task = label_task(names)
+    request = LabelRequest([question.removeprefix(task) for question in questions], names)
+    answers, _, found = answer_with_proxy(engine, request, criteria, run)
+    logging.getLogger("leeroo").info("leeroo_label: %s", summarize(found))
+    return _structs(answers.to_reader(), known_type(engine.pool))
 
 
 def route(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:

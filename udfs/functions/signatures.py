@@ -19,6 +19,7 @@ VARIABLES: dict[str, pa.DataType] = {
     "cost_weight": pa.float64(),
     "latency_weight": pa.float64(),
     "on_error": pa.string(),
+    "proxy": pa.bool_(),
 }
 
 # The arguments of each raw function after its own columns, in the order of the public macros.
