@@ -113,7 +113,7 @@ def _label(engine: Engine, group: Group, questions: Sequence[str], criteria: Cri
     place = {name: i for i, name in enumerate(names)}
 
     def run(rows: Int64s, within: Criteria, seed: int | None) -> tuple[pa.Table, Float64s]:
-        some = [(group._replace(arguments=arguments._replace(seed=seed)), [questions[i] for i in rows.tolist()])]
+        some = [(group._replace(arguments=arguments._replace(seed=seed)), [questions[int(i)] for i in rows])]
         answers = engine.answer_table(_table(some), _with_columns(within))
         at = np.array([place.get(each, -1) for each in answers.column("answer").to_pylist()], np.int64)
         chances = np.full((len(rows), len(names)), np.nan)

@@ -15,7 +15,8 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float32s, Float64s, Int64s
 from leeroo.engine.jobs.proxy.findings import PROXY, ProxyFindings
-from leeroo.engine.jobs.proxy.learning import LEAST_TEXTS, ProxyLabels, ProxyTask, learn
+from leeroo.engine.jobs.proxy.fitting import ProxyTask
+from leeroo.engine.jobs.proxy.learning import LEAST_TEXTS, ProxyLabels, learn
 from leeroo.engine.jobs.questions import left_usd
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER, encode, encode_all
 from leeroo.engine.weights import size

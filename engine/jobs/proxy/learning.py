@@ -13,18 +13,16 @@ nothing of tables and of how experts are asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from leeroo.engine.arrays import Bools, Float32s, Float64s, Int64s
-from leeroo.engine.jobs.proxy.classifier import FOLDS, cross_fit, fit
+from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.jobs.proxy.findings import ProxyFindings
-from leeroo.engine.jobs.proxy.threshold import accept, lower_limit, widest_gap
+from leeroo.engine.jobs.proxy.fitting import Encode, Fitted, Fitting, Known, ProxyTask
+from leeroo.engine.jobs.proxy.threshold import lower_limit
 from leeroo.engine.money import usd
-from leeroo.engine.orchestrator.training.calibration import fit_platt
 
 # Fewer texts than this are labelled by experts: learning and checking would take most of them.
 LEAST_TEXTS = 1000
@@ -48,11 +46,7 @@ _TWICE_FROM = 5000
 # A classifier that may label this part of the sample at once needs no allowance for them.
 _NEARLY_ALL = 0.9
 # After a check that failed, at most this part of what was accepted is accepted again.
-_RAISED = 0.8
-# Gold labels beyond this many teach little more.
-_GOLD_MOST = 2000
-
-Encode = Callable[[Sequence[str]], Float32s]
+_RAISED = 0.9
 
 
 class Experts(Protocol):
@@ -72,23 +66,6 @@ class Experts(Protocol):
 
 
 @dataclass(frozen=True)
-class ProxyTask:
-    """Texts to be labelled.
-
-    Attributes:
-        texts: All different [n].
-        labels: The number of labels.
-        gold: [n], the number of the label that people gave, -1 without one.
-        always: Learn also where the experts cost next to nothing.
-    """
-
-    texts: Sequence[str]
-    labels: int
-    gold: Int64s
-    always: bool = False
-
-
-@dataclass(frozen=True)
 class ProxyLabels:
     """The labels of a classifier.
 
@@ -101,19 +78,6 @@ class ProxyLabels:
     label: Int64s
     confidence: Float64s
     findings: ProxyFindings
-
-
-class _Round(NamedTuple):
-    """What the classifier knows after a round."""
-
-    label: Int64s  # [n]
-    confidence: Float64s  # [n], not calibrated
-    sure: Bools  # [n], texts without an expert's label that it would label
-    share: float  # of the sample, above the threshold
-    hoped: float  # the same, if the sample grew
-    threshold: float
-    line: tuple[float, float]  # slope and offset of the calibration
-    differing: tuple[int, int]  # of the sample above the threshold, how many differ, and how many there are
 
 
 def learn(task: ProxyTask, experts: Experts, encode: Encode) -> ProxyLabels:
@@ -135,7 +99,7 @@ class _Learning:
     """The state of learning on one table."""
 
     def __init__(self, task: ProxyTask, experts: Experts, encode: Encode) -> None:
-        self._task, self._experts, self._encode = task, experts, encode
+        self._task, self._experts = task, experts
         n = self._n = len(task.texts)
         random = np.random.default_rng(0)
         self._order, self._check_order = random.permutation(n), random.permutation(n)
@@ -145,9 +109,7 @@ class _Learning:
         self._promise = _MAY_DIFFER
         self._found = ProxyFindings(n)
         self._rechecked = np.empty(0, np.int64)
-        self._encoded = np.zeros(n, bool)
-        self._vectors: Float32s | None = None
-        self._scale: tuple[Float32s, Float32s] | None = None
+        self._fitting = Fitting(task, self._order, encode)
 
     def run(self) -> ProxyLabels:
         """Learn, label and check."""
@@ -163,7 +125,7 @@ class _Learning:
         label, confidence = np.full(self._n, -1, np.int64), np.full(self._n, np.nan)
         if learned is not None:
             own = learned.sure
-            label[own], confidence[own] = learned.label[own], _calibrate(learned.confidence[own], learned.line)
+            label[own], confidence[own] = learned.label[own], learned.calibrated()
         self._ask(np.flatnonzero((label < 0) & ~self._asked))
         counts = {"labelled": int((label >= 0).sum()), "asked": int(self._asked.sum()), "sample": self._sample}
         return ProxyLabels(label, confidence, replace(self._found, off=off, promise=self._promise, **counts))
@@ -187,7 +149,7 @@ class _Learning:
             return f"labels of all texts cost about {usd(total)}, which is less than {usd(_LEAST_USD)}"
         return None
 
-    def _learn(self) -> _Round | None:
+    def _learn(self) -> Fitted | None:
         """Learn round by round; None where the classifier never gets sure enough."""
         self._label_twice()
         while True:
@@ -198,7 +160,7 @@ class _Learning:
             self._ask(texts)
         return learned if learned.sure.sum() >= _WORTH * _CHECK else None
 
-    def _next(self, learned: _Round) -> Int64s:
+    def _next(self, learned: Fitted) -> Int64s:
         """Return the texts of the next round; none where no round is left that pays."""
         unsure = ~self._asked & ~learned.sure
         most = max(self._sample, int(_SAMPLE_MOST * self._n))
@@ -212,74 +174,11 @@ class _Learning:
         size = max(_ROUND, int(_ROUND_PART * self._asked.sum()))
         return self._order[unsure[self._order]][:size] if learned.share and unsure.sum() > size else self._order[:0]
 
-    def _fit(self, floor: float = -np.inf, most: float = 1.0) -> _Round:
-        """Learn from all labels, and choose the threshold.
-
-        Args:
-            floor: Texts of the sample below this confidence do not count.
-            most: The part of the sample above it that may be accepted.
-
-        """
-        rows, wanted, folds = self._training()
-        vectors = self._standardised(rows)
-        guesses = cross_fit(vectors, wanted, self._task.labels, folds)
-        confidence, label = np.full(self._n, -1.0), np.full(self._n, -1, np.int64)
-        confidence[rows], label[rows] = guesses.max(axis=1), guesses.argmax(axis=1)
-        sample = self._measured()
-        sample = sample[(self._labels[sample] >= 0) & (confidence[sample] >= floor)]
-        held = confidence[sample], label[sample], self._labels[sample]
-        accepted = min(accept(*held, self._promise), int(most * len(sample)))
-        hoped = accept(*held, self._promise, _GROWTH)
-        if not accepted:
-            nothing = np.zeros(self._n, bool)
-            return _Round(label, confidence, nothing, 0.0, hoped / max(1, len(sample)), 1.0, (1, 0), (0, 0))
-        others = np.setdiff1d(np.arange(self._n), rows)
-        predicted = fit(vectors, wanted, self._task.labels)(self._standardised(others))
-        confidence[others], label[others] = predicted.max(axis=1), predicted.argmax(axis=1)
-        threshold = self._threshold(confidence, np.sort(held[0])[::-1], accepted)
-        sure = ~self._asked & (confidence > threshold)
-        line = _calibration(held[0], held[1] == held[2])
-        wrong = (held[1] != held[2])[np.argsort(-held[0], kind="stable")[:accepted]]
-        differing = int(wrong.sum()), accepted
-        return _Round(label, confidence, sure, accepted / len(sample), hoped / len(sample), threshold, line, differing)
-
-    def _threshold(self, confidence: Float64s, held: Float64s, accepted: int) -> float:
-        """Return the threshold below the last accepted text of the sample, away from the texts to be labelled."""
-        at = held[accepted - 1] if accepted == len(held) else (held[accepted - 1] + held[accepted]) / 2
-        at = np.nextafter(at, 0) if accepted == len(held) else at
-        return widest_gap(confidence[~self._asked], float(at), max(2, self._n // 400))
-
-    def _training(self) -> tuple[Int64s, Int64s, Int64s]:
-        """Return the texts to learn from [m], their labels [m] (gold where there is any), and their folds [m]."""
-        gold = self._order[self._task.gold[self._order] >= 0][:_GOLD_MOST]
-        known = self._labels >= 0
-        known[gold] = True
-        wanted = self._labels.copy()
-        wanted[gold] = self._task.gold[gold]
-        place = np.empty(self._n, np.int64)
-        place[self._order] = np.arange(self._n)
-        rows = np.flatnonzero(known)
-        return rows, wanted[rows], place[rows] % FOLDS
-
-    def _measured(self) -> Int64s:
-        """Return the texts on which the threshold is chosen: the random sample, and those of checks that failed."""
-        return np.union1d(self._order[: self._sample], self._rechecked)
-
-    def _standardised(self, texts: Int64s) -> Float32s:
-        """Return the vectors of texts [m, d], with mean 0 and deviation 1 over the first sample."""
-        missing = texts[~self._encoded[texts]]
-        if len(missing):
-            found = self._encode([self._task.texts[i] for i in missing.tolist()])
-            if self._vectors is None:
-                self._vectors = np.zeros((self._n, found.shape[1]), np.float32)
-            self._vectors[missing] = found
-            self._encoded[missing] = True
-        assert self._vectors is not None
-        if self._scale is None:
-            first = self._vectors[texts]
-            self._scale = first.mean(axis=0), first.std(axis=0) + 1e-9
-        mean, deviation = self._scale
-        return (self._vectors[texts] - mean) / deviation
+    def _fit(self, floor: float = -np.inf, most: float = 1.0) -> Fitted:
+        """Learn from all labels so far, see `Fitting.fit`."""
+        sample = np.union1d(self._order[: self._sample], self._rechecked)
+        known = Known(self._labels, self._asked, sample)
+        return self._fitting.fit(known, self._promise, _GROWTH, floor, most)
 
     def _label_twice(self) -> None:
         """Have some texts labelled twice, where the experts' own differences may decide if the proxy pays."""
@@ -295,7 +194,7 @@ class _Learning:
             alike = 1 - float(lower_limit(np.array([differ]), np.array([n]), 0.1)[0])
             self._promise = 1 - (1 - _MAY_DIFFER) * alike
 
-    def _check(self, learned: _Round) -> _Round | None:
+    def _check(self, learned: Fitted) -> Fitted | None:
         """Have a random part of the classifier's labels checked; None where too many differ, again and again."""
         for _ in range(_CHECKS):
             size = int(np.clip(_CHECK_PART * learned.sure.sum(), _CHECK, _CHECK_MOST))
@@ -315,25 +214,8 @@ class _Learning:
                 return None
         return None
 
-    def _holds(self, learned: _Round, differing: int, checked: int) -> bool:
+    def _holds(self, learned: Fitted, differing: int, checked: int) -> bool:
         """Say if a check leaves the promise standing: alone within its doubt, and with the sample in truth."""
         alone = float(lower_limit(np.array([differing]), np.array([checked]), 0.1)[0])
         before, sample = learned.differing
         return alone <= self._promise and differing + before <= self._promise * (checked + sample)
-
-
-def _calibration(confidence: Float64s, right: Bools) -> tuple[float, float]:
-    """Return slope and offset of the calibrated log-odds, from rows that were not learned from."""
-    if right.all() or not right.any():
-        return 1.0, 0.0
-    return fit_platt(_log_odds(confidence), right.astype(np.float64), np.ones(len(right)))
-
-
-def _calibrate(confidence: Float64s, line: tuple[float, float]) -> Float64s:
-    """Return calibrated probabilities."""
-    return 1 / (1 + np.exp(-(line[0] * _log_odds(confidence) + line[1])))
-
-
-def _log_odds(confidence: Float64s) -> Float64s:
-    kept = np.clip(confidence, 1e-6, 1 - 1e-6)
-    return np.log(kept / (1 - kept))

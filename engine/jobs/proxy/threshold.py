@@ -22,7 +22,14 @@ _FEW = 10
 _GRID = 200
 
 
-def accept(confidence: Float64s, given: Int64s, wanted: Int64s, promise: float, times: float = 1.0) -> int:
+def accept(
+    confidence: Float64s,
+    given: Int64s,
+    wanted: Int64s,
+    promise: float,
+    times: float = 1.0,
+    weights: Floats | None = None,
+) -> int:
     """Return how many rows of a sample are accepted, the most confident first; 0 where the promise cannot be kept.
 
     Args:
@@ -31,13 +38,15 @@ def accept(confidence: Float64s, given: Int64s, wanted: Int64s, promise: float, 
         wanted: The experts' labels [m].
         promise: The share of the accepted rows whose label may differ.
         times: Look ahead to a sample of so many times as many rows that are like these.
+        weights: [m], the part of the rows like each that is still to be labelled; None for all.
 
     """
     order = np.argsort(-confidence, kind="stable")
     wrong = (given != wanted)[order]
     counts = np.unique(np.linspace(1, len(order), min(_GRID, len(order)), dtype=np.int64)) if len(order) else order
-    errors = np.cumsum(wrong)[counts - 1]
-    kept = upper_limit(errors * times, counts * times) <= promise
+    each = np.full(len(order), times) if weights is None else times * weights[order]
+    errors, rows = (np.cumsum(each * part)[counts - 1] for part in (wrong, np.ones(len(order))))
+    kept = upper_limit(errors, rows) <= promise
     kept &= ~_loses_a_label(wrong, wanted[order], counts, times)
     return int(counts[kept].max(initial=0))
 
