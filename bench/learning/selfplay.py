@@ -1,10 +1,11 @@
 """Run self-play on the embedded local pool: how far a few rounds improve the router, and how long they take.
 
     python bench/learning/selfplay.py [--rounds 3] [--outcomes 100] [--held-out 300] [--seeds 0 1 2]
-        [--page F.html] [--plot F.svg]
+        [--pool F.toml] [--written 0.25] [--page F.html] [--plot F.svg]
 
-One loop shows little: its experts are right on one question in seven, so chance moves a score as far as
-learning does. Several loops with questions of their own show the mean rise.
+One loop shows little: the experts of the embedded pool are right on one question in seven, so chance moves a score as
+far as learning does. Several loops with questions of their own show the mean rise. `bench/jobs/small_models.py` writes
+a pool of which more can be learned.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leeroo.engine.answer import open_engine
+from leeroo.engine.answer import NO_ROUTER, open_engine
 from leeroo.engine.jobs.selfplay.loop import Play, play
 from leeroo.engine.jobs.selfplay.played import Played, read_played
 from leeroo.reports.page import page
@@ -32,13 +33,15 @@ def main() -> None:
     parser.add_argument("--outcomes", type=int, default=100)
     parser.add_argument("--held-out", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--pool", type=Path, help="default: the embedded local pool")
+    parser.add_argument("--written", type=float, default=0.25, help="part of the questions that an expert writes")
     parser.add_argument("--page", type=Path, help="of the first loop")
     parser.add_argument("--plot", type=Path, help="of the first loop")
     options = parser.parse_args()
-    plays = [Play(outcomes=options.outcomes, held_out=options.held_out, seed=seed) for seed in options.seeds]
-    loops = [play_once(what, options.rounds) for what in plays]
+    sizes = {"outcomes": options.outcomes, "held_out": options.held_out, "written": options.written}
+    loops = [play_once(Play(**sizes, seed=seed), options.rounds, options.pool) for seed in options.seeds]
     if options.page:
-        options.page.write_text(page(selfplay_report(loops[0], "the embedded local pool")))
+        options.page.write_text(page(selfplay_report(loops[0], title(options.pool))))
     if options.plot:
         options.plot.write_text(plot_played(loops[0]))
     if len(loops) > 1:
@@ -52,16 +55,21 @@ def main() -> None:
         say(f"with hindsight: {np.mean([played.rounds[-1]['oracle_accuracy'] for played in loops]):.4f}")
 
 
-def play_once(what: Play, rounds: int) -> Played:
+def play_once(what: Play, rounds: int, pool: Path | None) -> Played:
     """Play one loop with an empty store."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
-        with open_engine(store=Path(folder) / "store") as engine:
+        with open_engine(pool=pool, router=NO_ROUTER, store=Path(folder) / "store") as engine:
             play(engine, Path(folder) / "play", what, rounds, lambda line: print(line, file=sys.stderr))
         played = read_played(Path(folder) / "play")
     say(f"seed {what.seed}: {rounds} rounds in {(time.monotonic() - begun) / 60:.1f} minutes")
-    print_report(selfplay_report(played, "the embedded local pool"))
+    print_report(selfplay_report(played, title(pool)))
     return played
+
+
+def title(pool: Path | None) -> str:
+    """Name the pool for the report."""
+    return "the embedded local pool" if pool is None else f"the pool {pool.name}"
 
 
 def describe_rise(loops: list[Played], name: str) -> str:
