@@ -177,7 +177,7 @@ def passages(text: str, words: int) -> list[str]:
     """Return a text, or its parts of so many words; a short rest is left out."""
     parts = text.split()
     if not words:
-        return [text[:_CHARACTERS].strip()] if parts else []
+        return [text[:_CHARACTERS]] if parts else []
     starts = range(0, len(parts), words)
     return [" ".join(parts[i : i + words]) for i in starts if i == 0 or len(parts) - i >= _LEAST_WORDS]
 

@@ -22,6 +22,8 @@ _GOLD_MOST = 2000
 _NEAR = 1 / 400
 # Groups of texts of similar confidence: how many of each are still to be labelled is counted.
 _GROUPS = 20
+# Texts that are predicted at a time: the vectors of a million do not fit into memory a second time.
+_AT_ONCE = 16_384
 
 Encode = Callable[[Sequence[str]], Float32s]
 
@@ -126,8 +128,11 @@ class Fitting:
         if not accept(*held, promise, growth):  # so the other texts need no vectors yet
             return Fitted(label, confidence, np.zeros(self._n, bool))
         others = np.setdiff1d(np.arange(self._n), rows)
-        predicted = fit(vectors, wanted, self._task.labels)(self._standardised(others))
-        confidence[others], label[others] = predicted.max(axis=1), predicted.argmax(axis=1)
+        self._encode_missing(others)
+        predict = fit(vectors, wanted, self._task.labels)
+        for part in (others[i : i + _AT_ONCE] for i in range(0, len(others), _AT_ONCE)):
+            predicted = predict(self._standardised(part))
+            confidence[part], label[part] = predicted.max(axis=1), predicted.argmax(axis=1)
         weights = _still_open(confidence, known, held[0])
         accepted = min(accept(*held, promise, 1.0, weights), int(most * len(sample)))
         hoped = accept(*held, promise, growth, weights) / len(sample)
@@ -145,19 +150,24 @@ class Fitting:
 
     def _standardised(self, texts: Int64s) -> Float32s:
         """Return the vectors of texts [m, d], with mean 0 and deviation 1 over those that were needed first."""
-        missing = texts[~self._encoded[texts]]
-        if len(missing):
-            found = self._encode([self._task.texts[i] for i in missing.tolist()])
-            if self._vectors is None:
-                self._vectors = np.zeros((self._n, found.shape[1]), np.float32)
-            self._vectors[missing] = found
-            self._encoded[missing] = True
+        self._encode_missing(texts)
         assert self._vectors is not None
         if self._scale is None:
             first = self._vectors[texts]
             self._scale = first.mean(axis=0), first.std(axis=0) + 1e-9
         mean, deviation = self._scale
         return (self._vectors[texts] - mean) / deviation
+
+    def _encode_missing(self, texts: Int64s) -> None:
+        """Encode those of some texts that have no vector yet, all at once."""
+        missing = texts[~self._encoded[texts]]
+        if not len(missing):
+            return
+        found = self._encode([self._task.texts[i] for i in missing.tolist()])
+        if self._vectors is None:
+            self._vectors = np.zeros((self._n, found.shape[1]), np.float32)
+        self._vectors[missing] = found
+        self._encoded[missing] = True
 
 
 def _accepted(

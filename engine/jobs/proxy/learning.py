@@ -191,7 +191,7 @@ class _Learning:
         differ, n = int((second[there] != self._labels[first[there]]).sum()), int(there.sum())
         self._found = replace(self._found, repeated=n, repeated_alike=n - differ)
         if n:
-            alike = 1 - float(lower_limit(np.array([differ]), np.array([n]), 0.1)[0])
+            alike = 1 - float(lower_limit(np.array([differ]), np.array([n]))[0])
             self._promise = 1 - (1 - _MAY_DIFFER) * alike
 
     def _check(self, learned: Fitted) -> Fitted | None:
