@@ -267,12 +267,13 @@ class Engine:
             forecast = state.plan.forecast
             ids, e = state.worktable.ids_of_rows(), len(state.plan.experts)
             # A blank row has the id -1: the row of NaN below those of the questions, of which there may be none.
-            scores, costs, seconds = (
+            scores, costs, at_most, seconds = (
                 np.vstack([table, np.full(e, np.nan, table.dtype)])[ids]
-                for table in (forecast.scores, forecast.costs, forecast.seconds)
+                for table in (forecast.scores, forecast.costs, forecast.at_most, forecast.seconds)
             )
             _done(state)
-            return Expected(tuple(e.name for e in state.plan.experts), scores, costs, seconds, forecast.known)
+            names = tuple(e.name for e in state.plan.experts)
+            return Expected(names, scores, costs, at_most, seconds, forecast.known)
 
     def scores(self, questions: Sequence[str]) -> list[dict[str, float]]:
         """Predict the score of every expert of the pool that the router knows, for each question.
@@ -435,6 +436,7 @@ class Expected:
     experts: tuple[str, ...]
     scores: np.ndarray
     costs: np.ndarray  # USD for asking once
+    at_most: np.ndarray  # the most USD that asking once can cost, as far as that can be known beforehand
     seconds: np.ndarray  # of one answer, 0 where nothing is known
     known: bool
 

@@ -167,7 +167,7 @@ def export_feedback(store: Store, pool: Pool | None, folder: Path, *, private: b
         for row in judge_feedback(store)
         if (pool is None or row["expert"] in pool.names) and private in (None, row["private"])
     ]
-    _write(folder, _tables(rows, pool))
+    write_data_folder(folder, _tables(rows, pool))
     return len(rows)
 
 
@@ -250,14 +250,19 @@ def _tables(rows: list[dict[str, Any]], pool: Pool | None) -> dict[str, pa.Table
     return tables
 
 
-def _write(folder: Path, tables: Mapping[str, pa.Table]) -> None:
+def write_data_folder(folder: Path, tables: Mapping[str, pa.Table]) -> None:
+    """Write the tables of a data folder, by name: all of them, or none; a data folder that was there is replaced.
+
+    Raises:
+        OutputError: it cannot be written there, or something that is no data folder is in the way.
+    """
     empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not empty and not (folder / "outcomes.parquet").is_file():
-        raise OutputError(f"{folder} exists and is no data folder: name another for the feedback")
+        raise OutputError(f"{folder} exists and is no data folder: name another for the outcomes")
     check_own(folder, ("queries.parquet", "outcomes.parquet", "experts.parquet"))
     try:
         with new_folder(folder) as fresh:
             for name, table in tables.items():
                 pq.write_table(table, fresh / f"{name}.parquet", compression="zstd")
     except OSError as error:
-        raise OutputError(f"the feedback cannot be written to {folder}: {error.strerror or error}") from error
+        raise OutputError(f"the outcomes cannot be written to {folder}: {error.strerror or error}") from error

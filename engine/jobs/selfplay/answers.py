@@ -16,10 +16,10 @@ from leeroo.engine.answer import Criteria
 from leeroo.engine.batch.price import prices
 from leeroo.engine.errors import RowsFailed, UsageError
 from leeroo.engine.jobs.feedback import experts_table
+from leeroo.engine.jobs.judge import JudgeAgreement
 from leeroo.engine.jobs.questions import answer_questions, paid_usd
 from leeroo.engine.jobs.selfplay.generate import NewQuestion, as_queries, generate_from_families
 from leeroo.engine.jobs.selfplay.grade import compare_judge, grade, judge_answers, questions_of
-from leeroo.engine.jobs.selfplay.judge import JudgeAgreement
 from leeroo.engine.jobs.selfplay.state import Loop, Play, Round
 from leeroo.engine.orchestrator.outcomes.read import LEAST_QUESTIONS
 from leeroo.engine.orchestrator.training.active_learning import choose_requests, random_requests

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.batch.price import prices
 from leeroo.engine.jobs.feedback import judge_feedback, warnings
-from leeroo.engine.jobs.selfplay.judge import JudgeAgreement
+from leeroo.engine.jobs.judge import JudgeAgreement
 from leeroo.engine.jobs.selfplay.state import Loop, Round, spent_usd
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.drift import find_drift

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria
-from leeroo.engine.jobs.selfplay.judge import Answer, JudgeAgreement, agreement, consensus, judge
+from leeroo.engine.jobs.judge import Answer, JudgeAgreement, agreement, consensus, judge
 from leeroo.engine.jobs.selfplay.state import Loop
 from leeroo.engine.jobs.verify import score
 from leeroo.engine.schema import ROUND_JUDGED, ROUND_OUTCOMES, ROUND_PAIRS
@@ -45,7 +45,8 @@ def judge_answers(loop: Loop, queries: pa.Table, answers: pa.Table, criteria: Cr
     paid = 0.0
     if open_:
         shown = [*open_, *[i for i in texts if np.isfinite(computed[i])][:_COMPARED]]
-        judged[shown], paid = judge(loop.engine, [texts[i] for i in shown], loop.judge, criteria, loop.what.rubric)
+        said = judge(loop.engine, [texts[i] for i in shown], loop.judge, criteria, loop.what.rubric)
+        judged[shown], paid = said.scores, said.cost_usd
     columns = [pa.array(scores, from_pandas=True) for scores in (computed, agreed, judged)]
     return pa.Table.from_arrays([*answers.select(ROUND_PAIRS.names).columns, *columns], schema=ROUND_JUDGED), paid
 

@@ -18,9 +18,9 @@ from filelock import FileLock, Timeout
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.judge import RUBRIC
 from leeroo.engine.jobs.selfplay.families import SAFE
 from leeroo.engine.jobs.selfplay.generate import NewQuestion
-from leeroo.engine.jobs.selfplay.judge import RUBRIC
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.router import Router

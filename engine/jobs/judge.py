@@ -68,9 +68,22 @@ class JudgeAgreement:
         return self.n < _ENOUGH or self.kappa >= _FAIR
 
 
-def judge(
-    engine: Engine, answers: Sequence[Answer], expert: str, criteria: Criteria, rubric: str = RUBRIC
-) -> tuple[Float64s, float]:
+@dataclass(frozen=True)
+class Judged:
+    """The verdicts of a judge on n answers.
+
+    Attributes:
+        scores: The probability that each is right [n], NaN where the judge gave none.
+        cost_usd: Paid.
+        list_cost_usd: The list price of all verdicts, also of those that the store had.
+    """
+
+    scores: Float64s
+    cost_usd: float
+    list_cost_usd: float
+
+
+def judge(engine: Engine, answers: Sequence[Answer], expert: str, criteria: Criteria, rubric: str = RUBRIC) -> Judged:
     """Have an expert judge answers, those to the same question side by side.
 
     Args:
@@ -80,9 +93,7 @@ def judge(
         criteria: What may be spent.
         rubric: What makes an answer right, in words for the judge.
 
-    Returns:
-        The probability that each is right [n], NaN where the judge gave none; and the USD paid. Call
-        it within `engine.delivery`.
+    Call it within `engine.delivery`.
 
     Raises:
         PoolError, OutputError: as `Engine.answer`.
@@ -100,7 +111,10 @@ def judge(
             total[rows] += _chances(choices, text, logs) @ np.array([_CREDIT[choice] for choice in choices])
             count[rows] += 1
     with np.errstate(invalid="ignore"):
-        return total / count, paid_usd(judged)
+        scores = total / count
+    # A prompt that occurs twice, as where two experts said the same, is paid for once.
+    prices = dict(zip(prompts, judged.column("list_cost_usd").to_pylist(), strict=True))
+    return Judged(scores, paid_usd(judged), sum(prices.values()))
 
 
 def agreement(judged: Sequence[float], computed: Sequence[float]) -> JudgeAgreement:

@@ -1,0 +1,335 @@
+"""The distinct questions of a table, and what experts have answered so far: the batch that the policy works on.
+
+Every wave is a run of the engine in which each row names its expert. The budget counts list prices, also of answers
+that the store already has. So a repeated command asks the same in the same waves and pays for nothing twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.arrays import Bools, Float64s, Int64s
+from leeroo.engine.backends.select import unavailable
+from leeroo.engine.batch.prompts import CONTEXT, build_asks, check_columns, marked_private
+from leeroo.engine.errors import InputError
+from leeroo.engine.jobs.learn.compare import comparable, is_right, key_of, open_options, options_of
+from leeroo.engine.jobs.learn.skills import families
+from leeroo.engine.jobs.learn.truth import EMPTY, NONE, Evidence
+from leeroo.engine.listeners import LineListener
+from leeroo.engine.pool import Expert, Pool
+from leeroo.engine.schema import ANSWERS, ASK
+from leeroo.engine.tables.values import as_text
+
+# An expert that failed on all of so many questions of a wave is not asked again.
+_HOPELESS = 8
+# From so many answers on, the costs of an expert's further ones are expected to be as those were.
+_TRUSTED = 5
+
+# Judges answers: by rows of questions, names of experts, texts, and scores where gold says them (else NaN). Returns the
+# probability that each is right, NaN where nobody can say.
+Judge = Callable[[Sequence[int], Sequence[str], Sequence[str], Sequence[float]], Float64s]
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The distinct questions of a table.
+
+    Attributes:
+        table: [q], the columns that the engine reads: `question`, `private`, `ask`, and what routers use.
+        of_row: [n], the question of each row of the table; -1 for a row without one.
+        rows: [q], how many rows have it.
+        gold: [q], right answers where they are known.
+    """
+
+    table: pa.Table
+    of_row: Int64s
+    rows: Int64s
+    gold: list[str | None]
+
+    @property
+    def texts(self) -> list[str]:
+        """The questions."""
+        texts: list[str] = self.table.column("question").to_pylist()
+        return texts
+
+
+@dataclass(frozen=True)
+class WaveFigures:
+    """One wave, for people."""
+
+    what: str
+    answers: int
+    failed: int
+    cost_usd: float
+    list_cost_usd: float
+    experts: Mapping[str, int]
+
+
+def find_questions(table: pa.Table, criteria: Criteria, gold: str | None) -> Questions:
+    """Find the distinct questions of a table.
+
+    Raises:
+        InputError: a column is missing or of the wrong type, or equal questions have different right answers.
+    """
+    check_columns(table.schema, criteria)
+    columns: dict[str, Any] = {"question": as_text(table.column(criteria.column))}
+    private = marked_private(table, criteria)
+    columns["private"] = pa.array([False] * len(table)) if private is None else private
+    columns["ask"] = _asks(table, criteria)
+    for name in CONTEXT:
+        if name in table.column_names and name != criteria.column:
+            columns[name] = as_text(table.column(name))
+    columns["gold"] = pa.nulls(len(table), pa.string()) if gold is None else _gold(table, gold)
+    rows = pa.table(columns)
+    key = ", ".join(name for name in rows.column_names if name != "gold")
+    with duckdb.connect() as db:
+        db.register("rows", rows.append_column("row", pa.array(range(len(rows)), pa.int64())))
+        found = db.sql(
+            f"SELECT row, first(row) OVER (PARTITION BY {key} ORDER BY row) AS first,"
+            f" first_value(gold IGNORE NULLS) OVER (PARTITION BY {key} ORDER BY row"
+            " ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS gold"
+            " FROM rows WHERE trim(question) != '' ORDER BY row"
+        ).to_arrow_table()
+    firsts, number = np.unique(found.column("first").to_numpy(), return_inverse=True)
+    of_row = np.full(len(table), -1)
+    of_row[found.column("row").to_numpy()] = number
+    own = dict(zip(found.column("first").to_pylist(), found.column("gold").to_pylist(), strict=True))
+    distinct = rows.select([name for name in rows.column_names if name != "gold"]).take(pa.array(firsts, pa.int64()))
+    return Questions(distinct, of_row, np.bincount(number, minlength=len(firsts)), [own[i] for i in firsts.tolist()])
+
+
+def _asks(table: pa.Table, criteria: Criteria) -> pa.StructArray:
+    """Return the arguments of each row, with all of `ASK`."""
+    if criteria.ask_column is None:
+        return build_asks(len(table), {})
+    own = table.column(criteria.ask_column).combine_chunks()
+    there = [field for field in ASK if own.type.get_field_index(field.name) >= 0]
+    return build_asks(len(table), {each.name: pc.struct_field(own, each.name).cast(each.type) for each in there})
+
+
+def _gold(table: pa.Table, name: str) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        raise InputError(
+            f"the input has no column {name!r} for gold=; its columns are: {', '.join(table.column_names)}"
+        )
+    text = pc.utf8_trim_whitespace(as_text(table.column(name)))
+    return pc.if_else(pc.equal(text, ""), None, text)
+
+
+def usable_experts(pool: Pool) -> list[Expert]:
+    """Return the experts that can run here."""
+    return [expert for expert in pool.experts if unavailable(expert) is None]
+
+
+class AskedTable:
+    """The questions of a table with the answers that experts gave; see `policy.Asked`.
+
+    Args:
+        engine: With the pool. Call all of this within `engine.delivery`.
+        questions: Of the table.
+        criteria: The budget is that of all waves together.
+        expected: [2, n, e], USD of an answer of each expert of `usable_experts`, expected and at most.
+        say: Receives a line about each wave.
+        judge: Judges answers that cannot be compared.
+
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        questions: Questions,
+        criteria: Criteria,
+        expected: Float64s,
+        say: LineListener,
+        judge: Judge | None = None,
+    ) -> None:
+        self.questions = questions
+        self.rows = questions.rows
+        self.experts = usable_experts(engine.pool)
+        self.names = [expert.name for expert in self.experts]
+        self.spent = 0.0
+        self.limit = criteria.max_cost_usd
+        self.comparable = True
+        self.waves: list[WaveFigures] = []
+        self.answers: list[pa.Table] = []  # of each wave, with `q` and `e`, the question and the expert
+        self.scores = np.full((len(self.rows), len(self.experts)), np.nan)  # judged
+        self._engine, self._say, self.judge = engine, say, judge
+        self._criteria = replace(
+            criteria, column="question", private_column="private", ask_column="ask", prefix="", on_error="null"
+        )
+        asks = questions.table.column("ask").combine_chunks()
+        self._choices: list[list[str] | None] = asks.field("choices").to_pylist()
+        texts = questions.texts
+        self._options = [options_of(text, own) for text, own in zip(texts, self._choices, strict=True)]
+        self._expected, self._at_most = expected
+        self.costs = np.where(_allowed(questions.table, self.experts, self._expected), self._expected, np.nan)
+        self._bought = np.zeros(self.costs.shape, bool)
+        self._keys: list[dict[str, int]] = [{} for _ in texts]
+        n, e = self.costs.shape
+        models = [expert.model_names[0] for expert in self.experts]
+        self.evidence = Evidence(
+            np.full((n, e), NONE),
+            np.array([max(2, own) for own in self._options], np.int64),
+            np.full(n, NONE),
+            np.zeros((n, e)),
+            families(models),
+        )
+
+    @property
+    def bought(self) -> Bools:
+        """Whom each question was sent to, [n, e]; without failed requests."""
+        return self._bought
+
+    def reserve(self, experts: Int64s) -> float:
+        """Return the most that one answer of these experts can cost: the engine sends nothing for less than that."""
+        return float(np.nanmax(self._at_most[:, experts], initial=0.0))
+
+    def usual_costs(self, pilot: Int64s) -> Float64s:
+        """Return the mean cost of an answer of each expert to all questions, by those of the pilot [e]."""
+        usual = np.array([np.nanmean(own) if np.isfinite(own).any() else np.inf for own in self._expected.T])
+        for j in range(len(self.names)):
+            own = pilot[self._bought[pilot, j]]
+            if len(own) >= _TRUSTED:
+                usual[j] *= self.costs[own, j].sum() / max(self._expected[own, j].sum(), 1e-300)
+        return usual
+
+    def ask(self, pairs: Bools, what: str) -> None:
+        """Have questions answered, bool [n, e]; failed answers are not asked for again."""
+        rows, experts = np.nonzero(pairs & np.isfinite(self.costs) & ~self.bought)
+        if not len(rows):
+            return
+        table = self.questions.table.take(pa.array(rows))
+        asks = table.column("ask").combine_chunks()
+        named = pa.array([self.names[j] for j in experts.tolist()], pa.string())
+        fields = [named if field.name == "expert" else asks.field(field.name) for field in ASK]
+        at = table.column_names.index("ask")
+        table = table.set_column(at, "ask", pa.StructArray.from_arrays(fields, fields=list(ASK)))
+        left = None if self.limit is None else max(0.0, self.limit - self.spent)
+        criteria = replace(self._criteria, max_cost_usd=left)
+        answers = self._engine.answer_table(table.to_reader(), criteria)
+        kept = [*ANSWERS.names, *(["recorded_score"] if "recorded_score" in answers.column_names else [])]
+        answers = answers.select(kept)
+        answers = answers.append_column("q", pa.array(rows)).append_column("e", pa.array(experts))
+        self.answers.append(answers)
+        self._take(answers, rows, experts, what)
+
+    def _take(self, answers: pa.Table, rows: Int64s, experts: Int64s, what: str) -> None:
+        """Enter the answers of a wave."""
+        texts = answers.column("answer").to_pylist()
+        failed = pc.is_valid(answers.column("error")).to_numpy()
+        paid = np.nan_to_num(answers.column("list_cost_usd").to_numpy().astype(np.float64))
+        self.spent += float(paid.sum())
+        self.costs[rows, experts] = np.where(failed, np.nan, paid)
+        self._bought[rows, experts] = ~failed
+        for j in np.unique(experts[failed]).tolist():
+            own = experts == j
+            if failed[own].all() and own.sum() >= _HOPELESS:
+                self.costs[~self.bought[:, j], j] = np.nan
+        good = np.flatnonzero(~failed)
+        self._correct_costs(rows[good], experts[good])
+        self._enter(rows[good], experts[good], [texts[i] for i in good.tolist()], what)
+        counted = Counter(self.names[j] for j in experts[good].tolist())
+        cost = float(np.nansum(answers.column("cost_usd").to_numpy().astype(np.float64)))
+        self.waves.append(WaveFigures(what, len(rows), int(failed.sum()), cost, float(paid.sum()), dict(counted)))
+        self._say(_line(self.waves[-1], len(np.unique(rows))))
+
+    def _correct_costs(self, rows: Int64s, experts: Int64s) -> None:
+        """Expect of further answers what those of the same expert came to: all so far, or the latest if these are more.
+
+        The questions of later waves are harder, and answers to them longer.
+        """
+        for j in np.unique(experts).tolist():
+            all_own, latest = np.flatnonzero(self._bought[:, j]), rows[experts == j]
+            factors = [
+                self.costs[own, j].sum() / max(self._expected[own, j].sum(), 1e-300)
+                for own in (all_own, latest)
+                if len(own) >= _TRUSTED
+            ]
+            if factors:
+                rest = ~self._bought[:, j] & np.isfinite(self.costs[:, j])
+                self.costs[rest, j] = max(factors) * self._expected[rest, j]
+
+    def _enter(self, rows: Int64s, experts: Int64s, texts: list[str], what: str) -> None:
+        """Enter answers as numbers, or judge them where they cannot be compared."""
+        listed = list(zip(rows.tolist(), texts, strict=True))
+        keys = [key_of(text, self._options[q], self._choices[q]) for q, text in listed]
+        if not self.waves:
+            self._learn_form(rows, keys)
+        codes = [self._code(q, key) for (q, _), key in zip(listed, keys, strict=True)]
+        answers, gold, options = self.evidence.answers.copy(), self.evidence.gold.copy(), self.evidence.options.copy()
+        if self.comparable:
+            answers[rows, experts] = codes
+        elif what == "pilot":
+            self._judge(rows, experts, texts, answers, gold)
+        for (q, text), code in zip(listed, codes, strict=True):
+            right = self.questions.gold[q]
+            if right is None or not self.comparable:
+                continue
+            if gold[q] == NONE:
+                gold[q] = EMPTY
+            if is_right(text, right, self._choices[q]):
+                gold[q] = max(gold[q], code)
+        np.maximum.at(options, rows, np.array(codes, np.int64) + 1)
+        self.evidence = replace(self.evidence, answers=answers, gold=gold, options=options)
+
+    def _code(self, q: int, key: str | None) -> int:
+        own = self._keys[q]
+        return EMPTY if key is None else own.setdefault(key, len(own))
+
+    def _learn_form(self, rows: Int64s, keys: list[str | None]) -> None:
+        """Find out from the first answers whether they can be compared, and how many different ones there may be."""
+        self.comparable = comparable(keys)
+        free = [key for q, key in zip(rows.tolist(), keys, strict=True) if not self._options[q]]
+        usual = open_options(free)
+        options = [own or usual for own in self._options]
+        self.evidence = replace(self.evidence, options=np.array([max(2, own) for own in options], np.int64))
+
+    def _judge(self, rows: Int64s, experts: Int64s, texts: list[str], answers: Int64s, gold: Int64s) -> None:
+        """Judge answers: right ones are number 0, which is the truth; others can be nothing."""
+        answers[rows, experts] = EMPTY
+        gold[rows] = np.where(gold[rows] == NONE, EMPTY, gold[rows])
+        golds = [self.questions.gold[q] for q in rows.tolist()]
+        pairs = zip(golds, texts, strict=True)
+        known = [np.nan if gold is None else float(is_right(text, gold)) for gold, text in pairs]
+        names = [self.names[j] for j in experts.tolist()]
+        found = np.array(known) if self.judge is None else self.judge(rows.tolist(), names, texts, known)
+        self.scores[rows, experts] = found
+        unjudged = np.isnan(found)
+        answers[rows[unjudged], experts[unjudged]] = NONE
+        right = found >= 0.5
+        answers[rows[right], experts[right]] = 0
+        gold[rows[right]] = 0
+
+
+def _allowed(questions: pa.Table, experts: Sequence[Any], costs: np.ndarray) -> Bools:
+    """Return who may answer what, [n, e]."""
+    asks = questions.column("ask").combine_chunks()
+    local = np.array([expert.location == "local" for expert in experts])
+    private = questions.column("private").to_numpy()
+    allowed = np.broadcast_to(local, costs.shape) | ~private.astype(bool)[:, None]
+    allowed = allowed & np.isfinite(costs)
+    limits = asks.field("max_cost_usd").to_pylist()
+    own = zip(asks.field("expert").to_pylist(), asks.field("excluded").to_pylist(), limits, strict=True)
+    for q, (pinned, excluded, limit) in enumerate(own):
+        if pinned is None and not excluded and limit is None:
+            continue
+        for j, expert in enumerate(experts):
+            barred = expert.name in (excluded or ()) or (pinned is not None and expert.name != pinned)
+            allowed[q, j] &= not barred and costs[q, j] <= (math.inf if limit is None else limit)
+    return np.asarray(allowed)
+
+
+def _line(wave: WaveFigures, questions: int) -> str:
+    failed = f", {wave.failed:,} failed" if wave.failed else ""
+    who = ", ".join(f"{name} {n:,}" for name, n in wave.experts.items())
+    return f"{wave.what}: {questions:,} questions, {wave.answers:,} answers{failed} ({who})"

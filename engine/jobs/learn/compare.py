@@ -1,0 +1,113 @@
+"""Compare answers: which of them say the same, and which agree with a known right answer.
+
+Answers can be compared that are one of some choices, a letter of an option, a number, a few words, or JSON with the
+same fields. Knows nothing of experts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+from leeroo.engine.jobs.verify import check_for, final_answer, score, simplify
+from leeroo.engine.model_json import parse_json
+
+# Most words of an answer whose wording can be compared.
+_SHORT_WORDS = 8
+# Different short answers that a question of its own may have; and a table has at most, for them to be its labels.
+OPEN_OPTIONS, _MOST_LABELS = 50, 20
+# Rows to each label at least.
+_ROWS_OF_LABEL = 3
+# The part of the answers that must be comparable.
+_ENOUGH = 0.8
+_OPTION = re.compile(r"(?m)^\s*\(?([A-P])[.):]\s")
+_LETTER = re.compile(r"\(?([A-P])\)?(?:[.):,\s]|$)")
+_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
+_SYMBOLS = "$€£% .°"
+
+
+def options_of(question: str, choices: Sequence[str] | None) -> int:
+    """Return how many answers a question offers, as choices or as lettered options; 0 for an open one."""
+    if choices:
+        return len(choices)
+    letters = list(dict.fromkeys(_OPTION.findall(question)))
+    return len(letters) if len(letters) > 1 and letters == [chr(ord("A") + i) for i in range(len(letters))] else 0
+
+
+def key_of(answer: str | None, options: int, choices: Sequence[str] | None = None) -> str | None:
+    """Return a text that is the same for answers that say the same; None for one that cannot be compared.
+
+    >>> key_of("The answer is (B).", 4), key_of("It is $1,200.00", 0), key_of('{"b": 1, "a": 2}', 0)
+    ('B', '1200', '{"a": 2, "b": 1}')
+    """
+    if answer is None or not answer.strip():
+        return None
+    if choices:
+        return answer if answer in choices else _among(answer, choices)
+    said = final_answer(answer).strip()
+    if options:
+        return _letter(said, options)
+    if (value := _json(answer)) is not None:
+        return value
+    if (number := _number(said)) is not None:
+        return number
+    words = simplify(said)
+    return words if words and len(words.split()) <= _SHORT_WORDS else None
+
+
+def is_right(answer: str, gold: str, choices: Sequence[str] | None = None) -> bool:
+    """Return whether an answer agrees with a right one: a choice, a letter, a number, JSON, or words it must name."""
+    if choices and gold in choices:
+        return key_of(answer, len(choices), choices) == gold
+    if (wanted := _json(gold)) is not None:
+        return _json(answer) == wanted
+    return score(answer, gold, check_for(gold), choices or ()) >= 1
+
+
+def comparable(keys: Sequence[str | None]) -> bool:
+    """Return whether enough answers can be compared for their agreement to say something."""
+    return bool(keys) and sum(key is not None for key in keys) >= _ENOUGH * len(keys)
+
+
+def open_options(keys: Sequence[str | None]) -> int:
+    """Return how many different answers an open question may have: those of the table, where these are labels."""
+    given = [key for key in keys if key is not None]
+    different = len(set(given))
+    is_label = 2 <= different <= _MOST_LABELS and len(given) >= _ROWS_OF_LABEL * different
+    return different if is_label else OPEN_OPTIONS
+
+
+def _among(answer: str, choices: Sequence[str]) -> str | None:
+    said = simplify(final_answer(answer))
+    found = [choice for choice in choices if simplify(choice) == said]
+    return found[0] if len(found) == 1 else None
+
+
+def _letter(said: str, options: int) -> str | None:
+    bare = said.strip(" *_`\"'([{")
+    found = _LETTER.match(bare) or next(iter(re.finditer(r"\b([A-P])\b", said)), None)
+    return found[1] if found and ord(found[1]) - ord("A") < options else None
+
+
+def _number(said: str) -> str | None:
+    """Return the number that an answer is, or that stands alone in a short sentence, in one spelling."""
+    bare = said.strip(_SYMBOLS)
+    found = _NUMBER.fullmatch(bare)
+    if found is None and len(said.split()) <= _SHORT_WORDS:
+        numbers = list(_NUMBER.finditer(said))
+        found = numbers[0] if len(numbers) == 1 else None
+    if found is None:
+        return None
+    value = float(found[0].replace(",", "").rstrip("."))
+    return f"{value:.10g}"
+
+
+def _json(text: str) -> str | None:
+    """Return a JSON object or list in one spelling; None for anything else."""
+    if not text.strip().startswith(("{", "[")):
+        return None
+    try:
+        return json.dumps(parse_json(text.strip()), sort_keys=True, ensure_ascii=False)
+    except ValueError:
+        return None

@@ -1,0 +1,125 @@
+"""What a batch taught, kept: its answers as recorded outcomes, and the router that learns from them.
+
+In the answer store, `learned/POOL/RUN/` holds a data folder and a router for each batch of a pool. The next batch
+starts from the latest router, which has learned from all of them. A batch that is repeated starts where it started.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from leeroo.engine.arrays import Float64s, Int64s
+from leeroo.engine.errors import LeerooError
+from leeroo.engine.jobs.feedback import experts_table, write_data_folder
+from leeroo.engine.jobs.learn.asked import AskedTable
+from leeroo.engine.listeners import LineListener
+from leeroo.engine.orchestrator.router import Router
+from leeroo.engine.orchestrator.training.learn import train
+from leeroo.engine.pool import Pool
+from leeroo.engine.schema import OUTCOMES, QUERIES
+
+# Questions that a router learns from at most: more take longer than they teach.
+_MOST_QUESTIONS = 2000
+_DATA, _ROUTER, _STARTED, _COSTS = "data", "router", "started.json", "costs.npy"
+
+
+class Shelf:
+    """The routers that earlier batches of a pool have left in the answer store."""
+
+    def __init__(self, store: Path, pool: Pool, run: str) -> None:
+        models = json.dumps(sorted((expert.name, expert.model) for expert in pool.experts))
+        self._pool = store / "learned" / hashlib.sha256(models.encode()).hexdigest()[:16]
+        self.folder = self._pool / run[:16]
+
+    def start(self) -> Router | None:
+        """Return the router to start from; a batch that is done again starts from the same."""
+        note = self.folder / _STARTED
+        if note.is_file():
+            before = json.loads(note.read_text())["before"]
+        else:
+            done = [each for each in self._done() if each != self.folder.name]
+            before = done[-1] if done else None
+            self.folder.mkdir(parents=True, exist_ok=True)
+            note.write_text(json.dumps({"before": before}))
+        if before is None or not (self._pool / before / _ROUTER).is_dir():
+            return None
+        return Router.load(self._pool / before / _ROUTER)
+
+    def expected_costs(self, compute: Callable[[], Float64s]) -> Float64s:
+        """Return the costs that are expected at the start: forecasts learn from answers, and would choose otherwise."""
+        file = self.folder / _COSTS
+        if not file.is_file():
+            fresh = file.with_suffix(".part.npy")
+            np.save(fresh, compute())
+            fresh.replace(file)
+        costs: Float64s = np.load(file, allow_pickle=False)
+        return costs
+
+    def learn(self, tables: dict[str, pa.Table], seed: int, say: LineListener) -> Router | str:
+        """Keep the outcomes of the batch, and train a router on those of all batches; or return why it cannot be."""
+        write_data_folder(self.folder / _DATA, tables)
+        if (self.folder / _ROUTER).is_dir():
+            return Router.load(self.folder / _ROUTER)
+        others = [self._pool / name / _DATA for name in self._done() if name != self.folder.name]
+        try:
+            router = train([self.folder / _DATA, *others], seed=seed, on_progress=say)
+        except LeerooError as error:
+            return str(error)
+        router.save(self.folder / _ROUTER)
+        return router
+
+    def _done(self) -> list[str]:
+        """Return the batches that have a router, the latest last."""
+        found = [path for path in self._pool.glob(f"*/{_ROUTER}") if path.is_dir()]
+        return [path.parent.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, str(path)))]
+
+
+def outcome_tables(asked: AskedTable, scores: Float64s, order: Int64s) -> dict[str, pa.Table]:
+    """Return the tables of a data folder: the answers, each with the probability that it is right.
+
+    Args:
+        asked: The batch at its end.
+        scores: [n, e], NaN where nothing is known.
+        order: Questions in the order in which they are kept.
+
+    """
+    answers = pa.concat_tables(asked.answers, promote_options="default") if asked.answers else None
+    texts, asks = asked.questions.texts, asked.questions.table.column("ask").combine_chunks()
+    kept = [q for q in order.tolist() if np.isfinite(scores[q]).any()][:_MOST_QUESTIONS]
+    ids = {q: hashlib.sha256(texts[q].encode()).hexdigest()[:24] for q in kept}
+    choices = asks.field("choices").to_pylist()
+    queries = [
+        {
+            "query_id": ids[q],
+            "dataset": "learned",
+            "split": "train",
+            "question": texts[q],
+            "choices": choices[q],
+            "answer": asked.questions.gold[q],
+            "prompt": texts[q],
+        }
+        for q in kept
+    ]
+    outcomes = []
+    for row in answers.to_pylist() if answers is not None else ():
+        score = scores[row["q"], row["e"]]
+        if row["q"] in ids and row["error"] is None and np.isfinite(score):
+            tokens = {name: row[name] for name in ("prompt_tokens", "completion_tokens")}
+            outcome = {"query_id": ids[row["q"]], "expert": asked.names[row["e"]], "score": float(score)}
+            outcomes.append({**outcome, **tokens, "response": row["answer"], "cost_usd": row["list_cost_usd"]})
+    return {
+        "queries": _distinct(queries),
+        "outcomes": pa.Table.from_pylist(outcomes, schema=OUTCOMES),
+        "experts": experts_table(asked.experts),
+    }
+
+
+def _distinct(queries: Sequence[dict[str, object]]) -> pa.Table:
+    """Return queries, each once: the same text may have been asked with other arguments."""
+    return pa.Table.from_pylist(list({each["query_id"]: each for each in queries}.values()), schema=QUERIES)

@@ -1,0 +1,121 @@
+"""Skills of experts: what prices say beforehand, what their answers say, and how sure that is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logit
+
+from leeroo.engine.arrays import Float64s, Int64s
+from leeroo.engine.jobs.learn.truth import LEVEL, NONE, Evidence, fit, rates
+
+# The skill of the most expensive expert in logits, what a tenth of its price costs, and how far experts of one price
+# differ: on recorded outcomes of 28 models, where lines through price explain half of the differences.
+_TOP, _PER_DECADE, _SPREAD = 1.2, 0.8, 0.45
+# A free expert counts as one of this part of the highest price.
+_CHEAPEST = 1e-3
+# How far an expert's skill on a new table is from what a router that knows it expects.
+_KNOWN_SPREAD = 0.3
+# How much of what a router expects of single questions is believed, and the furthest from an expert's mean.
+_BELIEVED, _FURTHEST = 0.7, 3.0
+# Draws from what is known of the skills. Agreement has errors of its own, which more questions do not mend: their
+# standard deviation, in logits.
+_DRAWS, _BIAS = 64, 0.1
+# So many families at least, for their errors to be told from the truth.
+_LEAST_FAMILIES = 4
+_GRID = np.linspace(-8, 8, 1601)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What is known beforehand of e experts.
+
+    Attributes:
+        mean: [e], skills in logits.
+        sd: [e], standard deviations.
+        offset: [n, e], by how much an expert is better than usual on a question.
+    """
+
+    mean: Float64s
+    sd: Float64s
+    offset: Float64s
+
+
+@dataclass(frozen=True)
+class Skills:
+    """What is known of e experts.
+
+    Attributes:
+        likely: [e], the most probable skills.
+        draws: [d, e], skills that are possible.
+    """
+
+    likely: Float64s
+    draws: Float64s
+
+    @property
+    def rates(self) -> Float64s:
+        """The share of right answers of each expert, for each draw [d, e]."""
+        return rates(self.draws)
+
+
+def price_prior(costs: Float64s, n: int) -> Prior:
+    """Return what the mean costs of an answer [e] say about skills, for n questions."""
+    floor = max(float(costs.max()) * _CHEAPEST, np.finfo(float).tiny)
+    mean = _TOP + _PER_DECADE * np.log10(np.maximum(costs, floor) / max(float(costs.max()), floor))
+    return Prior(mean, np.full(len(costs), _SPREAD), np.zeros((n, len(costs))))
+
+
+def router_prior(prices: Prior, scores: Float64s) -> Prior:
+    """Return a prior with what a router expects: scores [n, e], NaN for an expert that it does not know."""
+    known = np.isfinite(scores).all(axis=0)
+    expected = np.clip(scores, 0.02, 0.98)
+    mean, sd, offset = prices.mean.copy(), prices.sd.copy(), prices.offset.copy()
+    mean[known] = skill_of_rate(expected[:, known].mean(axis=0))
+    sd[known] = _KNOWN_SPREAD
+    deviation = logit(expected) - logit(expected).mean(axis=0)
+    offset[:, known] = np.clip(_BELIEVED * deviation, -_FURTHEST, _FURTHEST)[:, known]
+    if known.any():  # a question that is hard for those is hard for the others
+        offset[:, ~known] = offset[:, known].mean(axis=1, keepdims=True)
+        level = (mean[known] - prices.mean[known]).mean()
+        mean[~known] += level
+    return Prior(mean, sd, offset)
+
+
+def skill_of_rate(rate: Float64s) -> Float64s:
+    """Return the skills of experts with these shares of right answers."""
+    return np.asarray(np.interp(rate, rates(_GRID), _GRID))
+
+
+def learn_skills(evidence: Evidence, prior: Prior, rng: np.random.Generator, start: Float64s | None = None) -> Skills:
+    """Return what the answers say: a fit to all questions, and fits to bootstrap draws of questions and priors.
+
+    The draws are those of "randomize, then optimise" (Bardsley et al., SIAM Journal on Scientific Computing, 2014).
+    """
+    n, e = evidence.answers.shape
+    if n == 0:
+        drawn = prior.mean + rng.normal(0, prior.sd, (_DRAWS, e)) + rng.normal(0, LEVEL, (_DRAWS, 1))
+        return Skills(prior.mean, drawn)
+    likely = fit(evidence, prior.mean, prior.sd, start)
+    unlabelled = float((evidence.gold == NONE).mean())
+    draws = []
+    for _ in range(_DRAWS):
+        mean = prior.mean + rng.normal(0, prior.sd) + rng.normal(0, LEVEL)
+        drawn = fit(evidence.take(np.asarray(rng.integers(0, n, n))), mean, prior.sd, likely)
+        draws.append(drawn + rng.normal(0, _BIAS * unlabelled, e))
+    return Skills(likely, np.array(draws))
+
+
+def families(models: Sequence[str]) -> Int64s:
+    """Return a number for the family of each model: that of the first letters of its name.
+
+    With fewer than four families, each is one of its own: there are too few others to judge a family by.
+    """
+    first = [found[0] if (found := re.match("[a-z]+", name.lower())) else name for name in models]
+    number = {name: i for i, name in enumerate(dict.fromkeys(first))}
+    if len(number) < _LEAST_FAMILIES:
+        return np.arange(len(models))
+    return np.array([number[name] for name in first])
