@@ -60,6 +60,12 @@ _CHOSEN = [
 ]
 
 
+def answer_fields(experts: Sequence[Expert], *, own_arguments: bool) -> pa.Schema:
+    """Return the columns that a run appends: `ANSWERS`, those of replays, and of rows with arguments of their own."""
+    replayed = any(capabilities(expert).recorded for expert in experts)
+    return pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *(_CHOSEN if own_arguments else [])])
+
+
 class _Delivering(threading.local):
     """The runs of a thread that are not finished yet, None outside of a delivery."""
 
@@ -383,11 +389,15 @@ class Engine:
             still_open = np.ones(source.distinct, bool)
             return RunState(plan, worktable, self.store, run, ledger, meter, still_open, stop, down)
 
-    def _say_prior(self, meter: Meter) -> None:
-        """Say once that a prior chooses, however many runs there are."""
+    def take_remarks(self) -> list[str]:
+        """Return what the next run would say of the prior; it is not said any more."""
         with self._lock:
             remarks, self._remarks = self._remarks, []
-        for remark in remarks:
+        return remarks
+
+    def _say_prior(self, meter: Meter) -> None:
+        """Say once that a prior chooses, however many runs there are."""
+        for remark in self.take_remarks():
             meter.warn(remark)
 
     def _candidates(self, criteria: Criteria, meter: Meter) -> tuple[tuple[Expert, ...], dict[int, str]]:
@@ -418,9 +428,7 @@ class Engine:
         plan = state.plan
         state.meter.warn_of_guesses()
         state.meter.stage("write")
-        replayed = any(capabilities(e).recorded for e in plan.experts)
-        chosen = plan.criteria.ask_column is not None
-        added = pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *(_CHOSEN if chosen else [])])
+        added = answer_fields(plan.experts, own_arguments=plan.criteria.ask_column is not None)
         answers = state.worktable.answers()
         return append_columns(plan.input, answers, added, plan.criteria.prefix, lambda: _done(state))
 

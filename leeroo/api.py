@@ -11,7 +11,9 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine, Progress, open_engine
 from leeroo.engine.batch.progress import Listener
 from leeroo.engine.batch.prompts import CONTEXT
+from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.label import Labels, label_rows, read_labels
+from leeroo.engine.jobs.learn.learn import learn_rows
 from leeroo.engine.jobs.solve.solve import USUAL, SolveLimits, solve_rows
 from leeroo.engine.tables import from_frame, like_frame
 from leeroo.engine.tables.frames import eager
@@ -56,12 +58,23 @@ _OPENING = ("pool", "router", "store", "on_progress")
 Work = Callable[[Engine, pa.RecordBatchReader, Criteria], pa.Table]
 
 
-def answer(frame: Any, *, on_error: Literal["null", "fail"] = "null", **options: Unpack[RunOptions]) -> Any:
+def answer(
+    frame: Any,
+    *,
+    on_error: Literal["null", "fail"] = "null",
+    learn: bool = False,
+    gold: str | None = None,
+    save_router: str | Path | None = None,
+    **options: Unpack[RunOptions],
+) -> Any:
     """Answer every row of a table; the options are those of `leeroo run`.
 
     Args:
         frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of questions.
         on_error: A row that fails is null with its error, or fails the run.
+        learn: Learn from the first answers whom to ask the rest, within the budget.
+        gold: Column with right answers where they are known, for learning.
+        save_router: Folder for the router that was learned.
         options: See `RunOptions`; the column is 'question' by default.
 
     Returns:
@@ -73,9 +86,17 @@ def answer(frame: Any, *, on_error: Literal["null", "fail"] = "null", **options:
     """
 
     def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
-        return engine.answer_table(rows, criteria)
+        if not criteria.learn:
+            return engine.answer_table(rows, criteria)
+        learned = learn_rows(engine, rows, criteria)
+        if save_router is not None and learned.router is not None:
+            learned.router.save(save_router)
+        assert learned.rows is not None
+        return learned.rows
 
-    return _run("answer", work, frame, {**options}, on_error=on_error)
+    if not learn and (gold is not None or save_router is not None):
+        raise UsageError("gold and save_router are for learning: give learn=True")
+    return _run("answer", work, frame, {**options}, on_error=on_error, learn=learn, gold=gold)
 
 
 def label(
@@ -161,7 +182,8 @@ def _run(function: str, work: Work, frame: Any, options: dict[str, Any], read: S
     criteria = Criteria(**options, **more)
     frame = eager(frame)
     # The columns that prompts are built from are read, and no others.
-    rows = from_frame(frame, {criteria.column, criteria.private_column or criteria.column, *CONTEXT, *read})
+    named = filter(None, (criteria.column, criteria.private_column, criteria.gold))
+    rows = from_frame(frame, {*named, *CONTEXT, *read})
     with open_engine(**opening) as engine, engine.delivery():
         done = work(engine, rows, criteria)
         result = like_frame(done.to_reader(), frame)

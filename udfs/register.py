@@ -37,6 +37,7 @@ class StatementOptions(TypedDict, total=False):
         cost_weight: Score points that equal one dollar, instead of a budget.
         latency_weight: Score points that equal one second.
         on_error: Rows that fail are NULL ("null", the default), or the statement fails with `RowsFailed` ("fail").
+        learn: Learn from the first answers of a statement whom to ask the rest, within its budget.
         on_expert_down: Rows of an expert that cannot be reached go to the next best ("next", the default), or the
             statement fails ("fail").
         proxy: Whether leeroo_label may let a classifier learn from the experts, and label the rows it is sure of. By
@@ -54,6 +55,7 @@ class StatementOptions(TypedDict, total=False):
     cost_weight: float
     latency_weight: float
     on_error: Literal["null", "fail"]
+    learn: bool
     on_expert_down: Literal["next", "fail"]
     proxy: bool | None
     on_progress: Listener | None
@@ -74,8 +76,8 @@ def connect(
     """Open a DuckDB database with leeroo_answer and the other functions in SQL.
 
     Each statement given to `sql` or `execute` is answered as one batch. ``SET VARIABLE leeroo_max_cost_usd``
-    (``leeroo_cost_weight``, ``leeroo_latency_weight``, ``leeroo_on_error``, ``leeroo_proxy``) overrides an option from
-    then on.
+    (``leeroo_cost_weight``, ``leeroo_latency_weight``, ``leeroo_on_error``, ``leeroo_proxy``, ``leeroo_learn``)
+    overrides an option from then on.
 
     Args:
         database: A file, or ":memory:".

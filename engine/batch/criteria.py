@@ -31,6 +31,10 @@ class Criteria:
     latency_weight: float = 0.0  # score points for one second
     prefix: str = ""  # of the names of the columns appended
     on_error: Literal["null", "fail"] = "null"
+    # Whether a batch teaches whom to ask, and its column of right answers. `jobs.learn` reads them, not the engine, and
+    # runs keep the names that they had before there were these.
+    learn: bool = field(default=False, repr=False)
+    gold: str | None = field(default=None, repr=False)
     on_expert_down: Literal["next", "fail"] = "next"  # whether rows of an expert that cannot answer go to others
     # Of jobs that label: whether a classifier may learn from the experts (see `jobs.proxy`). None: where that pays.
     # The name of a run does not depend on it.

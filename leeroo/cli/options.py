@@ -30,6 +30,7 @@ POOL = "Who answers"
 MONEY = "Money and time"
 ROWS = "Rows"
 INPUT = "Form of the input"
+LEARN = "Learning"
 
 # Options as Python writes them, in errors of the engine: `prefix=`, or their whole name with an underscore.
 _IN_PYTHON = re.compile(
@@ -145,6 +146,24 @@ class ExpertOptions:
 
 
 @dataclass(frozen=True)
+class LearnOptions:
+    """How a batch teaches whom to ask."""
+
+    gold: Annotated[
+        str | None,
+        typer.Option(help="Column with right answers where you have them; most may be empty.", rich_help_panel=LEARN),
+    ] = None
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="Expert that judges answers which cannot be compared. Default: the most expensive one.",
+            rich_help_panel=LEARN,
+        ),
+    ] = None
+    seed: Annotated[int, typer.Option(help="Random seed of what is asked.", rich_help_panel=LEARN)] = 0
+
+
+@dataclass(frozen=True)
 class FormatOptions:
     """How a file is laid out."""
 
@@ -214,7 +233,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def criteria(*groups: EngineOptions | ExpertOptions | OutputOptions, **more: Any) -> Criteria:
+def criteria(*groups: EngineOptions | ExpertOptions | LearnOptions | OutputOptions, **more: Any) -> Criteria:
     """Return the criteria of a run, from groups of options and from single ones."""
     from leeroo.engine.answer import Criteria
 

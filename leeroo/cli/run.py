@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from leeroo.cli.learn import run_and_learn
 from leeroo.cli.options import (
+    LEARN,
     MONEY,
     AsJson,
     Column,
@@ -14,6 +17,7 @@ from leeroo.cli.options import (
     ExpertOptions,
     Input,
     InputOptions,
+    LearnOptions,
     OnError,
     OnExpertDown,
     Out,
@@ -24,6 +28,7 @@ from leeroo.cli.options import (
     criteria,
     grouped,
 )
+from leeroo.engine.errors import UsageError
 
 _STEPS = "Steps"
 
@@ -37,6 +42,22 @@ def run(
     setup: EngineOptions,
     experts: ExpertOptions,
     on_error: OnError = "null",
+    learn: Annotated[
+        bool,
+        typer.Option(
+            "--learn",
+            help="Learn from first answers whom to ask the rest, in one budget.",
+            rich_help_panel=LEARN,
+        ),
+    ] = False,
+    learning: LearnOptions,
+    save_router: Annotated[
+        Path | None, typer.Option(help="Folder for the router that was learned.", rich_help_panel=LEARN)
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option("--report", metavar="F.html", help="Page about what was learned.", rich_help_panel=LEARN),
+    ] = None,
     reading: InputOptions,
     writing: OutputOptions,
     engine: Where = "local",
@@ -49,9 +70,14 @@ def run(
     from leeroo.cli.console import check_out, finish, open_with_progress, summary
     from leeroo.engine.tables import write_table
 
-    wanted = criteria(setup, experts, writing, column=column, on_error=on_error)
+    wanted = criteria(setup, experts, writing, learning, column=column, on_error=on_error, learn=learn)
     check_out(out, setup.store, source, overwrite=writing.overwrite)
     reader = reading.open(source)
+    if learn:
+        run_and_learn(reader, wanted, out, setup, learning, save_router, page, engine, progress=progress)
+        return
+    if learning != LearnOptions() or save_router or page:
+        raise UsageError("--gold, --judge, --seed, --save-router and --report are for --learn: add it")
     with open_with_progress(setup, progress, engine) as (answering, bar), answering.answer(reader, wanted) as rows:
         write_table(rows, out)
     summary(bar.last, out, setup.max_cost_usd)

@@ -109,8 +109,8 @@ def selfplay(
     from leeroo.cli.console import open_with_progress
     from leeroo.cli.data import open_data
     from leeroo.engine.answer import NO_ROUTER
-    from leeroo.engine.jobs.selfplay.generate import read_seeds
     from leeroo.engine.jobs.judge import RUBRIC
+    from leeroo.engine.jobs.selfplay.generate import read_seeds
     from leeroo.engine.jobs.selfplay.loop import Play, play
     from leeroo.engine.jobs.selfplay.state import check_folder
     from leeroo.engine.tables import open_input

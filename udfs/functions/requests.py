@@ -19,6 +19,7 @@ from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.layout import fill_in
+from leeroo.engine.jobs.learn.learn import answer as learn_or_answer
 from leeroo.engine.jobs.proxy.answers import LabelRequest, answer_with_proxy
 from leeroo.engine.jobs.proxy.findings import summarize
 from leeroo.engine.jobs.proxy.learning import LEAST_TEXTS
@@ -92,7 +93,7 @@ def answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.Chunk
 
 
 def _answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
-    with engine.answer(_table(questions), _with_columns(criteria)) as rows:
+    with learn_or_answer(engine, _table(questions), _with_columns(criteria)) as rows:
         values = _structs(rows, known_type(engine.pool))
     return _extract_json(questions, values)
 

@@ -20,6 +20,7 @@ VARIABLES: dict[str, pa.DataType] = {
     "latency_weight": pa.float64(),
     "on_error": pa.string(),
     "proxy": pa.bool_(),
+    "learn": pa.bool_(),
 }
 
 # The arguments of each raw function after its own columns, in the order of the public macros.

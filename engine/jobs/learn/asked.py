@@ -7,6 +7,7 @@ that the store already has. So a repeated command asks the same in the same wave
 from __future__ import annotations
 
 import math
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.answer import Criteria, Engine, answer_fields
 from leeroo.engine.arrays import Bools, Float64s, Int64s
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.batch.prompts import CONTEXT, build_asks, check_columns, marked_private
@@ -27,7 +28,7 @@ from leeroo.engine.jobs.learn.skills import families
 from leeroo.engine.jobs.learn.truth import EMPTY, NONE, Evidence
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.pool import Expert, Pool
-from leeroo.engine.schema import ANSWERS, ASK
+from leeroo.engine.schema import ASK
 from leeroo.engine.tables.values import as_text
 
 # An expert that failed on all of so many questions of a wave is not asked again.
@@ -75,7 +76,7 @@ class WaveFigures:
     experts: Mapping[str, int]
 
 
-def find_questions(table: pa.Table, criteria: Criteria, gold: str | None) -> Questions:
+def find_questions(table: pa.Table, criteria: Criteria) -> Questions:
     """Find the distinct questions of a table.
 
     Raises:
@@ -89,7 +90,7 @@ def find_questions(table: pa.Table, criteria: Criteria, gold: str | None) -> Que
     for name in CONTEXT:
         if name in table.column_names and name != criteria.column:
             columns[name] = as_text(table.column(name))
-    columns["gold"] = pa.nulls(len(table), pa.string()) if gold is None else _gold(table, gold)
+    columns["gold"] = pa.nulls(len(table), pa.string()) if criteria.gold is None else _gold(table, criteria.gold)
     rows = pa.table(columns)
     key = ", ".join(name for name in rows.column_names if name != "gold")
     with duckdb.connect() as db:
@@ -158,6 +159,7 @@ class AskedTable:
         self.experts = usable_experts(engine.pool)
         self.names = [expert.name for expert in self.experts]
         self.spent = 0.0
+        self.stop: threading.Event | None = None
         self.limit = criteria.max_cost_usd
         self.comparable = True
         self.waves: list[WaveFigures] = []
@@ -171,8 +173,8 @@ class AskedTable:
         self._choices: list[list[str] | None] = asks.field("choices").to_pylist()
         texts = questions.texts
         self._options = [options_of(text, own) for text, own in zip(texts, self._choices, strict=True)]
-        self._expected, self._at_most = expected
-        self.costs = np.where(_allowed(questions.table, self.experts, self._expected), self._expected, np.nan)
+        self.expected, self._at_most = expected
+        self.costs = np.where(_allowed(questions.table, self.experts, self.expected), self.expected, np.nan)
         self._bought = np.zeros(self.costs.shape, bool)
         self._keys: list[dict[str, int]] = [{} for _ in texts]
         n, e = self.costs.shape
@@ -196,11 +198,11 @@ class AskedTable:
 
     def usual_costs(self, pilot: Int64s) -> Float64s:
         """Return the mean cost of an answer of each expert to all questions, by those of the pilot [e]."""
-        usual = np.array([np.nanmean(own) if np.isfinite(own).any() else np.inf for own in self._expected.T])
+        usual = np.array([np.nanmean(own) if np.isfinite(own).any() else np.inf for own in self.expected.T])
         for j in range(len(self.names)):
             own = pilot[self._bought[pilot, j]]
             if len(own) >= _TRUSTED:
-                usual[j] *= self.costs[own, j].sum() / max(self._expected[own, j].sum(), 1e-300)
+                usual[j] *= self.costs[own, j].sum() / max(self.expected[own, j].sum(), 1e-300)
         return usual
 
     def ask(self, pairs: Bools, what: str) -> None:
@@ -216,9 +218,8 @@ class AskedTable:
         table = table.set_column(at, "ask", pa.StructArray.from_arrays(fields, fields=list(ASK)))
         left = None if self.limit is None else max(0.0, self.limit - self.spent)
         criteria = replace(self._criteria, max_cost_usd=left)
-        answers = self._engine.answer_table(table.to_reader(), criteria)
-        kept = [*ANSWERS.names, *(["recorded_score"] if "recorded_score" in answers.column_names else [])]
-        answers = answers.select(kept)
+        with self._engine.answer(table.to_reader(), criteria, self.stop) as reader:
+            answers = reader.read_all().select(answer_fields(self.experts, own_arguments=True).names)
         answers = answers.append_column("q", pa.array(rows)).append_column("e", pa.array(experts))
         self.answers.append(answers)
         self._take(answers, rows, experts, what)
@@ -251,13 +252,13 @@ class AskedTable:
         for j in np.unique(experts).tolist():
             all_own, latest = np.flatnonzero(self._bought[:, j]), rows[experts == j]
             factors = [
-                self.costs[own, j].sum() / max(self._expected[own, j].sum(), 1e-300)
+                self.costs[own, j].sum() / max(self.expected[own, j].sum(), 1e-300)
                 for own in (all_own, latest)
                 if len(own) >= _TRUSTED
             ]
             if factors:
                 rest = ~self._bought[:, j] & np.isfinite(self.costs[:, j])
-                self.costs[rest, j] = max(factors) * self._expected[rest, j]
+                self.costs[rest, j] = max(factors) * self.expected[rest, j]
 
     def _enter(self, rows: Int64s, experts: Int64s, texts: list[str], what: str) -> None:
         """Enter answers as numbers, or judge them where they cannot be compared."""

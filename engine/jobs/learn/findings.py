@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,20 +12,12 @@ from leeroo.engine.jobs.learn.asked import AskedTable, WaveFigures
 from leeroo.engine.jobs.learn.mixes import best_mixes
 from leeroo.engine.jobs.learn.policy import Plan
 from leeroo.engine.jobs.learn.truth import NONE, posterior, rates
+from leeroo.engine.orchestrator.analysis.frontier import Interval
 
 # Draws and questions for the interval of the batch's accuracy.
 _DRAWS, _QUESTIONS = 24, 2000
 # The interval holds this part of the draws.
-_LEVEL = 0.9
-
-
-@dataclass(frozen=True)
-class Span:
-    """An estimate with the interval that holds it in nine of ten draws."""
-
-    value: float
-    low: float
-    high: float
+_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -43,7 +35,7 @@ class ExpertFinding:
 
     expert: str
     usd: float
-    rate: Span
+    rate: Interval
     asked: int
     rows: int
     why: str
@@ -60,8 +52,8 @@ class Alternative:
     """
 
     what: str
-    rate: Span
-    gain: Span
+    rate: Interval
+    gain: Interval
 
 
 @dataclass(frozen=True)
@@ -88,7 +80,7 @@ class Findings:
     pilot: int
     budget_usd: float
     spent_usd: float
-    rate: Span
+    rate: Interval
     experts: list[ExpertFinding]
     alternatives: list[Alternative]
     waves: list[WaveFigures]
@@ -107,8 +99,6 @@ class Findings:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it for JSON."""
-        from dataclasses import asdict
-
         return {**asdict(self), "headline": self.headline()}
 
 
@@ -135,7 +125,7 @@ def find(asked: AskedTable, plan: Plan, chosen: Int64s, usd: float, default: str
         ExpertFinding(
             name,
             float(costs[j]),
-            _span(shares_right[:, j]),
+            _interval(shares_right[:, j]),
             int(bought[j]),
             int(rows_of[j]),
             _why(plan, j, int(bought[j]), int(rows_of[j])),
@@ -149,9 +139,9 @@ def find(asked: AskedTable, plan: Plan, chosen: Int64s, usd: float, default: str
         pilot=len(plan.pilot),
         budget_usd=usd,
         spent_usd=asked.spent,
-        rate=_span(ours),
+        rate=_interval(ours),
         experts=found,
-        alternatives=[Alternative(what, _span(rate), _span(ours - rate)) for what, rate in others.items()],
+        alternatives=[Alternative(what, _interval(rate), _interval(ours - rate)) for what, rate in others.items()],
         waves=asked.waves,
         notes=notes,
     )
@@ -192,9 +182,9 @@ def _rate_of_batch(asked: AskedTable, plan: Plan, chosen: Int64s) -> Float64s:
     return np.resize(np.array(found), len(plan.skills.draws))
 
 
-def _span(draws: Float64s) -> Span:
+def _interval(draws: Float64s) -> Interval:
     low, high = np.quantile(draws, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Span(float(draws.mean()), float(low), float(high))
+    return Interval(float(draws.mean()), float(low), float(high))
 
 
 def _why(plan: Plan, j: int, bought: int, rows: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,13 +17,13 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.answer import Criteria, Engine, answer_fields
 from leeroo.engine.arrays import Float64s, Int64s
-from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.prompts import check_columns
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.judge import RUBRIC, Answer, agreement, judge
+from leeroo.engine.jobs.learn.advice import Advice, advise
 from leeroo.engine.jobs.learn.asked import AskedTable, Questions, find_questions, usable_experts
 from leeroo.engine.jobs.learn.cover import sample_order
 from leeroo.engine.jobs.learn.findings import Findings, find
@@ -42,7 +43,6 @@ from leeroo.engine.jobs.learn.truth import Posterior, posterior, rates, right
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.router import Router
-from leeroo.engine.schema import ANSWERS
 
 # Fewer questions of the pilot than this teach nothing that a price does not say.
 _LEAST_PILOT = 8
@@ -53,13 +53,11 @@ class Learning:
     """How a batch learns.
 
     Attributes:
-        gold: Column with right answers, where they are known; it may be empty in most rows.
         judge: Name of the expert that judges answers which cannot be compared; None for the most expensive one.
         rubric: What makes an answer right, in words for the judge.
         seed: Random seed.
     """
 
-    gold: str | None = None
     judge: str | None = None
     rubric: str = RUBRIC
     seed: int = 0
@@ -74,12 +72,14 @@ class Learned:
         findings: What was learned.
         router: It has learned from this batch and earlier ones of the pool; None where there is too little.
         tables: The outcomes, as tables of a data folder.
+        advice: What a budget would bring on all questions; None without a router.
     """
 
     rows: pa.Table | None
     findings: Findings
     router: Router | None
     tables: dict[str, pa.Table]
+    advice: Advice | None
 
 
 def learn_rows(
@@ -90,6 +90,7 @@ def learn_rows(
     say: LineListener = lambda _: None,
     *,
     answer_all: bool = True,
+    stop: threading.Event | None = None,
 ) -> Learned:
     """Answer a table, and learn from a part of it whom to ask the rest.
 
@@ -102,6 +103,7 @@ def learn_rows(
         criteria: Columns and budget; without one, what the pool's default expert would cost.
         how: Gold, judge and seed.
         say: Receives a line about each wave.
+        stop: Stops the call when another thread sets it.
         answer_all: Spend the rest of the budget on answers; else all of it on the sample.
 
     Raises:
@@ -112,13 +114,14 @@ def learn_rows(
     _check(engine, criteria, how)
     check_columns(reader.schema, criteria)
     if answer_all:
-        check_names(reader.schema, _added(engine), criteria.prefix)
+        check_names(reader.schema, _added(engine, criteria), criteria.prefix)
     table = reader.read_all()
-    questions = find_questions(table, criteria, how.gold)
+    questions = find_questions(table, criteria)
     shelf = Shelf(engine.store.folder, engine.pool, _name(questions, criteria, how, answer_all))
-    start = shelf.start()
+    start = _router_to_start(engine, shelf.start(), say)
     expected = shelf.expected_costs(lambda: _expected_costs(engine, questions))
-    learning = _Batch(engine, questions, criteria, expected, how, say, engine.router or start)
+    learning = _Batch(engine, questions, criteria, expected, how, say, start)
+    learning.asked.stop = stop
     learning.run(answer_all=answer_all)
     scores = learning.scores()
     tables = outcome_tables(learning.asked, scores, learning.kept_order())
@@ -126,24 +129,52 @@ def learn_rows(
     if isinstance(found, str):
         learning.notes.append(f"no router was trained: {found}")
     rows = learning.rows(table) if answer_all else None
-    return Learned(rows, learning.findings(), None if isinstance(found, str) else found, tables)
+    router = None if isinstance(found, str) else found
+    advice = None if router is None or answer_all else learning.advice(router)
+    return Learned(rows, learning.findings(), router, tables, advice)
 
 
 @contextlib.contextmanager
-def answer_learning(
-    engine: Engine, reader: pa.RecordBatchReader, criteria: Criteria, how: Learning = Learning()
+def answer(
+    engine: Engine,
+    reader: pa.RecordBatchReader,
+    criteria: Criteria,
+    stop: threading.Event | None = None,
+    *,
+    partial: bool = False,
 ) -> Iterator[pa.RecordBatchReader]:
-    """Answer a table as `Engine.answer` does, but learn from it: see `learn_rows`."""
+    """Answer a table as `Engine.answer` does, and learn from it where the criteria say so."""
+    if not criteria.learn:
+        with engine.answer(reader, criteria, stop, partial=partial) as answers:
+            yield answers
+        return
     with engine.delivery():
-        learned = learn_rows(engine, reader, criteria, how)
+        learned = learn_rows(engine, reader, criteria, stop=stop)
         assert learned.rows is not None
         yield learned.rows.to_reader()
 
 
-def foresee_pilot(engine: Engine, reader: pa.RecordBatchReader, criteria: Criteria, how: Learning) -> str:
+def _router_to_start(engine: Engine, learned: Router | None, say: LineListener) -> Router | None:
+    """Return the router that is given, or what earlier batches learned, or what a shipped router knows of the pool."""
+    engine.take_remarks()
+    if engine.prior is None and engine.router is not None:
+        return engine.router
+    if learned is not None:
+        say("starting from what earlier tables taught of this pool")
+        return learned
+    if engine.prior is not None:
+        known = len(engine.prior.known)
+        say(
+            f"starting from the shipped router {engine.prior.name!r}, which knows {known} of {len(engine.pool.experts)}"
+        )
+        return engine.prior.learned
+    return None
+
+
+def foresee_pilot(engine: Engine, reader: pa.RecordBatchReader, criteria: Criteria, how: Learning = Learning()) -> str:
     """Return in one line what the first wave of a pilot would be, and what all of it may take."""
     _check(engine, criteria, how)
-    questions = find_questions(reader.read_all(), criteria, how.gold)
+    questions = find_questions(reader.read_all(), criteria)
     asked = AskedTable(engine, questions, criteria, _expected_costs(engine, questions), lambda _: None)
     money = _budget(asked, engine, criteria)
     experts = np.flatnonzero(np.isfinite(asked.costs).any(axis=0))
@@ -174,14 +205,13 @@ def _expected_costs(engine: Engine, questions: Questions) -> Float64s:
     return np.stack([expected.costs[:, at], expected.at_most[:, at]]).astype(np.float64)
 
 
-def _added(engine: Engine) -> pa.Schema:
-    replayed = any(capabilities(expert).recorded for expert in engine.pool.experts)
-    return pa.schema([*ANSWERS, *([pa.field("recorded_score", pa.float64())] if replayed else [])])
+def _added(engine: Engine, criteria: Criteria) -> pa.Schema:
+    return answer_fields(engine.pool.experts, own_arguments=criteria.ask_column is not None)
 
 
 def _name(questions: Questions, criteria: Criteria, how: Learning, answer_all: bool) -> str:
     """Return the name of the batch: the same questions under the same conditions."""
-    digest = hashlib.sha256(repr((criteria, how, answer_all)).encode())
+    digest = hashlib.sha256(repr((criteria, criteria.gold, how, answer_all)).encode())
     for text, gold in zip(questions.texts, questions.gold, strict=True):
         digest.update(f"{text}\0{gold}\0".encode("utf-8", "surrogatepass"))
     return digest.hexdigest()
@@ -279,7 +309,6 @@ class _Batch:
         known = [name for name in asked.names if self._router is not None and name in self._router.experts]
         if self._router is None or not known or not len(asked.rows):
             return prior
-        self._say(f"starting from a router that knows {len(known)} of {len(asked.names)} experts")
         predicted = self._router.predict(questions.texts).scores
         scores = np.full((len(asked.rows), len(asked.names)), np.nan)
         for name in known:
@@ -326,7 +355,7 @@ class _Batch:
         """Return the table with the best answer to each question, and all that was paid for it."""
         asked, prefix = self.asked, self._criteria.prefix
         expert, sure = self._best()
-        added = _added(self._engine)
+        added = _added(self._engine, self._criteria)
         with duckdb.connect() as db:
             found = _answers(asked, added)
             db.register("answers", found)
@@ -359,6 +388,19 @@ class _Batch:
         none = ~candidates.any(axis=1)
         guess = rates(skill[np.arange(n), expert]) if n else np.zeros(0)
         return np.where(none, -1, expert), np.where(none, np.nan, np.where(np.isnan(sure), guess, sure))
+
+    def advice(self, router: Router) -> Advice:
+        """Return what budgets would bring on all questions, as a router that learned from the sample expects."""
+        asked = self.asked
+        usual = asked.usual_costs(self.plan.pilot)
+        factor = usual / np.nanmean(asked.expected, axis=0)
+        at = [router.experts.index(name) if name in router.experts else -1 for name in asked.names]
+        predicted = router.predict(asked.questions.texts).scores.astype(np.float64)
+        rate = rates(self._theta)
+        known = zip(at, rate, strict=True)
+        scores = np.column_stack([predicted[:, j] if j >= 0 else np.full(len(predicted), r) for j, r in known])
+        costs = np.where(np.isfinite(asked.costs), asked.expected * factor, np.nan)
+        return advise(asked.names, scores, costs, self.plan.skills.rates, usual)
 
     def findings(self) -> Findings:
         """Return what was learned."""

@@ -264,9 +264,9 @@ def _criteria(metadata: dict[str, str], default: Criteria) -> Criteria:
         meant = get_close_matches(_plain(name), _OPTIONS, n=1, cutoff=0.85)
         if meant and name not in _OPTIONS:
             raise _wrong_option(name, f"is not known: did you mean {meant[0]!r}?")
-    private = metadata.get("private", "false")
-    if private not in ("true", "false"):
-        raise _wrong_option("private", f"is {private!r}; it should be 'true' or 'false'")
+    for name in _FLAGS:
+        if metadata.get(name, "false") not in ("true", "false"):
+            raise _wrong_option(name, f"is {metadata[name]!r}; it should be 'true' or 'false'")
     numbers: dict[str, Any] = {name: _number(name, metadata[name]) for name in _NUMBERS if name in metadata}
     if "max_cost_usd" in numbers or "cost_weight" in numbers:
         numbers = {"max_cost_usd": None, "cost_weight": 0.0, **numbers}
@@ -277,7 +277,8 @@ def _criteria(metadata: dict[str, str], default: Criteria) -> Criteria:
 
 
 _NUMBERS = ("max_cost_usd", "cost_weight", "latency_weight")
-_OPTIONS = (*_NUMBERS, "private")
+_FLAGS = ("private", "learn")
+_OPTIONS = (*_NUMBERS, *_FLAGS)
 
 
 def _plain(name: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from leeroo.engine.answer import STOPPED, Criteria, Engine
+from leeroo.engine.jobs.learn.learn import answer
 from leeroo.engine.schema import ANSWERS
 from leeroo.serve.lines.requests import count_answers, to_table
 from leeroo.serve.lines.results import LineAnswer, join_answers, no_answer
@@ -40,11 +41,12 @@ def answer_lines(
         max_cost_usd=budget,
         cost_weight=batch.cost_weight,
         latency_weight=batch.latency_weight,
+        learn=(batch.metadata or {}).get("learn") == "true",
     )
     # The pool may have changed since the batch was checked.
     known = [line.request.get("expert") in (None, *engine.pool.names) for _, line in lines]
     table = to_table((line.request, batch.private) for (batch, line), there in zip(lines, known, strict=True) if there)
-    with engine.answer(table.to_reader(), criteria, stop, partial=True) as reader:
+    with answer(engine, table.to_reader(), criteria, stop, partial=True) as reader:
         answers = reader.read_all()
         names = [name for name in (*ANSWERS.names, "logprobs") if name in answers.column_names]
         rows: Iterator[LineAnswer] = iter(answers.select(names).to_pylist())
