@@ -114,7 +114,7 @@ def run_and_learn(
             write_file(as_page(found), page)
         errors = learned.rows.column(f"{wanted.prefix}error").to_pylist()
     kept = save_router if learned.router is not None else None
-    conclude(bar, found, errors, out, out, kept, page, as_json=False)
+    conclude(bar, found, errors, out, kept, page, as_json=False)
 
 
 def _how(options: LearnOptions) -> Learning:

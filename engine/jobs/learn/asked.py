@@ -31,7 +31,7 @@ from leeroo.engine.pool import Expert, Pool
 from leeroo.engine.schema import ASK
 from leeroo.engine.tables.values import as_text
 
-# An expert that failed on all of so many questions of a wave is not asked again.
+# An expert that failed on so many questions, and on more than it answered, is not asked again.
 _HOPELESS = 8
 # From so many answers on, the costs of an expert's further ones are expected to be as those were.
 _TRUSTED = 5
@@ -160,7 +160,6 @@ class AskedTable:
         self.names = [expert.name for expert in self.experts]
         self.spent = 0.0
         self.stop: threading.Event | None = None
-        self.limit = criteria.max_cost_usd
         self.comparable = True
         self.waves: list[WaveFigures] = []
         self.answers: list[pa.Table] = []  # of each wave, with `q` and `e`, the question and the expert
@@ -176,6 +175,7 @@ class AskedTable:
         self.expected, self._at_most = expected
         self.costs = np.where(_allowed(questions.table, self.experts, self.expected), self.expected, np.nan)
         self._bought = np.zeros(self.costs.shape, bool)
+        self._failed = np.zeros(len(self.names), int)
         self._keys: list[dict[str, int]] = [{} for _ in texts]
         n, e = self.costs.shape
         models = [expert.model_names[0] for expert in self.experts]
@@ -216,7 +216,8 @@ class AskedTable:
         fields = [named if field.name == "expert" else asks.field(field.name) for field in ASK]
         at = table.column_names.index("ask")
         table = table.set_column(at, "ask", pa.StructArray.from_arrays(fields, fields=list(ASK)))
-        left = None if self.limit is None else max(0.0, self.limit - self.spent)
+        limit = self._criteria.max_cost_usd
+        left = None if limit is None else max(0.0, limit - self.spent)
         criteria = replace(self._criteria, max_cost_usd=left)
         with self._engine.answer(table.to_reader(), criteria, self.stop) as reader:
             answers = reader.read_all().select(answer_fields(self.experts, own_arguments=True).names)
@@ -229,13 +230,14 @@ class AskedTable:
         texts = answers.column("answer").to_pylist()
         failed = pc.is_valid(answers.column("error")).to_numpy()
         paid = np.nan_to_num(answers.column("list_cost_usd").to_numpy().astype(np.float64))
-        self.spent += float(paid.sum())
+        # A failure that was billed costs what was paid: it is not stored.
+        billed = np.nan_to_num(answers.column("cost_usd").to_numpy().astype(np.float64))
+        self.spent += float(np.where(failed, billed, paid).sum())
         self.costs[rows, experts] = np.where(failed, np.nan, paid)
         self._bought[rows, experts] = ~failed
-        for j in np.unique(experts[failed]).tolist():
-            own = experts == j
-            if failed[own].all() and own.sum() >= _HOPELESS:
-                self.costs[~self.bought[:, j], j] = np.nan
+        np.add.at(self._failed, experts[failed], 1)
+        hopeless = (self._failed >= _HOPELESS) & (self._failed > self._bought.sum(axis=0))
+        self.costs[:, hopeless] = np.where(self._bought[:, hopeless], self.costs[:, hopeless], np.nan)
         good = np.flatnonzero(~failed)
         self._correct_costs(rows[good], experts[good])
         self._enter(rows[good], experts[good], [texts[i] for i in good.tolist()], what)
@@ -264,7 +266,7 @@ class AskedTable:
         """Enter answers as numbers, or judge them where they cannot be compared."""
         listed = list(zip(rows.tolist(), texts, strict=True))
         keys = [key_of(text, self._options[q], self._choices[q]) for q, text in listed]
-        if not self.waves:
+        if int(self._bought.sum()) == len(keys) and keys:  # the first answers
             self._learn_form(rows, keys)
         codes = [self._code(q, key) for (q, _), key in zip(listed, keys, strict=True)]
         answers, gold, options = self.evidence.answers.copy(), self.evidence.gold.copy(), self.evidence.options.copy()

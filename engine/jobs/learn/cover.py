@@ -8,29 +8,37 @@ import numpy as np
 
 from leeroo.engine.arrays import Floats, Int64s
 from leeroo.engine.errors import PoolError
+from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.encoders.encode import encode
 
 # Questions drawn at random, of which those are sent first that cover them; and kinds of questions that are told apart.
 _DRAWN, _KINDS = 2000, 32
 
 
-def sample_order(texts: Sequence[str], first: Sequence[int], rng: np.random.Generator) -> Int64s:
-    """Return the questions [n] in the order in which a pilot sends them.
+def encode_questions(texts: Sequence[str], say: LineListener) -> Floats | None:
+    """Return the vectors of questions [n, d]; None where no encoder is on this machine, which is said."""
+    try:
+        return encode(texts)
+    except PoolError as error:
+        say(f"the pilot is drawn at random, and nothing is learned of single questions: {error}")
+        return None
+
+
+def sample_order(n: int, vectors: Floats | None, first: Sequence[int], rng: np.random.Generator) -> Int64s:
+    """Return n questions in the order in which a pilot sends them.
 
     Args:
-        texts: The questions.
+        n: Their number.
+        vectors: [n, d]; without them the order is random.
         first: Those with a known right answer, which come first.
         rng: Draws at random.
 
     """
-    order = rng.permutation(len(texts))
+    order = rng.permutation(n)
     known = np.isin(order, np.array(first, np.int64))
     drawn, later = order[~known][:_DRAWN], order[~known][_DRAWN:]
-    try:
-        vectors = encode([texts[i] for i in drawn.tolist()])
-    except PoolError:  # no encoder on this machine: at random, then
-        return np.concatenate([order[known], drawn, later])
-    return np.concatenate([order[known], drawn[spread(vectors, rng)], later])
+    covering = drawn if vectors is None else drawn[spread(vectors[drawn], rng)]
+    return np.concatenate([order[known], covering, later])
 
 
 def spread(vectors: Floats, rng: np.random.Generator) -> Int64s:

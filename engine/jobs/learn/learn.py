@@ -25,7 +25,8 @@ from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.judge import RUBRIC, Answer, agreement, judge
 from leeroo.engine.jobs.learn.advice import Advice, advise
 from leeroo.engine.jobs.learn.asked import AskedTable, Questions, find_questions, usable_experts
-from leeroo.engine.jobs.learn.cover import sample_order
+from leeroo.engine.jobs.learn.cover import encode_questions, sample_order
+from leeroo.engine.jobs.learn.deviations import deviate
 from leeroo.engine.jobs.learn.findings import Findings, find
 from leeroo.engine.jobs.learn.outcomes import Shelf, outcome_tables
 from leeroo.engine.jobs.learn.policy import (
@@ -100,14 +101,14 @@ def learn_rows(
     Args:
         engine: With the pool. Its router, or the one that an earlier batch left in the store, is where it starts.
         reader: The table.
-        criteria: Columns and budget; without one, what the pool's default expert would cost.
+        criteria: Columns and budget.
         how: Gold, judge and seed.
         say: Receives a line about each wave.
         stop: Stops the call when another thread sets it.
         answer_all: Spend the rest of the budget on answers; else all of it on the sample.
 
     Raises:
-        UsageError: the criteria have weights, or one expert for all.
+        UsageError: the criteria have weights, one expert for all, or no budget.
         InputError, PoolError, OutputError: as `Engine.answer`.
 
     """
@@ -218,12 +219,17 @@ def _name(questions: Questions, criteria: Criteria, how: Learning, answer_all: b
 
 
 def _budget(asked: AskedTable, engine: Engine, criteria: Criteria) -> float:
-    """Return the budget; without one, what the default expert would cost for all questions."""
+    """Return the budget.
+
+    Raises:
+        UsageError: there is none.
+    """
     if criteria.max_cost_usd is not None:
         return criteria.max_cost_usd
     name = engine.pool.default
-    costs = asked.costs[:, asked.names.index(name)] if name in asked.names else np.nanmax(asked.costs, axis=1)
-    return float(np.nansum(costs))
+    alone = float(np.nansum(asked.costs[:, asked.names.index(name)])) if name in asked.names else 0.0
+    about = f" ({name} alone would cost about {usd(alone)})" if alone else ""
+    raise UsageError(f"learning spends a budget: give max_cost_usd{about}")
 
 
 class _Batch:
@@ -244,12 +250,12 @@ class _Batch:
         self._router = start
         self.asked = AskedTable(engine, questions, criteria, expected, say, self._judge)
         self._usd = _budget(self.asked, engine, criteria)
-        self.asked.limit = self._usd
         self._rng = np.random.default_rng(how.seed)
         self._prior = self._start(questions)
-        self._order = sample_order(
-            questions.texts, [q for q, gold in enumerate(questions.gold) if gold is not None], self._rng
-        )
+        self.asked.evidence = replace(self.asked.evidence, offset=self._prior.offset)
+        self._vectors = encode_questions(questions.texts, say)
+        with_gold = [q for q, gold in enumerate(questions.gold) if gold is not None]
+        self._order = sample_order(len(questions.texts), self._vectors, with_gold, self._rng)
         self._judged: list[tuple[float, float]] = []  # of answers with a gold: the judge's score, and ours
         self._judge_name: str | None = None
         self._plan: Plan | None = None
@@ -267,7 +273,9 @@ class _Batch:
         if not len(asked.rows):
             self._plan = run_pilot(asked, self._prior, self._order, 0.0, self._rng)
             return
-        self._plan = plan = run_pilot(asked, self._prior, self._order, self._usd, self._rng, all_of_it=not answer_all)
+        self._plan = plan = run_pilot(
+            asked, self._prior, self._order, self._usd, self._rng, self._learn_deviations, all_of_it=not answer_all
+        )
         self._theta = plan.skills.likely
         if len(plan.pilot) < _LEAST_PILOT:
             self.notes.append(
@@ -282,7 +290,7 @@ class _Batch:
             if plan.base:
                 self._theta = refit(asked, self._prior, plan.skills.likely)
         else:
-            spend_on_predictions(asked, plan, self._predict(), self._usd)
+            spend_on_predictions(asked, plan, rates(self._theta + asked.evidence.offset), self._usd)
 
     def scores(self) -> Float64s:
         """Return the probability that each answer bought is right [n, e]; NaN where nobody can say."""
@@ -315,20 +323,12 @@ class _Batch:
             scores[:, asked.names.index(name)] = predicted[:, self._router.experts.index(name)]
         return router_prior(prior, scores)
 
-    def _predict(self) -> Float64s:
-        """Return the score that each expert is expected to have on each question [n, e]."""
-        theta = self._theta + self._prior.offset
-        expected = rates(theta)
-        tables = outcome_tables(self.asked, self.asked.scores, self._order)
-        router = _train_within(tables, self._how.seed)
-        if router is None:
-            return expected
-        predicted = router.predict(self.asked.questions.texts).scores
-        for j, name in enumerate(self.asked.names):
-            if name in router.experts:  # what differs between questions is the router's, the level that of all answers
-                own = predicted[:, router.experts.index(name)].astype(np.float64)
-                expected[:, j] = np.clip(expected[:, j] + own - own.mean(), 0.0, 1.0)
-        return expected
+    def _learn_deviations(self, plan: Plan) -> None:
+        """Learn from the pilot on which questions an expert is better than usual, and enter it into the evidence."""
+        if self._vectors is None:
+            return
+        offset = deviate(self.asked.evidence, self._prior, self._vectors, plan.pilot, plan.skills.likely)
+        self.asked.evidence = replace(self.asked.evidence, offset=offset)
 
     def _judge(
         self, rows: Sequence[int], names: Sequence[str], texts: Sequence[str], known: Sequence[float]
@@ -371,7 +371,7 @@ class _Batch:
     def _best(self) -> tuple[Int64s, Float64s]:
         """Return the expert of the answer of each question, -1 without one, and the probability that it is right."""
         asked, n = self.asked, len(self.asked.rows)
-        skill = np.broadcast_to(self._theta, asked.costs.shape) + self._prior.offset
+        skill = self._theta + asked.evidence.offset
         if asked.comparable:
             post = self._posterior
             best = post.best
@@ -432,21 +432,3 @@ def _answers(asked: AskedTable, added: pa.Schema) -> pa.Table:
     empty = pa.schema([*added, pa.field("q", pa.int64()), pa.field("e", pa.int64())]).empty_table()
     found = pa.concat_tables([empty, *asked.answers], promote_options="permissive")
     return found.append_column("i", pa.array(range(len(found)), pa.int64()))
-
-
-def _train_within(tables: dict[str, pa.Table], seed: int) -> Router | None:
-    """Train a router on the outcomes of the pilot alone; None where there are too few."""
-    import tempfile
-    from pathlib import Path
-
-    from leeroo.engine.errors import LeerooError
-    from leeroo.engine.jobs.feedback import write_data_folder
-    from leeroo.engine.orchestrator.training.learn import train
-
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data"
-        write_data_folder(data, tables)
-        try:
-            return train([data], seed=seed)
-        except LeerooError:
-            return None

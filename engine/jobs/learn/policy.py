@@ -12,7 +12,7 @@ Knows nothing of engines and texts: `Asked` is the batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -23,15 +23,17 @@ from leeroo.engine.arrays import Bools, Float64s, Int64s
 from leeroo.engine.jobs.learn.mixes import best_mixes, value_of_knowing, value_of_money
 from leeroo.engine.jobs.learn.purchases import choose_purchases
 from leeroo.engine.jobs.learn.skills import Prior, Skills, learn_skills
-from leeroo.engine.jobs.learn.truth import NONE, SPREAD, C, Evidence, fit, posterior
+from leeroo.engine.jobs.learn.truth import NONE, SPREAD, C, Evidence, fit, posterior, rates
 from leeroo.engine.orchestrator.choose import choose
 
 # The parts of the budget that the first waves of the pilot take, and the part that all of them may take.
 _WAVES, _PILOT_PART = (0.05, 0.05, 0.06), 0.4
 # Waves before it is weighed whether another one pays; questions of the first one at least, and of all at most.
-_SURE_WAVES, _FIRST_QUESTIONS, _PILOT_QUESTIONS = 2, 4, 1000
+_SURE_WAVES, _FIRST_QUESTIONS, _PILOT_QUESTIONS = 3, 4, 1000
 # An expert goes on that is in the best mix in this part of the draws.
 _IN_MIX = 0.04
+# Or that would get this part of the questions; a router is taught what differs between questions by so many at least.
+_TRAFFIC, _TAUGHT = 0.03, 30
 # A further wave finds out about this part of what perfect knowledge would bring.
 _FOUND_OUT = 0.5
 # Cheap experts, of less than this part of the money for a question, may give second opinions: the best two go on.
@@ -97,8 +99,19 @@ class Plan:
     left_out: list[int] = field(default_factory=list)
 
 
+# Learns on which questions an expert is better than usual, and enters it into the evidence.
+Deviate = Callable[[Plan], None]
+
+
 def run_pilot(
-    asked: Asked, prior: Prior, order: Int64s, usd: float, rng: np.random.Generator, *, all_of_it: bool = False
+    asked: Asked,
+    prior: Prior,
+    order: Int64s,
+    usd: float,
+    rng: np.random.Generator,
+    deviate: Deviate | None = None,
+    *,
+    all_of_it: bool = False,
 ) -> Plan:
     """Run the pilot.
 
@@ -108,6 +121,7 @@ def run_pilot(
         order: [n], the questions in the order in which they are sent.
         usd: Budget of the batch.
         rng: For draws.
+        deviate: Learns from the pilot so far on which questions an expert is better than usual.
         all_of_it: Spend the whole budget on the pilot.
 
     """
@@ -129,8 +143,9 @@ def run_pilot(
         asked.ask(pairs & np.isfinite(asked.costs), "pilot")
         plan.pilot = order[: start + k]
         plan.waves += 1
-        pilot_prior = replace(prior, offset=prior.offset[plan.pilot])
-        plan.skills = learn_skills(asked.evidence.take(plan.pilot), pilot_prior, rng, plan.skills.likely)
+        if deviate is not None and len(plan.pilot) >= _TAUGHT:
+            deviate(plan)
+        plan.skills = learn_skills(asked.evidence.take(plan.pilot), prior, rng, plan.skills.likely)
         plan.going_on = _going_on(asked, plan, usd)
     return plan
 
@@ -177,8 +192,23 @@ def _going_on(asked: Asked, plan: Plan, usd: float) -> Int64s:
         ranked = np.argsort(-shares_right[:, cheap], axis=1)[:, :_OPINIONS]
         often = np.array([(ranked == i).any(axis=1).mean() for i in range(len(cheap))])
         kept[cheap[often >= _IN_OPINIONS]] = True
+    kept |= _traffic(asked, plan, left) >= _TRAFFIC
     found = plan.going_on[kept[plan.going_on]]
     return found if len(found) else plan.going_on
+
+
+def _traffic(asked: Asked, plan: Plan, usd: float) -> Float64s:
+    """Return the part of the other questions that each expert would get if the best were bought now, [e]."""
+    e = asked.costs.shape[1]
+    rest = np.setdiff1d(np.arange(len(asked.costs)), plan.pilot)
+    if len(rest) > _SIMULATED:
+        rest = rest[np.linspace(0, len(rest) - 1, _SIMULATED).astype(int)]
+    if not len(rest):
+        return np.zeros(e)
+    scores = rates(plan.skills.likely + asked.evidence.offset[rest])
+    costs = np.where(np.isin(np.arange(e), plan.going_on), asked.costs[rest], np.nan)
+    chosen = choose(scores, costs, rows=asked.rows[rest], budget_usd=usd * len(rest)).expert
+    return np.bincount(chosen[chosen >= 0], minlength=e) / len(rest)
 
 
 def choose_base(asked: Asked, plan: Plan, usd: float, rng: np.random.Generator) -> tuple[int, ...]:

@@ -21,6 +21,8 @@ _CHEAPEST = 1e-3
 _KNOWN_SPREAD = 0.3
 # How much of what a router expects of single questions is believed, and the furthest from an expert's mean.
 _BELIEVED, _FURTHEST = 0.7, 3.0
+# Scores are kept within these.
+_SURE = (0.02, 0.98)
 # Draws from what is known of the skills. Agreement has errors of its own, which more questions do not mend: their
 # standard deviation, in logits.
 _DRAWS, _BIAS = 64, 0.1
@@ -72,17 +74,26 @@ def price_prior(costs: Float64s, n: int) -> Prior:
 def router_prior(prices: Prior, scores: Float64s) -> Prior:
     """Return a prior with what a router expects: scores [n, e], NaN for an expert that it does not know."""
     known = np.isfinite(scores).all(axis=0)
-    expected = np.clip(scores, 0.02, 0.98)
-    mean, sd, offset = prices.mean.copy(), prices.sd.copy(), prices.offset.copy()
-    mean[known] = skill_of_rate(expected[:, known].mean(axis=0))
+    mean, sd = prices.mean.copy(), prices.sd.copy()
+    mean[known] = skill_of_rate(scores[:, known].clip(*_SURE).mean(axis=0))
     sd[known] = _KNOWN_SPREAD
-    deviation = logit(expected) - logit(expected).mean(axis=0)
-    offset[:, known] = np.clip(_BELIEVED * deviation, -_FURTHEST, _FURTHEST)[:, known]
-    if known.any():  # a question that is hard for those is hard for the others
-        offset[:, ~known] = offset[:, known].mean(axis=1, keepdims=True)
-        level = (mean[known] - prices.mean[known]).mean()
-        mean[~known] += level
-    return Prior(mean, sd, offset)
+    if known.any():
+        mean[~known] += (mean[known] - prices.mean[known]).mean()
+    return Prior(mean, sd, prices.offset + deviations(scores))
+
+
+def deviations(scores: Float64s) -> Float64s:
+    """Return by how much experts are better than usual on each question, in logits, as a router expects [n, e].
+
+    A question that is hard for the known experts is hard for the others, whose scores are NaN.
+    """
+    known = np.isfinite(scores).all(axis=0)
+    found = np.zeros(scores.shape)
+    if known.any():
+        odds = logit(scores[:, known].clip(*_SURE))
+        found[:, known] = np.clip(_BELIEVED * (odds - odds.mean(axis=0)), -_FURTHEST, _FURTHEST)
+        found[:, ~known] = found[:, known].mean(axis=1, keepdims=True)
+    return found
 
 
 def skill_of_rate(rate: Float64s) -> Float64s:
