@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.jobs.choice_calibration import calibrate_choices, probabilities
+from leeroo.engine.jobs.judge import Answer, _chances, consensus
 from leeroo.engine.jobs.mmlu.mmlu import _score_answers
 from leeroo.engine.jobs.selfplay.generate import parse_question
-from leeroo.engine.jobs.judge import Answer, _chances, consensus
 from leeroo.engine.jobs.solve.decompose import SolveLimits, read_plan, within
 from leeroo.engine.jobs.solve.split import split
 from leeroo.engine.jobs.verify import Check, score
