@@ -8,13 +8,14 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from leeroo.cli.options import (
+    LEARN,
     AsJson,
     Column,
     Database,
@@ -31,6 +32,7 @@ from leeroo.cli.options import (
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:
+    from leeroo.engine.batch.explain import Estimate
     from leeroo.udfs.bar import Bar
     from leeroo.udfs.connection import Connection
 
@@ -84,6 +86,10 @@ def explain(
     column: Column = "question",
     setup: EngineOptions,
     private_column: Private = None,
+    learn: Annotated[
+        bool,
+        typer.Option("--learn", help="Also say how much leeroo run --learn would try out.", rich_help_panel=LEARN),
+    ] = False,
     reading: InputOptions,
     as_json: AsJson = False,
 ) -> None:
@@ -91,21 +97,50 @@ def explain(
 
     An argument with white space in it that is no file is a statement.
     """
-    from leeroo.cli.console import open_with_progress
-
     if len(what.split()) > 1 and not os.path.exists(what):  # not Path.exists: a statement may be no path at all
+        if learn:
+            raise UsageError("--learn is for a table: in a statement, SET VARIABLE leeroo_learn = true does it")
         with _database(db, setup, progress=False) as (con, _):
             plan = con.explain(what)
-            estimates, text = list(plan.estimates), str(plan)
+            found = _Estimates(list(plan.estimates), str(plan))
     else:
-        wanted = criteria(setup, column=column, private_column=private_column)
-        with open_with_progress(setup, progress=False) as (engine, _):
-            estimate = engine.explain(reading.open(what), wanted)
-        estimates, text = [(what, estimate)], f"{what}: {estimate}"
+        found = _explain_table(what, reading, setup, column, private_column, learn=learn)
     if as_json:
-        print(json.dumps({"estimates": [{"of": name, **each.as_dict()} for name, each in estimates]}))
+        print(json.dumps(found.as_dict()))
     else:
-        print(text)
+        print(found.text)
+
+
+@dataclass(frozen=True)
+class _Estimates:
+    """Estimates by what they are of, as text, and what learning would try out."""
+
+    estimates: list[tuple[str, Estimate]]
+    text: str
+    learning: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return them for JSON."""
+        estimates: dict[str, Any] = {"estimates": [{"of": name, **each.as_dict()} for name, each in self.estimates]}
+        return estimates if self.learning is None else {**estimates, "learning": self.learning}
+
+
+def _explain_table(
+    source: str, reading: InputOptions, setup: EngineOptions, column: str, private_column: str | None, *, learn: bool
+) -> _Estimates:
+    from leeroo.cli.console import open_with_progress
+    from leeroo.engine.jobs.learn.learn import foresee_pilot
+
+    wanted = criteria(setup, column=column, private_column=private_column)
+    with open_with_progress(setup, progress=False) as (engine, _):
+        reader, learning = reading.open(source), None
+        if learn:
+            table = reader.read_all()  # standard input can be read only once
+            learning = foresee_pilot(engine, table.to_reader(), wanted)
+            reader = table.to_reader()
+        estimate = engine.explain(reader, wanted)
+    text = f"{source}: {estimate}" + (f"\n{learning}" if learning else "")
+    return _Estimates([(source, estimate)], text, learning)
 
 
 @contextlib.contextmanager

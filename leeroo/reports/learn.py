@@ -6,14 +6,28 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from leeroo.engine.jobs.learn.advice import Advice, BudgetPoint
+from leeroo.engine.jobs.learn.asked import WaveFigures
 from leeroo.engine.jobs.learn.findings import Findings
 from leeroo.engine.money import usd
-from leeroo.engine.orchestrator.analysis.frontier import Interval
-from leeroo.reports.plot import EXPERT, OTHERS, OURS, as_svg, in_percent, new_axes, use_style
+from leeroo.engine.orchestrator.analysis.frontier import Interval, Point
+from leeroo.reports.plot import (
+    EXPERT,
+    OTHERS,
+    OURS,
+    as_svg,
+    in_percent,
+    new_axes,
+    number_points,
+    scale_costs,
+    use_style,
+)
 from leeroo.reports.report import Figure, Report, Table, columns, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# Inches: the least height of the picture, and of an expert's line in its key.
+_HEIGHT, _LINE = 4.5, 0.19
 
 
 def learn_report(found: Findings, title: str) -> Report:
@@ -84,14 +98,21 @@ def _experts(found: Findings) -> Table:
         title="Experts",
         about="List price of 1,000 answers in USD; right answers in %, as they are inferred; answers bought, and rows "
         "that got one of them.",
-        columns=columns(
-            "expert | USD per 1,000: usd | right %: share | 95 %: interval | bought: count | rows: count | why"
-        ),
+        columns=columns("expert | USD per 1,000: usd | right %: share | 95 %: interval | bought: count | rows: count"),
         rows=[
-            (each.expert, 1000 * each.usd, each.rate.value, each.rate, each.asked, each.rows, each.why)
+            (each.expert, 1000 * each.usd, each.rate.value, each.rate, each.asked, each.rows)
             for each in sorted(found.experts, key=lambda each: -each.rate.value)
         ],
+        remarks=_reasons(found),
     )
+
+
+def _reasons(found: Findings) -> list[str]:
+    """Return a line for each part that experts had in the batch, with their names."""
+    names: dict[str, list[str]] = {}
+    for each in found.experts:
+        names.setdefault(each.why, []).append(each.expert)
+    return [f"{why} - {', '.join(experts)}" for why, experts in names.items()]
 
 
 def _alternatives(found: Findings) -> Table:
@@ -103,17 +124,39 @@ def _alternatives(found: Findings) -> Table:
         columns=columns("way | right %: share | 95 %: interval | gain: gain | gain, 95 %: interval"),
         rows=[
             *ours,
-            *((each.what, each.rate.value, each.rate, each.gain.value, each.gain) for each in found.alternatives),
+            *(
+                (_short(each.what), each.rate.value, each.rate, each.gain.value, each.gain)
+                for each in found.alternatives
+            ),
         ],
     )
 
 
+def _short(way: str) -> str:
+    """Return a way in fewer words: names of models are long, and a terminal is narrow."""
+    return way.replace("the default expert", "default:")
+
+
 def _waves(found: Findings) -> Table:
+    """Return what the waves of each kind cost together."""
+    kinds: dict[str, list[WaveFigures]] = {}
+    for each in found.waves:
+        kinds.setdefault(each.what, []).append(each)
     return Table(
         title="Waves",
         about="Answers that were asked for, and what they cost: paid now, and in list prices with what was stored.",
-        columns=columns("wave | answers: count | failed: count | paid USD: usd | list USD: usd"),
-        rows=[(each.what, each.answers, each.failed, each.cost_usd, each.list_cost_usd) for each in found.waves],
+        columns=columns(" | waves: count | answers: count | failed: count | paid USD: usd | list USD: usd"),
+        rows=[
+            (
+                what,
+                len(waves),
+                sum(each.answers for each in waves),
+                sum(each.failed for each in waves),
+                sum(each.cost_usd for each in waves),
+                sum(each.list_cost_usd for each in waves),
+            )
+            for what, waves in kinds.items()
+        ],
     )
 
 
@@ -140,30 +183,32 @@ def plot_found(found: Findings, advice: Advice | None = None) -> str:
     Raises:
         UsageError: matplotlib is not installed.
     """
+    shown = [each for each in found.experts if each.usd < float("inf")]
     with use_style():
-        figure, axes = new_axes(7.5, 4.5)
-        for each in found.experts:
-            if each.usd < float("inf"):
-                _point(axes, 1000 * each.usd, each.rate, EXPERT if each.rows else OTHERS[0])
-                _name(axes, each.expert, 1000 * each.usd, each.rate.value, EXPERT)
+        figure, axes = new_axes(9.5, max(_HEIGHT, _LINE * len(shown) + 1))
+        costs = [1000 * each.usd for each in shown]
+        for each, cost in zip(shown, costs, strict=True):
+            _point(axes, cost, each.rate, EXPERT if each.rows else OTHERS[0])
         if advice is None:
             at = 1000 * found.spent_usd / max(1, found.questions)
+            costs.append(at)
             _point(axes, at, found.rate, OURS)
-            _name(axes, "this run", at, found.rate.value, OURS)
+            axes.plot([], color=OURS, label="this run")
         else:
             points = [(each.usd_per_1k, each.rate) for each in advice.frontier]
-            axes.plot(*zip(*points, strict=True), color=OURS, linewidth=2.2)
-            axes.plot(advice.suggested.usd_per_1k, advice.suggested.rate, "o", color=OURS, markersize=8)
+            costs += [cost for cost, _ in points]
+            axes.plot(*zip(*points, strict=True), color=OURS, linewidth=2.2, label="expected with the router")
+            best = advice.suggested
+            axes.plot(best.usd_per_1k, best.rate, "o", color=OURS, markersize=8, label="suggested")
+        axes.plot([], color=EXPERT, label="single experts" if advice else "single experts, grey if no row got theirs")
+        scale_costs(axes, min(costs, default=0.0), max(costs, default=1.0) or 1.0)
         axes.set(xlabel="USD per 1,000 questions", ylabel="right answers, inferred")
-        axes.margins(x=0.15)
         in_percent(axes.yaxis)
         axes.grid(color="#eeeeee", zorder=0)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        if shown:
+            number_points(figure, axes, {each.expert: Point(1000 * each.usd, each.rate.value) for each in shown})
         return as_svg(figure, "learned")
-
-
-def _name(axes: Axes, name: str, usd_per_1k: float, rate: float, colour: str) -> None:
-    near = (6, 4)
-    axes.annotate(name, (usd_per_1k, rate), xytext=near, textcoords="offset points", fontsize=8, color=colour)
 
 
 def _point(axes: Axes, usd_per_1k: float, rate: Interval, colour: str) -> None:

@@ -104,7 +104,7 @@ def plot_frontier(
         axes.set_ylabel("accuracy")
         axes.grid(color="#eeeeee", zorder=0)
         figure.legend(loc="outside lower center", ncols=min(len(others) + 3, _LEGEND_COLUMNS), frameon=False)
-        _number(figure, axes, experts)
+        number_points(figure, axes, experts)
         return as_svg(figure, "frontier")
 
 
@@ -179,6 +179,20 @@ def in_percent(axis: Axis) -> None:
     axis.set_major_formatter(FuncFormatter(lambda part, _: f"{round(100 * part, 6):g}%"))
 
 
+def scale_costs(axes: Axes, low: float, high: float) -> None:
+    """Make room for costs on the horizontal axis, with a logarithmic scale where all cost something."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    if low > 0:
+        axes.set_xscale("log")
+        axes.set_xlim(low / 1.25, high * 2.1)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.set_xlim(-0.05 * high, 1.15 * high)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: usd(amount).removesuffix(".00")))
+
+
 def as_svg(figure: Figure, name: str) -> str:
     """Return the picture as one element, whose ids differ from those of another picture on the same page."""
     text = io.StringIO()
@@ -193,24 +207,14 @@ def _xy(points: Iterable[Point]) -> Float64s:
 
 def _limits(axes: Axes, points: Sequence[Point], curves: Sequence[Point]) -> None:
     """Make room for all points and, to the right, the curves; the part where questions stay unanswered is cut off."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
-
     costs, accuracies = _xy(points)
-    low, high = costs.min(), max(costs.max(), *(point.cost_usd_per_1k for point in curves))
-    if low > 0:
-        axes.set_xscale("log")
-        axes.set_xlim(low / 1.25, high * 2.1)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_minor_locator(NullLocator())
-    else:
-        axes.set_xlim(-0.05 * high, 1.15 * high)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda amount, _: usd(amount).removesuffix(".00")))
+    scale_costs(axes, float(costs.min()), max(costs.max(), *(point.cost_usd_per_1k for point in curves)))
     room = 0.08 * float(np.ptp(accuracies)) + 0.01
     axes.set_ylim(max(0, accuracies.min() - room), min(1.02, accuracies.max() + room))
     in_percent(axes.yaxis)
 
 
-def _number(figure: Figure, axes: Axes, experts: Mapping[str, Point]) -> None:
+def number_points(figure: Figure, axes: Axes, experts: Mapping[str, Point]) -> None:
     """Write a number at each point, the cheapest expert's first, and a key with their names on the right."""
     from matplotlib.lines import Line2D
 

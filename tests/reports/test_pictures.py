@@ -27,11 +27,13 @@ from leeroo.engine.orchestrator.analysis.gaps import Gaps, Standing, Topic
 from leeroo.reports.analysis import plot_gaps, plot_selection
 from leeroo.reports.evaluation import evaluation_report
 from leeroo.reports.labels import label_report
+from leeroo.reports.learn import learn_report
 from leeroo.reports.mmlu import mmlu_report
 from leeroo.reports.page import page
 from leeroo.reports.plot import in_percent, new_axes, shorten, use_style
 from leeroo.reports.report import Figure, Report
 from leeroo.reports.selfplay import selfplay_report
+from tests.reports.test_learn_report import findings_of
 
 # No formulas, no markup, no font that has them all.
 NAMES = ("a\\$b$\\frac{1}{$", "$x_1$ & <b>bold</b>", "$$", "数学 😀", "x" * 60)
@@ -94,6 +96,12 @@ def test_an_evaluation(look: Look, evaluation_of: Callable[..., Evaluation]) -> 
     """The frontier names every expert as it is called, and the reliability is there."""
     frontier, _ = look(page(evaluation_report(evaluation_of(*NAMES), "router", ["data"], "test")), 2)
     assert set(NAMES) <= set(frontier["texts"])
+
+
+def test_what_was_learned(look: Look) -> None:
+    """The picture of a batch that learned names every expert as it is called, and this run."""
+    [seen] = look(page(learn_report(findings_of(NAMES), "learned")), 1)
+    assert {*NAMES, "this run"} <= set(seen["texts"])
 
 
 def test_labels(look: Look) -> None:

@@ -271,9 +271,12 @@ def _criteria(metadata: dict[str, str], default: Criteria) -> Criteria:
     if "max_cost_usd" in numbers or "cost_weight" in numbers:
         numbers = {"max_cost_usd": None, "cost_weight": 0.0, **numbers}
     try:
-        return replace(default, **numbers)
+        found = replace(default, **numbers)
     except UsageError as error:
         raise RequestError(400, f"metadata: {error}", "metadata") from error
+    if metadata.get("learn") == "true" and (found.max_cost_usd is None or found.latency_weight):
+        raise _wrong_option("learn", "spends a budget: give metadata.max_cost_usd, and no weights")
+    return found
 
 
 _NUMBERS = ("max_cost_usd", "cost_weight", "latency_weight")
