@@ -123,7 +123,7 @@ def test_the_slips_of_experts_are_allowed_for() -> None:
     points = np.random.default_rng(0).normal(size=(8000, 8))
     experts = _Simulated((points[:, 0] > 0).astype(np.int64), slips=0.1)
     found = _learn(experts, points)
-    assert experts.repeated == found.findings.repeated == 80
+    assert experts.repeated == found.findings.repeated == 200
     assert 0.03 < found.findings.promise < 0.14
     own = found.label >= 0
     assert own.mean() > 0.3

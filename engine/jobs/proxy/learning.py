@@ -40,8 +40,9 @@ _MAY_DIFFER = 0.03
 _CHECK_PART, _CHECK, _CHECK_MOST, _CHECKS = 0.015, 100, 400, 3
 # It labels at least so many times the texts that are checked, or nothing.
 _WORTH = 3
-# The part of the texts that an expert labels twice where its own differences may matter, and how many at most.
-_TWICE_PART, _TWICE_MOST = 0.01, 200
+# Where the experts' own differences may matter, they label this part of the texts twice, at most so many; and where
+# any of them differ, so many in all, because a rate of few cases is mostly luck.
+_TWICE_PART, _TWICE, _TWICE_MOST = 0.01, 100, 200
 _TWICE_FROM = 5000
 # A classifier that may label this part of the sample at once needs no allowance for them.
 _NEARLY_ALL = 0.9
@@ -184,14 +185,18 @@ class _Learning:
         """Have some texts labelled twice, where the experts' own differences may decide if the proxy pays."""
         if self._n < _TWICE_FROM or self._fit().share >= _NEARLY_ALL:
             return
-        first = self._order[: min(_TWICE_MOST, int(_TWICE_PART * self._n))]
-        first = np.sort(first[self._labels[first] >= 0])
-        second = self._experts.ask(first, 0, again=True)
-        there = second >= 0
-        differ, n = int((second[there] != self._labels[first[there]]).sum()), int(there.sum())
-        self._found = replace(self._found, repeated=n, repeated_alike=n - differ)
-        if n:
-            alike = 1 - float(lower_limit(np.array([differ]), np.array([n]))[0])
+        sent = both = differ = 0
+        for most in (min(_TWICE, int(_TWICE_PART * self._n)), min(_TWICE_MOST, self._sample)):
+            texts = np.sort(self._order[sent:most])
+            second = self._experts.ask(texts, 0, again=True)
+            there = (second >= 0) & (self._labels[texts] >= 0)
+            differ += int((second != self._labels[texts])[there].sum())
+            both, sent = both + int(there.sum()), most
+            if not differ:  # an expert that never differs needs no closer look
+                break
+        self._found = replace(self._found, repeated=both, repeated_alike=both - differ)
+        if both:
+            alike = 1 - float(lower_limit(np.array([differ]), np.array([both]))[0])
             self._promise = 1 - (1 - _MAY_DIFFER) * alike
 
     def _check(self, learned: Fitted) -> Fitted | None:
