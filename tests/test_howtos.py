@@ -1,4 +1,4 @@
-"""Every command, statement and program in docs/mmlu.md, labelling.md, solve.md and routers.md runs, on small files."""
+"""Every command, statement and program in docs/mmlu.md, labelling.md, solve.md, routers.md and learning.md runs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ import leeroo
 from leeroo.cli.main import app
 from leeroo.engine.orchestrator.shipped.catalogue import shipped
 from leeroo.engine.pool import DEFAULT_POOL
-from leeroo.engine.schema import LABELLED, SOLVED, STEP
+from leeroo.engine.schema import ANSWERS, LABELLED, SOLVED, STEP
+from tests import three_experts
 
 pytestmark = pytest.mark.usefixtures("models_here")
 
@@ -161,3 +162,32 @@ def test_routers_that_ship(place: Path) -> None:
         row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |"))
         assert f"{about.questions:,}" in row
         assert f"{len(about.experts)}" in row.replace("the two", "2")
+
+
+def test_learning_while_answering(place: Path, api: Any) -> None:
+    """The commands, the statements and the call run on a small table, and leave what the page says."""
+    page = (ROOT / "docs" / "learning.md").read_text("utf-8")
+    table = three_experts.set_up(place, api, 45)
+    answer, explain, sample = _commands(page)
+    _run(answer)
+    answered = pl.read_csv(place / "answers.csv")
+    assert answered.columns == [*table.columns, *ANSWERS.names]
+    assert answered["error"].null_count() == 45
+    assert all((place / name).exists() for name in ("router", "report.html"))
+    foreseen = CliRunner().invoke(app, explain)
+    assert foreseen.output.splitlines()[-1].startswith("learning: a first wave of "), foreseen.output
+    shutil.rmtree(place / "router")
+    _run(sample)
+    assert all((place / name).exists() for name in ("router", "router.html"))
+    [statements] = _blocks(page, "sql")
+    with leeroo.connect(pool="pool.toml") as con:
+        con.sql("CREATE TABLE questions AS FROM 'questions.csv'")
+        for statement in statements.split(";\n")[:3]:
+            con.sql(statement)
+        assert con.execute("SELECT count(answer) FROM answered").fetchall() == [(45,)]
+    shutil.rmtree(place / "router")
+    [call] = _blocks(page, "python")
+    names: dict[str, Any] = {"leeroo": leeroo, "frame": table}
+    exec(call, names)
+    assert names["answered"].columns == answered.columns
+    assert (place / "router").exists()

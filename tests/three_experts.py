@@ -32,7 +32,7 @@ def set_up(folder: Path, api: Provider, n: int = 120) -> pl.DataFrame:
     """Let an API speak as the experts, and write `pool.toml` and `questions.csv` into a folder."""
     table = questions(n)
     kinds = {question: (truth, i % 3) for i, (_, question, truth) in enumerate(table.rows())}
-    api.says = lambda model, prompt: _say(model, prompt, *kinds[prompt])
+    api.says = lambda model, prompt: _say(model, prompt, *kinds[prompt.strip()])
     api.usage = lambda prompt, body: _USAGE
     api.usd_per_m = {"": (1, 1), **{name: (price, 3 * price) for name, price in PRICES.items()}}
     entries = [

@@ -63,7 +63,7 @@ def sample_report(found: Findings, advice: Advice, title: str) -> Report:
         parts=[
             Figure("Cost and accuracy", lambda: plot_found(found, advice), _ABOUT_SAMPLE),
             _budgets(advice),
-            _experts(found),
+            _experts(found, sample=True),
             _waves(found),
         ],
         notes=found.notes,
@@ -93,16 +93,16 @@ def _about(found: Findings) -> str:
     )
 
 
-def _experts(found: Findings) -> Table:
+def _experts(found: Findings, *, sample: bool = False) -> Table:
+    ordered = sorted(found.experts, key=lambda each: -each.rate.value)
+    rows = [(each.expert, 1000 * each.usd, each.rate.value, each.rate, each.asked, each.rows) for each in ordered]
+    listed = columns("expert | USD per 1,000: usd | right %: share | 95 %: interval | bought: count | rows: count")
+    got = "" if sample else ", and rows that got one of them"
     return Table(
         title="Experts",
-        about="List price of 1,000 answers in USD; right answers in %, as they are inferred; answers bought, and rows "
-        "that got one of them.",
-        columns=columns("expert | USD per 1,000: usd | right %: share | 95 %: interval | bought: count | rows: count"),
-        rows=[
-            (each.expert, 1000 * each.usd, each.rate.value, each.rate, each.asked, each.rows)
-            for each in sorted(found.experts, key=lambda each: -each.rate.value)
-        ],
+        about=f"List price of 1,000 answers in USD; right answers in %, as they are inferred; answers bought{got}.",
+        columns=listed[:-1] if sample else listed,
+        rows=[row[:-1] for row in rows] if sample else rows,
         remarks=_reasons(found),
     )
 
@@ -188,7 +188,7 @@ def plot_found(found: Findings, advice: Advice | None = None) -> str:
         figure, axes = new_axes(9.5, max(_HEIGHT, _LINE * len(shown) + 1))
         costs = [1000 * each.usd for each in shown]
         for each, cost in zip(shown, costs, strict=True):
-            _point(axes, cost, each.rate, EXPERT if each.rows else OTHERS[0])
+            _point(axes, cost, each.rate, EXPERT if each.rows or advice else OTHERS[0])
         if advice is None:
             at = 1000 * found.spent_usd / max(1, found.questions)
             costs.append(at)

@@ -95,6 +95,9 @@ def test_a_sample_suggests_a_budget() -> None:
     [budgets] = [table for table in report.tables if table.title == "Budgets"]
     assert 10 <= len(budgets.rows) <= 15
     assert ["12.000000", "6.000000", "72.0", f"{NAMES[1]} 75%, {NAMES[0]} 25%"] in cells(budgets)
+    [experts] = [table for table in report.tables if table.title == "Experts"]
+    assert [column.name for column in experts.columns][-1] == "bought"  # rows got no answers
+    assert cells(experts)[0][0] == NAMES[3]
     assert report.data["advice"]["suggested"]["usd"] == 12
     assert "suggested" in plot_found(findings_of(), advice)
 

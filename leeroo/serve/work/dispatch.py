@@ -66,7 +66,8 @@ class Dispatcher:
         self._speeds.forget_others(wanted)
         for wave in self._workers.at_work(LineWave):
             some = bool(wave.batches & wanted)
-            if wave.age > _DEADLINE_S or not some or (not wave.batches <= wanted and wave.age > _LATE_S):
+            too_long = wave.age > _DEADLINE_S and not wave.group.learns
+            if too_long or not some or (not wave.batches <= wanted and wave.age > _LATE_S):
                 wave.stop.set()
 
     def start_waves(self) -> None:

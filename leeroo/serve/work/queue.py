@@ -38,6 +38,7 @@ class Backlog:
     cost_weight: float
     latency_weight: float
     with_budget: bool
+    learns: bool
     lines: int
 
 
@@ -45,7 +46,8 @@ NewAnswer = tuple[int, int, LineAnswer]  # batch, line, answer
 
 
 _BACKLOG = (
-    "SELECT number, owner, expert, cost_weight, latency_weight, max_cost_usd IS NOT NULL, lines"
+    "SELECT number, owner, expert, cost_weight, latency_weight, max_cost_usd IS NOT NULL,"
+    " coalesce(json_extract(metadata, '$.learn') = 'true', 0), lines"
     " FROM backlog JOIN batches ON batch = number"
 )
 

@@ -31,6 +31,7 @@ class WaveGroup:
     latency_weight: float
     batch: int | None  # of one that has a budget, or is tried alone
     expert: str  # a remote one that the lines name, '' for all others
+    learns: bool  # from its first answers whom to ask the rest
 
 
 @dataclass(eq=False)
@@ -58,8 +59,11 @@ class Speeds:
     def portions(self, backlogs: Sequence[Backlog]) -> list[tuple[Backlog, int]]:
         """Choose how many lines of each backlog make a wave.
 
-        Each batch gets the same seconds; those that a short one leaves over go to longer ones.
+        Each batch gets the same seconds; those that a short one leaves over go to longer ones. A batch that learns is
+        one wave: what a part of it teaches is for the rest.
         """
+        if any(backlog.learns for backlog in backlogs):
+            return [(backlog, min(backlog.lines, _MOST_LINES)) for backlog in backlogs]
         shortest_first = sorted(backlogs, key=lambda backlog: backlog.lines / self._of(backlog.batch))
         left, room, portions = WAVE_S, _MOST_LINES, []
         for place, backlog in enumerate(shortest_first):
@@ -100,6 +104,6 @@ def group_backlogs(
     for backlog in backlogs:
         batch = backlog.batch if backlog.with_budget or backlog.batch in alone else None
         expert = backlog.expert if backlog.expert in remote else ""
-        group = WaveGroup(backlog.owner, backlog.cost_weight, backlog.latency_weight, batch, expert)
+        group = WaveGroup(backlog.owner, backlog.cost_weight, backlog.latency_weight, batch, expert, backlog.learns)
         groups.setdefault(group, []).append(backlog)
     return groups

@@ -1,0 +1,49 @@
+"""Batches that teach their server whom to ask, by metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from tests import three_experts
+from tests.serve.talk import Serve, chat, content, jsonl, submit, wait
+
+
+def test_a_batch_learns_within_its_budget(serve: Serve, tmp_path: Path, api: Any) -> None:
+    """A batch with metadata.learn has an answer for every line, within its budget, and leaves a router in the store."""
+    table = three_experts.set_up(tmp_path, api, 60)
+    server = serve(start=False)
+    client = server.client(server.key("one"))
+    server.start()
+    lines = [chat(str(i), question) for i, question, _ in table.rows()]
+    batch = submit(client, jsonl(lines), metadata={"learn": "true", "max_cost_usd": "0.01"})
+    batch = wait(client, batch.id)
+    assert (batch.status, batch.error_file_id) == ("completed", None)
+    results = content(client, batch.output_file_id)
+    assert [line["custom_id"] for line in results] == [str(i) for i in range(60)]
+    told = [line["response"]["body"]["leeroo"] for line in results]
+    assert {each["expert"] for each in told} <= set(three_experts.SKILLS)
+    assert all(0 < each["predicted_score"] <= 1 for each in told)
+    assert sum(each["cost_usd"] for each in told) == pytest.approx(api.account_usd)
+    assert 0 < api.account_usd <= 0.01
+    assert {body["model"] for body in api.bodies} == set(three_experts.SKILLS)  # a pilot asks all of them
+    assert list((tmp_path / "store" / "learned").rglob("router.json"))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "line"),
+    [
+        ({"learn": "yes"}, "metadata.learn is 'yes'; it should be 'true' or 'false'"),
+        ({"learn": "true"}, "metadata.learn spends a budget: give metadata.max_cost_usd"),
+        ({"learn": "true", "max_cost_usd": "1", "latency_weight": "1"}, "and no weights"),
+        ({"Learn": "true"}, "did you mean 'learn'?"),
+    ],
+)
+def test_wrong_metadata_of_learning_is_refused(shared: Any, metadata: dict[str, str], line: str) -> None:
+    """A value other than true or false, and learning without a budget, are refused at once."""
+    with pytest.raises(openai.BadRequestError, match="metadata") as error:
+        submit(shared.client, jsonl([chat("1", "question")]), metadata=metadata)
+    assert line in str(error.value)
