@@ -157,6 +157,7 @@ def _waves(found: Findings) -> Table:
             )
             for what, waves in kinds.items()
         ],
+        empty="no answer was bought",
     )
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +35,30 @@ def test_a_batch_learns_within_its_budget(serve: Serve, tmp_path: Path, api: Any
     assert 0 < api.account_usd <= 0.01
     assert {body["model"] for body in api.bodies} == set(three_experts.SKILLS)  # a pilot asks all of them
     assert list((tmp_path / "store" / "learned").rglob("router.json"))
+
+
+def test_a_killed_batch_goes_on_learning(serve: Serve, tmp_path: Path, api: Any) -> None:
+    """A server that is killed in the pilot finishes the batch when it is started again, and pays for nothing twice."""
+    table = three_experts.set_up(tmp_path, api, 60)
+    api.delay_s = 0.05
+    server = serve(start=False)
+    client = server.client(server.key("one"))
+    server.start()
+    lines = [chat(str(i), question) for i, question, _ in table.rows()]
+    batch = submit(client, jsonl(lines), metadata={"learn": "true", "max_cost_usd": "0.01"})
+    until = time.monotonic() + 60
+    while len(api.bodies) < 20:
+        assert time.monotonic() < until, server.log()
+        time.sleep(0.01)
+    server.stop(signal.SIGKILL)
+    before = len(api.bodies)
+    server.start()
+    batch = wait(client, batch.id)
+    assert (batch.status, batch.request_counts.completed) == ("completed", 60)
+    assert len(api.bodies) > before  # it was killed on its way
+    calls = Counter((body["model"], json.dumps(body["messages"])) for body in api.bodies)
+    assert sum(calls.values()) - len(calls) <= api.most_at_once  # those in flight are repeated
+    assert api.account_usd <= 0.01
 
 
 @pytest.mark.parametrize(
