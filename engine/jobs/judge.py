@@ -112,8 +112,9 @@ def judge(engine: Engine, answers: Sequence[Answer], expert: str, criteria: Crit
             count[rows] += 1
     with np.errstate(invalid="ignore"):
         scores = total / count
-    # A prompt that occurs twice, as where two experts said the same, is paid for once.
-    prices = dict(zip(prompts, judged.column("list_cost_usd").to_pylist(), strict=True))
+    # A request that occurs twice, as where two experts said the same, is paid for once.
+    requests = zip(prompts, map(tuple, verdicts), strict=True)
+    prices = dict(zip(requests, judged.column("list_cost_usd").to_pylist(), strict=True))
     return Judged(scores, paid_usd(judged), sum(prices.values()))
 
 

@@ -33,7 +33,11 @@ _SURE_WAVES, _FIRST_QUESTIONS, _PILOT_QUESTIONS = 3, 4, 1000
 # An expert goes on that is in the best mix in this part of the draws.
 _IN_MIX = 0.04
 # Or that would get this part of the questions; a router is taught what differs between questions by so many at least.
-_TRAFFIC, _TAUGHT = 0.03, 30
+_TRAFFIC, _TAUGHT = 0.1, 30
+# With fewer questions little can be learned of which expert is better on which: a pilot has as many, where it can.
+_TEACHING = 100
+# The rest of the questions is kept in reach of the cheapest expert, at this multiple of its cost.
+_REST_MARGIN = 1.1
 # A further wave finds out about this part of what perfect knowledge would bring.
 _FOUND_OUT = 0.5
 # Cheap experts, of less than this part of the money for a question, may give second opinions: the best two go on.
@@ -125,17 +129,11 @@ def run_pilot(
         all_of_it: Spend the whole budget on the pilot.
 
     """
-    n = len(order)
     experts = np.flatnonzero(np.isfinite(asked.costs).any(axis=0))
     plan = Plan(learn_skills(asked.evidence.take(order[:0]), prior, rng), experts, order[:0])
-    most = usd if all_of_it else _PILOT_PART * usd
-    while len(plan.going_on) > 1 and len(plan.pilot) < min(n, _PILOT_QUESTIONS):
-        costs = mean_costs(asked.costs, plan.going_on)
-        k = questions_of_wave(costs[plan.going_on].sum(), usd, plan.waves)
-        k = min(k, n - len(plan.pilot), _PILOT_QUESTIONS - len(plan.pilot))
-        if asked.spent + k * costs[plan.going_on].sum() > max(most, usd * _WAVES[0] if not plan.waves else 0):
-            k = int((most - asked.spent) / max(costs[plan.going_on].sum(), 1e-300)) if all_of_it else 0
-        if k < 1 or (not all_of_it and not _pays(asked, plan, costs, k, usd)):
+    while len(plan.going_on) > 1:
+        k = _next_questions(asked, plan, usd, all_of_it=all_of_it)
+        if k < 1:
             break
         start = len(plan.pilot)
         pairs = np.zeros(asked.costs.shape, bool)
@@ -146,8 +144,27 @@ def run_pilot(
         if deviate is not None and len(plan.pilot) >= _TAUGHT:
             deviate(plan)
         plan.skills = learn_skills(asked.evidence.take(plan.pilot), prior, rng, plan.skills.likely)
-        plan.going_on = _going_on(asked, plan, usd)
+        costs = mean_costs(asked.costs, plan.going_on)
+        levels = costs[plan.going_on].tolist() if all_of_it else [_left(asked, plan, usd)]
+        plan.going_on = _going_on(asked, plan, costs, levels)
     return plan
+
+
+def _next_questions(asked: Asked, plan: Plan, usd: float, *, all_of_it: bool) -> int:
+    """Return how many questions the next wave has; 0 if there is none."""
+    costs = mean_costs(asked.costs, plan.going_on)
+    each, open_ = float(costs[plan.going_on].sum()), len(asked.costs) - len(plan.pilot)
+    most = min(open_, _PILOT_QUESTIONS - len(plan.pilot))
+    k = min(questions_of_wave(each, usd, plan.waves), most)
+    if all_of_it:
+        return min(k, int((_SPENT * usd - asked.spent - asked.reserve(plan.going_on)) / max(each, 1e-300)))
+    # Whatever the pilot costs, the cheapest expert must be able to answer the rest.
+    cheapest = _REST_MARGIN * float(costs.min())
+    room = usd - asked.spent - asked.reserve(plan.going_on) - cheapest * open_
+    if each > cheapest:
+        k = min(k, int(room / (each - cheapest)))
+    within = asked.spent + k * each <= (_PILOT_PART if plan.waves else 1.0) * usd
+    return k if k > 0 and within and _pays(asked, plan, costs, k, usd) else 0
 
 
 def questions_of_wave(usd_per_question: float, usd: float, wave: int) -> int:
@@ -173,7 +190,7 @@ def _left(asked: Asked, plan: Plan, usd: float) -> float:
 
 def _pays(asked: Asked, plan: Plan, costs: Float64s, k: int, usd: float) -> bool:
     """Return whether another wave of k questions finds out more than its money would bring."""
-    if plan.waves < _SURE_WAVES:
+    if plan.waves < _SURE_WAVES or len(plan.pilot) < _TEACHING:
         return True
     left = _left(asked, plan, usd)
     rest = len(asked.costs) - len(plan.pilot) - k
@@ -182,17 +199,18 @@ def _pays(asked: Asked, plan: Plan, costs: Float64s, k: int, usd: float) -> bool
     return bool(gain > value_of_money(plan.skills.rates, costs, left) * k * extra)
 
 
-def _going_on(asked: Asked, plan: Plan, usd: float) -> Int64s:
-    """Return the experts that are worth asking further."""
-    costs, left = mean_costs(asked.costs, plan.going_on), _left(asked, plan, usd)
+def _going_on(asked: Asked, plan: Plan, costs: Float64s, levels: Sequence[float]) -> Int64s:
+    """Return the experts that are worth asking further, for some of these levels of money for a question."""
     shares_right = plan.skills.rates
-    kept = (best_mixes(shares_right, costs, left)[1] > 0).mean(axis=0) >= _IN_MIX
-    cheap = np.flatnonzero(costs <= _CHEAP * left)
+    kept = np.zeros(len(costs), bool)
+    for level in levels:
+        kept |= (best_mixes(shares_right, costs, level)[1] > 0).mean(axis=0) >= _IN_MIX
+        kept |= _traffic(asked, plan, level) >= _TRAFFIC
+    cheap = np.flatnonzero(costs <= _CHEAP * max(levels))
     if asked.comparable and len(cheap):
         ranked = np.argsort(-shares_right[:, cheap], axis=1)[:, :_OPINIONS]
         often = np.array([(ranked == i).any(axis=1).mean() for i in range(len(cheap))])
         kept[cheap[often >= _IN_OPINIONS]] = True
-    kept |= _traffic(asked, plan, left) >= _TRAFFIC
     found = plan.going_on[kept[plan.going_on]]
     return found if len(found) else plan.going_on
 

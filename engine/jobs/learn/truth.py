@@ -127,6 +127,8 @@ def posterior(evidence: Evidence, theta: Float64s) -> Posterior:
     """Return what follows from the answers for skills theta [e]."""
     answers, weights = evidence.answers, evidence.weights
     n, k = len(answers), int(max(answers.max(initial=-1), evidence.gold.max(initial=-1))) + 1
+    if n == 0:
+        return Posterior(np.zeros((0, k + 1)), np.zeros((0, len(U))), np.zeros(0), np.zeros((0, k + 1)))
     base = np.repeat(LOG_U[None], n, axis=0)  # [n, g]
     counts, skills = np.zeros((n, k + 1)), np.zeros((n, k + 1))
     for j in np.flatnonzero(weights.any(axis=0)):
