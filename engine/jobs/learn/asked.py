@@ -34,7 +34,7 @@ from leeroo.engine.tables.values import as_text
 # An expert that failed on so many questions, and on more than it answered, is not asked again.
 _HOPELESS = 8
 # From so many answers on, the costs of an expert's further ones are expected to be as those were.
-_TRUSTED = 5
+_TRUSTED = 3
 
 # Judges answers: by rows of questions, names of experts, texts, and scores where gold says them (else NaN). Returns the
 # probability that each is right, NaN where nobody can say.
@@ -79,8 +79,11 @@ class WaveFigures:
 def find_questions(table: pa.Table, criteria: Criteria) -> Questions:
     """Find the distinct questions of a table.
 
+    They are in an order that depends on their texts alone, not on that of the rows. Equal questions have the first
+    right answer that one of them has.
+
     Raises:
-        InputError: a column is missing or of the wrong type, or equal questions have different right answers.
+        InputError: a column is missing or of the wrong type.
     """
     check_columns(table.schema, criteria)
     columns: dict[str, Any] = {"question": as_text(table.column(criteria.column))}
@@ -96,17 +99,18 @@ def find_questions(table: pa.Table, criteria: Criteria) -> Questions:
     with duckdb.connect() as db:
         db.register("rows", rows.append_column("row", pa.array(range(len(rows)), pa.int64())))
         found = db.sql(
-            f"SELECT row, first(row) OVER (PARTITION BY {key} ORDER BY row) AS first,"
+            "SELECT row, first, gold, dense_rank() OVER (ORDER BY md5(question), first) - 1 AS q FROM ("
+            f"SELECT row, question, first(row) OVER (PARTITION BY {key} ORDER BY row) AS first,"
             f" first_value(gold IGNORE NULLS) OVER (PARTITION BY {key} ORDER BY row"
             " ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS gold"
-            " FROM rows WHERE trim(question) != '' ORDER BY row"
+            " FROM rows WHERE trim(question) != '') ORDER BY row"
         ).to_arrow_table()
-    firsts, number = np.unique(found.column("first").to_numpy(), return_inverse=True)
     of_row = np.full(len(table), -1)
-    of_row[found.column("row").to_numpy()] = number
-    own = dict(zip(found.column("first").to_pylist(), found.column("gold").to_pylist(), strict=True))
-    distinct = rows.select([name for name in rows.column_names if name != "gold"]).take(pa.array(firsts, pa.int64()))
-    return Questions(distinct, of_row, np.bincount(number, minlength=len(firsts)), [own[i] for i in firsts.tolist()])
+    of_row[found.column("row").to_numpy()] = found.column("q").to_numpy()
+    heads = found.filter(pc.equal(found.column("row"), found.column("first"))).sort_by("q")
+    distinct = rows.drop_columns(["gold"]).take(heads.column("first"))
+    counts = np.bincount(of_row[of_row >= 0], minlength=len(heads))
+    return Questions(distinct, of_row, counts, heads.column("gold").to_pylist())
 
 
 def _asks(table: pa.Table, criteria: Criteria) -> pa.StructArray:

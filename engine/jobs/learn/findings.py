@@ -16,6 +16,8 @@ from leeroo.engine.orchestrator.analysis.frontier import Interval
 
 # Draws and questions for the interval of the batch's accuracy.
 _DRAWS, _QUESTIONS = 24, 2000
+# Fewer questions of the pilot than this teach nothing that a price does not say.
+LEAST_PILOT = 8
 # The interval holds this part of the draws.
 _LEVEL = 0.95
 
@@ -91,6 +93,8 @@ class Findings:
         """Return the outcome in one sentence, which claims no more than its interval shows."""
         best = max(self.alternatives, key=lambda other: other.rate.value)
         share = f"{100 * self.rate.value:.0f} % of the answers are expected to be right"
+        if self.pilot < LEAST_PILOT:
+            return f"{share}, by what prices say: too few questions were sent to several experts to compare"
         if best.gain.low > 0:
             return f"{share}: {100 * best.gain.value:+.1f} points over {best.what} at the same cost"
         if best.gain.high < 0:

@@ -27,7 +27,7 @@ from leeroo.engine.jobs.learn.advice import Advice, advise
 from leeroo.engine.jobs.learn.asked import AskedTable, Questions, find_questions, usable_experts
 from leeroo.engine.jobs.learn.cover import encode_questions, sample_order
 from leeroo.engine.jobs.learn.deviations import deviate
-from leeroo.engine.jobs.learn.findings import Findings, find
+from leeroo.engine.jobs.learn.findings import LEAST_PILOT, Findings, find
 from leeroo.engine.jobs.learn.outcomes import Shelf, outcome_tables
 from leeroo.engine.jobs.learn.policy import (
     Plan,
@@ -44,9 +44,6 @@ from leeroo.engine.jobs.learn.truth import Posterior, posterior, rates, right
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.router import Router
-
-# Fewer questions of the pilot than this teach nothing that a price does not say.
-_LEAST_PILOT = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,10 +274,10 @@ class _Batch:
             asked, self._prior, self._order, self._usd, self._rng, self._learn_deviations, all_of_it=not answer_all
         )
         self._theta = plan.skills.likely
-        if len(plan.pilot) < _LEAST_PILOT:
+        if len(plan.pilot) < LEAST_PILOT:
             self.notes.append(
-                f"only {len(plan.pilot)} questions could be asked of several experts within {usd(self._usd)}:"
-                " experts are chosen by what their prices say"
+                f"only {len(plan.pilot)} of {len(asked.rows)} questions were sent to several experts within"
+                f" {usd(self._usd)}: experts are chosen by what their prices say"
             )
         if not answer_all:
             return
@@ -335,21 +332,28 @@ class _Batch:
     ) -> Float64s:
         """Have the judge score answers; it is believed as long as it agrees with gold."""
         asked = self.asked
-        judge_name = self._how.judge or asked.names[int(np.nanargmax(np.nanmean(asked.costs, axis=0)))]
+        usual = mean_costs(asked.costs, np.arange(len(asked.names)))
+        judge_name = self._how.judge or asked.names[int(np.argmax(np.where(np.isfinite(usual), usual, -1.0)))]
         self._judge_name = judge_name
         questions = asked.questions.texts
-        answers = [Answer(str(q), questions[q], name, text) for q, name, text in zip(rows, names, texts, strict=True)]
+        listed = list(zip(rows, names, texts, strict=True))
+        private = asked.questions.table.column("private").to_pylist()
+        local = self._engine.pool[judge_name].location == "local"
+        shown = [i for i, (q, _, _) in enumerate(listed) if local or not private[q]]
+        answers = [Answer(str(q), questions[q], name, text) for q, name, text in (listed[i] for i in shown)]
         left = replace(Criteria(), max_cost_usd=max(0.0, self._usd - asked.spent))
         said = judge(self._engine, answers, judge_name, left, self._how.rubric)
         asked.spent += said.list_cost_usd
         self._say(f"judged by {judge_name}: {len(answers):,} answers")
-        pairs = zip(said.scores.tolist(), known, strict=True)
+        scores = np.full(len(listed), np.nan)  # a remote judge sees no private answer
+        scores[shown] = said.scores
+        pairs = zip(scores.tolist(), known, strict=True)
         self._judged += [(ours, theirs) for ours, theirs in pairs if np.isfinite(theirs)]
         believed = agreement([one for one, _ in self._judged], [two for _, two in self._judged])
         if not believed.trusted:
             note = f"{judge_name} is no judge: it agrees with gold on {believed.share:.0%} of {believed.n:,} answers"
             self.notes = [each for each in self.notes if not each.startswith(judge_name)] + [note]
-        return np.where(np.isfinite(known), known, said.scores if believed.trusted else np.nan)
+        return np.where(np.isfinite(known), known, scores if believed.trusted else np.nan)
 
     def rows(self, table: pa.Table) -> pa.Table:
         """Return the table with the best answer to each question, and all that was paid for it."""
@@ -377,7 +381,7 @@ class _Batch:
             best = post.best
             says_it = (asked.evidence.answers == best[:, None]) & (best[:, None] >= 0)
             other = asked.bought & ~says_it.any(axis=1, keepdims=True)
-            sure = post.sure
+            sure = post.sure.clip(0.0, 1.0)
         else:
             level = np.nan_to_num(asked.scores, nan=-1.0)
             top = np.where(asked.bought, level, -2.0).max(axis=1, keepdims=True)

@@ -45,7 +45,9 @@ class Shelf:
         else:
             done = [each for each in self._done() if each != self.folder.name]
             before = done[-1] if done else None
-            self.folder.mkdir(parents=True, exist_ok=True)
+            # Questions and answers are nobody else's to read.
+            for each in (self._pool.parent, self._pool, self.folder):
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
             note.write_text(json.dumps({"before": before}))
         if before is None or not (self._pool / before / _ROUTER).is_dir():
             return None
@@ -83,6 +85,8 @@ class Shelf:
 def outcome_tables(asked: AskedTable, scores: Float64s, order: Int64s) -> dict[str, pa.Table]:
     """Return the tables of a data folder: the answers, each with the probability that it is right.
 
+    Private questions are not among them: they stay where they were asked.
+
     Args:
         asked: The batch at its end.
         scores: [n, e], NaN where nothing is known.
@@ -91,7 +95,9 @@ def outcome_tables(asked: AskedTable, scores: Float64s, order: Int64s) -> dict[s
     """
     answers = pa.concat_tables(asked.answers, promote_options="default") if asked.answers else None
     texts, asks = asked.questions.texts, asked.questions.table.column("ask").combine_chunks()
-    kept = [q for q in order.tolist() if np.isfinite(scores[q]).any()][:_MOST_QUESTIONS]
+    private = asked.questions.table.column("private").to_pylist()
+    taught = [q for q in order.tolist() if np.isfinite(scores[q]).any() and not private[q]]
+    kept = taught[:_MOST_QUESTIONS]
     ids = {q: hashlib.sha256(texts[q].encode()).hexdigest()[:24] for q in kept}
     choices = asks.field("choices").to_pylist()
     queries = [

@@ -14,7 +14,7 @@ from leeroo.engine.jobs.learn.truth import LEVEL, NONE, Evidence, fit, rates
 
 # The skill of the most expensive expert in logits, what a tenth of its price costs, and how far experts of one price
 # differ: on recorded outcomes of 28 models, where lines through price explain half of the differences.
-_TOP, _PER_DECADE, _SPREAD = 1.2, 0.8, 0.45
+_TOP, _PER_DECADE, _SPREAD = 1.2, 1.0, 0.35
 # A free expert counts as one of this part of the highest price.
 _CHEAPEST = 1e-3
 # How far an expert's skill on a new table is from what a router that knows it expects.

@@ -210,7 +210,7 @@ def test_a_budget_too_small_for_a_pilot_says_so(run: Run, api: Any) -> None:
     api.says = School(known).says
     found = run([{"question": q} for q in known], Criteria(max_cost_usd=0.002))
     assert api.account_usd <= 0.002
-    assert any("could be asked of several experts" in note for note in found.findings.notes)
+    assert any("sent to several experts" in note for note in found.findings.notes)
     assert found.rows is not None
     assert any("budget" in (error or "") for error in found.rows["error"].to_pylist())
 
@@ -256,3 +256,36 @@ def test_an_empty_table_costs_nothing(run: Run, api: Any) -> None:
     assert found.rows is not None
     assert found.rows["answer"].to_pylist() == [None, None]
     assert _sent(api) == 0
+
+
+def test_the_order_of_rows_changes_nothing(run: Run, api: Any) -> None:
+    """The same questions in another order get the same answers, from the same experts."""
+    known = questions(90)
+    api.says = School(known).says
+    rows = [{"question": q} for q in known]
+    answers = []
+    for each in (rows, rows[::-1]):
+        found = run(each, Criteria(max_cost_usd=0.03))
+        assert found.rows is not None
+        answers.append({row["question"]: (row["answer"], row["expert"]) for row in found.rows.to_pylist()})
+    assert answers[0] == answers[1]
+
+
+def test_private_rows_stay_local(tmp_path: Path, api: Any, api_entry: Callable[..., str]) -> None:
+    """Private questions go to local experts alone, are not shown to a remote judge, and are not kept as outcomes."""
+    known = questions(60)
+    tail = "because that is how it has always been done here and nobody has found a reason to doubt it so far"
+    api.says = lambda model, prompt: f"{model} {tail}" if prompt in known else {"neither": 0.9}
+    pool = [api_entry("remote", 10, 32), *(api_entry(name, 1, 32, 'location = "local"') for name in ("near", "here"))]
+    (tmp_path / "pool.toml").write_text("".join(pool))
+    table = pa.Table.from_pylist([{"question": q, "secret": i % 2 == 0} for i, q in enumerate(known)])
+    criteria = Criteria(max_cost_usd=0.1, private_column="secret", learn=True)
+    with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store") as engine, engine.delivery():
+        found = learn_rows(engine, table.to_reader(), criteria)
+    private = [q for i, q in enumerate(known) if i % 2 == 0]
+    to_remote = [call.prompt for call in api.calls if call.body["model"] == "remote"]
+    assert to_remote
+    assert not any(q in prompt for q in private for prompt in to_remote)
+    assert not set(found.tables["queries"]["question"].to_pylist()) & set(private)
+    assert found.rows is not None
+    assert found.rows["error"].null_count == 60
