@@ -52,7 +52,7 @@ def spread(vectors: Floats, rng: np.random.Generator) -> Int64s:
     n = len(vectors)
     if n < 2 * _KINDS:
         return np.arange(n)
-    kinds = MiniBatchKMeans(_KINDS, random_state=int(rng.integers(2**31)), n_init=1).fit_predict(vectors)
+    kinds = MiniBatchKMeans(_KINDS, random_state=int(rng.integers(2**31)), n_init="auto").fit_predict(vectors)
     by_kind = np.lexsort((rng.random(n), kinds))
     start = rng.random()
     places = np.argsort(np.argsort((_van_der_corput(n) + start) % 1.0, kind="stable"), kind="stable")

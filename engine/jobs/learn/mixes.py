@@ -34,7 +34,7 @@ def best_mixes(shares_right: Float64s, costs: Float64s, usd: float) -> tuple[Flo
             shares[better, expert] = share
 
     for i in usable.tolist():
-        reached = 1.0 if costs[i] <= usd else usd / costs[i]
+        reached = 1.0 if costs[i] <= usd else float(usd / costs[i])
         offer(reached * shares_right[:, i], {i: reached})
     for i, j in itertools.permutations(usable.tolist(), 2):
         if costs[i] <= usd < costs[j]:

@@ -75,9 +75,11 @@ class Asked(Protocol):
     @property
     def bought(self) -> Bools:
         """Whom each question was sent to, [n, e]."""
+        ...
 
     def reserve(self, experts: Int64s) -> float:
         """Return the USD that must be left for an answer of any of these experts to be sent."""
+        ...
 
     def ask(self, pairs: Bools, what: str) -> None:
         """Have questions answered, bool [n, e]."""

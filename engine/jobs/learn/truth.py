@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit, log_expit, logsumexp
 
 from leeroo.engine.arrays import Bools, Float64s, Int64s
@@ -55,7 +54,7 @@ class Evidence:
     offset: Float64s
     family: Int64s
 
-    def take(self, rows: npt.NDArray[np.generic]) -> Evidence:
+    def take(self, rows: Int64s | Bools) -> Evidence:
         """Return some of the questions."""
         return replace(
             self,

@@ -31,11 +31,11 @@ def evidence(answers: Int64s, options: int = 5, gold: Int64s | None = None) -> E
 
 
 def test_skills_are_found_without_a_right_answer() -> None:
-    """From 400 questions the rates of five experts are found within 8 points, and their order."""
+    """From 400 questions the rates of five experts are found within 12 points, and their order."""
     theta = np.array([2.0, 1.2, 0.5, -0.2, -1.0])
     answers, _ = world(theta, 400)
     found = rates(fit(answers, np.full(5, 0.8), np.full(5, 0.6)))
-    assert found == pytest.approx(rates(theta), abs=0.08)
+    assert found == pytest.approx(rates(theta), abs=0.12)
     assert (np.diff(found) < 0).all()
 
 
@@ -103,6 +103,4 @@ def test_a_router_says_where_to_start() -> None:
     assert rates(prior.mean)[[0, 2]] == pytest.approx([0.7, 0.6], abs=0.01)
     assert prior.sd[1] > prior.sd[0]
     assert prior.offset[0].min() > 0 > prior.offset[1].max()
-    assert skill_of_rate(np.array([0.3, 0.8])) == pytest.approx(
-        skill_of_rate(rates(skill_of_rate(np.array([0.3, 0.8]))))
-    )
+    assert rates(skill_of_rate(np.array([0.3, 0.8]))) == pytest.approx([0.3, 0.8], abs=1e-3)
