@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.special import expit
 
 from leeroo.engine.arrays import Bools, Float64s, Floats, Int64s
 from leeroo.engine.jobs.learn.skills import Prior
-from leeroo.engine.jobs.learn.truth import LOG_U, Evidence, U, fit, posterior, right
+from leeroo.engine.jobs.learn.truth import LOG_U, Evidence, U, expit, fit, posterior, right
 
 # Turns of truth and deviations, and penalties that are tried.
 _TURNS, _PENALTIES = 5, (0.3, 1.0, 3.0, 10.0)

@@ -17,17 +17,18 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
-from scipy.special import expit
 
 from leeroo.engine.arrays import Bools, Float64s, Int64s
 from leeroo.engine.jobs.learn.mixes import best_mixes, value_of_knowing, value_of_money
 from leeroo.engine.jobs.learn.purchases import choose_purchases
 from leeroo.engine.jobs.learn.skills import Prior, Skills, learn_skills
-from leeroo.engine.jobs.learn.truth import NONE, SPREAD, C, Evidence, fit, posterior, rates
+from leeroo.engine.jobs.learn.truth import NONE, SPREAD, C, Evidence, expit, fit, posterior, rates
 from leeroo.engine.orchestrator.choose import choose
 
 # The parts of the budget that the first waves of the pilot take, and the part that all of them may take.
 _WAVES, _PILOT_PART = (0.05, 0.05, 0.06), 0.4
+# The first questions are sent if they are expected to cost no more than this part of the money.
+_FIRST_PART_OF_MONEY = 0.25
 # Waves before it is weighed whether another one pays; questions of the first one at least, and of all at most.
 _SURE_WAVES, _FIRST_QUESTIONS, _PILOT_QUESTIONS = 3, 4, 1000
 # An expert goes on that is in the best mix in this part of the draws.
@@ -164,7 +165,9 @@ def _next_questions(asked: Asked, plan: Plan, usd: float, *, all_of_it: bool) ->
     cheapest = _REST_MARGIN * float(costs.min())
     room = usd - asked.spent - asked.reserve(plan.going_on) - cheapest * open_
     if each > cheapest:
-        k = min(k, int(room / (each - cheapest)))
+        # The first answers say how long answers are; before them they are expected to be as long as they may be.
+        first = 0 if plan.waves else min(_FIRST_QUESTIONS, int(_FIRST_PART_OF_MONEY * usd / max(each, 1e-300)))
+        k = min(k, max(first, int(room / (each - cheapest))))
     within = asked.spent + k * each <= (_PILOT_PART if plan.waves else 1.0) * usd
     return k if k > 0 and within and _pays(asked, plan, costs, k, usd) else 0
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import logit
 
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.jobs.learn.truth import LEVEL, NONE, Evidence, fit, rates
@@ -90,7 +89,8 @@ def deviations(scores: Float64s) -> Float64s:
     known = np.isfinite(scores).all(axis=0)
     found = np.zeros(scores.shape)
     if known.any():
-        odds = logit(scores[:, known].clip(*_SURE))
+        sure = scores[:, known].clip(*_SURE)
+        odds = np.log(sure / (1 - sure))
         found[:, known] = np.clip(_BELIEVED * (odds - odds.mean(axis=0)), -_FURTHEST, _FURTHEST)
         found[:, ~known] = found[:, known].mean(axis=1, keepdims=True)
     return found

@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import expit, log_expit, logsumexp
 
 from leeroo.engine.arrays import Bools, Float64s, Int64s
 
@@ -122,6 +121,11 @@ class Posterior:
         return np.where(self.counts > 0, self.truth, 0.0)
 
 
+def expit(log_odds: Float64s) -> Float64s:
+    """Return 1 / (1 + exp(-log_odds)), without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * log_odds)))
+
+
 def posterior(evidence: Evidence, theta: Float64s) -> Posterior:
     """Return what follows from the answers for skills theta [e]."""
     answers, weights = evidence.answers, evidence.weights
@@ -133,15 +137,17 @@ def posterior(evidence: Evidence, theta: Float64s) -> Posterior:
     for j in np.flatnonzero(weights.any(axis=0)):
         rows = np.flatnonzero(weights[:, j])
         weight, skill = weights[rows, j], theta[j] + evidence.offset[rows, j]
-        base[rows] += weight[:, None] * log_expit(-(skill[:, None] + U))
+        base[rows] += weight[:, None] * -np.logaddexp(0.0, skill[:, None] + U)
         given = answers[rows, j] >= 0
         at = rows[given], answers[rows[given], j]
         counts[at] += weight[given]
         skills[at] += (weight * skill)[given]
     joint = base[:, None, :] + skills[:, :, None] + counts[:, :, None] * U  # [n, k + 1, g]
     joint += (_log_prior(counts, evidence) + _log_wrong(counts, evidence.options))[:, :, None]
-    total = np.asarray(logsumexp(joint, axis=(1, 2)))
-    joint = np.exp(joint - total[:, None, None])
+    highest = joint.max(axis=(1, 2))
+    joint = np.exp(joint - highest[:, None, None])
+    sums = joint.sum(axis=(1, 2))
+    joint, total = joint / sums[:, None, None], highest + np.log(sums)
     return Posterior(joint.sum(axis=2), joint.sum(axis=1), total, counts)
 
 
@@ -173,7 +179,7 @@ def _log_wrong(counts: Float64s, options: Int64s) -> Float64s:
         popular[:, -1] = 0.0
         total = popular.sum(axis=1, keepdims=True) - popular + unseen
         terms.append(n_wrong * np.log(other) + np.log(np.maximum(total / wrong, 1e-12)))
-    return np.asarray(logsumexp(np.stack(terms), axis=0) - np.log(len(C)))
+    return np.asarray(np.logaddexp.reduce(np.stack(terms), axis=0) - np.log(len(C)))
 
 
 def right(evidence: Evidence, post: Posterior) -> Float64s:
