@@ -45,6 +45,7 @@ def accuracy(asked: Simulated, plan: Plan) -> float:
 def test_a_dominated_expert_is_dropped() -> None:
     """An expert that is worse than another of its price, and than one of a tenth, is asked in the pilot only."""
     asked = batch(np.array([1.8, -1.2, 0.3]), COSTS, 1000, seed=1)
+    asked.evidence = replace(asked.evidence, gold=np.zeros(1000, int))
     plan = run(asked, usd=500.0)
     assert 1 not in plan.going_on
     assert asked.evidence.bought[:, 1].sum() <= len(plan.pilot) < 400
