@@ -6,6 +6,7 @@ hat matrix (Allen, "The relationship between variable selection and data augment
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,15 +69,20 @@ def principal_ridge(of: Spectrum, targets: Float32s) -> Fit:
     Breiman & Friedman, "Predicting multivariate responses in multiple linear regression", 1997.
     """
     rotation = np.linalg.eigh(targets.T.astype(np.float64) @ targets)[1].astype(np.float32)
-    rotated = targets @ rotation
-    best, least = of.fit(rotated, PENALTIES[-1]), np.full(rotated.shape[1], np.inf)
-    for penalty in PENALTIES:
-        fit = of.fit(rotated, penalty)
-        loss = np.square(rotated - fit.held_out).mean(axis=0)
+    best = ridge(of, targets @ rotation)
+    return Fit(best.coefficients @ rotation.T, best.held_out @ rotation.T)
+
+
+def ridge(of: Spectrum, targets: Float32s, penalties: Sequence[float] = PENALTIES) -> Fit:
+    """Fit centred targets [n, t], each with the penalty that predicts it best where it was held out."""
+    best, least = of.fit(targets, penalties[-1]), np.full(targets.shape[1], np.inf)
+    for penalty in penalties:
+        fit = of.fit(targets, penalty)
+        loss = np.square(targets - fit.held_out).mean(axis=0)
         better = loss < least
         least[better] = loss[better]
         best.coefficients[:, better], best.held_out[:, better] = fit.coefficients[:, better], fit.held_out[:, better]
-    return Fit(best.coefficients @ rotation.T, best.held_out @ rotation.T)
+    return best
 
 
 def _together(groups: Int64s) -> list[Int64s]:

@@ -33,13 +33,15 @@ class GaussianProcess:
 
     Attributes:
         weight, bias: [k, e] and [e], of its mean: the expected score is `features @ weight + bias`.
-        held_out: [n], the expected score of each outcome without those of its question.
+        held_out: [n, e], the expected scores of all experts on each outcome's question, without its outcomes.
+        own_rates: [n, e], the part of the experts' mean expected scores that the outcomes of that question bring.
         variances: In the order of `_EXPECTED`, in units of the scores.
     """
 
     weight: Float64s
     bias: Float64s
     held_out: Float64s
+    own_rates: Float64s
     variances: Float64s
     _outcomes: _Observations
     _cholesky: Float64s
@@ -105,11 +107,34 @@ class _Observations:
 
     def heads(self, solved: Float64s, variances: Float64s, e: int) -> tuple[Float64s, Float64s]:
         """Return the mean function of these solutions [n], as weights [k, e] and biases [e]."""
-        mine = np.zeros((len(self.columns), e))
-        mine[np.arange(len(self.columns)), self.columns] = solved
+        mine = self.of_experts(solved, e)
         hard, rate, lean, *_ = variances
         weight = hard * (self.features.T @ solved)[:, None] + lean * (self.features.T @ mine)
         return weight, rate * mine.sum(axis=0)
+
+    def own_parts(self, inverse: Float64s, solved: Float64s, variances: Float64s, e: int) -> tuple[Float64s, Float64s]:
+        """Return the parts [n, e] of the expected scores that the outcomes of each one's question bring.
+
+        The first is of those on that question, the second of their means over all outcomes. Without the outcomes I
+        of a question the solutions are `solved - inverse[:, I] @ inverse[I, I]^-1 @ solved[I]` (Rasmussen &
+        Williams, 5.4.2).
+        """
+        hard, rate, lean, *_ = variances
+        alike = self.features @ self.features.T
+        usual, parts = alike.mean(axis=0), np.empty((2, len(solved), e))
+        order = np.argsort(self.groups, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(self.groups[order])) + 1):
+            less = inverse[:, rows] @ np.linalg.solve(inverse[np.ix_(rows, rows)], solved[rows])
+            mine = self.of_experts(less, e)
+            for part, near in zip(parts, (alike[rows], usual[None]), strict=True):
+                part[rows] = hard * (near @ less)[:, None] + lean * (near @ mine) + rate * mine.sum(axis=0)
+        return parts[0], parts[1]
+
+    def of_experts(self, values: Float64s, e: int) -> Float64s:
+        """Spread values [n] over the columns of their experts, [n, e]."""
+        spread = np.zeros((len(values), e))
+        spread[np.arange(len(values)), self.columns] = values
+        return spread
 
 
 def fit_gaussian_process(
@@ -130,12 +155,10 @@ def fit_gaussian_process(
     cholesky = _cholesky(observations.kernels(), variances)
     level, solved = _remove_level(cholesky, observations.scores)
     weight, bias = observations.heads(solved, variances, experts)
-    inverse = _inverse(cholesky)
-    held_out = observations.scores.copy()
-    order = np.argsort(numbers, kind="stable")
-    for rows in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
-        held_out[rows] -= np.linalg.solve(inverse[np.ix_(rows, rows)], solved[rows])
-    return GaussianProcess(weight, bias + level, held_out, variances, observations, cholesky)
+    bias += level
+    own, own_rates = observations.own_parts(_inverse(cholesky), solved, variances, experts)
+    held_out = observations.features @ weight + bias - own
+    return GaussianProcess(weight, bias, held_out, own_rates, variances, observations, cholesky)
 
 
 def _fit_variances(observations: _Observations) -> Float64s:

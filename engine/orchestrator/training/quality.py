@@ -13,16 +13,16 @@ in the features. Knows nothing of encoders and costs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from leeroo.engine.arrays import Bools, Float32s, Int64s
-from leeroo.engine.orchestrator.ridge import principal_ridge, spectrum
+from leeroo.engine.orchestrator.ridge import PENALTIES, principal_ridge, ridge, spectrum
 from leeroo.engine.orchestrator.statistics import calibration_error, log_loss, sigmoid
 from leeroo.engine.orchestrator.summary import ExpertSummary
 from leeroo.engine.orchestrator.training.calibration import fit_platt, fit_platt_to_probabilities
+from leeroo.engine.orchestrator.training.differences import fit_shrinkage
 from leeroo.engine.orchestrator.training.gaussian_process import fit_gaussian_process
 
 # With fewer outcomes than this a head learns noise; an expert then has one rate for all questions.
@@ -36,7 +36,10 @@ _TOGETHER, _QUESTIONS = 3000, 300
 # has to beat the average of the others.
 _RATE_SPREAD, _OWN_HEAD_ODDS = 0.5, 8.0
 # Penalties of the weights on earlier experts' predictions.
-_TRANSFER_PENALTIES = np.logspace(-2, 4, 13)
+_TRANSFER_PENALTIES = (*np.logspace(-2, 4, 13), PENALTIES[-1])
+# Standard errors by which predicted differences between experts count less than outcomes say: one for the luck of the
+# outcomes, and another one where the same outcomes chose penalties and calibration for each expert.
+_DOUBT_TOGETHER, _DOUBT_APART = 1.0, 2.0
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,29 @@ def learn_quality(
     for j in set(range(e)) - set(summaries):
         _, bias[j], summaries[j] = _calibrate(None, scores[known[:, j] & counts, j])
         held_out[:, j] = bias[j]
-    return Quality(weight, transfer, bias, held_out, [summaries[j] for j in range(e)])
+    quality = Quality(weight, transfer, bias, held_out, [summaries[j] for j in range(e)])
+    return quality if b else _shrink(quality, quality.held_out, scores, counts, _DOUBT_APART)
+
+
+def _shrink(quality: Quality, log_odds: Float32s, scores: Float32s, counts: Bools, doubt: float) -> Quality:
+    """Shrink the differences between experts that have a head to what their outcomes [n, e] confirm.
+
+    In the held-out log-odds [n, e] of few questions each expert's rate should be the same for all. Without a question
+    that it got right the rate is a little lower, which would look as if predictions were wrong.
+    """
+    learned = [j for j, summary in enumerate(quality.summaries) if summary.learned]
+    if len(learned) < 2:
+        return quality
+    shrinkage = fit_shrinkage(log_odds[counts][:, learned], scores[counts][:, learned], doubt)
+    weight, bias, held_out = (each.copy() for each in (quality.weight, quality.bias, quality.held_out))
+    weight[:, learned] = weight[:, learned] @ shrinkage.turn
+    for each in (bias, held_out):
+        each[..., learned] = each[..., learned] @ shrinkage.turn + shrinkage.shift
+    summaries = list(quality.summaries)
+    for j in learned:
+        rows = np.isfinite(scores[:, j]) & counts
+        summaries[j] = _account(held_out[rows, j], scores[rows, j], slope=1.0)
+    return replace(quality, weight=weight, bias=bias, held_out=held_out, summaries=summaries)
 
 
 def _mixture(own: Float32s, average: Float32s, scores: Float32s) -> tuple[float, np.float32]:
@@ -160,7 +185,7 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Int64s, counts
     rows, columns = np.nonzero(known)
     fit = fit_gaussian_process(features[rows], columns, groups[rows], scores[rows, columns], scores.shape[1])
     expected = (features @ fit.weight + fit.bias).astype(np.float32)
-    expected[rows, columns] = fit.held_out
+    expected[rows] = fit.held_out
     judged = known & counts[:, None]
     slope, offset = fit_platt_to_probabilities(expected[judged], scores[judged])
     weight, bias = (slope * np.asarray(each, np.float32) for each in (fit.weight, fit.bias))
@@ -174,7 +199,10 @@ def _learn_together(features: Float32s, scores: Float32s, groups: Int64s, counts
             weight[:, j] = 0
             _, bias[j], summaries[j] = _calibrate(None, won)
             held_out[:, j] = bias[j]
-    return Quality(weight, np.zeros((0, len(bias)), np.float32), bias, held_out, summaries)
+    quality = Quality(weight, np.zeros((0, len(bias)), np.float32), bias, held_out, summaries)
+    of_rates = np.zeros_like(held_out)
+    of_rates[rows] = slope * fit.own_rates
+    return _shrink(quality, held_out + of_rates, scores, counts, _DOUBT_TOGETHER)
 
 
 def _alike(scores: Float32s, known: Bools) -> list[list[int]]:
@@ -189,20 +217,20 @@ def _alike(scores: Float32s, known: Bools) -> list[list[int]]:
 
 def _learn(features: Float32s, scores: Float32s, groups: Int64s, before: list[_LinearFit]) -> _LinearFit:
     """Fit experts [n, t] that are known on the same rows, on what was learned before and on the features."""
-    from sklearn.linear_model import RidgeCV
-
     rows = np.isfinite(scores[:, 0])
     k, t = features.shape[1], scores.shape[1]
     earlier = np.concatenate([line.held_out for line in before], axis=1)
     on_earlier, bias = np.zeros((earlier.shape[1], t), np.float32), scores[rows].mean(axis=0)
+    without_own = np.broadcast_to(bias, (int(rows.sum()), t))
     if earlier.shape[1]:
-        fitted: Any = RidgeCV(_TRANSFER_PENALTIES).fit(earlier[rows], scores[rows])
-        on_earlier = fitted.coef_.reshape(t, -1).T.astype(np.float32)
-        bias = np.asarray(fitted.intercept_, np.float32).reshape(-1)
+        level = earlier[rows].mean(axis=0)
+        transferred = ridge(spectrum(earlier[rows] - level, groups[rows]), scores[rows] - bias, _TRANSFER_PENALTIES)
+        on_earlier, without_own = transferred.coefficients, transferred.held_out + bias
+        bias = bias - level @ on_earlier
     expected = np.asarray(earlier @ on_earlier + bias, np.float32)
     fit = principal_ridge(spectrum(features[rows], groups[rows]), scores[rows] - expected[rows])
     held_out = np.asarray(expected + features @ fit.coefficients, np.float32)
-    held_out[rows] = expected[rows] + fit.held_out
+    held_out[rows] = without_own + fit.held_out
     weight = np.concatenate([line.weight for line in before], axis=1) @ on_earlier + fit.coefficients
     transfer = np.concatenate([line.transfer for line in before], axis=1) @ on_earlier
     bias = np.concatenate([line.bias for line in before]) @ on_earlier + bias
