@@ -25,7 +25,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `bench` is
 
-from bench.routing.data import DATA
+from bench.routing.data import DATA, SETTINGS
 from leeroo.engine.arrays import Float32s, Float64s, Int64s
 from leeroo.engine.jobs.learn.cover import sample_order
 from leeroo.engine.jobs.learn.deviations import deviate
@@ -54,20 +54,20 @@ class Case:
     parts: tuple[float, ...]
     experts: tuple[str, ...] | None = None  # None: all that have answers
     splits: tuple[str, ...] = ("test",)
-    open_below_b: float | None = None
     gold: int = 0
     rows: int | None = None
     shipped: str | None = None  # the router that knows every other expert
 
 
 _PRO = "gemini-1.5-pro-002"
+_SEVENTEEN = next(setting.experts for setting in SETTINGS if setting.key == "pro17")
 # The cases of the table in LOG.md.
 CASES = [
     Case("28 experts", "mmlu_pro", _PRO, (0.25, 0.5, 1.0)),
     Case("28 experts, gold on 100 rows", "mmlu_pro", _PRO, (0.5,), gold=100),
     Case("28 experts, all questions", "mmlu_pro", _PRO, (0.5,), splits=("train", "test")),
     Case("28 experts, half of them known to a shipped router", "mmlu_pro", _PRO, (0.5,), shipped="mmlu-pro"),
-    Case("17 open experts", "mmlu_pro", "mixtral-8x7b-instruct", (0.5, 1.0), open_below_b=48),
+    Case("17 open experts", "mmlu_pro", "mixtral-8x7b-instruct", (0.5, 1.0), experts=_SEVENTEEN),
     Case("9 experts of HELM", "helm12", "gpt-4o-2024-05-13-helm", (0.5,)),
     Case("300 rows, 28 experts", "mmlu_pro", _PRO, (0.5,), rows=300),
     Case("300 rows, three experts", "mmlu_pro", _PRO, (0.5, 1.0), experts=SMALL, rows=300),
@@ -101,16 +101,16 @@ def recorded(case: Case) -> Recorded:
     ).fetchall()
     rows = duckdb.execute(
         f"SELECT query_id, expert, prediction, score, (prompt_tokens * usd_per_m_input"
-        f" + completion_tokens * usd_per_m_output) / 1e6, license_open AND params_b < {case.open_below_b or 1e9}"
+        f" + completion_tokens * usd_per_m_output) / 1e6"
         f" FROM '{folder}/outcomes.parquet' JOIN '{folder}/experts.parquet' USING (expert)"
     ).fetchall()
-    heard = {row[1] for row in rows if row[2] is not None and (case.open_below_b is None or row[5])}
+    heard = {row[1] for row in rows if row[2] is not None}
     # HELM's run of a model that RouteLLM has too, with 5 % of its replies cut before a letter.
     names = sorted(heard - {"gpt-4-1106-preview-helm"} if case.experts is None else set(case.experts))
     at, column = {q[0]: i for i, q in enumerate(questions)}, {name: j for j, name in enumerate(names)}
     shape = len(questions), len(names)
     answers, costs, scores = np.full(shape, EMPTY), np.zeros(shape), np.zeros(shape)
-    for query, expert, letter, score, usd, _ in rows:
+    for query, expert, letter, score, usd in rows:
         if query in at and expert in column:
             cell = at[query], column[expert]
             costs[cell], scores[cell] = usd, score
