@@ -1,11 +1,15 @@
 """Run self-play on the embedded local pool: how far a few rounds improve the router, and how long they take.
 
     python bench/learning/selfplay.py [--rounds 3] [--outcomes 100] [--held-out 300] [--seeds 0 1 2]
-        [--pool F.toml] [--written 0.25] [--page F.html] [--plot F.svg]
+        [--pool F.toml] [--own 320] [--page F.html] [--plot F.svg]
 
 One loop shows little: the experts of the embedded pool are right on one question in seven, so chance moves a score as
 far as learning does. Several loops with questions of their own show the mean rise. `bench/jobs/small_models.py` writes
 a pool of which more can be learned.
+
+With --own, loops play on that many of our own questions (examples/local/questions.csv) instead of made ones, and share
+a store, so that each pair of question and expert is answered once. A quarter of them is held out, another in each loop:
+the standard error is then that of the draw of questions to learn from and to measure on, among these.
 """
 
 from __future__ import annotations
@@ -14,16 +18,22 @@ import argparse
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import numpy as np
 
 from leeroo.engine.answer import NO_ROUTER, open_engine
-from leeroo.engine.jobs.selfplay.loop import Play, play
+from leeroo.engine.jobs.selfplay.generate import NewQuestion, read_seeds
+from leeroo.engine.jobs.selfplay.loop import Play
+from leeroo.engine.jobs.selfplay.loop import play as play_rounds
 from leeroo.engine.jobs.selfplay.played import Played, read_played
 from leeroo.reports.page import page
 from leeroo.reports.selfplay import plot_played, selfplay_report
 from leeroo.reports.terminal import print_report, say
+
+OWN = Path(__file__).resolve().parents[2] / "examples" / "local" / "questions.csv"
 
 
 def main() -> None:
@@ -34,12 +44,16 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, default=300)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--pool", type=Path, help="default: the embedded local pool")
-    parser.add_argument("--written", type=float, default=0.25, help="part of the questions that an expert writes")
+    parser.add_argument("--own", type=int, default=0, help="play on this many of our own questions")
     parser.add_argument("--page", type=Path, help="of the first loop")
     parser.add_argument("--plot", type=Path, help="of the first loop")
     options = parser.parse_args()
-    sizes = {"outcomes": options.outcomes, "held_out": options.held_out, "written": options.written}
-    loops = [play_once(Play(**sizes, seed=seed), options.rounds, options.pool) for seed in options.seeds]
+    play = Play(outcomes=options.outcomes, held_out=options.held_out)
+    if options.own:
+        play = replace(play, families=(), written=0, seeds=own_questions(options.own))
+    with tempfile.TemporaryDirectory() as store:
+        shared = Path(store) if options.own else None
+        loops = [play_once(replace(play, seed=seed), options.rounds, options.pool, shared) for seed in options.seeds]
     if options.page:
         options.page.write_text(page(selfplay_report(loops[0], title(options.pool))))
     if options.plot:
@@ -55,12 +69,20 @@ def main() -> None:
         say(f"with hindsight: {np.mean([played.rounds[-1]['oracle_accuracy'] for played in loops]):.4f}")
 
 
-def play_once(what: Play, rounds: int, pool: Path | None) -> Played:
-    """Play one loop with an empty store."""
+def own_questions(questions: int) -> tuple[NewQuestion, ...]:
+    """Return some of our own questions with their answers, drawn by chance and always the same."""
+    drawn = duckdb.connect().sql(
+        f"SELECT question, answers AS answer FROM '{OWN}' ORDER BY md5(question) LIMIT {questions}"
+    )
+    return tuple(read_seeds(drawn.to_arrow_table().to_reader(), "question"))
+
+
+def play_once(what: Play, rounds: int, pool: Path | None, store: Path | None) -> Played:
+    """Play one loop; with an empty store when none is shared."""
     with tempfile.TemporaryDirectory() as folder:
         begun = time.monotonic()
-        with open_engine(pool=pool, router=NO_ROUTER, store=Path(folder) / "store") as engine:
-            play(engine, Path(folder) / "play", what, rounds, lambda line: print(line, file=sys.stderr))
+        with open_engine(pool=pool, router=NO_ROUTER, store=store or Path(folder) / "store") as engine:
+            play_rounds(engine, Path(folder) / "play", what, rounds, lambda line: print(line, file=sys.stderr))
         played = read_played(Path(folder) / "play")
     say(f"seed {what.seed}: {rounds} rounds in {(time.monotonic() - begun) / 60:.1f} minutes")
     print_report(selfplay_report(played, title(pool)))
