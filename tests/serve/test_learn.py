@@ -28,10 +28,10 @@ def test_a_batch_learns_within_its_budget(serve: Serve, tmp_path: Path, api: Any
     assert (batch.status, batch.error_file_id) == ("completed", None)
     results = content(client, batch.output_file_id)
     assert [line["custom_id"] for line in results] == [str(i) for i in range(60)]
-    told = [line["response"]["body"]["leeroo"] for line in results]
-    assert {each["expert"] for each in told} <= set(three_experts.SKILLS)
-    assert all(0 < each["predicted_score"] <= 1 for each in told)
-    assert sum(each["cost_usd"] for each in told) == pytest.approx(api.account_usd)
+    answers = [line["response"]["body"]["leeroo"] for line in results]
+    assert {each["expert"] for each in answers} <= set(three_experts.SKILLS)
+    assert all(0 < each["predicted_score"] <= 1 for each in answers)
+    assert sum(each["cost_usd"] for each in answers) == pytest.approx(api.account_usd)
     assert 0 < api.account_usd <= 0.01
     assert {body["model"] for body in api.bodies} == set(three_experts.SKILLS)  # a pilot asks all of them
     assert list((tmp_path / "store" / "learned").rglob("router.json"))

@@ -31,9 +31,9 @@ from leeroo.engine.pool import Expert, Pool
 from leeroo.engine.schema import ASK
 from leeroo.engine.tables.values import as_text
 
-# An expert that failed on so many questions, and on more than it answered, is not asked again.
+# An expert that failed on this number of questions, and on more than it answered, gets no further ones.
 _HOPELESS = 8
-# From so many answers on, the costs of an expert's further ones are expected to be as those were.
+# From this number of answers on, the costs of an expert's further ones are expected to be as those were.
 _TRUSTED = 3
 
 # Judges answers: by rows of questions, names of experts, texts, and scores where gold says them (else NaN). Returns the
@@ -251,7 +251,7 @@ class AskedTable:
         self._say(_line(self.waves[-1], len(np.unique(rows))))
 
     def _correct_costs(self, rows: Int64s, experts: Int64s) -> None:
-        """Expect of further answers what those of the same expert came to: all so far, or the latest if these are more.
+        """Expect of further answers what those of the same expert cost: all so far, or the latest if these cost more.
 
         The questions of later waves are harder, and answers to them longer.
         """

@@ -11,7 +11,7 @@ from leeroo.engine.errors import PoolError
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.encoders.encode import encode
 
-# Questions drawn at random, of which those are sent first that cover them; and kinds of questions that are told apart.
+# Questions drawn at random, of which those are sent first that cover them; and the number of kinds of questions.
 _DRAWN, _KINDS = 2000, 32
 
 

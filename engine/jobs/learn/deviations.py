@@ -20,9 +20,9 @@ from leeroo.engine.jobs.learn.truth import LOG_U, Evidence, U, expit, fit, poste
 _TURNS, _PENALTIES = 5, (0.3, 1.0, 3.0, 10.0)
 # Fewest questions that an expert answered, and the furthest from its mean in logits.
 _LEAST, _FURTHEST = 30, 3.0
-# The least that a probability is taken to rise with a logit: where all are right, nothing can be told.
+# The least that a probability is taken to rise with a logit: where all are right, nothing can be learned.
 _FLATTEST = 0.05
-# Predictions are believed from so many standard errors on.
+# Predictions are believed from this number of standard errors on.
 _DOUBT = 2.0
 
 

@@ -99,7 +99,7 @@ def learn_rows(
         engine: With the pool. Its router, or the one that an earlier batch left in the store, is where it starts.
         reader: The table.
         criteria: Columns and budget.
-        how: Gold, judge and seed.
+        how: Judge and seed.
         say: Receives a line about each wave.
         stop: Stops the call when another thread sets it.
         answer_all: Spend the rest of the budget on answers; else all of it on the sample.
@@ -122,7 +122,7 @@ def learn_rows(
     learning.asked.stop = stop
     learning.run(answer_all=answer_all)
     scores = learning.scores()
-    tables = outcome_tables(learning.asked, scores, learning.kept_order())
+    tables = outcome_tables(learning.asked, scores, learning.order)
     found = shelf.learn(tables, how.seed, say)
     if isinstance(found, str):
         learning.notes.append(f"no router was trained: {found}")
@@ -252,7 +252,7 @@ class _Batch:
         self.asked.evidence = replace(self.asked.evidence, offset=self._prior.offset)
         self._vectors = encode_questions(questions.texts, say)
         with_gold = [q for q, gold in enumerate(questions.gold) if gold is not None]
-        self._order = sample_order(len(questions.texts), self._vectors, with_gold, self._rng)
+        self.order = sample_order(len(questions.texts), self._vectors, with_gold, self._rng)
         self._judged: list[tuple[float, float]] = []  # of answers with a gold: the judge's score, and ours
         self._judge_name: str | None = None
         self._plan: Plan | None = None
@@ -268,10 +268,10 @@ class _Batch:
         """Run the pilot, and spend the rest."""
         asked = self.asked
         if not len(asked.rows):
-            self._plan = run_pilot(asked, self._prior, self._order, 0.0, self._rng)
+            self._plan = run_pilot(asked, self._prior, self.order, 0.0, self._rng)
             return
         self._plan = plan = run_pilot(
-            asked, self._prior, self._order, self._usd, self._rng, self._learn_deviations, all_of_it=not answer_all
+            asked, self._prior, self.order, self._usd, self._rng, self._learn_deviations, all_of_it=not answer_all
         )
         self._theta = plan.skills.likely
         if len(plan.pilot) < LEAST_PILOT:
@@ -296,10 +296,6 @@ class _Batch:
             return asked.scores
         found = right(asked.evidence, self._posterior)
         return np.where(asked.evidence.bought, found.clip(0.0, 1.0), np.nan)
-
-    def kept_order(self) -> Int64s:
-        """Return the questions, those of the pilot first."""
-        return self._order
 
     @property
     def _posterior(self) -> Posterior:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -33,7 +33,7 @@ _FIRST_PART_OF_MONEY = 0.25
 _SURE_WAVES, _FIRST_QUESTIONS, _PILOT_QUESTIONS = 3, 4, 1000
 # An expert goes on that is in the best mix in this part of the draws.
 _IN_MIX = 0.04
-# Or that would get this part of the questions; a router is taught what differs between questions by so many at least.
+# Or that would get this part of the questions. The least questions from which deviations are learned.
 _TRAFFIC, _TAUGHT = 0.1, 30
 # With fewer questions little can be learned of which expert is better on which: a pilot has as many, where it can.
 _TEACHING = 100
@@ -103,7 +103,6 @@ class Plan:
     pilot: Int64s
     waves: int = 0
     base: tuple[int, ...] = ()
-    left_out: list[int] = field(default_factory=list)
 
 
 # Learns on which questions an expert is better than usual, and enters it into the evidence.

@@ -25,7 +25,7 @@ _SURE = (0.02, 0.98)
 # Draws from what is known of the skills. Agreement has errors of its own, which more questions do not mend: their
 # standard deviation, in logits.
 _DRAWS, _BIAS = 64, 0.1
-# So many families at least, for their errors to be told from the truth.
+# The least families with which their errors can be distinguished from the truth.
 _LEAST_FAMILIES = 4
 _GRID = np.linspace(-8, 8, 1601)
 

@@ -32,16 +32,16 @@ _LEAST_USD = 0.01
 _PER_LABEL, _FIRST, _FIRST_MOST = 10, 200, 1000
 # The part of all texts that the random sample may grow to, and by which factor it grows at a time.
 _SAMPLE_MOST, _GROWTH = 0.25, 1.5
-# A round of unsure texts: at least so many, and this part of those that are labelled.
+# A round of unsure texts: at least this number, and this part of those that are labelled.
 _ROUND, _ROUND_PART = 100, 0.25
 # The share of the classifier's labels that may differ from the experts' beyond the experts' own differences.
 _MAY_DIFFER = 0.03
-# The check: this part of what the classifier labels, at least and at most so many texts, and how often it is tried.
+# The check: this part of what the classifier labels, at least and at most this number of texts, and how often it is tried.
 _CHECK_PART, _CHECK, _CHECK_MOST, _CHECKS = 0.015, 100, 400, 3
-# It labels at least so many times the texts that are checked, or nothing.
+# It labels at least this multiple of the texts that are checked, or nothing.
 _WORTH = 3
-# Where the experts' own differences may matter, they label this part of the texts twice, at most so many; and where
-# any of them differ, so many in all, because a rate of few cases is mostly luck.
+# Where the experts' own differences may matter, they label this part of the texts twice, at most this number; and where
+# any of them differ, this number in all, because a rate of few cases is mostly luck.
 _TWICE_PART, _TWICE, _TWICE_MOST = 0.01, 100, 200
 _TWICE_FROM = 5000
 # A classifier that may label this part of the sample at once needs no allowance for them.

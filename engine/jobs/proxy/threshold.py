@@ -37,7 +37,7 @@ def accept(
         given: Its labels [m].
         wanted: The experts' labels [m].
         promise: The share of the accepted rows whose label may differ.
-        times: Look ahead to a sample of so many times as many rows that are like these.
+        times: Look ahead to a sample of this multiple of the rows that are like these.
         weights: [m], the part of the rows like each that is still to be labelled; None for all.
 
     """
@@ -64,7 +64,7 @@ def _loses_a_label(wrong: Bools, wanted: Int64s, counts: Int64s, times: float) -
 
 
 def upper_limit(errors: Floats | Int64s, n: Floats | Int64s, doubt: float = _DOUBT) -> Float64s:
-    """Return the rate that n rows with so many errors would be too good for, but for a part `doubt` of all samples."""
+    """Return the rate that n rows with that many errors would be too good for, but for a part `doubt` of all samples."""
     from scipy.stats import beta
 
     limit = beta.ppf(1 - doubt, errors + 1, np.maximum(n - errors, 1e-9))
@@ -72,7 +72,7 @@ def upper_limit(errors: Floats | Int64s, n: Floats | Int64s, doubt: float = _DOU
 
 
 def lower_limit(errors: Floats | Int64s, n: Floats | Int64s, doubt: float = _DOUBT) -> Float64s:
-    """Return the rate that n rows with so many errors would be too bad for, but for a part `doubt` of all samples."""
+    """Return the rate that n rows with that many errors would be too bad for, but for a part `doubt` of all samples."""
     from scipy.stats import beta
 
     limit = beta.ppf(doubt, np.maximum(errors, 1e-9), n - errors + 1)

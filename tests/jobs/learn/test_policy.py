@@ -120,7 +120,7 @@ def test_questions_that_are_alike_have_one_value() -> None:
 
 
 def test_skills_that_depend_on_the_question_are_found() -> None:
-    """Experts that are each good at one kind of question are told apart by kind, with no right answer known."""
+    """Experts that are each good at one kind of question are distinguished by kind, with no right answer known."""
     kinds = np.repeat([0, 1], 150)
     vectors = np.eye(2)[kinds] + np.random.default_rng(0).normal(0, 0.1, (300, 2))
     one, _ = world(np.array([2.5, -0.5, 0.5]), 300, seed=1)
