@@ -14,8 +14,8 @@ from leeroo.engine.jobs.learn.policy import Plan
 from leeroo.engine.jobs.learn.truth import NONE, posterior, rates
 from leeroo.engine.orchestrator.analysis.frontier import Interval
 
-# Draws and questions for the interval of the batch's accuracy.
-_DRAWS, _QUESTIONS = 24, 2000
+# Questions for the interval of the batch's accuracy.
+_QUESTIONS = 1000
 # Fewer questions of the pilot than this teach nothing that a price does not say.
 LEAST_PILOT = 8
 # The interval holds this part of the draws.
@@ -177,13 +177,13 @@ def _rate_of_batch(asked: AskedTable, plan: Plan, chosen: Int64s) -> Float64s:
     evidence, found = asked.evidence.take(rows), []
     codes = evidence.answers[np.arange(len(rows)), chosen[rows]]
     heard = codes >= 0
-    for skills in plan.skills.draws[:_DRAWS]:
+    for skills in plan.skills.draws:  # each beside the same draw of the other ways
         truth = posterior(evidence, skills).truth
         of_answer = np.where(heard, truth[np.arange(len(rows)), np.maximum(codes, 0)], 0.0)
         unheard = codes == NONE  # answers that nobody judged
         of_answer = np.where(unheard, rates(skills)[chosen[rows]], of_answer)
         found.append(float(weights @ of_answer) * reached)
-    return np.resize(np.array(found), len(plan.skills.draws))
+    return np.array(found)
 
 
 def _interval(draws: Float64s) -> Interval:

@@ -36,7 +36,7 @@ _SAMPLE_MOST, _GROWTH = 0.25, 1.5
 _ROUND, _ROUND_PART = 100, 0.25
 # The share of the classifier's labels that may differ from the experts' beyond the experts' own differences.
 _MAY_DIFFER = 0.03
-# The check: this part of what the classifier labels, at least and at most this number of texts, and how often it is tried.
+# The check: this part of what the classifier labels, the least and the most texts, and how often it is tried.
 _CHECK_PART, _CHECK, _CHECK_MOST, _CHECKS = 0.015, 100, 400, 3
 # It labels at least this multiple of the texts that are checked, or nothing.
 _WORTH = 3

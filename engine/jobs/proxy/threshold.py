@@ -64,7 +64,7 @@ def _loses_a_label(wrong: Bools, wanted: Int64s, counts: Int64s, times: float) -
 
 
 def upper_limit(errors: Floats | Int64s, n: Floats | Int64s, doubt: float = _DOUBT) -> Float64s:
-    """Return the rate that n rows with that many errors would be too good for, but for a part `doubt` of all samples."""
+    """Return the rate that n rows with these errors would be too good for, but for a part `doubt` of all samples."""
     from scipy.stats import beta
 
     limit = beta.ppf(1 - doubt, errors + 1, np.maximum(n - errors, 1e-9))
@@ -72,7 +72,7 @@ def upper_limit(errors: Floats | Int64s, n: Floats | Int64s, doubt: float = _DOU
 
 
 def lower_limit(errors: Floats | Int64s, n: Floats | Int64s, doubt: float = _DOUBT) -> Float64s:
-    """Return the rate that n rows with that many errors would be too bad for, but for a part `doubt` of all samples."""
+    """Return the rate that n rows with these errors would be too bad for, but for a part `doubt` of all samples."""
     from scipy.stats import beta
 
     limit = beta.ppf(doubt, np.maximum(errors, 1e-9), n - errors + 1)
