@@ -155,7 +155,7 @@ class _Panel:
         given = np.repeat(((1 - sure) / max(1, k - 1))[:, None], k, axis=1)
         given[np.arange(len(own)), label] = sure
         tables = [answers for _, answers, _ in self._parts]
-        tables.append(_answers_of_proxy([self._request.names[i] for i in label.tolist()], sure, tables[0].schema))
+        tables.append(_answers_of_proxy([self._request.names[int(i)] for i in label], sure, tables[0].schema))
         order = np.argsort(np.concatenate([asked, own]), kind="stable")
         chances = np.concatenate([*(chances for _, _, chances in self._parts), given])[order]
         return self._with_extra(pa.concat_tables(tables).take(pa.array(order))), chances

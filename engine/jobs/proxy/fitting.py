@@ -163,7 +163,7 @@ class Fitting:
         missing = texts[~self._encoded[texts]]
         if not len(missing):
             return
-        found = self._encode([self._task.texts[i] for i in missing.tolist()])
+        found = self._encode([self._task.texts[int(i)] for i in missing])
         if self._vectors is None:
             self._vectors = np.zeros((self._n, found.shape[1]), np.float32)
         self._vectors[missing] = found
