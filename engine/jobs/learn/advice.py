@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from leeroo.engine.arrays import Float64s
+from leeroo.engine.jobs.learn.asked import AskedTable
 from leeroo.engine.jobs.learn.mixes import value_of_knowing
+from leeroo.engine.jobs.learn.policy import Plan
+from leeroo.engine.jobs.learn.truth import rates
 from leeroo.engine.orchestrator.analysis.frontier import budgets_usd_per_1k, chosen_by, measure_choice
+from leeroo.engine.orchestrator.router import Router
 
 # A suggested budget reaches all but this of the accuracy that any budget reaches.
 _ALMOST = 0.01
@@ -51,14 +55,33 @@ class Advice:
     unknown: float
 
 
-def advise(names: list[str], scores: Float64s, costs: Float64s, rates: Float64s, usual_usd: Float64s) -> Advice:
+def advise_from_sample(asked: AskedTable, plan: Plan, router: Router) -> Advice:
+    """Return what budgets would bring on all questions, as a router that learned from the sample expects.
+
+    Args:
+        asked: The batch at its end.
+        plan: Of the sample.
+        router: Learned from it; experts that it does not know are expected to be as good as their skills say.
+
+    """
+    usual = asked.usual_costs(plan.pilot)
+    predicted = router.predict(asked.questions.texts).scores.astype(np.float64)
+    scores = np.tile(rates(plan.skills.likely), (len(predicted), 1))
+    for j, name in enumerate(asked.names):
+        if name in router.experts:
+            scores[:, j] = predicted[:, router.experts.index(name)]
+    costs = np.where(np.isfinite(asked.costs), asked.expected * (usual / np.nanmean(asked.expected, axis=0)), np.nan)
+    return advise(asked.names, scores, costs, plan.skills.rates, usual)
+
+
+def advise(names: list[str], scores: Float64s, costs: Float64s, shares_right: Float64s, usual_usd: Float64s) -> Advice:
     """Return what a sample suggests.
 
     Args:
         names: [e], of the experts.
         scores: [n, e], that each expert is expected to have on each question.
         costs: [n, e], USD that it is expected to cost; NaN where it may not answer.
-        rates: [d, e], draws of the share of right answers.
+        shares_right: [d, e], draws of the share of right answers.
         usual_usd: [e], mean cost of an answer.
 
     """
@@ -77,4 +100,4 @@ def advise(names: list[str], scores: Float64s, costs: Float64s, rates: Float64s,
     best = max(point.rate for point in points)
     suggested = next(point for point in points if point.rate >= best - _ALMOST)
     keep = [name for name in names if max(point.experts.get(name, 0.0) for point in points) >= _KEPT]
-    return Advice(points, suggested, keep, value_of_knowing(rates, usual_usd, suggested.usd / n))
+    return Advice(points, suggested, keep, value_of_knowing(shares_right, usual_usd, suggested.usd / n))

@@ -24,8 +24,10 @@ from leeroo.engine.backends.select import unavailable
 from leeroo.engine.batch.prompts import CONTEXT, build_asks, check_columns, marked_private
 from leeroo.engine.errors import InputError
 from leeroo.engine.jobs.learn.compare import comparable, is_right, key_of, open_options, options_of
+from leeroo.engine.jobs.learn.policy import mean_costs
 from leeroo.engine.jobs.learn.skills import families
 from leeroo.engine.jobs.learn.truth import EMPTY, NONE, Evidence
+from leeroo.engine.jobs.questions import left_usd
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.pool import Expert, Pool
 from leeroo.engine.schema import ASK
@@ -35,10 +37,6 @@ from leeroo.engine.tables.values import as_text
 _HOPELESS = 8
 # From this number of answers on, the costs of an expert's further ones are expected to be as those were.
 _TRUSTED = 3
-
-# Judges answers: by rows of questions, names of experts, texts, and scores where gold says them (else NaN). Returns the
-# probability that each is right, NaN where nobody can say.
-Judge = Callable[[Sequence[int], Sequence[str], Sequence[str], Sequence[float]], Float64s]
 
 
 @dataclass(frozen=True)
@@ -74,6 +72,45 @@ class WaveFigures:
     cost_usd: float
     list_cost_usd: float
     experts: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """The m answers of a wave that cannot be compared.
+
+    Attributes:
+        rows: [m], their questions, as numbers.
+        experts: [m], names.
+        texts: [m].
+        known: [m], scores where gold says them, else NaN.
+        names: [e], of all experts.
+        usual_usd: [e], mean cost of an answer; infinite where none is expected.
+        left_usd: What is left of the budget; None without one.
+    """
+
+    rows: Sequence[int]
+    experts: Sequence[str]
+    texts: Sequence[str]
+    known: Float64s
+    names: Sequence[str]
+    usual_usd: Float64s
+    left_usd: float | None
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """The scores of a judge.
+
+    Attributes:
+        scores: [m], the probability that each answer is right; NaN where nobody can say.
+        list_cost_usd: Of judging them.
+    """
+
+    scores: Float64s
+    list_cost_usd: float
+
+
+Judge = Callable[[Unjudged], Verdicts]
 
 
 def find_questions(table: pa.Table, criteria: Criteria) -> Questions:
@@ -146,6 +183,7 @@ class AskedTable:
         expected: [2, n, e], USD of an answer of each expert of `usable_experts`, expected and at most.
         say: Receives a line about each wave.
         judge: Judges answers that cannot be compared.
+        stop: Stops the waves when another thread sets it.
 
     """
 
@@ -157,18 +195,18 @@ class AskedTable:
         expected: Float64s,
         say: LineListener,
         judge: Judge | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self.questions = questions
         self.rows = questions.rows
         self.experts = usable_experts(engine.pool)
         self.names = [expert.name for expert in self.experts]
         self.spent = 0.0
-        self.stop: threading.Event | None = None
         self.comparable = True
         self.waves: list[WaveFigures] = []
         self.answers: list[pa.Table] = []  # of each wave, with `q` and `e`, the question and the expert
         self.scores = np.full((len(self.rows), len(self.experts)), np.nan)  # judged
-        self._engine, self._say, self.judge = engine, say, judge
+        self._engine, self._say, self._judge, self._stop = engine, say, judge, stop
         self._criteria = replace(
             criteria, column="question", private_column="private", ask_column="ask", prefix="", on_error="null"
         )
@@ -220,10 +258,8 @@ class AskedTable:
         fields = [named if field.name == "expert" else asks.field(field.name) for field in ASK]
         at = table.column_names.index("ask")
         table = table.set_column(at, "ask", pa.StructArray.from_arrays(fields, fields=list(ASK)))
-        limit = self._criteria.max_cost_usd
-        left = None if limit is None else max(0.0, limit - self.spent)
-        criteria = replace(self._criteria, max_cost_usd=left)
-        with self._engine.answer(table.to_reader(), criteria, self.stop) as reader:
+        criteria = replace(self._criteria, max_cost_usd=left_usd(self._criteria, self.spent))
+        with self._engine.answer(table.to_reader(), criteria, self._stop) as reader:
             answers = reader.read_all().select(answer_fields(self.experts, own_arguments=True).names)
         answers = answers.append_column("q", pa.array(rows)).append_column("e", pa.array(experts))
         self.answers.append(answers)
@@ -277,7 +313,7 @@ class AskedTable:
         if self.comparable:
             answers[rows, experts] = codes
         elif what == "pilot":
-            self._judge(rows, experts, texts, answers, gold)
+            self._enter_scores(rows, experts, texts, answers, gold)
         for (q, text), code in zip(listed, codes, strict=True):
             right = self.questions.gold[q]
             if right is None or not self.comparable:
@@ -301,21 +337,29 @@ class AskedTable:
         options = [own or usual for own in self._options]
         self.evidence = replace(self.evidence, options=np.array([max(2, own) for own in options], np.int64))
 
-    def _judge(self, rows: Int64s, experts: Int64s, texts: list[str], answers: Int64s, gold: Int64s) -> None:
-        """Judge answers: right ones are number 0, which is the truth; others can be nothing."""
+    def _enter_scores(self, rows: Int64s, experts: Int64s, texts: list[str], answers: Int64s, gold: Int64s) -> None:
+        """Have answers judged: right ones are number 0, which is the truth; others can be nothing."""
         answers[rows, experts] = EMPTY
         gold[rows] = np.where(gold[rows] == NONE, EMPTY, gold[rows])
         golds = [self.questions.gold[q] for q in rows.tolist()]
         pairs = zip(golds, texts, strict=True)
-        known = [np.nan if gold is None else float(is_right(text, gold)) for gold, text in pairs]
-        names = [self.names[j] for j in experts.tolist()]
-        found = np.array(known) if self.judge is None else self.judge(rows.tolist(), names, texts, known)
+        known = np.array([np.nan if gold is None else float(is_right(text, gold)) for gold, text in pairs])
+        found = known if self._judge is None else self._judged(rows, experts, texts, known, self._judge)
         self.scores[rows, experts] = found
         unjudged = np.isnan(found)
         answers[rows[unjudged], experts[unjudged]] = NONE
         right = found >= 0.5
         answers[rows[right], experts[right]] = 0
         gold[rows[right]] = 0
+
+    def _judged(self, rows: Int64s, experts: Int64s, texts: list[str], known: Float64s, judge: Judge) -> Float64s:
+        """Return the scores of a judge, and pay for them."""
+        usual = mean_costs(self.costs, np.arange(len(self.names)))
+        left = left_usd(self._criteria, self.spent)
+        of_answers = [self.names[j] for j in experts.tolist()]
+        verdicts = judge(Unjudged(rows.tolist(), of_answers, texts, known, self.names, usual, left))
+        self.spent += verdicts.list_cost_usd
+        return verdicts.scores
 
 
 def _allowed(questions: pa.Table, experts: Sequence[Any], costs: np.ndarray) -> Bools:

@@ -106,7 +106,15 @@ class Findings:
         return {**asdict(self), "headline": self.headline()}
 
 
-def find(asked: AskedTable, plan: Plan, chosen: Int64s, usd: float, default: str, notes: list[str]) -> Findings:
+def find(
+    asked: AskedTable,
+    plan: Plan,
+    chosen: Int64s,
+    usd: float,
+    default: str,
+    notes: list[str],
+    judged_by: str | None,
+) -> Findings:
     """Return what a batch taught.
 
     Args:
@@ -116,6 +124,7 @@ def find(asked: AskedTable, plan: Plan, chosen: Int64s, usd: float, default: str
         usd: Budget.
         default: Name of the pool's default expert.
         notes: For people.
+        judged_by: The expert that judged answers, if one did.
 
     """
     n, e = asked.costs.shape
@@ -148,6 +157,7 @@ def find(asked: AskedTable, plan: Plan, chosen: Int64s, usd: float, default: str
         alternatives=[Alternative(what, _interval(rate), _interval(ours - rate)) for what, rate in others.items()],
         waves=asked.waves,
         notes=notes,
+        judged_by=judged_by,
     )
 
 

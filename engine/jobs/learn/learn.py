@@ -10,24 +10,24 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine, answer_fields
-from leeroo.engine.arrays import Float64s, Int64s
+from leeroo.engine.arrays import Float64s, Floats, Int64s
 from leeroo.engine.batch.prompts import check_columns
 from leeroo.engine.batch.write import check_names
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.judge import RUBRIC, Answer, agreement, judge
-from leeroo.engine.jobs.learn.advice import Advice, advise
+from leeroo.engine.jobs.judge import RUBRIC
+from leeroo.engine.jobs.learn.advice import Advice, advise_from_sample
 from leeroo.engine.jobs.learn.asked import AskedTable, Questions, find_questions, usable_experts
 from leeroo.engine.jobs.learn.cover import encode_questions, sample_order
 from leeroo.engine.jobs.learn.deviations import deviate
 from leeroo.engine.jobs.learn.findings import LEAST_PILOT, Findings, find
+from leeroo.engine.jobs.learn.judging import TableJudge
 from leeroo.engine.jobs.learn.outcomes import Shelf, outcome_tables
 from leeroo.engine.jobs.learn.policy import (
     Plan,
@@ -39,10 +39,12 @@ from leeroo.engine.jobs.learn.policy import (
     spend_on_predictions,
     spend_rest,
 )
-from leeroo.engine.jobs.learn.skills import Prior, price_prior, router_prior
-from leeroo.engine.jobs.learn.truth import Posterior, posterior, rates, right
+from leeroo.engine.jobs.learn.results import append_answers, best_answers, scores
+from leeroo.engine.jobs.learn.skills import Prior
+from leeroo.engine.jobs.learn.start import known_beforehand, router_to_start
+from leeroo.engine.jobs.learn.truth import rates
 from leeroo.engine.listeners import LineListener
-from leeroo.engine.money import usd
+from leeroo.engine.money import usd as format_usd
 from leeroo.engine.orchestrator.router import Router
 
 
@@ -115,21 +117,100 @@ def learn_rows(
         check_names(reader.schema, _added(engine, criteria), criteria.prefix)
     table = reader.read_all()
     questions = find_questions(table, criteria)
+    usd = _budget(engine, questions, criteria)
     shelf = Shelf(engine.store.folder, engine.pool, _name(questions, criteria, how, answer_all))
-    start = _router_to_start(engine, shelf.start(), say)
-    expected = shelf.expected_costs(lambda: _expected_costs(engine, questions))
-    learning = _Batch(engine, questions, criteria, expected, how, say, start)
-    learning.asked.stop = stop
-    learning.run(answer_all=answer_all)
-    scores = learning.scores()
-    tables = outcome_tables(learning.asked, scores, learning.order)
+    judge = TableJudge(engine, questions, how.judge, how.rubric, say)
+    batch = _prepare(engine, questions, criteria, how, shelf, judge, say, stop)
+    asked, prior = batch.asked, batch.prior
+    plan = _ask_pilot(batch, usd, answer_all=answer_all)
+    theta = _answer_rest(asked, plan, prior, usd, batch.rng) if answer_all else plan.skills.likely
+    tables = outcome_tables(asked, scores(asked, theta), batch.order)
     found = shelf.learn(tables, how.seed, say)
-    if isinstance(found, str):
-        learning.notes.append(f"no router was trained: {found}")
-    rows = learning.rows(table) if answer_all else None
     router = None if isinstance(found, str) else found
-    advice = None if router is None or answer_all else learning.advice(router)
-    return Learned(rows, learning.findings(), router, tables, advice)
+    notes = [*_notes_on_pilot(asked, plan, usd), *judge.notes]
+    if isinstance(found, str):
+        notes.append(f"no router was trained: {found}")
+    expert, sure = best_answers(asked, theta)
+    findings = find(asked, plan, expert, usd, engine.pool.default, notes, judge.name)
+    if answer_all:
+        rows = append_answers(table, asked, expert, sure, _added(engine, criteria), criteria.prefix)
+        return Learned(rows, findings, router, tables, None)
+    advice = None if router is None else advise_from_sample(asked, plan, router)
+    return Learned(None, findings, router, tables, advice)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A batch before its first question is sent.
+
+    Attributes:
+        asked: Its questions.
+        prior: What is known of the experts.
+        vectors: [n, d], of the questions; None where nothing can encode them.
+        order: [n], in which they are sent.
+        rng: For draws.
+    """
+
+    asked: AskedTable
+    prior: Prior
+    vectors: Floats | None
+    order: Int64s
+    rng: np.random.Generator
+
+
+def _prepare(
+    engine: Engine,
+    questions: Questions,
+    criteria: Criteria,
+    how: Learning,
+    shelf: Shelf,
+    judge: TableJudge,
+    say: LineListener,
+    stop: threading.Event | None,
+) -> _Batch:
+    start = router_to_start(engine, shelf.start(), say)
+    expected = shelf.expected_costs(lambda: _expected_costs(engine, questions))
+    asked = AskedTable(engine, questions, criteria, expected, say, judge, stop)
+    prior = known_beforehand(asked, start)
+    asked.evidence = replace(asked.evidence, offset=prior.offset)
+    vectors = encode_questions(questions.texts, say)
+    rng = np.random.default_rng(how.seed)
+    with_gold = [q for q, gold in enumerate(questions.gold) if gold is not None]
+    return _Batch(asked, prior, vectors, sample_order(len(questions.texts), vectors, with_gold, rng), rng)
+
+
+def _ask_pilot(batch: _Batch, usd: float, *, answer_all: bool) -> Plan:
+    """Run the pilot, which learns from the questions' vectors on which of them an expert is better than usual."""
+    asked = batch.asked
+
+    def learn_deviations(plan: Plan) -> None:
+        if batch.vectors is not None:
+            offset = deviate(asked.evidence, batch.prior, batch.vectors, plan.pilot, plan.skills.likely)
+            asked.evidence = replace(asked.evidence, offset=offset)
+
+    return run_pilot(asked, batch.prior, batch.order, usd, batch.rng, learn_deviations, all_of_it=not answer_all)
+
+
+def _answer_rest(asked: AskedTable, plan: Plan, prior: Prior, usd: float, rng: np.random.Generator) -> Float64s:
+    """Spend what the pilot left on answers, and return the skills that are known then [e]."""
+    theta = plan.skills.likely
+    if not len(asked.rows):
+        return theta
+    if not asked.comparable:
+        spend_on_predictions(asked, plan, rates(theta + asked.evidence.offset), usd)
+        return theta
+    plan.base = choose_base(asked, plan, usd, rng)
+    spend_rest(asked, plan, prior, usd)
+    return refit(asked, prior, theta) if plan.base else theta
+
+
+def _notes_on_pilot(asked: AskedTable, plan: Plan, usd: float) -> list[str]:
+    if len(plan.pilot) >= LEAST_PILOT or not len(asked.rows):
+        return []
+    return [
+        f"only {len(plan.pilot)} of {len(asked.rows)} questions were sent to several experts within"
+        f" {format_usd(usd)}: experts are chosen by what their prices say"
+    ]
 
 
 @contextlib.contextmanager
@@ -152,35 +233,18 @@ def answer(
         yield learned.rows.to_reader()
 
 
-def _router_to_start(engine: Engine, learned: Router | None, say: LineListener) -> Router | None:
-    """Return the router that is given, or what earlier batches learned, or what a shipped router knows of the pool."""
-    engine.take_remarks()
-    if engine.prior is None and engine.router is not None:
-        return engine.router
-    if learned is not None:
-        say("starting from what earlier tables taught of this pool")
-        return learned
-    if engine.prior is not None:
-        known = len(engine.prior.known)
-        say(
-            f"starting from the shipped router {engine.prior.name!r}, which knows {known} of {len(engine.pool.experts)}"
-        )
-        return engine.prior.learned
-    return None
-
-
 def foresee_pilot(engine: Engine, reader: pa.RecordBatchReader, criteria: Criteria, how: Learning = Learning()) -> str:
     """Return in one line what the first wave of a pilot would be, and what all of it may take."""
     _check(engine, criteria, how)
     questions = find_questions(reader.read_all(), criteria)
+    money = _budget(engine, questions, criteria)
     asked = AskedTable(engine, questions, criteria, _expected_costs(engine, questions), lambda _: None)
-    money = _budget(asked, engine, criteria)
     experts = np.flatnonzero(np.isfinite(asked.costs).any(axis=0))
     price = float(mean_costs(asked.costs, experts)[experts].sum())
     k = min(questions_of_wave(price, money, 0), len(asked.rows))
     return (
-        f"learning: a first wave of {k:,} questions to {len(experts)} experts for about {usd(k * price)}, then those"
-        f" that are left, for at most two fifths of {usd(money)}; the rest buys answers"
+        f"learning: a first wave of {k:,} questions to {len(experts)} experts for about {format_usd(k * price)}, then"
+        f" those that are left, for at most two fifths of {format_usd(money)}; the rest buys answers"
     )
 
 
@@ -215,7 +279,7 @@ def _name(questions: Questions, criteria: Criteria, how: Learning, answer_all: b
     return digest.hexdigest()
 
 
-def _budget(asked: AskedTable, engine: Engine, criteria: Criteria) -> float:
+def _budget(engine: Engine, questions: Questions, criteria: Criteria) -> float:
     """Return the budget.
 
     Raises:
@@ -223,212 +287,9 @@ def _budget(asked: AskedTable, engine: Engine, criteria: Criteria) -> float:
     """
     if criteria.max_cost_usd is not None:
         return criteria.max_cost_usd
-    name = engine.pool.default
-    alone = float(np.nansum(asked.costs[:, asked.names.index(name)])) if name in asked.names else 0.0
-    about = f" ({name} alone would cost about {usd(alone)})" if alone else ""
+    names, name = [expert.name for expert in usable_experts(engine.pool)], engine.pool.default
+    about = ""
+    if name in names:
+        alone = float(np.nansum(_expected_costs(engine, questions)[0, :, names.index(name)]))
+        about = f" ({name} alone would cost about {format_usd(alone)})" if alone else ""
     raise UsageError(f"learning spends a budget: give max_cost_usd{about}")
-
-
-class _Batch:
-    """One batch while it is asked and learned from."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        questions: Questions,
-        criteria: Criteria,
-        expected: Float64s,
-        how: Learning,
-        say: LineListener,
-        start: Router | None,
-    ) -> None:
-        self._engine, self._how, self._criteria, self._say = engine, how, criteria, say
-        self.notes: list[str] = []
-        self._router = start
-        self.asked = AskedTable(engine, questions, criteria, expected, say, self._judge)
-        self._usd = _budget(self.asked, engine, criteria)
-        self._rng = np.random.default_rng(how.seed)
-        self._prior = self._start(questions)
-        self.asked.evidence = replace(self.asked.evidence, offset=self._prior.offset)
-        self._vectors = encode_questions(questions.texts, say)
-        with_gold = [q for q, gold in enumerate(questions.gold) if gold is not None]
-        self.order = sample_order(len(questions.texts), self._vectors, with_gold, self._rng)
-        self._judged: list[tuple[float, float]] = []  # of answers with a gold: the judge's score, and ours
-        self._judge_name: str | None = None
-        self._plan: Plan | None = None
-        self._theta = self._prior.mean
-
-    @property
-    def plan(self) -> Plan:
-        """What was decided."""
-        assert self._plan is not None
-        return self._plan
-
-    def run(self, *, answer_all: bool) -> None:
-        """Run the pilot, and spend the rest."""
-        asked = self.asked
-        if not len(asked.rows):
-            self._plan = run_pilot(asked, self._prior, self.order, 0.0, self._rng)
-            return
-        self._plan = plan = run_pilot(
-            asked, self._prior, self.order, self._usd, self._rng, self._learn_deviations, all_of_it=not answer_all
-        )
-        self._theta = plan.skills.likely
-        if len(plan.pilot) < LEAST_PILOT:
-            self.notes.append(
-                f"only {len(plan.pilot)} of {len(asked.rows)} questions were sent to several experts within"
-                f" {usd(self._usd)}: experts are chosen by what their prices say"
-            )
-        if not answer_all:
-            return
-        if asked.comparable:
-            plan.base = choose_base(asked, plan, self._usd, self._rng)
-            spend_rest(asked, plan, self._prior, self._usd)
-            if plan.base:
-                self._theta = refit(asked, self._prior, plan.skills.likely)
-        else:
-            spend_on_predictions(asked, plan, rates(self._theta + asked.evidence.offset), self._usd)
-
-    def scores(self) -> Float64s:
-        """Return the probability that each answer bought is right [n, e]; NaN where nobody can say."""
-        asked = self.asked
-        if not asked.comparable:
-            return asked.scores
-        found = right(asked.evidence, self._posterior)
-        return np.where(asked.evidence.bought, found.clip(0.0, 1.0), np.nan)
-
-    @property
-    def _posterior(self) -> Posterior:
-        return posterior(self.asked.evidence, self._theta)
-
-    def _start(self, questions: Questions) -> Prior:
-        """Return what is known before the first answer."""
-        asked = self.asked
-        prior = price_prior(
-            np.nan_to_num(mean_costs(asked.costs, np.arange(len(asked.names))), posinf=0.0), len(asked.rows)
-        )
-        known = [name for name in asked.names if self._router is not None and name in self._router.experts]
-        if self._router is None or not known or not len(asked.rows):
-            return prior
-        predicted = self._router.predict(questions.texts).scores
-        scores = np.full((len(asked.rows), len(asked.names)), np.nan)
-        for name in known:
-            scores[:, asked.names.index(name)] = predicted[:, self._router.experts.index(name)]
-        return router_prior(prior, scores)
-
-    def _learn_deviations(self, plan: Plan) -> None:
-        """Learn from the pilot on which questions an expert is better than usual, and enter it into the evidence."""
-        if self._vectors is None:
-            return
-        offset = deviate(self.asked.evidence, self._prior, self._vectors, plan.pilot, plan.skills.likely)
-        self.asked.evidence = replace(self.asked.evidence, offset=offset)
-
-    def _judge(
-        self, rows: Sequence[int], names: Sequence[str], texts: Sequence[str], known: Sequence[float]
-    ) -> Float64s:
-        """Have the judge score answers; it is believed as long as it agrees with gold."""
-        asked = self.asked
-        usual = mean_costs(asked.costs, np.arange(len(asked.names)))
-        judge_name = self._how.judge or asked.names[int(np.argmax(np.where(np.isfinite(usual), usual, -1.0)))]
-        self._judge_name = judge_name
-        questions = asked.questions.texts
-        listed = list(zip(rows, names, texts, strict=True))
-        private = asked.questions.table.column("private").to_pylist()
-        local = self._engine.pool[judge_name].location == "local"
-        shown = [i for i, (q, _, _) in enumerate(listed) if local or not private[q]]
-        answers = [Answer(str(q), questions[q], name, text) for q, name, text in (listed[i] for i in shown)]
-        left = replace(Criteria(), max_cost_usd=max(0.0, self._usd - asked.spent))
-        said = judge(self._engine, answers, judge_name, left, self._how.rubric)
-        asked.spent += said.list_cost_usd
-        self._say(f"judged by {judge_name}: {len(answers):,} answers")
-        scores = np.full(len(listed), np.nan)  # a remote judge sees no private answer
-        scores[shown] = said.scores
-        pairs = zip(scores.tolist(), known, strict=True)
-        self._judged += [(ours, theirs) for ours, theirs in pairs if np.isfinite(theirs)]
-        believed = agreement([one for one, _ in self._judged], [two for _, two in self._judged])
-        if not believed.trusted:
-            note = f"{judge_name} is no judge: it agrees with gold on {believed.share:.0%} of {believed.n:,} answers"
-            self.notes = [each for each in self.notes if not each.startswith(judge_name)] + [note]
-        return np.where(np.isfinite(known), known, scores if believed.trusted else np.nan)
-
-    def rows(self, table: pa.Table) -> pa.Table:
-        """Return the table with the best answer to each question, and all that was paid for it."""
-        asked, prefix = self.asked, self._criteria.prefix
-        expert, sure = self._best()
-        added = _added(self._engine, self._criteria)
-        with duckdb.connect() as db:
-            found = _answers(asked, added)
-            db.register("answers", found)
-            n = len(table)
-            db.register("rows", pa.table({"row": np.arange(n), "q": asked.questions.of_row}))
-            db.register("best", pa.table({"q": np.arange(len(expert)), "e": expert, "sure": sure}))
-            columns = ", ".join(f"a.{name}" for name in added.names if name not in _OWN)
-            done = db.sql(_ROWS.format(columns=columns)).to_arrow_table()
-        for field in added:
-            table = table.append_column(prefix + field.name, done.column(field.name).cast(field.type))
-        return table
-
-    def _best(self) -> tuple[Int64s, Float64s]:
-        """Return the expert of the answer of each question, -1 without one, and the probability that it is right."""
-        asked, n = self.asked, len(self.asked.rows)
-        skill = self._theta + asked.evidence.offset
-        if asked.comparable:
-            post = self._posterior
-            best = post.best
-            says_it = (asked.evidence.answers == best[:, None]) & (best[:, None] >= 0)
-            other = asked.bought & ~says_it.any(axis=1, keepdims=True)
-            sure = post.sure.clip(0.0, 1.0)
-        else:
-            level = np.nan_to_num(asked.scores, nan=-1.0)
-            top = np.where(asked.bought, level, -2.0).max(axis=1, keepdims=True)
-            says_it, other = asked.bought & (level == top), np.zeros_like(asked.bought)
-            sure = np.where(top[:, 0] >= 0, top[:, 0], np.nan)
-        candidates = says_it | other
-        expert = np.where(candidates, skill, -np.inf).argmax(axis=1)
-        none = ~candidates.any(axis=1)
-        guess = rates(skill[np.arange(n), expert]) if n else np.zeros(0)
-        return np.where(none, -1, expert), np.where(none, np.nan, np.where(np.isnan(sure), guess, sure))
-
-    def advice(self, router: Router) -> Advice:
-        """Return what budgets would bring on all questions, as a router that learned from the sample expects."""
-        asked = self.asked
-        usual = asked.usual_costs(self.plan.pilot)
-        factor = usual / np.nanmean(asked.expected, axis=0)
-        at = [router.experts.index(name) if name in router.experts else -1 for name in asked.names]
-        predicted = router.predict(asked.questions.texts).scores.astype(np.float64)
-        rate = rates(self._theta)
-        known = zip(at, rate, strict=True)
-        scores = np.column_stack([predicted[:, j] if j >= 0 else np.full(len(predicted), r) for j, r in known])
-        costs = np.where(np.isfinite(asked.costs), asked.expected * factor, np.nan)
-        return advise(asked.names, scores, costs, self.plan.skills.rates, usual)
-
-    def findings(self) -> Findings:
-        """Return what was learned."""
-        expert, _ = self._best()
-        found = find(self.asked, self.plan, expert, self._usd, self._engine.pool.default, self.notes)
-        return replace(found, judged_by=self._judge_name)
-
-
-# Columns that are not those of the chosen answer alone.
-_OWN = ("predicted_score", "cost_usd", "list_cost_usd", "error")
-# The first row of a question pays for it. A question without an answer has the error of its last request.
-_ROWS = """
-WITH paid AS (SELECT q, sum(cost_usd) AS cost_usd, sum(list_cost_usd) AS list_cost_usd,
-                     arg_max(error, i) FILTER (error IS NOT NULL) AS error
-              FROM answers GROUP BY q)
-SELECT {columns}, b.sure AS predicted_score,
-       CASE WHEN row_number() OVER (PARTITION BY r.q ORDER BY r.row) = 1 THEN coalesce(p.cost_usd, 0) ELSE 0 END
-       AS cost_usd,
-       coalesce(p.list_cost_usd, 0) AS list_cost_usd,
-       CASE WHEN r.q >= 0 AND a.q IS NULL THEN coalesce(p.error, 'the budget does not reach this row') END AS error
-FROM rows r LEFT JOIN best b ON r.q = b.q AND r.q >= 0 LEFT JOIN paid p ON r.q = p.q AND r.q >= 0
-     LEFT JOIN answers a ON a.q = b.q AND a.e = b.e AND a.error IS NULL
-ORDER BY r.row
-"""
-
-
-def _answers(asked: AskedTable, added: pa.Schema) -> pa.Table:
-    """Return all answers of all waves, each with its number `i`."""
-    empty = pa.schema([*added, pa.field("q", pa.int64()), pa.field("e", pa.int64())]).empty_table()
-    found = pa.concat_tables([empty, *asked.answers], promote_options="permissive")
-    return found.append_column("i", pa.array(range(len(found)), pa.int64()))
