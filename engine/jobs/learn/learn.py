@@ -33,11 +33,12 @@ from leeroo.engine.jobs.learn.policy import (
     Plan,
     choose_base,
     mean_costs,
-    questions_of_wave,
+    next_questions,
     refit,
     run_pilot,
     spend_on_predictions,
     spend_rest,
+    start_plan,
 )
 from leeroo.engine.jobs.learn.results import append_answers, best_answers, scores
 from leeroo.engine.jobs.learn.skills import Prior
@@ -237,14 +238,16 @@ def foresee_pilot(engine: Engine, reader: pa.RecordBatchReader, criteria: Criter
     """Return in one line what the first wave of a pilot would be, and what all of it may take."""
     _check(engine, criteria, how)
     questions = find_questions(reader.read_all(), criteria)
-    money = _budget(engine, questions, criteria)
+    usd = _budget(engine, questions, criteria)
     asked = AskedTable(engine, questions, criteria, _expected_costs(engine, questions), lambda _: None)
-    experts = np.flatnonzero(np.isfinite(asked.costs).any(axis=0))
-    price = float(mean_costs(asked.costs, experts)[experts].sum())
-    k = min(questions_of_wave(price, money, 0), len(asked.rows))
+    plan = start_plan(asked, known_beforehand(asked, None), np.random.default_rng(how.seed))
+    k = next_questions(asked, plan, usd)
+    if k == 0 or len(plan.going_on) < 2:
+        return f"learning: no pilot fits into {format_usd(usd)}: experts would be chosen by what their prices say"
+    price = k * float(mean_costs(asked.costs, plan.going_on)[plan.going_on].sum())
     return (
-        f"learning: a first wave of {k:,} questions to {len(experts)} experts for about {format_usd(k * price)}, then"
-        f" those that are left, for at most two fifths of {format_usd(money)}; the rest buys answers"
+        f"learning: a first wave of {k:,} questions to {len(plan.going_on)} experts for about {format_usd(price)}, then"
+        f" those that are left, for at most two fifths of {format_usd(usd)}; the rest buys answers"
     )
 
 

@@ -131,10 +131,9 @@ def run_pilot(
         all_of_it: Spend the whole budget on the pilot.
 
     """
-    experts = np.flatnonzero(np.isfinite(asked.costs).any(axis=0))
-    plan = Plan(learn_skills(asked.evidence.take(order[:0]), prior, rng), experts, order[:0])
+    plan = start_plan(asked, prior, rng)
     while len(plan.going_on) > 1:
-        k = _next_questions(asked, plan, usd, all_of_it=all_of_it)
+        k = next_questions(asked, plan, usd, all_of_it=all_of_it)
         if k < 1:
             break
         start = len(plan.pilot)
@@ -152,12 +151,19 @@ def run_pilot(
     return plan
 
 
-def _next_questions(asked: Asked, plan: Plan, usd: float, *, all_of_it: bool) -> int:
-    """Return how many questions the next wave has; 0 if there is none."""
+def start_plan(asked: Asked, prior: Prior, rng: np.random.Generator) -> Plan:
+    """Return the plan before the first question: everyone goes on who may answer one."""
+    nothing = np.zeros(0, np.int64)
+    experts = np.flatnonzero(np.isfinite(asked.costs).any(axis=0))
+    return Plan(learn_skills(asked.evidence.take(nothing), prior, rng), experts, nothing)
+
+
+def next_questions(asked: Asked, plan: Plan, usd: float, *, all_of_it: bool = False) -> int:
+    """Return how many questions the next wave of the pilot has; 0 if there is none."""
     costs = mean_costs(asked.costs, plan.going_on)
     each, open_ = float(costs[plan.going_on].sum()), len(asked.costs) - len(plan.pilot)
     most = min(open_, _PILOT_QUESTIONS - len(plan.pilot))
-    k = min(questions_of_wave(each, usd, plan.waves), most)
+    k = min(_questions_of_wave(each, usd, plan.waves), most)
     if all_of_it:
         return min(k, int((_SPENT * usd - asked.spent - asked.reserve(plan.going_on)) / max(each, 1e-300)))
     # Whatever the pilot costs, the cheapest expert must be able to answer the rest.
@@ -171,7 +177,7 @@ def _next_questions(asked: Asked, plan: Plan, usd: float, *, all_of_it: bool) ->
     return k if k > 0 and within and _pays(asked, plan, costs, k, usd) else 0
 
 
-def questions_of_wave(usd_per_question: float, usd: float, wave: int) -> int:
+def _questions_of_wave(usd_per_question: float, usd: float, wave: int) -> int:
     """Return how many questions a wave of the pilot has, for the experts that are left."""
     part = _WAVES[min(wave, len(_WAVES) - 1)]
     k = int(part * usd / usd_per_question) if usd_per_question > 0 else _PILOT_QUESTIONS // 5

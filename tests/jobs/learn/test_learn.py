@@ -14,7 +14,7 @@ import pytest
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import InputError, UsageError
-from leeroo.engine.jobs.learn.learn import Learned, Learning, learn_rows
+from leeroo.engine.jobs.learn.learn import Learned, Learning, foresee_pilot, learn_rows
 from leeroo.engine.pool import load_pool
 from tests.provider import BEHAVIOURS
 
@@ -213,6 +213,22 @@ def test_a_budget_too_small_for_a_pilot_says_so(run: Run, api: Any) -> None:
     assert any("sent to several experts" in note for note in found.findings.notes)
     assert found.rows is not None
     assert any("budget" in (error or "") for error in found.rows["error"].to_pylist())
+
+
+@pytest.mark.parametrize("usd", [0.05, 0.02, 0.012, 0.008, 0.002])
+def test_the_first_wave_is_as_foreseen(run: Run, api: Any, tmp_path: Path, usd: float) -> None:
+    """The first wave has the questions that were foreseen, where money is short too; foreseeing sends nothing."""
+    known = questions(40)
+    api.says = School(known).says
+    rows = [{"question": q} for q in known]
+    with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "other") as engine:
+        line = foresee_pilot(engine, pa.Table.from_pylist(rows).to_reader(), Criteria(max_cost_usd=usd))
+    assert _sent(api) == 0
+    waves = [wave for wave in run(rows, Criteria(max_cost_usd=usd)).findings.waves if wave.what == "pilot"]
+    if waves:
+        assert line.startswith(f"learning: a first wave of {waves[0].answers // 3} questions to 3 experts")
+    else:
+        assert line.startswith("learning: no pilot fits into $0.002")
 
 
 def test_only_a_sample_is_asked_for_a_router(run: Run, api: Any) -> None:
