@@ -21,10 +21,14 @@ AND coalesce(question_hash, x'') NOT IN (SELECT question_hash FROM feedback)
 
 
 class Pruned(NamedTuple):
-    """Counts of what was removed, and the bytes that the database takes now."""
+    """Counts of what was removed, and the bytes that the store takes now.
+
+    `learned` counts the batches whose outcomes and router went.
+    """
 
     answers: int
     runs: int
+    learned: int
     bytes: int
 
 

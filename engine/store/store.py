@@ -19,7 +19,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from leeroo.engine import locks
 from leeroo.engine.errors import OutputError, UsageError
 from leeroo.engine.sqlite import keep_private, open_sqlite, read_rows
-from leeroo.engine.store import answers, feedback, prune, runs, spending, timings
+from leeroo.engine.store import answers, feedback, learned, prune, runs, spending, timings
 from leeroo.engine.store.answers import append, lengths, look_up, mark_private
 from leeroo.engine.store.feedback import keep_feedback, keep_verdicts, latest_answers, read_feedback, read_verdicts
 from leeroo.engine.store.prune import Pruned
@@ -32,7 +32,7 @@ VERSION = 7
 _ROOMS = (answers, spending, runs, timings, feedback)
 _ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "waves": timings.ADDED}
 # All that is ever in the folder.
-_OURS = ("answers.sqlite", "opening.lock", "runs", "scratch", "serve")
+_OURS = ("answers.sqlite", "opening.lock", learned.FOLDER, "runs", "scratch", "serve")
 
 _ENDS = (("min", "oldest_answer"), ("max", "newest_answer"))
 
@@ -133,28 +133,58 @@ class Store:
         runs.release(run)
 
     def info(self) -> dict[str, int | str | None]:
-        """Return what is in the store: counts, bytes on the disk, and the days (UTC) of the first and last answer."""
+        """Return what is in the store: bytes on the disk, counts, and the days (UTC) of the first and last answer.
+
+        `learned` counts the batches that left their outcomes and a router there.
+        """
         counts = ", ".join(f"(SELECT count(*) FROM {name}) AS {name}" for name in ("answers", "feedback", "runs"))
         days = ", ".join(f"date({which}(created), 'unixepoch') AS {name}" for which, name in _ENDS)
         with self._wall():
             [found] = read_rows(self._db, f"SELECT {counts}, {days} FROM answers")
-        size = sum(part.stat().st_size for part in self.folder.glob("answers.sqlite*"))
-        return {"bytes": size, **found}
+            taught = learned.batches(self.folder)
+            size = sum(part.stat().st_size for part in self.folder.glob("answers.sqlite*"))
+        return {"bytes": size + sum(each.bytes for each in taught), **found, "learned": len(taught)}
 
     def prune(self, before: float | None = None, max_bytes: int | None = None) -> Pruned:
-        """Remove what is older than a time (seconds of the epoch), and the oldest answers beyond a number of bytes.
+        """Remove what is older than a time (seconds of the epoch), and the oldest beyond a number of bytes.
 
         What a run under way needs stays, and so do feedback, the answers that it is about, and the sums of what was
         spent. Where a run is under way, the file keeps its size, and only what is too old goes.
         """
         dropped_runs = 0 if before is None else self._drop_runs(before)
         dropped = 0 if before is None else self._drop_answers(before)
+        forgotten = 0 if before is None else self._drop_learned(before)
         compact = self._shrink()
-        while max_bytes is not None and compact and (most := self._too_many(max_bytes)):
-            part = self._drop_answers(time.time(), most)
-            compact = bool(part) and self._shrink()
-            dropped += part
-        return Pruned(dropped, dropped_runs, self._used_bytes())
+        if max_bytes is not None and compact:
+            more = self._drop_beyond(max_bytes)
+            dropped, forgotten = dropped + more[0], forgotten + more[1]
+        return Pruned(dropped, dropped_runs, forgotten, self._used_bytes() + self._learned_bytes())
+
+    def _drop_beyond(self, max_bytes: int) -> tuple[int, int]:
+        """Remove the oldest answers, and batches that learned, beyond a number of bytes; return how many went."""
+        dropped, forgotten, compact = 0, 0, True
+        for oldest in [*self._learned(), None]:
+            before = time.time() if oldest is None else oldest.written
+            while compact and (most := self._too_many(max(0, max_bytes - self._learned_bytes()))):
+                part = self._drop_answers(before, most)
+                dropped += part
+                compact = self._shrink()
+                if not part:
+                    break
+            if oldest is not None and compact and self._used_bytes() + self._learned_bytes() > max_bytes:
+                forgotten += learned.drop(oldest.folder)
+        return dropped, forgotten
+
+    def _drop_learned(self, before: float) -> int:
+        with self._wall():
+            return sum(learned.drop(each.folder) for each in self._learned() if each.written < before)
+
+    def _learned(self) -> list[learned.LearnedBatch]:
+        with self._wall():
+            return learned.batches(self.folder)
+
+    def _learned_bytes(self) -> int:
+        return sum(each.bytes for each in self._learned())
 
     def _drop_answers(self, before: float, most: int = sys.maxsize) -> int:
         """Remove answers a part at a time, so that other processes do not wait long."""

@@ -42,11 +42,11 @@ def prune(
         float | None, typer.Option(min=0, metavar="DAYS", help="Remove what is older than this.")
     ] = None,
     max_bytes: Annotated[
-        int | None, typer.Option(min=0, metavar="BYTES", help="Remove the oldest answers until it is this small.")
+        int | None, typer.Option(min=0, metavar="BYTES", help="Remove the oldest until it is this small.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove old answers, runs and timings; a question that comes again is then paid for again.
+    """Remove old answers, runs, timings and what tables taught; a question that comes again is then paid for again.
 
     Feedback and the answers that it is about stay. So do the sums of what was spent, and what a run under way needs.
     """
@@ -59,7 +59,8 @@ def prune(
         print(json.dumps(pruned._asdict()))
     else:
         print(
-            f"{pruned.answers:,} answers and {pruned.runs:,} runs removed; the store takes {pruned.bytes:,} bytes now"
+            f"removed: {pruned.answers:,} answers, {pruned.runs:,} runs, and what {pruned.learned:,} tables taught;"
+            f" the store takes {pruned.bytes:,} bytes now"
         )
 
 

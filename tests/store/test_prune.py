@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import subprocess
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from leeroo.engine.store.feedback import Feedback, question_hash
+from leeroo.engine.store.learned import FOLDER, under_way
 from leeroo.engine.store.runs import release
 from leeroo.engine.store.spending import Charge
 from leeroo.engine.store.store import Store
@@ -105,6 +107,52 @@ def test_a_store_shrinks_to_a_size(tmp_path: Path) -> None:
     assert most * 0.8 < pruned.bytes
 
 
+def _teach(folder: Path, batch: str, days: float, size: int = 1000) -> Path:
+    """Keep what a table taught some days ago."""
+    there = folder / FOLDER / "pool" / batch
+    (there / "data").mkdir(parents=True)
+    (there / "data" / "outcomes.parquet").write_bytes(b"x" * size)
+    then = time.time() - days * _DAY_S
+    for part in (there, *there.rglob("*")):
+        os.utime(part, (then, then))
+    return there
+
+
+def test_what_old_tables_taught_goes(tmp_path: Path) -> None:
+    """Outcomes and routers older than a time go, and are counted; those of a batch under way stay."""
+    store = Store(tmp_path)
+    old, running, young = (_teach(tmp_path, name, days) for name, days in (("a", 100), ("b", 100), ("c", 1)))
+    before = store.info()
+    assert before["learned"] == 3
+    with under_way(running):
+        pruned = store.prune(time.time() - 50 * _DAY_S)
+    assert pruned.learned == 1
+    assert [each.exists() for each in (old, running, young)] == [False, True, True]
+    assert store.info()["learned"] == 2
+    assert store.prune(time.time() + 1).learned == 2
+    assert not list((tmp_path / FOLDER).iterdir())
+
+
+def test_what_tables_taught_counts_as_bytes(tmp_path: Path) -> None:
+    """Beyond a size, the oldest goes first: answers or what a table taught, whichever is older."""
+    store = Store(tmp_path)
+    store.append(rows(*(str(i) for i in range(500)), answer="some words " * 200))
+    _age(tmp_path)
+    middle, young = _teach(tmp_path, "a", 50, 100_000), _teach(tmp_path, "b", 1, 100_000)
+    pruned = store.prune(max_bytes=store.prune().bytes - 500_000)
+    assert 0 < pruned.answers < 500
+    assert pruned.learned == 0
+    store.append(rows(*(f"young {i}" for i in range(50)), answer="some words " * 200))
+    pruned = store.prune(max_bytes=400_000)
+    assert pruned.learned == 1
+    assert not middle.exists()
+    assert young.exists()
+    assert store.look_up(keys("young 0")).num_rows == 1
+    assert pruned.bytes <= 400_000
+    pruned = store.prune(max_bytes=0)
+    assert (pruned.answers, pruned.learned) == (50, 1)
+
+
 def test_an_age_that_nothing_has_removes_nothing(tmp_path: Path) -> None:
     """An age that no answer has removes nothing, as one that is no number."""
     store = Store(tmp_path)
@@ -126,7 +174,7 @@ def test_the_command_prunes(tmp_path: Path) -> None:
     assert "answers         3\n" in _leeroo("info", "--store", str(tmp_path)).stdout
     assert "oldest answer   20" in _leeroo("info", "--store", str(tmp_path)).stdout
     done = _leeroo("prune", "--store", str(tmp_path), "--older-than", "50")
-    assert done.stdout.startswith("2 answers and 0 runs removed")
+    assert done.stdout.startswith("removed: 2 answers, 0 runs, and what 0 tables taught; the store takes ")
 
 
 @pytest.mark.parametrize(

@@ -121,12 +121,13 @@ def learn_rows(
     usd = _budget(engine, questions, criteria)
     shelf = Shelf(engine.store.folder, engine.pool, _name(questions, criteria, how, answer_all))
     judge = TableJudge(engine, questions, how.judge, how.rubric, say)
-    batch = _prepare(engine, questions, criteria, how, shelf, judge, say, stop)
-    asked, prior = batch.asked, batch.prior
-    plan = _ask_pilot(batch, usd, answer_all=answer_all)
-    theta = _answer_rest(asked, plan, prior, usd, batch.rng) if answer_all else plan.skills.likely
-    tables = outcome_tables(asked, scores(asked, theta), batch.order)
-    found = shelf.learn(tables, how.seed, say)
+    with shelf.under_way():
+        batch = _prepare(engine, questions, criteria, how, shelf, judge, say, stop)
+        asked = batch.asked
+        plan = _ask_pilot(batch, usd, answer_all=answer_all)
+        theta = _answer_rest(asked, plan, batch.prior, usd, batch.rng) if answer_all else plan.skills.likely
+        tables = outcome_tables(asked, scores(asked, theta), batch.order)
+        found = shelf.learn(tables, how.seed, say)
     router = None if isinstance(found, str) else found
     notes = [*_notes_on_pilot(asked, plan, usd), *judge.notes]
     if isinstance(found, str):

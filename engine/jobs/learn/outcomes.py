@@ -6,9 +6,10 @@ starts from the latest router, which has learned from all of them. A batch that 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.learn import train
 from leeroo.engine.pool import Pool
 from leeroo.engine.schema import OUTCOMES, QUERIES
+from leeroo.engine.store.learned import FOLDER, under_way
 
 # Questions that a router learns from at most: more take longer than they teach.
 _MOST_QUESTIONS = 2000
@@ -30,12 +32,21 @@ _DATA, _ROUTER, _STARTED, _COSTS = "data", "router", "started.json", "costs.npy"
 
 
 class Shelf:
-    """The routers that earlier batches of a pool have left in the answer store."""
+    """The routers that earlier batches of a pool have left in the answer store; use it within `under_way`."""
 
     def __init__(self, store: Path, pool: Pool, run: str) -> None:
         models = json.dumps(sorted((expert.name, expert.model) for expert in pool.experts))
-        self._pool = store / "learned" / hashlib.sha256(models.encode()).hexdigest()[:16]
+        self._pool = store / FOLDER / hashlib.sha256(models.encode()).hexdigest()[:16]
         self.folder = self._pool / run[:16]
+
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Make the folder, and keep it from being pruned while the block runs."""
+        # Questions and answers are nobody else's to read.
+        for each in (self._pool.parent, self._pool, self.folder):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with under_way(self.folder):
+            yield
 
     def start(self) -> Router | None:
         """Return the router to start from; a batch that is done again starts from the same."""
@@ -45,9 +56,6 @@ class Shelf:
         else:
             done = [each for each in self._done() if each != self.folder.name]
             before = done[-1] if done else None
-            # Questions and answers are nobody else's to read.
-            for each in (self._pool.parent, self._pool, self.folder):
-                each.mkdir(mode=0o700, parents=True, exist_ok=True)
             note.write_text(json.dumps({"before": before}))
         if before is None or not (self._pool / before / _ROUTER).is_dir():
             return None
