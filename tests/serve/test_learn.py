@@ -37,6 +37,28 @@ def test_a_batch_learns_within_its_budget(serve: Serve, tmp_path: Path, api: Any
     assert list((tmp_path / "store" / "learned").rglob("router.json"))
 
 
+def test_keys_learn_nothing_from_one_another(serve: Serve, tmp_path: Path, api: Any) -> None:
+    """What a key's batch taught is where its next one starts, and not where another key's does."""
+    table = three_experts.set_up(tmp_path, api, 180)
+    server = serve(start=False)
+    one, two = server.key("one"), server.key("two")
+    server.start()
+    parts = [table.rows()[start : start + 60] for start in (0, 60, 120)]
+    started = []
+    for key, rows in zip((one, two, one), parts, strict=True):
+        before = set((tmp_path / "store").rglob("started.json"))
+        lines = [chat(str(i), question) for i, question, _ in rows]
+        client = server.client(key)
+        batch = submit(client, jsonl(lines), metadata={"learn": "true", "max_cost_usd": "0.01"})
+        assert wait(client, batch.id).status == "completed"
+        [note] = set((tmp_path / "store").rglob("started.json")) - before
+        started.append((note.parent, json.loads(note.read_text())["before"]))
+    (first, of_first), (second, of_second), (third, of_third) = started
+    assert (of_first, of_second) == (None, None)
+    assert (third.parent, of_third) == (first.parent, first.name)
+    assert second.parent != first.parent
+
+
 def test_a_killed_batch_goes_on_learning(serve: Serve, tmp_path: Path, api: Any) -> None:
     """A server that is killed in the pilot finishes the batch when it is started again, and pays for nothing twice."""
     table = three_experts.set_up(tmp_path, api, 60)

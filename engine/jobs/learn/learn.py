@@ -57,11 +57,14 @@ class Learning:
         judge: Name of the expert that judges answers which cannot be compared; None for the most expensive one.
         rubric: What makes an answer right, in words for the judge.
         seed: Random seed.
+        owner: Whose table it is: it starts from what tables of the same owner taught, and no other owner's starts from
+            it. Empty for whoever uses the store directly.
     """
 
     judge: str | None = None
     rubric: str = RUBRIC
     seed: int = 0
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def learn_rows(
         engine: With the pool. Its router, or the one that an earlier batch left in the store, is where it starts.
         reader: The table.
         criteria: Columns and budget.
-        how: Judge and seed.
+        how: Judge, seed and owner.
         say: Receives a line about each wave.
         stop: Stops the call when another thread sets it.
         answer_all: Spend the rest of the budget on answers; else all of it on the sample.
@@ -119,7 +122,7 @@ def learn_rows(
     table = reader.read_all()
     questions = find_questions(table, criteria)
     usd = _budget(engine, questions, criteria)
-    shelf = Shelf(engine.store.folder, engine.pool, _name(questions, criteria, how, answer_all))
+    shelf = Shelf(engine.store.folder, engine.pool, how.owner, _name(questions, criteria, how, answer_all))
     judge = TableJudge(engine, questions, how.judge, how.rubric, say)
     with shelf.under_way():
         batch = _prepare(engine, questions, criteria, how, shelf, judge, say, stop)
@@ -223,14 +226,15 @@ def answer(
     stop: threading.Event | None = None,
     *,
     partial: bool = False,
+    owner: str = "",
 ) -> Iterator[pa.RecordBatchReader]:
-    """Answer a table as `Engine.answer` does, and learn from it where the criteria say so."""
+    """Answer a table as `Engine.answer` does, and learn from it, for its owner, where the criteria say so."""
     if not criteria.learn:
         with engine.answer(reader, criteria, stop, partial=partial) as answers:
             yield answers
         return
     with engine.delivery():
-        learned = learn_rows(engine, reader, criteria, stop=stop)
+        learned = learn_rows(engine, reader, criteria, Learning(owner=owner), stop=stop)
         assert learned.rows is not None
         yield learned.rows.to_reader()
 

@@ -1,7 +1,8 @@
 """What a batch taught, kept: its answers as recorded outcomes, and the router that learns from them.
 
-In the answer store, `learned/POOL/RUN/` holds a data folder and a router for each batch of a pool. The next batch
-starts from the latest router, which has learned from all of them. A batch that is repeated starts where it started.
+In the answer store, `learned/POOL/RUN/` holds a data folder and a router for each batch of a pool and an owner. The
+owner's next batch starts from the latest router, which has learned from all of them. A batch that is repeated starts
+where it started.
 """
 
 from __future__ import annotations
@@ -32,11 +33,15 @@ _DATA, _ROUTER, _STARTED, _COSTS = "data", "router", "started.json", "costs.npy"
 
 
 class Shelf:
-    """The routers that earlier batches of a pool have left in the answer store; use it within `under_way`."""
+    """The routers that earlier batches of a pool and an owner have left in the answer store.
 
-    def __init__(self, store: Path, pool: Pool, run: str) -> None:
+    Use it within `under_way`.
+    """
+
+    def __init__(self, store: Path, pool: Pool, owner: str, run: str) -> None:
         models = json.dumps(sorted((expert.name, expert.model) for expert in pool.experts))
-        self._pool = store / FOLDER / hashlib.sha256(models.encode()).hexdigest()[:16]
+        whose = hashlib.sha256(f"{models}{owner}".encode())
+        self._pool = store / FOLDER / whose.hexdigest()[:16]
         self.folder = self._pool / run[:16]
 
     @contextlib.contextmanager

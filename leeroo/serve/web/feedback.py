@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from leeroo.engine.jobs.feedback import give, judge_feedback, summary
 from leeroo.engine.store.feedback import Feedback
-from leeroo.serve.keys import NOBODY
+from leeroo.serve.keys import store_owner
 from leeroo.serve.lines.bodies import first_mistake
 from leeroo.serve.lines.read import no_constant
 from leeroo.serve.web.dependencies import Owner, ServerState, State
@@ -146,16 +146,11 @@ def _keep(state: ServerState, rows: list[Feedback]) -> list[tuple[int, str]]:
 @router.get("/v1/feedback")
 def feedback_summary(owner: Owner, state: State) -> FeedbackSummary:
     """Return how many outcomes this key gave of each expert, and their mean score."""
-    rows = judge_feedback(state.engine.store, _store_owner(owner) or None)
-    means = summary(row for row in rows if row["owner"] == _store_owner(owner))
+    rows = judge_feedback(state.engine.store, store_owner(owner) or None)
+    means = summary(row for row in rows if row["owner"] == store_owner(owner))
     return FeedbackSummary(
         data=[ExpertFeedback(expert=name, feedback=n, mean_score=mean) for name, (n, mean) in means.items()]
     )
-
-
-def _store_owner(owner: str) -> str:
-    """Return the owner in the answer store; feedback without a key belongs to the command line."""
-    return "" if owner == NOBODY else owner
 
 
 def _read(content: bytes) -> list[tuple[int, Any]]:
@@ -180,7 +175,7 @@ class _Items:
     """The items of one request, and the batches that they name."""
 
     def __init__(self, state: ServerState, owner: str) -> None:
-        self._db, self._key, self._owner = state.db, owner, _store_owner(owner)
+        self._db, self._key, self._owner = state.db, owner, store_owner(owner)
         self._batches: dict[str, Batch] = {}
 
     def feedback(self, value: Any) -> Feedback:

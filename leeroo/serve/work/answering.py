@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from leeroo.engine.answer import STOPPED, Criteria, Engine
 from leeroo.engine.jobs.learn.learn import answer
 from leeroo.engine.schema import ANSWERS
+from leeroo.serve.keys import store_owner
 from leeroo.serve.lines.requests import count_answers, to_table
 from leeroo.serve.lines.results import LineAnswer, join_answers, no_answer
 from leeroo.serve.work.batches import Batch
@@ -46,7 +47,7 @@ def answer_lines(
     # The pool may have changed since the batch was checked.
     known = [line.request.get("expert") in (None, *engine.pool.names) for _, line in lines]
     table = to_table((line.request, batch.private) for (batch, line), there in zip(lines, known, strict=True) if there)
-    with answer(engine, table.to_reader(), criteria, stop, partial=True) as reader:
+    with answer(engine, table.to_reader(), criteria, stop, partial=True, owner=store_owner(batch.owner)) as reader:
         answers = reader.read_all()
         names = [name for name in (*ANSWERS.names, "logprobs") if name in answers.column_names]
         rows: Iterator[LineAnswer] = iter(answers.select(names).to_pylist())
