@@ -49,6 +49,7 @@ class Estimate:
     parts: tuple[Part, ...]
     errors: tuple[str, ...]  # of rows that no expert can answer
     warnings: tuple[str, ...]
+    learning: tuple[str, ...] = ()  # of batches that learn: what each would try out first
 
     @property
     def cost_usd(self) -> float:
@@ -178,6 +179,7 @@ def _lines(plan: Estimate) -> Iterator[str]:
         yield f"  {_rows(plan.over_budget)} beyond the budget: answered only if the others cost less than expected"
     yield from (f"  Not answered: {error}" for error in plan.errors)
     yield from (f"  Note: {warning}" for warning in plan.warnings)
+    yield from (f"  Learning: {line}" for line in plan.learning)
 
 
 def _table(parts: tuple[Part, ...]) -> Iterator[str]:

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -88,7 +88,7 @@ def explain(
     private_column: Private = None,
     learn: Annotated[
         bool,
-        typer.Option("--learn", help="Also say how much leeroo run --learn would try out.", rich_help_panel=LEARN),
+        typer.Option("--learn", help="Also say how much learning would try out.", rich_help_panel=LEARN),
     ] = False,
     reading: InputOptions,
     as_json: AsJson = False,
@@ -98,9 +98,7 @@ def explain(
     An argument with white space in it that is no file is a statement.
     """
     if len(what.split()) > 1 and not os.path.exists(what):  # not Path.exists: a statement may be no path at all
-        if learn:
-            raise UsageError("--learn is for a table: in a statement, SET VARIABLE leeroo_learn = true does it")
-        with _database(db, setup, progress=False) as (con, _):
+        with _database(db, setup, progress=False, learn=learn) as (con, _):
             plan = con.explain(what)
             found = _Estimates(list(plan.estimates), str(plan))
     else:
@@ -113,16 +111,14 @@ def explain(
 
 @dataclass(frozen=True)
 class _Estimates:
-    """Estimates by what they are of, as text, and what learning would try out."""
+    """Estimates by what they are of, and as text."""
 
     estimates: list[tuple[str, Estimate]]
     text: str
-    learning: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return them for JSON."""
-        estimates: dict[str, Any] = {"estimates": [{"of": name, **each.as_dict()} for name, each in self.estimates]}
-        return estimates if self.learning is None else {**estimates, "learning": self.learning}
+        return {"estimates": [{"of": name, **each.as_dict()} for name, each in self.estimates]}
 
 
 def _explain_table(
@@ -133,14 +129,13 @@ def _explain_table(
 
     wanted = criteria(setup, column=column, private_column=private_column)
     with open_with_progress(setup, progress=False) as (engine, _):
-        reader, learning = reading.open(source), None
+        reader, learning = reading.open(source), list[str]()
         if learn:
             table = reader.read_all()  # standard input can be read only once
-            learning = foresee_pilot(engine, table.to_reader(), wanted)
+            learning = [foresee_pilot(engine, table.to_reader(), wanted)]
             reader = table.to_reader()
-        estimate = engine.explain(reader, wanted)
-    text = f"{source}: {estimate}" + (f"\n{learning}" if learning else "")
-    return _Estimates([(source, estimate)], text, learning)
+        estimate = replace(engine.explain(reader, wanted), learning=tuple(learning))
+    return _Estimates([(source, estimate)], f"{source}: {estimate}")
 
 
 @contextlib.contextmanager

@@ -62,14 +62,17 @@ def test_a_sample_teaches_a_router_and_a_budget(place: Path, api: Any) -> None:
     assert set(pl.read_csv(place / "r.csv")["expert"]) <= set(three_experts.SKILLS)
 
 
-def test_a_pilot_is_foreseen(place: Path, api: Any) -> None:
-    """The command explain says in its last line, and in JSON, what a first wave would be; nothing is sent."""
-    command = ["explain", "questions.csv", "--pool", "pool.toml", "--store", "store", "--max-cost-usd", "0.05"]
-    line = run(*command, "--learn", cwd=place).stdout.splitlines()[-1]
-    assert line.startswith("learning: a first wave of ")
+@pytest.mark.parametrize("what", ["questions.csv", "SELECT leeroo_answer(question) FROM 'questions.csv'"])
+def test_a_pilot_is_foreseen(place: Path, api: Any, what: str) -> None:
+    """The command explain says, of a table and of a statement, what a first wave would be; nothing is sent."""
+    command = ["explain", what, "--pool", "pool.toml", "--store", "store", "--max-cost-usd", "0.05"]
+    shown = run(*command, "--learn", cwd=place).stdout
+    [line] = [line for line in shown.splitlines() if line.startswith("  Learning: a first wave of ")]
     assert "to 3 experts" in line
-    assert json.loads(run(*command, "--learn", "--json", cwd=place).stdout)["learning"] == line
-    assert "learning" not in json.loads(run(*command, "--json", cwd=place).stdout)
+    [estimate] = json.loads(run(*command, "--learn", "--json", cwd=place).stdout)["estimates"]
+    assert [f"  Learning: {each}" for each in estimate["learning"]] == [line]
+    [estimate] = json.loads(run(*command, "--json", cwd=place).stdout)["estimates"]
+    assert estimate["learning"] == []
     assert not api.asked
 
 
@@ -140,10 +143,10 @@ def test_a_budget_that_is_too_small_to_learn_from(place: Path) -> None:
     assert not (place / "router").exists()
 
 
-def test_a_statement_is_not_explained_as_learning(place: Path, api: Any) -> None:
-    """The option --learn of explain is for tables."""
-    explain = ["explain", "SELECT leeroo_answer('x')", "--pool", "pool.toml", "--learn"]
-    _refuse(place, api, explain, "--learn is for a table")
+def test_a_statement_that_learns_is_explained_with_a_budget(place: Path, api: Any) -> None:
+    """Explaining a statement as one that learns needs a budget, as the statement does."""
+    explain = ["explain", "SELECT leeroo_answer('x')", "--pool", "pool.toml", "--store", "store", "--learn"]
+    _refuse(place, api, explain, "learning spends a budget: give --max-cost-usd")
 
 
 def _refuse(place: Path, api: Any, command: list[str], line: str) -> None:

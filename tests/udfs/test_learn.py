@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,23 @@ def test_a_statement_teaches(table: pl.DataFrame, tmp_path: Path, api: Any) -> N
         con.execute("SET VARIABLE leeroo_learn = false")
         experts = con.execute("SELECT DISTINCT leeroo(question || ' ').expert FROM t").fetchall()
     assert experts == [("alpha",)]
+
+
+def test_a_statement_says_what_it_would_try_out(table: pl.DataFrame, tmp_path: Path, api: Any) -> None:
+    """With leeroo_learn set, explain says what the first wave would be: the wave that the statement then sends."""
+    said = "SELECT leeroo_answer(question) FROM t"
+    with leeroo.connect(pool=tmp_path / "pool.toml", store=tmp_path / "store", max_cost_usd=0.01) as con:
+        con.register("t", table.to_arrow())
+        assert "Learning" not in str(con.explain(said))
+        con.execute("SET VARIABLE leeroo_learn = true")
+        [(_, estimate)] = con.explain(said).estimates
+        assert not api.asked
+        assert f"  Learning: {estimate.learning[0]}" in str(con.explain(said))
+        con.execute(said).fetchall()
+    first = int(estimate.learning[0].split("a first wave of ")[1].split()[0])
+    of_wave = Counter(body["messages"][-1]["content"] for body in api.bodies[: 3 * first])
+    assert set(of_wave.values()) == {3}
+    assert len(of_wave) == first
 
 
 def test_a_connection_that_learns_needs_a_budget(table: pl.DataFrame, tmp_path: Path, api: Any) -> None:

@@ -20,6 +20,7 @@ from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.layout import fill_in
 from leeroo.engine.jobs.learn.learn import answer as learn_or_answer
+from leeroo.engine.jobs.learn.learn import foresee_pilot
 from leeroo.engine.jobs.proxy.answers import LabelRequest, answer_with_proxy
 from leeroo.engine.jobs.proxy.findings import summarize
 from leeroo.engine.jobs.proxy.learning import LEAST_TEXTS
@@ -76,8 +77,8 @@ def known_type(pool: Pool) -> pa.StructType:
 
 def answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
     """Have all answered as one batch: structs of `known_type`; tables of labels may be learned (see `jobs.proxy`)."""
-    learned = [_learns(group, texts, criteria) for group, texts in questions]
-    if not any(learned):
+    with_proxy = [_has_proxy(group, texts, criteria) for group, texts in questions]
+    if not any(with_proxy):
         return _answer(engine, questions, criteria)
     parts: dict[int, pa.ChunkedArray] = {}
     open_, spent = sum(len(texts) for _, texts in questions), 0.0
@@ -85,7 +86,7 @@ def answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.Chunk
         for i, (group, texts) in enumerate(questions):
             left = left_usd(criteria, spent)
             within = replace(criteria, max_cost_usd=None if left is None else left * len(texts) / open_)
-            labelled = _label(engine, group, texts, within) if learned[i] else None
+            labelled = _label(engine, group, texts, within) if with_proxy[i] else None
             parts[i] = _answer(engine, [(group, texts)], within) if labelled is None else labelled
             spent += pc.sum(pc.struct_field(parts[i], "cost_usd")).as_py() or 0.0
             open_ -= len(texts)
@@ -98,7 +99,7 @@ def _answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.Chun
     return _extract_json(questions, values)
 
 
-def _learns(group: Group, texts: Sequence[str], criteria: Criteria) -> bool:
+def _has_proxy(group: Group, texts: Sequence[str], criteria: Criteria) -> bool:
     return group.arguments.labels and len(texts) >= LEAST_TEXTS and criteria.proxy is not False
 
 
@@ -159,8 +160,25 @@ def estimate_solving(engine: Engine, questions: Questions, criteria: Criteria) -
 
 
 def estimate_answers(engine: Engine, questions: Questions, criteria: Criteria) -> Estimate:
-    """Estimate what having all answered as one batch would take."""
-    return engine.explain(_table(questions), _with_columns(criteria))
+    """Estimate what having all answered as one batch would take, and what learning would try out first."""
+    found = engine.explain(_table(questions), _with_columns(criteria))
+    if not criteria.learn:
+        return found
+    batches = _batches_that_learn(questions, criteria)
+    lines = tuple(foresee_pilot(engine, _table(batch), _with_columns(within)) for batch, within in batches)
+    return replace(found, learning=lines)
+
+
+def _batches_that_learn(questions: Questions, criteria: Criteria) -> list[tuple[Questions, Criteria]]:
+    """Return what learns together, and its budget: all, or where some have a proxy each of the others by itself."""
+    if not any(_has_proxy(group, texts, criteria) for group, texts in questions):
+        return [(questions, criteria)]
+    total, usd = sum(len(texts) for _, texts in questions), criteria.max_cost_usd
+    return [
+        ([(group, texts)], replace(criteria, max_cost_usd=None if usd is None else usd * len(texts) / total))
+        for group, texts in questions
+        if not _has_proxy(group, texts, criteria)
+    ]
 
 
 def _with_columns(criteria: Criteria) -> Criteria:

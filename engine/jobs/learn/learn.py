@@ -248,11 +248,11 @@ def foresee_pilot(engine: Engine, reader: pa.RecordBatchReader, criteria: Criter
     plan = start_plan(asked, known_beforehand(asked, None), np.random.default_rng(how.seed))
     k = next_questions(asked, plan, usd)
     if k == 0 or len(plan.going_on) < 2:
-        return f"learning: no pilot fits into {format_usd(usd)}: experts would be chosen by what their prices say"
+        return f"no pilot fits into {format_usd(usd)}: experts would be chosen by what their prices say"
     price = k * float(mean_costs(asked.costs, plan.going_on)[plan.going_on].sum())
     return (
-        f"learning: a first wave of {k:,} questions to {len(plan.going_on)} experts for about {format_usd(price)}, then"
-        f" those that are left, for at most two fifths of {format_usd(usd)}; the rest buys answers"
+        f"a first wave of {k:,} questions to {len(plan.going_on)} experts for about {format_usd(price)}, then those"
+        f" that are left, for at most two fifths of {format_usd(usd)}; the rest buys answers"
     )
 
 

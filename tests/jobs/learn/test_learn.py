@@ -226,9 +226,9 @@ def test_the_first_wave_is_as_foreseen(run: Run, api: Any, tmp_path: Path, usd: 
     assert _sent(api) == 0
     waves = [wave for wave in run(rows, Criteria(max_cost_usd=usd)).findings.waves if wave.what == "pilot"]
     if waves:
-        assert line.startswith(f"learning: a first wave of {waves[0].answers // 3} questions to 3 experts")
+        assert line.startswith(f"a first wave of {waves[0].answers // 3} questions to 3 experts")
     else:
-        assert line.startswith("learning: no pilot fits into $0.002")
+        assert line.startswith("no pilot fits into $0.002")
 
 
 def test_only_a_sample_is_asked_for_a_router(run: Run, api: Any) -> None:
