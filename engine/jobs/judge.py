@@ -49,7 +49,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class JudgeAgreement:
-    """The agreement of a judge with computed scores, on n answers.
+    """The agreement of a judge with computed scores, or with itself, on n answers.
 
     Attributes:
         n: Answers.
@@ -64,8 +64,13 @@ class JudgeAgreement:
 
     @property
     def trusted(self) -> bool:
-        """True if the judge can be trusted; too few answers say nothing against it."""
-        return self.n < _ENOUGH or self.kappa >= _FAIR
+        """True if the judge can be trusted; too few answers say nothing against it, and so does full agreement."""
+        return not self.known or self.share == 1 or self.kappa >= _FAIR
+
+    @property
+    def known(self) -> bool:
+        """True if there are enough answers to say whether the judge can be trusted."""
+        return self.n >= _ENOUGH
 
 
 @dataclass(frozen=True)
@@ -74,11 +79,13 @@ class Judged:
 
     Attributes:
         scores: The probability that each is right [n], NaN where the judge gave none.
+        orders: [m, 2], the same of each answer in each pair that was shown, with the pair in one order and the other.
         cost_usd: Paid.
         list_cost_usd: The list price of all verdicts, also of those that the store had.
     """
 
     scores: Float64s
+    orders: Float64s
     cost_usd: float
     list_cost_usd: float
 
@@ -104,25 +111,29 @@ def judge(engine: Engine, answers: Sequence[Answer], expert: str, criteria: Crit
     prompts = [_prompt([answers[i] for i in rows], rubric) for rows in shown]
     given = {"expert": [expert] * len(shown), "choices": [list(choices) for choices in verdicts]}
     judged = answer_questions(engine, prompts, given, criteria)
-    total, count = np.zeros(len(answers)), np.zeros(len(answers))
     said = zip(judged.column("answer").to_pylist(), judged.column("choice_logprobs").to_pylist(), strict=True)
-    for rows, choices, (text, logs) in zip(shown, verdicts, said, strict=True):
-        if text in choices:
-            total[rows] += _chances(choices, text, logs) @ np.array([_CREDIT[choice] for choice in choices])
+    credits = [_credit(choices, text, logs) for choices, (text, logs) in zip(verdicts, said, strict=True)]
+    total, count = np.zeros(len(answers)), np.zeros(len(answers))
+    for rows, credit in zip(shown, credits, strict=True):
+        if credit is not None:
+            total[rows] += credit
             count[rows] += 1
     with np.errstate(invalid="ignore"):
         scores = total / count
     # A request that occurs twice, as where two experts said the same, is paid for once.
     requests = zip(prompts, map(tuple, verdicts), strict=True)
     prices = dict(zip(requests, judged.column("list_cost_usd").to_pylist(), strict=True))
-    return Judged(scores, paid_usd(judged), sum(prices.values()))
+    return Judged(scores, _orders(credits), paid_usd(judged), sum(prices.values()))
 
 
 def agreement(judged: Sequence[float], computed: Sequence[float]) -> JudgeAgreement:
-    """Compare the probabilities of a judge [n] with computed scores [n]; from 1/2 on both count as right."""
+    """Compare the probabilities of a judge [n] with computed scores [n]; from 1/2 on both count as right.
+
+    Answers of which one of them is NaN do not count.
+    """
     from sklearn.metrics import cohen_kappa_score
 
-    known = np.isfinite(judged)
+    known = np.isfinite(judged) & np.isfinite(computed)
     ours, theirs = np.asarray(judged)[known] >= 0.5, np.asarray(computed)[known] >= 0.5
     if not len(ours):
         return JudgeAgreement(0, float("nan"), float("nan"))
@@ -180,6 +191,23 @@ def _prompt(answers: Sequence[Answer], rubric: str) -> str:
     shown = "\n\n".join(f"{name}:\n{each.text.strip()}" for name, each in zip(names, answers, strict=True))
     verdict = "Which of the two answers is right?" if len(answers) > 1 else "Is the answer right?"
     return f"{rubric}\n\nQuestion:\n{answers[0].question}\n\n{shown}\n\n{verdict}"
+
+
+def _credit(choices: Sequence[str], text: str, logs: Sequence[float] | None) -> Float64s | None:
+    """Return the probability that each answer that was shown is right; None where the judge gave no verdict."""
+    if text not in choices:
+        return None
+    return np.asarray(_chances(choices, text, logs) @ np.array([_CREDIT[choice] for choice in choices]))
+
+
+def _orders(credits: Sequence[Float64s | None]) -> Float64s:
+    """Return the verdicts on each answer of each pair, in both orders [m, 2]; see `_side_by_side`."""
+    both = [
+        np.column_stack([one, other[::-1]])
+        for one, other in zip(credits[::2], credits[1::2], strict=True)
+        if one is not None and other is not None
+    ]
+    return np.concatenate([np.zeros((0, 2)), *both])
 
 
 def _chances(choices: Sequence[str], text: str, logs: Sequence[float] | None) -> Float64s:

@@ -83,8 +83,8 @@ _ABOUT_FIGURE = (
 
 def _about(found: Findings) -> str:
     judged = "gold" if found.gold == found.questions else "the agreement of the experts"
-    if found.judged_by:
-        judged = f"{found.judged_by} as a judge"
+    if found.judge is not None:
+        judged = f"{found.judge.name} as a judge"
     gold = f" and {found.gold:,} right answers" if 0 < found.gold < found.questions else ""
     return (
         f"{found.questions:,} different questions in {found.rows:,} rows; {found.pilot:,} of them were sent to several "

@@ -82,7 +82,7 @@ class Unjudged:
         rows: [m], their questions, as numbers.
         experts: [m], names.
         texts: [m].
-        known: [m], scores where gold says them, else NaN.
+        known: [m], scores where gold says them, else NaN; they count more than the judge's.
         names: [e], of all experts.
         usual_usd: [e], mean cost of an answer; infinite where none is expected.
         left_usd: What is left of the budget; None without one.
@@ -102,11 +102,13 @@ class Verdicts:
     """The scores of a judge.
 
     Attributes:
-        scores: [m], the probability that each answer is right; NaN where nobody can say.
+        scores: [m], the probability that each answer is right; NaN where the judge did not say.
+        believed: Whether this and its earlier scores are believed.
         list_cost_usd: Of judging them.
     """
 
     scores: Float64s
+    believed: bool
     list_cost_usd: float
 
 
@@ -205,7 +207,8 @@ class AskedTable:
         self.comparable = True
         self.waves: list[WaveFigures] = []
         self.answers: list[pa.Table] = []  # of each wave, with `q` and `e`, the question and the expert
-        self.scores = np.full((len(self.rows), len(self.experts)), np.nan)  # judged
+        self._by_gold = np.full((len(self.rows), len(self.experts)), np.nan)  # scores of answers that are not compared
+        self._by_judge, self._believed = self._by_gold.copy(), True
         self._engine, self._say, self._judge, self._stop = engine, say, judge, stop
         self._criteria = replace(
             criteria, column="question", private_column="private", ask_column="ask", prefix="", on_error="null"
@@ -233,6 +236,12 @@ class AskedTable:
     def bought(self) -> Bools:
         """Whom each question was sent to, [n, e]; without failed requests."""
         return self._bought
+
+    @property
+    def scores(self) -> Float64s:
+        """The probability that each answer that cannot be compared is right [n, e]; NaN where nobody can say."""
+        judged = self._by_judge if self._believed else np.full_like(self._by_judge, np.nan)
+        return np.where(np.isfinite(self._by_gold), self._by_gold, judged)
 
     def reserve(self, experts: Int64s) -> float:
         """Return the most that one answer of these experts can cost: the engine sends nothing for less than that."""
@@ -309,21 +318,26 @@ class AskedTable:
         if int(self._bought.sum()) == len(keys) and keys:  # the first answers
             self._learn_form(rows, keys)
         codes = [self._code(q, key) for (q, _), key in zip(listed, keys, strict=True)]
-        answers, gold, options = self.evidence.answers.copy(), self.evidence.gold.copy(), self.evidence.options.copy()
+        options = self.evidence.options.copy()
+        np.maximum.at(options, rows, np.array(codes, np.int64) + 1)
+        self.evidence = replace(self.evidence, options=options)
         if self.comparable:
-            answers[rows, experts] = codes
+            self._enter_codes(listed, experts, codes)
         elif what == "pilot":
-            self._enter_scores(rows, experts, texts, answers, gold)
+            self._enter_scores(rows, experts, texts)
+
+    def _enter_codes(self, listed: list[tuple[int, str]], experts: Int64s, codes: list[int]) -> None:
+        answers, gold = self.evidence.answers.copy(), self.evidence.gold.copy()
+        answers[[q for q, _ in listed], experts] = codes
         for (q, text), code in zip(listed, codes, strict=True):
             right = self.questions.gold[q]
-            if right is None or not self.comparable:
+            if right is None:
                 continue
             if gold[q] == NONE:
                 gold[q] = EMPTY
             if is_right(text, right, self._choices[q]):
                 gold[q] = max(gold[q], code)
-        np.maximum.at(options, rows, np.array(codes, np.int64) + 1)
-        self.evidence = replace(self.evidence, answers=answers, gold=gold, options=options)
+        self.evidence = replace(self.evidence, answers=answers, gold=gold)
 
     def _code(self, q: int, key: str | None) -> int:
         own = self._keys[q]
@@ -337,29 +351,24 @@ class AskedTable:
         options = [own or usual for own in self._options]
         self.evidence = replace(self.evidence, options=np.array([max(2, own) for own in options], np.int64))
 
-    def _enter_scores(self, rows: Int64s, experts: Int64s, texts: list[str], answers: Int64s, gold: Int64s) -> None:
+    def _enter_scores(self, rows: Int64s, experts: Int64s, texts: list[str]) -> None:
         """Have answers judged: right ones are number 0, which is the truth; others can be nothing."""
-        answers[rows, experts] = EMPTY
-        gold[rows] = np.where(gold[rows] == NONE, EMPTY, gold[rows])
         golds = [self.questions.gold[q] for q in rows.tolist()]
         pairs = zip(golds, texts, strict=True)
         known = np.array([np.nan if gold is None else float(is_right(text, gold)) for gold, text in pairs])
-        found = known if self._judge is None else self._judged(rows, experts, texts, known, self._judge)
-        self.scores[rows, experts] = found
-        unjudged = np.isnan(found)
-        answers[rows[unjudged], experts[unjudged]] = NONE
-        right = found >= 0.5
-        answers[rows[right], experts[right]] = 0
-        gold[rows[right]] = 0
-
-    def _judged(self, rows: Int64s, experts: Int64s, texts: list[str], known: Float64s, judge: Judge) -> Float64s:
-        """Return the scores of a judge, and pay for them."""
-        usual = mean_costs(self.costs, np.arange(len(self.names)))
-        left = left_usd(self._criteria, self.spent)
-        of_answers = [self.names[j] for j in experts.tolist()]
-        verdicts = judge(Unjudged(rows.tolist(), of_answers, texts, known, self.names, usual, left))
-        self.spent += verdicts.list_cost_usd
-        return verdicts.scores
+        self._by_gold[rows, experts] = known
+        if self._judge is not None:
+            usual = mean_costs(self.costs, np.arange(len(self.names)))
+            left = left_usd(self._criteria, self.spent)
+            of_answers = [self.names[j] for j in experts.tolist()]
+            said = self._judge(Unjudged(rows.tolist(), of_answers, texts, known, self.names, usual, left))
+            self._by_judge[rows, experts], self._believed = said.scores, said.believed
+            self.spent += said.list_cost_usd
+        judged = np.isfinite(self.scores)
+        right = judged & (self.scores >= 0.5)
+        answers = np.where(right, 0, np.where(judged, EMPTY, NONE))
+        gold = np.where(right.any(axis=1), 0, np.where(judged.any(axis=1), EMPTY, NONE))
+        self.evidence = replace(self.evidence, answers=answers, gold=gold)
 
 
 def _allowed(questions: pa.Table, experts: Sequence[Any], costs: np.ndarray) -> Bools:

@@ -9,6 +9,7 @@ import numpy as np
 
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.jobs.learn.asked import AskedTable, WaveFigures
+from leeroo.engine.jobs.learn.judging import JudgeFound
 from leeroo.engine.jobs.learn.mixes import best_mixes
 from leeroo.engine.jobs.learn.policy import Plan
 from leeroo.engine.jobs.learn.truth import NONE, posterior, rates
@@ -73,7 +74,7 @@ class Findings:
         alternatives: The default expert, the best single one, and the best mix.
         waves: In their order.
         notes: What people should know.
-        judged_by: The expert that judged answers; None where their agreement did.
+        judge: The expert that judged answers; None where their agreement did.
     """
 
     rows: int
@@ -87,7 +88,7 @@ class Findings:
     alternatives: list[Alternative]
     waves: list[WaveFigures]
     notes: list[str]
-    judged_by: str | None = None
+    judge: JudgeFound | None = None
 
     def headline(self) -> str:
         """Return the outcome in one sentence, which claims no more than its interval shows."""
@@ -103,7 +104,8 @@ class Findings:
 
     def as_dict(self) -> dict[str, Any]:
         """Return all of it for JSON."""
-        return {**asdict(self), "headline": self.headline()}
+        judge = None if self.judge is None else self.judge.as_dict()
+        return {**asdict(self), "judge": judge, "headline": self.headline()}
 
 
 def find(
@@ -113,7 +115,7 @@ def find(
     usd: float,
     default: str,
     notes: list[str],
-    judged_by: str | None,
+    judge: JudgeFound | None,
 ) -> Findings:
     """Return what a batch taught.
 
@@ -124,7 +126,7 @@ def find(
         usd: Budget.
         default: Name of the pool's default expert.
         notes: For people.
-        judged_by: The expert that judged answers, if one did.
+        judge: The expert that judged answers, if one did.
 
     """
     n, e = asked.costs.shape
@@ -157,7 +159,7 @@ def find(
         alternatives=[Alternative(what, _interval(rate), _interval(ours - rate)) for what, rate in others.items()],
         waves=asked.waves,
         notes=notes,
-        judged_by=judged_by,
+        judge=judge,
     )
 
 

@@ -132,11 +132,11 @@ def learn_rows(
         tables = outcome_tables(asked, scores(asked, theta), batch.order)
         found = shelf.learn(tables, how.seed, say)
     router = None if isinstance(found, str) else found
-    notes = [*_notes_on_pilot(asked, plan, usd), *judge.notes]
+    notes = [*_notes_on_pilot(asked, plan, usd), *([judge.found.note] if judge.found else [])]
     if isinstance(found, str):
         notes.append(f"no router was trained: {found}")
     expert, sure = best_answers(asked, theta)
-    findings = find(asked, plan, expert, usd, engine.pool.default, notes, judge.name)
+    findings = find(asked, plan, expert, usd, engine.pool.default, notes, judge.found)
     if answer_all:
         rows = append_answers(table, asked, expert, sure, _added(engine, criteria), criteria.prefix)
         return Learned(rows, findings, router, tables, None)

@@ -152,30 +152,76 @@ def test_gold_is_used_where_it_is(run: Run, api: Any) -> None:
     assert sum(abs(each.rate.value - true[each.expert]) for each in found.findings.experts) < 0.25
 
 
-def test_long_answers_are_judged(run: Run, api: Any) -> None:
-    """Answers that cannot be compared are judged by the expert that is named, whose requests the budget counts."""
-    known = questions(120)
+_TAIL = "because " + "that is how it has always been done here and nobody has ever found a reason to doubt it " * 2
+
+
+def _essays(known: dict[str, str], judge: Callable[[list[bool]], str]) -> Callable[[str, str], dict[str, float] | str]:
+    """Return an API that answers at length, and judges answers by which of those that are shown are right."""
     school = School(known)
-    tail = "because " + "that is how it has always been done here and nobody has ever found a reason to doubt it " * 2
 
     def says(model: str, prompt: str) -> dict[str, float] | str:
         if "Which of the two answers is right?" not in prompt and "Is the answer right?" not in prompt:
-            return f"{school.says(model, prompt)} {tail}"
+            return f"{school.says(model, prompt)} {_TAIL}"
         question = next(q for q in known if q in prompt)
         said = prompt.split("Answer A:\n")[-1].split("Answer B:\n")
-        right = [known[question] in part.split()[0] or known[question] in part.split()[:5] for part in said]
-        if len(right) == 1:
-            return {"right" if right[0] else "wrong": 0.95}
-        return {{(1, 1): "both", (1, 0): "A", (0, 1): "B", (0, 0): "neither"}[int(right[0]), int(right[1])]: 0.95}
+        return {judge([known[question] in part.replace(".", " ").split()[:5] for part in said]): 0.95}
 
-    api.says = says
+    return says
+
+
+def _fair(right: list[bool]) -> str:
+    if len(right) == 1:
+        return "right" if right[0] else "wrong"
+    return {(1, 1): "both", (1, 0): "A", (0, 1): "B", (0, 0): "neither"}[int(right[0]), int(right[1])]
+
+
+def _by_place(right: list[bool]) -> str:
+    return "A" if len(right) == 2 else "right"
+
+
+def test_long_answers_are_judged(run: Run, api: Any) -> None:
+    """Answers that cannot be compared are judged by the expert that is named, whose requests the budget counts."""
+    known = questions(120)
+    api.says = _essays(known, _fair)
     found = run([{"question": q} for q in known], Criteria(max_cost_usd=0.1), Learning(judge="beta"))
-    assert found.findings.judged_by == "beta"
+    judge = found.findings.judge
+    assert judge is not None
+    assert (judge.name, judge.believed, judge.gold.n, judge.itself.share) == ("beta", True, 0, 1.0)
+    [note] = [note for note in found.findings.notes if "judge " in note or " judge:" in note]
+    assert note.startswith("the judge beta was not checked against gold; it agrees with itself on 100% of ")
     assert found.findings.spent_usd == pytest.approx(api.account_usd, rel=0.02)
     assert api.account_usd <= 0.1
     assert found.rows is not None
     assert found.rows["error"].null_count == 120
     assert found.router is not None
+
+
+def test_a_judge_that_contradicts_itself_is_not_believed(run: Run, api: Any) -> None:
+    """Without gold, a judge that takes whatever is shown first teaches nothing, and a note says why."""
+    known = questions(60)
+    api.says = _essays(known, _by_place)
+    found = run([{"question": q} for q in known], Criteria(max_cost_usd=0.1), Learning(judge="beta"))
+    [note] = [note for note in found.findings.notes if "judge " in note or " judge:" in note]
+    assert note.startswith("beta is no judge: it contradicts itself on 100% of ")
+    assert found.router is None
+    assert found.tables["outcomes"].num_rows == 0
+    assert found.rows is not None
+    assert found.rows["error"].null_count == 60
+
+
+def test_a_judge_is_checked_against_gold(run: Run, api: Any) -> None:
+    """With enough gold its agreement with that counts: a judge that is sure of what is wrong is not believed."""
+    known = questions(60)
+    api.says = _essays(known, lambda right: _fair([not each for each in right]))
+    rows = [{"question": q, "right": a} for q, a in known.items()]
+    found = run(rows, Criteria(max_cost_usd=0.1, gold="right"), Learning(judge="beta"))
+    judge = found.findings.judge
+    assert judge is not None
+    assert judge.itself.share == 1.0
+    assert not judge.believed
+    [note] = [note for note in found.findings.notes if "judge " in note or " judge:" in note]
+    assert note.startswith("beta is no judge: it agrees with gold on 0% of ")
+    assert found.router is not None  # gold teaches it
 
 
 def test_an_expert_that_is_down_costs_no_row(run: Run, api: Any) -> None:
