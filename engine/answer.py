@@ -131,6 +131,7 @@ class Engine:
         stop: threading.Event | None = None,
         *,
         partial: bool = False,
+        send: bool = True,
     ) -> Iterator[pa.RecordBatchReader]:
         """Answer every row of a table.
 
@@ -144,6 +145,7 @@ class Engine:
             criteria: Columns, budget, weights and other conditions of the run.
             stop: Stops this call alone when another thread sets it, as `interrupt` does.
             partial: Return what is answered when the call is stopped; the other rows have the error `STOPPED`.
+            send: Default: true. Otherwise nothing is sent, and the call counts as stopped once stored answers are read.
 
         Yields:
             The table with the columns of `schema.ANSWERS` after its own. `recorded_score` comes too when recorded
@@ -162,7 +164,7 @@ class Engine:
             with self._call(stop) as stop:
                 state = self._start(reader, criteria, stop)
                 with _clean_up(state.worktable, state.meter, stop, state.run):
-                    answers = self._generate(state, partial=partial)
+                    answers = self._generate(state, partial=partial, send=send)
             finished.append(state)
             with contextlib.closing(state.worktable):
                 yield answers
@@ -194,10 +196,10 @@ class Engine:
         for state in runs:
             self.store.finish(state.run, state.meter.now.cost_usd, state.meter.now.list_cost_usd)
 
-    def _generate(self, state: RunState, *, partial: bool) -> pa.RecordBatchReader:
+    def _generate(self, state: RunState, *, partial: bool, send: bool) -> pa.RecordBatchReader:
         """Generate all answers, and return them as a reader."""
         try:
-            self._resolve(state)
+            self._resolve(state, send=send)
         except Interrupted:
             if not partial:
                 raise
@@ -208,7 +210,7 @@ class Engine:
             raise RowsFailed(f"{state.meter.now.failed} rows failed, the first of them row {row + 1}: {error}")
         return self._write(state)
 
-    def _resolve(self, state: RunState) -> None:
+    def _resolve(self, state: RunState, *, send: bool) -> None:
         """Choose experts and generate until no question is open."""
         plan = state.plan
         in_turn = plan.criteria.max_cost_usd is not None
@@ -218,6 +220,8 @@ class Engine:
             state.meter.stage("generate")
             resume(state)
             read_stored(state)
+            if not send:
+                raise Interrupted
             execute_all(
                 state, planning.order_waves(plan.waves, plan.experts, self._engines, in_turn=in_turn), self._engines
             )

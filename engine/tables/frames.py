@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.errors import InputError
-from leeroo.engine.tables.streams import BATCH_ROWS
+from leeroo.engine.tables.streams import BATCH_ROWS, read_relation
 
 
 def eager(frame: Any) -> Any:
@@ -34,7 +34,7 @@ def from_frame(frame: Any, columns: Collection[str] | None = None) -> pa.RecordB
         return frame
     if isinstance(frame, duckdb.DuckDBPyRelation):
         try:
-            return frame.to_arrow_reader(BATCH_ROWS)
+            return read_relation(frame)
         except duckdb.Error as error:
             raise InputError(f"the relation cannot be read: {str(error).splitlines()[0]}") from error
     frame = eager(frame)

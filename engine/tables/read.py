@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from leeroo.engine.errors import InputError
 from leeroo.engine.tables.csv_files import csv_streams, why_no_csv
@@ -43,10 +45,34 @@ def open_input(source: str | Path, limit: int | None = None, layout: Layout = La
 
 def _streams(files: Files, layout: Layout, held: ExitStack) -> list[Stream]:
     if files.kind == "parquet":
-        reader = read(_PARQUET, [pattern_of(path) for path in files.paths])
-        return [Stream(reader.schema, lambda: reader)]
+        return _parquet_streams(files.paths)
     local = [plain(path, files.kind, layout.encoding, held) for path in files.paths]
     return csv_streams(local, files.kind, layout) if files.kind in ("csv", "tsv") else json_streams(local, files.kind)
+
+
+def _parquet_streams(paths: Sequence[str]) -> list[Stream]:
+    """Return a stream of all files; one of each where names differ only by case, which DuckDB would change."""
+    names = [_parquet_names(path) for path in paths]
+    if not any(len({name.casefold() for name in each}) < len(each) for each in names):
+        return [_stream(read(_PARQUET, [pattern_of(path) for path in paths]))]
+    return [_stream(read(_PARQUET, [pattern_of(path)]), each) for path, each in zip(paths, names, strict=True)]
+
+
+def _parquet_names(path: str) -> list[str]:
+    """Return the names of the columns of a file; none where they are not to be had, or where two are the same."""
+    with contextlib.suppress(pa.ArrowException, OSError):
+        names: list[str] = [] if is_url(path) else pq.read_schema(path).names
+        return names if len(set(names)) == len(names) else []
+    return []
+
+
+def _stream(reader: pa.RecordBatchReader, names: Sequence[str] = ()) -> Stream:
+    """Return the stream of a reader whose first columns get these names."""
+    if not names:
+        return Stream(reader.schema, lambda: reader)
+    named = [*names, *reader.schema.names[len(names) :]]
+    schema = pa.schema([field.with_name(name) for field, name in zip(reader.schema, named, strict=True)])
+    return Stream(schema, lambda: (batch.rename_columns(named) for batch in reader))
 
 
 def _batches(

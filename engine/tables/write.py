@@ -7,6 +7,7 @@ begins. It fits no file that has been changed since.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import sys
@@ -19,13 +20,15 @@ import pyarrow.parquet as pq
 
 from leeroo.engine.errors import OutputError
 from leeroo.engine.tables.outputs import Keep, check_place, is_stream, new_file, part_path, remove_parts, sweep, sync
-from leeroo.engine.tables.values import for_csv, for_json, quote, quote_text
+from leeroo.engine.tables.values import for_csv, for_json, quote_text
 
+# The names of columns are written as values: DuckDB would rename those that differ only by case.
+_LINES = "FORMAT csv, HEADER false, QUOTE '', ESCAPE '', DELIMITER '\n'"
 _COPY = {
-    ".csv": "FORMAT csv, HEADER",
-    ".tsv": "FORMAT csv, HEADER, DELIMITER '\t'",
-    ".jsonl": "FORMAT json",
-    ".ndjson": "FORMAT json",
+    ".csv": "FORMAT csv, HEADER false",
+    ".tsv": "FORMAT csv, HEADER false, DELIMITER '\t'",
+    ".jsonl": _LINES,
+    ".ndjson": _LINES,
 }
 PART_ROWS = 1_048_576
 _ROW_GROUP_ROWS = 131_072
@@ -93,17 +96,34 @@ def _suffix(out: str | Path) -> str:
 
 def _write_text(reader: pa.RecordBatchReader, part: Path, suffix: str) -> int:
     """Write CSV or JSONL."""
-    value = for_json if suffix in (".jsonl", ".ndjson") else for_csv
-    # Positions for names: DuckDB would rename columns that differ by case only.
     names = [f"c{i}" for i in range(len(reader.schema))]
-    columns = (f"{value(name, field)} AS {quote(field.name)}" for name, field in zip(names, reader.schema, strict=True))
     renamed = pa.schema([field.with_name(name) for name, field in zip(names, reader.schema, strict=True)])
     con = duckdb.connect()
     con.register(
         "answers", pa.RecordBatchReader.from_batches(renamed, (batch.rename_columns(names) for batch in reader))
     )
-    con.execute(f"COPY (SELECT {', '.join(columns)} FROM answers) TO {quote_text(str(part))} ({_COPY[suffix]})")
-    return int(con.fetchall()[0][0])
+    is_json = _COPY[suffix] == _LINES
+    query = _json_query(reader.schema) if is_json else _csv_query(reader.schema)
+    con.execute(f"COPY ({query}) TO {quote_text(str(part))} ({_COPY[suffix]})")
+    return int(con.fetchall()[0][0]) - (0 if is_json else 1)
+
+
+def _csv_query(schema: pa.Schema) -> str:
+    """Return SQL for the cells of a file, the names of its columns first; columns are `c0`, `c1`, ..."""
+    names = ", ".join(quote_text(name) for name in schema.names)
+    cells = ", ".join(f"({for_csv(f'c{i}', field)})::VARCHAR" for i, field in enumerate(schema))
+    return f"SELECT {names} UNION ALL SELECT {cells} FROM answers"
+
+
+def _json_query(schema: pa.Schema) -> str:
+    """Return SQL for the lines of a file; of several columns of one name the later have numbers."""
+    keys: list[str] = []
+    for name in schema.names:
+        tried = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(1)))
+        keys.append(next(key for key in tried if key not in keys))
+    values = [for_json(f"c{i}", field) for i, field in enumerate(schema)]
+    pairs = (f"{quote_text(key)}, {value}" for key, value in zip(keys, values, strict=True))
+    return f"SELECT json_object({', '.join(pairs)}) FROM answers"
 
 
 def _check_folder(out: str | Path, keep: Keep) -> None:

@@ -74,8 +74,13 @@ CREATE TABLE answered (
     PRIMARY KEY (batch, custom_id));
 """
 
+# `begun` counts how often a wave was begun and neither came to its end nor was stopped.
+_SINCE_4 = """
+CREATE TABLE waves (number INTEGER PRIMARY KEY, begun INTEGER NOT NULL);
+"""
+
 # The statements of each version; a new file runs all of them.
-_VERSIONS = (_TABLES, _SINCE_2, _SINCE_3)
+_VERSIONS = (_TABLES, _SINCE_2, _SINCE_3, _SINCE_4)
 VERSION = len(_VERSIONS)
 
 

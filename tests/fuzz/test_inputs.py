@@ -113,7 +113,7 @@ def test_json_lines_keep_every_value(cases: Cases, tmp_path: Path) -> None:
     """Any objects go in and come out of JSON lines as they were, with NULL for keys that a row lacks."""
     path, out = tmp_path / "t.jsonl", tmp_path / "o.jsonl"
     for name, rng in cases(15):
-        keys = [key for key in _names(rng) if key not in ("", "Q")]  # names that DuckDB has to change when it writes
+        keys = [key for key in _names(rng) if key]
         column = {key: rng.choice([None, _text, _value]) for key in keys}
         rows = [
             {key: make(rng) if make else rng.randrange(9) for key, make in column.items() if rng.random() < 0.8}
@@ -155,7 +155,7 @@ def test_parquet_keeps_every_value(cases: Cases, tmp_path: Path) -> None:
     for name, rng in cases(20):
         columns = {}
         n = rng.choice([0, 1, 3, 100])
-        for key in (key for key in _names(rng) if key not in ("", "Q")):
+        for key in filter(None, _names(rng)):
             kind = _kind(rng)
             inner = (
                 kind.value_type if pa.types.is_list(kind) else kind.field(0).type if pa.types.is_struct(kind) else kind

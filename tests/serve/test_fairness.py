@@ -54,18 +54,23 @@ def _write(path: Path, schema: pa.Schema, columns: dict[str, pa.Array]) -> None:
 
 @pytest.mark.usefixtures("api_pool")
 def test_a_hanging_expert_stops_no_other_batch(serve: Serve, api: Any) -> None:
-    """Another key's ten lines are done soon, and so are other batches of the same key; a cancelled one ends soon."""
+    """Another key's ten lines are done soon, for the same expert too, and so are other batches of the same key.
+
+    A cancelled batch ends soon.
+    """
     api.does, api.hang_s = {"stuck": "hang"}, 120.0
     server = serve()
     ours, theirs = server.client(server.key("ours")), server.client(server.key("theirs"))
     stuck = submit(ours, jsonl([chat(str(i), f"stuck {i}", "large") for i in range(20)]))
     while not api.asked:
         time.sleep(0.05)
-    began = time.monotonic()
-    for client in (theirs, ours):
-        lines = [chat(str(i), f"question {i} of {id(client)}", "small") for i in range(10)]
+    while api.at_once < 16:  # all of the expert's concurrency
+        time.sleep(0.05)
+    for client, expert in ((theirs, "small"), (ours, "small"), (theirs, "large")):
+        began = time.monotonic()
+        lines = [chat(str(i), f"question {i} of {id(client)}", expert) for i in range(10)]
         assert wait(client, submit(client, jsonl(lines)).id).request_counts.completed == 10
-    assert time.monotonic() - began < SOON_S
+        assert time.monotonic() - began < SOON_S
     began = time.monotonic()
     ours.batches.cancel(stuck.id)
     assert wait(ours, stuck.id).status == "cancelled"

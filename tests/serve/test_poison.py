@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import signal
 import sqlite3
 import subprocess
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.provider import BEHAVIOURS, Call, Reply
 from tests.serve.talk import ENDED, Serve, Server, Tenant, chat, content, jsonl, submit, wait
 
 pytestmark = pytest.mark.usefixtures("api_pool")
@@ -104,6 +106,46 @@ def test_a_batch_that_ends_the_server_is_given_up(serve: Serve) -> None:
     server.start()
     ended = wait(client, batch.id, timeout_s=10)
     assert (ended.status, ended.errors.data[0].code) == ("failed", "server_error")
+
+
+def test_a_line_that_ends_the_server_fails_alone(serve: Serve, api: Any) -> None:
+    """Each time it is sent the server dies, before any other line is answered; those are answered all the same."""
+    server = serve()
+    client = server.client()
+    ends: list[str] = []
+
+    def reply(call: Call) -> Reply:
+        if call.prompt == "poison" and server.process is not None:
+            ends.append(call.prompt)
+            server.process.kill()
+        return BEHAVIOURS["ok"](call)
+
+    api.replies, api.delay_s = reply, 0.5
+    lines = [chat(str(i), "poison" if i == 7 else f"question {i}", "small") for i in range(12)]
+    poison = submit(client, jsonl(lines))
+    good = submit(client, jsonl([chat(str(i), f"good {i}", "large") for i in range(20)]))
+    until = time.monotonic() + 90
+    while _status(client, poison.id) not in ENDED:
+        assert time.monotonic() < until
+        if server.process is not None and server.process.poll() is not None:
+            server.start()
+        time.sleep(0.1)
+    assert wait(client, good.id).request_counts.completed == 20
+    ended = wait(client, poison.id)
+    assert (ended.status, ended.request_counts.completed, ended.request_counts.failed) == ("completed", 11, 1)
+    [failed] = content(client, ended.error_file_id)
+    assert failed["custom_id"] == "7"
+    assert re.search(r"the server ended \d times while it answered this line", json.dumps(failed))
+    assert ended.leeroo["cost_usd"] == pytest.approx(11 * 15e-6)
+    assert len(ends) <= 7
+
+
+def _status(client: openai.OpenAI, batch: str) -> str:
+    """Return the status of a batch; "" while the server is down."""
+    try:
+        return client.batches.retrieve(batch).status
+    except openai.APIConnectionError:
+        return ""
 
 
 def test_half_a_character_is_its_lines_error(tenant: Tenant) -> None:

@@ -98,6 +98,25 @@ def test_released_lines_wait_again(db: Database) -> None:
     assert (record.completed, record.cost_usd, record.list_cost_usd, record.prompt_tokens) == (4, 2.0, 4.0, 12)
 
 
+def test_a_wave_is_split_into_new_ones(db: Database) -> None:
+    """Each unanswered line is in one of them; they count as begun once, and one that ends is forgotten."""
+    batch = _waiting(db, *[None] * 10)
+    wave = queue.claim(db, [(backlog, 10) for backlog in queue.waiting(db)])
+    assert [queue.begun(db, wave), queue.count_begin(db, wave), queue.count_begin(db, wave)] == [0, 1, 2]
+    assert queue.count_begin(db, wave, -1) == queue.begun(db, wave) == 1
+    queue.keep_answers(db, [(batch.number, 4, _answer())])
+    parts = queue.split(db, wave, 4)
+    lines = [sorted(line.line for line in queue.claimed(db, part)[batch.number]) for part in parts]
+    assert sorted(map(len, lines)) == [2, 2, 2, 3]
+    assert sorted(line for part in lines for line in part) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert not queue.claimed(db, wave)
+    assert set(queue.unfinished(db)) == set(parts)
+    assert [queue.begun(db, number) for number in (wave, *parts)] == [0, 1, 1, 1, 1]
+    queue.release(db, parts[0], tried=False)
+    assert queue.begun(db, parts[0]) == 0
+    assert len(queue.split(db, parts[1], 8)) == 2
+
+
 def test_failed_lines_are_counted(db: Database) -> None:
     """Their cost is counted too, and the remaining lines can be failed at once."""
     batch = _waiting(db, *[None] * 4)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -104,6 +105,18 @@ def test_sparse_and_empty_columns_are_read(options: dict[str, Any]) -> None:
     assert leeroo.answer(sparse, **options)["answer"].tolist() == SAID
     for empty in (pd.DataFrame({"question": []}), pd.DataFrame({"question": pd.Series([], dtype="float64")})):
         assert list(leeroo.answer(empty, **options).columns[:2]) == ["question", "answer"]
+
+
+def test_json_of_a_relation_is_asked_as_text(options: dict[str, Any]) -> None:
+    """Texts of a JSON column have no quotes in a prompt, and the column comes back as JSON."""
+    con = duckdb.connect()
+    relation = con.sql(
+        "SELECT to_json(q) AS question, to_json([q]) AS list FROM unnest($asked) t(q)", params={"asked": ASKED}
+    )
+    found = leeroo.answer(relation, **options)
+    assert found.select("answer").fetchall() == [(each,) for each in SAID]
+    assert found.types[:2] == relation.types == ["JSON", "JSON"]
+    assert found.select("question", "list").fetchall() == relation.fetchall()
 
 
 def test_labels_and_solutions_join_a_frame_too(options: dict[str, Any]) -> None:

@@ -8,12 +8,14 @@ import subprocess
 import threading
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from leeroo.engine.errors import InputError
 from leeroo.engine.tables import Layout, open_input
+from leeroo.engine.tables.values import as_text
 
 
 def _questions(source: str | Path, layout: Layout = Layout()) -> list[str]:  # noqa: B008
@@ -80,6 +82,22 @@ def test_columns_of_parquet_files_are_united(tmp_path: Path) -> None:
         {"question": "a", "n": 1.0, "x": None},
         {"question": "b", "n": 2.5, "x": "y"},
     ]
+
+
+def test_columns_whose_names_differ_by_case_are_several(tmp_path: Path) -> None:
+    """Each value stays in the column of its name, in whatever order a file has them."""
+    pq.write_table(pa.table({"ID": ["a"], "id": ["b"]}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"id": ["c"], "ID": ["d"], "x": ["e"]}), tmp_path / "2.parquet")
+    assert open_input(str(tmp_path / "*.parquet")).read_all().to_pylist() == [
+        {"ID": "a", "id": "b", "x": None},
+        {"ID": "d", "id": "c", "x": "e"},
+    ]
+
+
+def test_json_in_parquet_is_asked_as_text(tmp_path: Path) -> None:
+    """A text in a column of the type JSON has no quotes."""
+    duckdb.execute(f"COPY (SELECT '\"What?\"'::JSON AS question) TO '{tmp_path}/t.parquet'")
+    assert as_text(open_input(tmp_path / "t.parquet").read_all().column("question")).to_pylist() == ["What?"]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
-from leeroo.engine.tables import write_table
+from leeroo.engine.tables import open_input, write_table
 from leeroo.engine.tables.values import without_formulas
 
 NAN = float("nan")
@@ -60,9 +61,39 @@ def test_nested_cells_are_json(tmp_path: Path) -> None:
     assert row["t"] == "[1]"
 
 
-def test_names_that_differ_by_case_stay(tmp_path: Path) -> None:
-    """Columns are written under their own names."""
-    assert _written(tmp_path / "o.csv", pa.table({"ID": ["a"], 'say "x"': ["b"]})) == [{"ID": "a", 'say "x"': "b"}]
+@pytest.mark.parametrize("name", ["o.csv", "o.jsonl", "o.parquet"])
+def test_names_that_differ_by_case_stay(tmp_path: Path, name: str) -> None:
+    """Columns are written under their own names, and read again under these."""
+    table = pa.table({"ID": ["a", "b"], "id": ["c", None], 'say "x"': ["d", "e"], "Id": ["f", "g"]})
+    assert write_table(table.to_reader(), tmp_path / name) == 2
+    assert open_input(tmp_path / name).read_all().to_pydict() == table.to_pydict()
+
+
+def test_columns_of_one_name_are_written(tmp_path: Path) -> None:
+    """CSV has the name twice, as in the input; keys of JSON have numbers, for programs keep one key of each name."""
+    table = pa.Table.from_arrays([pa.array(["x"]), pa.array(["y"]), pa.array(["z"])], ["a", "a", "a_1"])
+    write_table(table.to_reader(), tmp_path / "o.csv")
+    assert (tmp_path / "o.csv").read_text() == "a,a,a_1\nx,y,z\n"
+    assert _written(tmp_path / "o.jsonl", table) == [{"a": "x", "a_1": "y", "a_1_1": "z"}]
+
+
+@pytest.mark.parametrize(("name", "content"), [("o.csv", "a,B\n"), ("o.tsv", "a\tB\n"), ("o.jsonl", "")])
+def test_a_table_without_rows_is_written(tmp_path: Path, name: str, content: str) -> None:
+    """A file of CSV has the names of its columns all the same."""
+    assert (
+        write_table(
+            pa.table({"a": pa.array([], pa.int64()), "B": pa.array([], pa.string())}).to_reader(), tmp_path / name
+        )
+        == 0
+    )
+    assert (tmp_path / name).read_text() == content
+
+
+def test_rows_of_large_tables_keep_their_order(tmp_path: Path) -> None:
+    """The names come first, and the rows follow as they came."""
+    table = pa.table({"n": pa.array(range(300_000))})
+    assert write_table(table.to_reader(10_000), tmp_path / "o.csv") == 300_000
+    assert (tmp_path / "o.csv").read_text().split() == ["n", *map(str, range(300_000))]
 
 
 def test_people_get_no_formulas() -> None:

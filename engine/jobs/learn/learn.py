@@ -226,11 +226,12 @@ def answer(
     stop: threading.Event | None = None,
     *,
     partial: bool = False,
+    send: bool = True,
     owner: str = "",
 ) -> Iterator[pa.RecordBatchReader]:
     """Answer a table as `Engine.answer` does, and learn from it, for its owner, where the criteria say so."""
     if not criteria.learn:
-        with engine.answer(reader, criteria, stop, partial=partial) as answers:
+        with engine.answer(reader, criteria, stop, partial=partial, send=send) as answers:
             yield answers
         return
     with engine.delivery():

@@ -24,9 +24,11 @@ WaveLines = list[tuple[Batch, ClaimedLine]]
 
 @contextmanager
 def answer_lines(
-    engine: Engine, lines: WaveLines, budget: float | None, stop: threading.Event
+    engine: Engine, lines: WaveLines, budget: float | None, stop: threading.Event, *, send: bool = True
 ) -> Iterator[list[LineAnswer | None]]:
     """Answer lines, and yield an answer for each; None where the call was stopped before it had one.
+
+    Unless `send`, answers are those that are stored or that a killed wave of these lines has paid for.
 
     The run counts as delivered when this ends without an error.
 
@@ -47,7 +49,8 @@ def answer_lines(
     # The pool may have changed since the batch was checked.
     known = [line.request.get("expert") in (None, *engine.pool.names) for _, line in lines]
     table = to_table((line.request, batch.private) for (batch, line), there in zip(lines, known, strict=True) if there)
-    with answer(engine, table.to_reader(), criteria, stop, partial=True, owner=store_owner(batch.owner)) as reader:
+    owner = store_owner(batch.owner)
+    with answer(engine, table.to_reader(), criteria, stop, partial=True, send=send, owner=owner) as reader:
         answers = reader.read_all()
         names = [name for name in (*ANSWERS.names, "logprobs") if name in answers.column_names]
         rows: Iterator[LineAnswer] = iter(answers.select(names).to_pylist())

@@ -1,6 +1,7 @@
 """Dispatch: whose waves are started next, and what becomes of their answers.
 
-A wave that fails for a batch's fault has its batches tried one by one, and costs no other batch anything.
+A wave that fails for a batch's fault has its batches tried one by one, and costs no other batch anything. One that was
+under way at several ends of the process is taken apart, until the line that ends it is found.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -25,6 +27,11 @@ from leeroo.serve.work.workers import Workers
 
 # Seconds after which a wave is late and another of its group may start, and after which it is stopped.
 _LATE_S, _DEADLINE_S = 3 * WAVE_S, 900.0
+# Seconds after which a wave has shown that the process does not end because of it.
+_PROVEN_S = 60.0
+# How often a line is begun, the last time alone, before it fails as the one that ends the process; and the number of
+# waves that one is split into to find it.
+_MOST_BEGUN, _PARTS = ATTEMPTS + 2, 8
 # The most waves at the same time: in all, of those in time, of one key, and of one group.
 _MOST, _IN_TIME, _OF_KEY, _OF_GROUP = 64, 8, 8, 4
 
@@ -47,31 +54,51 @@ class Dispatcher:
         self._remote = frozenset(expert.name for expert in engine.pool.experts if not capabilities(expert).holds_memory)
         self._served: dict[str, float] = {}  # when a wave of each key was started last
         self._alone: set[int] = set()  # batches that were in a wave which failed
+        self._suspects: list[LineWave] = []  # waves that may have ended the process
         self._log = structlog.get_logger("leeroo.serve")
 
     def resume(self) -> None:
-        """Start the waves that a killed server had begun."""
+        """Start the waves that a killed server had begun, but those that were under way too often when it was."""
         for number, claimed in queue.unfinished(self._db).items():
             [group, *_] = group_backlogs(claimed, self._remote, self._alone)
-            self._start(LineWave(number, group, frozenset(backlog.batch for backlog in claimed)))
+            suspect = queue.begun(self._db, number) > ATTEMPTS
+            wave = LineWave(number, group, frozenset(backlog.batch for backlog in claimed), alone=suspect)
+            if suspect:
+                self._suspects.append(wave)
+            else:
+                self._start(wave)
 
     def stop(self) -> None:
         """Stop all waves, without waiting for their end."""
         for wave in self._workers.at_work(LineWave):
             wave.stop.set()
+            self._clear(wave)
 
     def stop_unwanted(self) -> None:
         """Stop waves that take too long, or whose batches have been cancelled or are past their time."""
         wanted = {batch.number for batch in batches.in_state(self._db, "in_progress")}
         self._speeds.forget_others(wanted)
         for wave in self._workers.at_work(LineWave):
+            if wave.age > _PROVEN_S:
+                self._clear(wave)
             some = bool(wave.batches & wanted)
             too_long = wave.age > _DEADLINE_S and not wave.group.learns
             if too_long or not some or (not wave.batches <= wanted and wave.age > _LATE_S):
                 wave.stop.set()
 
+    def _clear(self, wave: LineWave) -> None:
+        """Note once that an end of the process from now on is not the fault of this wave."""
+        if not wave.cleared:
+            wave.cleared = True
+            queue.count_begin(self._db, wave.number, -1)
+
     def start_waves(self) -> None:
-        """Start waves, those of the keys with the fewest under way first."""
+        """Start waves, those of the keys with the fewest under way first; suspects start alone, before all others."""
+        in_time = [wave for wave in self._workers.at_work(LineWave) if wave.age < _LATE_S]
+        if self._suspects and not in_time:
+            self._start(replace(self._suspects.pop(0)))  # a copy begins now
+        if self._suspects or any(wave.alone for wave in in_time):
+            return
         groups = group_backlogs(queue.waiting(self._db), self._remote, self._alone)
         while (group := self._next(groups)) is not None:
             portions = self._speeds.portions(groups.pop(group))
@@ -95,7 +122,8 @@ class Dispatcher:
         """Have the lines of a wave answered, keep the answers, and let the other lines wait again."""
         tried = False
         try:
-            tried = self._answer(wave)
+            begun = queue.count_begin(self._db, wave.number)
+            tried = self._answer(wave) if begun <= ATTEMPTS else self._find_killer(wave, begun)
         except (OutputError, OSError):
             raise
         except Exception as error:  # noqa: BLE001 - what cannot be done for one batch costs no other
@@ -120,14 +148,37 @@ class Dispatcher:
         else:
             self._stages.refuse(batch, "server_error", why)
 
-    def _answer(self, wave: LineWave) -> bool:
+    def _find_killer(self, wave: LineWave, begun: int) -> bool:
+        """Answer a wave that was under way at several ends of the process, or what is left of it, part by part.
+
+        A wave that got answers before the last end goes on. One line that ends the process by itself fails, and so do
+        the lines of a batch that learns, for they stay together.
+        """
+        lines = self._lines(wave)
+        if len(lines) == 1 or wave.group.learns:
+            if begun <= _MOST_BEGUN:
+                return self._answer(wave)
+            why = no_answer(f"the server ended {begun - 1} times while it answered this line")
+            queue.keep_answers(self._db, [(batch.number, line.line, why) for batch, line in lines])
+            self._metrics.count_answers([why] * len(lines))
+            return False
+        if begun == ATTEMPTS + 1:
+            self._answer(wave, send=False)  # what it has paid for is its own, not that of its parts
+            if len(self._lines(wave)) < len(lines):
+                queue.count_begin(self._db, wave.number, 1 - begun)
+                return self._answer(wave)
+        parts = queue.split(self._db, wave.number, _PARTS)
+        self._suspects += [replace(wave, number=part, alone=True) for part in parts]
+        return False
+
+    def _answer(self, wave: LineWave, *, send: bool = True) -> bool:
         """Answer a wave and keep the answers; return whether this was a try of the lines that have none."""
         lines = self._lines(wave)
         if not lines:
             return False
         began = time.monotonic()
         try:
-            with answer_lines(self._engine, lines, self._budget(lines), wave.stop) as answers:
+            with answer_lines(self._engine, lines, self._budget(lines), wave.stop, send=send) as answers:
                 return self._keep(wave, lines, answers, began)
         except Interrupted:  # before there was anything to keep
             return self._keep(wave, lines, [None] * len(lines), began)

@@ -59,7 +59,11 @@ def waiting(db: Database) -> list[Backlog]:
 
 
 def unfinished(db: Database) -> dict[int, list[Backlog]]:
-    """Return the waves that a killed server had begun, with the lines that they have claimed."""
+    """Return the waves that a killed server had begun, with the lines that they have claimed; forget all others."""
+    with db.transaction() as con:
+        con.execute(
+            "DELETE FROM waves WHERE number NOT IN (SELECT wave FROM lines WHERE wave IS NOT NULL AND status IS NULL)"
+        )
     query = f"""
         SELECT wave, b.* FROM (SELECT wave, batch, expert AS named, count(*) FROM lines
                                WHERE wave IS NOT NULL AND status IS NULL GROUP BY wave, batch, expert)
@@ -68,6 +72,34 @@ def unfinished(db: Database) -> dict[int, list[Backlog]]:
     for wave, *row in db.rows(query):
         found.setdefault(wave, []).append(Backlog(*row))
     return found
+
+
+def count_begin(db: Database, wave: int, change: int = 1) -> int:
+    """Count that a wave is begun, or take that back with -1; return how often it was begun and did not end."""
+    query = "INSERT INTO waves VALUES (?, ?) ON CONFLICT DO UPDATE SET begun = begun + excluded.begun RETURNING begun"
+    with db.transaction() as con:
+        return int(con.execute(query, (wave, change)).fetchone()[0])
+
+
+def begun(db: Database, wave: int) -> int:
+    """Return how often a wave was begun and did not end."""
+    rows = db.rows("SELECT begun FROM waves WHERE number = ?", wave)
+    return int(rows[0][0]) if rows else 0
+
+
+def split(db: Database, wave: int, parts: int) -> list[int]:
+    """Give the unanswered lines of a wave to new ones, each counted as begun once, and return their numbers."""
+    with db.transaction() as con:
+        query = "SELECT batch, line FROM lines WHERE wave = ? AND status IS NULL ORDER BY batch, line"
+        lines = con.execute(query, (wave,)).fetchall()
+        found = [lines[i::parts] for i in range(min(parts, len(lines)))]
+        numbers = [time.time_ns() + i for i in range(len(found))]
+        for number, part in zip(numbers, found, strict=True):
+            con.execute("INSERT INTO waves VALUES (?, 1)", (number,))
+            con.executemany(
+                "UPDATE lines SET wave = ? WHERE batch = ? AND line = ?", ((number, *each) for each in part)
+            )
+    return numbers
 
 
 def claim(db: Database, portions: Iterable[tuple[Backlog, int]]) -> int:
@@ -105,6 +137,7 @@ def release(db: Database, wave: int, *, tried: bool) -> None:
         for batch, expert, lines in con.execute(query, (wave,)).fetchall():
             _change_backlog(con, batch, expert, lines)
         con.execute(f"UPDATE lines SET wave = NULL, tries = tries + ? WHERE {mine}", (tried, wave))
+        con.execute("DELETE FROM waves WHERE number = ?", (wave,))
 
 
 def claims(db: Database, batch: int) -> bool:

@@ -41,8 +41,10 @@ class LineWave:
     number: int
     group: WaveGroup
     batches: frozenset[int]
-    began: float = field(default_factory=time.monotonic)
-    stop: threading.Event = field(default_factory=threading.Event)
+    alone: bool = False  # it may have ended the process: no other is begun meanwhile
+    began: float = field(init=False, default_factory=time.monotonic)
+    stop: threading.Event = field(init=False, default_factory=threading.Event)
+    cleared: bool = field(init=False, default=False)  # an end of the process is not its fault
 
     @property
     def age(self) -> float:
