@@ -22,7 +22,7 @@ from leeroo.cli.options import (
     criteria,
     grouped,
 )
-from leeroo.engine.errors import UsageError
+from leeroo.engine.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
     from leeroo.engine.tables.outputs import Keep
@@ -124,7 +124,7 @@ def label(
 
 
 def _file_to_check(out: Path, keep: Keep) -> Path:
-    """Return the file of the rows for people to check, which can be written."""
+    """Return the file of the rows for people to check, which can be written; people's work in it is not replaced."""
     from leeroo.engine.tables import check_output
     from leeroo.engine.tables.outputs import is_stream
 
@@ -132,4 +132,6 @@ def _file_to_check(out: Path, keep: Keep) -> Path:
         raise UsageError("--check writes a file beside the output: name a file with --out")
     checked = out.with_name(f"{out.stem}-check.csv")
     check_output(checked, keep)
+    if checked.exists() and not keep.overwrite:
+        raise OutputError(f"{checked} is there, and people may have worked in it: move it away, or say --overwrite")
     return checked

@@ -62,10 +62,13 @@ def learn(
     from leeroo.engine.orchestrator.router_folder import check_place
     from leeroo.engine.tables.outputs import write_file
     from leeroo.reports.learn import sample_report
+    from leeroo.reports.page import check_own_page
     from leeroo.reports.page import page as as_page
 
     check_place(out)
-    page = page or out.with_name(f"{out.name}.html")
+    if page is None:
+        page = out.with_name(f"{out.name}.html")
+        check_own_page(page)
     check_drawn(store, page=page)
     setup = EngineOptions(pool, router, budget, store=store)
     wanted = criteria(setup, learning, column=column, private_column=private_column, learn=True)

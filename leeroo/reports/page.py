@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
+from pathlib import Path
 
+from leeroo.engine.errors import OutputError
 from leeroo.reports.report import Figure, Report, Table, cells
 
 _STYLE = """
@@ -21,6 +23,13 @@ th, td { padding: 0.25rem 0.75rem 0.25rem 0; text-align: left; border-bottom: 1p
 """
 # Whatever a name in the data may hold, a browser takes nothing from elsewhere and runs nothing.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+_HEAD = f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+"""
 
 
 def page(report: Report) -> str:
@@ -32,13 +41,7 @@ def page(report: Report) -> str:
     sentences = "".join(f"<p>{escape(each)}</p>\n" for each in (*report.about, *report.summary))
     parts = "".join(_table(part) if isinstance(part, Table) else _figure(part) for part in report.parts)
     notes = _section("Notes", "", f"<ul>{''.join(f'<li>{escape(note)}</li>' for note in report.notes)}</ul>")
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{escape(report.title)}</title>
+    return f"""{_HEAD}<title>{escape(report.title)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
@@ -46,6 +49,16 @@ def page(report: Report) -> str:
 {sentences}{parts}{notes if report.notes else ""}</body>
 </html>
 """
+
+
+def check_own_page(file: Path) -> None:
+    """Check that a page which the user has not named replaces nothing but such a page.
+
+    Raises:
+        OutputError: something else is there.
+    """
+    if file.is_file() and not file.read_bytes().startswith(_HEAD.encode()):
+        raise OutputError(f"{file} is there and is no page of leeroo's: name the new page with --report")
 
 
 def _section(title: str, about: str, content: str) -> str:

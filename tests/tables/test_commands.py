@@ -107,6 +107,36 @@ def test_an_input_is_replaced_only_with_overwrite(place: Path, arguments: list[s
     assert not (place / "store").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        (
+            ["label", "t.parquet", "--column", "question", "--labels", "a,b", "--check", "1", "--out", "l.csv"],
+            "l-check.csv",
+        ),
+        (["learn", "t.parquet", "--budget", "1", "--out", "mine"], "mine.html"),
+    ],
+)
+def test_a_file_that_was_not_named_is_not_replaced(place: Path, arguments: list[str], file: str) -> None:
+    """A command that writes a file beside its output keeps what people have there under that name."""
+    (place / file).write_text("mine")
+    done = _leeroo(*arguments, *_POOL)
+    assert isinstance(done.exception, OutputError), done.output
+    assert f"{file} is there" in str(done.exception)
+    assert (place / file).read_text() == "mine"
+    assert not (place / "store").exists()
+
+
+def test_rows_to_check_are_replaced_with_overwrite(place: Path) -> None:
+    """With --overwrite the rows that people should check are written again."""
+    (place / "l-check.csv").write_text("mine")
+    label = ["label", "t.parquet", "--column", "question", "--labels", "large says 2,large says 4", "--out", "l.csv"]
+    done = _leeroo(*label, "--check", "2", "--overwrite", *_POOL)
+    assert done.exit_code == 0, (done.output, done.exception)
+    with open("l-check.csv", newline="") as file:
+        assert {row["label"] for row in csv.DictReader(file)} == {"large says 2", "large says 4"}
+
+
 def test_overwrite_replaces_the_input(place: Path) -> None:
     """With --overwrite the table takes the place of its input."""
     done = _leeroo("run", "t.parquet", "--out", "t.parquet", "--overwrite", *_POOL)

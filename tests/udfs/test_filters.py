@@ -32,6 +32,7 @@ def con(api: Any, api_entry: Callable[..., str], tmp_path: Path) -> Iterator[Con
         ("id % 1000 = 0 AND {} LIKE 'echo%'", 3),
         ("id % 1000 = 0 AND {} = 'echo: q0'", 3),
         ("id < 5 AND {} IS NOT NULL", 5),
+        ("(id = 7 OR (id % 1000 = 0 AND {} IS NOT NULL))", 3),
         ("{} IS NOT NULL AND id % 1000 = 0", 3),
         ("{} IS NULL -- AND id = 7\nAND abs(id) < 5", 5),
         ("{} = 'echo: q0' AND id::INT BETWEEN 0 AND 4", 5),
