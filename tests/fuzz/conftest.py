@@ -27,6 +27,7 @@ def cases() -> Cases:
         end = time.monotonic() + seconds
         for number in itertools.count():
             if number >= least and time.monotonic() >= end:
+                print(f"\n{number} cases")
                 return
             name = f"{seed}-{number}"
             yield name, random.Random(name)
