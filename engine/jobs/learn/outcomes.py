@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,10 +29,15 @@ from leeroo.engine.orchestrator.training.learn import train
 from leeroo.engine.pool import Pool
 from leeroo.engine.schema import OUTCOMES, QUERIES
 from leeroo.engine.store.learned import FOLDER, under_way
+from leeroo.engine.tables.outputs import new_file, write_file
 
 # Questions that a router learns from at most: more take longer than they teach.
 _MOST_QUESTIONS = 2000
-_DATA, _ROUTER, _STARTED, _COSTS = "data", "router", "started.json", "costs.npy"
+_DATA, _ROUTER, _STARTED, _COSTS = "data", "router", "started.json", "costs.npz"
+# All that reading what was written in part, or is damaged, raises.
+_UNREADABLE = (ValueError, KeyError, TypeError, EOFError, OSError, zipfile.BadZipFile, zlib.error)
+
+_T = TypeVar("_T")
 
 
 class Shelf:
@@ -56,24 +64,22 @@ class Shelf:
     def start(self) -> Router | None:
         """Return the router to start from; a batch that is done again starts from the same."""
         note = self.folder / _STARTED
-        if note.is_file():
-            before = json.loads(note.read_text())["before"]
-        else:
-            done = [each for each in self._done() if each != self.folder.name]
-            before = done[-1] if done else None
-            note.write_text(json.dumps({"before": before}))
-        if before is None or not (self._pool / before / _ROUTER).is_dir():
-            return None
-        return Router.load(self._pool / before / _ROUTER)
+        done = [each for each in self._done() if each != self.folder.name]
+        noted = _read(note, lambda: json.loads(note.read_text())["before"])
+        before: str | None = noted[0] if noted else done[-1] if done else None
+        if noted is None:
+            write_file(json.dumps({"before": before}), note)
+        return Router.load(self._pool / before / _ROUTER) if before is not None and before in done else None
 
     def expected_costs(self, compute: Callable[[], Float64s]) -> Float64s:
         """Return the costs that are expected at the start: forecasts learn from answers, and would choose otherwise."""
         file = self.folder / _COSTS
-        if not file.is_file():
-            fresh = file.with_suffix(".part.npy")
-            np.save(fresh, compute())
-            fresh.replace(file)
-        costs: Float64s = np.load(file, allow_pickle=False)
+        kept = _read(file, lambda: _load_costs(file))
+        if kept:
+            return kept[0]
+        costs = compute()
+        with new_file(file) as part, part.open("wb") as raw:
+            np.savez(raw, costs=costs)  # with a checksum
         return costs
 
     def learn(self, tables: dict[str, pa.Table], seed: int, say: LineListener) -> Router | str:
@@ -93,6 +99,20 @@ class Shelf:
         """Return the batches that have a router, the latest last."""
         found = [path for path in self._pool.glob(f"*/{_ROUTER}") if path.is_dir()]
         return [path.parent.name for path in sorted(found, key=lambda path: (path.stat().st_mtime_ns, str(path)))]
+
+
+def _read(file: Path, read: Callable[[], _T]) -> tuple[_T] | None:
+    """Return what a file holds; None where it is not there, or damaged: it is then written anew."""
+    try:
+        return (read(),) if file.is_file() else None
+    except _UNREADABLE:
+        return None
+
+
+def _load_costs(file: Path) -> Float64s:
+    with np.load(file, allow_pickle=False) as stored:
+        costs: Float64s = stored["costs"]
+    return costs
 
 
 def outcome_tables(asked: AskedTable, scores: Float64s, order: Int64s) -> dict[str, pa.Table]:
