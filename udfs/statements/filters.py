@@ -12,21 +12,23 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
 
-from leeroo.udfs.statements.keywords import Keyword, keywords
+from leeroo.udfs.statements.keywords import words
 
 Order = Callable[[duckdb.DuckDBPyConnection], AbstractContextManager[None]]
 
 _OFF = "filter_pushdown,reorder_filter"
 _OURS = "leeroo_"
-# Keywords that may follow the conditions of a WHERE.
+# Keywords behind which conditions stand, and those that may follow the conditions, or begin a subquery.
+_BEGINS = ("WHERE", "WHEN", "HAVING", "QUALIFY")
 _ENDS = frozenset(
     {
         *("GROUP", "HAVING", "WINDOW", "QUALIFY", "USING", "ORDER", "LIMIT", "OFFSET", "FETCH", "FOR", "WITH"),
-        *("UNION", "INTERSECT", "EXCEPT", "RETURNING", "ON", "SELECT"),
+        *("UNION", "INTERSECT", "EXCEPT", "RETURNING", "ON", "SELECT", "VALUES"),
     }
 )
 # The setting belongs to a whole database instance, and is restored after use.
@@ -56,42 +58,51 @@ def calls_last(statement: str) -> str:
 
 def _calls_last(statement: str) -> str:
     code = statement.encode()
-    for start, end, ands in _wheres(statement):
+    for start, end, ands in _chains(statement):
         begins = [start, *(at + len("AND") for at in ands)]
         parts = [code[begin:until] for begin, until in zip(begins, [*ands, end], strict=True)]
         ordered = sorted(parts, key=lambda part: _OURS in part.decode().casefold())
         if ordered != parts:  # a part may end with a comment
-            return _calls_last((code[:start] + b"\nAND".join(ordered) + b"\n" + code[end:]).decode())
+            return _calls_last((code[:start] + b"\nAND ".join(ordered) + b"\n" + code[end:]).decode())
     return statement
 
 
-def _wheres(statement: str) -> Iterator[tuple[int, int, list[int]]]:
-    """Return the conditions of each WHERE that only AND joins: first byte, end, and the place of each AND."""
+@dataclass
+class _Chain:
+    """Conditions that AND joins: the first byte, the ANDs so far, and how many BETWEENs wait for theirs."""
+
+    start: int
+    ands: list[int] = field(default_factory=list)
+    betweens: int = 0
+
+
+def _chains(statement: str) -> Iterator[tuple[int, int, list[int]]]:
+    """Return conditions that only AND joins, behind a WHERE or WHEN and in parentheses there: first byte, end, ANDs."""
     length = len(statement.encode().rstrip(b"; \t\r\n"))
-    words = [*keywords(statement), Keyword(length, ")", -1)]
-    for i, where in enumerate(words):
-        if where.text != "WHERE":
-            continue
-        ands: list[int] = []
-        between = cases = 0
-        for word in words[i + 1 :]:
-            if word.depth > where.depth:
-                continue
-            if word.text in ("CASE", "END"):
-                cases += 1 if word.text == "CASE" else -1
-            elif cases:
-                continue
-            elif word.text == "OR":
-                break
-            elif word.text == "BETWEEN":
-                between += 1
-            elif word.text == "AND" and between:
-                between -= 1
-            elif word.text == "AND":
-                ands.append(word.start)
-            elif word.depth < where.depth or word.text in _ENDS:
-                yield where.start + len("WHERE"), word.start, ands
-                break
+    # The chain that is open in each bracket and CASE around a word, None where there is none.
+    around: list[_Chain | None] = [None]
+    before = ""
+    for at, word in [*words(statement), (length, ")")]:
+        chain = around[-1]
+        if chain is not None and (word in _ENDS or word in (")", "OR", "THEN")):
+            yield chain.start, at, chain.ands
+        if word in _BEGINS or (word == "OR" and chain is not None):
+            around[-1] = _Chain(at + len(word))
+        elif word in ("(", "[", "{", "CASE"):
+            inner = word == "(" and chain is not None and before in (*_BEGINS, "AND", "OR", "NOT", "(")
+            around.append(_Chain(at + 1) if inner else None)
+        elif word in (")", "]", "}", "END"):
+            around = around[:-1] or [None]
+        elif word in _ENDS or word in ("THEN", ","):  # a comma in parentheses: they hold a row of values
+            around[-1] = None
+        elif word == "BETWEEN" and chain is not None:
+            chain.betweens += 1
+        elif word == "AND" and chain is not None:
+            if chain.betweens:
+                chain.betweens -= 1
+            else:
+                chain.ands.append(at)
+        before = word
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ import duckdb
 from duckdb import token_type
 
 _WORD = re.compile(rb"\w*")
+_SIGNS = (b"(", b")", b"[", b"]", b"{", b"}", b",")
 
 
 class Keyword(NamedTuple):
@@ -20,14 +21,22 @@ class Keyword(NamedTuple):
     depth: int  # in how many parentheses it stands
 
 
-def keywords(text: str) -> Iterator[Keyword]:
-    """Return the keywords and closing parentheses of a statement, in order."""
+def words(text: str) -> Iterator[tuple[int, str]]:
+    """Return the words of a statement with their first bytes: keywords in upper case, brackets and commas, else ""."""
     code = text.encode()  # tokens are counted in bytes
-    depth = 0
     for start, token in duckdb.tokenize(text):
-        depth += code.startswith(b"(", start) - code.startswith(b")", start)
         if token == token_type.keyword:
             word = _WORD.match(code, start)
-            yield Keyword(start, word[0].decode().upper() if word else "", depth)
-        elif code.startswith(b")", start):
-            yield Keyword(start, ")", depth)
+            yield start, word[0].decode().upper() if word else ""
+        elif token != token_type.comment:
+            sign = code[start : start + 1]
+            yield start, sign.decode() if sign in _SIGNS else ""
+
+
+def keywords(text: str) -> Iterator[Keyword]:
+    """Return the keywords and closing parentheses of a statement, in order."""
+    depth = 0
+    for start, word in words(text):
+        depth += (word == "(") - (word == ")")
+        if word.isidentifier() or word == ")":
+            yield Keyword(start, word, depth)
