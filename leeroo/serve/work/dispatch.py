@@ -29,9 +29,11 @@ from leeroo.serve.work.workers import Workers
 _LATE_S, _DEADLINE_S = 3 * WAVE_S, 900.0
 # Seconds after which a wave has shown that the process does not end because of it.
 _PROVEN_S = 60.0
-# How often a line is begun, the last time alone, before it fails as the one that ends the process; and the number of
-# waves that one is split into to find it.
-_MOST_BEGUN, _PARTS = ATTEMPTS + 2, 8
+# How often a line is begun, the last time alone, before it fails as the one that ends the process.
+_MOST_BEGUN = ATTEMPTS + 2
+# How often a wave is begun before it is split without its paid answers: reading them may end the process, too. And the
+# number of waves that it is split into.
+_MOST_READ, _PARTS = ATTEMPTS + 4, 8
 # The most waves at the same time: in all, of those in time, of one key, and of one group.
 _MOST, _IN_TIME, _OF_KEY, _OF_GROUP = 64, 8, 8, 4
 
@@ -162,7 +164,7 @@ class Dispatcher:
             queue.keep_answers(self._db, [(batch.number, line.line, why) for batch, line in lines])
             self._metrics.count_answers([why] * len(lines))
             return False
-        if begun == ATTEMPTS + 1:
+        if begun <= _MOST_READ:
             self._answer(wave, send=False)  # what it has paid for is its own, not that of its parts
             if len(self._lines(wave)) < len(lines):
                 queue.count_begin(self._db, wave.number, 1 - begun)
