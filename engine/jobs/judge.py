@@ -80,12 +80,16 @@ class Judged:
     Attributes:
         scores: The probability that each is right [n], NaN where the judge gave none.
         orders: [m, 2], the same of each answer in each pair that was shown, with the pair in one order and the other.
+        requests: For verdicts.
+        failed: Requests without one.
         cost_usd: Paid.
         list_cost_usd: The list price of all verdicts, also of those that the store had.
     """
 
     scores: Float64s
     orders: Float64s
+    requests: int
+    failed: int
     cost_usd: float
     list_cost_usd: float
 
@@ -123,7 +127,8 @@ def judge(engine: Engine, answers: Sequence[Answer], expert: str, criteria: Crit
     # A request that occurs twice, as where two experts said the same, is paid for once.
     requests = zip(prompts, map(tuple, verdicts), strict=True)
     prices = dict(zip(requests, judged.column("list_cost_usd").to_pylist(), strict=True))
-    return Judged(scores, _orders(credits), paid_usd(judged), sum(prices.values()))
+    failed = sum(credit is None for credit in credits)
+    return Judged(scores, _orders(credits), len(shown), failed, paid_usd(judged), sum(prices.values()))
 
 
 def agreement(judged: Sequence[float], computed: Sequence[float]) -> JudgeAgreement:

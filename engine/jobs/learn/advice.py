@@ -8,6 +8,7 @@ import numpy as np
 
 from leeroo.engine.arrays import Float64s
 from leeroo.engine.jobs.learn.asked import AskedTable
+from leeroo.engine.jobs.learn.intervals import doubtful_skills
 from leeroo.engine.jobs.learn.mixes import value_of_knowing
 from leeroo.engine.jobs.learn.policy import Plan
 from leeroo.engine.jobs.learn.truth import rates
@@ -55,13 +56,14 @@ class Advice:
     unknown: float
 
 
-def advise_from_sample(asked: AskedTable, plan: Plan, router: Router) -> Advice:
+def advise_from_sample(asked: AskedTable, plan: Plan, router: Router, seed: int) -> Advice:
     """Return what budgets would bring on all questions, as a router that learned from the sample expects.
 
     Args:
         asked: The batch at its end.
         plan: Of the sample.
         router: Learned from it; experts that it does not know are expected to be as good as their skills say.
+        seed: Random seed.
 
     """
     usual = asked.usual_costs(plan.pilot)
@@ -71,7 +73,8 @@ def advise_from_sample(asked: AskedTable, plan: Plan, router: Router) -> Advice:
         if name in router.experts:
             scores[:, j] = predicted[:, router.experts.index(name)]
     costs = np.where(np.isfinite(asked.costs), asked.expected * (usual / np.nanmean(asked.expected, axis=0)), np.nan)
-    return advise(asked.names, scores, costs, plan.skills.rates, usual)
+    skills = doubtful_skills(plan, asked.evidence, asked.questions.known, np.random.default_rng(seed))
+    return advise(asked.names, scores, costs, rates(skills), usual)
 
 
 def advise(names: list[str], scores: Float64s, costs: Float64s, shares_right: Float64s, usual_usd: Float64s) -> Advice:

@@ -61,6 +61,11 @@ class Questions:
         texts: list[str] = self.table.column("question").to_pylist()
         return texts
 
+    @property
+    def known(self) -> Bools:
+        """Whether the right answer to each question is known, [q]."""
+        return np.array([right is not None for right in self.gold], bool)
+
 
 @dataclass(frozen=True)
 class WaveFigures:
@@ -104,12 +109,12 @@ class Verdicts:
     Attributes:
         scores: [m], the probability that each answer is right; NaN where the judge did not say.
         believed: Whether this and its earlier scores are believed.
-        list_cost_usd: Of judging them.
+        wave: The judge's requests, and what they cost.
     """
 
     scores: Float64s
     believed: bool
-    list_cost_usd: float
+    wave: WaveFigures
 
 
 Judge = Callable[[Unjudged], Verdicts]
@@ -289,11 +294,11 @@ class AskedTable:
         self.costs[:, hopeless] = np.where(self._bought[:, hopeless], self.costs[:, hopeless], np.nan)
         good = np.flatnonzero(~failed)
         self._correct_costs(rows[good], experts[good])
-        self._enter(rows[good], experts[good], [texts[i] for i in good.tolist()], what)
         counted = Counter(self.names[j] for j in experts[good].tolist())
         cost = float(np.nansum(answers.column("cost_usd").to_numpy().astype(np.float64)))
         self.waves.append(WaveFigures(what, len(rows), int(failed.sum()), cost, float(paid.sum()), dict(counted)))
         self._say(_line(self.waves[-1], len(np.unique(rows))))
+        self._enter(rows[good], experts[good], [texts[i] for i in good.tolist()], what)
 
     def _correct_costs(self, rows: Int64s, experts: Int64s) -> None:
         """Expect of further answers what those of the same expert cost: all so far, or the latest if these cost more.
@@ -363,7 +368,8 @@ class AskedTable:
             of_answers = [self.names[j] for j in experts.tolist()]
             said = self._judge(Unjudged(rows.tolist(), of_answers, texts, known, self.names, usual, left))
             self._by_judge[rows, experts], self._believed = said.scores, said.believed
-            self.spent += said.list_cost_usd
+            self.spent += said.wave.list_cost_usd
+            self.waves.append(said.wave)
         judged = np.isfinite(self.scores)
         right = judged & (self.scores >= 0.5)
         answers = np.where(right, 0, np.where(judged, EMPTY, NONE))

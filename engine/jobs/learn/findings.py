@@ -9,18 +9,14 @@ import numpy as np
 
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.jobs.learn.asked import AskedTable, WaveFigures
+from leeroo.engine.jobs.learn.intervals import doubtful_skills, interval, other_ways, rate_of_batch
 from leeroo.engine.jobs.learn.judging import JudgeFound
-from leeroo.engine.jobs.learn.mixes import best_mixes
 from leeroo.engine.jobs.learn.policy import Plan
-from leeroo.engine.jobs.learn.truth import NONE, posterior, rates
+from leeroo.engine.jobs.learn.truth import rates
 from leeroo.engine.orchestrator.analysis.frontier import Interval
 
-# Questions for the interval of the batch's accuracy.
-_QUESTIONS = 1000
 # Fewer questions of the pilot than this teach nothing that a price does not say.
 LEAST_PILOT = 8
-# The interval holds this part of the draws.
-_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -69,9 +65,9 @@ class Findings:
         gold: Questions with a known right answer.
         pilot: Questions of the pilot.
         budget_usd, spent_usd: List prices, of all waves.
-        rate: Right answers among those given, expected.
+        rate: Right answers, as a part of all rows, expected.
         experts: In the order of the pool.
-        alternatives: The default expert, the best single one, and the best mix.
+        alternatives: The default expert, the best single one if it is another, and the best mix if it is of two.
         waves: In their order.
         notes: What people should know.
         judge: The expert that judged answers; None where their agreement did.
@@ -93,7 +89,8 @@ class Findings:
     def headline(self) -> str:
         """Return the outcome in one sentence, which claims no more than its interval shows."""
         best = max(self.alternatives, key=lambda other: other.rate.value)
-        share = f"{100 * self.rate.value:.0f} % of the answers are expected to be right"
+        low, high = 100 * self.rate.low, 100 * self.rate.high
+        share = f"{100 * self.rate.value:.0f} % of the answers ({low:.0f} to {high:.0f}) are expected to be right"
         if self.pilot < LEAST_PILOT:
             return f"{share}, by what prices say: too few questions were sent to several experts to compare"
         if best.gain.low > 0:
@@ -114,6 +111,7 @@ def find(
     chosen: Int64s,
     usd: float,
     default: str,
+    seed: int,
     notes: list[str],
     judge: JudgeFound | None,
 ) -> Findings:
@@ -125,15 +123,21 @@ def find(
         chosen: The expert of each question's answer [n]; -1 without one.
         usd: Budget.
         default: Name of the pool's default expert.
+        seed: Random seed.
         notes: For people.
         judge: The expert that judged answers, if one did.
 
     """
     n, e = asked.costs.shape
     costs = asked.usual_costs(plan.pilot)
-    shares_right = plan.skills.rates
-    ours = _rate_of_batch(asked, plan, chosen)
-    others = _alternatives(asked, shares_right, costs, usd / max(1, n), default)
+    rng, evidence = np.random.default_rng(seed), asked.evidence
+    expected = plan.skills.draws.mean(axis=0)
+    skills = doubtful_skills(plan, evidence, asked.questions.known, rng)
+    # The first row is what is expected, the others are draws of what is possible.
+    shares_right = rates(np.vstack([expected, skills]))
+    ours = np.concatenate([rate_of_batch(evidence, asked.rows, each, chosen, rng) for each in (expected[None], skills)])
+    ways = other_ways(asked.names, shares_right[1:], costs, usd / max(1, n), default)
+    others = {what: shares_right @ part for what, part in ways.items()}
     rows_of = np.bincount(chosen[chosen >= 0], weights=asked.rows[chosen >= 0], minlength=e).astype(int)
     bought = asked.evidence.bought.sum(axis=0)
     found = [
@@ -150,7 +154,7 @@ def find(
     return Findings(
         rows=int(asked.rows.sum()),
         questions=n,
-        gold=sum(right is not None for right in asked.questions.gold),
+        gold=int(asked.questions.known.sum()),
         pilot=len(plan.pilot),
         budget_usd=usd,
         spent_usd=asked.spent,
@@ -163,46 +167,6 @@ def find(
     )
 
 
-def _alternatives(
-    asked: AskedTable, shares_right: Float64s, costs: Float64s, usd: float, default: str
-) -> dict[str, Float64s]:
-    """Return the rates that other ways are expected to have, a draw each, for `usd` a question."""
-    reached = np.where(costs > 0, np.minimum(1.0, usd / np.maximum(costs, 1e-300)), 1.0)
-    single = shares_right * np.where(np.isfinite(costs), reached, 0.0)
-    best = int(single.mean(axis=0).argmax())
-    mixes = np.unique(best_mixes(shares_right, costs, usd)[1].round(6), axis=0) @ shares_right.T
-    found = {f"{asked.names[best]} alone": single[:, best], "a random mix": mixes[mixes.mean(axis=1).argmax()]}
-    if default in asked.names:
-        found = {f"the default expert {default}": single[:, asked.names.index(default)], **found}
-    return found
-
-
-def _rate_of_batch(asked: AskedTable, plan: Plan, chosen: Int64s) -> Float64s:
-    """Return the share of right answers among those given, for each draw of the skills [d]."""
-    rows = np.flatnonzero(chosen >= 0)
-    if len(rows) > _QUESTIONS:
-        rows = rows[np.linspace(0, len(rows) - 1, _QUESTIONS).astype(int)]
-    if not len(rows):
-        return np.zeros(len(plan.skills.draws))
-    reached = float(asked.rows[chosen >= 0].sum() / max(1, asked.rows.sum()))
-    weights = asked.rows[rows] / asked.rows[rows].sum()
-    evidence, found = asked.evidence.take(rows), []
-    codes = evidence.answers[np.arange(len(rows)), chosen[rows]]
-    heard = codes >= 0
-    for skills in plan.skills.draws:  # each beside the same draw of the other ways
-        truth = posterior(evidence, skills).truth
-        of_answer = np.where(heard, truth[np.arange(len(rows)), np.maximum(codes, 0)], 0.0)
-        unheard = codes == NONE  # answers that nobody judged
-        of_answer = np.where(unheard, rates(skills)[chosen[rows]], of_answer)
-        found.append(float(weights @ of_answer) * reached)
-    return np.array(found)
-
-
-def _interval(draws: Float64s) -> Interval:
-    low, high = np.quantile(draws, [(1 - _LEVEL) / 2, (1 + _LEVEL) / 2])
-    return Interval(float(draws.mean()), float(low), float(high))
-
-
 def _why(plan: Plan, j: int, bought: int, rows: int) -> str:
     if j in plan.base:
         return "asked everything: cheap, and its agreement with others says what is easy"
@@ -213,3 +177,7 @@ def _why(plan: Plan, j: int, bought: int, rows: int) -> str:
     if bought:
         return "left out: others are as good for less, or better for the same"
     return "not asked"
+
+
+def _interval(found: Float64s) -> Interval:
+    return interval(found[0], found[1:])

@@ -13,7 +13,7 @@ import numpy as np
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.jobs.judge import RUBRIC, Answer, JudgeAgreement, Judged, agreement, judge
-from leeroo.engine.jobs.learn.asked import Questions, Unjudged, Verdicts
+from leeroo.engine.jobs.learn.asked import Questions, Unjudged, Verdicts, WaveFigures
 from leeroo.engine.listeners import LineListener
 
 
@@ -92,7 +92,10 @@ class TableJudge:
         self._by_gold = np.concatenate([self._by_gold, np.column_stack([scores, answers.known])])
         self._orders = np.concatenate([self._orders, said.orders])
         self.found = JudgeFound(name, agreement(*self._by_gold.T), agreement(*self._orders.T))
-        return Verdicts(scores, self.found.believed, said.list_cost_usd)
+        wave = WaveFigures(
+            "judge", said.requests, said.failed, said.cost_usd, said.list_cost_usd, {name: said.requests}
+        )
+        return Verdicts(scores, self.found.believed, wave)
 
     def _shown(self, answers: Unjudged, name: str) -> list[int]:
         """Return the answers that the judge may see: a remote one sees no private question."""

@@ -27,8 +27,8 @@ from leeroo.engine.jobs.learn.asked import AskedTable, Questions, find_questions
 from leeroo.engine.jobs.learn.cover import encode_questions, sample_order
 from leeroo.engine.jobs.learn.deviations import deviate
 from leeroo.engine.jobs.learn.findings import LEAST_PILOT, Findings, find
-from leeroo.engine.jobs.learn.judging import TableJudge
-from leeroo.engine.jobs.learn.outcomes import Shelf, outcome_tables
+from leeroo.engine.jobs.learn.judging import JudgeFound, TableJudge
+from leeroo.engine.jobs.learn.outcomes import Shelf, known_beforehand, outcome_tables, router_to_start
 from leeroo.engine.jobs.learn.policy import (
     Plan,
     choose_base,
@@ -42,7 +42,6 @@ from leeroo.engine.jobs.learn.policy import (
 )
 from leeroo.engine.jobs.learn.results import append_answers, best_answers, scores
 from leeroo.engine.jobs.learn.skills import Prior
-from leeroo.engine.jobs.learn.start import known_beforehand, router_to_start
 from leeroo.engine.jobs.learn.truth import rates
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.money import usd as format_usd
@@ -132,15 +131,15 @@ def learn_rows(
         tables = outcome_tables(asked, scores(asked, theta), batch.order)
         found = shelf.learn(tables, how.seed, say)
     router = None if isinstance(found, str) else found
-    notes = [*_notes_on_pilot(asked, plan, usd), *([judge.found.note] if judge.found else [])]
+    notes = _notes(asked, plan, usd, judge.found)
     if isinstance(found, str):
         notes.append(f"no router was trained: {found}")
     expert, sure = best_answers(asked, theta)
-    findings = find(asked, plan, expert, usd, engine.pool.default, notes, judge.found)
+    findings = find(asked, plan, expert, usd, engine.pool.default, how.seed, notes, judge.found)
     if answer_all:
         rows = append_answers(table, asked, expert, sure, _added(engine, criteria), criteria.prefix)
         return Learned(rows, findings, router, tables, None)
-    advice = None if router is None else advise_from_sample(asked, plan, router)
+    advice = None if router is None else advise_from_sample(asked, plan, router, how.seed)
     return Learned(None, findings, router, tables, advice)
 
 
@@ -180,7 +179,7 @@ def _prepare(
     asked.evidence = replace(asked.evidence, offset=prior.offset)
     vectors = encode_questions(questions.texts, say)
     rng = np.random.default_rng(how.seed)
-    with_gold = [q for q, gold in enumerate(questions.gold) if gold is not None]
+    with_gold = np.flatnonzero(questions.known).tolist()
     return _Batch(asked, prior, vectors, sample_order(len(questions.texts), vectors, with_gold, rng), rng)
 
 
@@ -209,13 +208,22 @@ def _answer_rest(asked: AskedTable, plan: Plan, prior: Prior, usd: float, rng: n
     return refit(asked, prior, theta) if plan.base else theta
 
 
-def _notes_on_pilot(asked: AskedTable, plan: Plan, usd: float) -> list[str]:
-    if len(plan.pilot) >= LEAST_PILOT or not len(asked.rows):
+def _notes(asked: AskedTable, plan: Plan, usd: float, judge: JudgeFound | None) -> list[str]:
+    """Return what people should know of a pilot."""
+    if not len(asked.rows):
         return []
-    return [
-        f"only {len(plan.pilot)} of {len(asked.rows)} questions were sent to several experts within"
-        f" {format_usd(usd)}: experts are chosen by what their prices say"
-    ]
+    found = [] if judge is None else [judge.note]
+    if len(plan.pilot) < LEAST_PILOT:
+        found.append(
+            f"only {len(plan.pilot)} of {len(asked.rows)} questions were sent to several experts within"
+            f" {format_usd(usd)}: experts are chosen by what their prices say"
+        )
+    elif not asked.questions.known.any():
+        found.append(
+            "no right answer is known, and agreement hardly shows how hard the questions are: intervals are wide;"
+            " right answers of a hundred rows (gold) make them narrower"
+        )
+    return found
 
 
 @contextlib.contextmanager

@@ -190,6 +190,8 @@ def test_long_answers_are_judged(run: Run, api: Any) -> None:
     [note] = [note for note in found.findings.notes if "judge " in note or " judge:" in note]
     assert note.startswith("the judge beta was not checked against gold; it agrees with itself on 100% of ")
     assert found.findings.spent_usd == pytest.approx(api.account_usd, rel=0.02)
+    assert found.findings.spent_usd == pytest.approx(sum(wave.list_cost_usd for wave in found.findings.waves))
+    assert "judge" in {wave.what for wave in found.findings.waves}
     assert api.account_usd <= 0.1
     assert found.rows is not None
     assert found.rows["error"].null_count == 120
