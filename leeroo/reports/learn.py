@@ -84,7 +84,7 @@ _ABOUT_FIGURE = (
 def _about(found: Findings) -> str:
     judged = "gold" if found.gold == found.questions else "the agreement of the experts"
     if found.judge is not None:
-        judged = f"{found.judge.name} as a judge"
+        judged = f"{found.judge.name} as a judge{'' if found.judge.believed else ', which is not believed'}"
     gold = f" and {found.gold:,} right answers" if 0 < found.gold < found.questions else ""
     return (
         f"{found.questions:,} different questions in {found.rows:,} rows; {found.pilot:,} of them were sent to several "

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from leeroo.engine.jobs.judge import JudgeAgreement
 from leeroo.engine.jobs.learn.advice import Advice, BudgetPoint
 from leeroo.engine.jobs.learn.asked import WaveFigures
 from leeroo.engine.jobs.learn.findings import Alternative, ExpertFinding, Findings
+from leeroo.engine.jobs.learn.judging import JudgeFound
 from leeroo.engine.orchestrator.analysis.frontier import Interval
 from leeroo.reports.learn import learn_report, plot_found, sample_report
 from leeroo.reports.report import cells
@@ -82,6 +85,22 @@ def test_no_gain_is_claimed_that_its_interval_does_not_show(gain: Interval, clai
     """The sentence at the top claims a gain, or a loss, where its interval does not hold 0."""
     [line] = learn_report(findings_of(gain=gain), "x").summary
     assert claim in line
+
+
+@pytest.mark.parametrize(("kappa", "believed"), [(0.9, True), (0.0, False)])
+def test_it_says_who_judged(kappa: float, believed: bool) -> None:
+    """The first sentence names the judge, and says so where it is not believed; the data has what was found of it."""
+    judge = JudgeFound("oracle", JudgeAgreement(0, float("nan"), float("nan")), JudgeAgreement(50, 0.6, kappa))
+    report = learn_report(replace(findings_of(), judge=judge), "x")
+    [about] = report.about
+    assert "were judged by oracle as a judge" in about
+    assert ("not believed" in about) is not believed
+    assert json.loads(json.dumps(report.data, allow_nan=False))["judge"] == {
+        "name": "oracle",
+        "believed": believed,
+        "gold": {"n": 0, "share": None},
+        "itself": {"n": 50, "share": 0.6},
+    }
 
 
 def test_a_sample_suggests_a_budget() -> None:
