@@ -1,6 +1,6 @@
 """Measure what --learn brings a new user: a table, a pool of three experts behind an API, no router, no right answers.
 
-    PYTHONPATH=. python bench/learning/three_experts.py --rows 1000
+    PYTHONPATH=. python bench/learning/three_experts.py --rows 1000 [--gold 200]
 
 The API is the tests' fake provider, whose experts are right on 95, 92 and 93 % of one kind of question and on 50 to
 60 % of the others. The report is the one of docs/learning.md. Below it: who is right, by answers that only this script
@@ -25,12 +25,16 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rows", type=int, default=1000)
     options.add_argument("--usd-per-1k", type=float, default=0.04, help="The budget, for 1,000 questions.")
+    options.add_argument("--gold", type=int, default=0, help="Rows whose right answer the run sees.")
     given = options.parse_args()
     with running() as api, tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        three_experts.set_up(place, api, given.rows)
+        table = three_experts.set_up(place, api, given.rows)
+        seen = pl.when(pl.col("id") < given.gold).then(pl.col("truth"))
+        table.with_columns(seen.alias("gold")).write_csv(place / "questions.csv")
+        gold = ["--gold", "gold"] if given.gold else []
         budget = f"{given.usd_per_1k * given.rows / 1000:g}"
-        _run(place, "learned", budget, "--learn", "--save-router", "router", "--report", "report.html")
+        _run(place, "learned", budget, "--learn", "--save-router", "router", "--report", "report.html", *gold)
         for name in three_experts.SKILLS:
             _run(place, name, budget, "--expert", name)
 

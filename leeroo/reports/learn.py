@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 # Inches: the least height of the picture, and of an expert's line in its key.
 _HEIGHT, _LINE = 4.5, 0.19
+# The least part of the questions that is shown.
+_SHOWN = 0.005
 
 
 def learn_report(found: Findings, title: str) -> Report:
@@ -103,7 +105,7 @@ def _experts(found: Findings, *, sample: bool = False) -> Table:
         about=f"List price of 1,000 answers in USD; right answers in %, as they are inferred; answers bought{got}.",
         columns=listed[:-1] if sample else listed,
         rows=[row[:-1] for row in rows] if sample else rows,
-        remarks=_reasons(found),
+        remarks=[] if sample else _reasons(found),
     )
 
 
@@ -174,7 +176,8 @@ def _budgets(advice: Advice) -> Table:
 
 
 def _who(point: BudgetPoint) -> str:
-    most = sorted(point.experts.items(), key=lambda item: -item[1])[:3]
+    some = [(name, share) for name, share in point.experts.items() if share >= _SHOWN]
+    most = sorted(some, key=lambda item: -item[1])[:3]
     return ", ".join(f"{name} {share:.0%}" for name, share in most)
 
 

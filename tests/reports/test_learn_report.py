@@ -105,7 +105,10 @@ def test_it_says_who_judged(kappa: float, believed: bool) -> None:
 
 def test_a_sample_suggests_a_budget() -> None:
     """The report of leeroo learn says the budget, whom to keep, and what more outcomes may bring; its data has all."""
-    points = [BudgetPoint(usd, usd / 2, 0.6 + usd / 100, {NAMES[0]: 0.25, NAMES[1]: 0.75}) for usd in range(1, 40)]
+    points = [
+        BudgetPoint(usd, usd / 2, 0.6 + usd / 100, {NAMES[0]: 0.25, NAMES[1]: 0.749, NAMES[2]: 0.001})
+        for usd in range(1, 40)
+    ]
     advice = Advice(points, points[11], [NAMES[0], NAMES[1]], 0.023)
     report = sample_report(findings_of(), advice, "What a sample teaches")
     assert report.summary[0].startswith("A budget of $12.00 for all 1,000 questions is expected to bring 72.0 %")
@@ -117,6 +120,7 @@ def test_a_sample_suggests_a_budget() -> None:
     [experts] = [table for table in report.tables if table.title == "Experts"]
     assert [column.name for column in experts.columns][-1] == "bought"  # rows got no answers
     assert cells(experts)[0][0] == NAMES[3]
+    assert not experts.remarks  # who was asked in a sample says nothing of all questions
     assert report.data["advice"]["suggested"]["usd"] == 12
     assert "suggested" in plot_found(findings_of(), advice)
 
