@@ -175,7 +175,7 @@ def test_learning_while_answering(place: Path, api: Any) -> None:
     assert answered["error"].null_count() == 45
     assert all((place / name).exists() for name in ("router", "report.html"))
     foreseen = CliRunner().invoke(app, explain)
-    assert foreseen.output.splitlines()[-1].startswith("learning: a first wave of "), foreseen.output
+    assert foreseen.output.splitlines()[-1].strip().startswith("Learning: a first wave of "), foreseen.output
     shutil.rmtree(place / "router")
     _run(sample)
     assert all((place / name).exists() for name in ("router", "router.html"))

@@ -13,8 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from leeroo.engine.arrays import Bools, Float64s, Floats, Int64s
-from leeroo.engine.jobs.learn.skills import Prior
-from leeroo.engine.jobs.learn.truth import LOG_U, Evidence, U, expit, fit, posterior, right
+from leeroo.engine.jobs.learn.truth import LOG_U, Evidence, Prior, U, expit, fit, posterior, right
 
 # Turns of truth and deviations, and penalties that are tried.
 _TURNS, _PENALTIES = 5, (0.3, 1.0, 3.0, 10.0)
@@ -23,7 +22,7 @@ _LEAST, _FURTHEST = 30, 3.0
 # The least that a probability is taken to rise with a logit: where all are right, nothing can be learned.
 _FLATTEST = 0.05
 # Predictions are believed from this number of standard errors on.
-_DOUBT = 2.0
+_DOUBT = 2.5
 
 
 def deviate(evidence: Evidence, prior: Prior, vectors: Floats, pilot: Int64s, theta: Float64s) -> Float64s:
@@ -44,7 +43,7 @@ def deviate(evidence: Evidence, prior: Prior, vectors: Floats, pilot: Int64s, th
         own, everywhere = _smooth(asked, theta, prior.offset[pilot], centred, pilot)
         asked = replace(asked, offset=prior.offset[pilot] + own)
         offset = prior.offset + everywhere
-        theta = fit(asked, prior.mean, prior.sd, theta)
+        theta = fit(asked, prior, theta)
     offset[pilot] = asked.offset
     return offset
 

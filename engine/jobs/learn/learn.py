@@ -33,7 +33,7 @@ from leeroo.engine.jobs.learn.policy import (
     Plan,
     choose_base,
     mean_costs,
-    next_questions,
+    next_wave,
     refit,
     run_pilot,
     spend_on_predictions,
@@ -41,8 +41,7 @@ from leeroo.engine.jobs.learn.policy import (
     start_plan,
 )
 from leeroo.engine.jobs.learn.results import append_answers, best_answers, scores
-from leeroo.engine.jobs.learn.skills import Prior
-from leeroo.engine.jobs.learn.truth import rates
+from leeroo.engine.jobs.learn.truth import Prior, rates
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.money import usd as format_usd
 from leeroo.engine.orchestrator.router import Router
@@ -205,7 +204,7 @@ def _answer_rest(asked: AskedTable, plan: Plan, prior: Prior, usd: float, rng: n
         return theta
     plan.base = choose_base(asked, plan, usd, rng)
     spend_rest(asked, plan, prior, usd)
-    return refit(asked, prior, theta) if plan.base else theta
+    return refit(asked, prior, theta)
 
 
 def _notes(asked: AskedTable, plan: Plan, usd: float, judge: JudgeFound | None) -> list[str]:
@@ -255,13 +254,14 @@ def foresee_pilot(engine: Engine, reader: pa.RecordBatchReader, criteria: Criter
     usd = _budget(engine, questions, criteria)
     asked = AskedTable(engine, questions, criteria, _expected_costs(engine, questions), lambda _: None)
     plan = start_plan(asked, known_beforehand(asked, None), np.random.default_rng(how.seed))
-    k = next_questions(asked, plan, usd)
-    if k == 0 or len(plan.going_on) < 2:
+    wave = next_wave(asked, plan, usd)
+    if not wave.any() or len(plan.going_on) < 2:
         return f"no pilot fits into {format_usd(usd)}: experts would be chosen by what their prices say"
-    price = k * float(mean_costs(asked.costs, plan.going_on)[plan.going_on].sum())
+    asking = np.flatnonzero(wave)
+    price = float(wave[asking] @ mean_costs(asked.costs, plan.going_on)[asking])
     return (
-        f"a first wave of {k:,} questions to {len(plan.going_on)} experts for about {format_usd(price)}, then those"
-        f" that are left, for at most two fifths of {format_usd(usd)}; the rest buys answers"
+        f"a first wave of {wave.max():,} questions to {len(asking)} experts for about {format_usd(price)}, then those"
+        f" that are left, for at most a quarter of {format_usd(usd)}; the rest buys answers"
     )
 
 

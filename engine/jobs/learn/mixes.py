@@ -8,6 +8,10 @@ import numpy as np
 
 from leeroo.engine.arrays import Float64s
 
+# A standard normal distribution as a few values and their weights.
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(21)
+_WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
+
 
 def best_mixes(shares_right: Float64s, costs: Float64s, usd: float) -> tuple[Float64s, Float64s]:
     """Return the best mix of one or two experts for each draw of what is possible.
@@ -22,32 +26,42 @@ def best_mixes(shares_right: Float64s, costs: Float64s, usd: float) -> tuple[Flo
         the cheapest expert fits, as many questions as the money reaches go to one expert.
 
     """
-    d, e = shares_right.shape
-    best, shares = np.full(d, -1.0), np.zeros((d, e))
+    mixes = _mixes(costs, usd)
+    value = shares_right @ mixes.T  # [d, mixes]
+    best = value.argmax(axis=1)
+    return value[np.arange(len(best)), best], mixes[best]
+
+
+def _mixes(costs: Float64s, usd: float) -> Float64s:
+    """Return every mix of one or two experts that spends `usd`, as shares of the questions [mixes, e]."""
     usable = np.flatnonzero(np.isfinite(costs))
-
-    def offer(value: Float64s, part: dict[int, float]) -> None:
-        better = value > best
-        best[better] = value[better]
-        shares[better] = 0.0
-        for expert, share in part.items():
-            shares[better, expert] = share
-
-    for i in usable.tolist():
-        reached = 1.0 if costs[i] <= usd else float(usd / costs[i])
-        offer(reached * shares_right[:, i], {i: reached})
-    for i, j in itertools.permutations(usable.tolist(), 2):
-        if costs[i] <= usd < costs[j]:
-            x = float((usd - costs[i]) / (costs[j] - costs[i]))
-            offer((1 - x) * shares_right[:, i] + x * shares_right[:, j], {i: 1 - x, j: x})
-    return best, shares
+    below, above = usable[costs[usable] <= usd], usable[costs[usable] > usd]
+    nobody = np.zeros((1, len(costs)))
+    reached = usd / np.maximum(costs[above], 1e-300)
+    found = [nobody, np.eye(len(costs))[below], np.eye(len(costs))[above] * reached[:, None]]
+    for i, j in itertools.product(below.tolist(), above.tolist()):
+        x = (usd - costs[i]) / (costs[j] - costs[i])
+        shares = np.zeros((1, len(costs)))
+        shares[0, [i, j]] = 1 - x, x
+        found.append(shares)
+    return np.concatenate(found)
 
 
 def value_of_knowing(shares_right: Float64s, costs: Float64s, usd: float) -> float:
     """Return how many more answers would be right, as a part of all, if the best mix were known for sure."""
-    mixes = np.unique(best_mixes(shares_right, costs, usd)[1].round(6), axis=0)
-    value = mixes @ shares_right.T  # [mixes, d]
+    value = _mixes(costs, usd) @ shares_right.T  # [mixes, d]
     return float(value.max(axis=0).mean() - value.mean(axis=1).max())
+
+
+def values_of_each(shares_right: Float64s, costs: Float64s, usd: float) -> Float64s:
+    """Return how many more answers would be right, as a part of all, if one expert's share were known for sure [e].
+
+    That is the expected value of partial perfect information, of a normal distribution with the draws' variance.
+    """
+    mixes = _mixes(costs, usd)
+    expected = mixes @ shares_right.mean(axis=0)
+    known = expected[:, None, None] + (mixes * shares_right.std(axis=0))[:, :, None] * _NODES  # [mixes, e, nodes]
+    return np.asarray(known.max(axis=0) @ _WEIGHTS - expected.max())
 
 
 def value_of_money(shares_right: Float64s, costs: Float64s, usd: float) -> float:

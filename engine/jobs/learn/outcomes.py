@@ -25,7 +25,8 @@ from leeroo.engine.errors import LeerooError
 from leeroo.engine.jobs.feedback import experts_table, write_data_folder
 from leeroo.engine.jobs.learn.asked import AskedTable
 from leeroo.engine.jobs.learn.policy import mean_costs
-from leeroo.engine.jobs.learn.skills import Prior, price_prior, router_prior
+from leeroo.engine.jobs.learn.skills import price_prior, router_prior
+from leeroo.engine.jobs.learn.truth import Prior
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.learn import train

@@ -1,6 +1,6 @@
 """The policy: what to ask next, from the first question of a batch to the last cent of its budget.
 
-1. Pilot: the experts that are left answer the same few questions, wave by wave. After each wave, an expert goes on
+1. Pilot: the experts that are left answer a few questions, wave by wave, cheap ones more. After each, an expert goes on
    that is part of the best mix for this budget in some of what is possible (successive halving, Jamieson and Talwalkar,
    AISTATS 2016, with posterior draws). Another wave must be worth more than it costs.
 2. Base: where simulation says so, one or two cheap experts answer everything. Their agreement says what is easy.
@@ -19,18 +19,19 @@ from typing import Protocol
 import numpy as np
 
 from leeroo.engine.arrays import Bools, Float64s, Int64s
-from leeroo.engine.jobs.learn.mixes import best_mixes, value_of_knowing, value_of_money
+from leeroo.engine.jobs.learn.mixes import best_mixes, value_of_knowing, value_of_money, values_of_each
 from leeroo.engine.jobs.learn.purchases import choose_purchases
-from leeroo.engine.jobs.learn.skills import Prior, Skills, learn_skills
-from leeroo.engine.jobs.learn.truth import NONE, SPREAD, C, Evidence, expit, fit, posterior, rates
+from leeroo.engine.jobs.learn.skills import Skills, learn_skills
+from leeroo.engine.jobs.learn.truth import NONE, SPREAD, C, Evidence, Prior, expit, fit, posterior, rates
 from leeroo.engine.orchestrator.choose import choose
 
 # The parts of the budget that the first waves of the pilot take, and the part that all of them may take.
-_WAVES, _PILOT_PART = (0.05, 0.05, 0.06), 0.4
-# The first questions are sent if they are expected to cost no more than this part of the money.
-_FIRST_PART_OF_MONEY = 0.25
-# Waves before it is weighed whether another one pays; questions of the first one at least, and of all at most.
-_SURE_WAVES, _FIRST_QUESTIONS, _PILOT_QUESTIONS = 3, 4, 1000
+_WAVES, _PILOT_PART = (0.05, 0.05, 0.06), 0.25
+# The first questions are sent if they are expected to cost no more than this part of the money. More experts than that
+# are asked if it is enough for that many questions to each.
+_FIRST_PART_OF_MONEY, _MANY, _LEARNED_FROM = 0.25, 8, 8
+# Waves before it is weighed whether another one pays; questions of the first one at least, of one and of all at most.
+_SURE_WAVES, _FIRST_QUESTIONS, _WAVE_QUESTIONS, _PILOT_QUESTIONS = 3, 4, 200, 1000
 # An expert goes on that is in the best mix in this part of the draws.
 _IN_MIX = 0.04
 # Or that would get this part of the questions. The least questions from which deviations are learned.
@@ -39,21 +40,25 @@ _TRAFFIC, _TAUGHT = 0.1, 30
 _TEACHING = 100
 # The rest of the questions is kept in reach of the cheapest expert, at this multiple of its cost.
 _REST_MARGIN = 1.1
+# As many are asked at least, so that answers can be compared.
+_COMPARED = 3
 # A further wave finds out about this part of what perfect knowledge would bring.
 _FOUND_OUT = 0.5
 # Cheap experts, of less than this part of the money for a question, may give second opinions: the best two go on.
 _CHEAP, _OPINIONS, _IN_OPINIONS = 0.15, 2, 0.25
 # A base costs at most this part of what is left, and one expert of it this.
-_BASE_PART, _BASE_EXPERT_PART = 0.7, 0.5
-# A simulated gain of a base must be larger: the model is not the world.
-_BASE_MARGIN = 0.01
-_SIMULATED = 600
+_BASE_PART, _BASE_EXPERT_PART = 0.75, 0.6
+# A base teaches more of the experts than the simulation knows, which takes their skills as known. It may be worse there
+# by this part of the questions, if one of it is right this often beside the best expert, and it costs no more than this
+# part of what is left. The best of several bases is in part luck, so few are tried, of the best cheap experts.
+_BASE_TEACHES, _OFTEN, _CHEAP_BASE, _BASE_EXPERTS = 0.025, 0.7, 0.3, 4
+_SIMULATED = 1000
 # The waves that spend the rest. The last ones plan with a part of it each: answers to hard questions are longer.
 _PURCHASES, _LAST, _LAST_PART = 3, 2, 0.75
 # Without a base, this part of the questions is answered first; and what is spent of the money, as costs may be higher.
 _FIRST_PART, _SPENT = 0.7, 0.97
-# Skills are fitted to this many questions with the most answers.
-_FITTED = 600
+# Skills are fitted to this many questions.
+_FITTED = 4000
 
 
 class Asked(Protocol):
@@ -94,6 +99,7 @@ class Plan:
         skills: What is known of the experts at the end.
         going_on: The experts that were still asked after the pilot.
         pilot: Questions of the pilot, in the order in which they were sent.
+        heard: How many of them each expert was asked: the first ones, more of a cheap expert.
         waves: Waves of the pilot.
         base: The experts that answered everything.
     """
@@ -101,6 +107,7 @@ class Plan:
     skills: Skills
     going_on: Int64s
     pilot: Int64s
+    heard: Int64s
     waves: int = 0
     base: tuple[int, ...] = ()
 
@@ -133,21 +140,22 @@ def run_pilot(
     """
     plan = start_plan(asked, prior, rng)
     while len(plan.going_on) > 1:
-        k = next_questions(asked, plan, usd, all_of_it=all_of_it)
-        if k < 1:
+        wave = next_wave(asked, plan, usd, all_of_it=all_of_it)
+        if not wave.any():
             break
-        start = len(plan.pilot)
         pairs = np.zeros(asked.costs.shape, bool)
-        pairs[np.ix_(order[start : start + k], plan.going_on)] = True
+        for j in np.flatnonzero(wave).tolist():
+            pairs[order[plan.heard[j] : plan.heard[j] + wave[j]], j] = True
         asked.ask(pairs & np.isfinite(asked.costs), "pilot")
-        plan.pilot = order[: start + k]
+        plan.heard = plan.heard + wave
+        plan.pilot = order[: max(len(plan.pilot), int(plan.heard.max()))]
         plan.waves += 1
         if deviate is not None and len(plan.pilot) >= _TAUGHT:
             deviate(plan)
         plan.skills = learn_skills(asked.evidence.take(plan.pilot), prior, rng, plan.skills.likely)
         costs = mean_costs(asked.costs, plan.going_on)
         levels = costs[plan.going_on].tolist() if all_of_it else [_left(asked, plan, usd)]
-        plan.going_on = _going_on(asked, plan, costs, levels)
+        plan.going_on = _going_on(asked, plan, costs, levels, usd)
     return plan
 
 
@@ -155,33 +163,81 @@ def start_plan(asked: Asked, prior: Prior, rng: np.random.Generator) -> Plan:
     """Return the plan before the first question: everyone goes on who may answer one."""
     nothing = np.zeros(0, np.int64)
     experts = np.flatnonzero(np.isfinite(asked.costs).any(axis=0))
-    return Plan(learn_skills(asked.evidence.take(nothing), prior, rng), experts, nothing)
+    skills = learn_skills(asked.evidence.take(nothing), prior, rng)
+    return Plan(skills, experts, nothing, np.zeros(len(prior.mean), np.int64))
 
 
-def next_questions(asked: Asked, plan: Plan, usd: float, *, all_of_it: bool = False) -> int:
-    """Return how many questions the next wave of the pilot has; 0 if there is none."""
+def next_wave(asked: Asked, plan: Plan, usd: float, *, all_of_it: bool = False) -> Int64s:
+    """Return how many more questions each expert answers in the next wave of the pilot [e]; all 0 if there is none."""
     costs = mean_costs(asked.costs, plan.going_on)
-    each, open_ = float(costs[plan.going_on].sum()), len(asked.costs) - len(plan.pilot)
-    most = min(open_, _PILOT_QUESTIONS - len(plan.pilot))
-    k = min(_questions_of_wave(each, usd, plan.waves), most)
+    most = np.minimum(min(len(asked.costs), _PILOT_QUESTIONS) - plan.heard, _WAVE_QUESTIONS)
+    money = _money_of_wave(asked, plan, costs, usd, all_of_it=all_of_it)
     if all_of_it:
-        return min(k, int((_SPENT * usd - asked.spent - asked.reserve(plan.going_on)) / max(each, 1e-300)))
+        return shared_out(costs, money, most)
+    # Those of whom more is worth its money are asked, with the cheapest ones beside them to compare with.
+    asking = _worth_asking(asked, plan, costs, usd, _left(asked, plan, usd))
+    asking[np.argsort(costs, kind="stable")[:_COMPARED]] = True
+    wave = shared_out(np.where(asking, costs, np.inf), money, most)
+    paid = float(wave[wave > 0] @ costs[wave > 0])
+    within = asked.spent + paid <= (_PILOT_PART if plan.waves else 1.0) * usd
+    return wave if within and _pays(asked, plan, costs, wave, paid, usd) else np.zeros_like(wave)
+
+
+def _money_of_wave(asked: Asked, plan: Plan, costs: Float64s, usd: float, *, all_of_it: bool) -> float:
+    """Return the USD that the next wave may take."""
+    question = float(costs[plan.going_on].sum())  # if everybody answers it
+    money = max(_WAVES[min(plan.waves, len(_WAVES) - 1)] * usd, question * (1 if plan.waves else _FIRST_QUESTIONS))
+    room = usd - asked.spent - asked.reserve(plan.going_on)
+    if all_of_it:
+        return min(money, room - (1 - _SPENT) * usd)
     # Whatever the pilot costs, the cheapest expert must be able to answer the rest.
-    cheapest = _REST_MARGIN * float(costs.min())
-    room = usd - asked.spent - asked.reserve(plan.going_on) - cheapest * open_
-    if each > cheapest:
-        # The first answers say how long answers are; before them they are expected to be as long as they may be.
-        first = 0 if plan.waves else min(_FIRST_QUESTIONS, int(_FIRST_PART_OF_MONEY * usd / max(each, 1e-300)))
-        k = min(k, max(first, int(room / (each - cheapest))))
-    within = asked.spent + k * each <= (_PILOT_PART if plan.waves else 1.0) * usd
-    return k if k > 0 and within and _pays(asked, plan, costs, k, usd) else 0
+    room -= _REST_MARGIN * float(costs.min()) * (len(asked.costs) - len(plan.pilot))
+    if plan.waves:
+        return min(money, room)
+    if len(plan.going_on) > _MANY and _LEARNED_FROM * question > _FIRST_PART_OF_MONEY * usd:
+        return 0.0  # too many experts for the money to learn anything of them
+    # The first answers say how long answers are; before them they are expected to be as long as they may be.
+    return min(money, max(room, min(_FIRST_QUESTIONS * question, _FIRST_PART_OF_MONEY * usd)))
 
 
-def _questions_of_wave(usd_per_question: float, usd: float, wave: int) -> int:
-    """Return how many questions a wave of the pilot has, for the experts that are left."""
-    part = _WAVES[min(wave, len(_WAVES) - 1)]
-    k = int(part * usd / usd_per_question) if usd_per_question > 0 else _PILOT_QUESTIONS // 5
-    return max(k, _FIRST_QUESTIONS if wave == 0 else 1)
+def _worth_asking(asked: Asked, plan: Plan, costs: Float64s, usd: float, level: float) -> Bools:
+    """Return of whom a wave would find out more than its money would bring, at `level` for another question [e]."""
+    rest = len(asked.costs) - len(plan.pilot)
+    worth = _FOUND_OUT * values_of_each(plan.skills.rates, costs, level) * rest
+    share = np.sqrt(np.where(np.isfinite(costs), costs, 0.0))  # of the wave's money
+    share *= _WAVES[min(plan.waves, len(_WAVES) - 1)] * usd / max(share.sum(), 1e-300)
+    return np.asarray((worth > value_of_money(plan.skills.rates, costs, level) * share) & np.isfinite(costs))
+
+
+def shared_out(costs: Float64s, usd: float, most: Int64s) -> Int64s:
+    """Return how many questions each expert answers for `usd` in all [e].
+
+    The number falls with the root of the price, which makes the sum of the variances least (Neyman, "On the Two
+    Different Aspects of the Representative Method", 1934). No expert answers more than the third most, so that there
+    is always somebody to compare with.
+
+    Args:
+        costs: [e], mean USD of an answer; infinite for an expert that is not asked.
+        usd: What may be spent.
+        most: [e], questions that are left for each.
+
+    """
+    there = np.flatnonzero(np.isfinite(costs))
+    wave = np.zeros(len(costs), np.int64)
+    if usd < 0 or not len(there):
+        return wave
+    root = 1 / np.sqrt(np.maximum(costs[there], max(float(costs[there].max()), 1e-300) * 1e-4))
+    root = np.minimum(root, np.sort(root)[-min(3, len(root))])
+
+    def asked(x: float) -> Int64s:
+        return np.asarray(np.minimum((x * root).astype(np.int64), np.maximum(most[there], 0)))
+
+    low, high = 0.0, float(most.max() + 1) / float(root.min())
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if float(asked(middle) @ costs[there]) <= usd else (low, middle)
+    wave[there] = asked(low)
+    return wave
 
 
 def mean_costs(costs: Float64s, experts: Int64s) -> Float64s:
@@ -198,24 +254,25 @@ def _left(asked: Asked, plan: Plan, usd: float) -> float:
     return max(usd - asked.spent, 0.0) / max(1, len(asked.costs) - len(plan.pilot))
 
 
-def _pays(asked: Asked, plan: Plan, costs: Float64s, k: int, usd: float) -> bool:
-    """Return whether another wave of k questions finds out more than its money would bring."""
+def _pays(asked: Asked, plan: Plan, costs: Float64s, wave: Int64s, paid: float, usd: float) -> bool:
+    """Return whether another wave finds out more than its money would bring."""
     if plan.waves < _SURE_WAVES or len(plan.pilot) < _TEACHING:
         return True
     left = _left(asked, plan, usd)
-    rest = len(asked.costs) - len(plan.pilot) - k
+    more = max(0, int((plan.heard + wave).max()) - len(plan.pilot))  # questions that the wave answers
+    rest = len(asked.costs) - len(plan.pilot) - more
     gain = _FOUND_OUT * value_of_knowing(plan.skills.rates, costs, left) * rest
-    extra = costs[plan.going_on].sum() - left  # the questions of the wave are answered by it
-    return bool(gain > value_of_money(plan.skills.rates, costs, left) * k * extra)
+    return bool(gain > value_of_money(plan.skills.rates, costs, left) * (paid - left * more))
 
 
-def _going_on(asked: Asked, plan: Plan, costs: Float64s, levels: Sequence[float]) -> Int64s:
+def _going_on(asked: Asked, plan: Plan, costs: Float64s, levels: Sequence[float], usd: float) -> Int64s:
     """Return the experts that are worth asking further, for some of these levels of money for a question."""
     shares_right = plan.skills.rates
     kept = np.zeros(len(costs), bool)
     for level in levels:
         kept |= (best_mixes(shares_right, costs, level)[1] > 0).mean(axis=0) >= _IN_MIX
         kept |= _traffic(asked, plan, level) >= _TRAFFIC
+        kept |= _worth_asking(asked, plan, costs, usd, level)
     cheap = np.flatnonzero(costs <= _CHEAP * max(levels))
     if asked.comparable and len(cheap):
         ranked = np.argsort(-shares_right[:, cheap], axis=1)[:, :_OPINIONS]
@@ -243,15 +300,23 @@ def choose_base(asked: Asked, plan: Plan, usd: float, rng: np.random.Generator) 
     """Return the experts that should answer everything, none where the rest is better shared between two."""
     costs, left = mean_costs(asked.costs, plan.going_on), _left(asked, plan, usd)
     cheap = [i for i in plan.going_on.tolist() if costs[i] <= _BASE_EXPERT_PART * left]
+    cheap = sorted(cheap, key=lambda i: -plan.skills.likely[i])[:_BASE_EXPERTS]
     bases: list[tuple[int, ...]] = [()]
     for size in (1, 2):
         bases += [base for base in itertools.combinations(cheap, size) if costs[list(base)].sum() <= _BASE_PART * left]
-    if len(bases) == 1 or not asked.comparable:
+    if len(bases) == 1 or not asked.comparable or not len(plan.pilot):
         return ()
     seed = int(rng.integers(2**32))
     scores = [_simulate(asked, plan, base, left, np.random.default_rng(seed)) for base in bases]
-    best = int(np.argmax(scores))
-    return bases[best] if scores[best] > scores[0] + _BASE_MARGIN else ()
+    teaches = [_teaches(plan, base, costs, left) for base in bases]
+    return bases[int(np.argmax(np.array(scores) + _BASE_TEACHES * np.array(teaches)))]
+
+
+def _teaches(plan: Plan, base: tuple[int, ...], costs: Float64s, usd: float) -> bool:
+    """Return whether a base shows much of the experts for little: it is cheap, and one of it often right."""
+    right = rates(plan.skills.likely)
+    often = any(right[i] >= _OFTEN * right[plan.going_on].max() for i in base)
+    return bool(often and costs[list(base)].sum() <= _CHEAP_BASE * usd)
 
 
 def spend_rest(asked: Asked, plan: Plan, prior: Prior, usd: float) -> None:
@@ -268,7 +333,7 @@ def spend_rest(asked: Asked, plan: Plan, prior: Prior, usd: float) -> None:
         parts = [(open_rows[:cut], cut / max(1, len(open_rows))), (open_rows[cut:], 1.0)]
     parts += [(np.arange(len(asked.rows)), _LAST_PART)] * _LAST
     for rows, part in parts:
-        theta = refit(asked, prior, plan.skills.likely) if plan.base else plan.skills.likely
+        theta = refit(asked, prior, plan.skills.likely)
         money = part * _money(asked, plan, usd)
         pairs = np.zeros(asked.costs.shape, bool)
         costs = asked.costs[rows]
@@ -300,12 +365,16 @@ def spend_on_predictions(asked: Asked, plan: Plan, scores: Float64s, usd: float)
 
 
 def refit(asked: Asked, prior: Prior, start: Float64s) -> Float64s:
-    """Return skills fitted to the questions with the most answers."""
+    """Return skills fitted to all questions, around the level of those known before.
+
+    Questions with the most answers alone would be the hard ones, on which everybody looks worse. And two answers to a
+    question hardly tell likely truths from popular errors: the level of all skills is what the pilot says.
+    """
     evidence = asked.evidence
     if len(evidence.answers) > _FITTED:
-        rows = np.argsort(-evidence.bought.sum(axis=1), kind="stable")[:_FITTED]
-        evidence = evidence.take(rows)
-    return fit(evidence, prior.mean, prior.sd, start)
+        evidence = evidence.take(np.linspace(0, len(evidence.answers) - 1, _FITTED).astype(int))
+    found = fit(evidence, prior, start)
+    return np.asarray(found + (start - found).mean())
 
 
 @dataclass
@@ -336,17 +405,21 @@ class Simulated:
 
 def _simulate(asked: Asked, plan: Plan, base: Sequence[int], usd: float, rng: np.random.Generator) -> float:
     """Return the share of right answers of a base and `usd` a question, in a batch drawn from the model."""
-    batch = _draw(asked, plan, rng)
     theta = plan.skills.draws.mean(axis=0)
-    known = Plan(Skills(theta, plan.skills.draws), plan.going_on, plan.pilot, base=tuple(base))
-    prior = Prior(theta, np.full(len(theta), 1e-3), batch.evidence.offset)  # the draws differ, their mean is kept
+    drawn = plan.skills.draws[rng.integers(0, len(plan.skills.draws), _SIMULATED)]
+    batch = _draw(asked, plan, drawn, rng)
+    known = Plan(Skills(theta, plan.skills.draws), plan.going_on, plan.pilot, plan.heard, base=tuple(base))
+    sure = np.full(len(theta), 1e-3)  # the draws differ, their mean is kept
+    prior = Prior(theta, sure, np.zeros((len(theta), 1)), np.zeros(1), batch.evidence.offset)
     spend_rest(batch, known, prior, usd * len(batch.rows))
-    return float((posterior(batch.evidence, theta).best == 0).mean())
+    best = posterior(batch.evidence, theta).best
+    # The probability of being right, by the skills that were drawn: it varies less than being right does.
+    truth = posterior(replace(batch.evidence, offset=drawn - theta), theta).truth
+    return float(np.where(best >= 0, truth[np.arange(len(best)), np.maximum(best, 0)], 0.0).mean())
 
 
-def _draw(asked: Asked, plan: Plan, rng: np.random.Generator) -> Simulated:
-    n, e = _SIMULATED, asked.costs.shape[1]
-    theta = plan.skills.draws[rng.integers(0, len(plan.skills.draws), n)]
+def _draw(asked: Asked, plan: Plan, theta: Float64s, rng: np.random.Generator) -> Simulated:
+    n, e = theta.shape
     options = rng.choice(asked.evidence.options, n)
     right = rng.random((n, e)) < expit(theta + rng.normal(0, SPREAD, (n, 1)))
     popular, other = (1 + np.floor(rng.random((n, k)) * (options[:, None] - 1)).astype(int) for k in (1, e))

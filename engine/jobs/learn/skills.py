@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from leeroo.engine.arrays import Float64s, Int64s
-from leeroo.engine.jobs.learn.truth import LEVEL, NONE, Evidence, fit, rates
+from leeroo.engine.jobs.learn.truth import NONE, Evidence, Prior, fit, rates
 
 # The skill of the most expensive expert in logits, what a tenth of its price costs, and how far experts of one price
 # differ: on recorded outcomes of 28 models, where lines through price explain half of the differences.
-_TOP, _PER_DECADE, _SPREAD = 1.2, 1.0, 0.35
+_TOP, _PER_DECADE, _SPREAD = 1.2, 0.8, 0.5
+# Standard deviations of the level of all skills, which agreement hardly shows, and of what a tenth of the price costs.
+# However good the cheap ones look, more expensive experts are expected to be better by this for ten times the price.
+_LEVEL, _SLOPE_SPREAD, _LEAST_SLOPE = 0.35, 0.5, 0.2
 # A free expert counts as one of this part of the highest price.
 _CHEAPEST = 1e-3
 # How far an expert's skill on a new table is from what a router that knows it expects.
@@ -28,21 +31,6 @@ _DRAWS, _BIAS = 64, 0.1
 # The least families with which their errors can be distinguished from the truth.
 _LEAST_FAMILIES = 4
 _GRID = np.linspace(-8, 8, 1601)
-
-
-@dataclass(frozen=True)
-class Prior:
-    """What is known beforehand of e experts.
-
-    Attributes:
-        mean: [e], skills in logits.
-        sd: [e], standard deviations.
-        offset: [n, e], by how much an expert is better than usual on a question.
-    """
-
-    mean: Float64s
-    sd: Float64s
-    offset: Float64s
 
 
 @dataclass(frozen=True)
@@ -66,19 +54,22 @@ class Skills:
 def price_prior(costs: Float64s, n: int) -> Prior:
     """Return what the mean costs of an answer [e] say about skills, for n questions."""
     floor = max(float(costs.max()) * _CHEAPEST, np.finfo(float).tiny)
-    mean = _TOP + _PER_DECADE * np.log10(np.maximum(costs, floor) / max(float(costs.max()), floor))
-    return Prior(mean, np.full(len(costs), _SPREAD), np.zeros((n, len(costs))))
+    decades = np.log10(np.maximum(costs, floor) / max(float(costs.max()), floor))
+    mean = _TOP + _PER_DECADE * decades
+    common = np.column_stack([np.full(len(costs), _LEVEL), _SLOPE_SPREAD * (decades - decades.mean())])
+    least = np.array([-np.inf, (_LEAST_SLOPE - _PER_DECADE) / _SLOPE_SPREAD])
+    return Prior(mean, np.full(len(costs), _SPREAD), common, least, np.zeros((n, len(costs))))
 
 
 def router_prior(prices: Prior, scores: Float64s) -> Prior:
     """Return a prior with what a router expects: scores [n, e], NaN for an expert that it does not know."""
     known = np.isfinite(scores).all(axis=0)
-    mean, sd = prices.mean.copy(), prices.sd.copy()
+    mean, sd, common = prices.mean.copy(), prices.sd.copy(), prices.common.copy()
     mean[known] = skill_of_rate(scores[:, known].clip(*_SURE).mean(axis=0))
-    sd[known] = _KNOWN_SPREAD
+    sd[known], common[known, 1:] = _KNOWN_SPREAD, 0.0
     if known.any():
         mean[~known] += (mean[known] - prices.mean[known]).mean()
-    return Prior(mean, sd, prices.offset + deviations(scores))
+    return Prior(mean, sd, common, prices.least, prices.offset + deviations(scores))
 
 
 def deviations(scores: Float64s) -> Float64s:
@@ -108,14 +99,15 @@ def learn_skills(evidence: Evidence, prior: Prior, rng: np.random.Generator, sta
     """
     n, e = evidence.answers.shape
     if n == 0:
-        drawn = prior.mean + rng.normal(0, prior.sd, (_DRAWS, e)) + rng.normal(0, LEVEL, (_DRAWS, 1))
+        unknown = np.maximum(rng.normal(0, 1, (_DRAWS, prior.common.shape[1])), prior.least)
+        drawn = prior.mean + rng.normal(0, prior.sd, (_DRAWS, e)) + unknown @ prior.common.T
         return Skills(prior.mean, drawn)
-    likely = fit(evidence, prior.mean, prior.sd, start)
+    likely = fit(evidence, prior, start)
     unlabelled = float((evidence.gold == NONE).mean())
     draws = []
     for _ in range(_DRAWS):
-        mean = prior.mean + rng.normal(0, prior.sd) + rng.normal(0, LEVEL)
-        drawn = fit(evidence.take(np.asarray(rng.integers(0, n, n))), mean, prior.sd, likely)
+        mean = prior.mean + rng.normal(0, prior.sd) + prior.common @ rng.normal(0, 1, prior.common.shape[1])
+        drawn = fit(evidence.take(np.asarray(rng.integers(0, n, n))), replace(prior, mean=mean), likely)
         draws.append(drawn + rng.normal(0, _BIAS * unlabelled, e))
     return Skills(likely, np.array(draws))
 

@@ -30,8 +30,6 @@ C = np.array([0.1, 0.4, 0.7])
 _SHARED = 0.05
 # Experts of one family err alike: m of them count m^(1 - this) times.
 _FAMILY = 0.3
-# Standard deviation of the level of all skills together around that of their prior.
-LEVEL = 0.25
 _ITERATIONS, _CLOSE = 60, 1e-3
 
 
@@ -89,6 +87,25 @@ class Evidence:
 
 
 @dataclass(frozen=True)
+class Prior:
+    """What is known beforehand of e experts.
+
+    Attributes:
+        mean: [e], skills in logits.
+        sd: [e], standard deviations of what is each expert's own.
+        common: [e, k], what is unknown of several experts at once: each column counts times a standard normal number.
+        least: [k], the least that these numbers can be.
+        offset: [n, e], by how much an expert is better than usual on a question.
+    """
+
+    mean: Float64s
+    sd: Float64s
+    common: Float64s
+    least: Float64s
+    offset: Float64s
+
+
+@dataclass(frozen=True)
 class Posterior:
     """What the answers say about n questions; k is the number of different answers.
 
@@ -128,27 +145,74 @@ def expit(log_odds: Float64s) -> Float64s:
 
 def posterior(evidence: Evidence, theta: Float64s) -> Posterior:
     """Return what follows from the answers for skills theta [e]."""
-    answers, weights = evidence.answers, evidence.weights
-    n, k = len(answers), int(max(answers.max(initial=-1), evidence.gold.max(initial=-1))) + 1
-    if n == 0:
-        return Posterior(np.zeros((0, k + 1)), np.zeros((0, len(U))), np.zeros(0), np.zeros((0, k + 1)))
-    base = np.repeat(LOG_U[None], n, axis=0)  # [n, g]
-    counts, skills = np.zeros((n, k + 1)), np.zeros((n, k + 1))
-    for j in np.flatnonzero(weights.any(axis=0)):
-        rows = np.flatnonzero(weights[:, j])
-        weight, skill = weights[rows, j], theta[j] + evidence.offset[rows, j]
-        base[rows] += weight[:, None] * -np.logaddexp(0.0, skill[:, None] + U)
-        given = answers[rows, j] >= 0
-        at = rows[given], answers[rows[given], j]
-        counts[at] += weight[given]
-        skills[at] += (weight * skill)[given]
-    joint = base[:, None, :] + skills[:, :, None] + counts[:, :, None] * U  # [n, k + 1, g]
-    joint += (_log_prior(counts, evidence) + _log_wrong(counts, evidence.options))[:, :, None]
-    highest = joint.max(axis=(1, 2))
-    joint = np.exp(joint - highest[:, None, None])
-    sums = joint.sum(axis=(1, 2))
-    joint, total = joint / sums[:, None, None], highest + np.log(sums)
-    return Posterior(joint.sum(axis=2), joint.sum(axis=1), total, counts)
+    heard = _Heard.of(evidence)
+    return heard.posterior(heard.log_odds(theta))
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """Answers one by one, m of n questions and e experts, and all about them that no skill changes.
+
+    Attributes:
+        row: [m], the question of each answer, in order.
+        expert: [m].
+        answer: [m], its number, negative where nothing in it can be right.
+        weight: [m].
+        offset: [m], how much better than usual the expert is on the question.
+        counts: [n, k + 1], how often each different answer was given, weighted.
+        before: [n, k + 1], log probability of each right answer and of the wrong ones with it.
+    """
+
+    row: Int64s
+    expert: Int64s
+    answer: Int64s
+    weight: Float64s
+    offset: Float64s
+    counts: Float64s
+    before: Float64s
+
+    @staticmethod
+    def of(evidence: Evidence) -> _Heard:
+        """Take the answers from a table."""
+        weights = evidence.weights
+        row, expert = np.nonzero(weights)
+        answer, weight = evidence.answers[row, expert], weights[row, expert]
+        n, k = len(weights), int(max(evidence.answers.max(initial=-1), evidence.gold.max(initial=-1))) + 1
+        counts = np.zeros((n, k + 1))
+        given = answer >= 0
+        np.add.at(counts, (row[given], answer[given]), weight[given])
+        before = _log_prior(counts, evidence) + _log_wrong(counts, evidence.options)
+        return _Heard(row, expert, answer, weight, evidence.offset[row, expert], counts, before)
+
+    def log_odds(self, theta: Float64s) -> Float64s:
+        """Return the log odds that each answer is right, for each difficulty [m, g]."""
+        return np.asarray((theta[self.expert] + self.offset)[:, None] + U)
+
+    def posterior(self, log_odds: Float64s) -> Posterior:
+        """Return what follows from the answers."""
+        n, width = self.counts.shape
+        if n == 0:
+            return Posterior(self.counts, np.zeros((0, len(U))), np.zeros(0), self.counts)
+        base = LOG_U - _sums(self.weight[:, None] * np.logaddexp(0.0, log_odds), self.row, n)  # [n, g]
+        given = self.answer >= 0
+        skill = self.weight * (log_odds[:, 0] - U[0])
+        at = self.row[given] * width + self.answer[given]
+        skills = np.bincount(at, skill[given], n * width).reshape(n, width)
+        joint = base[:, None, :] + (skills + self.before)[:, :, None] + self.counts[:, :, None] * U  # [n, k + 1, g]
+        highest = joint.max(axis=(1, 2))
+        joint = np.exp(joint - highest[:, None, None])
+        sums = joint.sum(axis=(1, 2))
+        joint, total = joint / sums[:, None, None], highest + np.log(sums)
+        return Posterior(joint.sum(axis=2), joint.sum(axis=1), total, self.counts)
+
+
+def _sums(values: Float64s, rows: Int64s, n: int) -> Float64s:
+    """Return the sums of values [m, g] by their rows, which are in order, [n, g]."""
+    found = np.zeros((n, values.shape[1]))
+    if len(rows):
+        first = np.flatnonzero(np.diff(rows, prepend=-1))
+        found[rows[first]] = np.add.reduceat(values, first, axis=0)
+    return found
 
 
 def _log_prior(counts: Float64s, evidence: Evidence) -> Float64s:
@@ -188,31 +252,47 @@ def right(evidence: Evidence, post: Posterior) -> Float64s:
     return np.where(evidence.answers >= 0, found, 0.0)
 
 
-def fit(evidence: Evidence, prior: Float64s, sd: Float64s, start: Float64s | None = None) -> Float64s:
+def fit(evidence: Evidence, prior: Prior, start: Float64s | None = None) -> Float64s:
     """Return the most probable skills [e], by expectation maximisation.
 
     Args:
         evidence: Answers [n, e].
-        prior: [e], the skills expected beforehand; their level is known less well than their differences.
-        sd: [e], standard deviations of the skills around it.
+        prior: What is known of skills beforehand; the evidence has the offsets.
         start: [e], skills to begin with.
 
     """
-    mean, theta = prior, np.array(prior if start is None else start, float)
-    weights = evidence.weights
+    e, precision = len(prior.mean), 1 / prior.sd**2
+    mean, theta = prior.mean, np.array(prior.mean if start is None else start, float)
+    heard = _Heard.of(evidence)
     for _ in range(_ITERATIONS):
-        post, before = posterior(evidence, theta), theta.copy()
-        expected = (weights * right(evidence, post)).sum(axis=0)
-        for _ in range(3):  # Newton's method
-            p = expit((theta + evidence.offset)[:, :, None] + U)  # [n, e, g]
-            slope = (theta - mean) / sd**2 + (weights * np.einsum("neg,ng->ne", p, post.difficulty)).sum(axis=0)
-            curve = 1 / sd**2 + (weights * np.einsum("neg,ng->ne", p * (1 - p), post.difficulty)).sum(axis=0)
-            theta += np.clip((expected - slope) / curve, -1, 1)
-        level = ((theta - prior) / sd**2).sum() / ((1 / sd**2).sum() + 1 / LEVEL**2)
-        mean = prior + level
+        log_odds, before = heard.log_odds(theta), theta.copy()
+        post = heard.posterior(log_odds)
+        expected = np.where(heard.answer >= 0, post.truth[heard.row, np.maximum(heard.answer, 0)], 0.0)
+        # One step of Newton's method each time: the truth is inferred anew before the next.
+        p, difficulty = expit(log_odds), post.difficulty[heard.row]
+        surprise = heard.weight * (expected - (p * difficulty).sum(axis=1))
+        curve = heard.weight * (p * (1 - p) * difficulty).sum(axis=1)
+        slope = np.bincount(heard.expert, surprise, e) - (theta - mean) * precision
+        theta += np.clip(slope / (precision + np.bincount(heard.expert, curve, e)), -1, 1)
+        mean = prior.mean + prior.common @ _shared(prior, theta - prior.mean)
         if np.abs(theta - before).max() < _CLOSE:
             break
     return theta
+
+
+def _shared(prior: Prior, away: Float64s) -> Float64s:
+    """Return what deviations from the prior [e] say together about what is common [k], by ridge regression."""
+    found, free = prior.least.copy(), np.ones(len(prior.least), bool)
+    while free.any():
+        columns = prior.common[:, free]
+        weighted = (columns / prior.sd[:, None] ** 2).T
+        left = away - prior.common[:, ~free] @ found[~free]
+        found[free] = np.linalg.solve(weighted @ columns + np.eye(columns.shape[1]), weighted @ left)
+        low = free & (found < prior.least)
+        if not low.any():
+            break
+        found[low], free = prior.least[low], free & ~low
+    return found
 
 
 def rates(theta: Float64s) -> Float64s:

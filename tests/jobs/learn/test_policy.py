@@ -9,11 +9,11 @@ import pytest
 
 from leeroo.engine.arrays import Float64s
 from leeroo.engine.jobs.learn.deviations import deviate
-from leeroo.engine.jobs.learn.mixes import best_mixes, value_of_knowing, value_of_money
-from leeroo.engine.jobs.learn.policy import Plan, Simulated, choose_base, run_pilot, spend_rest
+from leeroo.engine.jobs.learn.mixes import best_mixes, value_of_knowing, value_of_money, values_of_each
+from leeroo.engine.jobs.learn.policy import Plan, Simulated, choose_base, refit, run_pilot, shared_out, spend_rest
 from leeroo.engine.jobs.learn.purchases import choose_purchases, values
-from leeroo.engine.jobs.learn.skills import price_prior
-from leeroo.engine.jobs.learn.truth import NONE, Evidence, posterior
+from leeroo.engine.jobs.learn.skills import learn_skills, price_prior
+from leeroo.engine.jobs.learn.truth import NONE, Evidence, posterior, rates
 from tests.jobs.learn.test_truth import evidence, world
 
 COSTS = np.array([1.0, 0.9, 0.1])
@@ -92,6 +92,50 @@ def test_knowing_is_worth_what_is_unsure() -> None:
     unsure = np.array([[0.9, 0.5, 0.1], [0.5, 0.9, 0.1]])
     assert value_of_knowing(sure, COSTS, 1.0) == pytest.approx(0.0)
     assert value_of_knowing(unsure, COSTS, 1.0) == pytest.approx(0.2)
+
+
+def test_knowing_one_expert_is_worth_what_it_may_change() -> None:
+    """Nothing is gained by knowing an expert that is in no good mix, or of which nothing is unknown."""
+    shares_right = np.array([[0.6, 0.5, 0.1], [0.6, 0.9, 0.2]])
+    sure, likely, weak = values_of_each(shares_right, COSTS, 1.0)
+    assert sure == pytest.approx(0.0)
+    assert likely > 0.02
+    assert weak == pytest.approx(0.0, abs=1e-3)
+
+
+def test_cheap_experts_answer_more_questions_of_a_wave() -> None:
+    """Four times the price halves the questions, the money holds, and nobody is asked what nobody else answers."""
+    costs = np.array([4.0, 1.0, 1.0, 1.0, 0.01, np.inf])
+    wave = shared_out(costs, 100.0, np.full(6, 1000))
+    assert wave[0] == pytest.approx(wave[1] / 2, abs=1)
+    assert wave[1] == wave[2] == wave[3] == wave[4]
+    assert wave[5] == 0
+    assert 90 < wave[:5] @ costs[:5] <= 100
+    assert shared_out(costs, 1e9, np.array([7, 8, 9, 9, 9, 9])).tolist() == [7, 8, 9, 9, 9, 0]
+    assert shared_out(np.zeros(2), 0.0, np.full(2, 5)).tolist() == [5, 5]
+
+
+def test_answers_bought_for_hard_questions_make_nobody_look_worse() -> None:
+    """Second opinions on what is doubted alone leave the rates of experts where they are."""
+    theta = np.array([1.4, 1.0, 0.6])
+    found, truth = world(theta, 2000, seed=6)
+    pilot, doubted = np.arange(2000) < 200, found.answers[:, 1] != found.answers[:, 2]
+    shown = np.column_stack([pilot | doubted, np.ones(2000, bool), np.ones(2000, bool)])
+    prior = price_prior(np.array([1.0, 0.6, 0.4]), 2000)
+    asked = Simulated(found.answers, replace(found, answers=np.where(shown, found.answers, NONE)), shown * 1.0, truth)
+    assert rates(refit(asked, prior, theta)) == pytest.approx(rates(theta), abs=0.08)
+
+
+def test_cheap_experts_that_are_as_good_are_found() -> None:
+    """Where price says nothing, agreement corrects what it led to expect, also of those that were hardly asked."""
+    theta, costs = np.full(6, 1.3), np.geomspace(0.01, 3, 6)
+    found, _ = world(theta, 300, seed=8)
+    heard = np.arange(300)[:, None] < np.array([300, 300, 300, 100, 30, 10])
+    known = learn_skills(
+        replace(found, answers=np.where(heard, found.answers, NONE)), price_prior(costs, 300), np.random.default_rng(0)
+    )
+    assert known.rates.mean(axis=0) == pytest.approx(rates(theta), abs=0.12)
+    assert rates(price_prior(costs, 300).mean)[0] < rates(theta)[0] - 0.25
 
 
 def test_a_second_opinion_is_worth_most_where_the_first_is_doubted() -> None:

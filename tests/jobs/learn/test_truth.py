@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.jobs.learn.skills import families, learn_skills, price_prior, router_prior, skill_of_rate
-from leeroo.engine.jobs.learn.truth import EMPTY, NONE, SPREAD, Evidence, fit, posterior, rates, right
+from leeroo.engine.jobs.learn.truth import EMPTY, NONE, SPREAD, Evidence, Prior, fit, posterior, rates, right
 
 
 def world(theta: Float64s, n: int, options: int = 5, seed: int = 0) -> tuple[Evidence, Int64s]:
@@ -30,11 +30,16 @@ def evidence(answers: Int64s, options: int = 5, gold: Int64s | None = None) -> E
     return Evidence(answers, np.full(n, options), known, np.zeros((n, e)), np.arange(e))
 
 
+def around(mean: float, sd: float, e: int) -> Prior:
+    """Return the same prior for e experts, with a level that is known to a quarter of a logit."""
+    return Prior(np.full(e, mean), np.full(e, sd), np.full((e, 1), 0.25), np.array([-np.inf]), np.zeros((0, e)))
+
+
 def test_skills_are_found_without_a_right_answer() -> None:
     """From 400 questions the rates of five experts are found within 12 points, and their order."""
     theta = np.array([2.0, 1.2, 0.5, -0.2, -1.0])
     answers, _ = world(theta, 400)
-    found = rates(fit(answers, np.full(5, 0.8), np.full(5, 0.6)))
+    found = rates(fit(answers, around(0.8, 0.6, 5)))
     assert found == pytest.approx(rates(theta), abs=0.12)
     assert (np.diff(found) < 0).all()
 
@@ -44,7 +49,7 @@ def test_a_strong_expert_is_not_outvoted_by_three_weak_ones() -> None:
     theta = np.array([1.5, -1.3, -1.3, -1.3])
     answers, truth = world(theta, 300, seed=1)
     prior = price_prior(np.array([1.0, 0.05, 0.05, 0.05]), 300)
-    found = posterior(answers, fit(answers, prior.mean, prior.sd)).best
+    found = posterior(answers, fit(answers, prior)).best
     alone = (answers.answers[:, 0] == truth).mean()
     assert (found == truth).mean() > alone - 0.03
 
@@ -66,7 +71,7 @@ def test_agreement_makes_an_answer_likelier() -> None:
 def test_an_empty_answer_counts_against_its_expert_and_is_never_right() -> None:
     """An answer without a result lowers the skill, and is not the likeliest."""
     answers = evidence(np.array([[0, EMPTY]] * 30))
-    theta = fit(answers, np.zeros(2), np.full(2, 0.5))
+    theta = fit(answers, around(0.0, 0.5, 2))
     assert theta[1] < theta[0] - 0.3
     assert (posterior(answers, theta).best == 0).all()
 
