@@ -23,7 +23,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `bench` is
 
-from bench.learning.while_answering import Case, Recorded, recorded
+from bench.learning.while_answering import Case, Recorded, Replayed, recorded
 from leeroo.engine.arrays import Int64s
 from leeroo.engine.jobs.learn.cover import sample_order
 from leeroo.engine.jobs.learn.deviations import deviate
@@ -63,7 +63,7 @@ def one_table(gold: int, seed: int) -> Said:
     plan = run_pilot(batch, prior, sample_order(n, data.vectors, known.tolist(), rng), usd, rng, learn_deviations)
     plan.base = choose_base(batch, plan, usd, rng)
     spend_rest(batch, plan, prior, usd)
-    best = posterior(batch.evidence, refit(batch, prior, plan.skills.likely) if plan.base else plan.skills.likely).best
+    best = posterior(batch.evidence, refit(batch, prior, plan.skills.likely)).best
     says_it = (batch.evidence.answers == best[:, None]) & (best >= 0)[:, None]
     chosen = np.where(says_it.any(axis=1), says_it.argmax(axis=1), -1)
     return _compare(data, batch, plan, chosen, usd / n, rng)
@@ -81,6 +81,7 @@ def _draw(rng: np.random.Generator) -> tuple[Recorded, float]:
         [data.texts[i] for i in rows.tolist()],
         data.answers[cells],
         data.costs[cells],
+        data.expected[cells],
         data.scores[cells],
         data.gold[rows],
         data.options[rows],
@@ -94,7 +95,7 @@ def _batch(data: Recorded, known: Int64s) -> Simulated:
     gold = np.full(shape[0], NONE)
     gold[known] = data.gold[known]
     empty = Evidence(np.full(shape, NONE), data.options, gold, np.zeros(shape), families(data.names))
-    return Simulated(data.answers, empty, data.costs.copy(), np.ones(shape[0], int))
+    return Replayed(data.answers, empty, data.expected, np.ones(shape[0], int), paid=data.costs)
 
 
 def _compare(

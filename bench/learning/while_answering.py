@@ -5,7 +5,8 @@
 On recorded answers: the test questions of a set are a user's table, its experts the pool. The policy of
 `leeroo run --learn` decides what is bought; nothing but the answers bought is shown to it, and right answers only to
 count at the end. A draw is another order of questions, and other bootstrap draws. Beside it: the best mix of two
-experts with hindsight, the mix that prices suggest, and the strong expert alone. Costs are those recorded.
+experts with hindsight, the mix that prices suggest, and the strong expert alone. What is paid is what was recorded;
+expected beforehand is the price of the prompt and of an answer of the expert's mean length.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the name `bench` is
 
 from bench.routing.data import DATA, SETTINGS
-from leeroo.engine.arrays import Float32s, Float64s, Int64s
+from leeroo.engine.arrays import Bools, Float32s, Float64s, Int64s
 from leeroo.engine.jobs.learn.cover import sample_order
 from leeroo.engine.jobs.learn.deviations import deviate
 from leeroo.engine.jobs.learn.mixes import best_mixes
@@ -79,12 +80,13 @@ CASES = [
 
 @dataclass(frozen=True)
 class Recorded:
-    """Recorded answers: [n, e] numbers of answers, USD and right or wrong; gold and options [n], vectors [n, d]."""
+    """Recorded answers: [n, e] numbers, USD paid and expected, right or wrong; gold and options [n], vectors [n, d]."""
 
     names: list[str]
     texts: list[str]
     answers: Int64s
     costs: Float64s
+    expected: Float64s
     scores: Float64s
     gold: Int64s
     options: Int64s
@@ -100,8 +102,8 @@ def recorded(case: Case) -> Recorded:
         f" WHERE split IN ({splits}) ORDER BY query_id"
     ).fetchall()
     rows = duckdb.execute(
-        f"SELECT query_id, expert, prediction, score, (prompt_tokens * usd_per_m_input"
-        f" + completion_tokens * usd_per_m_output) / 1e6"
+        f"SELECT query_id, expert, prediction, score, prompt_tokens * usd_per_m_input / 1e6,"
+        f" completion_tokens * usd_per_m_output / 1e6"
         f" FROM '{folder}/outcomes.parquet' JOIN '{folder}/experts.parquet' USING (expert)"
     ).fetchall()
     heard = {row[1] for row in rows if row[2] is not None}
@@ -109,16 +111,31 @@ def recorded(case: Case) -> Recorded:
     names = sorted(heard - {"gpt-4-1106-preview-helm"} if case.experts is None else set(case.experts))
     at, column = {q[0]: i for i, q in enumerate(questions)}, {name: j for j, name in enumerate(names)}
     shape = len(questions), len(names)
-    answers, costs, scores = np.full(shape, EMPTY), np.zeros(shape), np.zeros(shape)
-    for query, expert, letter, score, usd in rows:
+    answers, prompts, replies, scores = np.full(shape, EMPTY), np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for query, expert, letter, score, of_prompt, of_reply in rows:
         if query in at and expert in column:
             cell = at[query], column[expert]
-            costs[cell], scores[cell] = usd, score
+            prompts[cell], replies[cell], scores[cell] = of_prompt, of_reply, score
             answers[cell] = ord(letter) - ord("A") if letter is not None and len(letter) == 1 else EMPTY
     gold = np.array([ord(q[2]) - ord("A") for q in questions])
     texts = [q[1] for q in questions]
     options = np.maximum([q[3] for q in questions], gold + 1)
-    return Recorded(names, texts, answers, costs, scores, gold, options, encode(texts))
+    expected = prompts + replies.mean(axis=0)
+    return Recorded(names, texts, answers, prompts + replies, expected, scores, gold, options, encode(texts))
+
+
+@dataclass
+class Replayed(Simulated):
+    """A batch of recorded answers, each of which was paid, [n, e] USD, and not what was expected."""
+
+    paid: Float64s | None = None
+
+    def ask(self, pairs: Bools, what: str) -> None:
+        """Show the answers of these pairs, for what they cost."""
+        assert self.paid is not None
+        before = self.spent
+        super().ask(pairs, what)
+        self.spent = before + float(self.paid[pairs].sum())
 
 
 def one_draw(case: Case, part: float, seed: int) -> tuple[float, ...]:
@@ -132,7 +149,7 @@ def one_draw(case: Case, part: float, seed: int) -> tuple[float, ...]:
     known = rng.permutation(n)[: case.gold]
     gold[known] = truth[known]
     empty = Evidence(np.full((n, e), NONE), data.options[rows], gold, np.zeros((n, e)), families(data.names))
-    batch = Simulated(answers, empty, costs.copy(), np.ones(n, int))
+    batch = Replayed(answers, empty, data.expected[rows], np.ones(n, int), paid=costs)
     prior = price_prior(costs.mean(axis=0), n)
     if case.shipped is not None:
         prior = router_prior(prior, _known_scores(case, rows))
@@ -147,7 +164,7 @@ def one_draw(case: Case, part: float, seed: int) -> tuple[float, ...]:
     plan = run_pilot(batch, prior, sample_order(n, vectors, known.tolist(), rng), usd, rng, learn_deviations)
     plan.base = choose_base(batch, plan, usd, rng)
     spend_rest(batch, plan, prior, usd)
-    theta = refit(batch, prior, plan.skills.likely) if plan.base else plan.skills.likely
+    theta = refit(batch, prior, plan.skills.likely)
     ours = (posterior(batch.evidence, theta).best == truth).mean()
     mean = costs.mean(axis=0)
     hindsight = best_mixes(scores.mean(axis=0)[None], mean, usd / n)[0][0]
