@@ -22,7 +22,7 @@ _LEAST, _FURTHEST = 30, 3.0
 # The least that a probability is taken to rise with a logit: where all are right, nothing can be learned.
 _FLATTEST = 0.05
 # Predictions are believed from this number of standard errors on.
-_DOUBT = 2.5
+_DOUBT = 2.0
 
 
 def deviate(evidence: Evidence, prior: Prior, vectors: Floats, pilot: Int64s, theta: Float64s) -> Float64s:

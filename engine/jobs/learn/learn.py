@@ -261,7 +261,7 @@ def foresee_pilot(engine: Engine, reader: pa.RecordBatchReader, criteria: Criter
     price = float(wave[asking] @ mean_costs(asked.costs, plan.going_on)[asking])
     return (
         f"a first wave of {wave.max():,} questions to {len(asking)} experts for about {format_usd(price)}, then those"
-        f" that are left, for at most a quarter of {format_usd(usd)}; the rest buys answers"
+        f" that are left, for at most three tenths of {format_usd(usd)}; the rest buys answers"
     )
 
 

@@ -26,7 +26,7 @@ from leeroo.engine.jobs.learn.truth import NONE, SPREAD, C, Evidence, Prior, exp
 from leeroo.engine.orchestrator.choose import choose
 
 # The parts of the budget that the first waves of the pilot take, and the part that all of them may take.
-_WAVES, _PILOT_PART = (0.05, 0.05, 0.06), 0.25
+_WAVES, _PILOT_PART = (0.05, 0.05, 0.06), 0.3
 # The first questions are sent if they are expected to cost no more than this part of the money. More experts than that
 # are asked if it is enough for that many questions to each.
 _FIRST_PART_OF_MONEY, _MANY, _LEARNED_FROM = 0.25, 8, 8
@@ -51,7 +51,7 @@ _BASE_PART, _BASE_EXPERT_PART = 0.75, 0.6
 # A base teaches more of the experts than the simulation knows, which takes their skills as known. It may be worse there
 # by this part of the questions, if one of it is right this often beside the best expert, and it costs no more than this
 # part of what is left. The best of several bases is in part luck, so few are tried, of the best cheap experts.
-_BASE_TEACHES, _OFTEN, _CHEAP_BASE, _BASE_EXPERTS = 0.025, 0.75, 0.3, 4
+_BASE_TEACHES, _OFTEN, _CHEAP_BASE, _BASE_EXPERTS = 0.025, 0.7, 0.3, 4
 _SIMULATED = 1000
 # The waves that spend the rest. The last ones plan with a part of it each: answers to hard questions are longer.
 _PURCHASES, _LAST, _LAST_PART = 3, 2, 0.75

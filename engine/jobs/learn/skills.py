@@ -14,6 +14,8 @@ from leeroo.engine.jobs.learn.truth import NONE, Evidence, Prior, fit, rates
 # The skill of the most expensive expert in logits, what a tenth of its price costs, and how far experts of one price
 # differ: on recorded outcomes of 28 models, where lines through price explain half of the differences.
 _TOP, _PER_DECADE, _SPREAD = 1.2, 0.8, 0.5
+# Agreement of few experts tells skill from luck less: their prices are believed more.
+_SPREAD_OF_FEW, _LEVEL_OF_FEW = 0.35, 0.25
 # Standard deviations of the level of all skills, which agreement hardly shows, and of what a tenth of the price costs.
 # However good the cheap ones look, more expensive experts are expected to be better by this for ten times the price.
 _LEVEL, _SLOPE_SPREAD, _LEAST_SLOPE = 0.35, 0.5, 0.2
@@ -56,9 +58,11 @@ def price_prior(costs: Float64s, n: int) -> Prior:
     floor = max(float(costs.max()) * _CHEAPEST, np.finfo(float).tiny)
     decades = np.log10(np.maximum(costs, floor) / max(float(costs.max()), floor))
     mean = _TOP + _PER_DECADE * decades
-    common = np.column_stack([np.full(len(costs), _LEVEL), _SLOPE_SPREAD * (decades - decades.mean())])
+    few = len(costs) < _LEAST_FAMILIES
+    spread, level = (_SPREAD_OF_FEW, _LEVEL_OF_FEW) if few else (_SPREAD, _LEVEL)
+    common = np.column_stack([np.full(len(costs), level), _SLOPE_SPREAD * (decades - decades.mean())])
     least = np.array([-np.inf, (_LEAST_SLOPE - _PER_DECADE) / _SLOPE_SPREAD])
-    return Prior(mean, np.full(len(costs), _SPREAD), common, least, np.zeros((n, len(costs))))
+    return Prior(mean, np.full(len(costs), spread), common, least, np.zeros((n, len(costs))))
 
 
 def router_prior(prices: Prior, scores: Float64s) -> Prior:
