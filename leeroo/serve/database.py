@@ -74,7 +74,7 @@ CREATE TABLE answered (
     PRIMARY KEY (batch, custom_id));
 """
 
-# `begun` counts how often a wave was begun and neither came to its end nor was stopped.
+# `begun` counts how often a wave was begun and neither ended nor was stopped.
 _SINCE_4 = """
 CREATE TABLE waves (number INTEGER PRIMARY KEY, begun INTEGER NOT NULL);
 """

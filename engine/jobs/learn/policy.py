@@ -186,7 +186,7 @@ def next_wave(asked: Asked, plan: Plan, usd: float, *, all_of_it: bool = False) 
 def _money_of_wave(asked: Asked, plan: Plan, costs: Float64s, usd: float, *, all_of_it: bool) -> float:
     """Return the USD that the next wave may take."""
     question = float(costs[plan.going_on].sum())  # if everybody answers it
-    money = max(_WAVES[min(plan.waves, len(_WAVES) - 1)] * usd, question * (1 if plan.waves else _FIRST_QUESTIONS))
+    money = max(_planned(plan, usd), question * (1 if plan.waves else _FIRST_QUESTIONS))
     room = usd - asked.spent - asked.reserve(plan.going_on)
     if all_of_it:
         return min(money, room - (1 - _SPENT) * usd)
@@ -200,12 +200,17 @@ def _money_of_wave(asked: Asked, plan: Plan, costs: Float64s, usd: float, *, all
     return min(money, max(room, min(_FIRST_QUESTIONS * question, _FIRST_PART_OF_MONEY * usd)))
 
 
+def _planned(plan: Plan, usd: float) -> float:
+    """Return the part of the budget, in USD, that the next wave is meant to take."""
+    return _WAVES[min(plan.waves, len(_WAVES) - 1)] * usd
+
+
 def _worth_asking(asked: Asked, plan: Plan, costs: Float64s, usd: float, level: float) -> Bools:
     """Return of whom a wave would find out more than its money would bring, at `level` for another question [e]."""
     rest = len(asked.costs) - len(plan.pilot)
     worth = _FOUND_OUT * values_of_each(plan.skills.rates, costs, level) * rest
     share = np.sqrt(np.where(np.isfinite(costs), costs, 0.0))  # of the wave's money
-    share *= _WAVES[min(plan.waves, len(_WAVES) - 1)] * usd / max(share.sum(), 1e-300)
+    share *= _planned(plan, usd) / max(share.sum(), 1e-300)
     return np.asarray((worth > value_of_money(plan.skills.rates, costs, level) * share) & np.isfinite(costs))
 
 
