@@ -178,10 +178,13 @@ def _convert(gguf: Path, folder: Path) -> None:
         config = AutoConfig.from_pretrained(gguf.parent, **where)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise PoolError(f"the GGUF file {gguf} cannot be converted: {str(error).splitlines()[0]}") from error
-    # A model loaded from GGUF refuses to be saved, so its weights go into a fresh one without the quantisation.
+    # A model loaded from GGUF refuses to be saved, so another one, without the quantisation, takes over its weights.
     if hasattr(config, "quantization_config"):
         del config.quantization_config
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.load_state_dict(loaded.state_dict())
-    model.save_pretrained(folder)
+    with torch.device("meta"):  # no memory, and no random numbers, for weights that are replaced
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model.load_state_dict(loaded.state_dict(), assign=True)
+    model.tie_weights()
+    # A file is copied in memory before it is written.
+    model.save_pretrained(folder, max_shard_size="1GB")
     tokenizer.save_pretrained(folder)

@@ -1,7 +1,7 @@
 """Run self-play on the embedded local pool: how far a few rounds improve the router, and how long they take.
 
     python bench/learning/selfplay.py [--rounds 3] [--outcomes 100] [--held-out 300] [--seeds 0 1 2]
-        [--pool F.toml] [--own 320] [--page F.html] [--plot F.svg]
+        [--pool F.toml] [--own 320] [--store DIR] [--page F.html] [--plot F.svg]
 
 One loop shows little: the experts of the embedded pool are right on one question in seven, so chance moves a score as
 far as learning does. Several loops with questions of their own show the mean rise. `bench/jobs/small_models.py` writes
@@ -9,7 +9,8 @@ a pool of which more can be learned.
 
 With --own, loops play on that many of our own questions (examples/local/questions.csv) instead of made ones, and share
 a store, so that each pair of question and expert is answered once. A quarter of them is held out, another in each loop:
-the standard error is then that of the draw of questions to learn from and to measure on, among these.
+the standard error is then that of the draw of questions to learn from and to measure on, among these. With --store the
+answers are kept there, so that a killed run does not lose them.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import duckdb
 import numpy as np
 
 from leeroo.engine.answer import NO_ROUTER, open_engine
+from leeroo.engine.arrays import Float64s
 from leeroo.engine.jobs.selfplay.generate import NewQuestion, read_seeds
 from leeroo.engine.jobs.selfplay.loop import Play
 from leeroo.engine.jobs.selfplay.loop import play as play_rounds
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--pool", type=Path, help="default: the embedded local pool")
     parser.add_argument("--own", type=int, default=0, help="play on this many of our own questions")
+    parser.add_argument("--store", type=Path, help="of all loops, with --own; default: one that is removed at the end")
     parser.add_argument("--page", type=Path, help="of the first loop")
     parser.add_argument("--plot", type=Path, help="of the first loop")
     options = parser.parse_args()
@@ -52,7 +55,7 @@ def main() -> None:
     if options.own:
         play = replace(play, families=(), written=0, seeds=own_questions(options.own))
     with tempfile.TemporaryDirectory() as store:
-        shared = Path(store) if options.own else None
+        shared = (options.store or Path(store)) if options.own else None
         loops = [play_once(replace(play, seed=seed), options.rounds, options.pool, shared) for seed in options.seeds]
     if options.page:
         options.page.write_text(page(selfplay_report(loops[0], title(options.pool))))
@@ -61,7 +64,8 @@ def main() -> None:
     if len(loops) > 1:
         say(f"\nMeans of {len(loops)} loops:")
         for name in ("score", "log_loss"):
-            say(describe_rise(loops, name))
+            for number in range(options.rounds + 1):
+                say(describe_round(loops, name, number))
         say(f"random mix: {np.mean([played.random_mix for played in loops]):.4f}")
         for name in sorted(row["expert"] for row in loops[0].experts):
             alone = [row["accuracy"] for played in loops for row in played.experts if row["expert"] == name]
@@ -94,12 +98,17 @@ def title(pool: Path | None) -> str:
     return "the embedded local pool" if pool is None else f"the pool {pool.name}"
 
 
-def describe_rise(loops: list[Played], name: str) -> str:
-    """Describe the change from the start to the last round, the mean over the loops, with its standard error."""
-    start, end = (np.array([played.rounds[at][name] for played in loops]) for at in (0, -1))
-    error = (end - start).std(ddof=1) / np.sqrt(len(loops))
-    rise = f"{(end - start).mean():+.4f} ± {error:.4f}"
-    return f"{name}: {start.mean():.4f} at the start, {end.mean():.4f} at the end, {rise}"
+def describe_round(loops: list[Played], name: str, number: int) -> str:
+    """Describe a round over the loops: the mean of its figure, and the change since the start within each loop."""
+    start, now = (np.array([played.rounds[at][name] for played in loops]) for at in (0, number))
+    outcomes = np.mean([played.rounds[number]["outcomes_total"] for played in loops])
+    line = f"{name}, {outcomes:.0f} outcomes: {with_error(now)}"
+    return line + (f", {with_error(now - start, '+')} since the start" if number else "")
+
+
+def with_error(values: Float64s, sign: str = "") -> str:
+    """Format the mean over the loops with its standard error."""
+    return f"{values.mean():{sign}.4f} ± {values.std(ddof=1) / np.sqrt(len(values)):.4f}"
 
 
 if __name__ == "__main__":
