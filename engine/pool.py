@@ -165,7 +165,7 @@ def _expert(path: Path, position: int, entry: dict[str, Any]) -> Expert:
         raise PoolError(f"{where}: 'model' is missing; give a hub id, a local folder or a GGUF file")
     if "price_source" in entry:
         raise PoolError(f"{where}: 'price_source' is not set by hand; leave it out")
-    entry = {**entry, "model": _locate(path, where, entry)}
+    entry = {**entry, "model": _locate(path, where, entry), "engine": _locate_certificates(path, entry)}
     try:
         return Expert.model_validate(_fill_price(where, entry))
     except ValidationError as error:
@@ -186,6 +186,14 @@ def _locate(path: Path, where: str, entry: dict[str, Any]) -> Any:
     if is_path or entry.get("backend") == "replay":
         raise PoolError(f"{where}: the model {_quote(model)} does not exist (looked for {_quote(str(there))})")
     return model
+
+
+def _locate_certificates(path: Path, entry: dict[str, Any]) -> Any:
+    """Return the engine options, with the file of certificates made absolute."""
+    engine = entry.get("engine", {})
+    if not isinstance(engine, dict) or not isinstance(engine.get("ca_file"), str):
+        return engine
+    return {**engine, "ca_file": str((path.parent / os.path.expanduser(engine["ca_file"])).resolve())}
 
 
 def _is_of_an_api(entry: dict[str, Any]) -> bool:

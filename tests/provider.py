@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import ssl
 import threading
 import time
 from collections import Counter
@@ -375,6 +376,7 @@ class Provider(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 128
+    scheme = "http"
 
     def __init__(self, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Answering)
@@ -407,7 +409,7 @@ class Provider(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """The base URL for the client."""
-        return f"http://127.0.0.1:{self.server_address[1]}/v1"
+        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}/v1"
 
     def entry(self, name: str, price: float, max_tokens: int, more: str = "") -> str:
         """Return the entry of a pool file for an expert of this API; `more` goes to its end."""
@@ -543,9 +545,12 @@ class _Answering(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running(port: int = 0) -> Iterator[Provider]:
+def running(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Provider]:
     """Run a provider in a thread of its own."""
     server = Provider(port)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        server.scheme = "https"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

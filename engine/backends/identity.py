@@ -17,6 +17,7 @@ from leeroo.engine.pool import Expert
 # Engine options that change how fast answers come. Any other is taken to change the answers.
 _ONLY_SPEED = frozenset(
     {
+        *("headers", "organization", "project", "proxy", "ca_file"),
         *("concurrency", "max_retries", "timeout", "tokens_per_second", "batch_size", "attn_implementation"),
         *("gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"),
         *("pipeline_parallel_size", "enable_prefix_caching", "enable_chunked_prefill", "enable_sleep_mode"),

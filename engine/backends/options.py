@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import ssl
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import Expert
+
+# The names that headers can have, and those of the client alone.
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_OF_THE_CLIENT = frozenset({"connection", "content-length", "content-type", "transfer-encoding"})
+# Options that may hold secrets: their values are in no error.
+_HIDDEN = frozenset({"headers", "organization", "project", "proxy"})
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(gt=0)]
@@ -49,7 +57,41 @@ class VLLMOptions(BaseModel):
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
 
 
-class OpenAIOptions(_Options):
+class ClientOptions(_Options):
+    """Options of the connection to a server; a text `env:NAME` is the value of that environment variable.
+
+    Attributes:
+        headers: Sent with each request, in place of the client's own of the same name.
+        organization: OpenAI's header for the organization that is billed.
+        project: OpenAI's header for the project that is billed.
+        proxy: The address of an HTTP proxy.
+        ca_file: Certificates in PEM form, trusted beside those of the system.
+
+    """
+
+    headers: dict[str, Text] = {}
+    organization: Text | None = None
+    project: Text | None = None
+    proxy: Text | None = None
+    ca_file: Text | None = None
+
+    @field_validator("headers")
+    @classmethod
+    def _are_names(cls, given: dict[str, str]) -> dict[str, str]:
+        for name in given:
+            if not _HEADER.fullmatch(name) or name.casefold() in _OF_THE_CLIENT:
+                raise ValueError(f"{name!r} is no header that can be set")
+        return given
+
+    @field_validator("ca_file")
+    @classmethod
+    def _holds_certificates(cls, given: str | None) -> str | None:
+        if given is not None:
+            trust(given)
+        return given
+
+
+class OpenAIOptions(ClientOptions):
     """Options of servers with OpenAI's API, and of providers that any-llm-sdk knows.
 
     Attributes:
@@ -67,6 +109,15 @@ class OpenAIOptions(_Options):
     provider: Text | None = None
     extra_body: dict[str, Any] = {}
 
+    @field_validator("provider")
+    @classmethod
+    def _takes_no_client(cls, given: str | None, others: ValidationInfo) -> str | None:
+        if given is not None and any(others.data.get(name) is not None for name in ("proxy", "ca_file")):
+            raise ValueError(
+                "any-llm-sdk takes neither proxy nor ca_file: set HTTPS_PROXY and SSL_CERT_FILE in the environment"
+            )
+        return given
+
     @field_validator("extra_body")
     @classmethod
     def _is_json(cls, given: dict[str, Any]) -> dict[str, Any]:
@@ -75,6 +126,23 @@ class OpenAIOptions(_Options):
         except TypeError as error:
             raise ValueError(f"must be JSON: {error}") from None
         return given
+
+
+def trust(ca_file: str) -> ssl.SSLContext:
+    """Return a TLS context that trusts the certificates of a file beside those of the system.
+
+    Raises:
+        ValueError: it cannot be read, or holds none.
+
+    """
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(ca_file)
+    except ssl.SSLError:
+        raise ValueError("holds no certificates in PEM form") from None
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    return context
 
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -99,4 +167,5 @@ def complaint(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         return f"there is no engine option {name!r} here; there are {', '.join(model.model_fields)}"
     message = first["msg"].removeprefix("Value error, ")
-    return f"engine option {name} = {first['input']!r}: {message[0].lower()}{message[1:]}"
+    shown = "" if name in _HIDDEN else f" = {first['input']!r}"
+    return f"engine option {name}{shown}: {message[0].lower()}{message[1:]}"

@@ -121,7 +121,8 @@ def _missing_record(expert: Expert) -> str | None:
 
 
 def _missing_api(expert: Expert) -> str | None:
-    return _no_module("openai", "openai") or missing_key(expert)
+    missing = _no_module("any_llm", "any-llm") if "provider" in expert.engine else _no_module("openai", "openai")
+    return missing or missing_key(expert)
 
 
 def _missing_vllm(expert: Expert) -> str | None:

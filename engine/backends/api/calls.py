@@ -1,14 +1,9 @@
-"""Calls: one request over the wire, through the openai client or any-llm-sdk.
-
-Providers with another API than OpenAI's (Anthropic, Gemini, Bedrock, SageMaker, ...) are reached through any-llm-sdk.
-Set `provider` in [expert.engine] to its name for them, and install the extra `any-llm`. Nothing is retried here.
-"""
+"""Calls: one request over the wire, through the openai client. Nothing is retried here."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import json
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -18,8 +13,7 @@ import openai
 from leeroo.engine.backends.api.endpoint import Endpoint
 from leeroo.engine.backends.api.faults import Fault, line, refusal
 from leeroo.engine.backends.api.replies import parse_reply
-from leeroo.engine.backends.options import OpenAIOptions
-from leeroo.engine.errors import ExpertUnavailable
+from leeroo.engine.backends.options import OpenAIOptions, trust
 from leeroo.engine.pool import Expert
 
 # The longest that connecting may take, in seconds: a server that takes longer is not there.
@@ -38,8 +32,9 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
         default_query=endpoint.query,
         max_retries=0,
         timeout=openai.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_S)),
+        http_client=openai.DefaultAsyncHttpxClient(**_transport(options, endpoint)),
     )
-    headers = {} if endpoint.key else {"Authorization": endpoint.authorization or openai.Omit()}
+    headers = {name: openai.Omit() if value is None else value for name, value in endpoint.headers.items()}
     refused = functools.partial(refusal, model=expert.model, url=endpoint.url)
 
     async def call(sent: dict[str, Any]) -> dict[str, Any]:
@@ -50,7 +45,7 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
         except openai.APIStatusError as error:
             raise refused(error.status_code, error.response.content, error.response.headers) from error
         except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
-            raise _fault_of_no_reply(error, options.timeout) from error
+            raise fault_of_no_reply(error, options.timeout) from error
         except (openai.OpenAIError, ValueError, TypeError, RecursionError) as error:
             raise Fault(f"the request cannot be sent: {line(str(error))}", blames="row") from error
         body = parse_reply(reply.content, reply.headers.get("content-type", ""))
@@ -61,13 +56,21 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
     return call, client.close
 
 
+def _transport(options: OpenAIOptions, endpoint: Endpoint) -> dict[str, Any]:
+    """Return the arguments of httpx; by default it takes proxies and certificates from the environment."""
+    given: dict[str, Any] = {"proxy": endpoint.proxy, "verify": options.ca_file and trust(options.ca_file)}
+    # A redirection to another server would take along headers that hold keys.
+    follows = not any(endpoint.headers.values())
+    return {"follow_redirects": follows, **{name: value for name, value in given.items() if value}}
+
+
 def _status_of(error: Any) -> int:
     """Return the HTTP status that an error in a reply with status 200 stands for."""
     code = str(error.get("code") if isinstance(error, dict) else "")
     return int(code) if re.fullmatch("[45][0-9]{2}", code) else 500
 
 
-def _fault_of_no_reply(error: Exception, timeout: float) -> Fault:
+def fault_of_no_reply(error: Exception, timeout: float) -> Fault:
     """Return the fault of a call that brought no reply."""
     cause = error.__cause__
     why = type(cause or error).__name__
@@ -76,53 +79,3 @@ def _fault_of_no_reply(error: Exception, timeout: float) -> Fault:
     if isinstance(error, openai.APITimeoutError | TimeoutError) and not unsent:
         return Fault(f"the API did not answer in time ({timeout:g} s)", passes=True, unsure=True)
     return Fault(f"the API cannot be reached: {line(str(cause or error)) or why}", passes=True, unsure=not unsent)
-
-
-def through_any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> tuple[Call, Disconnect]:
-    """Connect through any-llm-sdk, whose replies look like OpenAI's.
-
-    Raises:
-        ExpertUnavailable: it is not installed.
-
-    """
-    try:
-        from any_llm import acompletion
-    except ImportError as error:
-        raise ExpertUnavailable("providers beside OpenAI need any-llm-sdk: pip install 'leeroo[any-llm]'") from error
-    # A server of the user gets only the key that the pool file names; any-llm-sdk would use others.
-    key = endpoint.key or (None if expert.base_url is None else "none")
-    where = {"provider": options.provider, "api_key": key, "api_base": expert.base_url}
-
-    async def call(sent: dict[str, Any]) -> dict[str, Any]:
-        try:
-            async with asyncio.timeout(options.timeout):
-                reply = await acompletion(**{**sent, **options.extra_body, **where})
-        except TimeoutError as error:
-            raise _fault_of_no_reply(error, options.timeout) from error
-        except Exception as error:
-            raise _foreign(error, expert.model, options.provider or "") from error
-        return parse_reply(json.dumps(reply.model_dump(), default=str).encode())
-
-    async def disconnect() -> None:
-        """Do nothing: any-llm-sdk closes its connections itself."""
-
-    return call, disconnect
-
-
-# Exceptions that carry no HTTP status, and the status that they stand for.
-_FOREIGN = {"UnsupportedParameterError": 400, "TypeError": 400, "ValueError": 400, "MissingApiKeyError": 401}
-
-
-def _foreign(error: Exception, model: str, provider: str) -> Fault:
-    """Return the fault of an exception of any-llm-sdk, or of a provider's package below it."""
-    status = getattr(error, "status_code", None)
-    kind = type(error).__name__
-    if not isinstance(status, int):
-        status = _FOREIGN.get(kind)
-    body = {"message": str(error) or kind, "code": getattr(error, "code", None), "param": getattr(error, "param", None)}
-    if kind == "ValidationError":
-        return Fault(f"the API's reply cannot be read: {line(str(error))}", unsure=True)
-    if status is None:
-        return Fault(f"asking {provider} failed: {line(str(error)) or kind}", passes=True, unsure=True)
-    wait_s = getattr(error, "retry_after", None)
-    return refusal(status, {"error": body}, {"retry-after": str(wait_s or "")}, model, provider)

@@ -19,10 +19,11 @@ import openai
 import pyarrow as pa
 
 from leeroo.engine.backends.api.bills import Bill
-from leeroo.engine.backends.api.calls import through_any_llm, through_openai
+from leeroo.engine.backends.api.calls import through_openai
 from leeroo.engine.backends.api.dialect import Refused, body, learn_refused
 from leeroo.engine.backends.api.endpoint import endpoint_of, missing_key
 from leeroo.engine.backends.api.faults import Fault, line
+from leeroo.engine.backends.api.providers import through_any_llm
 from leeroo.engine.backends.api.replies import completion
 from leeroo.engine.backends.completions import Request, completion_batch, failed_completion, requests_of
 from leeroo.engine.backends.options import OpenAIOptions, engine_options
