@@ -52,6 +52,7 @@ Place = Literal["local", "ray"]
 NO_ROUTER = "none"
 
 _RECORDED = pa.field("recorded_score", pa.float64())
+_REASONING = pa.field("reasoning", pa.string())
 # The probability of the answer among its choices, the log probability of each choice, and the tokens of the answer.
 _CHOSEN = [
     pa.field("confidence", pa.float64()),
@@ -60,10 +61,12 @@ _CHOSEN = [
 ]
 
 
-def answer_fields(experts: Sequence[Expert], *, own_arguments: bool) -> pa.Schema:
-    """Return the columns that a run appends: `ANSWERS`, those of replays, and of rows with arguments of their own."""
+def answer_fields(experts: Sequence[Expert], criteria: Criteria) -> pa.Schema:
+    """Return the columns that a run appends: `ANSWERS`, and those of replays, own arguments and kept reasoning."""
     replayed = any(capabilities(expert).recorded for expert in experts)
-    return pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *(_CHOSEN if own_arguments else [])])
+    chosen = _CHOSEN if criteria.ask_column is not None else []
+    thought = [_REASONING] if criteria.keep_reasoning else []
+    return pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *chosen, *thought])
 
 
 class _Delivering(threading.local):
@@ -150,7 +153,7 @@ class Engine:
         Yields:
             The table with the columns of `schema.ANSWERS` after its own. `recorded_score` comes too when recorded
             outcomes are replayed; `confidence`, `choice_logprobs` and `logprobs` when rows carry arguments of their
-            own, which may be choices.
+            own, which may be choices; `reasoning`, the text of thoughts, when the criteria keep it.
 
         Raises:
             Interrupted: the call was stopped; what was answered is in the store.
@@ -424,7 +427,7 @@ class Engine:
     def _name(self, criteria: Criteria, source: Input, experts: tuple[Expert, ...]) -> str:
         """Return the name of the job: the same questions with the same criteria, pool and router."""
         router = self.router.fingerprint if self.router else ""
-        parts = [source.digest, repr(criteria), router, self.pool.default, *(e.model_dump_json() for e in experts)]
+        parts = [source.digest, repr(criteria), router, self.pool.default, *(e.description for e in experts)]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _write(self, state: RunState) -> pa.RecordBatchReader:
@@ -432,7 +435,7 @@ class Engine:
         plan = state.plan
         state.meter.warn_of_guesses()
         state.meter.stage("write")
-        added = answer_fields(plan.experts, own_arguments=plan.criteria.ask_column is not None)
+        added = answer_fields(plan.experts, plan.criteria)
         answers = state.worktable.answers()
         return append_columns(plan.input, answers, added, plan.criteria.prefix, lambda: _done(state))
 

@@ -14,12 +14,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from leeroo.engine.effort import LEVELS, thinking_tokens
 from leeroo.engine.errors import PoolError
 from leeroo.engine.prices import cheapest_price
 
 # The embedded local pool and its router, which ship with the package.
 _SHIPPED = Path(str(importlib.resources.files("leeroo") / "data"))
 DEFAULT_POOL, DEFAULT_ROUTER = _SHIPPED / "pool.toml", _SHIPPED / "router"
+
+# Keys that came after runs were first kept: the names of those runs do not have them.
+_LATER_KEYS = ("effort",)
 
 # Characters of a value that an error quotes.
 _SHOWN = 200
@@ -55,7 +59,8 @@ class Expert(BaseModel):
     usd_per_m_cached: float | None = Field(default=None, ge=0, allow_inf_nan=False)  # input from a cache; None: in full
     price_source: str | None = None  # whose list price and of which date; None when the file gives the price
     location: Literal["local", "remote"] = "local"
-    max_tokens: int = Field(default=256, gt=0)
+    max_tokens: int = Field(default=256, gt=0)  # of the answer, without the thoughts of `effort`
+    effort: str | None = None  # how hard it thinks: a level of `effort.LEVELS`, or tokens; None: as the model does
     system: str | None = None
     template: str | None = None
     tags: tuple[str, ...] = ()
@@ -79,6 +84,14 @@ class Expert(BaseModel):
             raise ValueError("must begin with http:// or https://")
         return url
 
+    @field_validator("effort", mode="before")
+    @classmethod
+    def _is_a_level(cls, effort: Any) -> Any:
+        tokens = isinstance(effort, int) and not isinstance(effort, bool) and 0 < effort < 2**24
+        if effort is None or effort in LEVELS or tokens or (isinstance(effort, str) and effort.isdigit()):
+            return effort if effort is None else str(effort)
+        raise ValueError(f"must be one of {', '.join(LEVELS)}, or a number of tokens")
+
     @field_validator("template")
     @classmethod
     def _has_one_place(cls, template: str | None) -> str | None:
@@ -91,6 +104,17 @@ class Expert(BaseModel):
     def _place(cls, given: dict[str, Any]) -> dict[str, Any]:
         remote = given.get("backend") == "openai"
         return {"location": "remote" if remote else "local", **given}
+
+    @property
+    def thinking_tokens(self) -> int:
+        """The most tokens that it may think before each answer, where its `effort` says so; else 0."""
+        return 0 if self.effort is None else thinking_tokens(self.effort)
+
+    @property
+    def description(self) -> str:
+        """All that its entry says, as JSON, which names of runs are computed from."""
+        unset = {key for key in _LATER_KEYS if getattr(self, key) == Expert.model_fields[key].default}
+        return self.model_dump_json(exclude=unset)
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -60,6 +60,9 @@ ANSWERS = pa.schema(
         pa.field("predicted_score", pa.float64()),
         pa.field("prompt_tokens", pa.int64()),
         pa.field("completion_tokens", pa.int64()),
+        pa.field(
+            "reasoning_tokens", pa.int64()
+        ),  # those of `completion_tokens` that were thoughts, where that is known
         pa.field("cost_usd", pa.float64()),
         pa.field("list_cost_usd", pa.float64()),
         pa.field("latency_ms", pa.float64()),
@@ -85,7 +88,7 @@ SAMPLING = [
     pa.field("stop", pa.list_(pa.string())),  # the answer ends before any of these
     pa.field("frequency_penalty", pa.float64()),
     pa.field("presence_penalty", pa.float64()),
-    pa.field("reasoning_effort", pa.string()),  # 'none' | 'minimal' | 'low' | 'medium' | 'high'
+    pa.field("reasoning_effort", pa.string()),  # 'none' | 'minimal' | 'low' | 'medium' | 'high', or tokens
     pa.field("top_logprobs", pa.int32()),  # `logprobs` come back, each token with this many alternatives
 ]
 
@@ -145,6 +148,7 @@ COMPLETIONS = pa.schema(
         pa.field("answer", pa.string()),
         pa.field("prompt_tokens", pa.int64()),
         pa.field("completion_tokens", pa.int64()),
+        *_of(ANSWERS, "reasoning_tokens"),
         # True where the tokens are our own estimate, because the provider did not report them.
         pa.field("estimated", pa.bool_()),
         # The list cost, where the backend knows better than tokens times price (a recorded cost).
@@ -161,6 +165,8 @@ COMPLETIONS = pa.schema(
         # How many prompt tokens were computed for an earlier request that began alike.
         pa.field("cached_tokens", pa.int64()),
         pa.field("recorded_score", pa.float64()),
+        # The text of the thoughts before the answer.
+        pa.field("reasoning", pa.string()),
     ]
 )
 

@@ -65,6 +65,7 @@ def answer(
     learn: bool = False,
     gold: str | None = None,
     save_router: str | Path | None = None,
+    keep_reasoning: bool = False,
     **options: Unpack[RunOptions],
 ) -> Any:
     """Answer every row of a table; the options are those of `leeroo run`.
@@ -75,6 +76,7 @@ def answer(
         learn: Learn from the first answers whom to ask the rest, within the budget.
         gold: Column with right answers where they are known, for learning.
         save_router: Folder for the router that was learned.
+        keep_reasoning: Add the column `reasoning`, the thoughts before answers.
         options: See `RunOptions`; the column is 'question' by default.
 
     Returns:
@@ -96,7 +98,8 @@ def answer(
 
     if not learn and (gold is not None or save_router is not None):
         raise UsageError("gold and save_router are for learning: give learn=True")
-    return _run("answer", work, frame, {**options}, on_error=on_error, learn=learn, gold=gold)
+    own: Any = {"on_error": on_error, "learn": learn, "gold": gold, "keep_reasoning": keep_reasoning}
+    return _run("answer", work, frame, {**options}, **own)
 
 
 def label(

@@ -170,6 +170,18 @@ def _thoughts(call: Call) -> Reply:
     return _answer(call, message={"content": f"<think>Is it A? Or B? Rather not.</think>\n\n{call.content}"})
 
 
+def _thinks(call: Call) -> Reply:
+    """Think as many tokens as the effort says, and bill them."""
+    thoughts = {"low": 40, "high": 400}.get(call.body.get("reasoning_effort", "none"), 0)
+    usage = {
+        "prompt_tokens": call.usage[0],
+        "completion_tokens": call.usage[1] + thoughts,
+        "completion_tokens_details": {"reasoning_tokens": thoughts},
+    }
+    message = {"reasoning": "Let me see." if thoughts else None}
+    return Reply(_answer(call, message=message, usage=usage).body, billed=(call.usage[0], call.usage[1] + thoughts))
+
+
 def _hidden(call: Call) -> Reply:
     """Bill hidden reasoning of 20 times the most tokens that were asked for."""
     tokens = 20 * int(call.body.get("max_tokens") or call.body.get("max_completion_tokens") or 100)
@@ -223,6 +235,16 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "no_response_format": _unless(lambda body: "response_format" not in body, _extra("response_format")),
     "no_logprobs": _unless(lambda body: "logprobs" not in body, _extra("logprobs")),
     "no_seed": _unless(lambda body: "seed" not in body, _unsupported("seed", "Unsupported parameter: 'seed'.")),
+    "no_effort": _unless(
+        lambda body: "reasoning_effort" not in body,
+        _refuses(400, "Unsupported value: 'reasoning_effort' does not support 'none'.", param="reasoning_effort"),
+    ),
+    "no_switches": _unless(lambda body: "chat_template_kwargs" not in body, _extra("chat_template_kwargs")),
+    "adaptive_only": _unless(
+        lambda body: body.get("thinking", {}).get("type") != "enabled",
+        _refuses(400, '"thinking.type.enabled" is not supported for this model. Use "thinking.type.adaptive".'),
+    ),
+    "thinks_by_effort": lambda call: _thinks(call),
     "out_of_range": _unless(
         lambda body: body["temperature"] <= 2,
         _refuses(400, "Invalid value for temperature: at most 2."),

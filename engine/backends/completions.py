@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
 from leeroo.engine.backends.choices import ChoiceTree, likeliest
+from leeroo.engine.backends.schemas import complaint
+from leeroo.engine.backends.thoughts import Parts
 from leeroo.engine.schema import COMPLETIONS
 
 
@@ -86,8 +88,11 @@ def completion_batch(rows: Iterable[dict[str, Any]]) -> pa.RecordBatch:
 
 
 def choice_tree(request: Request, tokenizer: Any, end: int) -> ChoiceTree | None:
-    """Return the choices of a request as tokens, None for no choices; the token `end` ends an answer."""
-    if not request.choices:
+    """Return the choices of a request as tokens; the token `end` ends an answer.
+
+    None for no choices, and for a request that the model is to think about: it names its choice in free text.
+    """
+    if not request.choices or thinks(request):
         return None
     if not request.raw:
         return ChoiceTree([tuple(tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices], end)
@@ -136,22 +141,65 @@ def find_choice(answer: str, choices: list[str], prompt: str = "") -> str | None
     return texts.get(bare)
 
 
+_FENCE = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
+
+
+def in_form(request: Request, answer: str) -> str:
+    """Return an answer in the form that its request wants: one of the choices, or JSON without a fence around it.
+
+    Raises:
+        ValueError: it has another.
+
+    """
+    if request.choices is not None:
+        if (choice := find_choice(answer, request.choices, request.prompt)) is None:
+            raise ValueError(f"the answer {answer[:80]!r} is none of the choices")
+        return choice
+    if request.json_schema is None:
+        return answer
+    fenced = _FENCE.fullmatch(answer)
+    bare = fenced[1].strip() if fenced else answer
+    if (why := complaint(bare, request.json_schema)) is not None:
+        raise ValueError(why)
+    return bare
+
+
 def _leading_choice(text: str, choices: list[str]) -> str | None:
     fits = [choice for choice in choices if re.match(re.escape(choice.strip().casefold()) + r"(?!\w)", text)]
     return max(fits, key=len) if fits else None
 
 
 # Why there is no answer, where a model has used all its tokens for something else.
-RAN_OUT = "ended by length before an answer: raise max_tokens"
+RAN_OUT = "ended by length before an answer: raise max_tokens, or lower the effort"
 
 
-def check_answered(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the completion of an answer; one without text is an error, and its tokens still count."""
-    if row["answer"]:
-        return row
-    ran_out = row["finish_reason"] == "length"
-    why = RAN_OUT if ran_out else "empty answer"
-    return {**row, "answer": None, "finish_reason": "error", "error": why, "bounced": ran_out}
+def text_completion(request: Request, row: dict[str, Any], parts: Parts, count: Callable[[str], int]) -> dict[str, Any]:
+    """Return the completion of a generated text; one without an answer is an error, and its tokens still count.
+
+    Args:
+        request: The request.
+        row: The other columns.
+        parts: The thoughts and the answer in the text.
+        count: Returns the number of tokens of a text.
+
+    """
+    thoughts, answer = parts
+    row |= {"reasoning": thoughts, "reasoning_tokens": count(thoughts)} if thoughts else {}
+    if not answer:
+        ran_out = row["finish_reason"] == "length"
+        why = RAN_OUT if ran_out else "empty answer"
+        return {**row, "finish_reason": "error", "error": why, "bounced": ran_out}
+    if not thinks(request):  # else the answer was free text
+        return {**row, "answer": answer}
+    try:
+        return {**row, "answer": in_form(request, answer)}
+    except ValueError as error:
+        return {**row, "finish_reason": "error", "error": str(error)}
+
+
+def thinks(request: Request) -> bool:
+    """Return whether a model is to think before it answers, so that no form can be forced upon its first tokens."""
+    return request.reasoning_effort not in (None, "none", "0")
 
 
 def _bare(text: str) -> str:

@@ -44,6 +44,7 @@ def fingerprint(expert: Expert) -> str:
             "system": expert.system,
             "template": expert.template,
             "engine": {name: value for name, value in expert.engine.items() if name not in _ONLY_SPEED},
+            **({} if expert.effort is None else {"effort": expert.effort}),
         }
     )
 

@@ -35,6 +35,8 @@ class Criteria:
     # runs keep the names that they had before there were these.
     learn: bool = field(default=False, repr=False)
     gold: str | None = field(default=None, repr=False)
+    # Whether the text of thoughts is kept beside the answers; the name of a run does not depend on it.
+    keep_reasoning: bool = field(default=False, repr=False)
     on_expert_down: Literal["next", "fail"] = "next"  # whether rows of an expert that cannot answer go to others
     # Of jobs that label: whether a classifier may learn from the experts (see `jobs.proxy`). None: where that pays.
     # The name of a run does not depend on it.

@@ -20,6 +20,7 @@ from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
 from leeroo.engine.batch.progress import Meter
 from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.batch.worktable import AROUND_A_CHOICE, Worktable
+from leeroo.engine.effort import EXPECTED_PART
 from leeroo.engine.errors import Interrupted
 from leeroo.engine.orchestrator.router import Prediction, Router
 from leeroo.engine.orchestrator.similar import most_similar
@@ -134,6 +135,7 @@ def _tokens(
     batch: pa.RecordBatch, expert: Expert, prediction: Prediction | None, column: int, measured: Lengths | None
 ) -> np.ndarray:
     """Return expected prompt and completion tokens, float64 [n, 2]."""
+    thoughts = _thinking_tokens(batch, expert)
     limit = _limit(batch, expert)
     # An answer that is one of some choices is as long as they are.
     choice = batch.column("choice").fill_null(0).to_numpy(zero_copy_only=False)
@@ -142,7 +144,10 @@ def _tokens(
     added = 0.0 if recorded else _added_bytes(batch, expert) / BYTES_PER_TOKEN
     prompt = _bytes(batch) / BYTES_PER_TOKEN
     # Where nothing is known of how long this expert's answers are, the limit is the cautious guess.
-    completion = np.fmin(limit, measured.completion_tokens) if _enough(measured) else limit
+    completion = limit + EXPECTED_PART * thoughts
+    limit = limit + thoughts
+    if _enough(measured):
+        completion = np.fmin(limit, measured.completion_tokens)
     if prediction is not None:
         learned = prediction.completion_tokens[:, column].astype(np.float64)
         completion = np.where(np.isnan(learned), completion, learned if recorded else np.minimum(learned, limit))
@@ -171,6 +176,15 @@ def _limit(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
     return np.asarray(np.fmin(limit, choice + AROUND_A_CHOICE))
 
 
+def _thinking_tokens(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
+    """Return the most tokens of the thoughts before each answer [n], as the worktable computes them."""
+    if capabilities(expert).recorded:  # they are in the answers' lengths
+        return np.zeros(batch.num_rows)
+    own = batch.column("thinking").cast(pa.float64()).to_numpy(zero_copy_only=False)
+    raw = batch.column("raw").to_numpy(zero_copy_only=False)
+    return np.where(np.isnan(own), np.where(raw, 0, expert.thinking_tokens), own)
+
+
 def _added_bytes(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
     """Count the bytes that are sent in addition to the question [n]."""
     own = batch.column("system").to_numpy(zero_copy_only=False)
@@ -186,7 +200,8 @@ def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, usd_pe
         return most
     # No tokenizer makes more than a token of a byte; the chat template adds its own. A schema may be read twice.
     prompt = _bytes(batch) + _added_bytes(batch, expert) + batch.column("schema").to_numpy() + _TEMPLATE_TOKENS
-    return np.asarray(np.maximum(np.stack([prompt, _limit(batch, expert)], axis=1) @ usd_per_m / 1e6, expected))
+    completion = _limit(batch, expert) + _thinking_tokens(batch, expert)
+    return np.asarray(np.maximum(np.stack([prompt, completion], axis=1) @ usd_per_m / 1e6, expected))
 
 
 def _seconds(completion_tokens: np.ndarray, expert: Expert, prediction: Prediction | None, column: int) -> np.ndarray:

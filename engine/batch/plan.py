@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from leeroo.engine.backends.identity import engine_key, fingerprint
 from leeroo.engine.backends.residency import Engines
+from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.worktable import Worktable
 from leeroo.engine.pool import Expert
 
@@ -47,10 +48,15 @@ def describe(worktable: Worktable, experts: tuple[Expert, ...], order: list[Wave
     around = [(e.template or "{question}").partition("{question}")[::2] for e in experts]  # what is before and after it
     worktable.describe(
         [
-            (i, e.name, wave_of[i], fingerprint(e), *around[i], e.system, e.max_tokens, thinks(e))
+            (i, e.name, wave_of[i], fingerprint(e), *around[i], e.system, e.max_tokens, thinks(e), *_effort(e))
             for i, e in enumerate(experts)
         ]
     )
+
+
+def _effort(expert: Expert) -> tuple[str | None, int]:
+    """Return how hard an expert is to think, and the most tokens of that; recorded answers are thought already."""
+    return (None, 0) if capabilities(expert).recorded else (expert.effort, expert.thinking_tokens)
 
 
 def thinks(expert: Expert) -> bool:

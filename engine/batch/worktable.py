@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine import locks
+from leeroo.engine.effort import LEVELS
 from leeroo.engine.errors import OutputError, PoolError
 from leeroo.engine.schema import ANSWERS, ASK, CONSTRAINTS, REQUESTS, SAMPLING
 
@@ -63,6 +64,7 @@ RESULTS = pa.schema(
         pa.field("recorded_score", pa.float64()),
         pa.field("choice_logprobs", pa.list_(pa.float64())),
         pa.field("logprobs", pa.string()),
+        pa.field("reasoning", pa.string()),
     ]
 )
 
@@ -116,24 +118,36 @@ SELECT q.id, list(e.expert) FROM (SELECT id, unnest(excluded) AS name FROM quest
 GROUP BY q.id
 """
 
+# The most tokens of thoughts, NULL where a row leaves them to the expert. They come on top of the answer's limit,
+# unless the row sets both, as with OpenAI's API.
+_OWN_THINKING = f"""
+CASE WHEN q.reasoning_effort IS NOT NULL AND q.max_tokens IS NOT NULL THEN 0
+     ELSE coalesce(map {LEVELS}[q.reasoning_effort], try_cast(q.reasoning_effort AS INTEGER)) END
+"""
+
 # Lengths are in bytes. `form` counts all text that is sent beside the question and the system text.
-_TO_PREDICT = """
-SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens,
+_TO_PREDICT = f"""
+SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens, raw,
+       {_OWN_THINKING} AS thinking,
        coalesce(strlen(form), 0) + coalesce(strlen(turns), 0) + coalesce(strlen(after), 0)
        + greatest(coalesce(strlen(laid_out), strlen(prompt), 0) - strlen(question), 0) AS form,
        coalesce(strlen(json_schema), 0) AS schema,
        list_max([strlen(choice) for choice in choices]) AS choice
-FROM questions ORDER BY id
+FROM questions q ORDER BY id
 """
 
 _SAMPLING = [field.name for field in SAMPLING]
+
+# Raw text is continued, without a thought.
+_EFFORT = "coalesce(q.reasoning_effort, CASE WHEN NOT q.raw THEN e.effort END)"
 
 # The most tokens of an answer: those of the longest choice, where there are choices (a byte a token). An expert that
 # thinks has room for it before it chooses.
 _MAX_TOKENS = f"""
 (CASE WHEN e.thinks THEN coalesce(q.max_tokens, e.max_tokens)
       ELSE least(coalesce(q.max_tokens, e.max_tokens),
-                 list_max([strlen(each) for each in q.choices]) + {AROUND_A_CHOICE}) END)::INTEGER
+                 list_max([strlen(each) for each in q.choices]) + {AROUND_A_CHOICE}) END
+ + coalesce({_OWN_THINKING}, CASE WHEN q.raw THEN 0 ELSE e.thinking END))::INTEGER
 """
 
 # The key of a stored answer: all that made it, but for the layout of fields, which depends on the other rows. It is a
@@ -152,7 +166,9 @@ FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, e.wave, e
              CASE WHEN NOT q.raw THEN nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '')
              END AS system,
              q.turns, q.after, {_MAX_TOKENS} AS max_tokens,
-             coalesce(q.temperature, 0)::DOUBLE AS temperature, {", ".join("q." + name for name in _SAMPLING)},
+             coalesce(q.temperature, 0)::DOUBLE AS temperature,
+             {", ".join("q." + name for name in _SAMPLING if name != "reasoning_effort")},
+             {_EFFORT} AS reasoning_effort,
              q.choices, q.json_schema
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
 """
@@ -181,17 +197,20 @@ SELECT expert, sum(expected) FROM plan ANTI JOIN results USING (id) ANTI JOIN du
 """
 
 _STORED = """
-SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens, 0.0::DOUBLE AS cost_usd,
+SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completion_tokens, f.reasoning_tokens,
+       0.0::DOUBLE AS cost_usd,
        f.list_cost_usd, f.latency_ms, f.finish_reason, NULL::VARCHAR AS error, f.recorded_score, f.choice_logprobs,
-       f.logprobs
+       f.logprobs, f.reasoning
 FROM found f JOIN wanted w USING (key)
 """
 
 # Answers of this job: those of the same expert as now, and of this run alone where an answer is sampled.
 _PAID_BEFORE = """
 SELECT q.id, e.expert, NULL::DOUBLE AS predicted_score, o.answer, o.prompt_tokens, o.completion_tokens,
+       o.reasoning_tokens,
        CASE WHEN o.run = '{run}' THEN o.list_cost_usd ELSE 0 END AS cost_usd, o.list_cost_usd, o.latency_ms,
-       o.finish_reason, NULL::VARCHAR AS error, o.recorded_score, o.choice_logprobs, o.logprobs
+       o.finish_reason, NULL::VARCHAR AS error, o.recorded_score, o.choice_logprobs, o.logprobs,
+       o.reasoning
 FROM own o JOIN questions q ON hex(q.key) = o.asked
      JOIN experts e ON e.name = o.expert AND e.fingerprint = o.fingerprint
 WHERE o.run = '{run}' OR q.temperature IS NULL
@@ -206,10 +225,10 @@ FROM plan p LEFT JOIN duplicates d USING (id)
 # The first row with a distinct question pays for it.
 _ANSWERS = """
 SELECT s.answer, e.name AS expert, s.predicted_score, s.prompt_tokens, s.completion_tokens,
-       CASE WHEN q.first_row = r.row THEN s.cost_usd ELSE 0 END AS cost_usd,
+       s.reasoning_tokens, CASE WHEN q.first_row = r.row THEN s.cost_usd ELSE 0 END AS cost_usd,
        coalesce(s.list_cost_usd, 0) AS list_cost_usd, s.latency_ms, s.finish_reason, s.error, s.recorded_score,
        1 / list_sum([exp(each - list_max(s.choice_logprobs)) for each in s.choice_logprobs]) AS confidence,
-       s.choice_logprobs, s.logprobs
+       s.choice_logprobs, s.logprobs, s.reasoning
 FROM row_keys r LEFT JOIN questions q USING (key) LEFT JOIN results s ON q.id = s.id
      LEFT JOIN experts e ON s.expert = e.expert
 ORDER BY r.row
@@ -364,14 +383,15 @@ class Worktable:
 
         Args:
             experts: Position, name, number of the wave, fingerprint, text before and after the question, system text,
-                `max_tokens`, and whether it has room to think.
+                `max_tokens`, whether it has room to think, its effort and the tokens of that.
 
         """
         self._con.execute(
             "CREATE TABLE experts (expert INTEGER, name VARCHAR, wave INTEGER, fingerprint VARCHAR, before VARCHAR,"
-            " after VARCHAR, system VARCHAR, max_tokens INTEGER, thinks BOOLEAN)"
+            " after VARCHAR, system VARCHAR, max_tokens INTEGER, thinks BOOLEAN, effort VARCHAR,"
+            " thinking INTEGER)"
         )
-        self._con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", experts)
+        self._con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", experts)
         self._run("CREATE TABLE results AS SELECT * FROM empty_results", empty_results=RESULTS.empty_table())
 
     def plan(self, assigned: pa.Table, run: str) -> None:

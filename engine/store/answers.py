@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS answers (
     key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL,
     finish_reason TEXT, recorded_score REAL, choice_logprobs TEXT, created REAL, question_hash BLOB,
-    predicted_score REAL, private INTEGER, logprobs TEXT);
+    predicted_score REAL, private INTEGER, logprobs TEXT, reasoning_tokens INTEGER, reasoning TEXT);
 CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
 CREATE INDEX IF NOT EXISTS answers_by_fingerprint ON answers (fingerprint);
 """
@@ -27,6 +27,8 @@ ADDED = {
     "predicted_score": "REAL",
     "private": "INTEGER",
     "logprobs": "TEXT",
+    "reasoning_tokens": "INTEGER",
+    "reasoning": "TEXT",
 }
 
 STORED = pa.schema(
@@ -45,6 +47,8 @@ STORED = pa.schema(
         pa.field("recorded_score", pa.float64()),
         pa.field("choice_logprobs", pa.list_(pa.float64())),
         pa.field("logprobs", pa.string()),
+        pa.field("reasoning_tokens", pa.int64()),
+        pa.field("reasoning", pa.string()),  # where the run keeps it
     ]
 )
 

@@ -27,7 +27,7 @@ from leeroo.engine.store.runs import Run, claim, in_flight, of_job, of_run, read
 from leeroo.engine.store.spending import keep_charges, read_charges, read_spend
 from leeroo.engine.store.timings import keep_timing, read_timings
 
-VERSION = 7
+VERSION = 8
 
 _ROOMS = (answers, spending, runs, timings, feedback)
 _ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "waves": timings.ADDED}

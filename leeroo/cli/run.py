@@ -11,6 +11,7 @@ from leeroo.cli.learn import run_and_learn
 from leeroo.cli.options import (
     LEARN,
     MONEY,
+    ROWS,
     AsJson,
     Column,
     EngineOptions,
@@ -42,6 +43,10 @@ def run(
     setup: EngineOptions,
     experts: ExpertOptions,
     on_error: OnError = "null",
+    keep_reasoning: Annotated[
+        bool,
+        typer.Option("--keep-reasoning", help="Add a column with the thoughts before answers.", rich_help_panel=ROWS),
+    ] = False,
     learn: Annotated[
         bool,
         typer.Option(
@@ -70,7 +75,8 @@ def run(
     from leeroo.cli.console import check_out, finish, open_with_progress, summary
     from leeroo.engine.tables import write_table
 
-    wanted = criteria(setup, experts, writing, learning, column=column, on_error=on_error, learn=learn)
+    own = {"column": column, "on_error": on_error, "learn": learn, "keep_reasoning": keep_reasoning}
+    wanted = criteria(setup, experts, writing, learning, **own)
     check_out(out, setup.store, source, overwrite=writing.overwrite)
     reader = reading.open(source)
     if learn:

@@ -135,12 +135,19 @@ def test_tool_calls_need_a_template_that_knows_them(requests: Requests, tmp_path
 
 @pytest.mark.parametrize(
     ("template", "effort", "end"),
-    [(_THINKS, "none", "<none>"), (_THINKS, "high", "[a]"), (_WEIGHS, "high", "<high>"), (_PLAIN, "none", None)],
+    [
+        (_THINKS, "none", "<none>"),
+        (_THINKS, "high", "[a]"),
+        (_WEIGHS, "high", "<high>"),
+        (_WEIGHS, "4000", "<medium>"),
+        (_PLAIN, "none", "[a]"),
+        (_PLAIN, "high", None),
+    ],
 )
 def test_a_reasoning_effort_is_the_templates(
     template: str, effort: str, end: str | None, requests: Requests, tmp_path: Path
 ) -> None:
-    """Templates that can turn thinking off, or weigh it, get it; with others the row fails and names the argument."""
+    """Templates that can turn thinking off, or weigh it, get it; one without thoughts does as 'none' says."""
     written, refused = _written(tmp_path, template, requests("Why?", reasoning_effort=effort))
     if end is None:
         assert refused[0]["error"].startswith("reasoning_effort: ")

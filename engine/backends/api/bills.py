@@ -40,6 +40,10 @@ class _Details(BaseModel):
     cached_tokens: Count = None
 
 
+class _CompletionDetails(BaseModel):
+    reasoning_tokens: Count = None
+
+
 class ReplyUsage(BaseModel):
     """The usage that a reply reports; None for what it does not report."""
 
@@ -47,6 +51,7 @@ class ReplyUsage(BaseModel):
     completion_tokens: Count = None
     total_tokens: Count = None
     prompt_tokens_details: Annotated[_Details, BeforeValidator(table_or_empty)] = _Details()
+    completion_tokens_details: Annotated[_CompletionDetails, BeforeValidator(table_or_empty)] = _CompletionDetails()
     prompt_cache_hit_tokens: Count = None  # DeepSeek's name for the cached tokens
 
 
@@ -67,21 +72,28 @@ class Bill:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
     estimated: bool = False
 
-    def add(self, usage: ReplyUsage, request: Request, answer: str) -> None:
+    def add(self, usage: ReplyUsage, request: Request, answer: str, thoughts: str = "") -> None:
         """Add a call by the usage of its reply; what the reply leaves out is estimated from the texts."""
         prompt, completion, total = usage.prompt_tokens, usage.completion_tokens, usage.total_tokens
-        self.estimated |= not prompt or completion is None or (completion == 0 and answer != "")
+        written = thoughts + answer
+        self.estimated |= not prompt or completion is None or (completion == 0 and written != "")
         if not prompt:
             prompt = estimate_prompt_tokens(request)
             prompt = prompt if total is None or not total else min(prompt, total)
         if not completion:
-            completion = estimate_tokens(answer) if answer else 0
+            completion = estimate_tokens(written) if written else 0
         # Some servers leave hidden reasoning out of the completion, and count it in the total.
         completion = max(completion, (total or 0) - prompt)
         self.prompt_tokens += prompt
         self.completion_tokens += completion
+        thought = usage.completion_tokens_details.reasoning_tokens
+        if thought is None and thoughts:
+            thought = estimate_tokens(thoughts)
+        if thought is not None:
+            self.reasoning_tokens = (self.reasoning_tokens or 0) + min(thought, completion)
         hit = usage.prompt_tokens_details.cached_tokens
         hit = usage.prompt_cache_hit_tokens if hit is None else hit
         if hit is not None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from leeroo.engine.backends.api.effort import EFFORT_NAMES, EffortForm
 from leeroo.engine.backends.api.faults import Fault, storable
 from leeroo.engine.backends.completions import Request, fold_system
 from leeroo.engine.backends.schemas import ANY_OBJECT
@@ -27,7 +28,7 @@ _NO_SYSTEM = re.compile(
 )
 # Parameters that we add, so that we may do without them; and those that rows set.
 _ADDED = ("temperature", "logprobs", "top_logprobs", "response_format")
-_OF_ROWS = ("top_p", "seed", "stop", "frequency_penalty", "presence_penalty", "reasoning_effort")
+_OF_ROWS = ("top_p", "seed", "stop", "frequency_penalty", "presence_penalty")
 _LOGPROBS = frozenset(("logprobs", "top_logprobs"))
 # The limit's name; where it is refused, its new name replaces it.
 _LIMIT = "max_tokens"
@@ -38,9 +39,26 @@ _SYSTEM = "system"
 Refused = frozenset[str]
 
 
-def body(request: Request, refused: Refused) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Dialect:
+    """The parameters of a server and model.
+
+    Attributes:
+        effort: The form in which it takes an effort.
+        refused: The names that it refuses.
+    """
+
+    effort: EffortForm
+    refused: Refused = field(default_factory=Refused)
+
+    def without(self, names: Refused) -> Dialect:
+        """Return the dialect in which these names are refused too."""
+        return replace(self, refused=self.refused | names)
+
+
+def body(request: Request, dialect: Dialect) -> dict[str, Any]:
     """Return messages and parameters of a request, but those that this server refuses."""
-    messages = request.messages
+    messages, refused = request.messages, dialect.refused
     whole = {
         "messages": fold_system(messages) if _SYSTEM in refused else messages,
         "max_completion_tokens" if _LIMIT in refused else _LIMIT: request.max_tokens,
@@ -48,22 +66,28 @@ def body(request: Request, refused: Refused) -> dict[str, Any]:
         **{name: value for name in _OF_ROWS if (value := getattr(request, name)) is not None},
         **_form(request),
     }
-    sent = {name: value for name, value in whole.items() if name not in refused}
+    sent = {name: value for name, value in whole.items() if name not in refused} | _effort(request, dialect)
     # JSON from others may hold half a character, which cannot be sent.
     cleaned: dict[str, Any] = json.loads(storable(json.dumps(sent, ensure_ascii=False)))
     return cleaned
 
 
-def learn_refused(fault: Fault, request: Request, refused: Refused) -> Refused:
+def own_settings(request: Request) -> str:
+    """Return what a row or its expert sets and is never left out, as text: what is refused once is refused again."""
+    names = (*_OF_ROWS, "reasoning_effort", "top_logprobs")
+    return json.dumps([getattr(request, name) for name in names])
+
+
+def learn_refused(fault: Fault, request: Request, dialect: Dialect) -> Refused:
     """Return the names that a server newly refuses, by its fault; none where that is no such refusal.
 
     Raises:
-        Fault: it refuses what the row sets itself.
+        Fault: it refuses what the row or its expert sets.
 
     """
     if fault.status not in _REFUSING or fault.blames != "expert":
         return Refused()
-    sent = body(request, refused)
+    sent = body(request, dialect)
     of_row = [name for name in _OF_ROWS if name in sent and _names(fault, name)]
     of_row += ["top_logprobs"] if request.top_logprobs is not None and _names(fault, "logprobs") else []
     if of_row:
@@ -76,14 +100,34 @@ def learn_refused(fault: Fault, request: Request, refused: Refused) -> Refused:
         added -= {"temperature"}
     if added & _LOGPROBS:
         return added | _LOGPROBS
+    if not added and (of_effort := Refused(name for name in EFFORT_NAMES if name in sent and _names(fault, name))):
+        return _other_effort(fault, request, dialect, of_effort)
     if not added and any(each["role"] == _SYSTEM for each in sent["messages"]) and _NO_SYSTEM.search(fault.message):
         return Refused([_SYSTEM])
     return added
 
 
+def _other_effort(fault: Fault, request: Request, dialect: Dialect, refused: Refused) -> Refused:
+    """Return refused parameters of an effort, where it has another form.
+
+    Raises:
+        Fault: it has none.
+
+    """
+    if _effort(request, dialect.without(refused)) != _effort(request, dialect):
+        return refused
+    why = f"the API does not take the effort {request.reasoning_effort!r}: {fault.message}"
+    raise replace(fault, message=why, blames="nobody")
+
+
+def _effort(request: Request, dialect: Dialect) -> dict[str, Any]:
+    effort = request.reasoning_effort
+    return {} if effort is None else dialect.effort(effort, dialect.refused)
+
+
 def _names(fault: Fault, name: str) -> bool:
     """Return whether a refusal names a parameter: as its cause, in quotes, or as a word that means nothing else."""
-    if fault.param is not None and fault.param.split(".")[0] in (*_ADDED, *_OF_ROWS, _LIMIT):
+    if fault.param is not None and fault.param.split(".")[0] in (*_ADDED, *_OF_ROWS, *EFFORT_NAMES, _LIMIT):
         return fault.param.split(".")[0] == name
     if "_" not in name and name not in ("temperature", "logprobs"):
         return re.search(rf"""["'`.]{name}\b""", fault.detail) is not None

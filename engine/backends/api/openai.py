@@ -13,14 +13,17 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 import pyarrow as pa
 
 from leeroo.engine.backends.api.bills import Bill
 from leeroo.engine.backends.api.calls import through_openai
-from leeroo.engine.backends.api.dialect import Refused, body, learn_refused
+from leeroo.engine.backends.api.dialect import Dialect, body, learn_refused, own_settings
+from leeroo.engine.backends.api.effort import effort_form
 from leeroo.engine.backends.api.endpoint import endpoint_of, missing_key
 from leeroo.engine.backends.api.faults import Fault, line
 from leeroo.engine.backends.api.providers import through_any_llm
@@ -71,7 +74,8 @@ class OpenAIBackend:
         self._failures = 0  # in a row
         self._last = Fault("")  # the last of these
         self._answered = False  # whether any request was
-        self._refused = Refused()
+        self._dialect = Dialect(effort_form(urlsplit(self._endpoint.url).hostname, self._options.provider))
+        self._untaken: dict[str, Fault] = {}  # settings of rows that the server does not take, and its refusals
         self._first_sent: dict[frozenset[str], asyncio.Event] = {}  # by the parameters of a request
         connect = through_openai if self._options.provider is None else through_any_llm
         self._call, self._disconnect = connect(expert, self._options, self._endpoint)
@@ -205,7 +209,8 @@ class OpenAIBackend:
 
     async def _send_first_ahead(self, request: Request) -> dict[str, Any]:
         """Send a request; the first with these parameters goes ahead of the others."""
-        names = frozenset(body(request, Refused())) | {message["role"] for message in request.messages}
+        roles = {message["role"] for message in request.messages}
+        names = frozenset(roles).union(body(request, Dialect(self._dialect.effort)))
         ahead = self._first_sent.get(names)
         if ahead is not None:
             with contextlib.suppress(TimeoutError):
@@ -220,17 +225,23 @@ class OpenAIBackend:
 
     async def _send(self, request: Request) -> dict[str, Any]:
         """Send a request in the server's dialect, and learn from its refusals; what helped is kept."""
-        refused = self._refused
+        dialect, settings = self._dialect, own_settings(request)
+        if settings in self._untaken:
+            raise replace(self._untaken[settings])
         while True:
             try:
-                reply = await self._call({"model": self._expert.model, **body(request, refused)})
+                reply = await self._call({"model": self._expert.model, **body(request, dialect)})
             except Fault as fault:
-                refused_now = learn_refused(fault, request, refused)
+                try:
+                    refused_now = learn_refused(fault, request, dialect)
+                except Fault as untaken:
+                    self._untaken[settings] = replace(untaken)
+                    raise
                 if not refused_now:
                     raise
-                refused |= refused_now
+                dialect = dialect.without(refused_now)
             else:
-                self._refused |= refused
+                self._dialect = self._dialect.without(dialect.refused)
                 return reply
 
 

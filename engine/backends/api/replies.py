@@ -13,21 +13,18 @@ import sys
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError, model_validator
 
 from leeroo.engine.backends.api.bills import Bill, read_usage, table_or_empty
 from leeroo.engine.backends.api.faults import Fault, line, storable
-from leeroo.engine.backends.completions import RAN_OUT, Request, find_choice
-from leeroo.engine.backends.schemas import complaint
+from leeroo.engine.backends.completions import RAN_OUT, Request, in_form
+from leeroo.engine.backends.thoughts import split_thoughts
 
 # Names that servers have for how an answer ended. Any other is a stop, if there is an answer.
 _LENGTH = ("length", "max_tokens", "max_output_tokens", "model_length", "max_length")
 _FILTERED = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "guardrail_intervened")
 _TOOLS = ("tool_calls", "tool_use", "function_call")
 _FAILED = ("error", "malformed_function_call")
-
-_THOUGHTS = re.compile(r"\s*<(think|thinking|thought|reasoning)>(.*?)(?:</\1>|\Z)", re.DOTALL)
-_FENCE = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 
 
 def _join_texts(value: Any) -> Any:
@@ -36,6 +33,16 @@ def _join_texts(value: Any) -> Any:
         return value
     parts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in value]
     return "".join(str(part.get("text") or "") for part in parts if part.get("type", "text") in ("text", "output_text"))
+
+
+def _join_thoughts(value: Any) -> str | None:
+    """Return the text of thoughts: itself, that of a table with it, or that of the parts of a content that are some."""
+    if isinstance(value, str) or value is None:
+        return value
+    if isinstance(value, dict):
+        return _join_thoughts(value.get("content"))
+    parts = [part.get("thinking") for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+    return "".join(part if isinstance(part, str) else str(_join_texts(part) or "") for part in parts)
 
 
 def _text_or_none(value: Any) -> Any:
@@ -53,8 +60,20 @@ class ReplyMessage(BaseModel):
 
     content: Annotated[str | None, BeforeValidator(_join_texts)] = None
     refusal: Annotated[str | None, BeforeValidator(_text_or_none)] = None
-    reasoning_content: Annotated[str | None, BeforeValidator(_text_or_none)] = None
-    reasoning: Annotated[str | None, BeforeValidator(_text_or_none)] = None
+    reasoning_content: Annotated[str | None, BeforeValidator(_join_thoughts)] = None
+    reasoning: Annotated[str | None, BeforeValidator(_join_thoughts)] = None
+    in_parts: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keep_thoughts_of_parts(cls, message: Any) -> Any:
+        content = message.get("content") if isinstance(message, dict) else None
+        return {**message, "in_parts": _join_thoughts(content)} if isinstance(content, list) else message
+
+    @property
+    def thoughts(self) -> str:
+        """The thoughts that the API gives apart from the answer."""
+        return storable(self.reasoning_content or self.reasoning or self.in_parts or "")
 
 
 class ReplyChoice(BaseModel):
@@ -162,17 +181,19 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
         bill.add(usage, request, "")
         raise
     message = choice.message or ReplyMessage(content=choice.text)
-    thoughts = message.reasoning_content or message.reasoning or ""
-    content = storable(message.content or "")
-    bill.add(usage, request, thoughts + content)
-    answer = _answer(content, choice, message)
+    tagged, answer = split_thoughts(storable(message.content or ""))
+    thoughts = message.thoughts or tagged
+    bill.add(usage, request, answer, thoughts)
+    _check_answer(answer, choice, message)
     row: dict[str, Any] = {"id": request.id, "finish_reason": "length" if _end_of(choice) in _LENGTH else "stop"}
+    try:
+        row |= {"answer": in_form(request, answer), "reasoning": thoughts or None}
+    except ValueError as error:
+        raise Fault(line(str(error)), blames="row") from None
     if request.choices is not None:
-        return {**row, **_choice_of_answer(request, request.choices, answer, choice.logprobs)}
-    if request.json_schema is not None:
-        answer = _valid_answer(answer, request.json_schema)
+        return {**row, "choice_logprobs": _choice_logprobs(request.choices, row["answer"], _tokens(choice.logprobs))}
     logprobs = _logprobs(choice.logprobs) if request.top_logprobs is not None else None
-    return {**row, "answer": answer, "logprobs": logprobs}
+    return {**row, "logprobs": logprobs}
 
 
 def _first_choice(reply: dict[str, Any]) -> ReplyChoice:
@@ -194,15 +215,14 @@ def _end_of(choice: ReplyChoice) -> str:
     return (choice.finish_reason or "stop").strip().casefold()
 
 
-def _answer(content: str, choice: ReplyChoice, message: ReplyMessage) -> str:
-    """Return the answer in a content, without the thoughts before it.
+def _check_answer(answer: str, choice: ReplyChoice, message: ReplyMessage) -> None:
+    """Check that there is an answer, and that it can be used.
 
     Raises:
-        Fault: there is none, or it cannot be used.
+        Fault: it is not so.
 
     """
     ended = _end_of(choice)
-    answer = _drop_thoughts(content).strip()
     if message.refusal and not answer:
         raise Fault(f"the model refused: {line(message.refusal)}", blames="row")
     if ended in _FILTERED:
@@ -212,48 +232,13 @@ def _answer(content: str, choice: ReplyChoice, message: ReplyMessage) -> str:
     if ended in _FAILED:
         raise Fault(f"the provider broke off the answer (finish reason {ended!r})")
     if answer:
-        return answer
+        return
     if ended in _LENGTH:
         raise Fault(RAN_OUT)
     # One prompt can bring a model to give no text at all; a model that gives an empty one may do so for every prompt.
     if message.content is None:
         raise Fault(f"the API gave no answer (finish reason {ended!r})", blames="row")
     raise Fault("empty answer")
-
-
-def _drop_thoughts(content: str) -> str:
-    """Return a content without the thoughts that a server left in it."""
-    if (thoughts := _THOUGHTS.match(content)) is not None:
-        return content[thoughts.end() :]
-    # Some chat templates open the thoughts in the prompt.
-    before, closed, after = content.partition("</think>")
-    return after if closed and "<think>" not in before else content
-
-
-def remove_fence(text: str) -> str:
-    """Return JSON without the fence of Markdown around it."""
-    fenced = _FENCE.fullmatch(text)
-    return fenced[1].strip() if fenced else text
-
-
-def _valid_answer(answer: str, schema: str) -> str:
-    """Return an answer that is valid under a schema.
-
-    Raises:
-        Fault: it is not.
-
-    """
-    bare = remove_fence(answer)
-    if (why := complaint(bare, schema)) is not None:
-        raise Fault(line(why), blames="row")
-    return bare
-
-
-def _choice_of_answer(request: Request, choices: list[str], answer: str, logprobs: Any) -> dict[str, Any]:
-    choice = find_choice(answer, choices, request.prompt)
-    if choice is None:
-        raise Fault(f"the answer {line(answer[:80])!r} is none of the choices", blames="row")
-    return {"answer": choice, "choice_logprobs": _choice_logprobs(choices, choice, _tokens(logprobs))}
 
 
 def _tokens(logprobs: Any) -> list[Token]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-from leeroo.engine.backends.completions import Request, failed_completion, fold_system
+from leeroo.engine.backends.completions import Request, failed_completion, fold_system, thinks
+from leeroo.engine.backends.thoughts import NO_THOUGHTS, has_marks, keep_marks, opens_thoughts
+from leeroo.engine.effort import level_of, thinking_tokens
 
 # What the parameter `reasoning_effort` of a chat template accepts.
 _EFFORTS = ("low", "medium", "high")
+
+# Parameters by which templates turn thoughts on and off, and how such a template reads.
+_SWITCHES = {"enable_thinking": "enable_thinking", "thinking": "thinking is"}
+_THINKS = re.compile("think|reasoning", re.IGNORECASE)
+# Tokens at the end of a prompt among which opened thoughts show.
+_LAST_TOKENS = 8
 
 ChatMessage = dict[str, Any]
 
@@ -45,7 +54,9 @@ def _chat(request: Request, tokenizer: Any) -> str:
     """Write the conversation by the template; in a plainer form where the template refuses it."""
     template = str(tokenizer.chat_template)
     messages = [_message(message, template) for message in request.messages]
-    options: dict[str, Any] = _effort(request.reasoning_effort, template)
+    # The first token of a choice or of JSON is that of the answer.
+    formed = not thinks(request) and (request.choices is not None or request.json_schema is not None)
+    options: dict[str, Any] = _effort(request.reasoning_effort, template, formed=formed)
     # The model continues an answer that has begun; otherwise the template opens the assistant's turn.
     begun = messages[-1]["role"] == "assistant"
     options |= {"continue_final_message": begun, "add_generation_prompt": not begun, "tokenize": False}
@@ -58,7 +69,7 @@ def _chat(request: Request, tokenizer: Any) -> str:
             continue
         # Some templates pass over a role that they do not know.
         if all(message["content"].strip() in text for message in form if message["role"] == "system"):
-            return text
+            return text + NO_THOUGHTS if formed and opens_thoughts(text) else text
         refusals.append("it leaves out the system text")
     raise UnsupportedRequest(f"the model's chat template refuses this conversation: {refusals[0].splitlines()[0]}")
 
@@ -106,12 +117,35 @@ def _plainer(messages: list[ChatMessage]) -> list[ChatMessage]:
     return plain
 
 
-def _effort(effort: str | None, template: str) -> dict[str, Any]:
-    """Return the template's parameters for a reasoning effort."""
-    if effort is None:
+def _effort(effort: str | None, template: str, *, formed: bool) -> dict[str, Any]:
+    """Return the template's parameters for a reasoning effort; an answer of a given form begins without a thought."""
+    if effort is None and not formed:
         return {}
-    if effort in _EFFORTS and "reasoning_effort" in template:
-        return {"reasoning_effort": effort}
-    if "enable_thinking" in template:
-        return {"enable_thinking": effort != "none"}
+    level = "none" if effort is None else level_of(effort)
+    options: dict[str, Any] = {name: level != "none" for name, sign in _SWITCHES.items() if sign in template}
+    if level in _EFFORTS and "reasoning_effort" in template:
+        options["reasoning_effort"] = level
+    if effort is not None and level != "none" and "thinking_budget" in template:
+        options["thinking_budget"] = thinking_tokens(effort)
+    # A model that never thinks does as "none" says.
+    if options or effort is None or (level == "none" and not _THINKS.search(template)):
+        return options
     raise UnsupportedRequest(f"reasoning_effort: the model's chat template does not know {effort!r}")
+
+
+def decode_text(tokenizer: Any, tokens: list[int]) -> str:
+    """Return generated text without special tokens; those around thoughts stay."""
+    special = tokenizer.all_special_tokens
+    if not has_marks(special):
+        return str(tokenizer.decode(tokens, skip_special_tokens=True))
+    return keep_marks(str(tokenizer.decode(tokens)), special)
+
+
+def count_tokens(tokenizer: Any, text: str) -> int:
+    """Return the number of tokens of a text."""
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def begins_in_thoughts(tokenizer: Any, prompt: list[int]) -> bool:
+    """Return whether the tokens of a prompt end by opening thoughts."""
+    return opens_thoughts(str(tokenizer.decode(prompt[-_LAST_TOKENS:])))

@@ -20,19 +20,21 @@ from leeroo.engine import weights
 from leeroo.engine.backends.choices import ChoiceTree, Fork
 from leeroo.engine.backends.completions import (
     Request,
-    check_answered,
     choice_completion,
     choice_tree,
     completion_batch,
     failed_completion,
     requests_of,
+    text_completion,
+    thinks,
     too_long_completion,
 )
 from leeroo.engine.backends.local.causal import CausalModel, Prefix, TokenRows, out_of_memory
-from leeroo.engine.backends.local.chat import tokens_of
+from leeroo.engine.backends.local.chat import begins_in_thoughts, count_tokens, decode_text, tokens_of
 from leeroo.engine.backends.local.sampling import Sampler, alternatives, cut, token_objects
 from leeroo.engine.backends.options import TransformersOptions, engine_options
 from leeroo.engine.backends.protocol import AMPLE
+from leeroo.engine.backends.thoughts import split_thoughts
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 
@@ -204,7 +206,11 @@ class TransformersBackend:
         going = list(range(len(batch)))  # rows of the batch that are still decoded
         rows = TokenRows(self._model, [ids for _, ids in batch])
         sampler = Sampler([request for request, _ in batch], self._device)
-        grammars = {i: self._grammar(r.json_schema) for i, (r, _) in enumerate(batch) if r.json_schema is not None}
+        grammars = {
+            i: self._grammar(r.json_schema)
+            for i, (r, _) in enumerate(batch)
+            if r.json_schema is not None and not thinks(r)
+        }
         while going:
             logits = rows.logits()  # [b, v]
             plain = logits.clone()
@@ -256,20 +262,16 @@ class TransformersBackend:
         return None
 
     def _ends_by_stop(self, request: Request, written: list[int]) -> bool:
-        return bool(request.stop) and cut(self._decode_text(written), request.stop) is not None
-
-    def _decode_text(self, written: list[int]) -> str:
-        return str(self._tokenizer.decode(written, skip_special_tokens=True))
+        return bool(request.stop) and cut(decode_text(self._tokenizer, written), request.stop) is not None
 
     def _finish(
         self, row: _Generation, written: list[int], known: list[dict[int, float]], *, ended: bool, started: float
     ) -> dict[str, Any]:
         request, prompt = row
-        text = self._decode_text(written)
+        text = decode_text(self._tokenizer, written)
         before = cut(text, request.stop)
         done = {
             "id": request.id,
-            "answer": (text if before is None else before).strip(),
             "prompt_tokens": len(prompt),
             # The token that ends an answer was generated too.
             "completion_tokens": len(written) + ended,
@@ -278,7 +280,9 @@ class TransformersBackend:
         }
         if request.top_logprobs is not None:
             done["logprobs"] = json.dumps(token_objects(written, known, request.top_logprobs, self._tokenizer))
-        return check_answered(done)
+        opened = begins_in_thoughts(self._tokenizer, prompt)
+        parts = split_thoughts(text if before is None else before, opened=opened)
+        return text_completion(request, done, parts, functools.partial(count_tokens, self._tokenizer))
 
     def _fork_prompts(self, request: Request, prompt: list[int]) -> list[_ForkPrompt]:
         """Return what the model sees at every fork of the choices; nothing for a request without choices."""

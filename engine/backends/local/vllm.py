@@ -7,6 +7,7 @@ take their place; finished ones are handed on a few times a second.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gc
 import json
 import os
@@ -21,18 +22,21 @@ from leeroo.engine import weights
 from leeroo.engine.backends.choices import ChoiceTree
 from leeroo.engine.backends.completions import (
     Request,
-    check_answered,
     choice_completion,
     choice_tree,
     completion_batch,
     failed_completion,
     requests_of,
+    text_completion,
+    thinks,
     too_long_completion,
 )
-from leeroo.engine.backends.local.chat import tokens_of
+from leeroo.engine.backends.local.chat import begins_in_thoughts, count_tokens, tokens_of
 from leeroo.engine.backends.local.sampling import token_objects
 from leeroo.engine.backends.options import VLLMOptions, complaint, engine_options
 from leeroo.engine.backends.protocol import AMPLE
+from leeroo.engine.backends.thoughts import Parts, has_marks, keep_marks, split_thoughts
+from leeroo.engine.effort import thinking_tokens
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
 
@@ -86,6 +90,9 @@ class VLLMBackend:
         # As many again as run at once: the engine never waits for the next.
         self._window = 2 * int(config.scheduler_config.max_num_seqs)
         self._end = int(self._tokenizer.eos_token_id) if self._tokenizer.eos_token_id is not None else -1
+        # The thoughts of models whose marks vLLM knows, and how many tokens they may take.
+        self._parser = _reasoning_parser(expert, self._tokenizer)
+        self._marked = self._parser is not None or has_marks(self._tokenizer.all_special_tokens)
         self._number = 0
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
@@ -176,8 +183,11 @@ class VLLMBackend:
             )
         if query.tree is None:
             room = min(request.max_tokens, self._context - len(ids))
-            if request.json_schema is not None:
+            if request.json_schema is not None and not thinks(request):
                 final["structured_outputs"] = StructuredOutputsParams(json=request.json_schema)
+            if self._parser is not None and request.reasoning_effort is not None:
+                final["thinking_token_budget"] = thinking_tokens(request.reasoning_effort)
+            final["skip_special_tokens"] = not self._marked
             yield (
                 ids,
                 SamplingParams(temperature=request.temperature, max_tokens=room, **_sampling(request), **final),
@@ -193,9 +203,40 @@ class VLLMBackend:
             if output.finished:
                 # The engine may add a suffix to the name.
                 name = output.request_id if output.request_id in in_flight else output.request_id.split("-")[0]
-                row = _completion(in_flight.pop(name), output, self._tokenizer)
+                row = self._completion(in_flight.pop(name), output)
                 finished += [row] if row is not None else []
         return finished
+
+    def _completion(self, query: _Query, output: Any) -> dict[str, Any] | None:
+        """Return the completion of a finished request, None while other forks of its choices are in the engine."""
+        request, generated = query.request, output.outputs[0]
+        row: dict[str, Any] = {
+            "id": request.id,
+            "prompt_tokens": query.prompt_tokens,
+            "latency_ms": (time.perf_counter() - query.started) * 1e3,
+            "cached_tokens": output.num_cached_tokens,
+        }
+        if query.tree is None:
+            row |= {
+                "completion_tokens": len(generated.token_ids),
+                "finish_reason": "length" if generated.finish_reason == "length" else "stop",
+            }
+            if request.top_logprobs is not None:
+                row["logprobs"] = json.dumps(_token_objects(generated, request.top_logprobs, self._tokenizer))
+            parts = self._split(request, generated.text, output.prompt_token_ids)
+            return text_completion(request, row, parts, functools.partial(count_tokens, self._tokenizer))
+        prefix = tuple(output.prompt_token_ids[query.prompt_tokens :])
+        scores = query.tree.add(prefix, {token: float(known.logprob) for token, known in generated.logprobs[0].items()})
+        return None if scores is None else {**row, **choice_completion(request, query.tree, scores)}
+
+    def _split(self, request: Request, text: str, prompt: list[int]) -> Parts:
+        """Split what the model wrote into thoughts and answer."""
+        if self._marked:
+            text = keep_marks(text, self._tokenizer.all_special_tokens)
+        if self._parser is None or request.reasoning_effort in ("none", "0"):
+            return split_thoughts(text, opened=begins_in_thoughts(self._tokenizer, prompt))
+        thoughts, answer = self._parser.extract_reasoning(text, None)
+        return Parts((thoughts or "").strip(), (answer or "").strip())
 
 
 def _load(expert: Expert, options: dict[str, Any]) -> Any:
@@ -207,6 +248,16 @@ def _load(expert: Expert, options: dict[str, Any]) -> Any:
         raise PoolError(f"expert {expert.name!r}: {complaint(error, VLLMOptions)}") from error
     except (RuntimeError, ValueError, OSError, ImportError, AssertionError) as error:
         raise ExpertUnavailable(f"vLLM does not start {expert.model}: {_cause(error)}") from error
+
+
+def _reasoning_parser(expert: Expert, tokenizer: Any) -> Any:
+    """Return vLLM's parser of the model's thoughts, None where the pool file names none."""
+    name = expert.engine.get("reasoning_parser")
+    if not name:
+        return None
+    from vllm.reasoning import ReasoningParserManager
+
+    return ReasoningParserManager.get_reasoning_parser(name)(tokenizer)
 
 
 def set_environment() -> None:
@@ -247,29 +298,6 @@ def _sampling(request: Request) -> dict[str, Any]:
         "logprobs": request.top_logprobs,
     }
     return {name: value for name, value in wanted.items() if value is not None}
-
-
-def _completion(query: _Query, output: Any, tokenizer: Any) -> dict[str, Any] | None:
-    """Return the completion of a finished request, None while other forks of its choices are in the engine."""
-    request, generated = query.request, output.outputs[0]
-    row: dict[str, Any] = {
-        "id": request.id,
-        "prompt_tokens": query.prompt_tokens,
-        "latency_ms": (time.perf_counter() - query.started) * 1e3,
-        "cached_tokens": output.num_cached_tokens,
-    }
-    if query.tree is None:
-        row |= {
-            "answer": generated.text.strip(),
-            "completion_tokens": len(generated.token_ids),
-            "finish_reason": "length" if generated.finish_reason == "length" else "stop",
-        }
-        if request.top_logprobs is not None:
-            row["logprobs"] = json.dumps(_token_objects(generated, request.top_logprobs, tokenizer))
-        return check_answered(row)
-    prefix = tuple(output.prompt_token_ids[query.prompt_tokens :])
-    scores = query.tree.add(prefix, {token: float(known.logprob) for token, known in generated.logprobs[0].items()})
-    return None if scores is None else {**row, **choice_completion(request, query.tree, scores)}
 
 
 def _token_objects(generated: Any, most: int, tokenizer: Any) -> list[dict[str, Any]]:

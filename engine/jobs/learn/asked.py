@@ -274,7 +274,7 @@ class AskedTable:
         table = table.set_column(at, "ask", pa.StructArray.from_arrays(fields, fields=list(ASK)))
         criteria = replace(self._criteria, max_cost_usd=left_usd(self._criteria, self.spent))
         with self._engine.answer(table.to_reader(), criteria, self._stop) as reader:
-            answers = reader.read_all().select(answer_fields(self.experts, own_arguments=True).names)
+            answers = reader.read_all().select(answer_fields(self.experts, criteria).names)
         answers = answers.append_column("q", pa.array(rows)).append_column("e", pa.array(experts))
         self.answers.append(answers)
         self._take(answers, rows, experts, what)

@@ -116,7 +116,7 @@ def learn_rows(
     _check(engine, criteria, how)
     check_columns(reader.schema, criteria)
     if answer_all:
-        check_names(reader.schema, _added(engine, criteria), criteria.prefix)
+        check_names(reader.schema, answer_fields(engine.pool.experts, criteria), criteria.prefix)
     table = reader.read_all()
     questions = find_questions(table, criteria)
     usd = _budget(engine, questions, criteria)
@@ -136,7 +136,7 @@ def learn_rows(
     expert, sure = best_answers(asked, theta)
     findings = find(asked, plan, expert, usd, engine.pool.default, how.seed, notes, judge.found)
     if answer_all:
-        rows = append_answers(table, asked, expert, sure, _added(engine, criteria), criteria.prefix)
+        rows = append_answers(table, asked, expert, sure, answer_fields(engine.pool.experts, criteria), criteria.prefix)
         return Learned(rows, findings, router, tables, None)
     advice = None if router is None else advise_from_sample(asked, plan, router, how.seed)
     return Learned(None, findings, router, tables, advice)
@@ -282,10 +282,6 @@ def _expected_costs(engine: Engine, questions: Questions) -> Float64s:
     expected = engine.expect(questions.table.to_reader(), criteria)
     at = [expected.experts.index(expert.name) for expert in usable_experts(engine.pool)]
     return np.stack([expected.costs[:, at], expected.at_most[:, at]]).astype(np.float64)
-
-
-def _added(engine: Engine, criteria: Criteria) -> pa.Schema:
-    return answer_fields(engine.pool.experts, own_arguments=criteria.ask_column is not None)
 
 
 def _name(questions: Questions, criteria: Criteria, how: Learning, answer_all: bool) -> str:

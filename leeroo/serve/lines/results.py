@@ -16,6 +16,7 @@ from leeroo.serve.lines.bodies import CHAT
 from leeroo.serve.lines.read import FAILED, NO_MODEL, OK
 
 _SUMS = ("prompt_tokens", "completion_tokens", "cost_usd", "list_cost_usd")
+_THOUGHTS = "reasoning_tokens"  # known of some answers only
 _CHOICE = ("answer", "finish_reason", "logprobs")
 
 
@@ -42,6 +43,8 @@ def join_answers(answers: Sequence[LineAnswer]) -> LineAnswer:
     came = [(index, answer) for index, answer in enumerate(answers) if answer["error"] is None]
     first = came[0][1] if came else answers[0]
     sums = {name: sum(answer[name] or 0 for answer in answers) for name in _SUMS}
+    if any(answer.get(_THOUGHTS) is not None for answer in answers):
+        sums[_THOUGHTS] = sum(answer.get(_THOUGHTS) or 0 for answer in answers)
     choices = [{"index": index, **{name: answer.get(name) for name in _CHOICE}} for index, answer in came]
     return {**first, **sums, "choices": choices} if len(answers) > 1 and came else {**first, **sums}
 
@@ -81,13 +84,16 @@ def error_body(message: str, kind: str, code: str | None = None, param: str | No
 def _body(name: str, endpoint: str, created: int, answer: LineAnswer) -> dict[str, Any]:
     chat = endpoint == CHAT
     prompt, completion = answer["prompt_tokens"] or 0, answer["completion_tokens"] or 0
+    usage: dict[str, Any] = {"prompt_tokens": prompt, "completion_tokens": completion}
+    if (thoughts := answer.get(_THOUGHTS)) is not None:
+        usage["completion_tokens_details"] = {_THOUGHTS: thoughts}
     return {
         "id": f"{'chatcmpl' if chat else 'cmpl'}-{name}",
         "object": "chat.completion" if chat else "text_completion",
         "created": created,
         "model": answer["expert"],
         "choices": [_choice(each, chat=chat) for each in answer.get("choices") or [{"index": 0, **answer}]],
-        "usage": {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion},
+        "usage": {**usage, "total_tokens": prompt + completion},
         "leeroo": {name: answer[name] for name in ("expert", "predicted_score", "cost_usd", "list_cost_usd")},
     }
 

@@ -83,7 +83,7 @@ class InputTokens(BaseModel):
 
 
 class OutputTokens(BaseModel):
-    """Details of the tokens written; none are hidden reasoning."""
+    """Details of the tokens written; thoughts are counted with each line, not here."""
 
     reasoning_tokens: int = 0
 
