@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
-from leeroo.engine.backends.identity import fingerprint
+from leeroo.engine.backends.identity import engine_key, fingerprint
+from leeroo.engine.backends.protocol import Backend, Batching
 from leeroo.engine.backends.residency import Engines
-from leeroo.engine.backends.select import capabilities, unavailable
+from leeroo.engine.backends.select import capabilities, connect, unavailable
 from leeroo.engine.batch import plan as planning
 from leeroo.engine.batch.assign import assign
 from leeroo.engine.batch.budget import Ledger
@@ -35,7 +37,15 @@ from leeroo.engine.batch.prompts import Input, check_columns, first_line, read_i
 from leeroo.engine.batch.run import RunPlan, RunState
 from leeroo.engine.batch.worktable import NO_ROOM, Worktable
 from leeroo.engine.batch.write import append_columns, check_names
-from leeroo.engine.errors import ExpertUnavailable, Interrupted, OutputError, PoolError, RouterError, RowsFailed
+from leeroo.engine.errors import (
+    Detached,
+    ExpertUnavailable,
+    Interrupted,
+    OutputError,
+    PoolError,
+    RouterError,
+    RowsFailed,
+)
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.shipped.prior import Prior, prior_for
 from leeroo.engine.paths import default_store
@@ -74,6 +84,9 @@ class _Delivering(threading.local):
 
     runs: list[RunState] | None = None
 
+
+# Seconds that a batch takes, as long as none of its expert has ended: most providers name a day, and need an hour.
+_BATCH_S = 3600.0
 
 # The error of a row that had no answer when its call was stopped.
 STOPPED = "not reached: the run was stopped"
@@ -115,10 +128,10 @@ class Engine:
         self.on_progress = on_progress
         self._place = place
         if place == "ray":
-            from leeroo.engine.backends.ray import RayBackend, check_ray
+            from leeroo.engine.backends.ray import check_ray
 
             check_ray()
-            self._engines = Engines(self.store.engine, lambda expert, _: RayBackend(expert), alone=True)
+            self._engines = Engines(self.store.engine, _on_ray, alone=True)
         else:
             self._engines = Engines(self.store.engine)
         self._lock = threading.Lock()
@@ -135,6 +148,7 @@ class Engine:
         *,
         partial: bool = False,
         send: bool = True,
+        detach: bool = False,
     ) -> Iterator[pa.RecordBatchReader]:
         """Answer every row of a table.
 
@@ -149,6 +163,8 @@ class Engine:
             stop: Stops this call alone when another thread sets it, as `interrupt` does.
             partial: Return what is answered when the call is stopped; the other rows have the error `STOPPED`.
             send: Default: true. Otherwise nothing is sent, and the call counts as stopped once stored answers are read.
+            detach: Hand in the batches of batch experts, answer all other rows, and do not wait; the next call of the
+                same job collects.
 
         Yields:
             The table with the columns of `schema.ANSWERS` after its own. `recorded_score` comes too when recorded
@@ -160,12 +176,14 @@ class Engine:
             InputError: the input lacks what the criteria name.
             PoolError: no expert that may be used can run here.
             OutputError: the store or the disk is full.
+            Detached: `detach`, and rows are in open batches.
             RowsFailed: rows failed and `criteria.on_error` is "fail"; the answers are in the store.
 
         """
         with self.delivery() as finished:
             with self._call(stop) as stop:
                 state = self._start(reader, criteria, stop)
+                state.detached = detach
                 with _clean_up(state.worktable, state.meter, stop, state.run):
                     answers = self._generate(state, partial=partial, send=send)
             finished.append(state)
@@ -229,10 +247,13 @@ class Engine:
                 state, planning.order_waves(plan.waves, plan.experts, self._engines, in_turn=in_turn), self._engines
             )
             read_stored(state, duplicates=True)
+            if state.detached and not state.fresh and state.open.any():
+                raise Detached(state.store.batches(state.run.run), int(state.open.sum()))
             state.wait_for_others()
 
     def _plan(self, state: RunState) -> None:
         """Choose an expert for every open question, and plan its request; some may have no expert."""
+        state.find_parked()
         chosen = assign(state)
         state.fail_all(chosen.failed)
         state.binding = chosen.binding
@@ -385,6 +406,7 @@ class Engine:
                 meter,
                 stop,
                 list(map(self.store.lengths(fingerprints).get, fingerprints)),
+                [self._wait_s(expert) for expert in experts],
                 keep_tokens=keep_tokens,
             )
             run = Run("", resumed=False, lock=None)
@@ -394,7 +416,12 @@ class Engine:
             meter.stage("choose", rows_done=source.rows - rows)
             ledger = Ledger(criteria.max_cost_usd, len(experts))
             still_open = np.ones(source.distinct, bool)
-            return RunState(plan, worktable, self.store, run, ledger, meter, still_open, stop, down)
+            due = None if criteria.deadline_s is None else (run.started or time.time()) + criteria.deadline_s
+            return RunState(plan, worktable, self.store, run, ledger, meter, still_open, stop, down, due=due)
+
+    def _wait_s(self, expert: Expert) -> float:
+        """Return the seconds that a batch of an expert is expected to take, 0 for one that answers at once."""
+        return (self.store.batch_seconds(engine_key(expert)) or _BATCH_S) if expert.batch else 0.0
 
     def take_remarks(self) -> list[str]:
         """Return what the next run would say of the prior; it is not said any more."""
@@ -481,6 +508,13 @@ def _clean_up(worktable: Worktable, meter: Meter, stop: threading.Event, run: Ru
         if isinstance(error, NO_ROOM):
             raise OutputError(f"no room for the working files beside the answer store: {first_line(error)}") from error
         raise
+
+
+def _on_ray(expert: Expert, stop: threading.Event | None) -> Backend | Batching:
+    """Open the engine of an expert on a Ray cluster; what only waits for a provider needs none."""
+    from leeroo.engine.backends.ray import RayBackend
+
+    return connect(expert, stop) if capabilities(expert).waits_hours else RayBackend(expert)
 
 
 def open_engine(

@@ -7,7 +7,8 @@
     │   ├── RouterError       a router folder, or the data one is trained on
     │   └── OutputError       the answers cannot be written where they should go
     ├── ExpertUnavailable     one expert cannot answer at all now; its rows may go to others
-    └── RowsFailed            a row failed, and the run is to fail with it
+    ├── RowsFailed            a row failed, and the run is to fail with it
+    └── Detached              batches are at their providers, and the run was not to wait for them
 
     KeyboardInterrupt
     └── Interrupted           another thread stopped the call
@@ -20,6 +21,9 @@ DuckDB, openai) are turned into these at the wall where they come in, and nowher
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class LeerooError(Exception):
@@ -59,6 +63,22 @@ class Interrupted(KeyboardInterrupt):
 
 class RowsFailed(LeerooError):
     """Rows failed, and ``on_error`` is "fail"."""
+
+
+class Detached(LeerooError):
+    """Rows are in batches at their providers, and the run was not to wait; the same call collects them later.
+
+    Attributes:
+        batches: The open batches of the run, as `Store.batches` gives them.
+        rows: Distinct questions without an answer.
+    """
+
+    def __init__(self, batches: Sequence[Mapping[str, Any]], rows: int) -> None:
+        self.batches, self.rows = batches, rows
+        lines = sum(batch["left"] for batch in batches)
+        waiting = f", and {rows - lines:,} more wait for them" if rows > lines else ""
+        count = f"{len(batches):,} open batch{'es' * (len(batches) != 1)}"
+        super().__init__(f"{lines:,} rows are in {count}{waiting}: the same command collects them")
 
 
 class RowsFailedWarning(UserWarning):

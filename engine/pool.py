@@ -23,7 +23,10 @@ _SHIPPED = Path(str(importlib.resources.files("leeroo") / "data"))
 DEFAULT_POOL, DEFAULT_ROUTER = _SHIPPED / "pool.toml", _SHIPPED / "router"
 
 # Keys that came after runs were first kept: the names of those runs do not have them.
-_LATER_KEYS = ("effort",)
+_LATER_KEYS = ("effort", "batch", "batch_discount")
+
+# The price of a batch over the list price, where the pool file says neither: that of most providers.
+_BATCH_DISCOUNT = 0.5
 
 # Characters of a value that an error quotes.
 _SHOWN = 200
@@ -67,6 +70,10 @@ class Expert(BaseModel):
     memory_gib: float | None = Field(default=None, gt=0)
     api_key_env: str | None = None
     base_url: str | None = None
+    batch: bool = False  # asked through the provider's own batch API: cheaper, within hours
+    batch_discount: float | None = Field(
+        default=None, ge=0, le=1, allow_inf_nan=False
+    )  # price of a batch over the list price
     engine: dict[str, Any] = {}
     ray: Cluster = Cluster()
 
@@ -98,6 +105,14 @@ class Expert(BaseModel):
         if template is not None and template.count("{question}") != 1:
             raise ValueError("must contain {question} exactly once")
         return template
+
+    @model_validator(mode="after")
+    def _has_batches(self) -> Expert:
+        if self.batch and self.backend not in ("openai", "replay"):
+            raise ValueError(f'batch = true is for backend = "openai" or "replay", not {self.backend!r}')
+        if self.batch_discount is not None and not self.batch:
+            raise ValueError("batch_discount is for an expert with batch = true")
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -234,21 +249,31 @@ def _fill_price(where: str, entry: dict[str, Any]) -> dict[str, Any]:
     given = [key for key in ("usd_per_m_input", "usd_per_m_output") if key in entry]
     if len(given) == 1:
         raise PoolError(f"{where}: {given[0]} stands alone; give both prices per million tokens, or neither")
+    factor = entry.get("batch_discount", 1.0 if given else _BATCH_DISCOUNT) if entry.get("batch") else 1.0
     if given or not isinstance(entry["model"], str):
-        return entry
+        return _discounted(entry, factor)
     price = cheapest_price(entry["model"])
     if price is None:
         raise PoolError(
             f"{where}: no provider lists a price for {_quote(entry['model'])};"
             " give usd_per_m_input and usd_per_m_output (0 if it costs nothing)"
         )
-    return {
+    filled = {
         **entry,
         "usd_per_m_input": price.usd_per_m_input,
         "usd_per_m_output": price.usd_per_m_output,
         "usd_per_m_cached": entry.get("usd_per_m_cached", price.usd_per_m_cached),
         "price_source": price.source,
     }
+    return _discounted(filled, factor)
+
+
+def _discounted(entry: dict[str, Any], factor: Any) -> dict[str, Any]:
+    """Return an entry with the prices of a batch."""
+    if factor == 1 or not isinstance(factor, float | int):
+        return entry
+    names = ("usd_per_m_input", "usd_per_m_output", "usd_per_m_cached")
+    return {**entry, **{name: entry[name] * factor for name in names if isinstance(entry.get(name), float | int)}}
 
 
 def _sentence(error: ValidationError) -> str:

@@ -18,7 +18,8 @@ from leeroo.engine.pool import Expert
 _ONLY_SPEED = frozenset(
     {
         *("headers", "organization", "project", "proxy", "ca_file"),
-        *("concurrency", "max_retries", "timeout", "tokens_per_second", "batch_size", "attn_implementation"),
+        *("concurrency", "max_retries", "timeout", "poll_interval", "tokens_per_second"),
+        *("batch_size", "attn_implementation"),
         *("gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"),
         *("pipeline_parallel_size", "enable_prefix_caching", "enable_chunked_prefill", "enable_sleep_mode"),
         *("enforce_eager", "swap_space", "cpu_offload_gb", "block_size", "disable_log_stats"),

@@ -99,6 +99,7 @@ class OpenAIOptions(ClientOptions):
         max_retries: How often a request is sent again after a fault that may pass.
         timeout: Seconds for one call.
         provider: The name that any-llm-sdk has for a provider.
+        poll_interval: Seconds between two looks at a batch of `batch = true`, at most.
         extra_body: Goes into the body of each request as it is.
 
     """
@@ -107,6 +108,7 @@ class OpenAIOptions(ClientOptions):
     max_retries: int = Field(default=6, ge=0)
     timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     provider: Text | None = None
+    poll_interval: float = Field(default=30.0, gt=0, allow_inf_nan=False)
     extra_body: dict[str, Any] = {}
 
     @field_validator("provider")

@@ -5,11 +5,15 @@ A backend knows how to query one model; it knows nothing of routing, money or us
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+import threading
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
+
+from leeroo.engine.store.batches import BatchLine, OpenBatch
 
 # The room of a backend that orders its requests, so that many serve it better than few, and bills nothing.
 AMPLE = 1024
@@ -76,6 +80,69 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Give back the memory that the model holds; a second call does nothing."""
+        ...
+
+
+class BatchBook(Protocol):
+    """The open batches of one run, as its store keeps them; requests are known by their ids."""
+
+    @property
+    def detached(self) -> bool:
+        """Whether the run hands its batches in, and does not wait for them."""
+        ...
+
+    @property
+    def due(self) -> float | None:
+        """When what is not answered goes elsewhere, in seconds of the epoch."""
+        ...
+
+    def name_of(self, request: int) -> str:
+        """Return the name of a request in its batch: the key of its answer, in hexadecimal."""
+        ...
+
+    def find_lines(self, requests: Sequence[int]) -> dict[int, BatchLine]:
+        """Return the lines of open batches that these requests are, by request."""
+        ...
+
+    def begin(self, tries: Mapping[int, int]) -> str:
+        """Note a batch of these requests, each with the number of batches that it has been in; return its token."""
+        ...
+
+    def read(self, token: str) -> OpenBatch | None:
+        """Return a batch by its token, None where it was dropped."""
+        ...
+
+    def submitting(self, token: str, stop: threading.Event) -> AbstractContextManager[None]:
+        """Hold a batch while it is submitted, so that no other thread or process submits it too."""
+        ...
+
+    def note_sending(self, token: str, file: str) -> None:
+        """Note the input file of a batch, before the provider is told to create it."""
+        ...
+
+    def note_created(self, token: str, remote: str) -> None:
+        """Note the provider's id of a batch."""
+        ...
+
+    def note_look(self, token: str, status: str, done: int, ended: float | None) -> None:
+        """Note how far a batch is."""
+        ...
+
+    def drop(self, token: str) -> None:
+        """Forget a batch that the provider does not have."""
+        ...
+
+
+@runtime_checkable
+class Batching(Protocol):
+    """A connection whose answers take hours: each run uses it with the book of its open batches."""
+
+    def for_run(self, book: BatchBook) -> Backend:
+        """Return it as one run uses it; requests whose lines are still open may not come back."""
+        ...
+
+    def close(self) -> None:
+        """End its connections; open batches stay."""
         ...
 
 

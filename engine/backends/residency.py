@@ -22,8 +22,8 @@ import psutil
 from leeroo.engine import weights
 from leeroo.engine.backends import device
 from leeroo.engine.backends.identity import engine_key
-from leeroo.engine.backends.protocol import Backend, Resident
-from leeroo.engine.backends.select import capabilities, open_backend, resolve
+from leeroo.engine.backends.protocol import Backend, Batching, Resident
+from leeroo.engine.backends.select import capabilities, connect, resolve
 from leeroo.engine.errors import ExpertUnavailable, Interrupted
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.timings import Measured
@@ -40,7 +40,7 @@ _CHECK_S = 0.2
 @dataclass
 class _Held:
     expert: Expert
-    backend: Backend
+    backend: Backend | Batching
     asleep: bool = False
     users: int = 0  # waves that use it now
     dropped: bool = False  # it is closed when the last of them is done
@@ -59,7 +59,7 @@ class Engines:
     def __init__(
         self,
         measured: Callable[[str], Measured],
-        opening: Callable[[Expert, threading.Event | None], Backend] = open_backend,
+        opening: Callable[[Expert, threading.Event | None], Backend | Batching] = connect,
         *,
         alone: bool = False,
     ) -> None:
@@ -73,7 +73,7 @@ class Engines:
     @contextlib.contextmanager
     def lend(
         self, expert: Expert, later: Sequence[Expert] = (), stop: threading.Event | None = None
-    ) -> Iterator[Backend]:
+    ) -> Iterator[Backend | Batching]:
         """Lend the engine of an expert to one wave; waves whose models hold memory of this device take turns.
 
         An engine that breaks (`ExpertUnavailable` in here) is closed when its last wave is done.

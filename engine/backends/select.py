@@ -26,7 +26,7 @@ from leeroo.engine.backends.options import (
     VLLMOptions,
     engine_options,
 )
-from leeroo.engine.backends.protocol import Backend, Capabilities
+from leeroo.engine.backends.protocol import Backend, Batching, Capabilities
 from leeroo.engine.backends.subprocess import SubprocessBackend
 from leeroo.engine.pool import Expert, Pool
 
@@ -55,6 +55,8 @@ def resolve(expert: Expert) -> str:
     On a CPU vLLM runs only when the pool names it. It takes most of a minute to start there, and generates more slowly
     than the embedded backend (bench/engine/backends.py).
     """
+    if expert.backend == "openai" and expert.batch:
+        return "batch"
     if expert.backend != "auto":
         return expert.backend
     return "vllm" if _has_gpu() and _no_vllm() is None else "transformers"
@@ -63,6 +65,14 @@ def resolve(expert: Expert) -> str:
 def capabilities(expert: Expert) -> Capabilities:
     """Return what the backend of an expert can do; nothing is loaded for it."""
     return _KINDS[resolve(expert)].capabilities
+
+
+def connect(expert: Expert, stop: threading.Event | None = None) -> Backend | Batching:
+    """Open the backend of an expert as `open_backend` does, or a connection to its provider's batches."""
+    if capabilities(expert).waits_hours:
+        connection: Batching = _load(expert)
+        return connection
+    return open_backend(expert, stop)
 
 
 def open_backend(expert: Expert, stop: threading.Event | None = None) -> Backend:
@@ -82,10 +92,14 @@ def open_backend(expert: Expert, stop: threading.Event | None = None) -> Backend
 
 def load_backend(expert: Expert) -> Backend:
     """Connect to the model of an expert, or load it in this process. Raises as `open_backend`."""
+    backend: Backend = _load(expert)
+    return backend
+
+
+def _load(expert: Expert) -> Any:
     kind = _KINDS[resolve(expert)]
     module = importlib.import_module(f"{__package__}.{kind.module}")
-    backend: Backend = getattr(module, kind.backend)(expert)
-    return backend
+    return getattr(module, kind.backend)(expert)
 
 
 def unavailable(expert: Expert) -> str | None:
@@ -162,6 +176,13 @@ _HOLDS = Capabilities(gives_logprobs=True, holds_memory=True)
 _KINDS: dict[str, BackendKind] = {
     "replay": BackendKind("replay", "ReplayBackend", ReplayOptions, Capabilities(recorded=True), _missing_record),
     "openai": BackendKind("api.openai", "OpenAIBackend", OpenAIOptions, _GENERATES, _missing_api),
+    "batch": BackendKind(
+        "api.batches.connection",
+        "BatchBackend",
+        OpenAIOptions,
+        Capabilities(gives_logprobs=True, waits_hours=True),
+        _missing_api,
+    ),
     "vllm": BackendKind("local.vllm", "VLLMBackend", VLLMOptions, _HOLDS, _missing_vllm),
     "transformers": BackendKind(
         "local.transformers", "TransformersBackend", TransformersOptions, _HOLDS, _missing_transformers

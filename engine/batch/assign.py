@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +36,8 @@ class Assignment:
 def assign(state: RunState) -> Assignment:
     """Choose experts for all open questions."""
     plan = state.plan
-    ids = np.flatnonzero(state.open)
+    parked = np.array(sorted(state.parked), np.int64)
+    ids = np.setdiff1d(np.flatnonzero(state.open), parked, assume_unique=True)
     allowed = _allowed_experts(state, ids)
     stranded = ~allowed.any(axis=1)
     failed = {i: _why_nobody(state, i) for i in ids[stranded].tolist()}
@@ -46,19 +48,37 @@ def assign(state: RunState) -> Assignment:
     if len(ids) and left_out.all():
         failed |= dict.fromkeys(ids.tolist(), _out_of_budget(state))
     ids, expert, allowed = ids[~left_out], expert[~left_out], allowed[~left_out]
-    expected = _costs(state, ids)[np.arange(len(ids)), expert].astype(np.float64)
-    scores = plan.forecast.scores[ids, expert].astype(np.float64)
     best = np.where(allowed, _whole(plan.forecast.scores, ids), -np.inf).max(axis=1, initial=-np.inf)
-    known = plan.forecast.known
+    binding = bool(left_out.any() or (plan.forecast.scores[ids, expert] < best).any())
+    table = _table(state, ids, expert, parked=False)
+    if len(parked):
+        table = pa.concat_tables([table, _table(state, parked, _parked_experts(state, parked), parked=True)])
+    return Assignment(table, failed, binding)
+
+
+def _table(state: RunState, ids: np.ndarray, expert: np.ndarray, *, parked: bool) -> pa.Table:
+    """Return these questions with their experts, as `ASSIGNED`."""
+    forecast = state.plan.forecast
+    scores = forecast.scores[ids, expert].astype(np.float64)
     columns = [
         pa.array(ids, pa.int64()),
         pa.array(expert, pa.int32()),
-        pa.array(expected),
-        pa.array(plan.forecast.at_most[ids, expert].astype(np.float64)),
-        pa.array(scores, pa.float64(), from_pandas=True) if known else pa.nulls(len(ids), pa.float64()),
+        pa.array(_costs(state, ids)[np.arange(len(ids)), expert].astype(np.float64)),
+        pa.array(forecast.at_most[ids, expert].astype(np.float64)),
+        pa.array(scores, pa.float64(), from_pandas=True) if forecast.known else pa.nulls(len(ids), pa.float64()),
+        pa.array(np.full(len(ids), parked)),
     ]
-    binding = bool(left_out.any() or (scores < best).any())
-    return Assignment(pa.Table.from_arrays(columns, schema=ASSIGNED), failed, binding)
+    return pa.Table.from_arrays(columns, schema=ASSIGNED)
+
+
+def _parked_experts(state: RunState, parked: np.ndarray) -> np.ndarray:
+    return np.array([state.parked[question] for question in parked.tolist()], np.int32)
+
+
+def _parked_usd(state: RunState) -> float:
+    """Return the expected cost of the lines of open batches."""
+    parked = np.array(sorted(state.parked), np.int64)
+    return float(_costs(state, parked)[np.arange(len(parked)), _parked_experts(state, parked)].sum())
 
 
 def _choose(state: RunState, ids: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -75,7 +95,7 @@ def _choose(state: RunState, ids: np.ndarray, allowed: np.ndarray) -> np.ndarray
         _costs(state, ids),
         rows=plan.facts.rows[ids],
         latency_s=_whole(plan.forecast.seconds, ids) if criteria.latency_weight else None,
-        budget_usd=None if criteria.max_cost_usd is None else state.ledger.left,
+        budget_usd=None if criteria.max_cost_usd is None else max(state.ledger.left - _parked_usd(state), 0.0),
         cost_weight=criteria.cost_weight,
         latency_weight=criteria.latency_weight,
         allowed=allowed,
@@ -101,7 +121,8 @@ def _allowed_experts(state: RunState, ids: np.ndarray) -> np.ndarray:
     With a budget, these are only experts whose answer cannot cost more than what is left of it.
     """
     plan = state.plan
-    up = np.array([i not in state.down for i in range(len(plan.experts))])
+    late = _too_slow(state)
+    up = np.array([i not in state.down and not late[i] for i in range(len(plan.experts))])
     local = np.array([e.location == "local" for e in plan.experts])
     allowed = np.broadcast_to(up, (len(ids), len(up))).copy()
     allowed[plan.facts.private[ids]] &= local
@@ -122,6 +143,13 @@ def _allowed_experts(state: RunState, ids: np.ndarray) -> np.ndarray:
     return allowed
 
 
+def _too_slow(state: RunState) -> np.ndarray:
+    """Return which experts answer in batches that are not expected to end by the deadline, bool [e]."""
+    waits = state.plan.forecast.waits
+    late: np.ndarray = (waits > 0) & (waits > (np.inf if state.due is None else state.due - time.time()))
+    return late
+
+
 def _why_nobody(state: RunState, question: int) -> str:
     """Return why no expert is left for a question, the most particular reason first."""
     plan = state.plan
@@ -135,6 +163,9 @@ def _why_nobody(state: RunState, question: int) -> str:
         return "the row is private and no local expert can answer it"
     if (why := _why_not_permitted(plan, question)) is not None:
         return why
+    late = [e.name for e, slow in zip(plan.experts, _too_slow(state), strict=True) if slow]
+    if len(late) + len(state.down) >= len(plan.experts) and late:
+        return f"no batch of {', '.join(late)} is expected to end by the deadline: give more time, or another expert"
     if len(state.down) < len(plan.experts):
         return _out_of_budget(state)
     return "; ".join(f"{plan.experts[i].name}: {why}" for i, why in state.down.items())

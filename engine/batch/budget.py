@@ -36,6 +36,7 @@ class Ledger:
         self.stretch = np.ones(experts)
         self._in_flight: dict[int, tuple[int, float, float]] = {}  # request: expert, USD expected and at most
         self._held = np.zeros(experts)  # the most that what is in flight was thought able to cost
+        self._parked = np.zeros(experts)  # the same of lines of open batches that are not awaited now
         self._flying = 0.0  # what it is expected to cost
         self._waiting = np.zeros(experts)  # expected cost of what is planned and not handed out
         self._planned_at = np.ones(experts)  # the correction in `_waiting`
@@ -53,7 +54,7 @@ class Ledger:
     @property
     def room(self) -> float:
         """The USD that are left when all requests in flight cost the most that they can."""
-        return self.left - float((self._held * self.stretch).sum())
+        return self.left - float(((self._held + self._parked) * self.stretch).sum())
 
     @property
     def busy(self) -> bool:
@@ -70,6 +71,16 @@ class Ledger:
         """
         self._waiting, self._planned_at, self._binding = expected.copy(), self.correction(), binding
         self._answers_planned = self._answers.sum()
+
+    def park(self, experts: np.ndarray, at_most: np.ndarray) -> None:
+        """Hold the most that these lines of open batches can cost [n], in the place of others held so before."""
+        self._parked[:] = 0.0
+        np.add.at(self._parked, experts, at_most)
+
+    def unpark(self, experts: np.ndarray, at_most: np.ndarray) -> None:
+        """Hold these lines [n] no more: they are sent as others are."""
+        np.add.at(self._parked, experts, -at_most)
+        self._parked = self._parked.clip(0.0)
 
     def fits(self, experts: np.ndarray, at_most: np.ndarray) -> np.ndarray:
         """Return which of these requests could go now if they went alone, bool [n]."""

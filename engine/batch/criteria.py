@@ -41,9 +41,12 @@ class Criteria:
     # Of jobs that label: whether a classifier may learn from the experts (see `jobs.proxy`). None: where that pays.
     # The name of a run does not depend on it.
     proxy: bool | None = field(default=None, repr=False)
+    # Seconds from the start of the run after which no answer is awaited from a batch; None: as long as it takes. The
+    # name of a run does not depend on it: it may be changed while batches are open.
+    deadline_s: float | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("max_cost_usd", "cost_weight", "latency_weight"):
+        for name in ("max_cost_usd", "cost_weight", "latency_weight", "deadline_s"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise UsageError(f"{name} must be a number of at least 0, not {value}")

@@ -16,9 +16,10 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 import pyarrow as pa
 
 from leeroo.engine.backends.identity import engine_key
-from leeroo.engine.backends.protocol import AMPLE, Backend
+from leeroo.engine.backends.protocol import AMPLE, Backend, Batching
 from leeroo.engine.backends.residency import Engines
 from leeroo.engine.backends.select import capabilities
+from leeroo.engine.batch.book import RunBook
 from leeroo.engine.batch.keep import Flight, Sent, give_up, keep, keep_failures
 from leeroo.engine.batch.plan import Wave
 from leeroo.engine.batch.run import RunState
@@ -43,13 +44,17 @@ def execute_all(state: RunState, order: Sequence[Wave], engines: Engines) -> Non
         OutputError: the store or the disk is full.
 
     """
-    state.anew, state.sent, state.refused = False, 0, 0
+    state.anew, state.sent, state.refused, state.fresh, state.passed_on = False, 0, 0, 0, 0
     lanes = _lanes(state, order)
     with ThreadPoolExecutor(max(len(lanes), 1), "leeroo-lane") as threads:
-        running = {threads.submit(_run_lane, state, lane, engines) for lane in lanes}
+        running = {threads.submit(_run_lane, state, lane, engines) for lane in lanes if not _waits(state, lane[0])}
+        waiting = {threads.submit(_run_lane, state, lane, engines) for lane in lanes if _waits(state, lane[0])}
         try:
-            while running:
-                done, running = wait(running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+            while running or waiting:
+                done, _ = wait(running | waiting, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+                running, waiting = running - done, waiting - done
+                # What others have left open does not wait for hours until batches have ended.
+                state.anew = state.anew or (not running and state.passed_on > 0)
                 state.meter.report()
                 state.check_stop()
                 for lane in done:
@@ -64,6 +69,10 @@ def _lanes(state: RunState, order: Sequence[Wave]) -> list[list[Wave]]:
     local = [wave for wave in order if not capabilities(state.plan.experts[wave.experts[0]]).runs_elsewhere]
     remote = [[wave] for wave in order if wave not in local]
     return [lane for lane in (local, *remote) if lane]
+
+
+def _waits(state: RunState, wave: Wave) -> bool:
+    return capabilities(state.plan.experts[wave.experts[0]]).waits_hours
 
 
 def _run_lane(state: RunState, lane: Sequence[Wave], engines: Engines) -> None:
@@ -81,15 +90,18 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
     pending = state.worktable.pending_requests(wave.number, _SEND_ROWS)
     experts = state.plan.experts
     expert = experts[wave.experts[0]]
-    flight = Flight(not capabilities(expert).recorded, 1 if capabilities(expert).runs_elsewhere else AMPLE)
+    can = capabilities(expert)
+    flight = Flight(can.waits_hours, not can.recorded, 1 if can.runs_elsewhere else AMPLE)
     requests = _send_all(state, flight, pending)
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:
         return
     began, was_loaded = time.monotonic(), engines.is_loaded(expert)
     try:
-        with engines.lend(expert, [experts[other.experts[0]] for other in later], state.halt) as backend:
+        with engines.lend(expert, [experts[other.experts[0]] for other in later], state.halt) as lent:
             loaded = time.monotonic()
+            book = RunBook(state, flight, engine_key(expert))
+            backend = lent.for_run(book) if isinstance(lent, Batching) else lent
             flight.backend = backend
             _generate(state, flight, backend, itertools.chain([first], requests))
             with state.lock:
@@ -102,7 +114,8 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
                 memory_bytes=engines.memory_bytes(expert),
                 **flight.tokens,
             )
-        state.store.measured(took)
+        if not flight.waits:  # what it has generated was not generated here and now
+            state.store.measured(took)
     except ExpertUnavailable as error:
         with state.lock:
             give_up(state, flight)
@@ -123,6 +136,8 @@ def _generate(state: RunState, flight: Flight, backend: Backend, requests: Itera
                 with state.lock:
                     keep(state, flight, batch)
                     state.back.notify_all()
+            if flight.waits and state.anew:
+                return  # its batches stay open, and are awaited again when all is planned anew
             if state.halt.is_set():
                 until = until or time.monotonic() + _GRACE_S
                 if time.monotonic() >= until:
@@ -138,12 +153,15 @@ def _send_all(state: RunState, flight: Flight, pending: Iterator[pa.RecordBatch]
     for batch in pending:
         while batch.num_rows:
             experts, most = batch.column("expert").to_numpy(), batch.column("at_most").to_numpy()
+            parked = batch.column("parked").to_numpy(zero_copy_only=False)
             with state.lock:
                 state.anew = state.anew or (bool(flight.back) and state.ledger.has_drifted())
                 if state.halt.is_set() or state.anew:
                     return
                 at_once = flight.at_once if flight.backend is None else max(flight.backend.room, 1)
-                fits = state.ledger.admit(experts[:at_once], most[:at_once])
+                # Lines of open batches are paid for, whatever the budget says now.
+                first = int(parked[:at_once].sum())
+                fits = max(state.ledger.admit(experts[:at_once], most[:at_once]), first)
                 part = _claim(state, flight, batch.slice(0, fits))
                 _send(state, flight, part)
                 if not fits and not state.ledger.busy:
@@ -169,8 +187,11 @@ def _claim(state: RunState, flight: Flight, batch: pa.RecordBatch) -> pa.RecordB
 
 def _send(state: RunState, flight: Flight, batch: pa.RecordBatch) -> None:
     ids = batch.column("id").to_pylist()
-    amounts = (batch.column(name).to_numpy() for name in ("expert", "expected", "at_most"))
-    state.ledger.send(ids, *amounts)
+    experts, expected, most = (batch.column(name).to_numpy() for name in ("expert", "expected", "at_most"))
+    parked = batch.column("parked").to_numpy(zero_copy_only=False)
+    state.ledger.unpark(experts[parked], most[parked])
+    state.ledger.send(ids, experts, expected, most)
     state.sent += len(ids)
+    state.fresh += len(ids) - int(parked.sum())
     columns = (batch.column(name).to_pylist() for name in Sent._fields)
     flight.sent.update(zip(ids, map(Sent._make, zip(*columns, strict=True)), strict=True))

@@ -160,6 +160,8 @@ def _seconds(
     if capabilities(expert).recorded:
         speed = expert.engine.get("tokens_per_second")
         return completion_tokens / float(speed) if speed else 0.0
+    if expert.batch:
+        return float(state.plan.forecast.waits[state.plan.experts.index(expert)])
     measured = state.store.engine(engine_key(expert))
     if measured.tokens_per_s is None:
         return None

@@ -50,6 +50,7 @@ class Forecast:
     at_most: np.ndarray  # the most USD that asking once can cost, as far as that can be known beforehand
     seconds: np.ndarray  # of one answer
     known: bool
+    waits: np.ndarray  # [e], seconds that a batch of the expert is expected to take; 0 for one that answers at once
     tokens: np.ndarray | None = None  # [n, e, 2] of prompt and completion, kept where a caller wants to see them
 
 
@@ -62,6 +63,7 @@ def forecast(
     meter: Meter,
     stop: threading.Event,
     lengths: Sequence[Lengths | None],
+    waits: Sequence[float],
     *,
     keep_tokens: bool = False,
 ) -> Forecast:
@@ -69,7 +71,7 @@ def forecast(
 
     A candidate that the router has not learned is expected to do as the most similar one that it has. Without a
     router, or where it has not learned lengths, answers are expected to be as long as the expert's latest ones
-    (`lengths`), where there are some.
+    (`lengths`), where there are some. Experts that answer in batches are expected to take `waits` seconds.
 
     Raises:
         Interrupted: `stop` was set.
@@ -107,13 +109,13 @@ def forecast(
                 scores[part, i] = prediction.scores[:, column]
                 if np.isnan(prediction.completion_tokens[:, column]).any() and not _enough(lengths[i]):
                     unknown.add(expert.name)
-            seconds[part, i] = _seconds(tokens[:, 1], expert, prediction, column)
+            seconds[part, i] = waits[i] or _seconds(tokens[:, 1], expert, prediction, column)
         done = part.stop
         meter.stage("predict")
     if unknown:
         who = ", ".join(sorted(unknown))
         meter.warn(f"the router has not learned how long answers of {who} are: max_tokens is expected")
-    return Forecast(scores, costs, most, seconds, known is not None, kept)
+    return Forecast(scores, costs, most, seconds, known is not None, np.array(waits), kept)
 
 
 def _columns(experts: tuple[Expert, ...], router: Router, meter: Meter) -> list[int]:

@@ -38,6 +38,7 @@ class Sent(NamedTuple):
 class Flight:
     """The requests of one wave: those that are under way, and counts of those that came back."""
 
+    waits: bool  # whether answers come from batches, which may stay open
     claims: bool  # whether requests are claimed in the store before they leave; a recorded answer needs no claim
     at_once: int  # how many may leave until there is a backend; then as many as it has room for
     backend: Backend | None = None
@@ -121,6 +122,7 @@ def keep(state: RunState, flight: Flight, batch: pa.RecordBatch) -> None:
     bounced = batch.column("bounced").to_numpy(zero_copy_only=False)
     for at in np.flatnonzero(bounced).tolist():
         state.bounced.setdefault(ids[at], {})[int(experts[at])] = batch.column("error")[at].as_py()
+        state.passed_on += 1
     _pass_on(state, rows.filter(pa.array(bounced)))
     flight.doubtful.append(rows.filter(pa.array(~bounced)))
     if not failed.all():
@@ -216,3 +218,5 @@ def _charge(
     free = [sent[at].key for at in np.flatnonzero(failed & (costs <= 0)).tolist()]
     if free and flight.claims:
         state.store.release_claims(state.run, free)
+    if free and flight.waits:
+        state.store.end_lines(free)

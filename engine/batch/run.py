@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
+from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.budget import Ledger
 from leeroo.engine.batch.criteria import Criteria
 from leeroo.engine.batch.forecast import Forecast
@@ -70,6 +71,11 @@ class RunState:
         refused: Requests since then that another run has under way.
         lock: Held by the lane that changes what lanes share.
         back: Notified when answers come back.
+        due: When no answer is awaited from a batch any more, in seconds of the epoch.
+        detached: Whether the run hands its batches in, and does not wait for them.
+        parked: By question, the expert that has it in an open batch of this run.
+        fresh: Requests sent since the last choice that were in no open batch.
+        passed_on: Requests since then that bounced: their questions are open again.
 
     """
 
@@ -91,6 +97,11 @@ class RunState:
     anew: bool = False
     sent: int = 0
     refused: int = 0
+    due: float | None = None
+    detached: bool = False
+    parked: dict[int, int] = field(default_factory=dict)
+    fresh: int = 0
+    passed_on: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
     _buffer: list[pa.Table] = field(default_factory=list)
 
@@ -119,11 +130,27 @@ class RunState:
         named = self.plan.experts
         names = ", ".join(named[i].name for i in experts)
         with self.lock:
+            self.passed_on += 1
             self.down.update(dict.fromkeys(experts, why))
             self.meter.lose({named[i].name: why for i in experts if i not in self.answered})
             if self.plan.criteria.on_expert_down == "fail":
                 raise ExpertUnavailable(f"{names} cannot answer: {why}")
             self.meter.warn(f"{names} cannot answer, its rows go to the next best: {why}")
+
+    def find_parked(self) -> None:
+        """Find the open questions that open batches of this run have, and hold what these can cost.
+
+        Whoever has them is asked for them again, and nobody else, until it turns out that nothing comes of them.
+        """
+        if not any(capabilities(expert).waits_hours for expert in self.plan.experts):
+            return
+        lines = self.store.lines_of_run(self.run.run)
+        found = self.worktable.parked(lines) if lines else {}
+        self.parked = {
+            question: expert for question, expert in found.items() if self.open[question] and expert not in self.down
+        }
+        ids, experts = (np.array(list(each), np.int64) for each in (self.parked.keys(), self.parked.values()))
+        self.ledger.park(experts, self.plan.forecast.at_most[ids, experts].astype(np.float64))
 
     def bill(self, ids: Sequence[int], costs: Sequence[float]) -> None:
         """Add USD to these questions for requests that brought no result; their next result costs that much more."""

@@ -20,6 +20,7 @@ from leeroo.engine import locks
 from leeroo.engine.effort import LEVELS
 from leeroo.engine.errors import OutputError, PoolError
 from leeroo.engine.schema import ANSWERS, ASK, CONSTRAINTS, REQUESTS, SAMPLING
+from leeroo.engine.store.batches import BatchLine
 
 # Errors that say that the working files find no room.
 NO_ROOM = (OSError, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
@@ -50,6 +51,7 @@ ASSIGNED = pa.schema(
         pa.field("expected", pa.float64()),
         pa.field("at_most", pa.float64()),
         pa.field("predicted_score", pa.float64()),
+        pa.field("parked", pa.bool_()),  # it is in an open batch of that expert already
     ]
 )
 
@@ -158,7 +160,7 @@ CREATE OR REPLACE TABLE plan AS
 SELECT *, unhex(sha256(to_json(struct_pack(fingerprint, plain, system, turns, after, max_tokens, temperature,
                   sampled := CASE WHEN temperature > 0 THEN concat(run, '-', id) END,
                   {", ".join(_SAMPLING)}, choices, json_schema, raw))::VARCHAR)) AS key
-FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, e.wave, e.fingerprint, $run AS run,
+FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, a.parked, e.wave, e.fingerprint, $run AS run,
              hex(q.key) AS asked, q.question, unhex(md5(q.question)) AS question_hash, q.private, q.rows, q.raw,
              coalesce(q.prompt, q.question) AS own,
              CASE WHEN q.raw THEN own ELSE concat(e.before, own, e.after) END AS plain,
@@ -180,11 +182,12 @@ CREATE OR REPLACE TABLE duplicates AS
 SELECT id, key FROM plan QUALIFY row_number() OVER (PARTITION BY key ORDER BY id) > 1
 """
 
-# In the order of their prompts, so that rows that begin alike lie beside each other.
+# In the order of their prompts, so that rows that begin alike lie beside each other; lines of open batches first.
 _PENDING = f"""
-SELECT expert, expected, at_most, predicted_score, asked, question_hash, private, key, {", ".join(REQUESTS.names)}
+SELECT expert, expected, at_most, predicted_score, parked, asked, question_hash, private, key,
+       {", ".join(REQUESTS.names)}
 FROM plan ANTI JOIN results USING (id) ANTI JOIN duplicates USING (id)
-WHERE wave = {{wave}} ORDER BY system, turns, prompt, id
+WHERE wave = {{wave}} ORDER BY parked DESC, system, turns, prompt, id
 """
 
 _WANTED = """
@@ -215,6 +218,11 @@ FROM own o JOIN questions q ON hex(q.key) = o.asked
      JOIN experts e ON e.name = o.expert AND e.fingerprint = o.fingerprint
 WHERE o.run = '{run}' OR q.temperature IS NULL
 QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY o.run != '{run}', e.expert) = 1
+"""
+
+_PARKED = """
+SELECT q.id, e.expert FROM lines l JOIN questions q ON hex(q.key) = l.asked
+     JOIN experts e ON e.name = l.expert AND e.fingerprint = l.fingerprint
 """
 
 _ESTIMATED = """
@@ -433,6 +441,14 @@ class Worktable:
         return [
             found for (found,) in self._con.execute("SELECT id FROM questions WHERE hex(key) = ?", [asked]).fetchall()
         ]
+
+    def parked(self, lines: Sequence[BatchLine]) -> dict[int, int]:
+        """Return the experts that have questions in open batches, by question."""
+        names = ("asked", "expert", "fingerprint")
+        columns = {name: pa.array([getattr(line, name) for line in lines], pa.string()) for name in names}
+        cursor = self._con.cursor()
+        cursor.register("lines", pa.table(columns))
+        return dict(cursor.execute(_PARKED).fetchall())
 
     def left_usd(self) -> dict[int, float]:
         """Return the expected cost of the planned requests without a result, by expert."""

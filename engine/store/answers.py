@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from leeroo.engine.store.batches import end_lines
+
 TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
     key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
@@ -100,6 +102,7 @@ def append(db: sqlite3.Connection, answers: pa.Table) -> None:
         zip(*columns.values(), strict=True),
     )
     db.executemany("DELETE FROM claims WHERE key = ?", zip(columns["key"], strict=True))
+    end_lines(db, columns["key"])
 
 
 def mark_private(db: sqlite3.Connection, keys: pa.Array) -> None:

@@ -44,6 +44,8 @@ def drop_runs(db: sqlite3.Connection, before: float) -> int:
     drop(db, "charges", gone)
     db.execute(f"DELETE FROM claims WHERE {gone}")
     db.execute("DELETE FROM waves WHERE ended < ?", (before,))
+    db.execute("DELETE FROM batch_lines WHERE token IN (SELECT token FROM batches WHERE created < ?)", (before,))
+    db.execute("DELETE FROM batches WHERE created < ?", (before,))
     return db.execute(f"DELETE FROM runs WHERE {gone}").rowcount
 
 

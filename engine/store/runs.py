@@ -38,7 +38,8 @@ ADDED = {"in_flight_usd": "REAL"}
 
 _LOSE = """
 UPDATE runs SET in_flight_usd = coalesce(in_flight_usd, 0)
-    + (SELECT coalesce(sum(at_most_usd), 0) FROM claims c WHERE c.run = runs.run) WHERE run = ?
+    + (SELECT coalesce(sum(at_most_usd), 0) FROM claims c WHERE c.run = runs.run
+       AND NOT EXISTS (SELECT 1 FROM batch_lines l WHERE l.key = c.key)) WHERE run = ?
 """
 _PAID = """
 SELECT (SELECT coalesce(sum(list_cost_usd), 0.0) FROM answers a WHERE a.run = r.run)
@@ -58,11 +59,15 @@ SELECT key FROM wanted WHERE EXISTS (SELECT 1 FROM answers a WHERE a.key = wante
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a job; `resumed` when it goes on where a killed one left off."""
+    """One run of a job; `resumed` when it goes on where a killed one left off.
+
+    `started` is when it first began, in seconds of the epoch.
+    """
 
     run: str
     resumed: bool
     lock: BaseFileLock | None
+    started: float = 0.0
 
 
 def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int) -> Run:
@@ -75,15 +80,15 @@ def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int) -> Run:
         rows: How many rows the input has.
 
     """
-    unfinished = "SELECT run FROM runs WHERE job = ? AND finished IS NULL ORDER BY started"
-    for (run,) in db.execute(unfinished, (job,)).fetchall():
+    unfinished = "SELECT run, started FROM runs WHERE job = ? AND finished IS NULL ORDER BY started"
+    for run, started in db.execute(unfinished, (job,)).fetchall():
         lock = locks.take(_lock_of(folder, run))
         if lock is not None:
             lose(db, run)
-            return Run(run, True, lock)
-    run = uuid.uuid4().hex
-    db.execute("INSERT INTO runs (run, job, started, rows) VALUES (?, ?, ?, ?)", (run, job, time.time(), rows))
-    return Run(run, False, locks.take(_lock_of(folder, run)))
+            return Run(run, True, lock, started)
+    run, now = uuid.uuid4().hex, time.time()
+    db.execute("INSERT INTO runs (run, job, started, rows) VALUES (?, ?, ?, ?)", (run, job, now, rows))
+    return Run(run, False, locks.take(_lock_of(folder, run)), now)
 
 
 def is_alive(folder: Path, run: str) -> bool:
@@ -111,6 +116,7 @@ def claim(db: sqlite3.Connection, run: Run, keys: pa.Array, at_most_usd: Sequenc
     want(db, keys)
     for (owner,) in db.execute(_DEAD, (run.run,)).fetchall():
         lose(db, owner)
+        db.execute("DELETE FROM claims WHERE run = ? AND key IN (SELECT key FROM wanted)", (owner,))
     taken = {key for (key,) in db.execute(_TAKEN, (run.run,))}
     wanted = keys.to_pylist()
     granted = [(key, run.run, most) for key, most in zip(wanted, at_most_usd, strict=True) if key not in taken]
@@ -129,9 +135,12 @@ def end_claims(db: sqlite3.Connection, run: str) -> None:
 
 
 def lose(db: sqlite3.Connection, run: str) -> None:
-    """End the claims of a run that was killed, and keep with it the most that they may have cost."""
+    """End the claims of a run that was killed, and keep with it the most that they may have cost.
+
+    Lines of open batches stay claimed: whoever claims them next collects them, and pays.
+    """
     db.execute(_LOSE, (run,))
-    end_claims(db, run)
+    db.execute("DELETE FROM claims WHERE run = ? AND key NOT IN (SELECT key FROM batch_lines)", (run,))
 
 
 def of_run(db: sqlite3.Connection, run: Run) -> pa.Table:

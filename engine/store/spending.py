@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
 from leeroo.engine.sqlite import read_rows
+from leeroo.engine.store.batches import end_lines
 from leeroo.engine.store.runs import Run
 
 TABLES = """
@@ -65,9 +66,11 @@ class Charge(NamedTuple):
 def keep_charges(db: sqlite3.Connection, charges: Iterable[Charge]) -> None:
     """Keep what was billed and brought no answer; the claims that the charges name end."""
     now = time.time()
-    for charge in charges:
+    kept = list(charges)
+    for charge in kept:
         db.execute("INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?)", (*charge[:-1], now))
         db.execute("DELETE FROM claims WHERE key = ? AND run = ?", (charge.key, charge.run))
+    end_lines(db, [charge.key for charge in kept if charge.key is not None])
 
 
 def read_charges(db: sqlite3.Connection, run: Run) -> list[Charge]:

@@ -19,8 +19,21 @@ from typing import Concatenate, ParamSpec, TypeVar
 from leeroo.engine import locks
 from leeroo.engine.errors import OutputError, UsageError
 from leeroo.engine.sqlite import keep_private, open_sqlite, read_rows
-from leeroo.engine.store import answers, feedback, learned, prune, runs, spending, timings
+from leeroo.engine.store import answers, batches, feedback, learned, prune, runs, spending, timings
 from leeroo.engine.store.answers import append, lengths, look_up, mark_private
+from leeroo.engine.store.batches import (
+    batch_seconds,
+    drop_batch,
+    end_lines,
+    find_lines,
+    keep_batch,
+    lines_of_run,
+    note_created,
+    note_look,
+    note_sending,
+    read_batch,
+    read_batches,
+)
 from leeroo.engine.store.feedback import keep_feedback, keep_verdicts, latest_answers, read_feedback, read_verdicts
 from leeroo.engine.store.prune import Pruned
 from leeroo.engine.store.runs import Run, claim, in_flight, of_job, of_run, read_runs, release_claims
@@ -29,10 +42,13 @@ from leeroo.engine.store.timings import keep_timing, read_timings
 
 VERSION = 8
 
-_ROOMS = (answers, spending, runs, timings, feedback)
+_ROOMS = (answers, batches, spending, runs, timings, feedback)
 _ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "waves": timings.ADDED}
 # All that is ever in the folder.
 _OURS = ("answers.sqlite", "opening.lock", learned.FOLDER, "runs", "scratch", "serve")
+
+# Seconds between two looks at whether a batch is still being submitted by another.
+_BATCH_HELD_S = 0.1
 
 _ENDS = (("min", "oldest_answer"), ("max", "newest_answer"))
 
@@ -106,6 +122,17 @@ class Store:
     claim = _writes(claim, durable=False)
     release_claims = _writes(release_claims, durable=False)
     charge = _writes(keep_charges)
+    keep_batch = _writes(keep_batch)
+    note_sending = _writes(note_sending)
+    note_created = _writes(note_created)
+    note_look = _writes(note_look, durable=False)
+    drop_batch = _writes(drop_batch)
+    end_lines = _writes(end_lines, durable=False)
+    find_lines = _reads(find_lines)
+    lines_of_run = _reads(lines_of_run)
+    read_batch = _reads(read_batch)
+    batches = _reads(read_batches)
+    batch_seconds = _reads(batch_seconds)
     charges = _reads(read_charges)
     give = _writes(keep_feedback)
     latest_answers = _reads(latest_answers)
@@ -131,6 +158,21 @@ class Store:
         with self._write() as db:
             runs.finish(db, run, cost_usd, list_cost_usd)
         runs.release(run)
+
+    @contextlib.contextmanager
+    def submitting(self, token: str, stop: threading.Event) -> Iterator[None]:
+        """Hold a batch while it is submitted, so that no other thread or process submits it too.
+
+        Returns at once where `stop` is set.
+        """
+        file = self._runs / f"batch-{token}.lock"
+        while (lock := locks.take(file)) is None and not stop.wait(_BATCH_HELD_S):
+            pass
+        try:
+            yield
+        finally:
+            if lock is not None:
+                locks.give_back(lock)
 
     def info(self) -> dict[str, int | str | None]:
         """Return what is in the store: bytes on the disk, counts, and the days (UTC) of the first and last answer.

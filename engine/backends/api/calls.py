@@ -32,7 +32,7 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
         default_query=endpoint.query,
         max_retries=0,
         timeout=openai.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_S)),
-        http_client=openai.DefaultAsyncHttpxClient(**_transport(options, endpoint)),
+        http_client=openai.DefaultAsyncHttpxClient(**transport(options, endpoint)),
     )
     headers = {name: openai.Omit() if value is None else value for name, value in endpoint.headers.items()}
     refused = functools.partial(refusal, model=expert.model, url=endpoint.url)
@@ -50,13 +50,13 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
             raise Fault(f"the request cannot be sent: {line(str(error))}", blames="row") from error
         body = parse_reply(reply.content, reply.headers.get("content-type", ""))
         if body.get("error") and not body.get("choices"):
-            raise refused(_status_of(body["error"]), body, reply.headers)
+            raise refused(status_of(body["error"]), body, reply.headers)
         return body
 
     return call, client.close
 
 
-def _transport(options: OpenAIOptions, endpoint: Endpoint) -> dict[str, Any]:
+def transport(options: OpenAIOptions, endpoint: Endpoint) -> dict[str, Any]:
     """Return the arguments of httpx; by default it takes proxies and certificates from the environment."""
     given: dict[str, Any] = {"proxy": endpoint.proxy, "verify": options.ca_file and trust(options.ca_file)}
     # A redirection to another server would take along headers that hold keys.
@@ -64,7 +64,7 @@ def _transport(options: OpenAIOptions, endpoint: Endpoint) -> dict[str, Any]:
     return {"follow_redirects": follows, **{name: value for name, value in given.items() if value}}
 
 
-def _status_of(error: Any) -> int:
+def status_of(error: Any) -> int:
     """Return the HTTP status that an error in a reply with status 200 stands for."""
     code = str(error.get("code") if isinstance(error, dict) else "")
     return int(code) if re.fullmatch("[45][0-9]{2}", code) else 500

@@ -22,15 +22,15 @@ import pyarrow as pa
 
 from leeroo.engine.backends.api.bills import Bill
 from leeroo.engine.backends.api.calls import through_openai
+from leeroo.engine.backends.api.checks import check_request
 from leeroo.engine.backends.api.dialect import Dialect, body, learn_refused, own_settings
 from leeroo.engine.backends.api.effort import effort_form
 from leeroo.engine.backends.api.endpoint import endpoint_of, missing_key
-from leeroo.engine.backends.api.faults import Fault, line
+from leeroo.engine.backends.api.faults import Fault
 from leeroo.engine.backends.api.providers import through_any_llm
 from leeroo.engine.backends.api.replies import completion
 from leeroo.engine.backends.completions import Request, completion_batch, failed_completion, requests_of
 from leeroo.engine.backends.options import OpenAIOptions, engine_options
-from leeroo.engine.backends.schemas import validator
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 
@@ -204,7 +204,7 @@ class OpenAIBackend:
 
     async def _request(self, request: Request, bill: Bill) -> dict[str, Any]:
         """Send a request once, and again only without parameters that the server refuses."""
-        _check_request(request)
+        check_request(request)
         return completion(request, await self._send_first_ahead(request), bill)
 
     async def _send_first_ahead(self, request: Request) -> dict[str, Any]:
@@ -243,23 +243,3 @@ class OpenAIBackend:
             else:
                 self._dialect = self._dialect.without(dialect.refused)
                 return reply
-
-
-def _check_request(request: Request) -> None:
-    """Check the parts of a request that users wrote as JSON.
-
-    Raises:
-        Fault: one is not what it should be.
-
-    """
-    try:
-        if request.json_schema is not None:
-            validator(request.json_schema)
-    except ValueError as error:
-        raise Fault(line(str(error)), blames="row") from None
-    try:
-        chat = all(isinstance(each["role"], str) and isinstance(each, dict) for each in request.messages)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        chat = False
-    if not chat:
-        raise Fault("turns and after must be JSON lists of chat messages", blames="row")

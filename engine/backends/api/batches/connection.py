@@ -1,0 +1,56 @@
+"""The batch backend: an expert that is asked through its provider's own batch API, which costs less and takes hours."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from leeroo.engine.backends.api.batches.dialects import open_dialect
+from leeroo.engine.backends.api.batches.results import Results
+from leeroo.engine.backends.api.batches.run import BatchRun
+from leeroo.engine.backends.api.dialect import Dialect
+from leeroo.engine.backends.api.effort import effort_form
+from leeroo.engine.backends.api.endpoint import endpoint_of, missing_key
+from leeroo.engine.backends.api.faults import Fault
+from leeroo.engine.backends.options import OpenAIOptions, engine_options
+from leeroo.engine.backends.protocol import BatchBook
+from leeroo.engine.errors import ExpertUnavailable
+from leeroo.engine.pool import Expert
+
+
+class BatchBackend:
+    """A connection to one model of one provider's batch API.
+
+    Raises:
+        ExpertUnavailable: its key is not there.
+        PoolError: an engine option or the address is wrong, or no batch API of the provider is known.
+    """
+
+    def __init__(self, expert: Expert) -> None:
+        self._options = engine_options(expert, OpenAIOptions)
+        if (why := missing_key(expert)) is not None:
+            raise ExpertUnavailable(why)
+        endpoint = endpoint_of(expert)
+        self._api = open_dialect(expert, self._options, endpoint)
+        # What the provider refuses is found out once for all runs.
+        dialect = Dialect(effort_form(urlsplit(endpoint.url).hostname, self._options.provider))
+        self._latest = Results(dialect)
+
+    def for_run(self, book: BatchBook) -> BatchRun:
+        """Return the connection as one run uses it."""
+        self._latest = Results(self._latest.dialect)
+        return BatchRun(self._api, self._options, book, self._latest)
+
+    def cancel(self, remote: str) -> None:
+        """Have a batch end early, by the provider's id of it.
+
+        Raises:
+            ExpertUnavailable: the provider refuses.
+        """
+        try:
+            self._api.cancel(remote)
+        except Fault as fault:
+            raise ExpertUnavailable(fault.message) from fault
+
+    def close(self) -> None:
+        """End the connections; open batches stay."""
+        self._api.close()

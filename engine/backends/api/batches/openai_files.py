@@ -1,0 +1,208 @@
+"""OpenAI's Files and Batches API, which many servers speak."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from leeroo.engine.backends.api.batches.provider import LineResult, Look
+from leeroo.engine.backends.api.batches.wire import Wire
+from leeroo.engine.backends.api.calls import status_of
+from leeroo.engine.backends.api.faults import Fault, line, refusal
+
+CHAT = "/v1/chat/completions"
+# The key of a batch's metadata that holds its token.
+TOKEN = "leeroo"
+_PAGE = 100
+# Servers' clocks differ, by no more than this many seconds.
+_CLOCKS_S = 3600.0
+_ENDED = ("completed", "failed", "expired", "cancelled")
+# Codes of lines that were not answered, and may be in another batch.
+_UNANSWERED = ("batch_expired", "batch_cancelled")
+# Codes of batches that are refused for now: too much is under way.
+_LATER = ("token_limit_exceeded", "rate_limit_exceeded", "request_limit_exceeded")
+
+
+class _Error(BaseModel):
+    code: str | None = None
+    message: str | None = None
+
+
+class _Errors(BaseModel):
+    data: list[_Error] | None = None
+
+
+class _Counts(BaseModel):
+    completed: int = 0
+    failed: int = 0
+
+
+class RemoteBatch(BaseModel):
+    """A batch as the server describes it."""
+
+    id: str
+    status: str
+    created_at: float = 0
+    completed_at: float | None = None
+    failed_at: float | None = None
+    expired_at: float | None = None
+    cancelled_at: float | None = None
+    output_file_id: str | None = None
+    error_file_id: str | None = None
+    errors: _Errors | None = None
+    request_counts: _Counts | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class _Page(BaseModel):
+    data: list[RemoteBatch]
+    has_more: bool = False
+
+
+class _Response(BaseModel):
+    status_code: int
+    body: Any = None
+
+
+class _Line(BaseModel):
+    custom_id: str
+    response: _Response | None = None
+    error: _Error | None = None
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read(model: type[Model], reply: Any) -> Model:
+    """Read a reply of a batch API.
+
+    Raises:
+        Fault: it is something else.
+
+    """
+    try:
+        return model.model_validate(reply)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise Fault(f"the API's reply is no batch: {place}: {line(wrong['msg'])}", passes=True, unsure=True) from None
+
+
+def id_of(reply: Any) -> str:
+    """Return the id of what was just made."""
+    found = reply.get("id") if isinstance(reply, dict) else None
+    if not isinstance(found, str) or not found:
+        raise Fault("the API's reply holds no id", passes=True, unsure=True)
+    return found
+
+
+class OpenAIFiles:
+    """Batches of files, over a wire."""
+
+    # OpenAI takes twice as many bytes; half of that is within the limits of all its kind.
+    most_lines, most_bytes = 50_000, 100 * 1024**2
+
+    def __init__(self, wire: Wire, model: str) -> None:
+        self._wire, self._model = wire, model
+
+    def write(self, name: str, body: dict[str, Any]) -> bytes:
+        """Return a request as a line of the input."""
+        sent = {"custom_id": name, "method": "POST", "url": CHAT, "body": {"model": self._model, **body}}
+        return json.dumps(sent).encode()
+
+    def upload(self, lines: list[bytes]) -> str:
+        """Upload the input as a file."""
+        return id_of(self._wire.upload("/files", "leeroo.jsonl", b"\n".join([*lines, b""]), purpose="batch"))
+
+    def create(self, file: str, lines: list[bytes], token: str) -> str:
+        """Create a batch of a file."""
+        del lines
+        how = {"endpoint": CHAT, "completion_window": "24h", "metadata": {TOKEN: token}}
+        return id_of(self._wire.post("/batches", {"input_file_id": file, **how}))
+
+    def find(self, token: str, since: float, names: frozenset[str]) -> str | None:
+        """Look through the batches, the newest first."""
+        del names
+        after: dict[str, str] = {}
+        while True:
+            page = read(_Page, self._wire.get("/batches", limit=_PAGE, **after))
+            for batch in page.data:
+                if (batch.metadata or {}).get(TOKEN) == token:
+                    return batch.id
+            if not page.has_more or not page.data or page.data[-1].created_at < since - _CLOCKS_S:
+                return None
+            after = {"after": page.data[-1].id}
+
+    def look(self, remote: str) -> Look:
+        """Return how far a batch is."""
+        batch = read(RemoteBatch, self._wire.get(f"/batches/{remote}"))
+        counts = batch.request_counts or _Counts()
+        done = counts.completed + counts.failed
+        if batch.status not in _ENDED:
+            return Look(batch.status, done)
+        times = (batch.completed_at, batch.failed_at, batch.expired_at, batch.cancelled_at)
+        ended = next((each for each in times if each), batch.created_at)
+        outputs = tuple(file for file in (batch.output_file_id, batch.error_file_id) if file)
+        return Look(batch.status, done, ended, outputs, _failure(batch) if batch.status == "failed" else None)
+
+    def results(self, remote: str, look: Look) -> Iterator[LineResult]:
+        """Return the lines of the output and error files."""
+        del remote
+        for file in look.outputs:
+            for text in self._wire.content(f"/files/{file}/content").split(b"\n"):
+                if text.strip():
+                    yield from self._result(text)
+
+    def cancel(self, remote: str) -> None:
+        """Have a batch end early."""
+        try:
+            self._wire.post(f"/batches/{remote}/cancel")
+        except Fault as fault:
+            if fault.status not in (400, 409):  # it has ended
+                raise
+
+    def discard(self, file: str) -> None:
+        """Remove a file."""
+        self._wire.delete(f"/files/{file}")
+
+    def close(self) -> None:
+        """End the connections."""
+        self._wire.close()
+
+    def _result(self, text: bytes) -> Iterator[LineResult]:
+        """Return the result in a line of a file; none in one that cannot be read."""
+        try:
+            found = _Line.model_validate_json(text)
+        except ValidationError:
+            return
+        reply = found.response
+        if reply is None:
+            yield LineResult(found.custom_id, None, _unanswered(found.error or _Error()))
+        elif reply.status_code != 200 or not isinstance(reply.body, dict):
+            status = reply.status_code if reply.status_code >= 400 else 500
+            yield LineResult(found.custom_id, None, refusal(status, reply.body, {}, self._model, "the batch"))
+        elif reply.body.get("error") and not reply.body.get("choices"):
+            fault = refusal(status_of(reply.body["error"]), reply.body, {}, self._model, "the batch")
+            yield LineResult(found.custom_id, None, fault)
+        else:
+            yield LineResult(found.custom_id, reply.body)
+
+
+def _unanswered(error: _Error) -> Fault:
+    """Return the fault of a line that never reached the model."""
+    message = line(error.message or error.code or "the batch has no answer to this line")
+    return Fault(message, passes=error.code in _UNANSWERED, blames="nobody")
+
+
+def _failure(batch: RemoteBatch) -> Fault:
+    """Return why a batch was refused as a whole."""
+    errors = (batch.errors.data if batch.errors else None) or [_Error()]
+    code, text = errors[0].code or "", errors[0].message or "no reason given"
+    if code in _LATER:
+        return Fault(f"the batch was refused for now: {line(text)}", passes=True, blames="nobody")
+    fault = refusal(400, {"error": {"message": text, "code": code}}, {}, "", "")
+    fault.message = f"the batch was refused: {line(text)}"
+    return fault
