@@ -184,7 +184,8 @@ def text_completion(request: Request, row: dict[str, Any], parts: Parts, count: 
 
     """
     thoughts, answer = parts
-    row |= {"reasoning": thoughts, "reasoning_tokens": count(thoughts)} if thoughts else {}
+    if thoughts:  # text that no token begins anew may have more tokens than were generated
+        row |= {"reasoning": thoughts, "reasoning_tokens": min(count(thoughts), row["completion_tokens"])}
     if not answer:
         ran_out = row["finish_reason"] == "length"
         why = RAN_OUT if ran_out else "empty answer"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,6 +17,7 @@ from leeroo.engine.backends.select import open_backend, unavailable
 from leeroo.engine.errors import PoolError
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS
+from tests.backends.tiny import save_model
 
 pytestmark = pytest.mark.vllm
 
@@ -189,3 +191,24 @@ def test_values_of_options_are_checked(smollm2: Expert) -> None:
         wrong = smollm2.model_copy(update={"backend": "vllm", "engine": {option: value}})
         with pytest.raises(PoolError, match=f"engine option {option} = {value!r}"):
             unavailable(wrong)
+
+
+def test_thoughts_end_at_their_budget(tmp_path: Path, requests: Requests) -> None:
+    """With a parser of vLLM, an effort in tokens ends the thoughts, and an answer follows; "none" thinks not at all."""
+    template = (
+        "{% for m in messages %}[{{ m['role'] }}]{{ m['content'] }}\n{% endfor %}[a]"
+        "{% if enable_thinking is defined and not enable_thinking %}<think></think>{% else %}<think>{% endif %}"
+    )
+    model = save_model(tmp_path, template=template, marks=("<think>", "</think>"), hidden_size=128)
+    prices: dict[str, Any] = {"usd_per_m_input": 1.0, "usd_per_m_output": 1.0}
+    options = {"reasoning_parser": "deepseek_r1", "max_model_len": 256}
+    thinker = open_backend(Expert(name="tiny", model=str(model), backend="vllm", engine=options, **prices))
+    try:
+        (thought,) = _rows(thinker, requests("Why?", reasoning_effort="10", max_tokens=40)).values()
+        (quick,) = _rows(thinker, requests("Why?", reasoning_effort="none", max_tokens=40)).values()
+    finally:
+        thinker.close()
+    assert thought["answer"]
+    assert 0 < thought["reasoning_tokens"] < thought["completion_tokens"] - 20
+    assert quick["answer"]
+    assert quick["reasoning_tokens"] is None

@@ -56,19 +56,22 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 
 
-def save_model(folder: Path, kind: str = "llama", template: str | None = None, **more: Any) -> Path:
-    """Write a model of this kind, with a tokenizer that has a token for each byte, into a folder."""
+def save_model(
+    folder: Path, kind: str = "llama", template: str | None = None, marks: tuple[str, ...] = (), **more: Any
+) -> Path:
+    """Write a model of this kind, with a tokenizer that has a token for each byte and mark, into a folder."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-    alphabet = ["<pad>", "<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    alphabet = ["<pad>", "<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet()), *marks]
     reader = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(alphabet)}, merges=[]))
     reader.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     reader.decoder = decoders.ByteLevel()
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=reader, pad_token="<pad>", bos_token="<s>", eos_token="</s>", chat_template=template
     )
+    tokenizer.add_tokens(list(marks))
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     sizes = {"vocab_size": len(alphabet), "hidden_size": 32, "num_hidden_layers": 2, **KINDS[kind], **more}
