@@ -395,7 +395,8 @@ class Engine:
             rows = int(facts.rows.sum())
             if not criteria.expert:
                 self._say_prior(meter)
-            meter.stage("predict", rows=source.rows, duplicates=rows - source.distinct)
+            sources = {e.name: e.price_source for e in experts}
+            meter.stage("predict", rows=source.rows, duplicates=rows - source.distinct, price_sources=sources)
             fingerprints = tuple(fingerprint(e) for e in experts)
             expected = forecast(
                 worktable,
@@ -411,7 +412,8 @@ class Engine:
             )
             run = Run("", resumed=False, lock=None)
             if to_generate:
-                run = self.store.begin(self._name(criteria, source, experts), source.rows)
+                said = "; ".join(f"{name}: {source}" for name, source in sources.items())
+                run = self.store.begin(self._name(criteria, source, experts), source.rows, said)
             plan = RunPlan(criteria, source, experts, fingerprints, waves, prices(experts), expected, facts)
             meter.stage("choose", rows_done=source.rows - rows)
             ledger = Ledger(criteria.max_cost_usd, len(experts))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -16,17 +17,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from leeroo.engine.effort import LEVELS, thinking_tokens
 from leeroo.engine.errors import PoolError
-from leeroo.engine.prices import cheapest_price
+from leeroo.engine.pool_prices import LISTED, OF_FILE, NoPrice, with_prices
+from leeroo.engine.prices import ListPrice, Rates, cheapest_price
 
 # The embedded local pool and its router, which ship with the package.
 _SHIPPED = Path(str(importlib.resources.files("leeroo") / "data"))
 DEFAULT_POOL, DEFAULT_ROUTER = _SHIPPED / "pool.toml", _SHIPPED / "router"
 
 # Keys that came after runs were first kept: the names of those runs do not have them.
-_LATER_KEYS = ("effort", "batch", "batch_discount")
-
-# The price of a batch over the list price, where the pool file says neither: that of most providers.
-_BATCH_DISCOUNT = 0.5
+_LATER_KEYS = ("effort", "batch", "batch_discount", "usd_per_m_cache_write")
+# Keys of older pool files, and their names today.
+_RENAMED = {"usd_per_m_cached": "usd_per_m_cached_input"}
+# Keys of today, as names of runs have them.
+_KEPT_AS = {"usd_per_m_cached_input": "usd_per_m_cached", "list_price": "price_source"}
 
 # Characters of a value that an error quotes.
 _SHOWN = 200
@@ -59,8 +62,10 @@ class Expert(BaseModel):
     backend: Literal["auto", "vllm", "transformers", "openai", "replay"] = "auto"
     usd_per_m_input: float = Field(ge=0, allow_inf_nan=False)
     usd_per_m_output: float = Field(ge=0, allow_inf_nan=False)
-    usd_per_m_cached: float | None = Field(default=None, ge=0, allow_inf_nan=False)  # input from a cache; None: in full
-    price_source: str | None = None  # whose list price and of which date; None when the file gives the price
+    # Input read from the provider's cache, and written to it; None: at the price of input.
+    usd_per_m_cached_input: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    usd_per_m_cache_write: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    list_price: ListPrice | None = None  # None where the file gives the price
     location: Literal["local", "remote"] = "local"
     max_tokens: int = Field(default=256, gt=0)  # of the answer, without the thoughts of `effort`
     effort: str | None = None  # how hard it thinks: a level of `effort.LEVELS`, or tokens; None: as the model does
@@ -71,9 +76,7 @@ class Expert(BaseModel):
     api_key_env: str | None = None
     base_url: str | None = None
     batch: bool = False  # asked through the provider's own batch API: cheaper, within hours
-    batch_discount: float | None = Field(
-        default=None, ge=0, le=1, allow_inf_nan=False
-    )  # price of a batch over the list price
+    batch_discount: float | None = Field(default=None, ge=0, le=1, allow_inf_nan=False)  # factor on all its prices
     engine: dict[str, Any] = {}
     ray: Cluster = Cluster()
 
@@ -127,9 +130,45 @@ class Expert(BaseModel):
 
     @property
     def description(self) -> str:
-        """All that its entry says, as JSON, which names of runs are computed from."""
+        """All that its entry says, as JSON, which names of runs are computed from; list prices are of their day."""
         unset = {key for key in _LATER_KEYS if getattr(self, key) == Expert.model_fields[key].default}
-        return self.model_dump_json(exclude=unset)
+        written = self.model_dump(mode="json", exclude=unset if self.list_price is None else unset | LISTED)
+        kept = {_KEPT_AS.get(key, key): value for key, value in written.items()}
+        return json.dumps(kept, separators=(",", ":"), ensure_ascii=False)
+
+    @property
+    def rates(self) -> tuple[Rates, ...]:
+        """What it costs now, from short prompts to long ones; batch prices, where it answers in batches."""
+        return self._rates_of_file if self.list_price is None else self.list_price.rates()
+
+    @property
+    def highest_rates(self) -> tuple[Rates, ...]:
+        """The most that it may cost in the coming day, from short prompts to long ones."""
+        return self._rates_of_file if self.list_price is None else self.list_price.highest_rates()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing that it does costs anything."""
+        return not any(usd for _, *prices in self.highest_rates for usd in prices)
+
+    @property
+    def price_source(self) -> str:
+        """Where its prices stand, and of which day they are."""
+        if self.list_price is not None:
+            return self.list_price.source
+        batch = f", batch at {self.batch_discount:g}" if self.batch_discount not in (None, 1) else ""
+        return "price 0 in the pool file" if self.is_free else f"{OF_FILE}{batch}"
+
+    @property
+    def _rates_of_file(self) -> tuple[Rates, ...]:
+        given = (
+            self.usd_per_m_input,
+            self.usd_per_m_output,
+            self.usd_per_m_input if self.usd_per_m_cached_input is None else self.usd_per_m_cached_input,
+            self.usd_per_m_input if self.usd_per_m_cache_write is None else self.usd_per_m_cache_write,
+        )
+        factor = 1.0 if self.batch_discount is None else self.batch_discount
+        return (Rates(-1, *(usd * factor for usd in given)),)
 
     @property
     def model_names(self) -> tuple[str, ...]:
@@ -202,11 +241,14 @@ def _expert(path: Path, position: int, entry: dict[str, Any]) -> Expert:
     where = f"{path}: expert {_quote(name)}" if "name" in entry else f"{path}: expert {name}"
     if "model" not in entry:
         raise PoolError(f"{where}: 'model' is missing; give a hub id, a local folder or a GGUF file")
-    if "price_source" in entry:
-        raise PoolError(f"{where}: 'price_source' is not set by hand; leave it out")
-    entry = {**entry, "model": _locate(path, where, entry), "engine": _locate_certificates(path, entry)}
+    if "list_price" in entry:
+        raise PoolError(f"{where}: 'list_price' is not set by hand; leave it out")
+    entry = {_RENAMED.get(key, key): value for key, value in entry.items()}
+    entry |= {"model": _locate(path, where, entry), "engine": _locate_certificates(path, entry)}
     try:
-        return Expert.model_validate(_fill_price(where, entry))
+        return Expert.model_validate(with_prices(entry))
+    except NoPrice as error:
+        raise PoolError(f"{where}: {error}") from error
     except ValidationError as error:
         raise PoolError(f"{where}: {_sentence(error)}") from error
 
@@ -244,38 +286,6 @@ def _is_of_an_api(entry: dict[str, Any]) -> bool:
     )
 
 
-def _fill_price(where: str, entry: dict[str, Any]) -> dict[str, Any]:
-    """Fill in the list price where the file leaves both prices out."""
-    given = [key for key in ("usd_per_m_input", "usd_per_m_output") if key in entry]
-    if len(given) == 1:
-        raise PoolError(f"{where}: {given[0]} stands alone; give both prices per million tokens, or neither")
-    factor = entry.get("batch_discount", 1.0 if given else _BATCH_DISCOUNT) if entry.get("batch") else 1.0
-    if given or not isinstance(entry["model"], str):
-        return _discounted(entry, factor)
-    price = cheapest_price(entry["model"])
-    if price is None:
-        raise PoolError(
-            f"{where}: no provider lists a price for {_quote(entry['model'])};"
-            " give usd_per_m_input and usd_per_m_output (0 if it costs nothing)"
-        )
-    filled = {
-        **entry,
-        "usd_per_m_input": price.usd_per_m_input,
-        "usd_per_m_output": price.usd_per_m_output,
-        "usd_per_m_cached": entry.get("usd_per_m_cached", price.usd_per_m_cached),
-        "price_source": price.source,
-    }
-    return _discounted(filled, factor)
-
-
-def _discounted(entry: dict[str, Any], factor: Any) -> dict[str, Any]:
-    """Return an entry with the prices of a batch."""
-    if factor == 1 or not isinstance(factor, float | int):
-        return entry
-    names = ("usd_per_m_input", "usd_per_m_output", "usd_per_m_cached")
-    return {**entry, **{name: entry[name] * factor for name in names if isinstance(entry.get(name), float | int)}}
-
-
 def _sentence(error: ValidationError) -> str:
     """Return the first complaint of pydantic, as a sentence that says how to mend it."""
     first = error.errors()[0]
@@ -285,7 +295,7 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{_quote(key)} is missing"
     if first["type"] == "extra_forbidden":
-        keys = [name for name in Expert.model_fields if name != "price_source"]
+        keys = [name for name in Expert.model_fields if name != "list_price"]
         close = difflib.get_close_matches(key, keys, 1)
         return f"unknown key {_quote(key)}; " + (
             f"did you mean {close[0]!r}?" if close else f"keys are: {', '.join(keys)}"

@@ -164,6 +164,8 @@ COMPLETIONS = pa.schema(
         pa.field("logprobs", pa.string()),
         # How many prompt tokens were computed for an earlier request that began alike.
         pa.field("cached_tokens", pa.int64()),
+        # How many were written to a cache, where that has a price of its own.
+        pa.field("cache_write_tokens", pa.int64()),
         pa.field("recorded_score", pa.float64()),
         # The text of the thoughts before the answer.
         pa.field("reasoning", pa.string()),
@@ -296,6 +298,7 @@ SQL_RUNS = pa.struct(
         pa.field("rows", pa.int64()),
         pa.field("cost_usd", pa.float64()),
         pa.field("list_cost_usd", pa.float64()),
+        pa.field("prices", pa.string()),  # whose they are, and of which day
     ]
 )
 SQL_SPEND = pa.struct(

@@ -47,7 +47,18 @@ def test_absent_keys_have_defaults(tmp_path: Path) -> None:
         (_expert("a", PRICED, model="./nowhere"), "the model './nowhere' does not exist"),
         (_expert("a", PRICED, model="weights.gguf"), "the model 'weights.gguf' does not exist"),
         (_expert("a", PRICED + 'backend = "replay"\n', model="data"), "the model 'data' does not exist"),
-        (_expert("a", "usd_per_m_input = 1\n"), "usd_per_m_input stands alone"),
+        (
+            _expert("a", "usd_per_m_input = 1\n"),
+            "usd_per_m_input stands alone; give both usd_per_m_input and usd_per_m",
+        ),
+        (_expert("a", "usd_per_m_cached_input = 1\n"), "usd_per_m_cached_input stands alone"),
+        (_expert("a", PRICED + "usd_per_m_cache_write = -1\n"), "usd_per_m_cache_write = -1: input should be greater"),
+        (_expert("a", PRICED + "batch_discount = 0.5\n"), "batch_discount is for an expert with batch = true"),
+        (_expert("a", PRICED + "list_price = {}\n"), "'list_price' is not set by hand; leave it out"),
+        (
+            _expert("a", 'backend = "openai"\n', model="gpt-none"),
+            "openai lists no price for 'gpt-none'; give usd_per_m",
+        ),
         (_expert("a", model="nobody/knows-this-1b"), "no provider lists a price for 'nobody/knows-this-1b'"),
         (_expert("a", "usd_per_m_input = -1\nusd_per_m_output = 1\n"), "usd_per_m_input = -1: input should be greater"),
         (_expert("a", PRICED + 'backend = "llama"\n'), "backend = 'llama'"),
@@ -97,16 +108,25 @@ def test_prices_left_out_are_the_cheapest_providers(tmp_path: Path) -> None:
     assert " of 20" in (expert.price_source or "")
 
 
-def test_no_provider_is_cheaper_than_the_cheapest() -> None:
-    """The minimum is over every provider that lists the model."""
-    from genai_prices.data_snapshot import get_snapshot
+def test_prices_of_the_file_are_those_of_each_kind_of_tokens(tmp_path: Path) -> None:
+    """Cached input and cache writes cost what the file says, else as much as other input; the old key is read."""
+    cached = "usd_per_m_cached_input = 0.1\nusd_per_m_cache_write = 1.25\n"
+    old = "usd_per_m_cached = 0.1\n"
+    text = _expert("a", PRICED) + _expert("b", PRICED + cached) + _expert("c", PRICED + old)
+    experts = load_pool(_pool(tmp_path, text)).experts
+    assert [each.rates for each in experts] == [
+        ((-1, 1.0, 2.0, 1.0, 1.0),),
+        ((-1, 1.0, 2.0, 0.1, 1.25),),
+        ((-1, 1.0, 2.0, 0.1, 1.0),),
+    ]
+    assert {each.price_source for each in experts} == {"pool file"}
 
-    price = cheapest_price("gpt-4o")
-    assert price is not None
-    openai = next(p for p in get_snapshot().providers if p.id == "openai")
-    listed = next(m for m in openai.models if m.id == "gpt-4o").prices
-    assert not isinstance(listed, list)
-    assert price.usd_per_m_input <= float(str(listed.input_mtok))
+
+def test_a_price_of_nothing_is_said(tmp_path: Path) -> None:
+    """An expert that costs nothing says so in the place of where its price stands."""
+    free = load_pool(_pool(tmp_path, _expert("a", "usd_per_m_input = 0\nusd_per_m_output = 0\n"))).experts[0]
+    assert free.is_free
+    assert free.price_source == "price 0 in the pool file"
 
 
 def test_experts_of_one_model_share_an_engine_and_not_their_answers() -> None:

@@ -38,7 +38,7 @@ SELECT q.question::VARCHAR AS question, q.prompt::VARCHAR AS prompt, o.query_id 
        {response} AS answer,
        {prediction}::VARCHAR AS prediction,
        {prompt_tokens}::INTEGER AS prompt_tokens, {completion_tokens}::INTEGER AS completion_tokens,
-       {cost_usd}::DOUBLE AS list_cost_usd, o.score::DOUBLE AS recorded_score
+       {cost_usd}::DOUBLE * {factor} AS list_cost_usd, o.score::DOUBLE AS recorded_score
 FROM read_parquet(getvariable('queries')) q
 LEFT JOIN (FROM read_parquet(getvariable('outcomes')) WHERE expert = getvariable('expert')) o USING (query_id)
 {responses}
@@ -59,7 +59,8 @@ class ReplayBackend:
         self._expert = expert
         self._speed = engine_options(expert, ReplayOptions).tokens_per_second
         try:
-            table = _read(Path(expert.model), expert.name)
+            part = 1.0 if expert.batch_discount is None else expert.batch_discount
+            table = _read(Path(expert.model), expert.name, part)
         except duckdb.Error as error:
             raise ExpertUnavailable(f"cannot replay {expert.model}: {str(error).splitlines()[0]}") from error
         except (RuntimeError, UnicodeDecodeError) as error:  # DuckDB's message quotes the bytes, which are no text
@@ -164,8 +165,11 @@ def _to_choices(
     return pa.array(answers, pa.string()), pa.array(errors, pa.string())
 
 
-def _read(folder: Path, expert: str) -> pa.Table:
-    """Read the record of one expert: a row for each query, `recorded` false where there is no outcome."""
+def _read(folder: Path, expert: str, factor: float) -> pa.Table:
+    """Read the record of one expert: a row for each query, `recorded` false where there is no outcome.
+
+    Recorded costs are multiplied by `factor`.
+    """
     con = duckdb.connect()
     outcomes = str(folder / "outcomes.parquet")
     columns_there = {row[0] for row in con.execute("DESCRIBE FROM read_parquet($f)", {"f": outcomes}).fetchall()}
@@ -187,7 +191,7 @@ def _read(folder: Path, expert: str) -> pa.Table:
     # No parameters: with them DuckDB 1.5 would hold all of it in memory twice, and DuckDB 2 after `execute`.
     for name, value in variables.items():
         con.execute(f"SET VARIABLE {name} = $value", {"value": value})
-    return con.sql(_RECORDED.format(response=response, responses=responses, **columns)).to_arrow_table()
+    return con.sql(_RECORDED.format(response=response, responses=responses, factor=factor, **columns)).to_arrow_table()
 
 
 def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:

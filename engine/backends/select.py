@@ -123,9 +123,9 @@ def facts(expert: Expert, pool: Pool) -> dict[str, Any]:
         "backend": resolve(expert),
         "location": expert.location,
         "sent_to": destination(expert) if capabilities(expert).runs_elsewhere else None,
-        "usd_per_m_input": expert.usd_per_m_input,
-        "usd_per_m_output": expert.usd_per_m_output,
-        "price_source": expert.price_source or "pool file",
+        "usd_per_m_input": expert.rates[0].input,
+        "usd_per_m_output": expert.rates[0].output,
+        "price_source": expert.price_source,
         "unavailable": unavailable(expert),
     }
 

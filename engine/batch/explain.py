@@ -17,6 +17,7 @@ from leeroo.engine.batch.plan import order_waves
 from leeroo.engine.batch.run import RunPlan, RunState
 from leeroo.engine.money import plain_usd, usd
 from leeroo.engine.pool import Expert
+from leeroo.engine.pool_prices import describe_prices
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Part:
     least_usd: float  # if every answer were one token
     most_usd: float  # if every answer were as long as it may be
     seconds: float | None  # None where nothing was measured yet
+    price_source: str  # whose prices, and of which day
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def _measure(plan: RunPlan, batch: pa.RecordBatch) -> np.ndarray:
     ids, experts = batch.column("id").to_numpy(), batch.column("expert").to_numpy()
     assert plan.forecast.tokens is not None
     tokens = plan.forecast.tokens[ids, experts].astype(np.float64)
-    prices = plan.usd_per_m[experts] / 1e6
+    prices = plan.prices.of(experts, tokens[:, 0]) / 1e6
     expected = batch.column("expected").to_numpy()
     least = np.minimum(tokens[:, 0] * prices[:, 0] + prices[:, 1], expected)
     most = batch.column("at_most").to_numpy()
@@ -151,6 +153,7 @@ def _part(state: RunState, engines: Engines, position: int, wave: int, sums: np.
         least_usd=least,
         most_usd=min(most, state.ledger.budget),
         seconds=_seconds(state, expert, prompt_tokens, completion_tokens, load=load and not engines.is_loaded(expert)),
+        price_source=expert.price_source,
     )
 
 
@@ -177,6 +180,8 @@ def _lines(plan: Estimate) -> Iterator[str]:
     yield f"  Time: {_time(plan.seconds)}, {plan.waves} wave{'s' * (plan.waves != 1)}"
     if plan.parts:
         yield from _table(plan.parts)
+    if (prices := describe_prices({part.expert: part.price_source for part in plan.parts})) is not None:
+        yield f"  {prices[0].upper()}{prices[1:]}"
     if plan.over_budget:
         yield f"  {_rows(plan.over_budget)} beyond the budget: answered only if the others cost less than expected"
     yield from (f"  Not answered: {error}" for error in plan.errors)

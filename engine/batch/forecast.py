@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.plan import thinks
-from leeroo.engine.batch.price import BYTES_PER_TOKEN, prices
+from leeroo.engine.batch.price import BYTES_PER_TOKEN, Prices, highest_prices, prices
 from leeroo.engine.batch.progress import Meter
 from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.batch.worktable import AROUND_A_CHOICE, Worktable
@@ -88,6 +88,7 @@ def forecast(
     names = ("scores", "costs", "at_most", "seconds")
     scores, costs, most, seconds = (worktable.array(name, (n, len(experts))) for name in names)
     kept = worktable.array("tokens", (n, len(experts), 2)) if keep_tokens else None
+    usual, highest = prices(experts), highest_prices(experts)
     done = 0
     for batch in worktable.to_predict(_CHUNK):
         if stop.is_set():
@@ -98,9 +99,8 @@ def forecast(
         prediction = known.predict(questions, contexts) if known is not None else None
         for i, (expert, column) in enumerate(zip(experts, columns, strict=True)):
             tokens = _tokens(batch, expert, prediction, column, lengths[i])
-            usd_per_m = prices((expert,))[0, :2]
-            costs[part, i] = tokens @ usd_per_m / 1e6
-            most[part, i] = _at_most(batch, expert, costs[part, i], usd_per_m)
+            costs[part, i] = (tokens * usual.of(i, tokens[:, 0])[:, :2]).sum(axis=1) / 1e6
+            most[part, i] = _at_most(batch, expert, costs[part, i], i, highest)
             if kept is not None:
                 kept[part, i] = tokens
             if prediction is None:
@@ -195,15 +195,18 @@ def _added_bytes(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
     return added
 
 
-def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, usd_per_m: np.ndarray) -> np.ndarray:
-    """Return the most USD that one request can cost [n]."""
+def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, at: int, highest: Prices) -> np.ndarray:
+    """Return the most USD that one request can cost [n], at the highest prices of the expert at this position."""
     if capabilities(expert).recorded:  # a recorded answer keeps to no limit on new tokens
         most: np.ndarray = _RECORDED_AT_MOST * expected
         return most
     # No tokenizer makes more than a token of a byte; the chat template adds its own. A schema may be read twice.
     prompt = _bytes(batch) + _added_bytes(batch, expert) + batch.column("schema").to_numpy() + _TEMPLATE_TOKENS
+    usd_per_m = highest.of(at, prompt)
     completion = _limit(batch, expert) + _thinking_tokens(batch, expert)
-    return np.asarray(np.maximum(np.stack([prompt, completion], axis=1) @ usd_per_m / 1e6, expected))
+    # All of the prompt may be written to a cache.
+    most = prompt * usd_per_m[:, [0, 2, 3]].max(axis=1) + completion * usd_per_m[:, 1]
+    return np.asarray(np.maximum(most / 1e6, expected))
 
 
 def _seconds(completion_tokens: np.ndarray, expert: Expert, prediction: Prediction | None, column: int) -> np.ndarray:

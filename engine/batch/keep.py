@@ -110,7 +110,7 @@ def keep(state: RunState, flight: Flight, batch: pa.RecordBatch) -> None:
     sent = [flight.sent.pop(i) for i in ids]
     experts = np.array([each.expert for each in sent], dtype=np.int32)
     failed = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
-    costs = list_cost(batch, state.plan.usd_per_m[experts])
+    costs = list_cost(batch, experts, state.plan.prices)
     if not state.plan.criteria.keep_reasoning:
         at = batch.schema.get_field_index("reasoning")
         batch = batch.set_column(at, batch.schema.field(at), pa.nulls(batch.num_rows, pa.string()))

@@ -31,7 +31,7 @@ def waves(experts: tuple[Expert, ...]) -> list[Wave]:
         engines.setdefault(engine_key(expert), []).append(position)
 
     def highest_price(group: list[int]) -> float:
-        return max(experts[i].usd_per_m_input + experts[i].usd_per_m_output for i in group)
+        return max(experts[i].rates[0].input + experts[i].rates[0].output for i in group)
 
     groups = sorted(engines.values(), key=highest_price)
     return [Wave(number, tuple(group)) for number, group in enumerate(groups)]

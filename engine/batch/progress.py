@@ -48,6 +48,7 @@ class Progress:
     list_cost_usd: float = 0.0
     seconds_left: float | None = None
     experts: Mapping[str, ExpertTotals] = field(default_factory=dict)
+    price_sources: Mapping[str, str] = field(default_factory=dict)  # by expert: whose prices, and of which day
     warnings: tuple[str, ...] = ()
     experts_down: Mapping[str, str] = field(default_factory=dict)  # those that never answered in this run, and why
 
@@ -70,7 +71,7 @@ class Meter:
         if time.monotonic() - self._reported > _INTERVAL_S:
             self._report()
 
-    def stage(self, stage: str, **known: int) -> None:
+    def stage(self, stage: str, **known: int | Mapping[str, str]) -> None:
         """Begin a stage; `known` are fields of `Progress` now known."""
         self.now = replace(self.now, stage=stage, **known)  # type: ignore[arg-type]
         if stage == "generate":

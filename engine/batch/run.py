@@ -14,7 +14,7 @@ from leeroo.engine.batch.budget import Ledger
 from leeroo.engine.batch.criteria import Criteria
 from leeroo.engine.batch.forecast import Forecast
 from leeroo.engine.batch.plan import Wave
-from leeroo.engine.batch.price import floats
+from leeroo.engine.batch.price import Prices, floats
 from leeroo.engine.batch.progress import ExpertTotals, Meter
 from leeroo.engine.batch.prompts import Input
 from leeroo.engine.batch.worktable import RESULTS, Facts, Worktable
@@ -37,7 +37,7 @@ class RunPlan:
         experts: The candidates; everywhere else an expert is its position here.
         fingerprints: Of the candidates.
         waves: One for each engine, from the cheapest to the most expensive.
-        usd_per_m: [e, 3] `price.prices`.
+        prices: Of the candidates.
         facts: Of the questions.
 
     """
@@ -47,7 +47,7 @@ class RunPlan:
     experts: tuple[Expert, ...]
     fingerprints: tuple[str, ...]
     waves: list[Wave]
-    usd_per_m: np.ndarray
+    prices: Prices
     forecast: Forecast
     facts: Facts
 

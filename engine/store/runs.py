@@ -27,14 +27,14 @@ from leeroo.engine.store.answers import STORED, table, want
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL,
-    in_flight_usd REAL);
+    in_flight_usd REAL, prices TEXT);
 CREATE INDEX IF NOT EXISTS runs_unfinished ON runs (job) WHERE finished IS NULL;
 CREATE TABLE IF NOT EXISTS claims (key BLOB PRIMARY KEY, run TEXT NOT NULL, at_most_usd REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_by_run ON claims (run);
 """
 
 # Columns that stores of older versions lack.
-ADDED = {"in_flight_usd": "REAL"}
+ADDED = {"in_flight_usd": "REAL", "prices": "TEXT"}
 
 _LOSE = """
 UPDATE runs SET in_flight_usd = coalesce(in_flight_usd, 0)
@@ -70,7 +70,7 @@ class Run:
     started: float = 0.0
 
 
-def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int) -> Run:
+def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int, prices: str = "") -> Run:
     """Start a run of a job, or resume one that was killed, within a transaction that writes.
 
     Args:
@@ -78,6 +78,7 @@ def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int) -> Run:
         folder: Where the locks of runs are; a run lives as long as its lock.
         job: Its name; the same command on the same input has the same job.
         rows: How many rows the input has.
+        prices: Whose prices its experts have, and of which day.
 
     """
     unfinished = "SELECT run, started FROM runs WHERE job = ? AND finished IS NULL ORDER BY started"
@@ -87,7 +88,9 @@ def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int) -> Run:
             lose(db, run)
             return Run(run, True, lock, started)
     run, now = uuid.uuid4().hex, time.time()
-    db.execute("INSERT INTO runs (run, job, started, rows) VALUES (?, ?, ?, ?)", (run, job, now, rows))
+    db.execute(
+        "INSERT INTO runs (run, job, started, rows, prices) VALUES (?, ?, ?, ?, ?)", (run, job, now, rows, prices)
+    )
     return Run(run, False, locks.take(_lock_of(folder, run)), now)
 
 
@@ -184,7 +187,7 @@ def read_runs(db: sqlite3.Connection) -> list[dict[str, Any]]:
     return read_rows(
         db,
         "SELECT run, started, finished, rows, coalesce(cost_usd, paid) AS cost_usd,"
-        " coalesce(list_cost_usd, paid) AS list_cost_usd"
+        " coalesce(list_cost_usd, paid) AS list_cost_usd, prices"
         f" FROM (SELECT *, CASE WHEN finished IS NULL THEN ({_PAID}) END AS paid FROM runs r) ORDER BY started",
     )
 

@@ -148,10 +148,10 @@ class Store:
     _too_many = _reads(prune.too_many)
     _used_bytes = _reads(prune.used_bytes)
 
-    def begin(self, job: str, rows: int) -> Run:
+    def begin(self, job: str, rows: int, prices: str = "") -> Run:
         """Start a run of a job over a number of rows, or resume one that was killed; see `runs.begin`."""
         with self._write() as db:
-            return runs.begin(db, self._runs, job, rows)
+            return runs.begin(db, self._runs, job, rows, prices)
 
     def finish(self, run: Run, cost_usd: float, list_cost_usd: float) -> None:
         """Note that the answers of a run are where they should be: the next run of its job is a new one."""

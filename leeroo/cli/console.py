@@ -15,6 +15,7 @@ from leeroo.engine.answer import Engine, Place, Progress, open_engine
 from leeroo.engine.errors import UsageError
 from leeroo.engine.money import usd
 from leeroo.engine.paths import default_store
+from leeroo.engine.pool_prices import describe_prices
 from leeroo.engine.tables import check_output, input_paths
 from leeroo.engine.tables.outputs import Keep, check_file, is_standard_output
 from leeroo.reports.report import Report, Table, columns, commonest_reasons
@@ -133,6 +134,9 @@ def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> l
     within = "" if budget_usd is None else f" of {usd(budget_usd)}"
     lines = [f"{progress.rows:,} rows" + (f" ({', '.join(notes)})" if notes else "")]
     lines += [f"failed: {count:,} x {error}" for error, count in progress.errors.items()]
+    used = {name: source for name, source in progress.price_sources.items() if name in progress.experts}
+    if (prices := describe_prices(used)) is not None:
+        lines.append(prices)
     lines += [
         f"spent {usd(progress.cost_usd)}{within}; the list cost of all rows is {usd(progress.list_cost_usd)}",
         f"{progress.seconds:.1f} s{_shared_prefix(progress)}: {out}",

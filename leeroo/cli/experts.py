@@ -10,6 +10,8 @@ import typer
 
 from leeroo.cli.options import POOL, AsJson, PoolFile
 
+_PRICES = ("usd_per_m_input", "usd_per_m_output")
+
 
 def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
     """List the experts of a pool: prices, whose they are, and whether each can run here."""
@@ -71,17 +73,17 @@ def _print_routers(routers: list[dict[str, Any]]) -> None:
 
 def _print_experts(experts: list[dict[str, Any]]) -> None:
     """Print the experts as a table, and below it why some of them cannot run here."""
+    from leeroo.engine.pool_prices import OF_FILE
     from leeroo.reports.report import Table, columns
     from leeroo.reports.terminal import print_table
 
-    names = columns("expert | model | backend | USD per M in / out | price from | place | runs")
+    names = columns("expert | model | backend | USD per M in / out | place | runs")
     rows = [
         (
             e["expert"] + (" *" if e["default"] else ""),
             e["model"],
             e["backend"],
-            f"{e['usd_per_m_input']:g} / {e['usd_per_m_output']:g}",
-            e["price_source"],
+            f"{e['usd_per_m_input']:g} / {e['usd_per_m_output']:g}" if any(e[name] for name in _PRICES) else "free",
             e["location"],
             "no" if e["unavailable"] else "yes",
         )
@@ -89,6 +91,8 @@ def _print_experts(experts: list[dict[str, Any]]) -> None:
     ]
     remarks = ["* the pool's default"]
     for e in experts:
+        if e["price_source"] != OF_FILE:
+            remarks.append(f"{e['expert']}: {e['price_source']}")
         if e["sent_to"]:
             remarks.append(f"{e['expert']}: rows go to {e['sent_to']}")
         if e["unavailable"]:

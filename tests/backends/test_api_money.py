@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.provider import BEHAVIOURS, Provider
+from leeroo.engine.backends.select import open_backend
+from leeroo.engine.pool import Expert
+from leeroo.engine.prices import ListPrice
+from tests.provider import BEHAVIOURS, Provider, Reply
 
 if TYPE_CHECKING:
-    from tests.backends.conftest import Ask
+    from tests.backends.conftest import Ask, Requests
+
+AnswerWith = Callable[..., list[dict[str, Any]]]
+
+
+@pytest.fixture
+def answer_with(requests: Requests) -> AnswerWith:
+    """Send prompts to an expert, on a connection of its own."""
+
+    def answer(expert: Expert, *prompts: str) -> list[dict[str, Any]]:
+        backend = open_backend(expert)
+        rows = [row for batch in backend.generate(iter([requests(*prompts)])) for row in batch.to_pylist()]
+        backend.close()
+        return rows
+
+    return answer
 
 
 def _usd(rows: list[dict[str, Any]]) -> float:
@@ -98,6 +117,8 @@ def test_usage_is_read_as_numbers(
     [
         {"prompt_tokens_details": {"cached_tokens": 900}},
         {"prompt_cache_hit_tokens": 900},
+        {"cachedContentTokenCount": 900},
+        {"cached_tokens": 900},
         {"prompt_tokens_details": {"cached_tokens": 5000}},
     ],
 )
@@ -107,3 +128,56 @@ def test_cached_tokens_are_counted(api: Provider, ask: Ask, usage: dict[str, Any
     api.does = {"": "usage_given"}
     (row,) = ask("hi")
     assert row["cached_tokens"] == (1000 if "5000" in str(usage) else 900)
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        # any-llm-sdk, OpenAI and OpenRouter; LiteLLM; Anthropic itself, and servers that pass on its counts.
+        {"prompt_tokens": 5000, "prompt_tokens_details": {"cached_tokens": 3000, "cache_write_tokens": 1500}},
+        {"prompt_tokens": 5000, "cache_read_input_tokens": 3000, "cache_creation_input_tokens": 1500},
+        {"input_tokens": 500, "cache_read_input_tokens": 3000, "cache_creation_input_tokens": 1500},
+        {"prompt_tokens": 500, "cache_read_input_tokens": 3000, "cache_creation_input_tokens": 1500},
+    ],
+)
+def test_cache_reads_and_writes_are_counted_and_priced(
+    api: Provider, expert: Callable[..., Expert], answer_with: AnswerWith, usage: dict[str, Any]
+) -> None:
+    """A Claude model's 500 plain tokens, 3,000 read at a tenth, 1,500 written at 1.25 times, and 100 of the answer."""
+    api.reports = {"completion_tokens": 100, **usage}
+    api.does = {"": "usage_given"}
+    priced = expert().model_copy(update={"list_price": ListPrice(provider="anthropic", model="claude-haiku-4-5")})
+    (row,) = answer_with(priced, "hi")
+    counts = tuple(row[name] for name in ("prompt_tokens", "cached_tokens", "cache_write_tokens", "completion_tokens"))
+    assert counts == (5000, 3000, 1500, 100)
+    assert row["list_cost_usd"] == pytest.approx(3175e-6)
+    (row,) = answer_with(expert(), "hi")
+    assert row["list_cost_usd"] is None  # the pool file gives the price
+
+
+def test_each_call_has_the_price_of_its_own_length(
+    api: Provider, expert: Callable[..., Expert], answer_with: AnswerWith
+) -> None:
+    """A call that failed and one that answered are 150,000 tokens each, and neither is a long prompt."""
+    usage = {"prompt_tokens": 150_000, "completion_tokens": 1000}
+    answer = {"choices": [{"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}]}
+    error = {"error": {"message": "Provider is down"}}
+    api.replies = lambda call: (
+        Reply({**answer, "usage": usage}) if call.attempt else Reply({**error, "usage": usage}, 502)
+    )
+    priced = expert().model_copy(update={"list_price": ListPrice(provider="google", model="gemini-2.5-pro")})
+    (row,) = answer_with(priced, "hi")
+    assert (row["prompt_tokens"], row["completion_tokens"]) == (300_000, 2000)
+    assert row["list_cost_usd"] == pytest.approx(2 * (0.15 * 1.25 + 0.01))
+
+
+def test_the_class_of_service_of_a_reply_sets_its_price(
+    api: Provider, expert: Callable[..., Expert], answer_with: AnswerWith
+) -> None:
+    """A reply that was served as "flex" costs half."""
+    answer = {"choices": [{"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}]}
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100}
+    api.replies = lambda _: Reply({**answer, "usage": usage, "service_tier": "flex"})
+    priced = expert().model_copy(update={"list_price": ListPrice(provider="openai", model="gpt-5")})
+    (row,) = answer_with(priced, "hi")
+    assert row["list_cost_usd"] == pytest.approx(1125e-6)

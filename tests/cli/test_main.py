@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,19 @@ def test_an_expert_that_cannot_run_says_why(tmp_path: Path) -> None:
     pool.write_text('[[expert]]\nname = "gpt"\nmodel = "gpt-4o"\nbackend = "openai"\napi_key_env = "NO_SUCH_KEY"\n')
     said = run("experts", "--pool", pool).stdout
     assert "gpt: the environment variable NO_SUCH_KEY with its API key is not set" in said
+
+
+def test_whose_price_it_is_stands_in_the_list(tmp_path: Path) -> None:
+    """An expert with a list price says whose it is and of which day, and one that costs nothing that it is free."""
+    pool = tmp_path / "p.toml"
+    listed = '[[expert]]\nname = "gpt"\nmodel = "gpt-4o"\nbackend = "openai"\n'
+    free = '[[expert]]\nname = "own"\nmodel = "m"\nbackend = "openai"\nbase_url = "http://127.0.0.1:9/v1"\n'
+    pool.write_text(f"{listed}{free}usd_per_m_input = 0\nusd_per_m_output = 0\n")
+    said = run("experts", "--pool", pool).stdout
+    assert "2.5 / 10" in said
+    assert re.search(r"^gpt: openai, genai-prices \S+ of 20\d\d-\d\d-\d\d$", said, re.MULTILINE)
+    assert re.search(r"own .* free ", said)
+    assert "own: price 0 in the pool file" in said
 
 
 def test_run_prints_a_summary(pool_file: Path, tmp_path: Path) -> None:

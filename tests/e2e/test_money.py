@@ -45,7 +45,7 @@ backend = "openai"
 base_url = "{url}"
 usd_per_m_input = {price[0]}
 usd_per_m_output = {price[1]}
-usd_per_m_cached = {cached}
+usd_per_m_cached_input = {cached}
 max_tokens = 60
 [expert.engine]
 concurrency = {concurrency}

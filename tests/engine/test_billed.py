@@ -85,7 +85,7 @@ def test_a_resumed_run_counts_earlier_failures(provider: Provider, tmp_path: Pat
 def test_cached_tokens_cost_the_cached_price(provider: Provider, tmp_path: Path) -> None:
     """Input tokens that the provider had cached are priced as such where the pool knows the price."""
     provider.mix = {"cached": 1}
-    with opened(tmp_path, expert(provider, usd_per_m_cached=0.1)) as engine:
+    with opened(tmp_path, expert(provider, usd_per_m_cached_input=0.1)) as engine:
         rows = engine.answer_table(questions(*PROMPTS[:3]), Criteria()).to_pylist()
     assert _cost(rows) == pytest.approx(provider.account_usd, abs=1e-9)
 

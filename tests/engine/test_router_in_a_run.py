@@ -12,7 +12,7 @@ import pytest
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.training.learn import train
-from leeroo.engine.pool import load_pool
+from leeroo.engine.pool import Pool, load_pool
 
 N = 60
 QUESTIONS = [f"What is item {i} of the list?" for i in range(N)]
@@ -61,6 +61,22 @@ def test_the_subject_decides_where_it_is_known(engine: Engine) -> None:
     chosen = routed(engine, subject=["botany", "zoology", "botany", None], category=["life"] * 4)
     assert [name.split("-")[0] for name in chosen[:3]] == ["gardener", "keeper", "gardener"]
     assert all(routed(engine, subject=["Re: your invoice", None, "x", "y"]))
+
+
+def test_a_free_expert_leaves_the_budget_to_others(router: Router, tmp_path: Path, engine: Engine) -> None:
+    """Where one of two is free, a budget for one question buys the other's answer where it is better."""
+    gardener, keeper, _ = engine.pool.experts
+    free = gardener.model_copy(update={"usd_per_m_input": 0.0, "usd_per_m_output": 0.0})
+    table = pa.table({"question": QUESTIONS[:4], "subject": SUBJECTS[:4], "category": ["life"] * 4})
+    with Engine(Pool(default=keeper.name, experts=(free, keeper)), router, tmp_path / "other") as other:
+        at_most = float(other.expect(table.to_reader(), Criteria()).at_most[:, 1].max())
+        for answers in range(3):
+            routed = other.route(table.to_reader(), Criteria(max_cost_usd=answers * at_most + 1e-9)).read_all()
+            chosen = routed.column("expert").to_pylist()
+            assert chosen.count(keeper.name) >= answers
+            assert chosen.count(None) == 0
+            assert {SUBJECTS[i] for i, name in enumerate(chosen) if name == keeper.name} <= {"zoology"}
+            assert routed["expected_cost_usd"].to_pylist().count(0.0) == chosen.count(free.name)
 
 
 def test_an_unknown_expert_does_as_the_most_similar(engine: Engine) -> None:

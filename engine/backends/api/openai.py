@@ -175,7 +175,7 @@ class OpenAIBackend:
 
     async def _complete(self, request: Request) -> ApiOutcome:
         """Send a request until there is an answer, or a fault that does not pass; all calls are on the row's bill."""
-        bill, tries, unsure = Bill(), 0, 0
+        bill, tries, unsure = Bill(self._expert.list_price), 0, 0
         while True:
             began = time.perf_counter()
             try:

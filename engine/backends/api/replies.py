@@ -174,7 +174,7 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
         Fault: it holds no answer, in words for the row.
 
     """
-    usage = read_usage(reply.get("usage"))
+    usage = read_usage(reply.get("usage"), reply.get("service_tier"))
     try:
         choice = _first_choice(reply)
     except Fault:

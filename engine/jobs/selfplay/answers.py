@@ -39,7 +39,9 @@ def choose_pairs(now: Round, queries: pa.Table) -> pa.Table:
         pairs = random_requests(len(questions), len(loop.experts), wanted, rng)
     else:
         left = loop.left(now.share)
-        pairs = choose_requests(now.before, now.data, loop.names, prices(loop.experts), questions, wanted, rng, left)
+        pairs = choose_requests(
+            now.before, now.data, loop.names, prices(loop.experts).usd_per_m[:, 0], questions, wanted, rng, left
+        )
     ids = queries["query_id"].to_pylist()
     return pa.Table.from_pylist([{"query_id": ids[i], "expert": loop.names[j]} for i, j in pairs], schema=ROUND_PAIRS)
 

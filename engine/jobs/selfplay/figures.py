@@ -112,7 +112,7 @@ def _accuracy_at(found: Evaluation, share: float) -> float:
 def _traffic(router: Router, held_out: Path, experts: Sequence[Expert]) -> dict[str, float]:
     names = [e.name for e in experts]
     questions = pq.read_table(held_out / "queries.parquet")["question"].to_pylist()
-    costs = expected_usd(router, names, prices(tuple(experts)), questions)
+    costs = expected_usd(router, names, prices(experts).usd_per_m[:, 0], questions)
     scores = router.predict(questions).scores[:, [router.experts.index(name) for name in names]]
     chosen = chosen_by(scores, costs, costs.sum(axis=0).max() / 2)
     return {name: float((chosen == j).mean()) for j, name in enumerate(names)}

@@ -26,18 +26,18 @@ class BatchBackend:
     """
 
     def __init__(self, expert: Expert) -> None:
-        self._options = engine_options(expert, OpenAIOptions)
+        self._options, self._price = engine_options(expert, OpenAIOptions), expert.list_price
         if (why := missing_key(expert)) is not None:
             raise ExpertUnavailable(why)
         endpoint = endpoint_of(expert)
         self._api = open_dialect(expert, self._options, endpoint)
         # What the provider refuses is found out once for all runs.
         dialect = Dialect(effort_form(urlsplit(endpoint.url).hostname, self._options.provider))
-        self._latest = Results(dialect)
+        self._latest = Results(dialect, self._price)
 
     def for_run(self, book: BatchBook) -> BatchRun:
         """Return the connection as one run uses it."""
-        self._latest = Results(self._latest.dialect)
+        self._latest = Results(self._latest.dialect, self._price)
         return BatchRun(self._api, self._options, book, self._latest)
 
     def cancel(self, remote: str) -> None:

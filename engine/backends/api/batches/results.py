@@ -11,6 +11,7 @@ from leeroo.engine.backends.api.dialect import Dialect, learn_refused
 from leeroo.engine.backends.api.faults import Fault
 from leeroo.engine.backends.api.replies import completion
 from leeroo.engine.backends.completions import Request, failed_completion
+from leeroo.engine.prices import ListPrice
 
 # A line that expired, or failed in a way that passes, is in this many batches at most.
 _MOST_BATCHES = 3
@@ -26,8 +27,8 @@ class Results:
         given_up: Why nothing more can be answered, None while it can.
     """
 
-    def __init__(self, dialect: Dialect) -> None:
-        self.dialect = dialect
+    def __init__(self, dialect: Dialect, price: ListPrice | None) -> None:
+        self.dialect, self._price = dialect, price
         self.given_up: str | None = None
         self._bills: dict[int, Bill] = {}  # of requests that are asked again
         self._answered = False
@@ -35,7 +36,7 @@ class Results:
 
     def resolve(self, batch: Batch, request: Request, result: LineResult, latency_ms: float) -> dict[str, Any] | None:
         """Return the completion of a request, None where it is to be asked again."""
-        bill, fault = self._bills.pop(request.id, Bill()), result.fault
+        bill, fault = self._bills.pop(request.id, Bill(self._price)), result.fault
         if result.reply is not None:
             try:
                 row = completion(request, result.reply, bill)
@@ -53,7 +54,7 @@ class Results:
 
     def fail(self, request: Request, fault: Fault, bill: Bill | None = None) -> dict[str, Any]:
         """Return the completion of a request that got no answer; where it was never sent, it has no bill."""
-        bill = bill or self._bills.pop(request.id, Bill())
+        bill = bill or self._bills.pop(request.id, Bill(self._price))
         self._count(fault)
         return {**failed_completion(request, fault.message, bounced=fault.blames != "row"), **bill.columns}
 
