@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from leeroo.engine.effort import LEVELS, thinking_tokens
 from leeroo.engine.errors import PoolError
@@ -25,11 +25,14 @@ _SHIPPED = Path(str(importlib.resources.files("leeroo") / "data"))
 DEFAULT_POOL, DEFAULT_ROUTER = _SHIPPED / "pool.toml", _SHIPPED / "router"
 
 # Keys that came after runs were first kept: the names of those runs do not have them.
-_LATER_KEYS = ("effort", "batch", "batch_discount", "usd_per_m_cache_write")
+_LATER_KEYS = ("effort", "batch", "batch_discount", "usd_per_m_cache_write", "adapter", "adapters")
 # Keys of older pool files, and their names today.
 _RENAMED = {"usd_per_m_cached": "usd_per_m_cached_input"}
 # Keys of today, as names of runs have them.
 _KEPT_AS = {"usd_per_m_cached_input": "usd_per_m_cached", "list_price": "price_source"}
+
+# Keys of an expert that are computed from the others.
+_FILLED_IN = ("list_price", "adapters")
 
 # Characters of a value that an error quotes.
 _SHOWN = 200
@@ -59,6 +62,8 @@ class Expert(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+-]*$", max_length=200)
     model: str = Field(min_length=1)
+    adapter: str | None = Field(default=None, min_length=1)  # LoRA adapter of the model, a folder or hub id
+    adapters: tuple[str, ...] = ()  # those of all experts that share its engine; a pool fills them in
     backend: Literal["auto", "vllm", "transformers", "openai", "replay"] = "auto"
     usd_per_m_input: float = Field(ge=0, allow_inf_nan=False)
     usd_per_m_output: float = Field(ge=0, allow_inf_nan=False)
@@ -86,6 +91,13 @@ class Expert(BaseModel):
         if name.casefold() == "leeroo":
             raise ValueError("is the name that has experts chosen; call this one otherwise")
         return name
+
+    @field_validator("backend")
+    @classmethod
+    def _takes_adapters(cls, kind: str, others: ValidationInfo) -> str:
+        if others.data.get("adapter") is not None and kind not in ("auto", "vllm", "transformers"):
+            raise ValueError("an adapter is of a model that is loaded here; leave 'adapter' out")
+        return kind
 
     @field_validator("base_url")
     @classmethod
@@ -121,7 +133,8 @@ class Expert(BaseModel):
     @classmethod
     def _place(cls, given: dict[str, Any]) -> dict[str, Any]:
         remote = given.get("backend") == "openai"
-        return {"location": "remote" if remote else "local", **given}
+        own = {"adapters": (given["adapter"],)} if given.get("adapter") else {}
+        return {"location": "remote" if remote else "local", **own, **given}
 
     @property
     def thinking_tokens(self) -> int:
@@ -173,7 +186,10 @@ class Expert(BaseModel):
     @property
     def model_names(self) -> tuple[str, ...]:
         """The names that describe its model; a folder of many experts' outcomes describes none."""
-        return (self.name,) if self.backend == "replay" else (self.model.rsplit("/", 1)[-1], self.name)
+        if self.backend == "replay":
+            return (self.name,)
+        parts = (part.rstrip("/").rsplit("/", 1)[-1] for part in (self.adapter, self.model) if part is not None)
+        return (*parts, self.name)
 
 
 class Pool(BaseModel):
@@ -183,6 +199,17 @@ class Pool(BaseModel):
 
     default: str
     experts: tuple[Expert, ...]
+
+    @field_validator("experts")
+    @classmethod
+    def _share_engines(cls, experts: tuple[Expert, ...]) -> tuple[Expert, ...]:
+        """Give each expert the adapters of all that share its engine, which is loaded with room for them."""
+
+        def adapters(one: Expert) -> tuple[str, ...]:
+            sharing = (other for other in experts if (other.model, other.engine) == (one.model, one.engine))
+            return tuple(sorted({other.adapter for other in sharing if other.adapter is not None}))
+
+        return tuple(e.model_copy(update={"adapters": adapters(e)}) for e in experts)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -241,10 +268,13 @@ def _expert(path: Path, position: int, entry: dict[str, Any]) -> Expert:
     where = f"{path}: expert {_quote(name)}" if "name" in entry else f"{path}: expert {name}"
     if "model" not in entry:
         raise PoolError(f"{where}: 'model' is missing; give a hub id, a local folder or a GGUF file")
-    if "list_price" in entry:
-        raise PoolError(f"{where}: 'list_price' is not set by hand; leave it out")
+    for key in _FILLED_IN:
+        if key in entry:
+            raise PoolError(f"{where}: {key!r} is not set by hand; leave it out")
     entry = {_RENAMED.get(key, key): value for key, value in entry.items()}
     entry |= {"model": _locate(path, where, entry), "engine": _locate_certificates(path, entry)}
+    if isinstance(entry.get("adapter"), str) and entry["adapter"]:
+        entry["adapter"] = _on_disk(path, where, "adapter", entry["adapter"]) or entry["adapter"]
     try:
         return Expert.model_validate(with_prices(entry))
     except NoPrice as error:
@@ -258,15 +288,19 @@ def _locate(path: Path, where: str, entry: dict[str, Any]) -> Any:
     model = entry["model"]
     if not isinstance(model, str) or entry.get("backend") == "openai":
         return model
-    there = path.parent / os.path.expanduser(model)
+    if _is_of_an_api(entry) and not (path.parent / os.path.expanduser(model)).exists():
+        raise PoolError(f'{where}: the model {_quote(model)} is asked through an API: add backend = "openai"')
+    return _on_disk(path, where, "model", model, has_to_be=entry.get("backend") == "replay") or model
+
+
+def _on_disk(path: Path, where: str, key: str, name: str, *, has_to_be: bool = False) -> str | None:
+    """Return the absolute path of a model or adapter; None where its name is that of a hub."""
+    there = path.parent / os.path.expanduser(name)
     if os.path.exists(there):
         return str(there.resolve())
-    if _is_of_an_api(entry):
-        raise PoolError(f'{where}: the model {_quote(model)} is asked through an API: add backend = "openai"')
-    is_path = model.startswith((".", "/", "~")) or model.endswith(".gguf") or model.count("/") > 1
-    if is_path or entry.get("backend") == "replay":
-        raise PoolError(f"{where}: the model {_quote(model)} does not exist (looked for {_quote(str(there))})")
-    return model
+    if has_to_be or name.startswith((".", "/", "~")) or name.endswith(".gguf") or name.count("/") > 1:
+        raise PoolError(f"{where}: the {key} {_quote(name)} does not exist (looked for {_quote(str(there))})")
+    return None
 
 
 def _locate_certificates(path: Path, entry: dict[str, Any]) -> Any:
@@ -295,7 +329,7 @@ def _sentence(error: ValidationError) -> str:
     if first["type"] == "missing":
         return f"{_quote(key)} is missing"
     if first["type"] == "extra_forbidden":
-        keys = [name for name in Expert.model_fields if name != "list_price"]
+        keys = [name for name in Expert.model_fields if name not in _FILLED_IN]
         close = difflib.get_close_matches(key, keys, 1)
         return f"unknown key {_quote(key)}; " + (
             f"did you mean {close[0]!r}?" if close else f"keys are: {', '.join(keys)}"

@@ -137,6 +137,8 @@ REQUESTS = pa.schema(
         *_of(ASK, "choices", "json_schema"),  # with choices, `choice_logprobs` comes back
         # The prompt is text to be continued, not a turn in a chat; a model that only chats is shown it as one.
         pa.field("raw", pa.bool_(), nullable=False),
+        # The LoRA adapter that answers, as the pool names it; NULL is the model as it is.
+        pa.field("adapter", pa.string()),
     ]
 )
 

@@ -49,18 +49,26 @@ def locate(model: str, revision: str | None = None) -> Path:
 
 def why_unusable(model: str, revision: str | None = None) -> str | None:
     """Return why a model's files cannot be used, in one line, None when they can; none are fetched."""
-    if _on_disk(model) is not None or _in_hub_cache(model, revision) is not None:
-        return None
+    return why_missing("model", model) if find(model, revision) is None else None
+
+
+def why_missing(what: str, name: str) -> str | None:
+    """Return why something that is not on this machine cannot be fetched either, None where it can."""
     if os.environ.get("HF_HUB_OFFLINE") not in (None, "", "0"):
-        return f"the model {model!r} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it"
-    if Path(model).suffix == ".gguf" or model.startswith(("/", ".", "~")):
-        return f"the model {model!r} does not exist"
+        return f"the {what} {name!r} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it"
+    if Path(name).suffix == ".gguf" or name.startswith(("/", ".", "~")):
+        return f"the {what} {name!r} does not exist"
     return None
+
+
+def find(name: str, revision: str | None = None, settings: str = "config.json") -> Path | None:
+    """Return the folder or GGUF file of a model, or of what has other `settings`; None if not on this machine."""
+    return _on_disk(name) or _in_hub_cache(name, revision, settings)
 
 
 def is_here(model: str) -> bool:
     """Return whether a model's files are on this machine, so that nothing has to be fetched."""
-    return _on_disk(model) is not None or _in_hub_cache(model, None) is not None
+    return find(model) is not None
 
 
 def check_known(model: str) -> None:
@@ -81,7 +89,7 @@ def size(model: str, revision: str | None = None) -> int | None:
 
     On a host they are loaded as float32; on a GPU as they are.
     """
-    found = _on_disk(model) or _in_hub_cache(model, revision)
+    found = find(model, revision)
     if found is None:
         return None
     if found.is_file():  # GGUF has four or five bits for a weight, and is loaded with 32
@@ -123,12 +131,12 @@ def _on_disk(model: str) -> Path | None:
     return files[0] if files[0].suffix == ".gguf" else files[0].parent
 
 
-def _in_hub_cache(model: str, revision: str | None) -> Path | None:
+def _in_hub_cache(model: str, revision: str | None, settings: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        config = try_to_load_from_cache(model, "config.json", revision=revision) if model.count("/") == 1 else None
+        config = try_to_load_from_cache(model, settings, revision=revision) if model.count("/") == 1 else None
     except HFValidationError:  # no name that a hub could have
         return None
     return Path(config).parent if isinstance(config, str) else None

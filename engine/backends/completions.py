@@ -41,6 +41,7 @@ class Request:
     presence_penalty: float | None = None
     reasoning_effort: str | None = None
     top_logprobs: int | None = None
+    adapter: str | None = None
 
     @property
     def messages(self) -> list[Any]:

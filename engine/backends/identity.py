@@ -22,6 +22,7 @@ _ONLY_SPEED = frozenset(
         *("batch_size", "attn_implementation"),
         *("gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"),
         *("pipeline_parallel_size", "enable_prefix_caching", "enable_chunked_prefill", "enable_sleep_mode"),
+        *("max_loras", "max_cpu_loras", "max_lora_rank", "enable_lora"),
         *("enforce_eager", "swap_space", "cpu_offload_gb", "block_size", "disable_log_stats"),
     }
 )
@@ -30,7 +31,11 @@ _ONLY_SPEED = frozenset(
 def engine_key(expert: Expert) -> str:
     """Return a name for the engine of an expert; experts with the same name share it."""
     return _hash(
-        [resolve(expert), expert.model, _base_url(expert), expert.api_key_env, _recorded_name(expert), expert.engine]
+        [
+            *(resolve(expert), expert.model, _base_url(expert), expert.api_key_env, _recorded_name(expert)),
+            expert.engine,
+            *expert.adapters,
+        ]
     )
 
 
@@ -46,6 +51,7 @@ def fingerprint(expert: Expert) -> str:
             "template": expert.template,
             "engine": {name: value for name, value in expert.engine.items() if name not in _ONLY_SPEED},
             **({} if expert.effort is None else {"effort": expert.effort}),
+            **({} if expert.adapter is None else {"adapter": _identity(expert.adapter)}),
         }
     )
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from leeroo.engine import weights
+from leeroo.engine.backends.adapter_files import why_no_adapter
 from leeroo.engine.backends.api.endpoint import destination, missing_key
 from leeroo.engine.backends.options import (
     OpenAIOptions,
@@ -119,7 +120,7 @@ def facts(expert: Expert, pool: Pool) -> dict[str, Any]:
     return {
         "expert": expert.name,
         "default": expert.name == pool.default,
-        "model": expert.model,
+        "model": expert.model if expert.adapter is None else f"{expert.model} + {expert.adapter}",
         "backend": resolve(expert),
         "location": expert.location,
         "sent_to": destination(expert) if capabilities(expert).runs_elsewhere else None,
@@ -140,11 +141,18 @@ def _missing_api(expert: Expert) -> str | None:
 
 
 def _missing_vllm(expert: Expert) -> str | None:
-    return _no_vllm() or weights.why_unusable(expert.model, expert.engine.get("revision"))
+    return _no_vllm() or weights.why_unusable(expert.model, expert.engine.get("revision")) or _missing_adapter(expert)
 
 
 def _missing_transformers(expert: Expert) -> str | None:
-    return _no_module("transformers", "local") or weights.why_unusable(expert.model, expert.engine.get("revision"))
+    missing = _no_module("transformers", "local") or weights.why_unusable(expert.model, expert.engine.get("revision"))
+    return missing or (_no_module("peft", "finetune") if expert.adapter else None) or _missing_adapter(expert)
+
+
+def _missing_adapter(expert: Expert) -> str | None:
+    if expert.adapter is None:
+        return None
+    return why_no_adapter(expert.adapter, expert.model, expert.engine.get("revision"))
 
 
 @functools.cache

@@ -48,7 +48,10 @@ def describe(worktable: Worktable, experts: tuple[Expert, ...], order: list[Wave
     around = [(e.template or "{question}").partition("{question}")[::2] for e in experts]  # what is before and after it
     worktable.describe(
         [
-            (i, e.name, wave_of[i], fingerprint(e), *around[i], e.system, e.max_tokens, thinks(e), *_effort(e))
+            (
+                *(i, e.name, wave_of[i], fingerprint(e), *around[i], e.system, e.max_tokens, thinks(e), *_effort(e)),
+                e.adapter,
+            )
             for i, e in enumerate(experts)
         ]
     )

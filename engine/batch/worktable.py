@@ -171,7 +171,7 @@ FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, a.parked,
              coalesce(q.temperature, 0)::DOUBLE AS temperature,
              {", ".join("q." + name for name in _SAMPLING if name != "reasoning_effort")},
              {_EFFORT} AS reasoning_effort,
-             q.choices, q.json_schema
+             q.choices, q.json_schema, e.adapter
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
 """
 
@@ -182,12 +182,13 @@ CREATE OR REPLACE TABLE duplicates AS
 SELECT id, key FROM plan QUALIFY row_number() OVER (PARTITION BY key ORDER BY id) > 1
 """
 
-# In the order of their prompts, so that rows that begin alike lie beside each other; lines of open batches first.
+# In the order of their prompts, so that rows that begin alike lie beside each other, those of each adapter together;
+# lines of open batches first.
 _PENDING = f"""
 SELECT expert, expected, at_most, predicted_score, parked, asked, question_hash, private, key,
        {", ".join(REQUESTS.names)}
 FROM plan ANTI JOIN results USING (id) ANTI JOIN duplicates USING (id)
-WHERE wave = {{wave}} ORDER BY parked DESC, system, turns, prompt, id
+WHERE wave = {{wave}} ORDER BY parked DESC, adapter, system, turns, prompt, id
 """
 
 _WANTED = """
@@ -391,15 +392,15 @@ class Worktable:
 
         Args:
             experts: Position, name, number of the wave, fingerprint, text before and after the question, system text,
-                `max_tokens`, whether it has room to think, its effort and the tokens of that.
+                `max_tokens`, whether it has room to think, its effort, the tokens of that, and its adapter.
 
         """
         self._con.execute(
             "CREATE TABLE experts (expert INTEGER, name VARCHAR, wave INTEGER, fingerprint VARCHAR, before VARCHAR,"
             " after VARCHAR, system VARCHAR, max_tokens INTEGER, thinks BOOLEAN, effort VARCHAR,"
-            " thinking INTEGER)"
+            " thinking INTEGER, adapter VARCHAR)"
         )
-        self._con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", experts)
+        self._con.executemany("INSERT INTO experts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", experts)
         self._run("CREATE TABLE results AS SELECT * FROM empty_results", empty_results=RESULTS.empty_table())
 
     def plan(self, assigned: pa.Table, run: str) -> None:

@@ -82,3 +82,20 @@ def save_model(
             torch.nn.init.normal_(weight, std=0.3)
     model.save_pretrained(folder)
     return folder
+
+
+def save_adapter(base: Path, folder: Path, seed: int, **more: Any) -> Path:
+    """Write a LoRA adapter of a model with random weights, strong enough to change every answer, into a folder."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "down_proj"], **more}
+    config = LoraConfig(task_type="CAUSAL_LM", init_lora_weights=False, **settings)
+    tuned = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+    for name, weight in tuned.named_parameters():
+        if ".lora_" in name:
+            torch.nn.init.normal_(weight, std=0.2)
+    tuned.save_pretrained(str(folder))
+    return folder

@@ -17,6 +17,7 @@ import pyarrow as pa
 import torch
 
 from leeroo.engine import weights
+from leeroo.engine.backends.adapter_files import UnusableAdapter
 from leeroo.engine.backends.choices import ChoiceTree, Fork
 from leeroo.engine.backends.completions import (
     Request,
@@ -29,6 +30,7 @@ from leeroo.engine.backends.completions import (
     thinks,
     too_long_completion,
 )
+from leeroo.engine.backends.local.adapters import Adapters
 from leeroo.engine.backends.local.causal import CausalModel, Prefix, TokenRows, out_of_memory
 from leeroo.engine.backends.local.chat import begins_in_thoughts, count_tokens, decode_text, tokens_of
 from leeroo.engine.backends.local.sampling import Sampler, alternatives, cut, token_objects
@@ -107,6 +109,7 @@ class TransformersBackend:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
             model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **extra)
             self._model = CausalModel(model, self._device)
+            self._adapters = Adapters(model, folder)
         except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
             why = str(error).strip().splitlines() or [type(error).__name__]
             raise ExpertUnavailable(f"{expert.model} does not load: {why[0]}") from error
@@ -118,15 +121,28 @@ class TransformersBackend:
             waiting += requests_of(batch)
             # An empty batch means that nothing more comes until these are done.
             if batch.num_rows == 0 or len(waiting) >= _BUFFER_ROWS:
-                yield from self._answer(waiting)
+                yield from self._answer_all(waiting)
                 waiting = []
-        yield from self._answer(waiting)
+        yield from self._answer_all(waiting)
 
     def close(self) -> None:
         """Free the model."""
-        del self._model
+        del self._model, self._adapters
         if self._device != "cpu":
             torch.cuda.empty_cache()
+
+    def _answer_all(self, requests: list[Request]) -> Generator[pa.RecordBatch]:
+        """Answer requests, those of one adapter after those of another."""
+        for adapter in dict.fromkeys(request.adapter for request in requests):
+            group = [request for request in requests if request.adapter == adapter]
+            try:
+                if adapter is not None:
+                    self._adapters.load(adapter)
+            except UnusableAdapter as error:
+                yield completion_batch(failed_completion(each, str(error), bounced=True) for each in group)
+            else:
+                with self._adapters.using(adapter):
+                    yield from self._answer(group)
 
     def _answer(self, requests: list[Request]) -> Generator[pa.RecordBatch]:
         if not requests:

@@ -19,6 +19,8 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from leeroo.engine import weights
+from leeroo.engine.backends import device
+from leeroo.engine.backends.adapter_files import UnusableAdapter
 from leeroo.engine.backends.choices import ChoiceTree
 from leeroo.engine.backends.completions import (
     Request,
@@ -31,6 +33,7 @@ from leeroo.engine.backends.completions import (
     thinks,
     too_long_completion,
 )
+from leeroo.engine.backends.local.adapters import VLLMAdapters
 from leeroo.engine.backends.local.chat import begins_in_thoughts, count_tokens, tokens_of
 from leeroo.engine.backends.local.sampling import token_objects
 from leeroo.engine.backends.options import VLLMOptions, complaint, engine_options
@@ -82,7 +85,9 @@ class VLLMBackend:
             if name not in known:
                 raise PoolError(f"expert {expert.name!r}: vLLM has no engine option {name!r}")
         folder = weights.locate(expert.model, options.revision)
-        self._llm: Any = _load(expert, {**defaults(), **expert.engine, "model": str(folder)})
+        self._adapters = VLLMAdapters(expert.adapters, folder)
+        given = self._adapters.options(expert.engine, on_cpu=device.on_host())
+        self._llm: Any = _load(expert, {**defaults(), **given, "model": str(folder)})
         self._engine: Any = self._llm.llm_engine
         self._tokenizer: Any = self._llm.get_tokenizer()
         config = self._engine.vllm_config
@@ -155,12 +160,15 @@ class VLLMBackend:
 
         names: list[str] = []
         try:
+            adapter = self._adapters.request(query.request.adapter, self._engine)
             for prompt, params in self._prompts(query, ids):
                 self._number += 1
-                self._engine.add_request(str(self._number), {"prompt_token_ids": prompt}, params)
+                self._engine.add_request(str(self._number), {"prompt_token_ids": prompt}, params, lora_request=adapter)
                 names.append(str(self._number))
         except EngineDeadError as error:
             raise ExpertUnavailable(f"the vLLM engine broke: {_cause(error)}") from error
+        except UnusableAdapter as error:
+            return str(error)
         except Exception as error:  # noqa: BLE001 - any other error, about arguments or a schema, concerns this request
             self._engine.abort_request(names)
             return f"vLLM does not take this request: {_cause(error)}"
