@@ -18,10 +18,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.rate_limits import RateLimit
 
 Usage = tuple[int, int]  # prompt and completion tokens
 JSON = dict[str, Any]
@@ -40,6 +42,7 @@ class Call:
     content: str
     logprobs: JSON | None
     reports: Any = None
+    at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -345,6 +348,11 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "429_date": lambda _: Reply(
         {"error": {"message": _SLOW_DOWN}}, 429, {"Retry-After": formatdate(time.time() + 1, usegmt=True)}
     ),
+    "429_too_large": _refuses(
+        429,
+        "Request too large for m on tokens per min (TPM): Limit 30000, Requested 50000.",
+        code="rate_limit_exceeded",
+    ),
     "429_minute": _refuses(429, _SLOW_DOWN, headers={"Retry-After": "60"}),
     "insufficient_quota": _refuses(429, "You exceeded your current quota", code="insufficient_quota"),
     "402": _refuses(402, "Insufficient credits"),
@@ -387,6 +395,7 @@ class Provider(ThreadingHTTPServer):
         seed: Chooses among them.
         says: From model and prompt to the answer, or to the probabilities of first words, the likeliest being the answer.
         usage: The tokens of each call, fixed or computed from prompt and body.
+        limit: The requests and tokens that it lets through in a minute; None for any number.
         replies: Makes the reply of every call that nothing else is said of.
         reports: The usage that the behaviour `usage_given` reports.
         usd_per_m: By model, the price of a million input and output tokens; "" is any other model.
@@ -418,6 +427,7 @@ class Provider(ThreadingHTTPServer):
         self.usage: Usage | Callable[[str, JSON], Usage] = (12, 3)
         self.reports: Any = None
         self.replies: Behaviour | None = None
+        self.limit: RateLimit | None = None
         self.usd_per_m: dict[str, tuple[float, float]] = {"": (1.0, 2.0)}
         self.cached_share = 0.1
         self.delay_s = 0.0
@@ -537,13 +547,17 @@ class _Answering(BaseHTTPRequestHandler):
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
         call = self.server.call(self.path, headers, body)
+        let_through, limits = (True, {}) if self.server.limit is None else self.server.limit.admit(sum(call.usage))
+        if not let_through:
+            self._send(_refuses(429, _SLOW_DOWN, code="rate_limit_exceeded", headers=limits)(call))
+            return
         with self.server.counted():
             name = self.server.behaviour(call)
             behave = _status(name) if isinstance(name, int) else BEHAVIOURS[name]
             reply = (self.server.replies or behave)(call) if name == "ok" else behave(call)
             self.server.bill(call, str(name), reply)
             self.server.ended.wait(self.server.delay_s + self.server.hang_s * reply.hang)
-            self._send(reply)
+            self._send(replace(reply, headers={**limits, **reply.headers}))
 
     def _send(self, reply: Reply) -> None:
         if reply.drop:

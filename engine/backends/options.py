@@ -95,7 +95,9 @@ class OpenAIOptions(ClientOptions):
     """Options of servers with OpenAI's API, and of providers that any-llm-sdk knows.
 
     Attributes:
-        concurrency: Requests at a time.
+        concurrency: The most requests at a time; how many there are follows what the server takes.
+        requests_per_minute: The most requests that leave in a minute, of all experts of this model and key.
+        tokens_per_minute: Likewise, the most tokens of prompts and answers.
         max_retries: How often a request is sent again after a fault that may pass.
         timeout: Seconds for one call.
         provider: The name that any-llm-sdk has for a provider.
@@ -104,7 +106,9 @@ class OpenAIOptions(ClientOptions):
 
     """
 
-    concurrency: Count = 16
+    concurrency: Count = 64
+    requests_per_minute: Count | None = None
+    tokens_per_minute: Count | None = None
     max_retries: int = Field(default=6, ge=0)
     timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     provider: Text | None = None

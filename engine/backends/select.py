@@ -137,7 +137,7 @@ def _missing_record(expert: Expert) -> str | None:
 
 def _missing_api(expert: Expert) -> str | None:
     missing = _no_module("any_llm", "any-llm") if "provider" in expert.engine else _no_module("openai", "openai")
-    return missing or missing_key(expert)
+    return missing or _no_module("aiolimiter", "openai") or missing_key(expert)
 
 
 def _missing_vllm(expert: Expert) -> str | None:

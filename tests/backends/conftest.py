@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.api import openai
+from leeroo.engine.backends.api import pace, sender
 from leeroo.engine.backends.select import load_backend, open_backend
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS, REQUESTS
@@ -21,7 +21,8 @@ Ask = Callable[..., list[dict[str, Any]]]
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let calls be tried again soon: how often they are is what tests here are about."""
-    monkeypatch.setattr(openai, "_FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(sender, "_FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(pace, "_FIRST_PAUSE_S", 0.05)
 
 
 @pytest.fixture(scope="session")

@@ -30,11 +30,11 @@ def _rows(expert: Expert, batch: pa.RecordBatch) -> tuple[list[dict[str, Any]], 
     return rows, None
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
+@pytest.mark.parametrize("status", [403, 404])
 def test_a_refused_prompt_fails_only_its_row(
     api: Provider, expert: Callable[..., Expert], requests: Requests, status: int
 ) -> None:
-    """A gateway that refuses single prompts costs these rows alone, and others may take them."""
+    """A gateway that refuses single prompts costs these rows alone, the first too, and others may take them."""
     api.faults, api.repeat = {"bad": [status]}, True
     rows, why = _rows(expert(), requests("bad", *(f"q{i}" for i in range(30)), "bad too"))
     assert why is None
@@ -42,16 +42,31 @@ def test_a_refused_prompt_fails_only_its_row(
     assert sum(row["error"] is None for row in rows) == 30
 
 
-@pytest.mark.parametrize("rows", [1, 3, 100])
-def test_a_refused_key_ends_the_expert_whatever_the_table(
-    api: Provider, expert: Callable[..., Expert], requests: Requests, rows: int
+def test_a_key_that_was_taken_before_fails_only_its_row(
+    api: Provider, expert: Callable[..., Expert], requests: Requests
 ) -> None:
-    """Where all first calls are refused, the expert is given up; every row may go to another."""
-    api.faults, api.repeat = {"q": [401]}, True
-    back, why = _rows(expert(concurrency=4), requests(*(f"q{i}" for i in range(rows))))
-    assert "the API refuses the key: 401 Unauthorized" in (why or "")
+    """A refusal of the key after answers is that row's error."""
+    api.faults, api.repeat = {"bad": [401]}, True
+    rows, why = _rows(expert(concurrency=1), requests("q", "bad", "q too"))
+    assert why is None
+    assert [row["error"] is None for row in rows] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("status", "calls", "says"),
+    [(401, 1, "the API refuses the key: 401"), (403, 2, "refuses the key: 403"), (404, 2, "does not know 'm': 404")],
+)
+@pytest.mark.parametrize("rows", [1, 3, 100])
+def test_an_expert_that_is_refused_from_the_first_ends_at_once(
+    api: Provider, expert: Callable[..., Expert], requests: Requests, status: int, calls: int, says: str, rows: int
+) -> None:
+    """A key that is refused ends the expert with the first call, a model with the second; every row may go to another."""
+    api.faults, api.repeat = {"q": [status]}, True
+    back, why = _rows(expert(), requests(*(f"q{i}" for i in range(rows))))
+    assert says in (why or "")
+    assert "\n" not in (why or "")
     assert all(row["bounced"] for row in back)
-    assert sum(api.asked.values()) <= 12
+    assert sum(api.asked.values()) == min(calls, rows)
 
 
 @pytest.mark.parametrize("behaviour", ["insufficient_quota", "402"])
@@ -100,9 +115,14 @@ def test_rows_before_the_end_go_to_others(api: Provider, expert: Callable[..., E
     assert all(row["bounced"] for row in rows)
 
 
-def test_retries_end_with_the_expert(api: Provider, expert: Callable[..., Expert], requests: Requests) -> None:
-    """A call that waits for its next try is not waited for once the expert has ended."""
-    api.does = {"busy": "429_minute", "money": "402"}
-    rows, why = _rows(expert(), requests("busy", "money"))
-    assert why is not None
-    assert len(rows) == 2
+@pytest.mark.parametrize("busy", ["429_minute", 503])
+def test_retries_end_with_the_expert(
+    api: Provider, expert: Callable[..., Expert], requests: Requests, busy: int | str
+) -> None:
+    """A call that waits for its next try, or its turn, is not waited for once the expert has ended."""
+    api.faults, api.repeat = {"busy": [busy]}, True
+    api.does, api.delay_s = {"money": "402"}, 0.2
+    rows, why = _rows(expert(max_retries=100), requests("fine", "busy", "money", *(f"q{i}" for i in range(40))))
+    assert "402" in (why or "")
+    assert sorted(row["id"] for row in rows)[:3] == [0, 1, 2]
+    assert len(rows) < 40

@@ -37,10 +37,11 @@ def _usd(rows: list[dict[str, Any]]) -> float:
 
 
 # These end the expert, need more than a name, take long, are priced elsewhere, or are billed without a word.
-_OWN = ("402", "insufficient_quota", "usage_given", "hang", "trickle", "429_minute", "cached", "drop")
+_OWN = ("402", "insufficient_quota", "usage_given", "hang", "trickle", "cached", "drop")
+_REFUSED = ("429_minute", "429_seconds", "429_date", "error_429_in_200")
 
 
-@pytest.mark.parametrize("behaviour", [name for name in BEHAVIOURS if name not in _OWN])
+@pytest.mark.parametrize("behaviour", [name for name in BEHAVIOURS if name not in _OWN + _REFUSED])
 def test_rows_cost_what_the_provider_bills(api: Provider, ask: Ask, behaviour: str) -> None:
     """Where replies report what they used, the rows add up to the provider's account; elsewhere it is an estimate."""
     api.usage = (100, 50)

@@ -21,6 +21,8 @@ from leeroo.engine.pool import Expert
         ({"concurrency": "16"}, "concurrency = '16': input should be a valid integer"),
         ({"concurrency": True}, "concurrency"),
         ({"concurrency": 1.5}, "concurrency"),
+        ({"requests_per_minute": 0}, "requests_per_minute = 0: input should be greater than 0"),
+        ({"tokens_per_minute": 1.5}, "tokens_per_minute = 1.5: input should be a valid integer"),
         ({"max_retries": -1}, "max_retries"),
         ({"timeout": 0}, "timeout = 0: input should be greater than 0"),
         ({"timeout": float("inf")}, "timeout"),

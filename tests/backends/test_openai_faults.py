@@ -78,7 +78,6 @@ def test_passing_faults_are_retried(api: Any, backend: OpenAIBackend, status: in
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
-        (429, "429 Too Many Requests: fault 429"),
         (500, "500 Internal Server Error: fault 500"),
         ("hang", "the API did not answer in time"),
         ("drop", "the API cannot be reached"),

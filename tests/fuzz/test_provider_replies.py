@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pytest
 
+from leeroo.engine.backends.api import pace, sender
 from leeroo.engine.backends.select import open_backend
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
@@ -24,6 +26,14 @@ SCHEMA = '{"type": "object", "properties": {"city": {"type": "string"}}, "requir
 # What a row may ask for.
 KINDS: list[dict[str, Any]] = [{}, {}, {"choices": CHOICES}, {"json_schema": SCHEMA}, {"top_logprobs": 2}]
 SEEDS = [name for name in BEHAVIOURS if name not in ("hang", "trickle", "429_minute", "429_seconds", "429_date")]
+
+
+@pytest.fixture(autouse=True)
+def _little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up soon on a server that lets nothing through."""
+    monkeypatch.setattr(sender, "_REFUSED_S", 0.1)
+    monkeypatch.setattr(pace, "_FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(pace, "LONGEST_WAIT_S", 0.1)
 
 
 def _deep(rng: random.Random) -> Any:

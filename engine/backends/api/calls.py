@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 import openai
@@ -19,8 +19,10 @@ from leeroo.engine.pool import Expert
 # The longest that connecting may take, in seconds: a server that takes longer is not there.
 _CONNECT_S = 10.0
 
+# Receives the headers of a reply, of a refusal too.
+Hear = Callable[[Mapping[str, str]], None]
 # From the body of a request to that of the reply; anything else is a `Fault`.
-Call = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
+Call = Callable[[dict[str, Any], Hear], Awaitable[dict[str, Any]]]
 Disconnect = Callable[[], Coroutine[Any, Any, None]]
 
 
@@ -37,17 +39,19 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
     headers = {name: openai.Omit() if value is None else value for name, value in endpoint.headers.items()}
     refused = functools.partial(refusal, model=expert.model, url=endpoint.url)
 
-    async def call(sent: dict[str, Any]) -> dict[str, Any]:
+    async def call(sent: dict[str, Any], hear: Hear) -> dict[str, Any]:
         known = {"model": sent["model"], "messages": sent["messages"], "extra_body": {**sent, **options.extra_body}}
         try:
             async with asyncio.timeout(options.timeout):
                 reply = await client.chat.completions.with_raw_response.create(**known, extra_headers=headers)
         except openai.APIStatusError as error:
+            hear(error.response.headers)
             raise refused(error.status_code, error.response.content, error.response.headers) from error
         except (openai.APITimeoutError, openai.APIConnectionError, TimeoutError) as error:
             raise fault_of_no_reply(error, options.timeout) from error
         except (openai.OpenAIError, ValueError, TypeError, RecursionError) as error:
             raise Fault(f"the request cannot be sent: {line(str(error))}", blames="row") from error
+        hear(reply.headers)
         body = parse_reply(reply.content, reply.headers.get("content-type", ""))
         if body.get("error") and not body.get("choices"):
             raise refused(status_of(body["error"]), body, reply.headers)
@@ -77,5 +81,5 @@ def fault_of_no_reply(error: Exception, timeout: float) -> Fault:
     # Nothing was sent, so nothing is billed.
     unsent = why in ("ConnectError", "ConnectTimeout", "PoolTimeout", "LocalProtocolError", "UnsupportedProtocol")
     if isinstance(error, openai.APITimeoutError | TimeoutError) and not unsent:
-        return Fault(f"the API did not answer in time ({timeout:g} s)", passes=True, unsure=True)
+        return Fault(f"the API did not answer in time ({timeout:g} s)", passes=True, slows=True, unsure=True)
     return Fault(f"the API cannot be reached: {line(str(cause or error)) or why}", passes=True, unsure=not unsent)

@@ -5,20 +5,20 @@ This module reads what HTTP errors mean; it knows nothing of retries, bills or w
 
 from __future__ import annotations
 
-import email.utils
 import json
 import re
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Literal
 
-# The longest wait that a server can demand, in seconds.
-_LONGEST_WAIT_S = 120.0
+from leeroo.engine.backends.api.allowances import retry_after_s
+
 # Errors whose texts may speak of money; others may quote the prompt.
 _MONEY = (402, 403, 429)
 _PASSING = (408, 409, 425, 429)
+# Too many requests, and overload; 529 is Anthropic's.
+_TOO_MUCH = (429, 503, 529)
 _LONGEST_TEXT = 300
 
 
@@ -44,6 +44,8 @@ _NO_MONEY = _any(
     r"billing_not_active",
     r"exceeded your current quota",
 )
+# A request that is larger than all that a minute allows: no wait helps.
+_TOO_LARGE = _any(r"request too large")
 _FILTERED = _any(r"content[_ ](filter|policy)", r"content management policy", r"moderation", r"safety[_ ]system")
 
 
@@ -59,6 +61,7 @@ class Fault(Exception):
         wait_s: The seconds that the server wants us to wait.
         usage: The usage that the reply reports.
         passes: The same request may be answered later: it is sent again.
+        slows: The server has too much to do: fewer requests are sent at a time.
         ends: No request will be answered: the expert is given up at once.
         blames: The expert (after some in a row it is given up), the row, or nobody (a prompt that is too long).
             Another expert may well answer a row that is not to blame.
@@ -72,6 +75,7 @@ class Fault(Exception):
     detail: str = ""
     wait_s: float | None = None
     passes: bool = False
+    slows: bool = False
     ends: bool = False
     blames: Literal["expert", "row", "nobody"] = "expert"
     unsure: bool = False
@@ -101,7 +105,10 @@ def refusal(status: int, body: bytes | Any, headers: Mapping[str, str], model: s
     fault = Fault(message, status, param, detail, usage=reply.get("usage") if isinstance(reply, dict) else None)
     if status == 402 or _NO_MONEY.search(detail if status in _MONEY else code):
         return replace(fault, ends=True)
-    if status == 413 or (status in (400, 422, 500) and _TOO_LONG.search(detail)):
+    too_large = (status in (400, 422, 500) and _TOO_LONG.search(detail)) or (
+        status == 429 and _TOO_LARGE.search(detail)
+    )
+    if status == 413 or too_large:
         return replace(fault, blames="nobody")
     if status in (400, 403, 422) and _FILTERED.search(detail):
         return replace(fault, blames="row")
@@ -111,7 +118,7 @@ def refusal(status: int, body: bytes | Any, headers: Mapping[str, str], model: s
         return replace(fault, message=f"the API at {url} does not know {model!r}: {message}")
     if status in _PASSING or status >= 500:
         blames: Any = "nobody" if status == 429 else "expert"
-        return replace(fault, passes=True, blames=blames, wait_s=_wait_s(headers))
+        return replace(fault, passes=True, blames=blames, wait_s=retry_after_s(headers), slows=status in _TOO_MUCH)
     return fault
 
 
@@ -158,22 +165,3 @@ def line(text: str) -> str:
 def storable(text: str) -> str:
     """Return a text with U+FFFD for what no table can hold: halves of characters, and NUL."""
     return re.sub("[\ud800-\udfff\0]", "\ufffd", text)
-
-
-def _wait_s(headers: Mapping[str, str]) -> float | None:
-    """Return how long the server wants us to wait, in seconds."""
-    seconds = _number(headers.get("retry-after-ms"), 1e-3)
-    header = headers.get("retry-after", "")
-    if seconds is None:
-        seconds = _number(header, 1.0)
-    if seconds is None and (date := email.utils.parsedate_tz(header)) is not None:
-        seconds = email.utils.mktime_tz(date) - time.time()
-    return None if seconds is None else min(max(seconds, 0.0), _LONGEST_WAIT_S)
-
-
-def _number(text: str | None, unit: float) -> float | None:
-    try:
-        number = float(text or "") * unit
-    except ValueError:
-        return None
-    return number if number == number else None

@@ -13,10 +13,11 @@ import functools
 import inspect
 import json
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from leeroo.engine.backends.api.bills import table_or_empty
-from leeroo.engine.backends.api.calls import Call, Disconnect, fault_of_no_reply
+from leeroo.engine.backends.api.calls import Call, Disconnect, Hear, fault_of_no_reply
 from leeroo.engine.backends.api.endpoint import Endpoint
 from leeroo.engine.backends.api.faults import Fault, line, refusal
 from leeroo.engine.backends.api.replies import parse_reply
@@ -38,7 +39,7 @@ def through_any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) 
     """
     client = _client(expert, options, endpoint)
 
-    async def call(sent: dict[str, Any]) -> dict[str, Any]:
+    async def call(sent: dict[str, Any], hear: Hear) -> dict[str, Any]:
         try:
             async with asyncio.timeout(options.timeout):
                 with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
@@ -46,6 +47,7 @@ def through_any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) 
         except TimeoutError as error:
             raise fault_of_no_reply(error, options.timeout) from error
         except Exception as error:
+            hear(_headers(error))
             raise _fault(error, expert.model, options.provider or "") from error
         return parse_reply(json.dumps(reply.model_dump(), default=str).encode())
 
@@ -100,6 +102,13 @@ def _fault(error: Exception, model: str, provider: str) -> Fault:
     return refusal(
         status, {"error": body}, {"retry-after": str(getattr(error, "retry_after", None) or "")}, model, provider
     )
+
+
+def _headers(error: Exception) -> Mapping[str, str]:
+    """Return the headers of the reply behind an exception, as far as there are any."""
+    response = getattr(getattr(error, "original_exception", None) or error, "response", None)
+    headers = getattr(response, "headers", None)
+    return headers if isinstance(headers, Mapping) else {}
 
 
 def _status(error: Exception, response: Any) -> int | None:
