@@ -38,6 +38,7 @@ def _usd(rows: list[dict[str, Any]]) -> float:
 
 # These end the expert, need more than a name, take long, are priced elsewhere, or are billed without a word.
 _OWN = ("402", "insufficient_quota", "usage_given", "hang", "trickle", "cached", "drop")
+# Rows with these are sent again for ten minutes.
 _REFUSED = ("429_minute", "429_seconds", "429_date", "error_429_in_200")
 
 

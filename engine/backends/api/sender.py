@@ -225,8 +225,8 @@ class Sender:
             raise
         latency_ms = (time.monotonic() - ticket.at) * 1e3
         usage = read_usage(reply.get("usage"))
-        if usage.prompt_tokens and usage.completion_tokens is not None:
-            self._pace.correct(ticket, usage.prompt_tokens + usage.completion_tokens)
+        if usage.whole_prompt_tokens and usage.completion_tokens is not None:
+            self._pace.correct(ticket, usage.whole_prompt_tokens + usage.completion_tokens)
             self._answers = min(self._answers + 1, _LENGTHS)
             self._mean_tokens += (usage.completion_tokens - self._mean_tokens) / self._answers
         self._pace.succeed()
