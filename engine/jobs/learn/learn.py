@@ -253,7 +253,7 @@ def foresee_pilot(engine: Engine, reader: pa.RecordBatchReader, criteria: Criter
     questions = find_questions(reader.read_all(), criteria)
     usd = _budget(engine, questions, criteria)
     asked = AskedTable(engine, questions, criteria, _expected_costs(engine, questions), lambda _: None)
-    plan = start_plan(asked, known_beforehand(asked, None), np.random.default_rng(how.seed))
+    plan = start_plan(asked, known_beforehand(asked, None), np.random.default_rng(how.seed), usd)
     wave = next_wave(asked, plan, usd)
     if not wave.any() or len(plan.going_on) < 2:
         return f"no pilot fits into {format_usd(usd)}: experts would be chosen by what their prices say"

@@ -27,9 +27,9 @@ from leeroo.engine.orchestrator.choose import choose
 
 # The parts of the budget that the first waves of the pilot take, and the part that all of them may take.
 _WAVES, _PILOT_PART = (0.05, 0.05, 0.06), 0.3
-# The first questions are sent if they are expected to cost no more than this part of the money. More experts than that
-# are asked if it is enough for that many questions to each.
-_FIRST_PART_OF_MONEY, _MANY, _LEARNED_FROM = 0.25, 8, 8
+# The first questions are sent if they are expected to cost no more than this part of the money. As many experts are
+# tried as it is enough for, with that many questions to each: fewer show too little of an expert.
+_FIRST_PART_OF_MONEY, _LEARNED_FROM = 0.25, 16
 # Waves before it is weighed whether another one pays; questions of the first one at least, of one and of all at most.
 _SURE_WAVES, _FIRST_QUESTIONS, _WAVE_QUESTIONS, _PILOT_QUESTIONS = 3, 4, 200, 1000
 # An expert goes on that is in the best mix in this part of the draws.
@@ -138,7 +138,7 @@ def run_pilot(
         all_of_it: Spend the whole budget on the pilot.
 
     """
-    plan = start_plan(asked, prior, rng)
+    plan = start_plan(asked, prior, rng, None if all_of_it else usd)
     while len(plan.going_on) > 1:
         wave = next_wave(asked, plan, usd, all_of_it=all_of_it)
         if not wave.any():
@@ -159,12 +159,33 @@ def run_pilot(
     return plan
 
 
-def start_plan(asked: Asked, prior: Prior, rng: np.random.Generator) -> Plan:
-    """Return the plan before the first question: everyone goes on who may answer one."""
+def start_plan(asked: Asked, prior: Prior, rng: np.random.Generator, usd: float | None) -> Plan:
+    """Return the plan before the first question: those that are tried for this budget, or everyone without one."""
     nothing = np.zeros(0, np.int64)
     experts = np.flatnonzero(np.isfinite(asked.costs).any(axis=0))
     skills = learn_skills(asked.evidence.take(nothing), prior, rng)
+    if usd is not None:
+        experts = _tried(experts, mean_costs(asked.costs, experts), prior.mean, usd)
     return Plan(skills, experts, nothing, np.zeros(len(prior.mean), np.int64))
+
+
+def _tried(experts: Int64s, costs: Float64s, expected: Float64s, usd: float) -> Int64s:
+    """Return the experts that a pilot tries: as many as the money can tell apart, the likely best of each price range.
+
+    Args:
+        experts: Those that may answer.
+        costs: [e], mean USD of an answer.
+        expected: [e], their skills as expected beforehand.
+        usd: Budget of the batch.
+
+    """
+    by_price = experts[np.argsort(costs[experts], kind="stable")]
+    for k in range(len(experts), 0, -1):
+        ranges = np.array_split(by_price, k)
+        tried = np.array([each[np.argmax(expected[each])] for each in ranges])
+        if k <= _COMPARED or _LEARNED_FROM * costs[tried].sum() <= _FIRST_PART_OF_MONEY * usd:
+            return np.sort(tried)
+    return experts
 
 
 def next_wave(asked: Asked, plan: Plan, usd: float, *, all_of_it: bool = False) -> Int64s:
@@ -194,8 +215,6 @@ def _money_of_wave(asked: Asked, plan: Plan, costs: Float64s, usd: float, *, all
     room -= _REST_MARGIN * float(costs.min()) * (len(asked.costs) - len(plan.pilot))
     if plan.waves:
         return min(money, room)
-    if len(plan.going_on) > _MANY and _LEARNED_FROM * question > _FIRST_PART_OF_MONEY * usd:
-        return 0.0  # too many experts for the money to learn anything of them
     # The first answers say how long answers are; before them they are expected to be as long as they may be.
     return min(money, max(room, min(_FIRST_QUESTIONS * question, _FIRST_PART_OF_MONEY * usd)))
 

@@ -10,7 +10,16 @@ import pytest
 from leeroo.engine.arrays import Float64s
 from leeroo.engine.jobs.learn.deviations import deviate
 from leeroo.engine.jobs.learn.mixes import best_mixes, value_of_knowing, value_of_money, values_of_each
-from leeroo.engine.jobs.learn.policy import Plan, Simulated, choose_base, refit, run_pilot, shared_out, spend_rest
+from leeroo.engine.jobs.learn.policy import (
+    Plan,
+    Simulated,
+    choose_base,
+    refit,
+    run_pilot,
+    shared_out,
+    spend_rest,
+    start_plan,
+)
 from leeroo.engine.jobs.learn.purchases import choose_purchases, values
 from leeroo.engine.jobs.learn.skills import learn_skills, price_prior
 from leeroo.engine.jobs.learn.truth import NONE, Evidence, posterior, rates
@@ -73,6 +82,38 @@ def test_it_beats_what_prices_say() -> None:
         gains.append(accuracy(asked, plan) - mix @ (asked.answers == 0).mean(axis=0))
     assert np.mean(gains) > 0.03
     assert np.mean(gains) > 2 * np.std(gains) / np.sqrt(6)
+
+
+@pytest.mark.parametrize(("n", "tried"), [(30, 3), (100, 3), (300, 6), (3000, 20)])
+def test_few_rows_try_few_experts(n: int, tried: int) -> None:
+    """The fewer rows, the fewer of twenty experts are tried, from cheap to expensive."""
+    costs = np.geomspace(0.02, 1, 20)
+    asked = batch(np.linspace(-0.5, 1.5, 20), costs, n)
+    found = start_plan(asked, price_prior(costs, n), np.random.default_rng(0), 0.5 * n).going_on
+    assert len(found) == tried
+    assert costs[found].max() == 1
+    assert costs[found].min() < 0.1
+
+
+def test_many_experts_do_not_lose_on_a_small_table() -> None:
+    """Twenty experts that prices mislead about, and 200 rows: a small pilot finds a better mix than prices suggest."""
+    costs, usd = np.geomspace(0.02, 1, 20), 100.0
+    theta = np.where(costs < 0.1, 0.8, np.where(costs < 0.9, -0.5, 1.5))
+    asked, prior, rng = batch(theta, costs, 200), price_prior(costs, 200), np.random.default_rng(0)
+    plan = run_pilot(asked, prior, rng.permutation(200), usd, rng)
+    assert asked.spent <= 0.31 * usd
+    spend_rest(asked, plan, prior, usd)
+    mix = best_mixes(rates(prior.mean)[None], costs, 0.5)[1][0]
+    assert accuracy(asked, plan) > mix @ (asked.answers == 0).mean(axis=0) + 0.05
+
+
+def test_the_likely_best_of_each_price_range_is_tried() -> None:
+    """Where not all can be tried, those go first of which a router expects most at their price."""
+    costs = np.geomspace(0.1, 1, 12)
+    prior = price_prior(costs, 60)
+    prior = replace(prior, mean=prior.mean + np.tile([0.0, 1.0, 0.0, 0.0], 3))
+    asked = batch(prior.mean, costs, 60)
+    assert start_plan(asked, prior, np.random.default_rng(0), 30.0).going_on.tolist() == [1, 5, 9]
 
 
 def test_the_best_mix_of_two_experts_is_found() -> None:
