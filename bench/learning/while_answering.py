@@ -71,6 +71,8 @@ CASES = [
     Case("17 open experts", "mmlu_pro", "mixtral-8x7b-instruct", (0.5, 1.0), experts=_SEVENTEEN),
     Case("9 experts of HELM", "helm12", "gpt-4o-2024-05-13-helm", (0.5,)),
     Case("300 rows, 28 experts", "mmlu_pro", _PRO, (0.5,), rows=300),
+    Case("300 rows, 9 experts of HELM", "helm12", "gpt-4o-2024-05-13-helm", (0.5,), rows=300),
+    Case("300 rows, 17 open experts", "mmlu_pro", "mixtral-8x7b-instruct", (0.5,), experts=_SEVENTEEN, rows=300),
     Case("300 rows, three experts", "mmlu_pro", _PRO, (0.5, 1.0), experts=SMALL, rows=300),
     Case("three experts", "mmlu_pro", _PRO, (0.5, 1.0), experts=SMALL),
     Case("five experts", "mmlu_pro", _PRO, (0.5, 1.0), experts=FIVE),

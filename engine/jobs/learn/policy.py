@@ -164,28 +164,36 @@ def start_plan(asked: Asked, prior: Prior, rng: np.random.Generator, usd: float 
     nothing = np.zeros(0, np.int64)
     experts = np.flatnonzero(np.isfinite(asked.costs).any(axis=0))
     skills = learn_skills(asked.evidence.take(nothing), prior, rng)
-    if usd is not None:
-        experts = _tried(experts, mean_costs(asked.costs, experts), prior.mean, usd)
-    return Plan(skills, experts, nothing, np.zeros(len(prior.mean), np.int64))
+    plan = Plan(skills, experts, nothing, np.zeros(len(prior.mean), np.int64))
+    return plan if usd is None else replace(plan, going_on=_tried(asked, plan, prior.mean, usd))
 
 
-def _tried(experts: Int64s, costs: Float64s, expected: Float64s, usd: float) -> Int64s:
+def _tried(asked: Asked, plan: Plan, expected: Float64s, usd: float) -> Int64s:
     """Return the experts that a pilot tries: as many as the money can tell apart, the likely best of each price range.
 
-    Args:
-        experts: Those that may answer.
-        costs: [e], mean USD of an answer.
-        expected: [e], their skills as expected beforehand.
-        usd: Budget of the batch.
-
+    Where not all can be tried, those are left out of which even perfect knowledge is worth less than trying them costs.
+    `expected` are the skills as known beforehand [e].
     """
+    experts, costs = plan.going_on, mean_costs(asked.costs, plan.going_on)
+    trying, most = _LEARNED_FROM * costs, _FIRST_PART_OF_MONEY * usd
+    if trying[experts].sum() <= most:
+        return experts
+    level = usd / len(asked.costs)
+    worth = values_of_each(plan.skills.rates, costs, level) * len(asked.costs)
+    money = value_of_money(plan.skills.rates, costs, level) * trying[experts]
+    if (worth[experts] > money).sum() >= _COMPARED:
+        experts = experts[worth[experts] > money]
     by_price = experts[np.argsort(costs[experts], kind="stable")]
-    for k in range(len(experts), 0, -1):
-        ranges = np.array_split(by_price, k)
-        tried = np.array([each[np.argmax(expected[each])] for each in ranges])
-        if k <= _COMPARED or _LEARNED_FROM * costs[tried].sum() <= _FIRST_PART_OF_MONEY * usd:
-            return np.sort(tried)
-    return experts
+    for k in range(len(experts), _COMPARED, -1):
+        tried = _best_of_ranges(by_price, expected, k)
+        if trying[tried].sum() <= most:
+            return tried
+    return _best_of_ranges(by_price, expected, min(_COMPARED, len(experts)))
+
+
+def _best_of_ranges(by_price: Int64s, expected: Float64s, k: int) -> Int64s:
+    """Return the experts of which most is expected in each of k ranges of price."""
+    return np.sort([each[np.argmax(expected[each])] for each in np.array_split(by_price, k)])
 
 
 def next_wave(asked: Asked, plan: Plan, usd: float, *, all_of_it: bool = False) -> Int64s:
