@@ -80,9 +80,10 @@ def answer_fields(experts: Sequence[Expert], criteria: Criteria) -> pa.Schema:
 
 
 class _Delivering(threading.local):
-    """The runs of a thread that are not finished yet, None outside of a delivery."""
+    """The runs of a thread that are not finished yet, None outside of a delivery, and who pays for them."""
 
     runs: list[RunState] | None = None
+    owner: str = ""
 
 
 # Seconds that a batch takes, as long as none of its expert has ended: most providers name a day, and need an hour.
@@ -196,16 +197,20 @@ class Engine:
             return answers.read_all()
 
     @contextlib.contextmanager
-    def delivery(self) -> Iterator[list[RunState]]:
+    def delivery(self, owner: str = "") -> Iterator[list[RunState]]:
         """Finish the runs of this thread together, when the outermost such block ends without an error.
 
         A job that answers several times enters it, so that a job which is killed resumes all of its runs.
+
+        Args:
+            owner: Who pays for the runs: the id of a server's key. The outermost block says it.
+
         """
         if self._delivering.runs is not None:
             yield self._delivering.runs
             return
         runs: list[RunState] = []
-        self._delivering.runs = runs
+        self._delivering.runs, self._delivering.owner = runs, owner
         try:
             yield runs
         except BaseException:
@@ -213,7 +218,7 @@ class Engine:
                 release(state.run)
             raise
         finally:
-            self._delivering.runs = None
+            self._delivering.runs, self._delivering.owner = None, ""
         for state in runs:
             self.store.finish(state.run, state.meter.now.cost_usd, state.meter.now.list_cost_usd)
 
@@ -243,6 +248,8 @@ class Engine:
             read_stored(state)
             if not send:
                 raise Interrupted
+            if self._is_beyond_caps(state):
+                continue
             execute_all(
                 state, planning.order_waves(plan.waves, plan.experts, self._engines, in_turn=in_turn), self._engines
             )
@@ -250,6 +257,20 @@ class Engine:
             if state.detached and not state.fresh and state.open.any():
                 raise Detached(state.store.batches(state.run.run), int(state.open.sum()))
             state.wait_for_others()
+            state.read_caps()
+
+    def _is_beyond_caps(self, state: RunState) -> bool:
+        """Read the spending caps for the first time; return whether they leave too little for what is planned.
+
+        Stored answers cost nothing: they are chosen and read as if there were no caps.
+        """
+        if state.caps:
+            return False
+        state.read_caps()
+        beyond = state.beyond_caps(state.ledger.waiting)
+        for line in beyond:
+            state.meter.warn(line)
+        return bool(beyond)
 
     def _plan(self, state: RunState) -> None:
         """Choose an expert for every open question, and plan its request; some may have no expert."""
@@ -413,7 +434,8 @@ class Engine:
             run = Run("", resumed=False, lock=None)
             if to_generate:
                 said = "; ".join(f"{name}: {source}" for name, source in sources.items())
-                run = self.store.begin(self._name(criteria, source, experts), source.rows, said)
+                name = self._name(criteria, source, experts)
+                run = self.store.begin(name, source.rows, said, owner=self._delivering.owner)
             plan = RunPlan(criteria, source, experts, fingerprints, waves, prices(experts), expected, facts)
             meter.stage("choose", rows_done=source.rows - rows)
             ledger = Ledger(criteria.max_cost_usd, len(experts))

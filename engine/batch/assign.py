@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,7 @@ from leeroo.engine.batch.run import RunPlan, RunState
 from leeroo.engine.batch.worktable import ASSIGNED
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.choose import choose
+from leeroo.engine.store.caps import closed_for
 
 # The value of an answer by an expert of which nothing is known, where that of the default expert counts 1.
 _UNKNOWN = 0.5
@@ -46,7 +49,7 @@ def assign(state: RunState) -> Assignment:
     left_out = expert < 0
     # As long as others are under way, their actual costs may leave room after all.
     if len(ids) and left_out.all():
-        failed |= dict.fromkeys(ids.tolist(), _out_of_budget(state))
+        failed |= {i: _out_of_money(state, i) for i in ids.tolist()}
     ids, expert, allowed = ids[~left_out], expert[~left_out], allowed[~left_out]
     best = np.where(allowed, _whole(plan.forecast.scores, ids), -np.inf).max(axis=1, initial=-np.inf)
     binding = bool(left_out.any() or (plan.forecast.scores[ids, expert] < best).any())
@@ -87,20 +90,60 @@ def _choose(state: RunState, ids: np.ndarray, allowed: np.ndarray) -> np.ndarray
         return np.zeros(0, np.int32)
     plan, criteria = state.plan, state.plan.criteria
     scores = _whole(plan.forecast.scores, ids)
-    if criteria.max_cost_usd is not None and not plan.forecast.known:
+    limited = math.isfinite(state.ledger.left)
+    if limited and not plan.forecast.known:
         # Nothing is known of the others, but their answer is better than none.
         scores = np.maximum(scores, _UNKNOWN)
-    choice = choose(
-        scores,
-        _costs(state, ids),
-        rows=plan.facts.rows[ids],
-        latency_s=_whole(plan.forecast.seconds, ids) if criteria.latency_weight else None,
-        budget_usd=None if criteria.max_cost_usd is None else max(state.ledger.left - _parked_usd(state), 0.0),
-        cost_weight=criteria.cost_weight,
-        latency_weight=criteria.latency_weight,
-        allowed=allowed,
-    )
-    return choice.expert
+    costs = _costs(state, ids)
+
+    def choose_among(allowed: np.ndarray) -> np.ndarray:
+        return choose(
+            scores,
+            costs,
+            rows=plan.facts.rows[ids],
+            latency_s=_whole(plan.forecast.seconds, ids) if criteria.latency_weight else None,
+            budget_usd=max(state.ledger.left - _parked_usd(state), 0.0) if limited else None,
+            cost_weight=criteria.cost_weight,
+            latency_weight=criteria.latency_weight,
+            allowed=allowed,
+        ).expert
+
+    return _within_caps(state, choose_among, allowed, scores, costs)
+
+
+def _within_caps(
+    state: RunState,
+    choose_among: Callable[[np.ndarray], np.ndarray],
+    allowed: np.ndarray,
+    scores: np.ndarray,
+    costs: np.ndarray,
+) -> np.ndarray:
+    """Choose experts [n]; one with a cap of its own keeps the rows for which it is worth most, the others go on.
+
+    Args:
+        state: Has the caps.
+        choose_among: Chooses among allowed experts.
+        allowed: [n, e], bool.
+        scores: [n, e], expected.
+        costs: [n, e], USD expected.
+
+    """
+    expert = choose_among(allowed)
+    for capped in np.flatnonzero(state.leaves < state.ledger.left).tolist():
+        own = np.flatnonzero(expert == capped)
+        if costs[own, capped].sum(dtype=np.float64) <= state.leaves[capped]:
+            continue
+        others = allowed[own].copy()
+        others[:, capped] = False
+        gain = scores[own, capped] - np.where(others, scores[own], -np.inf).max(axis=1)
+        order = np.argsort(-gain / np.maximum(costs[own, capped], 1e-12), kind="stable")
+        beyond = np.cumsum(costs[own[order], capped], dtype=np.float64) > state.leaves[capped]
+        # Nobody else may take some of them: they wait for what answers really cost.
+        moved = order[beyond & others[order].any(axis=1)]
+        allowed = allowed.copy()
+        allowed[own[moved], capped] = False
+        expert = choose_among(allowed)
+    return expert
 
 
 def _whole(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
@@ -118,7 +161,7 @@ def _costs(state: RunState, ids: np.ndarray) -> np.ndarray:
 def _allowed_experts(state: RunState, ids: np.ndarray) -> np.ndarray:
     """Return which experts each of these questions may go to, bool [len(ids), e].
 
-    With a budget, these are only experts whose answer cannot cost more than what is left of it.
+    With a budget or spending caps, these are only experts whose answer cannot cost more than what is left.
     """
     plan = state.plan
     late = _too_slow(state)
@@ -136,10 +179,11 @@ def _allowed_experts(state: RunState, ids: np.ndarray) -> np.ndarray:
                 allowed[i, list(refused[question])] = False
     if np.isfinite(plan.facts.max_cost_usd).any():
         allowed &= ~(_whole(plan.forecast.costs, ids) > plan.facts.max_cost_usd[ids, None])
-    if plan.criteria.max_cost_usd is not None:
+    left = np.minimum(state.ledger.left, state.leaves)
+    if np.isfinite(left).any():
         # The most that each can cost, as far as is known by now.
         at_most = _whole(plan.forecast.at_most, ids).astype(np.float64) * state.ledger.stretch
-        allowed &= at_most <= state.ledger.left
+        allowed &= at_most <= left
     return allowed
 
 
@@ -167,7 +211,7 @@ def _why_nobody(state: RunState, question: int) -> str:
     if len(late) + len(state.down) >= len(plan.experts) and late:
         return f"no batch of {', '.join(late)} is expected to end by the deadline: give more time, or another expert"
     if len(state.down) < len(plan.experts):
-        return _out_of_budget(state)
+        return _out_of_money(state, question)
     return "; ".join(f"{plan.experts[i].name}: {why}" for i, why in state.down.items())
 
 
@@ -183,9 +227,23 @@ def _why_not_permitted(plan: RunPlan, question: int) -> str | None:
     return None
 
 
-def _out_of_budget(state: RunState) -> str:
-    ledger = state.ledger
+def _out_of_money(state: RunState, question: int) -> str:
+    """Return which budget or spending cap keeps a question from all experts; of caps, the one that opens first."""
+    plan, ledger = state.plan, state.ledger
+    excluded = (*plan.facts.excluded.get(question, ()), *state.down)
+    named, private = int(plan.facts.named[question]), bool(plan.facts.private[question])
+    closed = []
+    for i, expert in enumerate(plan.experts):
+        may = i not in excluded and named in (-1, i) and (not private or expert.location == "local")
+        needed = float(plan.forecast.at_most[question, i]) * ledger.stretch[i]
+        cap = closed_for(state.caps, expert.name, needed, held=state.impatient) if may else None
+        if cap is not None and needed <= ledger.left_of_budget:
+            closed.append((cap.opens, cap.why_closed(needed)))
+    if closed:
+        return min(closed)[1]
+    if ledger.left < ledger.left_of_budget:  # a cap for all leaves less than the row is expected to cost
+        return min((cap for cap in state.caps if not cap.expert), key=lambda cap: cap.left).why_closed(math.inf)
     return (
-        f"the budget of {usd(ledger.budget)} does not reach this row: {usd(ledger.left)} of it is left, less"
+        f"the budget of {usd(ledger.budget)} does not reach this row: {usd(ledger.left_of_budget)} of it is left, less"
         " than the row can cost; raise it, or lower max_tokens"
     )

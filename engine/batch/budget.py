@@ -25,6 +25,8 @@ class Ledger:
         budget: USD, `inf` without a limit.
         spent: All that was billed, failed requests too.
         reserved: The most that requests may have cost whose fate a kill of the run has hidden.
+        ceiling: What `spent` may become before a spending cap of the store is used up, as far as was known at the last
+            choice; `inf` without one.
         stretch: By how much each expert was seen to bill more than it was thought able to, float64 [e], at least 1:
             hidden reasoning keeps to no limit on tokens.
 
@@ -33,6 +35,7 @@ class Ledger:
     def __init__(self, budget_usd: float | None, experts: int) -> None:
         self.budget = math.inf if budget_usd is None else budget_usd
         self.spent = self.reserved = 0.0
+        self.ceiling = math.inf
         self.stretch = np.ones(experts)
         self._in_flight: dict[int, tuple[int, float, float]] = {}  # request: expert, USD expected and at most
         self._held = np.zeros(experts)  # the most that what is in flight was thought able to cost
@@ -47,14 +50,24 @@ class Ledger:
         self._answers_planned = 0.0  # when the plan was made
 
     @property
-    def left(self) -> float:
-        """The USD that may still be spent; `inf` without a budget."""
+    def left_of_budget(self) -> float:
+        """The USD that are left of the run's own budget; `inf` without one."""
         return max(self.budget - self.spent - self.reserved, 0.0)
+
+    @property
+    def left(self) -> float:
+        """The USD that may still be spent, under spending caps too; `inf` without a limit."""
+        return max(min(self.left_of_budget, self.ceiling - self.spent), 0.0)
 
     @property
     def room(self) -> float:
         """The USD that are left when all requests in flight cost the most that they can."""
         return self.left - float(((self._held + self._parked) * self.stretch).sum())
+
+    @property
+    def waiting(self) -> np.ndarray:
+        """The expected cost of what is planned and not handed out, by expert, float64 [e]."""
+        return self._waiting
 
     @property
     def busy(self) -> bool:
@@ -89,7 +102,7 @@ class Ledger:
 
     def admit(self, experts: np.ndarray, at_most: np.ndarray) -> int:
         """Count how many of these requests, in order, may go now together, given the most that each can cost [n]."""
-        if math.isinf(self.budget):
+        if math.isinf(self.left):
             return len(at_most)
         return int(np.searchsorted(np.cumsum(at_most * self.stretch[experts]), self.room, side="right"))
 
@@ -119,12 +132,12 @@ class Ledger:
     def has_drifted(self) -> bool:
         """Return whether the rest should be chosen anew, because the forecast has run away from the budget."""
         waiting = float((self._waiting * self.correction() / self._planned_at).clip(0.0).sum())
-        forecast = self.spent + self.reserved + self._flying + waiting
-        if forecast > self.budget + _TOLERANCE * waiting:
+        forecast, left = self._flying + waiting, self.left
+        if forecast > left + _TOLERANCE * waiting:
             return True
         # What is saved is worth a new choice only where it buys something, and when enough was learned since the last.
         learned = self._answers.sum() - self._answers_planned > max(_TRUST, _TOLERANCE * self._answers_planned)
-        return self._binding and bool(learned) and forecast < self.budget - _TOLERANCE * waiting and waiting > 0
+        return self._binding and bool(learned) and forecast < left - _TOLERANCE * waiting and waiting > 0
 
     def correction(self) -> np.ndarray:
         """Return actual over expected cost of each expert so far, float64 [e], drawn to a guess while little is known.

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
+import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.backends.identity import engine_key
@@ -45,6 +46,7 @@ def execute_all(state: RunState, order: Sequence[Wave], engines: Engines) -> Non
 
     """
     state.anew, state.sent, state.refused, state.fresh, state.passed_on = False, 0, 0, 0, 0
+    state.withheld = False
     lanes = _lanes(state, order)
     with ThreadPoolExecutor(max(len(lanes), 1), "leeroo-lane") as threads:
         running = {threads.submit(_run_lane, state, lane, engines) for lane in lanes if not _waits(state, lane[0])}
@@ -91,7 +93,8 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
     experts = state.plan.experts
     expert = experts[wave.experts[0]]
     can = capabilities(expert)
-    flight = Flight(can.waits_hours, not can.recorded, 1 if can.runs_elsewhere else AMPLE)
+    claims = not can.recorded or bool(state.caps)
+    flight = Flight(can.waits_hours, claims, 1 if can.runs_elsewhere else AMPLE)
     requests = _send_all(state, flight, pending)
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:
@@ -145,10 +148,10 @@ def _generate(state: RunState, flight: Flight, backend: Backend, requests: Itera
 
 
 def _send_all(state: RunState, flight: Flight, pending: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
-    """Yield requests in the order of the plan, as the budget permits; empty batches while waiting for answers.
+    """Yield requests in the order of the plan, as money permits; empty batches while waiting for answers.
 
     Ends early when the run is halted, and when open questions should be chosen for anew. Requests that do not fit the
-    budget, or that another run has under way, stay open.
+    budget or a spending cap, or that another run has under way, stay open.
     """
     for batch in pending:
         while batch.num_rows:
@@ -162,27 +165,48 @@ def _send_all(state: RunState, flight: Flight, pending: Iterator[pa.RecordBatch]
                 # Lines of open batches are paid for, whatever the budget says now.
                 first = int(parked[:at_once].sum())
                 fits = max(state.ledger.admit(experts[:at_once], most[:at_once]), first)
-                part = _claim(state, flight, batch.slice(0, fits))
+                part, capped, room = _claim(state, flight, batch.slice(0, fits))
                 _send(state, flight, part)
-                if not fits and not state.ledger.busy:
-                    batch = batch.filter(pa.array(state.ledger.fits(experts, most)))
-                elif not fits and not flight.sent:  # other lanes have what is left of the budget in flight
+                batch = pa.concat_batches([capped, batch.slice(fits)])
+                stuck = not part.num_rows and (not fits or bool(capped.num_rows))
+                if stuck and not state.ledger.busy:
+                    state.withheld = state.withheld or bool(capped.num_rows)
+                    batch = _what_fits(state, batch, room)
+                elif stuck and not flight.sent:  # other lanes have what is left of the money in flight
                     state.back.wait(_LOOK_S)
-                batch = batch.slice(fits)
             if part.num_rows:
                 yield pa.RecordBatch.from_arrays([part.column(name) for name in REQUESTS.names], schema=REQUESTS)
             elif flight.sent:
                 yield _NOTHING
 
 
-def _claim(state: RunState, flight: Flight, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Claim these rows; drop those that another run has answered, or has in flight, since the plan was made."""
+def _claim(
+    state: RunState, flight: Flight, batch: pa.RecordBatch
+) -> tuple[pa.RecordBatch, pa.RecordBatch, dict[str, float]]:
+    """Claim these rows; drop those that another run has answered, or has in flight, since the plan was made.
+
+    Returns:
+        The rows that may go, those for which spending caps have no room now, and the USD that caps leave, by expert.
+
+    """
     if not flight.claims or not batch.num_rows:
-        return batch
-    granted = state.store.claim(state.run, batch.column("key"), batch.column("at_most").to_pylist())
-    mine = batch.filter(granted)
-    state.refused += batch.num_rows - mine.num_rows
-    return mine
+        return batch, batch.slice(0, 0), {}
+    experts, most = batch.column("expert").to_numpy(), batch.column("at_most").to_numpy()
+    names = [state.plan.experts[i].name for i in experts.tolist()]
+    at_most = (most * state.ledger.stretch[experts]).tolist()
+    granted, capped, room = state.store.claim(state.run, batch.column("key"), at_most, names)
+    mine, withheld = batch.filter(granted), batch.filter(capped)
+    state.refused += batch.num_rows - mine.num_rows - withheld.num_rows
+    return mine, withheld, room
+
+
+def _what_fits(state: RunState, batch: pa.RecordBatch, room: Mapping[str, float]) -> pa.RecordBatch:
+    """Return the requests that could go now if they went alone, with what caps leave by expert."""
+    experts, most = batch.column("expert").to_numpy(), batch.column("at_most").to_numpy()
+    caps_leave = np.array([room.get(expert.name, np.inf) for expert in state.plan.experts])[experts]
+    return batch.filter(
+        pa.array(state.ledger.fits(experts, most) & (most * state.ledger.stretch[experts] <= caps_leave))
+    )
 
 
 def _send(state: RunState, flight: Flight, batch: pa.RecordBatch) -> None:

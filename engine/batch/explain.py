@@ -107,6 +107,7 @@ def estimate(state: RunState, engines: Engines) -> Estimate:
         own = [i for i in wave.experts if i in needed]
         # One engine answers for all of them: it is loaded once, for the first.
         parts += [_part(state, engines, i, number, sums[i], load=i == own[0]) for i in own]
+    state.read_caps()
     unplanned = state.open.copy()
     unplanned[state.worktable.planned_ids()] = False
     return Estimate(
@@ -118,7 +119,7 @@ def estimate(state: RunState, engines: Engines) -> Estimate:
         budget_usd=plan.criteria.max_cost_usd,
         parts=tuple(parts),
         errors=state.meter.failures(),
-        warnings=state.meter.now.warnings,
+        warnings=(*state.meter.now.warnings, *state.beyond_caps(sums[:, 3])),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from leeroo.engine.batch.prompts import Input
 from leeroo.engine.batch.worktable import RESULTS, Facts, Worktable
 from leeroo.engine.errors import ExpertUnavailable, Interrupted
 from leeroo.engine.pool import Expert
+from leeroo.engine.store.caps import Cap, beyond
 from leeroo.engine.store.runs import Run
 from leeroo.engine.store.store import Store
 
@@ -27,6 +29,8 @@ from leeroo.engine.store.store import Store
 _FLUSH_ROWS = 8192
 # Seconds between two looks at the store for answers that other runs have requested.
 _OTHERS_S = 0.5
+# Looks at the store without any progress, after which money that other runs hold under a spending cap counts as spent.
+_PATIENCE = 20
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,9 @@ class RunState:
         anew: Whether open questions should be chosen for anew before more is sent.
         sent: Requests sent since the last choice.
         refused: Requests since then that another run has under way.
+        caps: The spending caps that count what this run spends, as they stood at the last look; empty before the first.
+        leaves: [e] USD that they leave for each expert.
+        withheld: Whether requests were held back since the last choice, because other runs hold money under a cap.
         lock: Held by the lane that changes what lanes share.
         back: Notified when answers come back.
         due: When no answer is awaited from a batch any more, in seconds of the epoch.
@@ -102,11 +109,15 @@ class RunState:
     parked: dict[int, int] = field(default_factory=dict)
     fresh: int = 0
     passed_on: int = 0
+    caps: Sequence[Cap] = ()
+    withheld: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock)
     _buffer: list[pa.Table] = field(default_factory=list)
+    _waits: int = 0  # for others, one after the other
 
     def __post_init__(self) -> None:
         self.back = threading.Condition(self.lock)
+        self.leaves = np.full(len(self.plan.experts), np.inf)
 
     def check_stop(self) -> None:
         """Raise `Interrupted` when the run shall stop."""
@@ -114,11 +125,39 @@ class RunState:
             raise Interrupted
 
     def wait_for_others(self) -> None:
-        """Wait a moment where other runs have all open requests under way: their answers will be in the store."""
-        if self.refused and not self.sent:
+        """Wait a moment where other runs have all open requests, or the money for them, under way."""
+        self._waits = self._waits + 1 if self.withheld and not self.sent else 0
+        if self.sent or not (self.refused or self.withheld):
+            return
+        if self.refused:
             self.meter.warn("another run is asking for some of the rows: its answers are awaited")
-            self.meter.report()
-            self.stop.wait(_OTHERS_S)
+        if self.withheld:
+            self.meter.warn("other runs hold what a spending cap leaves: their answers are awaited")
+        self.meter.report()
+        self.stop.wait(_OTHERS_S)
+
+    @property
+    def impatient(self) -> bool:
+        """Whether money that other runs hold under a spending cap counts as spent."""
+        return self._waits >= _PATIENCE
+
+    def read_caps(self) -> None:
+        """Read what the spending caps of the store leave; nothing is in flight meanwhile."""
+        used = math.fsum(cap.used for cap in self.caps)
+        self.caps = self.store.caps(self.run.owner)
+        if math.fsum(cap.used for cap in self.caps) != used:
+            self._waits = 0
+        left = [cap.room if self.impatient else cap.left for cap in self.caps]
+        for i, expert in enumerate(self.plan.experts):
+            counting = [most for cap, most in zip(self.caps, left, strict=True) if cap.counts(expert.name)]
+            self.leaves[i] = min(counting, default=np.inf)
+        for_all = [most for cap, most in zip(self.caps, left, strict=True) if not cap.expert]
+        self.ledger.ceiling = self.ledger.spent + min(for_all, default=np.inf)
+
+    def beyond_caps(self, expected: np.ndarray) -> list[str]:
+        """Return a line for each cap that leaves less than what is planned is expected to cost, float64 [e]."""
+        names = [expert.name for expert in self.plan.experts]
+        return beyond(self.caps, dict(zip(names, expected.tolist(), strict=True)))
 
     def lose(self, experts: Sequence[int], why: str) -> None:
         """Note that these experts cannot answer any more; their rows go to others.

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from leeroo.engine.store.batches import end_lines
+from leeroo.engine.store.spending import count_new, last_row
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -92,15 +93,17 @@ def want(db: sqlite3.Connection, keys: pa.Array) -> None:
     db.executemany("INSERT OR IGNORE INTO wanted VALUES (?)", zip(keys.to_pylist(), strict=True))
 
 
-def append(db: sqlite3.Connection, answers: pa.Table) -> None:
+def append(db: sqlite3.Connection, answers: pa.Table, now: float | None = None) -> None:
     """Keep answers (`KEPT`) for good, and end the claims on them; one whose key is there already is left as it is."""
+    created, before = time.time() if now is None else now, last_row(db, "answers")
     columns = {name: answers.column(name).to_pylist() for name in KEPT.names}
     columns["choice_logprobs"] = [each and json.dumps(each) for each in columns["choice_logprobs"]]
     places = ", ".join("?" * len(KEPT))
     db.executemany(
-        f"INSERT OR IGNORE INTO answers ({', '.join(KEPT.names)}, created) VALUES ({places}, {time.time()!r})",
+        f"INSERT OR IGNORE INTO answers ({', '.join(KEPT.names)}, created) VALUES ({places}, {created!r})",
         zip(*columns.values(), strict=True),
     )
+    count_new(db, "answers", before)
     db.executemany("DELETE FROM claims WHERE key = ?", zip(columns["key"], strict=True))
     end_lines(db, columns["key"])
 

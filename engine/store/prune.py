@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from typing import NamedTuple
 
-from leeroo.engine.store.spending import drop
+from leeroo.engine.store.runs import lose
 
 # Answers removed in one go: other processes wait that long, about a tenth of a second.
 AT_ONCE = 20_000
@@ -41,11 +41,12 @@ def drop_runs(db: sqlite3.Connection, before: float) -> int:
         {"before": before},
     )
     gone = "run IN (SELECT run FROM gone)"
-    drop(db, "charges", gone)
-    db.execute(f"DELETE FROM claims WHERE {gone}")
+    db.execute(f"DELETE FROM charges WHERE {gone}")
     db.execute("DELETE FROM waves WHERE ended < ?", (before,))
     db.execute("DELETE FROM batch_lines WHERE token IN (SELECT token FROM batches WHERE created < ?)", (before,))
     db.execute("DELETE FROM batches WHERE created < ?", (before,))
+    for (run,) in db.execute(f"SELECT DISTINCT run FROM claims WHERE {gone}").fetchall():
+        lose(db, run)
     return db.execute(f"DELETE FROM runs WHERE {gone}").rowcount
 
 
@@ -55,7 +56,7 @@ def drop_answers(db: sqlite3.Connection, before: float, most: int) -> int:
     db.execute("CREATE TEMP TABLE IF NOT EXISTS chosen (number INTEGER PRIMARY KEY)")
     db.execute("DELETE FROM chosen")
     db.execute(f"INSERT INTO chosen {chosen}", (before, most))
-    return drop(db, "answers", "rowid IN (SELECT number FROM chosen)")
+    return db.execute("DELETE FROM answers WHERE rowid IN (SELECT number FROM chosen)").rowcount
 
 
 def too_many(db: sqlite3.Connection, max_bytes: int) -> int:

@@ -4,18 +4,20 @@ The next run of a job resumes one that was killed. It then counts what the kille
 same, however often it was killed.
 
 A claim counts as long as its run lives, by the lock of the run: when a run is killed, others take its claims over at
-once. What the killed run may have been billed for them is kept with the run.
+once. What the killed run may have been billed for them is kept with the run. Claims also hold money under spending
+caps, see `caps`.
 """
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from filelock import BaseFileLock
@@ -23,18 +25,24 @@ from filelock import BaseFileLock
 from leeroo.engine import locks
 from leeroo.engine.sqlite import read_rows
 from leeroo.engine.store.answers import STORED, table, want
+from leeroo.engine.store.batches import find_lines
+from leeroo.engine.store.caps import admit, read_caps
+from leeroo.engine.store.spending import count_unsure
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL,
-    in_flight_usd REAL, prices TEXT);
+    in_flight_usd REAL, prices TEXT, owner TEXT);
 CREATE INDEX IF NOT EXISTS runs_unfinished ON runs (job) WHERE finished IS NULL;
-CREATE TABLE IF NOT EXISTS claims (key BLOB PRIMARY KEY, run TEXT NOT NULL, at_most_usd REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS claims (
+    key BLOB PRIMARY KEY, run TEXT NOT NULL, at_most_usd REAL NOT NULL, expert TEXT, owner TEXT, created REAL)
+    WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS claims_by_run ON claims (run);
 """
 
 # Columns that stores of older versions lack.
-ADDED = {"in_flight_usd": "REAL", "prices": "TEXT"}
+ADDED = {"in_flight_usd": "REAL", "prices": "TEXT", "owner": "TEXT"}
+CLAIMS_ADDED = {"expert": "TEXT", "owner": "TEXT", "created": "REAL"}
 
 _LOSE = """
 UPDATE runs SET in_flight_usd = coalesce(in_flight_usd, 0)
@@ -61,17 +69,38 @@ SELECT key FROM wanted WHERE EXISTS (SELECT 1 FROM answers a WHERE a.key = wante
 class Run:
     """One run of a job; `resumed` when it goes on where a killed one left off.
 
-    `started` is when it first began, in seconds of the epoch.
+    Attributes:
+        started: When it first began, in seconds of the epoch.
+        owner: Who pays: a key of a server; '' for whoever uses the store directly.
+
     """
 
     run: str
     resumed: bool
     lock: BaseFileLock | None
     started: float = 0.0
+    owner: str = ""
 
 
-def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int, prices: str = "") -> Run:
-    """Start a run of a job, or resume one that was killed, within a transaction that writes.
+class Claimed(NamedTuple):
+    """The outcome of a claim.
+
+    Attributes:
+        granted: Which keys are granted.
+        capped: Which are free, but beyond what spending caps leave now.
+        room: USD that caps leave after the claim, by expert.
+
+    """
+
+    granted: pa.BooleanArray
+    capped: pa.BooleanArray
+    room: dict[str, float]
+
+
+def begin(
+    db: sqlite3.Connection, folder: Path, job: str, rows: int, prices: str = "", *, owner: str = ""
+) -> Run:
+    """Start a run of a job, or resume one of the owner that was killed, within a transaction that writes.
 
     Args:
         db: The store.
@@ -79,19 +108,23 @@ def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int, prices: str
         job: Its name; the same command on the same input has the same job.
         rows: How many rows the input has.
         prices: Whose prices its experts have, and of which day.
+        owner: Who pays.
 
     """
-    unfinished = "SELECT run, started FROM runs WHERE job = ? AND finished IS NULL ORDER BY started"
-    for run, started in db.execute(unfinished, (job,)).fetchall():
+    # Stores of older versions did not keep who pays.
+    unfinished = (
+        "SELECT run, started FROM runs WHERE job = ? AND finished IS NULL AND coalesce(owner, ?) = ? ORDER BY started"
+    )
+    for run, started in db.execute(unfinished, (job, owner, owner)).fetchall():
         lock = locks.take(_lock_of(folder, run))
         if lock is not None:
             lose(db, run)
-            return Run(run, True, lock, started)
+            db.execute("UPDATE runs SET owner = ? WHERE run = ?", (owner, run))
+            return Run(run, True, lock, started, owner)
     run, now = uuid.uuid4().hex, time.time()
-    db.execute(
-        "INSERT INTO runs (run, job, started, rows, prices) VALUES (?, ?, ?, ?, ?)", (run, job, now, rows, prices)
-    )
-    return Run(run, False, locks.take(_lock_of(folder, run)), now)
+    values = run, job, now, rows, prices, owner
+    db.execute("INSERT INTO runs (run, job, started, rows, prices, owner) VALUES (?, ?, ?, ?, ?, ?)", values)
+    return Run(run, False, locks.take(_lock_of(folder, run)), now, owner)
 
 
 def is_alive(folder: Path, run: str) -> bool:
@@ -99,8 +132,17 @@ def is_alive(folder: Path, run: str) -> bool:
     return locks.is_held(_lock_of(folder, run))
 
 
-def claim(db: sqlite3.Connection, run: Run, keys: pa.Array, at_most_usd: Sequence[float]) -> pa.BooleanArray:
+def claim(
+    db: sqlite3.Connection,
+    run: Run,
+    keys: pa.Array,
+    at_most_usd: Sequence[float],
+    experts: Sequence[str],
+    now: float | None = None,
+) -> Claimed:
     """Claim keys for a run before their requests are sent, so that no other run pays for the same answers.
+
+    What the requests can cost is held under the spending caps that count it, until it is known what they cost.
 
     A claim ends when the answer is appended, when it is charged or released, or when the run is finished. Claims of
     a run that was killed are free at once, and `in_flight` keeps what they may have cost.
@@ -110,21 +152,33 @@ def claim(db: sqlite3.Connection, run: Run, keys: pa.Array, at_most_usd: Sequenc
         run: The owner of the claims; two runs are two owners, in one process too.
         keys: Keys of answers (binary, distinct).
         at_most_usd: The most that each of them can cost.
+        experts: Names of the experts that they go to.
+        now: Default: the time of the machine.
 
     Returns:
-        Which keys are granted. The others have an answer already (`look_up`), or another living run has claimed
-        them: then their answers will be there later, or the keys are free again.
+        Which keys are granted. Those that are neither granted nor capped have an answer already (`look_up`), or another
+        living run has claimed them: then their answers will be there later, or the keys are free again.
 
     """
     want(db, keys)
+    caps = read_caps(db, run.owner, now)
     for (owner,) in db.execute(_DEAD, (run.run,)).fetchall():
         lose(db, owner)
         db.execute("DELETE FROM claims WHERE run = ? AND key IN (SELECT key FROM wanted)", (owner,))
     taken = {key for (key,) in db.execute(_TAKEN, (run.run,))}
     wanted = keys.to_pylist()
-    granted = [(key, run.run, most) for key, most in zip(wanted, at_most_usd, strict=True) if key not in taken]
-    db.executemany("INSERT OR REPLACE INTO claims VALUES (?, ?, ?)", granted)
-    return pa.array([key not in taken for key in wanted], pa.bool_())
+    # Lines of open batches were sent before: what they can cost is held already.
+    no_more = taken.union(line.key for line in find_lines(db, wanted)) if caps else taken
+    needed = [0.0 if key in no_more else most for key, most in zip(wanted, at_most_usd, strict=True)]
+    fits, room = admit(caps, experts, needed)
+    created = time.time() if now is None else now
+    granted = [fit and key not in taken for fit, key in zip(fits, wanted, strict=True)]
+    claims = zip(wanted, at_most_usd, experts, strict=True)
+    db.executemany(
+        "INSERT OR REPLACE INTO claims (key, run, at_most_usd, expert, owner, created) VALUES (?, ?, ?, ?, ?, ?)",
+        [(key, run.run, most, expert, run.owner, created) for key, most, expert in itertools.compress(claims, granted)],
+    )
+    return Claimed(pa.array(granted, pa.bool_()), pa.array([not fit for fit in fits], pa.bool_()), room)
 
 
 def release_claims(db: sqlite3.Connection, run: Run, keys: Iterable[bytes]) -> None:
@@ -143,7 +197,14 @@ def lose(db: sqlite3.Connection, run: str) -> None:
     Lines of open batches stay claimed: whoever claims them next collects them, and pays.
     """
     db.execute(_LOSE, (run,))
+    count_unsure(db, run)
     db.execute("DELETE FROM claims WHERE run = ? AND key NOT IN (SELECT key FROM batch_lines)", (run,))
+
+
+def lose_dead(db: sqlite3.Connection) -> None:
+    """End the claims of all runs that were killed."""
+    for (run,) in db.execute("SELECT run FROM (SELECT DISTINCT run FROM claims) WHERE NOT alive(run)").fetchall():
+        lose(db, run)
 
 
 def of_run(db: sqlite3.Connection, run: Run) -> pa.Table:

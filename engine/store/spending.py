@@ -1,47 +1,73 @@
-"""Spending: what was paid by day and expert, also for requests without an answer, and for answers that are gone."""
+"""Spending: what was paid by day, expert and owner, also for requests without an answer, and for answers that are gone.
+
+Days are those of UTC. The sums grow with every answer and charge, in the same transaction: nothing is ever added up
+over all answers. Beside what was billed they have what may have been: requests under way when their run was killed.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from leeroo.engine.sqlite import read_rows
 from leeroo.engine.store.batches import end_lines
-from leeroo.engine.store.runs import Run
 
-TABLES = """
+if TYPE_CHECKING:
+    from leeroo.engine.store.runs import Run
+
+_SPENT = """
+CREATE TABLE IF NOT EXISTS spent (
+    day TEXT NOT NULL, expert TEXT NOT NULL, owner TEXT NOT NULL, answers INTEGER NOT NULL,
+    prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost_usd REAL NOT NULL,
+    unsure_usd REAL NOT NULL, PRIMARY KEY (day, expert, owner)) WITHOUT ROWID;
+"""
+TABLES = f"""
 CREATE TABLE IF NOT EXISTS charges (
     run TEXT, asked TEXT, expert TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cost_usd REAL, created REAL);
 CREATE INDEX IF NOT EXISTS charges_by_run ON charges (run);
-CREATE TABLE IF NOT EXISTS spent (
-    day TEXT NOT NULL, expert TEXT NOT NULL, answers INTEGER NOT NULL, prompt_tokens INTEGER, completion_tokens INTEGER,
-    cost_usd REAL, PRIMARY KEY (day, expert)) WITHOUT ROWID;
+{_SPENT}
 """
 
-_SUMS = """
-sum(answers) AS answers, sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
-sum(cost_usd) AS cost_usd
-"""
-_ANSWERS = """
-SELECT date(created, 'unixepoch') AS day, coalesce(expert, '') AS expert, 1 AS answers, prompt_tokens,
-       completion_tokens, list_cost_usd AS cost_usd FROM answers
-"""
-_CHARGES = """
-SELECT date(created, 'unixepoch') AS day, expert, 0 AS answers, prompt_tokens, completion_tokens, cost_usd FROM charges
-"""
-_READ = f"""
-SELECT day, expert, {_SUMS} FROM ({_ANSWERS} UNION ALL {_CHARGES} UNION ALL SELECT * FROM spent)
-GROUP BY day, expert ORDER BY day, expert
-"""
-_FOLD = """
-INSERT INTO spent SELECT day, expert, {sums} FROM ({rows}) WHERE true GROUP BY day, expert
+# Until version 9 there were sums of removed answers alone, for all owners together.
+MOVED = (
+    "ALTER TABLE spent RENAME TO spent_without_owner",
+    _SPENT,
+    "INSERT INTO spent SELECT day, expert, '', answers, coalesce(prompt_tokens, 0), coalesce(completion_tokens, 0),"
+    " coalesce(cost_usd, 0.0), 0.0 FROM spent_without_owner",
+    "DROP TABLE spent_without_owner",
+)
+
+# Adds rows to the sums; they are grouped by the first three columns.
+_ADD = """
+INSERT INTO spent {rows} GROUP BY 1, 2, 3
 ON CONFLICT DO UPDATE SET answers = answers + excluded.answers,
-    prompt_tokens = coalesce(prompt_tokens, 0) + coalesce(excluded.prompt_tokens, 0),
-    completion_tokens = coalesce(completion_tokens, 0) + coalesce(excluded.completion_tokens, 0),
-    cost_usd = coalesce(cost_usd, 0) + coalesce(excluded.cost_usd, 0)
+    prompt_tokens = prompt_tokens + excluded.prompt_tokens,
+    completion_tokens = completion_tokens + excluded.completion_tokens,
+    cost_usd = cost_usd + excluded.cost_usd, unsure_usd = unsure_usd + excluded.unsure_usd
 """
+_ROWS = """
+SELECT coalesce(date(t.created, 'unixepoch'), '1970-01-01'), coalesce(t.expert, ''), coalesce(r.owner, ''), {answers},
+       coalesce(sum(t.prompt_tokens), 0), coalesce(sum(t.completion_tokens), 0), coalesce(sum(t.{cost}), 0.0), 0.0
+FROM {table} t LEFT JOIN runs r USING (run) WHERE t.rowid > ?
+"""
+_COUNTED = {
+    "answers": _ADD.format(rows=_ROWS.format(table="answers", answers="count(*)", cost="list_cost_usd")),
+    "charges": _ADD.format(rows=_ROWS.format(table="charges", answers="0", cost="cost_usd")),
+}
+_UNSURE = _ADD.format(
+    rows="SELECT date(coalesce(created, :now), 'unixepoch'), coalesce(expert, ''), coalesce(owner, ''), 0, 0, 0, 0.0,"
+    " sum(at_most_usd) FROM claims WHERE run = :run AND at_most_usd > 0"
+    " AND key NOT IN (SELECT key FROM batch_lines)"
+)
+
+_SUMS = ("answers", "prompt_tokens", "completion_tokens", "cost_usd")
+
+SpentBy = Literal["day", "expert", "owner"]
+Billed = Literal["answers", "charges"]
+# The tables of what was billed.
+BILLED: tuple[Billed, ...] = ("answers", "charges")
 
 
 class Charge(NamedTuple):
@@ -63,13 +89,14 @@ class Charge(NamedTuple):
     key: bytes | None = None
 
 
-def keep_charges(db: sqlite3.Connection, charges: Iterable[Charge]) -> None:
+def keep_charges(db: sqlite3.Connection, charges: Iterable[Charge], now: float | None = None) -> None:
     """Keep what was billed and brought no answer; the claims that the charges name end."""
-    now = time.time()
+    created, before = time.time() if now is None else now, last_row(db, "charges")
     kept = list(charges)
     for charge in kept:
-        db.execute("INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?)", (*charge[:-1], now))
+        db.execute("INSERT INTO charges VALUES (?, ?, ?, ?, ?, ?, ?)", (*charge[:-1], created))
         db.execute("DELETE FROM claims WHERE key = ? AND run = ?", (charge.key, charge.run))
+    count_new(db, "charges", before)
     end_lines(db, [charge.key for charge in kept if charge.key is not None])
 
 
@@ -79,13 +106,37 @@ def read_charges(db: sqlite3.Connection, run: Run) -> list[Charge]:
     return [Charge(*row) for row in db.execute(f"SELECT {columns} FROM charges WHERE run = ?", (run.run,))]
 
 
-def read_spend(db: sqlite3.Connection) -> list[dict[str, Any]]:
-    """Return the spend by day (UTC, as text) and expert, the earliest first; failed requests are in it."""
-    return read_rows(db, _READ)
+def last_row(db: sqlite3.Connection, table: Billed) -> int:
+    """Return the number of the last row; later ones have higher numbers."""
+    return int(db.execute(f"SELECT coalesce(max(rowid), 0) FROM {table}").fetchone()[0])
 
 
-def drop(db: sqlite3.Connection, table: Literal["answers", "charges"], which: str) -> int:
-    """Remove the answers or charges that a condition in SQL names, and keep their sums; return how many."""
-    rows = _ANSWERS if table == "answers" else _CHARGES
-    db.execute(_FOLD.format(sums=_SUMS, rows=f"{rows} WHERE {which}"))
-    return db.execute(f"DELETE FROM {table} WHERE {which}").rowcount
+def count_new(db: sqlite3.Connection, table: Billed, after: int) -> None:
+    """Add the answers or charges after a row to the sums."""
+    db.execute(_COUNTED[table], (after,))
+
+
+def count_unsure(db: sqlite3.Connection, run: str) -> None:
+    """Count the most that the claims of a killed run may have cost, on the days when its requests were sent.
+
+    Lines of open batches are still claimed.
+    """
+    db.execute(_UNSURE, {"run": run, "now": time.time()})
+
+
+def read_spend(
+    db: sqlite3.Connection, by: Sequence[SpentBy] = ("day", "expert"), since: str | None = None
+) -> list[dict[str, Any]]:
+    """Return what was spent, in the order of the columns that it is grouped by; failed requests are in it.
+
+    Args:
+        db: The store.
+        by: One row for each combination of these.
+        since: The first day, as text.
+
+    """
+    sums = ", ".join(f"sum({name}) AS {name}" for name in _SUMS)
+    named = ", ".join(by)
+    # A row may have nothing but what is unsure.
+    query = f"SELECT {named}, {sums} FROM spent WHERE day >= ? AND (answers > 0 OR cost_usd > 0) GROUP BY {named}"
+    return read_rows(db, f"{query} ORDER BY {named}", (since or "",))

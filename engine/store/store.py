@@ -19,7 +19,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from leeroo.engine import locks
 from leeroo.engine.errors import OutputError, UsageError
 from leeroo.engine.sqlite import keep_private, open_sqlite, read_rows
-from leeroo.engine.store import answers, batches, feedback, learned, prune, runs, spending, timings
+from leeroo.engine.store import answers, batches, caps, feedback, learned, prune, runs, spending, timings
 from leeroo.engine.store.answers import append, lengths, look_up, mark_private
 from leeroo.engine.store.batches import (
     batch_seconds,
@@ -34,16 +34,17 @@ from leeroo.engine.store.batches import (
     read_batch,
     read_batches,
 )
+from leeroo.engine.store.caps import Cap, read_caps, remove_caps, set_cap
 from leeroo.engine.store.feedback import keep_feedback, keep_verdicts, latest_answers, read_feedback, read_verdicts
 from leeroo.engine.store.prune import Pruned
 from leeroo.engine.store.runs import Run, claim, in_flight, of_job, of_run, read_runs, release_claims
 from leeroo.engine.store.spending import keep_charges, read_charges, read_spend
 from leeroo.engine.store.timings import keep_timing, read_timings
 
-VERSION = 8
+VERSION = 9
 
-_ROOMS = (answers, batches, spending, runs, timings, feedback)
-_ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "waves": timings.ADDED}
+_ROOMS = (answers, batches, spending, caps, runs, timings, feedback)
+_ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "claims": runs.CLAIMS_ADDED, "waves": timings.ADDED}
 # All that is ever in the folder.
 _OURS = ("answers.sqlite", "opening.lock", learned.FOLDER, "runs", "scratch", "serve")
 
@@ -143,15 +144,26 @@ class Store:
     engine = _reads(read_timings)
     runs = _reads(read_runs)
     spend = _reads(read_spend)
+    set_cap = _writes(set_cap)
+    remove_caps = _writes(remove_caps)
+    _caps = _reads(read_caps)
     _drop_runs = _writes(prune.drop_runs)
     _drop_part = _writes(prune.drop_answers)
     _too_many = _reads(prune.too_many)
     _used_bytes = _reads(prune.used_bytes)
 
-    def begin(self, job: str, rows: int, prices: str = "") -> Run:
+    def begin(self, job: str, rows: int, prices: str = "", *, owner: str = "") -> Run:
         """Start a run of a job over a number of rows, or resume one that was killed; see `runs.begin`."""
         with self._write() as db:
-            return runs.begin(db, self._runs, job, rows, prices)
+            return runs.begin(db, self._runs, job, rows, prices, owner=owner)
+
+    def caps(self, owner: str | None = None) -> list[Cap]:
+        """Return the spending caps that count what an owner spends (None: all caps), as they stand now."""
+        if not self._caps(owner):
+            return []
+        with self._write(durable=False) as db:
+            runs.lose_dead(db)  # they hold nothing any more
+            return read_caps(db, owner)
 
     def finish(self, run: Run, cost_usd: float, list_cost_usd: float) -> None:
         """Note that the answers of a run are where they should be: the next run of its job is a new one."""
@@ -295,9 +307,10 @@ def _one_line(error: Exception) -> str:
 def _upgrade(db: sqlite3.Connection, version: int) -> None:
     """Make the tables of this version, and the columns that an older one lacks."""
     there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if version < 7 and "feedback" in there:
-        for statement in feedback.MOVED:
-            db.execute(statement)
+    for since, table, statements in ((7, "feedback", feedback.MOVED), (9, "spent", spending.MOVED)):
+        if version < since and table in there:
+            for statement in statements:
+                db.execute(statement)
     for room in _ROOMS:
         for statement in room.TABLES.split(";"):
             db.execute(statement)
@@ -308,4 +321,7 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
     if version < 7:
         # Engines were named in plain text, which may hold secrets, and those names are not used any more.
         db.execute("DELETE FROM waves")
+    if version < 8:
+        for billed in spending.BILLED:
+            spending.count_new(db, billed, 0)
     db.execute(f"PRAGMA user_version = {VERSION}")

@@ -16,7 +16,7 @@ from leeroo.engine.store.runs import release
 from leeroo.engine.store.spending import Charge
 from leeroo.engine.store.store import Store
 from leeroo.engine.store.timings import WaveTime
-from tests.store.conftest import keys, rows
+from tests.store.conftest import claimed, keys, rows
 
 Cases = Callable[..., Iterator[tuple[str, random.Random]]]
 
@@ -36,7 +36,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store.charge([Charge(run.run, f"q{i}", "large", 5, 5, 0.1) for i in range(20)])
     store.measured(WaveTime("e", 1, 1, 1, 2.0, 1.0, 7))
     store.give([Feedback(f"q{i}", "large", "yes", gold="no") for i in range(20)])
-    store.claim(run, keys(*(f"c{i}" for i in range(20))), [0.5] * 20)
+    claimed(store, run, keys(*(f"c{i}" for i in range(20))), [0.5] * 20)
     release(run)
     store.close()
     return folder
@@ -52,7 +52,7 @@ def _use(folder: Path, rng: random.Random) -> None:
             lambda: store.of_run(run),
             lambda: store.charges(run),
             lambda: store.in_flight(run),
-            lambda: store.claim(run, keys("a1", "c1", "new"), [0.1] * 3),
+            lambda: claimed(store, run, keys("a1", "c1", "new"), [0.1] * 3),
             lambda: store.append(rows("new", run=run.run)),
             lambda: store.lengths(["f"]),
             lambda: store.engine("e"),

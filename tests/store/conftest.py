@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine.store.answers import KEPT
+from leeroo.engine.store.runs import Run
+from leeroo.engine.store.store import Store
 
 
 def key(name: str) -> bytes:
@@ -40,12 +42,18 @@ def rows(*names: str, **other: Any) -> pa.Table:
     return pa.Table.from_pylist([{**row, "key": key(name), **other} for name in names], schema=KEPT)
 
 
+def claimed(store: Store, run: Run, wanted: pa.Array, at_most: Sequence[float], expert: str = "small") -> list[bool]:
+    """Claim keys for requests to one expert, and return which are granted."""
+    granted: list[bool] = store.claim(run, wanted, at_most, [expert] * len(at_most)).granted.to_pylist()
+    return granted
+
+
 _PROLOGUE = """
 import sys, time
 from pathlib import Path
 from leeroo.engine.store.store import Store
 from leeroo.engine.store.spending import Charge
-from tests.store.conftest import key, keys, rows
+from tests.store.conftest import claimed, key, keys, rows
 store = Store(Path(sys.argv[1]))
 """
 

@@ -9,16 +9,16 @@ from pathlib import Path
 from leeroo.engine.store.runs import Run, release
 from leeroo.engine.store.spending import Charge
 from leeroo.engine.store.store import Store
-from tests.store.conftest import Beside, key, keys, rows
+from tests.store.conftest import Beside, claimed, key, keys, rows
 
 
 def test_a_key_is_granted_once(tmp_path: Path) -> None:
     """Two runs are two owners, in one process and on one connection too."""
     store = Store(tmp_path)
     one, two = store.begin("one", 3), store.begin("two", 3)
-    assert store.claim(one, keys("a", "b"), [0.1, 0.1]).to_pylist() == [True, True]
-    assert store.claim(two, keys("b", "c"), [0.1, 0.1]).to_pylist() == [False, True]
-    assert Store(tmp_path).claim(one, keys("a"), [0.1]).to_pylist() == [True]  # its own
+    assert claimed(store, one, keys("a", "b"), [0.1, 0.1]) == [True, True]
+    assert claimed(store, two, keys("b", "c"), [0.1, 0.1]) == [False, True]
+    assert claimed(Store(tmp_path), one, keys("a"), [0.1]) == [True]  # its own
 
 
 def test_a_stored_answer_is_not_claimed(tmp_path: Path) -> None:
@@ -26,53 +26,53 @@ def test_a_stored_answer_is_not_claimed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     run = store.begin("one", 3)
     store.append(rows("a"))
-    assert store.claim(run, keys("a", "b"), [0.1, 0.1]).to_pylist() == [False, True]
+    assert claimed(store, run, keys("a", "b"), [0.1, 0.1]) == [False, True]
 
 
 def test_a_claim_ends(tmp_path: Path) -> None:
     """With its answer, its charge, its release, or its run."""
     store = Store(tmp_path)
     one, two = store.begin("one", 9), store.begin("two", 9)
-    store.claim(one, keys("answered", "charged", "released", "open"), [0.1] * 4)
+    claimed(store, one, keys("answered", "charged", "released", "open"), [0.1] * 4)
     store.append(rows("answered"))
     store.charge([Charge(one.run, "q", "large", 1, 1, 0.1, key("charged"))])
     store.release_claims(one, [key("released")])
-    found = store.claim(two, keys("answered", "charged", "released", "open"), [0.1] * 4)
-    assert found.to_pylist() == [False, True, True, False]
+    found = claimed(store, two, keys("answered", "charged", "released", "open"), [0.1] * 4)
+    assert found == [False, True, True, False]
     store.finish(one, 1.0, 1.0)
-    assert store.claim(two, keys("open"), [0.1]).to_pylist() == [True]
+    assert claimed(store, two, keys("open"), [0.1]) == [True]
 
 
 def test_a_run_cannot_end_the_claim_of_another(tmp_path: Path) -> None:
     """Releasing a claim that one does not hold changes nothing."""
     store = Store(tmp_path)
     one, two = store.begin("one", 1), store.begin("two", 1)
-    store.claim(one, keys("a"), [0.1])
+    claimed(store, one, keys("a"), [0.1])
     store.release_claims(two, [key("a")])
-    assert store.claim(two, keys("a"), [0.1]).to_pylist() == [False]
+    assert claimed(store, two, keys("a"), [0.1]) == [False]
 
 
 def test_claims_of_a_killed_process_are_free_at_once(tmp_path: Path, beside: Beside) -> None:
     """While the process lives its key is taken; after kill -9 the next claim gets it without a wait."""
-    other = beside(tmp_path, "run = store.begin('other', 1); store.claim(run, keys('a', 'b'), [0.25, 0.5])")
+    other = beside(tmp_path, "run = store.begin('other', 1); claimed(store, run, keys('a', 'b'), [0.25, 0.5])")
     store = Store(tmp_path)
     run = store.begin("own", 1)
-    assert store.claim(run, keys("a"), [0.1]).to_pylist() == [False]
+    assert claimed(store, run, keys("a"), [0.1]) == [False]
     other.kill()
     other.wait()
-    assert store.claim(run, keys("a", "b"), [0.1, 0.1]).to_pylist() == [True, True]
+    assert claimed(store, run, keys("a", "b"), [0.1, 0.1]) == [True, True]
 
 
 def test_a_resumed_run_knows_the_calls_in_flight(tmp_path: Path, beside: Beside) -> None:
     """Each kill adds the most that its requests may have cost, whether others took the claims over or not."""
-    flying = "run = store.begin('job', 1); store.claim(run, keys('a', 'b', 'c'), [0.25, 0.5, 1.0]); store.append(rows('c', run=run.run))"
+    flying = "run = store.begin('job', 1); claimed(store, run, keys('a', 'b', 'c'), [0.25, 0.5, 1.0]); store.append(rows('c', run=run.run))"
     first = beside(tmp_path, flying)
     first.kill()
     first.wait()
     store = Store(tmp_path)
     taker = store.begin("other job", 1)
-    assert store.claim(taker, keys("a"), [0.1]).to_pylist() == [True]
-    second = beside(tmp_path, "run = store.begin('job', 1); store.claim(run, keys('d'), [2.0])")
+    assert claimed(store, taker, keys("a"), [0.1]) == [True]
+    second = beside(tmp_path, "run = store.begin('job', 1); claimed(store, run, keys('d'), [2.0])")
     second.kill()
     second.wait()
     resumed = store.begin("job", 1)
@@ -85,11 +85,11 @@ def test_a_run_that_was_given_up_leaves_its_flight_to_the_next(tmp_path: Path) -
     """What was under way when a run stopped without ending counts as in flight, within one process too."""
     store = Store(tmp_path)
     run = store.begin("job", 1)
-    store.claim(run, keys("a"), [0.25])
+    claimed(store, run, keys("a"), [0.25])
     release(run)
     again = store.begin("job", 1)
     assert (again.run, store.in_flight(again)) == (run.run, 0.25)
-    assert store.claim(again, keys("a"), [0.25]).to_pylist() == [True]
+    assert claimed(store, again, keys("a"), [0.25]) == [True]
 
 
 def test_threads_and_processes_never_share_a_key(tmp_path: Path, beside: Beside) -> None:
@@ -102,8 +102,8 @@ def test_threads_and_processes_never_share_a_key(tmp_path: Path, beside: Beside)
         while not ready.exists():
             time.sleep(0.001)
         for at in range(100):
-            mask = store.claim(run, keys(f"{at}", f"{at + 1}"), [0.0, 0.0])
-            granted.extend(str(at + i) for i, won in enumerate(mask.to_pylist()) if won)
+            mask = claimed(store, run, keys(f"{at}", f"{at + 1}"), [0.0, 0.0])
+            granted.extend(str(at + i) for i, won in enumerate(mask) if won)
 
     threads = [threading.Thread(target=work, args=(run,)) for run in owners]
     for thread in threads:
@@ -112,8 +112,8 @@ def test_threads_and_processes_never_share_a_key(tmp_path: Path, beside: Beside)
 run, won = store.begin('far', 1), []
 (Path(sys.argv[1]) / 'ready').touch()
 for at in range(100):
-    mask = store.claim(run, keys(str(at), str(at + 1)), [0.0, 0.0])
-    won += [str(at + i) for i, granted in enumerate(mask.to_pylist()) if granted]
+    mask = claimed(store, run, keys(str(at), str(at + 1)), [0.0, 0.0])
+    won += [str(at + i) for i, granted in enumerate(mask) if granted]
 (Path(sys.argv[1]) / 'won').write_text(' '.join(won))
 """
     beside(tmp_path, far)

@@ -17,11 +17,11 @@ import sys
 from pathlib import Path
 from leeroo.engine.store.store import Store
 from leeroo.engine.store.spending import Charge
-from tests.store.conftest import keys, rows
+from tests.store.conftest import claimed, keys, rows
 store = Store(Path(sys.argv[1]))
 run = store.begin("job", 1)
 for i in range(20):
-    store.claim(run, keys(str(i)), [0.0])
+    claimed(store, run, keys(str(i)), [0.0])
     store.append(rows(str(i)))
 store.charge([Charge(run.run, "q", "large", 1, 1, 0.1)])
 """

@@ -11,7 +11,7 @@ import pytest
 from leeroo.engine.store.feedback import Feedback, question_hash
 from leeroo.engine.store.store import VERSION, Store
 from leeroo.engine.store.timings import Measured
-from tests.store.conftest import keys, rows
+from tests.store.conftest import claimed, keys, rows
 
 # The tables as versions 5 and 6 made them.
 _TABLES = """
@@ -60,7 +60,7 @@ def test_an_old_store_is_upgraded(tmp_path: Path, version: int) -> None:
     assert store.of_run(run).num_rows == 1
     [row] = store.feedback()
     assert (row["owner"], row["expert"], row["gold"], row["private"]) == ("", "small", "gold", True)
-    assert store.claim(run, keys("b"), [0.1]).to_pylist() == [True]
+    assert claimed(store, run, keys("b"), [0.1]) == [True]
 
 
 def test_an_old_store_gives_up_its_secrets(tmp_path: Path) -> None:

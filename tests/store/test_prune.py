@@ -18,7 +18,7 @@ from leeroo.engine.store.spending import Charge
 from leeroo.engine.store.store import Store
 from leeroo.engine.store.timings import Measured, WaveTime
 from tests.command import leeroo
-from tests.store.conftest import keys, rows
+from tests.store.conftest import claimed, keys, rows
 
 _DAY_S = 86_400
 
@@ -48,7 +48,7 @@ def test_old_things_go_and_young_ones_stay(tmp_path: Path) -> None:
     for run in (finished, killed):
         store.append(rows(run.run, run=run.run, expert="large"))
         store.charge([Charge(run.run, "q", "large", 1, 1, 0.25)])
-    store.claim(killed, keys("x"), [0.5])
+    claimed(store, killed, keys("x"), [0.5])
     store.measured(WaveTime("e", 1, 1, 1, None, 1.0, None))
     store.finish(finished, 0.75, 0.75)
     release(killed)
@@ -71,13 +71,13 @@ def test_a_run_under_way_loses_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path)
     run = store.begin("job", 1)
     store.append(rows("a", run=run.run))
-    store.claim(run, keys("b"), [0.5])
+    claimed(store, run, keys("b"), [0.5])
     _age(tmp_path)
     other = Store(tmp_path)
     pruned = other.prune(time.time(), max_bytes=0)
     assert (pruned.answers, pruned.runs) == (0, 0)
     assert store.of_run(run).num_rows == 1
-    assert other.claim(other.begin("other", 1), keys("b"), [0.5]).to_pylist() == [False]
+    assert claimed(other, other.begin("other", 1), keys("b"), [0.5]) == [False]
 
 
 def test_feedback_keeps_its_answers(tmp_path: Path) -> None:

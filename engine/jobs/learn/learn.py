@@ -236,12 +236,12 @@ def answer(
     send: bool = True,
     owner: str = "",
 ) -> Iterator[pa.RecordBatchReader]:
-    """Answer a table as `Engine.answer` does, and learn from it, for its owner, where the criteria say so."""
+    """Answer a table as `Engine.answer` does, paid by its owner, and learn from it where the criteria say so."""
     if not criteria.learn:
-        with engine.answer(reader, criteria, stop, partial=partial, send=send) as answers:
+        with engine.delivery(owner), engine.answer(reader, criteria, stop, partial=partial, send=send) as answers:
             yield answers
         return
-    with engine.delivery():
+    with engine.delivery(owner):
         learned = learn_rows(engine, reader, criteria, Learning(owner=owner), stop=stop)
         assert learned.rows is not None
         yield learned.rows.to_reader()
