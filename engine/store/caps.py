@@ -93,16 +93,17 @@ class Cap:
         return self.expert in ("", expert)
 
 
-def set_cap(db: sqlite3.Connection, period: Period, most_usd: float, expert: str = "", owner: str = "") -> None:
-    """Set a cap, or change it: the money spent so far counts.
+def set_caps(db: sqlite3.Connection, most_usd: Mapping[Period, float], expert: str = "", owner: str = "") -> None:
+    """Set caps, or change them, all or none: the money spent so far counts.
 
     Raises:
-        UsageError: the amount is not one.
+        UsageError: an amount is not one.
 
     """
-    if not (most_usd >= 0 and math.isfinite(most_usd)):
-        raise UsageError(f"a cap is an amount in USD of at least 0, not {most_usd}")
-    db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (expert, owner, period, most_usd))
+    for period, most in most_usd.items():
+        if not (most >= 0 and math.isfinite(most)):
+            raise UsageError(f"a cap is an amount in USD of at least 0, not {most}")
+        db.execute("INSERT OR REPLACE INTO caps VALUES (?, ?, ?, ?)", (expert, owner, period, most))
 
 
 def remove_caps(db: sqlite3.Connection, expert: str = "", owner: str = "") -> int:

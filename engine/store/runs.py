@@ -97,9 +97,7 @@ class Claimed(NamedTuple):
     room: dict[str, float]
 
 
-def begin(
-    db: sqlite3.Connection, folder: Path, job: str, rows: int, prices: str = "", *, owner: str = ""
-) -> Run:
+def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int, prices: str = "", *, owner: str = "") -> Run:
     """Start a run of a job, or resume one of the owner that was killed, within a transaction that writes.
 
     Args:

@@ -34,7 +34,7 @@ from leeroo.engine.store.batches import (
     read_batch,
     read_batches,
 )
-from leeroo.engine.store.caps import Cap, read_caps, remove_caps, set_cap
+from leeroo.engine.store.caps import Cap, read_caps, remove_caps, set_caps
 from leeroo.engine.store.feedback import keep_feedback, keep_verdicts, latest_answers, read_feedback, read_verdicts
 from leeroo.engine.store.prune import Pruned
 from leeroo.engine.store.runs import Run, claim, in_flight, of_job, of_run, read_runs, release_claims
@@ -144,7 +144,7 @@ class Store:
     engine = _reads(read_timings)
     runs = _reads(read_runs)
     spend = _reads(read_spend)
-    set_cap = _writes(set_cap)
+    set_caps = _writes(set_caps)
     remove_caps = _writes(remove_caps)
     _caps = _reads(read_caps)
     _drop_runs = _writes(prune.drop_runs)
@@ -321,7 +321,7 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
     if version < 7:
         # Engines were named in plain text, which may hold secrets, and those names are not used any more.
         db.execute("DELETE FROM waves")
-    if version < 8:
+    if version < 9:
         for billed in spending.BILLED:
             spending.count_new(db, billed, 0)
     db.execute(f"PRAGMA user_version = {VERSION}")

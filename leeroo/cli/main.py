@@ -10,7 +10,6 @@ import typer
 from leeroo.cli import (
     analysis,
     experts,
-    feedback,
     label,
     learn,
     mmlu,
@@ -18,6 +17,7 @@ from leeroo.cli import (
     run,
     selfplay,
     serve,
+    spending,
     sql,
     store,
 )
@@ -44,13 +44,14 @@ for command, example in (
     (experts.routers, "routers --pool pool.toml"),
     (mmlu.mmlu, "mmlu --limit 1000 --out mmlu.parquet --report mmlu.html"),
     (label.label, "label tickets.csv --column text --labels billing,bug,other --out labelled.csv"),
-    (feedback.feedback, "feedback answers.parquet --gold right_answer"),
+    (store.feedback, "feedback answers.parquet --gold right_answer"),
     (run.solve, "solve questions.parquet --out solved.parquet --max-cost-usd 2.50"),
     (learn.learn, "learn questions.csv --pool pool.toml --budget 3 --out router/"),
     (router.train, "train --data outcomes/ --out router/"),
     (analysis.evaluate, "evaluate --router router/ --data outcomes/ --report evaluation.html"),
     (analysis.select_experts, "select-experts --data outcomes/ -k 6"),
     (analysis.gaps, "gaps --data outcomes/ --plot gaps.svg"),
+    (spending.spend, "spend --by day,expert"),
     (serve.serve, "serve --pool pool.toml --router router/ --port 8080"),
 ):
     app.command(epilog=f"Example:  leeroo {example}")(command)
@@ -58,6 +59,7 @@ app.add_typer(analysis.outcomes_app, name="outcomes")
 app.add_typer(router.router_app, name="router")
 app.add_typer(selfplay.selfplay_app, name="selfplay")
 app.add_typer(serve.keys_app, name="keys")
+app.add_typer(spending.limits_app, name="limits")
 app.add_typer(store.store_app, name="store")
 
 

@@ -131,8 +131,7 @@ def _check_packages() -> None:
 
 @contextlib.contextmanager
 def _database(store: Path | None) -> Iterator[Database]:
-    from leeroo.serve.database import Database
-    from leeroo.serve.run import folder_of
+    from leeroo.serve.database import Database, folder_of
 
     with contextlib.closing(Database(folder_of(store))) as db:
         yield db

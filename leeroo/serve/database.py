@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from leeroo.engine.errors import OutputError, UsageError
+from leeroo.engine.paths import default_store
 from leeroo.engine.sqlite import open_sqlite
 
 # Times are seconds of the epoch. `asked` is a line's request and `told` its answer, both JSON. `turn` is its place in a
@@ -147,6 +148,11 @@ class Database:
             ) from error
         except sqlite3.DatabaseError as error:
             raise UsageError(f"{self.folder / 'serve.sqlite'} is not a server's database ({error})") from error
+
+
+def folder_of(store: Path | None) -> Path:
+    """Return the folder of a server's files and database, which is within the answer store."""
+    return (store or default_store()) / "serve"
 
 
 def new_id(kind: str) -> str:

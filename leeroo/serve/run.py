@@ -18,20 +18,14 @@ from filelock import FileLock, Timeout
 from leeroo.engine.answer import Engine, open_engine
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.errors import UsageError
-from leeroo.engine.paths import default_store
 from leeroo.serve import keys
-from leeroo.serve.database import Database
+from leeroo.serve.database import Database, folder_of
 from leeroo.serve.options import ServerOptions
 from leeroo.serve.web.app import make_app
 from leeroo.serve.web.connections import HEAD_S, Connections, protocol
 
 # Seconds that requests under way have to end when the server does.
 _GRACE_S = 5
-
-
-def folder_of(store: Path | None) -> Path:
-    """Return the folder of a server's files and database, which is within the answer store."""
-    return (store or default_store()) / "serve"
 
 
 def run(options: ServerOptions) -> None:

@@ -43,7 +43,7 @@ def _answer(store: Path, *experts: Expert, seen: list[Progress] | None = None, b
 
 def _set(store: Path, usd: float, expert: str = "") -> None:
     opened_store = Store(store)
-    opened_store.set_cap("day", usd, expert)
+    opened_store.set_caps({"day": usd}, expert)
     opened_store.close()
 
 
@@ -154,7 +154,7 @@ def test_explain_says_what_a_cap_leaves(tmp_path: Path, provider: Provider) -> N
     """Where the plan is expected to cost more."""
     with opened(tmp_path, _expert(provider, "large", 10)) as engine:
         assert "cap" not in str(engine.explain(questions(*PROMPTS), Criteria()))
-        engine.store.set_cap("month", LARGE)
+        engine.store.set_caps({"month": LARGE})
         said = str(engine.explain(questions(*PROMPTS), Criteria()))
     assert "Note: the monthly cap of $0.00052 for all experts leaves $0.00052 until 20" in said
     assert "and these rows are expected to cost $0.0" in said
@@ -162,7 +162,7 @@ def test_explain_says_what_a_cap_leaves(tmp_path: Path, provider: Provider) -> N
 
 def test_recorded_answers_count(engine: Engine) -> None:
     """A replayed expert has a cost in the world that is replayed, and keeps to caps there."""
-    engine.store.set_cap("day", 10.5 * 15 * 100 / 1e6)
+    engine.store.set_caps({"day": 10.5 * 15 * 100 / 1e6})
     out = engine.answer_table(questions(*(f"What is {i} plus {i}?" for i in range(40))), Criteria(expert="large"))
     assert out.column("answer").null_count > 25
     assert sum(out.column("cost_usd").to_pylist()) <= 10.5 * 15 * 100 / 1e6

@@ -30,7 +30,7 @@ def test_requests_fit_a_cap_together(tmp_path: Path) -> None:
     """Each that fits beside what is held goes, in their order; a free one always goes."""
     store = Store(tmp_path)
     run = store.begin("job", 1)
-    store.set_cap("day", 1.0)
+    store.set_caps({"day": 1.0})
     assert _claim(store, run, NIGHT, 0.5, 0.6, 0.5, 0.1, 0.0) == [True, False, True, False, True]
     assert _claim(store, run, NIGHT, 0.01, 0.0, named="later") == [False, True]
 
@@ -39,7 +39,7 @@ def test_a_claim_says_what_is_left(tmp_path: Path) -> None:
     """Rows that a cap holds back are told from those of other runs, with what is left for their expert."""
     store = Store(tmp_path)
     one, two = store.begin("one", 1), store.begin("two", 1)
-    store.set_cap("day", 1.0, expert="large")
+    store.set_caps({"day": 1.0}, expert="large")
     claimed(store, one, keys("a"), [0.25], "large")
     found = store.claim(two, keys("a", "b", "c"), [0.25, 0.8, 0.8], ["large", "large", "small"])
     assert (found.granted.to_pylist(), found.capped.to_pylist()) == ([False, False, True], [False, True, False])
@@ -50,7 +50,7 @@ def test_the_real_cost_replaces_what_was_held(tmp_path: Path) -> None:
     """When the answer or the charge is kept, or the claim is released."""
     store = Store(tmp_path)
     run = store.begin("job", 1)
-    store.set_cap("day", 1.0)
+    store.set_caps({"day": 1.0})
     claimed(store, run, keys("a", "b", "c"), [0.5, 0.25, 0.25], "large")
     assert [(cap.used, cap.held) for cap in store.caps("")] == [(0.0, 1.0)]
     store.append(rows("a", run=run.run, expert="large", list_cost_usd=0.125))
@@ -63,11 +63,11 @@ def test_a_day_and_a_month_begin_anew(tmp_path: Path) -> None:
     """At midnight of UTC; what is spent before stays in the month, if that is the same."""
     store = Store(tmp_path)
     run = store.begin("job", 1)
-    store.set_cap("day", 1.0)
+    store.set_caps({"day": 1.0})
     store.append(rows("a", run=run.run, list_cost_usd=1.0), NIGHT)
     assert _claim(store, run, NIGHT, 0.5) == [False]
     assert _claim(store, run, MORNING, 1.0) == [True]
-    store.set_cap("month", 1.25)
+    store.set_caps({"month": 1.25})
     store.append(rows("b", run=run.run, list_cost_usd=0.5), MORNING)
     assert _claim(store, run, MORNING + 86_400, 0.75, 0.1) == [False, False]  # 1.0 is held since the first day
 
@@ -75,8 +75,8 @@ def test_a_day_and_a_month_begin_anew(tmp_path: Path) -> None:
 def test_a_cap_says_when_it_opens_again(tmp_path: Path) -> None:
     """The next day or month of UTC, also at the end of a year."""
     store = Store(tmp_path)
-    store.set_cap("day", 1.0)
-    store.set_cap("month", 9.0, expert="large")
+    store.set_caps({"day": 1.0})
+    store.set_caps({"month": 9.0}, expert="large")
     opens = {cap.period: cap.opens_at for cap in store._caps(None, NIGHT)}
     assert opens == {"day": "2031-12-01 00:00 UTC", "month": "2031-12-01 00:00 UTC"}
     december = datetime(2031, 12, 31, 12, tzinfo=UTC).timestamp()
@@ -86,11 +86,11 @@ def test_a_cap_says_when_it_opens_again(tmp_path: Path) -> None:
 def test_a_cap_counts_its_expert_and_owner_alone(tmp_path: Path) -> None:
     """Others go on; a cap for an expert and an owner counts what is of both."""
     store = Store(tmp_path)
-    mine, theirs = store.begin("job", 1, "key_a"), store.begin("job", 1, "key_b")
+    mine, theirs = store.begin("job", 1, owner="key_a"), store.begin("job", 1, owner="key_b")
     assert mine.run != theirs.run
-    store.set_cap("day", 1.0, expert="large")
-    store.set_cap("day", 0.5, owner="key_a")
-    store.set_cap("day", 0.25, expert="small", owner="key_a")
+    store.set_caps({"day": 1.0}, expert="large")
+    store.set_caps({"day": 0.5}, owner="key_a")
+    store.set_caps({"day": 0.25}, expert="small", owner="key_a")
     assert _claim(store, mine, NIGHT, 0.3, expert="small") == [False]
     assert _claim(store, mine, NIGHT, 0.2, expert="small") == [True]
     assert _claim(store, mine, NIGHT, 0.5) == [False]
@@ -104,9 +104,9 @@ def test_caps_are_changed_and_removed(tmp_path: Path) -> None:
     """A cap that is set again is replaced; what was spent before counts."""
     store = Store(tmp_path)
     store.append(rows("a", expert="large"))
-    store.set_cap("day", 0.25)
-    store.set_cap("day", 2.0)
-    store.set_cap("month", 3.0)
+    store.set_caps({"day": 0.25})
+    store.set_caps({"day": 2.0})
+    store.set_caps({"month": 3.0})
     assert [(cap.period, cap.usd, cap.left) for cap in store.caps()] == [("day", 2.0, 1.5), ("month", 3.0, 2.5)]
     assert store.remove_caps("large") == 0
     assert store.remove_caps() == 2
@@ -118,7 +118,7 @@ def test_an_amount_that_is_none_is_refused(tmp_path: Path, amount: float) -> Non
     """Nothing is set then."""
     store = Store(tmp_path)
     with pytest.raises(UsageError, match=f"a cap is an amount in USD of at least 0, not {amount}"):
-        store.set_cap("day", amount)
+        store.set_caps({"day": amount})
     assert store.caps() == []
 
 
@@ -126,11 +126,11 @@ def test_a_killed_process_holds_nothing_and_may_have_been_billed(tmp_path: Path,
     """Its requests under way count with the most that they can cost, on the day when they were sent."""
     other = beside(
         tmp_path,
-        "run = store.begin('other', 1, 'key_a'); claimed(store, run, keys('a', 'b'), [0.25, 0.5], 'large');"
+        "run = store.begin('other', 1, owner='key_a'); claimed(store, run, keys('a', 'b'), [0.25, 0.5], 'large');"
         "store.append(rows('b', run=run.run, expert='large', list_cost_usd=0.125))",
     )
     store = Store(tmp_path)
-    store.set_cap("day", 1.0)
+    store.set_caps({"day": 1.0})
     assert [(cap.used, cap.held) for cap in store.caps()] == [(0.125, 0.25)]
     other.kill()
     other.wait()
@@ -149,7 +149,7 @@ def test_a_killed_process_holds_nothing_and_may_have_been_billed(tmp_path: Path,
 def test_sums_of_spending_are_those_of_the_rows(tmp_path: Path) -> None:
     """By day, expert and owner, answers that were there already left out."""
     store = Store(tmp_path)
-    run = store.begin("job", 1, "key_a")
+    run = store.begin("job", 1, owner="key_a")
     store.append(rows("a", "b", run=run.run, expert="large"), NIGHT)
     store.append(rows("b", "c", run=run.run, expert="large"), MORNING)
     store.append(rows("d", expert="small"), MORNING)
