@@ -23,7 +23,7 @@ from leeroo.engine.arrays import Bools, Float64s, Int64s
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.batch.prompts import CONTEXT, build_asks, check_columns, marked_private
 from leeroo.engine.errors import InputError
-from leeroo.engine.jobs.learn.compare import comparable, is_right, key_of, open_options, options_of
+from leeroo.engine.jobs.learn.compare import AnswerNumbers, comparable, is_right, key_of, open_options, options_of
 from leeroo.engine.jobs.learn.policy import mean_costs
 from leeroo.engine.jobs.learn.skills import families
 from leeroo.engine.jobs.learn.truth import EMPTY, NONE, Evidence
@@ -226,7 +226,7 @@ class AskedTable:
         self.costs = np.where(_allowed(questions.table, self.experts, self.expected), self.expected, np.nan)
         self._bought = np.zeros(self.costs.shape, bool)
         self._failed = np.zeros(len(self.names), int)
-        self._keys: list[dict[str, int]] = [{} for _ in texts]
+        self._numbers = AnswerNumbers(texts, self._options, self._choices, questions.gold)
         n, e = self.costs.shape
         models = [expert.model_names[0] for expert in self.experts]
         self.evidence = Evidence(
@@ -318,40 +318,35 @@ class AskedTable:
 
     def _enter(self, rows: Int64s, experts: Int64s, texts: list[str], what: str) -> None:
         """Enter answers as numbers, or judge them where they cannot be compared."""
-        listed = list(zip(rows.tolist(), texts, strict=True))
-        keys = [key_of(text, self._options[q], self._choices[q]) for q, text in listed]
-        if int(self._bought.sum()) == len(keys) and keys:  # the first answers
-            self._learn_form(rows, keys)
-        codes = [self._code(q, key) for (q, _), key in zip(listed, keys, strict=True)]
+        codes = [self._numbers.number(q, text) for q, text in zip(rows.tolist(), texts, strict=True)]
+        if int(self._bought.sum()) == len(codes) and codes:  # the first answers
+            self._learn_form(rows.tolist(), texts, codes)
         options = self.evidence.options.copy()
         np.maximum.at(options, rows, np.array(codes, np.int64) + 1)
         self.evidence = replace(self.evidence, options=options)
         if self.comparable:
-            self._enter_codes(listed, experts, codes)
+            self._enter_codes(rows, experts, codes)
         elif what == "pilot":
             self._enter_scores(rows, experts, texts)
 
-    def _enter_codes(self, listed: list[tuple[int, str]], experts: Int64s, codes: list[int]) -> None:
+    def _enter_codes(self, rows: Int64s, experts: Int64s, codes: list[int]) -> None:
         answers, gold = self.evidence.answers.copy(), self.evidence.gold.copy()
-        answers[[q for q, _ in listed], experts] = codes
-        for (q, text), code in zip(listed, codes, strict=True):
-            right = self.questions.gold[q]
-            if right is None:
-                continue
-            if gold[q] == NONE:
-                gold[q] = EMPTY
-            if is_right(text, right, self._choices[q]):
-                gold[q] = max(gold[q], code)
+        answers[rows, experts] = codes
+        for q in rows.tolist():
+            if self.questions.gold[q] is not None:
+                gold[q] = self._numbers.right(q)
         self.evidence = replace(self.evidence, answers=answers, gold=gold)
 
-    def _code(self, q: int, key: str | None) -> int:
-        own = self._keys[q]
-        return EMPTY if key is None else own.setdefault(key, len(own))
+    def _learn_form(self, rows: list[int], texts: list[str], codes: list[int]) -> None:
+        """Find out from the first answers whether they can be compared, and how many different ones there may be.
 
-    def _learn_form(self, rows: Int64s, keys: list[str | None]) -> None:
-        """Find out from the first answers whether they can be compared, and how many different ones there may be."""
-        self.comparable = comparable(keys)
-        free = [key for q, key in zip(rows.tolist(), keys, strict=True) if not self._options[q]]
+        A sentence of many words can be where another answer says the same.
+        """
+        keys = [key_of(text, self._options[q], self._choices[q]) for q, text in zip(rows, texts, strict=True)]
+        often = Counter(zip(rows, codes, strict=True))
+        agreeing = [code != EMPTY and often[q, code] > 1 for q, code in zip(rows, codes, strict=True)]
+        self.comparable = comparable([key is not None or same for key, same in zip(keys, agreeing, strict=True)])
+        free = [key for q, key in zip(rows, keys, strict=True) if not self._options[q]]
         usual = open_options(free)
         options = [own or usual for own in self._options]
         self.evidence = replace(self.evidence, options=np.array([max(2, own) for own in options], np.int64))

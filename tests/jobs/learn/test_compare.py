@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from leeroo.engine.jobs.learn.compare import OPEN_OPTIONS, comparable, is_right, key_of, open_options, options_of
+from leeroo.engine.jobs.learn.compare import (
+    OPEN_OPTIONS,
+    AnswerNumbers,
+    comparable,
+    is_right,
+    key_of,
+    open_options,
+    options_of,
+)
+from leeroo.engine.jobs.learn.truth import EMPTY
 
 LETTERED = "Which is it?\nA. one\nB. two\nC. three"
 
@@ -48,8 +57,63 @@ def test_answers_that_repeat_over_a_table_are_its_labels() -> None:
     """A column with few different answers has as many options; one with a different answer each is open."""
     assert open_options(["spam", "ham", "spam", "ham", "spam", "ham"]) == 2
     assert open_options([str(i) for i in range(40)]) == OPEN_OPTIONS
-    assert comparable(["a", "b", "c", "d", None])
-    assert not comparable(["a", None, None])
+    assert comparable([True, True, False])
+    assert not comparable([True, False, False])
+    assert not comparable([])
+
+
+def _numbers(question: str, *answers: str, gold: str | None = None) -> list[int]:
+    numbers = AnswerNumbers([question], [0], [None], [gold])
+    return [numbers.number(0, answer) for answer in answers]
+
+
+@pytest.mark.parametrize(
+    ("question", "answers"),
+    [
+        ("What is the capital of France?", ["Paris", "The capital of France is Paris.", "the Paris"]),
+        (
+            "What gas do people breathe?",
+            ["People breathe a gas that most of them know by the name of oxygen, as it is called.", "Oxygen"],
+        ),
+        ("Which is bigger, an elephant or a mouse?", ["An elephant is bigger than a mouse.", "elephant"]),
+        ("Do snakes have legs?", ["No.", "No, snakes do not have legs."]),
+    ],
+)
+def test_a_sentence_says_what_it_names(question: str, answers: list[str]) -> None:
+    """A sentence has the number of the short answer that it names, whichever comes first."""
+    assert set(_numbers(question, *answers)) == {0}
+    assert set(_numbers(question, *reversed(answers))) == {0}
+
+
+@pytest.mark.parametrize(
+    ("question", "one", "other"),
+    [
+        ("Which is bigger, an elephant or a mouse?", "An elephant is bigger than a mouse.", "a mouse"),
+        ("Is this mail spam?", "It is not spam", "spam"),
+        ("What mood is it?", "mostly positive", "positive"),
+        ("Where is it?", "New York", "York"),
+        ("Is it raining?", "There is no way to know that from what I have been given here.", "no"),
+        ("Which city?", "It is a city of the south that many people visit, but it is not Paris", "Paris"),
+    ],
+)
+def test_a_sentence_that_says_something_else_is_another_answer(question: str, one: str, other: str) -> None:
+    """What a sentence denies, compares with or only contains is not its answer."""
+    assert len(set(_numbers(question, one, other))) == 2
+
+
+def test_a_sentence_that_names_two_answers_is_neither() -> None:
+    """Where a sentence names several answers, nobody knows which one it means."""
+    assert _numbers("Which city?", "Paris", "Rome", "Many people would say that it is Paris or that it is Rome") == [
+        0,
+        1,
+        2,
+    ]
+
+
+def test_all_answers_that_gold_says_are_right_are_one() -> None:
+    """Right answers in different words count as the same, and as right, however long they are."""
+    right = ["four", "It has 4 legs.", "A horse is an animal that usually walks on its own 4 legs."]
+    assert _numbers("How many legs has a horse?", *right, "three", "", gold="4; four") == [0, 0, 0, 1, EMPTY]
 
 
 def test_gold_is_met_by_what_it_says() -> None:
