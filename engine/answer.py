@@ -11,10 +11,10 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -45,6 +45,7 @@ from leeroo.engine.errors import (
     PoolError,
     RouterError,
     RowsFailed,
+    UsageError,
 )
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.shipped.prior import Prior, prior_for
@@ -343,6 +344,26 @@ class Engine:
         known = [(i, name) for i, name in enumerate(self.router.experts) if name in learned]
         predicted = self.router.predict(questions).scores
         return [{name: float(row[i]) for i, name in known} for row in predicted]
+
+    def cancel_batch(self, batch: Mapping[str, Any]) -> None:
+        """Have an open batch end early (a row of `Store.batches`); the next run of its command keeps what it brought.
+
+        Raises:
+            PoolError: no expert of the pool has asked for it.
+            ExpertUnavailable: the provider refuses.
+            UsageError: nothing is known of it at the provider.
+
+        """
+        asked = [e for e in self.pool.experts if capabilities(e).waits_hours and engine_key(e) == batch["engine"]]
+        if not asked:
+            raise PoolError(
+                f"the pool has no expert that asked for the batches of {batch['expert']!r}: give the pool= of their run"
+            )
+        if batch["remote"] is None:
+            raise UsageError(f"a batch of {batch['expert']!r} is being submitted: run its command again, or wait")
+        with self._engines.lend(asked[0]) as lent:
+            assert isinstance(lent, Batching)
+            lent.cancel(batch["remote"])
 
     def interrupt(self, thread: int) -> None:
         """Stop what another thread is being answered: `Interrupted` is raised there, as Ctrl-C is in the first one.

@@ -33,6 +33,7 @@ class RunOptions(TypedDict, total=False):
         max_cost_usd: Spend at most this on the whole table.
         cost_weight: Score points that weigh as much as one dollar; instead of a budget.
         latency_weight: Score points that weigh as much as one second.
+        deadline: The time after which no answer is awaited from a batch, in seconds or as text ("2h").
         on_expert_down: Rows of an expert that cannot be reached go to the next best, or the run fails.
         prefix: Goes before the names of the added columns.
         on_progress: Called a few times a second with a `Progress`.
@@ -47,6 +48,7 @@ class RunOptions(TypedDict, total=False):
     max_cost_usd: float | None
     cost_weight: float
     latency_weight: float
+    deadline: float | str | None
     on_expert_down: Literal["next", "fail"]
     prefix: str
     on_progress: Listener | None

@@ -17,6 +17,7 @@ EXIT_INTERRUPTED = 130
 _LINE = "leeroo: interrupted; everything answered so far is kept, the same command goes on.\n"
 
 _came: list[int] = []  # signals that came so far
+_more: list[str] = []  # further lines for the end
 
 
 @contextlib.contextmanager
@@ -33,6 +34,11 @@ def interrupts() -> Iterator[None]:
         if _came or (isinstance(error, SystemExit) and error.code == EXIT_INTERRUPTED):
             _end()
         raise
+
+
+def explain_end(line: str) -> None:
+    """Print a further line where the process ends by a signal."""
+    _more.append(f"leeroo: {line}\n")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -58,5 +64,5 @@ def _end() -> NoReturn:
         signal.signal(each, signal.SIG_IGN)
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
-    os.write(2, _LINE.encode())
+    os.write(2, "".join([_LINE, *_more]).encode())
     os._exit(EXIT_INTERRUPTED)

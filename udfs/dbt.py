@@ -46,6 +46,7 @@ class PluginOptions(BaseModel):
     max_cost_usd: float | None = None
     cost_weight: float = 0.0
     latency_weight: float = 0.0
+    deadline: float | str | None = None
     on_error: Literal["null", "fail"] = "null"
     on_expert_down: Literal["next", "fail"] = "next"
 

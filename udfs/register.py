@@ -36,6 +36,7 @@ class StatementOptions(TypedDict, total=False):
         max_cost_usd: No statement spends more.
         cost_weight: Score points that equal one dollar, instead of a budget.
         latency_weight: Score points that equal one second.
+        deadline: The time after which no answer is awaited from a batch, in seconds or as text ("2h").
         on_error: Rows that fail are NULL ("null", the default), or the statement fails with `RowsFailed` ("fail").
         learn: Learn from the first answers of a statement whom to ask the rest, within its budget.
         on_expert_down: Rows of an expert that cannot be reached go to the next best ("next", the default), or the
@@ -54,6 +55,7 @@ class StatementOptions(TypedDict, total=False):
     max_cost_usd: float | None
     cost_weight: float
     latency_weight: float
+    deadline: float | str | None
     on_error: Literal["null", "fail"]
     learn: bool
     on_expert_down: Literal["next", "fail"]

@@ -141,6 +141,14 @@ class Batching(Protocol):
         """Return it as one run uses it; requests whose lines are still open may not come back."""
         ...
 
+    def cancel(self, remote: str) -> None:
+        """Have a batch end early, by the provider's id of it.
+
+        Raises:
+            ExpertUnavailable: the provider refuses.
+        """
+        ...
+
     def close(self) -> None:
         """End its connections; open batches stay."""
         ...

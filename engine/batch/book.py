@@ -53,6 +53,12 @@ class RunBook:
             sent = self._flight.sent[request]
             expert = plan.experts[sent.expert].name
             lines.append(BatchLine(sent.key, token, sent.asked, expert, plan.fingerprints[sent.expert], n))
+        if not self.detached:
+            with self._state.lock:
+                self._state.meter.warn(
+                    f"{lines[0].expert} answers in batches, which may take hours: if this run ends before them, the"
+                    " same command collects them"
+                )
         self._store.keep_batch(token, self._state.run.run, self._engine, lines[0].expert, lines)
         return token
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from leeroo.engine.errors import UsageError
+
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +45,31 @@ class Criteria:
     # Of jobs that label: whether a classifier may learn from the experts (see `jobs.proxy`). None: where that pays.
     # The name of a run does not depend on it.
     proxy: bool | None = field(default=None, repr=False)
-    # Seconds from the start of the run after which no answer is awaited from a batch; None: as long as it takes. The
-    # name of a run does not depend on it: it may be changed while batches are open.
-    deadline_s: float | None = field(default=None, repr=False)
+    # The time from the start of the run after which no answer is awaited from a batch, in seconds or as text ("2h");
+    # None: as long as it takes. The name of a run does not depend on it: it may be changed while batches are open.
+    deadline: float | str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name in ("max_cost_usd", "cost_weight", "latency_weight", "deadline_s"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
-                raise UsageError(f"{name} must be a number of at least 0, not {value}")
+                raise UsageError(f"{name.removesuffix('_s')} must be a number of at least 0, not {value}")
         if self.on_error not in ("null", "fail"):
             raise UsageError(f"on_error is 'null' or 'fail', not {self.on_error!r}")
         if self.max_cost_usd is not None and self.cost_weight:
             raise UsageError("give a budget (max_cost_usd) or a cost_weight, not both: each settles the other")
+
+    @property
+    def deadline_s(self) -> float | None:
+        """The deadline in seconds.
+
+        Raises:
+            UsageError: it is no time.
+
+        """
+        if self.deadline is None or isinstance(self.deadline, float | int):
+            return self.deadline
+        found = _TIME.fullmatch(self.deadline.strip().casefold())
+        if found is None:
+            raise UsageError(f"deadline= takes seconds, or a number with s, m, h or d as in 2h, not {self.deadline!r}")
+        return float(found[1]) * _UNITS[found[2] or "s"]

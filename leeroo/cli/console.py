@@ -18,6 +18,7 @@ from leeroo.engine.paths import default_store
 from leeroo.engine.pool_prices import describe_prices
 from leeroo.engine.tables import check_output, input_paths
 from leeroo.engine.tables.outputs import Keep, check_file, is_standard_output
+from leeroo.interrupts import explain_end
 from leeroo.reports.report import Report, Table, columns, commonest_reasons
 from leeroo.reports.terminal import print_report, print_table, say
 from leeroo.udfs.bar import Bar
@@ -29,9 +30,23 @@ def open_with_progress(setup: EngineOptions, progress: bool, place: Place = "loc
     bar = Bar(shown=progress)
     try:
         with open_engine(setup.pool, setup.router, setup.store, bar.show, place) as engine:
-            yield engine, bar
+            try:
+                yield engine, bar
+            except KeyboardInterrupt:
+                _explain_open_batches(engine)
+                raise
     finally:
         bar.close()
+
+
+def _explain_open_batches(engine: Engine) -> None:
+    """Have the line about an interrupt say that batches are open."""
+    if batches := engine.store.batches():
+        rows = sum(batch["left"] for batch in batches)
+        explain_end(
+            f"{rows:,} rows are in {len(batches):,} open batch{'es' * (len(batches) > 1)}: the same command collects"
+            " them, leeroo status --cancel all with its --pool cancels them"
+        )
 
 
 def show(report: Report, *, as_json: bool) -> None:

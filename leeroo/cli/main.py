@@ -37,6 +37,7 @@ app = typer.Typer(
 # In the order of the help, with an example of each.
 for command, example in (
     (run.run, "run tickets.csv --column text --out answers.parquet --max-cost-usd 2.50"),
+    (run.status, "status --store answers/"),
     (run.route, "route questions.parquet --out routes.parquet --max-cost-usd 1"),
     (sql.sql, """sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),
     (sql.explain, """explain "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),

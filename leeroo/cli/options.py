@@ -133,6 +133,14 @@ class EngineOptions:
     latency_weight: Annotated[
         float, typer.Option(help="Score points that one second is worth.", rich_help_panel=MONEY)
     ] = 0.0
+    deadline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Wait no longer for batches (90m, 2h, 1d): what they have not answered goes to other experts.",
+            rich_help_panel=MONEY,
+        ),
+    ] = None
     store: StoreFolder = None
 
 

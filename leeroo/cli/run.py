@@ -1,9 +1,9 @@
-"""The commands that answer a table, or only choose its experts: run, route, solve."""
+"""The commands that answer a table, or only choose its experts: run, status, route, solve."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,13 +23,15 @@ from leeroo.cli.options import (
     OnExpertDown,
     Out,
     OutputOptions,
+    PoolFile,
     Private,
     ProgressBar,
+    StoreFolder,
     Where,
     criteria,
     grouped,
 )
-from leeroo.engine.errors import UsageError
+from leeroo.engine.errors import Detached, UsageError
 
 _STEPS = "Steps"
 
@@ -66,6 +68,14 @@ def run(
     reading: InputOptions,
     writing: OutputOptions,
     engine: Where = "local",
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach",
+            help="Hand in the batches of batch experts, answer all other rows, and return; the same command collects.",
+            rich_help_panel=MONEY,
+        ),
+    ] = False,
     progress: ProgressBar = True,
 ) -> None:
     """Answer every row of a table; writes the table with answers and costs.
@@ -79,13 +89,22 @@ def run(
     wanted = criteria(setup, experts, writing, learning, **own)
     check_out(out, setup.store, source, overwrite=writing.overwrite)
     reader = reading.open(source)
+    if learn and detach:
+        raise UsageError("--learn waits for the first answers: leave --detach out")
     if learn:
         run_and_learn(reader, wanted, out, setup, learning, save_router, page, engine, progress=progress)
         return
     if learning != LearnOptions() or save_router or page:
         raise UsageError("--gold, --judge, --seed, --save-router and --report are for --learn: add it")
-    with open_with_progress(setup, progress, engine) as (answering, bar), answering.answer(reader, wanted) as rows:
-        write_table(rows, out)
+    try:
+        with (
+            open_with_progress(setup, progress, engine) as (answering, bar),
+            answering.answer(reader, wanted, detach=detach) as rows,
+        ):
+            write_table(rows, out)
+    except Detached as left:
+        typer.echo(f"leeroo: {left}", err=True)
+        return
     summary(bar.last, out, setup.max_cost_usd)
     finish(bar, bar.last.failed)
 
@@ -161,3 +180,38 @@ def solve(
     report = solve_report(solved, writing.prefix, setup.max_cost_usd)
     errors = solved.rows.column(writing.prefix + "error").to_pylist()
     conclude(bar, report, errors, out, as_json=as_json)
+
+
+def status(
+    store: StoreFolder = None,
+    pool: PoolFile = None,
+    cancel: Annotated[
+        str | None,
+        typer.Option(metavar="ID|all", help="Have a batch end early, or all of them; needs the --pool of their run."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the batches that are open at providers; the command that submitted them collects them.
+
+    Lines and times are those of the last look at each. What a cancelled batch has answered is collected as well.
+    """
+    from leeroo.engine.answer import NO_ROUTER, open_engine
+    from leeroo.engine.paths import default_store
+    from leeroo.reports.batches import print_batches
+
+    folder = store or default_store()
+    if not (folder / "answers.sqlite").is_file():
+        raise UsageError(f"there is no answer store in {folder}; name its folder with --store")
+    with open_engine(pool, NO_ROUTER, store) as engine:
+        batches = engine.store.batches()
+        chosen = [batch for batch in batches if cancel in ("all", batch["remote"])]
+        if cancel is not None and cancel != "all" and not chosen:
+            raise UsageError(f"there is no open batch {cancel!r}; there are: {_ids(batches)}")
+        for batch in chosen:
+            engine.cancel_batch(batch)
+            typer.echo(f"cancelled: {batch['remote']}", err=True)
+    print_batches(batches, as_json=as_json)
+
+
+def _ids(batches: list[dict[str, Any]]) -> str:
+    return ", ".join(batch["remote"] for batch in batches if batch["remote"]) or "none"

@@ -193,6 +193,7 @@ def test_an_incremental_model_sends_failed_rows_again(project: Project, pool_fil
         (
             {"poool": "x"},
             "unknown key 'poool' in config; there are: pool, router, store, max_cost_usd, cost_weight, latency_weight, "
+            "deadline, "
             "on_error, on_expert_down",
         ),
         ({"pool": "nowhere.toml"}, "cannot read the pool file nowhere.toml: No such file or directory"),
