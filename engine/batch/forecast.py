@@ -123,14 +123,23 @@ def _columns(experts: tuple[Expert, ...], router: Router, meter: Meter) -> list[
     learned = [e for e in experts if e.name in router.experts]
     columns = []
     for e in experts:
-        similar = e if e in learned else most_similar(e, learned)
+        same = next((other for other in learned if _answers_alike(e, other)), None)
+        similar = e if e in learned else same or most_similar(e, learned)
         columns.append(router.experts.index(similar.name))
-        if similar is not e:
+        if similar is not e and same is None:
             meter.warn(
                 f"the router has not learned the expert {e.name!r}: it is expected to do as {similar.name!r} does, the "
                 "most similar by family, size and tags; add its outcomes with leeroo train --router"
             )
     return columns
+
+
+def _answers_alike(expert: Expert, other: Expert) -> bool:
+    """Return whether one of them answers in batches what the other answers at once, and they differ in nothing else."""
+    apart = {"name", "batch", "batch_discount", "engine", "tags", "list_price", "usd_per_m_input", "usd_per_m_output"}
+    apart |= {"usd_per_m_cached_input", "usd_per_m_cache_write"}
+    alike = expert.model_dump(exclude=apart) == other.model_dump(exclude=apart)
+    return expert.batch != other.batch and expert.backend != "replay" and alike
 
 
 def _tokens(
