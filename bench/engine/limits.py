@@ -25,7 +25,7 @@ import pyarrow as pa
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # where the names `bench` and `tests` are
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.backends.api import pace
+from leeroo.engine.backends.api.limits import pace
 from leeroo.engine.pool import Expert, Pool
 from tests.provider import Provider, running
 from tests.rate_limits import RateLimit, Says

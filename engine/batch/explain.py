@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from leeroo.engine.backends.api.limits.times import least_seconds
 from leeroo.engine.backends.identity import engine_key
 from leeroo.engine.backends.residency import Engines
 from leeroo.engine.backends.select import capabilities, resolve
-from leeroo.engine.batch.plan import order_waves
+from leeroo.engine.batch.plan import longest_lane, order_waves
 from leeroo.engine.batch.run import RunPlan, RunState
 from leeroo.engine.money import plain_usd, usd
 from leeroo.engine.pool import Expert
@@ -34,7 +35,8 @@ class Part:
     cost_usd: float
     least_usd: float  # if every answer were one token
     most_usd: float  # if every answer were as long as it may be
-    seconds: float | None  # None where nothing was measured yet
+    seconds: float | None  # None where nothing was measured yet, and there are no limits
+    limited_seconds: float  # the least under the limits of its account, 0 where it has none
     price_source: str  # whose prices, and of which day
 
 
@@ -48,6 +50,7 @@ class Estimate:
     stored: int  # different prompts that were answered before
     over_budget: int  # rows that the budget does not reach
     budget_usd: float | None
+    seconds: float | None  # the expected time; None where the speed of an expert is not known yet
     parts: tuple[Part, ...]
     errors: tuple[str, ...]  # of rows that no expert can answer
     warnings: tuple[str, ...]
@@ -70,19 +73,13 @@ class Estimate:
         return most if self.budget_usd is None else min(most, self.budget_usd)
 
     @property
-    def seconds(self) -> float | None:
-        """The expected time; None where the speed of an expert was not measured yet."""
-        known = [part.seconds for part in self.parts if part.seconds is not None]
-        return sum(known) if len(known) == len(self.parts) else None
-
-    @property
     def waves(self) -> int:
         """The number of waves."""
         return len({part.wave for part in self.parts})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the plan for JSON, with its sums."""
-        sums = {name: getattr(self, name) for name in ("cost_usd", "least_usd", "most_usd", "seconds", "waves")}
+        sums = {name: getattr(self, name) for name in ("cost_usd", "least_usd", "most_usd", "waves")}
         return {**asdict(self), **sums}
 
     def __str__(self) -> str:
@@ -102,11 +99,12 @@ def estimate(state: RunState, engines: Engines) -> Estimate:
         np.add.at(sums, batch.column("expert").to_numpy()[~there], _measure(plan, batch)[~there])
     needed = set(np.flatnonzero(sums[:, 0]).tolist())
     order = order_waves(plan.waves, plan.experts, engines, in_turn=plan.criteria.max_cost_usd is not None)
-    parts = []
+    limited = least_seconds(plan.experts, sums[:, 0], sums[:, 1] + sums[:, 2]).tolist()
+    parts: dict[int, Part] = {}
     for number, wave in enumerate((wave for wave in order if needed.intersection(wave.experts)), 1):
         own = [i for i in wave.experts if i in needed]
         # One engine answers for all of them: it is loaded once, for the first.
-        parts += [_part(state, engines, i, number, sums[i], load=i == own[0]) for i in own]
+        parts |= {i: _part(state, engines, i, number, sums[i], limited[i], load=i == own[0]) for i in own}
     state.read_caps()
     unplanned = state.open.copy()
     unplanned[state.worktable.planned_ids()] = False
@@ -117,7 +115,8 @@ def estimate(state: RunState, engines: Engines) -> Estimate:
         stored=stored,
         over_budget=int(plan.facts.rows[unplanned].sum()),
         budget_usd=plan.criteria.max_cost_usd,
-        parts=tuple(parts),
+        seconds=_all_seconds(plan, parts),
+        parts=tuple(parts.values()),
         errors=state.meter.failures(),
         warnings=(*state.meter.now.warnings, *state.beyond_caps(sums[:, 3])),
     )
@@ -139,9 +138,19 @@ def _measure(plan: RunPlan, batch: pa.RecordBatch) -> np.ndarray:
     return measured
 
 
-def _part(state: RunState, engines: Engines, position: int, wave: int, sums: np.ndarray, *, load: bool) -> Part:
+def _all_seconds(plan: RunPlan, parts: Mapping[int, Part]) -> float | None:
+    """Return the time of a whole run, None where that of a part is not known."""
+    known = [part.seconds for part in parts.values() if part.seconds is not None]
+    return longest_lane([plan.experts[i] for i in parts], known) if len(known) == len(parts) else None
+
+
+def _part(
+    state: RunState, engines: Engines, position: int, wave: int, sums: np.ndarray, limited: float, *, load: bool
+) -> Part:
     expert = state.plan.experts[position]
     prompts, prompt_tokens, completion_tokens, expected, least, most = sums.tolist()
+    load = load and not engines.is_loaded(expert)
+    measured = _measured_seconds(state, expert, prompt_tokens, completion_tokens, load=load)
     return Part(
         expert=expert.name,
         model=expert.model,
@@ -153,12 +162,13 @@ def _part(state: RunState, engines: Engines, position: int, wave: int, sums: np.
         cost_usd=expected,
         least_usd=least,
         most_usd=min(most, state.ledger.budget),
-        seconds=_seconds(state, expert, prompt_tokens, completion_tokens, load=load and not engines.is_loaded(expert)),
+        seconds=max(measured or 0.0, limited) if limited else measured,
+        limited_seconds=limited,
         price_source=expert.price_source,
     )
 
 
-def _seconds(
+def _measured_seconds(
     state: RunState, expert: Expert, prompt_tokens: float, completion_tokens: float, *, load: bool
 ) -> float | None:
     if capabilities(expert).recorded:
@@ -185,6 +195,7 @@ def _lines(plan: Estimate) -> Iterator[str]:
         yield f"  {prices[0].upper()}{prices[1:]}"
     if plan.over_budget:
         yield f"  {_rows(plan.over_budget)} beyond the budget: answered only if the others cost less than expected"
+    yield from _limits(plan.parts)
     yield from (f"  Not answered: {error}" for error in plan.errors)
     yield from (f"  Note: {warning}" for warning in plan.warnings)
     yield from (f"  Learning: {line}" for line in plan.learning)
@@ -213,6 +224,12 @@ def _table(parts: tuple[Part, ...]) -> Iterator[str]:
             for at, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "    " + "  ".join(cells).rstrip()
+
+
+def _limits(parts: tuple[Part, ...]) -> Iterator[str]:
+    limited = [f"{part.expert} at least {_time(part.limited_seconds)}" for part in parts if part.limited_seconds]
+    if limited:
+        yield f"  Limits of requests and tokens a minute: {', '.join(limited)}"
 
 
 def _rows(count: int) -> str:

@@ -51,6 +51,7 @@ class Forecast:
     seconds: np.ndarray  # of one answer
     known: bool
     waits: np.ndarray  # [e], seconds that a batch of the expert is expected to take; 0 for one that answers at once
+    mean_tokens: np.ndarray  # [e], of prompt and completion together
     tokens: np.ndarray | None = None  # [n, e, 2] of prompt and completion, kept where a caller wants to see them
 
 
@@ -89,6 +90,7 @@ def forecast(
     scores, costs, most, seconds = (worktable.array(name, (n, len(experts))) for name in names)
     kept = worktable.array("tokens", (n, len(experts), 2)) if keep_tokens else None
     usual, highest = prices(experts), highest_prices(experts)
+    all_tokens = np.zeros(len(experts))
     done = 0
     for batch in worktable.to_predict(_CHUNK):
         if stop.is_set():
@@ -101,6 +103,7 @@ def forecast(
             tokens = _tokens(batch, expert, prediction, column, lengths[i])
             costs[part, i] = (tokens * usual.of(i, tokens[:, 0])[:, :2]).sum(axis=1) / 1e6
             most[part, i] = _at_most(batch, expert, costs[part, i], i, highest)
+            all_tokens[i] += tokens.sum()
             if kept is not None:
                 kept[part, i] = tokens
             if prediction is None:
@@ -115,7 +118,7 @@ def forecast(
     if unknown:
         who = ", ".join(sorted(unknown))
         meter.warn(f"the router has not learned how long answers of {who} are: max_tokens is expected")
-    return Forecast(scores, costs, most, seconds, known is not None, np.array(waits), kept)
+    return Forecast(scores, costs, most, seconds, known is not None, np.array(waits), all_tokens / max(n, 1), kept)
 
 
 def _columns(experts: tuple[Expert, ...], router: Router, meter: Meter) -> list[int]:

@@ -14,7 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from leeroo.engine.backends.api.limits.times import least_seconds
 from leeroo.engine.backends.protocol import Backend
+from leeroo.engine.batch.plan import longest_lane
 from leeroo.engine.batch.price import list_cost
 from leeroo.engine.batch.progress import ExpertTotals
 from leeroo.engine.batch.run import RunState
@@ -98,10 +100,12 @@ def read_stored(state: RunState, *, duplicates: bool = False) -> None:
                 state.store.mark_private(private)
             state.resolve(state.worktable.stored_results(found, batch), stored=True)
     state.flush()
-    expected = np.zeros(len(state.plan.experts))
-    for expert, usd in state.worktable.left_usd().items():
-        expected[expert] = usd
+    expected, requests = np.zeros((2, len(state.plan.experts)))
+    for expert, usd, left in state.worktable.left():
+        expected[expert], requests[expert] = usd, left
     state.ledger.plan(expected, binding=state.binding)
+    seconds = least_seconds(state.plan.experts, requests, requests * state.plan.forecast.mean_tokens)
+    state.meter.expect_at_least(longest_lane(state.plan.experts, seconds.tolist()))
 
 
 def keep(state: RunState, flight: Flight, batch: pa.RecordBatch) -> None:

@@ -6,9 +6,10 @@ the cheap ones cost more or less than expected, rows of the expensive ones move:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
+from leeroo.engine.backends.api.limits.times import account_of
 from leeroo.engine.backends.identity import engine_key, fingerprint
 from leeroo.engine.backends.residency import Engines
 from leeroo.engine.backends.select import capabilities
@@ -40,6 +41,18 @@ def waves(experts: tuple[Expert, ...]) -> list[Wave]:
 def order_waves(waves: list[Wave], experts: Sequence[Expert], engines: Engines, *, in_turn: bool) -> list[Wave]:
     """Order waves: those of loaded engines first, unless they are to run `in_turn`, from cheap to expensive."""
     return waves if in_turn else sorted(waves, key=lambda wave: not engines.is_loaded(experts[wave.experts[0]]))
+
+
+def longest_lane(experts: Sequence[Expert], seconds: Sequence[float]) -> float:
+    """Return the time of a run, given that of each expert's part: parts of one lane follow each other.
+
+    Models of this machine share a lane, and so do experts that share the limits of an account.
+    """
+    lanes: dict[Hashable, float] = {}
+    for expert, part in zip(experts, seconds, strict=True):
+        lane = (account_of(expert) or expert.name) if capabilities(expert).runs_elsewhere else None
+        lanes[lane] = lanes.get(lane, 0.0) + part
+    return max(lanes.values(), default=0.0)
 
 
 def describe(worktable: Worktable, experts: tuple[Expert, ...], order: list[Wave]) -> None:

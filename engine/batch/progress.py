@@ -62,6 +62,7 @@ class Meter:
         self._reported = 0.0
         self._began = self._started = time.monotonic()
         self._done_before = 0
+        self._not_before = 0.0  # when the rows that are left can be done under the experts' limits
         self._errors: Counter[str] = Counter()
         self._read = self._cached = 0
         self._guessed: Counter[str] = Counter()
@@ -77,6 +78,10 @@ class Meter:
         if stage == "generate":
             self._started, self._done_before = time.monotonic(), self.now.rows_done
         self._report()
+
+    def expect_at_least(self, seconds: float) -> None:
+        """Note how long the rows that are left take at least, under the limits of their experts."""
+        self._not_before = time.monotonic() + seconds
 
     def warn(self, warning: str) -> None:
         """Say something once."""
@@ -140,6 +145,8 @@ class Meter:
         elapsed = max(time.monotonic() - self._started, 1e-9)
         done = self.now.rows_done - self._done_before
         left = elapsed / done * (self.now.rows - self.now.rows_done) if done else None
+        if (least := self._not_before - time.monotonic()) > 0:
+            left = max(left or 0.0, least)
         generating = self.now.stage == "generate"
         self.now = replace(
             self.now,

@@ -196,8 +196,9 @@ SELECT id, key, expert, predicted_score, private
 FROM plan {which} JOIN duplicates USING (id) ANTI JOIN results USING (id)
 """
 
-_LEFT_USD = """
-SELECT expert, sum(expected) FROM plan ANTI JOIN results USING (id) ANTI JOIN duplicates USING (id) GROUP BY expert
+_LEFT = """
+SELECT expert, sum(expected), count(*)
+FROM plan ANTI JOIN results USING (id) ANTI JOIN duplicates USING (id) GROUP BY expert
 """
 
 _STORED = """
@@ -451,9 +452,9 @@ class Worktable:
         cursor.register("lines", pa.table(columns))
         return dict(cursor.execute(_PARKED).fetchall())
 
-    def left_usd(self) -> dict[int, float]:
-        """Return the expected cost of the planned requests without a result, by expert."""
-        return dict(self._sql(_LEFT_USD).fetchall())
+    def left(self) -> list[tuple[int, float, int]]:
+        """Return the planned requests without a result: by expert, their expected cost, and how many they are."""
+        return list(self._sql(_LEFT).fetchall())
 
     def append(self, results: pa.Table) -> None:
         """Keep results (`RESULTS`)."""

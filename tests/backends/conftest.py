@@ -8,7 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.api import pace, sender
+from leeroo.engine.backends.api import sender
+from leeroo.engine.backends.api.limits import pace
 from leeroo.engine.backends.select import load_backend, open_backend
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS, REQUESTS

@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from leeroo.engine.backends.api.allowances import Allowance, read_allowances, retry_after_s, seconds_until
+from leeroo.engine.backends.api.limits.allowances import Allowance, read_allowances, retry_after_s, seconds_until
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from leeroo.engine.backends.api.concurrency import Concurrency
+from leeroo.engine.backends.api.limits.concurrency import Concurrency
 
 
 def test_it_starts_moderate_and_grows_with_answers() -> None:
@@ -46,9 +46,10 @@ def test_refusals_of_one_moment_count_once() -> None:
     assert concurrency.allowed == 8
 
 
-def test_one_request_is_always_allowed() -> None:
-    """However often a server refuses, it is asked again."""
-    concurrency = Concurrency(16)
-    for _ in range(20):
-        concurrency.cut(time.monotonic())
-    assert concurrency.allowed == 1
+def test_two_requests_are_always_allowed() -> None:
+    """However often a server refuses, it is asked again, and one row that it never takes leaves room for another."""
+    for most, least in ((16, 2), (1, 1)):
+        concurrency = Concurrency(most)
+        for _ in range(20):
+            concurrency.cut(time.monotonic())
+        assert concurrency.allowed == least

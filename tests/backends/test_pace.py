@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
-from leeroo.engine.backends.api import pace as paces
 from leeroo.engine.backends.api.endpoint import Endpoint
-from leeroo.engine.backends.api.pace import Pace, Ticket, pace_of
+from leeroo.engine.backends.api.limits import pace as paces
+from leeroo.engine.backends.api.limits.pace import Pace, Ticket, pace_of
 
 
 @pytest.fixture(autouse=True)

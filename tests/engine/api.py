@@ -25,6 +25,10 @@ def opened(store: Path, *experts: Expert, seen: list[Progress] | None = None) ->
     return Engine(pool, store=store, on_progress=None if seen is None else seen.append)
 
 
-def questions(*texts: str | None) -> pa.RecordBatchReader:
-    """Return a table of questions."""
-    return pa.table({"question": pa.array(texts, pa.string())}).to_reader()
+def questions(*texts: str | None, experts: list[str] | None = None) -> pa.RecordBatchReader:
+    """Return a table of questions; each names its expert in `ask` where there are some."""
+    table = pa.table({"question": pa.array(texts, pa.string())})
+    if experts is not None:
+        asks = [{"expert": name} for name in experts]
+        table = table.append_column("ask", pa.array(asks, pa.struct([("expert", pa.string())])))
+    return table.to_reader()

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pytest
 
-from leeroo.engine.backends.api import pace, sender
+from leeroo.engine.backends.api import sender
+from leeroo.engine.backends.api.limits import pace
 from leeroo.engine.backends.select import open_backend
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert

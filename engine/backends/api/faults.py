@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Literal
 
-from leeroo.engine.backends.api.allowances import retry_after_s
+from leeroo.engine.backends.api.limits.allowances import retry_after_s
 
 # Errors whose texts may speak of money; others may quote the prompt.
 _MONEY = (402, 403, 429)

@@ -18,8 +18,8 @@ import pyarrow as pa
 
 from leeroo.engine.backends.api.calls import through_openai
 from leeroo.engine.backends.api.endpoint import endpoint_of, missing_key
-from leeroo.engine.backends.api.loop import shared_loop
-from leeroo.engine.backends.api.pace import pace_of
+from leeroo.engine.backends.api.limits.loop import shared_loop
+from leeroo.engine.backends.api.limits.pace import pace_of
 from leeroo.engine.backends.api.providers import through_any_llm
 from leeroo.engine.backends.api.sender import Sender
 from leeroo.engine.backends.completions import Request, completion_batch, requests_of

@@ -18,12 +18,12 @@ from urllib.parse import urlsplit
 from leeroo.engine.backends.api.bills import Bill, estimate_prompt_tokens, read_usage
 from leeroo.engine.backends.api.calls import Call
 from leeroo.engine.backends.api.checks import check_request
-from leeroo.engine.backends.api.concurrency import Concurrency
 from leeroo.engine.backends.api.dialect import Dialect, body, learn_refused, own_settings
 from leeroo.engine.backends.api.effort import effort_form
 from leeroo.engine.backends.api.endpoint import Endpoint
 from leeroo.engine.backends.api.faults import Fault
-from leeroo.engine.backends.api.pace import Pace, Ticket
+from leeroo.engine.backends.api.limits.concurrency import Concurrency
+from leeroo.engine.backends.api.limits.pace import Pace, Ticket
 from leeroo.engine.backends.api.replies import completion
 from leeroo.engine.backends.completions import Request, failed_completion
 from leeroo.engine.backends.options import OpenAIOptions
@@ -43,7 +43,8 @@ _MOST_UNSURE = 2
 # Backoff doubles from the first to the second, in seconds, plus up to a quarter by chance.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 # How long a row waits while each of its tries is refused for too many requests, in seconds: limits are by the minute.
-_REFUSED_S = 600.0
+# While others are let through, it has so many tries at least.
+_REFUSED_S, _LEAST_REFUSALS = 600.0, 20
 # Answers over which the mean length is taken.
 _LENGTHS = 50
 
@@ -55,13 +56,15 @@ class _Tries:
     Attributes:
         failed: Those that count; one that was refused for too many requests does not.
         unsure: Those that may have been billed.
-        refused_at: When the first was refused for too many requests.
+        refused: Those that were refused for too many requests.
+        refused_at: When the first of these was.
 
     """
 
     failed: int = 0
     unsure: int = 0
-    refused_at: float | None = None
+    refused: int = 0
+    refused_at: float = 0.0
 
 
 class Sender:
@@ -132,10 +135,10 @@ class Sender:
         """Return the fault of a row that has been refused for too long; the expert ends where all rows have."""
         now = time.monotonic()
         tries.refused_at = tries.refused_at or now
-        if now - tries.refused_at < _REFUSED_S:
+        tries.refused += 1
+        everyone = now - (self._pace.refused_since or now) >= _REFUSED_S
+        if not everyone and (now - tries.refused_at < _REFUSED_S or tries.refused < _LEAST_REFUSALS):
             return None
-        since = self._pace.refused_since
-        everyone = since is not None and now - since >= _REFUSED_S
         who = "no request was" if everyone else "the request was not"
         return replace(fault, message=f"{who} let through for {_REFUSED_S / 60:.0f} minutes: {fault}", ends=everyone)
 
@@ -181,7 +184,8 @@ class Sender:
             try:
                 await asyncio.wait_for(ahead.wait(), _HEAD_START_S)
             except TimeoutError:
-                self._taken.add(kind)
+                if not self._pace.busy:  # it is not in line any more
+                    self._taken.add(kind)
         if kind in self._taken:
             return await self._send(request)
         self._ahead[kind] = back = asyncio.Event()

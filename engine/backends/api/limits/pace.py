@@ -17,9 +17,9 @@ from weakref import WeakValueDictionary
 
 from aiolimiter import AsyncLimiter
 
-from leeroo.engine.backends.api.allowances import KINDS, LONGEST_WAIT_S, Allowance, Kind, read_allowances
 from leeroo.engine.backends.api.endpoint import Endpoint
-from leeroo.engine.backends.api.loop import shared_loop
+from leeroo.engine.backends.api.limits.allowances import KINDS, LONGEST_WAIT_S, Allowance, Kind, read_allowances
+from leeroo.engine.backends.api.limits.loop import shared_loop
 
 _MINUTE_S = 60.0
 # The parts of a limit that are spread over each minute, and that may leave at once. Their sum is the most in any
@@ -87,6 +87,11 @@ class Pace:
         self._open_at = 0.0  # nothing leaves before
         self._refusals, self._refused_at = 0, 0.0  # refusals without an answer between, and the last one's time
         self.refused_since: float | None = None  # the first refusal after the last answer
+
+    @property
+    def busy(self) -> bool:
+        """Whether requests wait in line."""
+        return self._turn.locked()
 
     def keep_within(self, per_minute: Mapping[Kind, int | None]) -> None:
         """Keep within these limits too; of several experts' limits the least counts."""

@@ -10,12 +10,12 @@ import time
 
 # Requests in flight at the start: enough to see what a server does, and few enough for a small one.
 _START = 16
-# What a refusal leaves.
-_CUT = 0.5
+# What a refusal leaves, and the least: one row that is always refused does not hold up all others.
+_CUT, _LEAST = 0.5, 2
 
 
 class Concurrency:
-    """The number of requests that may be in flight, between 1 and the most that the pool file allows."""
+    """The number of requests that may be in flight, up to the most that the pool file allows."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -40,5 +40,5 @@ class Concurrency:
 
         """
         if self._cut_at is None or sent_at > self._cut_at:
-            self._window = max(self._window * _CUT, 1.0)
+            self._window = max(self._window * _CUT, float(min(self._most, _LEAST)))
             self._cut_at = time.monotonic()
