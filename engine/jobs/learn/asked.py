@@ -23,7 +23,14 @@ from leeroo.engine.arrays import Bools, Float64s, Int64s
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.batch.prompts import CONTEXT, build_asks, check_columns, marked_private
 from leeroo.engine.errors import InputError
-from leeroo.engine.jobs.learn.compare import AnswerNumbers, comparable, is_right, key_of, open_options, options_of
+from leeroo.engine.jobs.learn.compare import (
+    AnswerNumbers,
+    comparable,
+    is_right,
+    key_of,
+    open_options,
+    options_of,
+)
 from leeroo.engine.jobs.learn.policy import mean_costs
 from leeroo.engine.jobs.learn.skills import families
 from leeroo.engine.jobs.learn.truth import EMPTY, NONE, Evidence
@@ -247,6 +254,11 @@ class AskedTable:
         """The probability that each answer that cannot be compared is right [n, e]; NaN where nobody can say."""
         judged = self._by_judge if self._believed else np.full_like(self._by_judge, np.nan)
         return np.where(np.isfinite(self._by_gold), self._by_gold, judged)
+
+    @property
+    def lettered(self) -> list[int]:
+        """How many options with letters each question offers, [n]; 0 where there are none, or choices of its own."""
+        return [own if choices is None else 0 for own, choices in zip(self._options, self._choices, strict=True)]
 
     def reserve(self, experts: Int64s) -> float:
         """Return the most that one answer of these experts can cost: the engine sends nothing for less than that."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from leeroo.engine.jobs.learn.truth import EMPTY
@@ -22,6 +23,8 @@ OPEN_OPTIONS, _MOST_LABELS = 50, 20
 _ROWS_OF_LABEL = 3
 # The part of the answers that must be comparable.
 _ENOUGH = 0.6
+# An expert leans to a letter that it gives in this part of so many answers at least, with as many options at least.
+_LEANS, _LEANS_FROM, _LETTERS = 0.6, 20, 3
 _OPTION = re.compile(r"(?m)^\s*\(?([A-P])[.):]\s")
 _LETTER = re.compile(r"\(?([A-P])\)?(?:[.):,\s]|$)")
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?")
@@ -161,6 +164,25 @@ def open_options(keys: Sequence[str | None]) -> int:
     different = len(set(given))
     is_label = 2 <= different <= _MOST_LABELS and len(given) >= _ROWS_OF_LABEL * different
     return different if is_label else OPEN_OPTIONS
+
+
+def leaning(answers: Sequence[str | None], options: Sequence[int]) -> tuple[str, float] | None:
+    """Return the letter that most of one expert's answers give, and their share; None where no letter is so frequent.
+
+    Right answers stand behind all letters alike, so who gives one of them to most questions does not read them.
+
+    Args:
+        answers: [n], to questions with lettered options.
+        options: [n], how many there are.
+
+    """
+    pairs = [(answer, own) for answer, own in zip(answers, options, strict=True) if own >= _LETTERS]
+    letters = Counter(filter(None, (key_of(answer, own) for answer, own in pairs)))
+    if letters.total() < _LEANS_FROM:
+        return None
+    [(letter, often)] = letters.most_common(1)
+    share = often / letters.total()
+    return (letter, share) if share >= _LEANS else None
 
 
 def _among(answer: str, choices: Sequence[str]) -> str | None:

@@ -40,7 +40,7 @@ from leeroo.engine.jobs.learn.policy import (
     spend_rest,
     start_plan,
 )
-from leeroo.engine.jobs.learn.results import append_answers, best_answers, scores
+from leeroo.engine.jobs.learn.results import append_answers, best_answers, leanings, scores
 from leeroo.engine.jobs.learn.truth import Prior, rates
 from leeroo.engine.listeners import LineListener
 from leeroo.engine.money import usd as format_usd
@@ -212,6 +212,11 @@ def _notes(asked: AskedTable, plan: Plan, usd: float, judge: JudgeFound | None) 
     if not len(asked.rows):
         return []
     found = [] if judge is None else [judge.note]
+    found += [
+        f"{name} answers {letter} to {often:.0%} of the questions with lettered options: it hardly reads them, and"
+        " experts that do the same agree without being right"
+        for name, (letter, often) in leanings(asked).items()
+    ]
     if len(plan.pilot) < LEAST_PILOT:
         found.append(
             f"only {len(plan.pilot)} of {len(asked.rows)} questions were sent to several experts within"

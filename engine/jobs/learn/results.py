@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.jobs.learn.asked import AskedTable
+from leeroo.engine.jobs.learn.compare import leaning
 from leeroo.engine.jobs.learn.truth import posterior, rates, right
 
 # Columns that are not those of the chosen answer alone.
@@ -69,6 +70,24 @@ def best_answers(asked: AskedTable, theta: Float64s) -> tuple[Int64s, Float64s]:
     none = ~candidates.any(axis=1)
     guess = rates(skill[np.arange(n), expert]) if n else np.zeros(0)
     return np.where(none, -1, expert), np.where(none, np.nan, np.where(np.isnan(sure), guess, sure))
+
+
+def leanings(asked: AskedTable) -> dict[str, tuple[str, float]]:
+    """Return the experts that lean to a letter of the options, with the letter and how often they give it."""
+    offered = asked.lettered
+    answers = [
+        (e, text, offered[q])
+        for wave in asked.answers
+        for q, e, text in zip(*(wave.column(name).to_pylist() for name in ("q", "e", "answer")), strict=True)
+        if offered[q]
+    ]
+    found = {}
+    for j, name in enumerate(asked.names):
+        own = [(text, options) for e, text, options in answers if e == j]
+        leans = leaning([text for text, _ in own], [options for _, options in own])
+        if leans is not None:
+            found[name] = leans
+    return found
 
 
 def append_answers(

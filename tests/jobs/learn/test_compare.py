@@ -10,6 +10,7 @@ from leeroo.engine.jobs.learn.compare import (
     comparable,
     is_right,
     key_of,
+    leaning,
     open_options,
     options_of,
 )
@@ -128,3 +129,11 @@ def test_gold_is_met_by_what_it_says() -> None:
     assert not is_right("yes", "no", ["yes", "no"])
     assert is_right('{"a": 1}', '{ "a" : 1 }')
     assert not is_right('{"a": 2}', '{"a": 1}')
+
+
+def test_who_gives_one_letter_to_most_questions_leans_to_it() -> None:
+    """A letter in most answers is a leaning; letters in turn, few answers, or two options are none."""
+    assert leaning(["A", "A. one", "The answer is A.", "B"] * 10, [4] * 40) == ("A", 0.75)
+    assert leaning(["A", "B", "C", "A"] * 10, [4] * 40) is None
+    assert leaning(["A"] * 8, [4] * 8) is None
+    assert leaning(["A"] * 40, [2] * 40) is None
