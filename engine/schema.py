@@ -139,6 +139,9 @@ REQUESTS = pa.schema(
         pa.field("raw", pa.bool_(), nullable=False),
         # The LoRA adapter that answers, as the pool names it; NULL is the model as it is.
         pa.field("adapter", pa.string()),
+        # Other requests begin with the same system text, turns, and this many characters of the prompt, and it pays to
+        # have the provider keep these; NULL where it does not.
+        pa.field("shared_chars", pa.int32()),
     ]
 )
 

@@ -42,6 +42,7 @@ class Request:
     reasoning_effort: str | None = None
     top_logprobs: int | None = None
     adapter: str | None = None
+    shared_chars: int | None = None
 
     @property
     def messages(self) -> list[Any]:

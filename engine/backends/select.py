@@ -19,6 +19,7 @@ from pydantic import BaseModel
 
 from leeroo.engine import weights
 from leeroo.engine.backends.adapter_files import why_no_adapter
+from leeroo.engine.backends.api import caching
 from leeroo.engine.backends.api.endpoint import destination, missing_key
 from leeroo.engine.backends.options import (
     OpenAIOptions,
@@ -41,6 +42,7 @@ class BackendKind(NamedTuple):
         options: The model of its engine options.
         capabilities: Its abilities; stated here, because importing its class can take seconds.
         missing: Says what an expert of this kind lacks to run here, None when it lacks nothing.
+        least_shared: The fewest tokens of a shared beginning that it marks for its provider, None where it marks none.
     """
 
     module: str
@@ -48,6 +50,7 @@ class BackendKind(NamedTuple):
     options: type[BaseModel]
     capabilities: Capabilities
     missing: Callable[[Expert], str | None]
+    least_shared: Callable[[Expert], int | None] = lambda _: None
 
 
 def resolve(expert: Expert) -> str:
@@ -66,6 +69,11 @@ def resolve(expert: Expert) -> str:
 def capabilities(expert: Expert) -> Capabilities:
     """Return what the backend of an expert can do; nothing is loaded for it."""
     return _KINDS[resolve(expert)].capabilities
+
+
+def least_shared_tokens(expert: Expert) -> int | None:
+    """Return the fewest tokens of a shared beginning that an expert's requests may mark, None where they mark none."""
+    return _KINDS[resolve(expert)].least_shared(expert)
 
 
 def connect(expert: Expert, stop: threading.Event | None = None) -> Backend | Batching:
@@ -183,7 +191,9 @@ _GENERATES = Capabilities(gives_logprobs=True)
 _HOLDS = Capabilities(gives_logprobs=True, holds_memory=True)
 _KINDS: dict[str, BackendKind] = {
     "replay": BackendKind("replay", "ReplayBackend", ReplayOptions, Capabilities(recorded=True), _missing_record),
-    "openai": BackendKind("api.openai", "OpenAIBackend", OpenAIOptions, _GENERATES, _missing_api),
+    "openai": BackendKind(
+        "api.openai", "OpenAIBackend", OpenAIOptions, _GENERATES, _missing_api, caching.least_shared_tokens
+    ),
     "batch": BackendKind(
         "api.batches.connection",
         "BatchBackend",

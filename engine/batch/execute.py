@@ -19,9 +19,10 @@ import pyarrow as pa
 from leeroo.engine.backends.identity import engine_key
 from leeroo.engine.backends.protocol import AMPLE, Backend, Batching
 from leeroo.engine.backends.residency import Engines
-from leeroo.engine.backends.select import capabilities
+from leeroo.engine.backends.select import capabilities, least_shared_tokens
 from leeroo.engine.batch.book import RunBook
 from leeroo.engine.batch.keep import Flight, Sent, give_up, keep, keep_failures
+from leeroo.engine.batch.layout import with_shared_beginnings
 from leeroo.engine.batch.plan import Wave
 from leeroo.engine.batch.run import RunState
 from leeroo.engine.errors import ExpertUnavailable
@@ -95,6 +96,8 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
     can = capabilities(expert)
     claims = not can.recorded or bool(state.caps)
     flight = Flight(can.waits_hours, claims, 1 if can.runs_elsewhere else AMPLE)
+    if (least := least_shared_tokens(expert)) is not None:
+        pending = (with_shared_beginnings(batch, least) for batch in pending)
     requests = _send_all(state, flight, pending)
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:

@@ -171,7 +171,7 @@ FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, a.parked,
              coalesce(q.temperature, 0)::DOUBLE AS temperature,
              {", ".join("q." + name for name in _SAMPLING if name != "reasoning_effort")},
              {_EFFORT} AS reasoning_effort,
-             q.choices, q.json_schema, e.adapter
+             q.choices, q.json_schema, e.adapter, NULL::INTEGER AS shared_chars
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
 """
 

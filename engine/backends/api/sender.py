@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from leeroo.engine.backends.api.bills import Bill, estimate_prompt_tokens, read_usage
+from leeroo.engine.backends.api.caching import SharedBeginnings, mark_beginning
 from leeroo.engine.backends.api.calls import Call
 from leeroo.engine.backends.api.checks import check_request
 from leeroo.engine.backends.api.dialect import Dialect, body, learn_refused, own_settings
@@ -92,6 +93,7 @@ class Sender:
         self._ahead: dict[frozenset[str], asyncio.Event] = {}  # by kind of request, set when the one ahead is back
         self._taken: set[frozenset[str]] = set()  # kinds of which one was answered, or the one ahead hangs
         self._turns: set[asyncio.Timeout] = set()  # of requests that wait for their turn
+        self._beginnings = SharedBeginnings()
         self._answers, self._mean_tokens = 0, 0.0  # of the last answers, how many and how long
 
     async def complete(self, request: Request) -> dict[str, Any]:
@@ -173,7 +175,8 @@ class Sender:
     async def _request(self, request: Request, bill: Bill) -> dict[str, Any]:
         """Send a request once, and again only without parameters that the server refuses."""
         check_request(request)
-        reply, latency_ms = await self._send_first_ahead(request)
+        async with self._beginnings.one_ahead(request):
+            reply, latency_ms = await self._send_first_ahead(request)
         return {**completion(request, reply, bill), "latency_ms": latency_ms}
 
     async def _send_first_ahead(self, request: Request) -> tuple[dict[str, Any], float]:
@@ -204,7 +207,9 @@ class Sender:
             raise replace(self._untaken[settings])
         while True:
             try:
-                reply = await self._send_in_turn(request, {"model": self._model, **body(request, dialect)})
+                sent = {"model": self._model, **body(request, dialect)}
+                sent["messages"] = mark_beginning(sent["messages"], request)
+                reply = await self._send_in_turn(request, sent)
             except Fault as fault:
                 try:
                     refused_now = learn_refused(fault, request, dialect)
