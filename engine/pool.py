@@ -109,9 +109,11 @@ class Expert(BaseModel):
     @field_validator("effort", mode="before")
     @classmethod
     def _is_a_level(cls, effort: Any) -> Any:
-        tokens = isinstance(effort, int) and not isinstance(effort, bool) and 0 < effort < 2**24
-        if effort is None or effort in LEVELS or tokens or (isinstance(effort, str) and effort.isdigit()):
-            return effort if effort is None else str(effort)
+        text = str(effort) if isinstance(effort, str | int) and not isinstance(effort, bool) else ""
+        # Eight digits are more than any model thinks, and few enough to be read as a number.
+        tokens = text.isascii() and text.isdigit() and len(text) <= 8 and 0 < int(text) < 2**24
+        if effort is None or text in LEVELS or tokens:
+            return effort if effort is None else text
         raise ValueError(f"must be one of {', '.join(LEVELS)}, or a number of tokens")
 
     @field_validator("template")
