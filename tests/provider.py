@@ -396,6 +396,7 @@ class Provider(ThreadingHTTPServer):
         says: From model and prompt to the answer, or to the probabilities of first words, the likeliest being the answer.
         usage: The tokens of each call, fixed or computed from prompt and body.
         limit: The requests and tokens that it lets through in a minute; None for any number.
+        paths: What there is on this server.
         replies: Makes the reply of every call that nothing else is said of.
         reports: The usage that the behaviour `usage_given` reports.
         usd_per_m: By model, the price of a million input and output tokens; "" is any other model.
@@ -428,6 +429,7 @@ class Provider(ThreadingHTTPServer):
         self.reports: Any = None
         self.replies: Behaviour | None = None
         self.limit: RateLimit | None = None
+        self.paths = {"/v1/chat/completions"}
         self.usd_per_m: dict[str, tuple[float, float]] = {"": (1.0, 2.0)}
         self.cached_share = 0.1
         self.delay_s = 0.0
@@ -542,7 +544,7 @@ class _Answering(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer one chat completion."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if self.path.partition("?")[0] != "/v1/chat/completions":
+        if self.path.partition("?")[0] not in self.server.paths:
             self._send(Reply({"detail": "Not Found"}, 404))
             return
         headers = {name.lower(): value for name, value in self.headers.items()}

@@ -53,8 +53,8 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
             raise Fault(f"the request cannot be sent: {line(str(error))}", blames="row") from error
         hear(reply.headers)
         body = parse_reply(reply.content, reply.headers.get("content-type", ""))
-        if body.get("error") and not body.get("choices"):
-            raise refused(status_of(body["error"]), body, reply.headers)
+        if (error := error_of(body)) is not None:
+            raise refused(status_of(error), {"error": error, "usage": body.get("usage")}, reply.headers)
         return body
 
     return call, client.close
@@ -66,6 +66,16 @@ def transport(options: OpenAIOptions, endpoint: Endpoint) -> dict[str, Any]:
     # A redirection to another server would take along headers that hold keys.
     follows = not any(endpoint.headers.values())
     return {"follow_redirects": follows, **{name: value for name, value in given.items() if value}}
+
+
+def error_of(body: dict[str, Any]) -> Any:
+    """Return the error in a reply with status 200: in the place of an answer, or of one that broke off."""
+    choices = body.get("choices")
+    if not choices:
+        return body.get("error") or None
+    first = choices[0] if isinstance(choices, list) else None
+    broke_off = isinstance(first, dict) and first.get("finish_reason") == "error"
+    return (first.get("error") or None) if broke_off and isinstance(first, dict) else None
 
 
 def status_of(error: Any) -> int:

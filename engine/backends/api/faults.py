@@ -5,13 +5,13 @@ This module reads what HTTP errors mean; it knows nothing of retries, bills or w
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Literal
 
+from leeroo.engine.backends.api.error_bodies import read_error
 from leeroo.engine.backends.api.limits.allowances import retry_after_s
 
 # Errors whose texts may speak of money; others may quote the prompt.
@@ -46,7 +46,19 @@ _NO_MONEY = _any(
 )
 # A request that is larger than all that a minute allows: no wait helps.
 _TOO_LARGE = _any(r"request too large")
-_FILTERED = _any(r"content[_ ](filter|policy)", r"content management policy", r"moderation", r"safety[_ ]system")
+# The account is empty, with a status that says nothing of it; elsewhere in a text these words may be the prompt's.
+_NO_CREDIT = _any(r"your credit balance is too low")
+# A key or a model that is refused with the status of a bad request.
+_NO_KEY = _any(r"api[ _]key (is )?(not valid|invalid|expired)", r"invalid[ _]api[ _]key")
+_NO_MODEL = _any(r"invalid[ _]model\b", r"not a valid model", r"model_not_(found|available)")
+# What one prompt brings about: a filter's refusal, or an answer that is no JSON.
+_OF_ROW = _any(
+    r"content[_ ](filter|policy)",
+    r"content management policy",
+    r"moderation",
+    r"safety[_ ]system",
+    r"failed to generate json",
+)
 
 
 @dataclass(eq=False)
@@ -96,64 +108,35 @@ def refusal(status: int, body: bytes | Any, headers: Mapping[str, str], model: s
         url: The address of the request, without secrets.
 
     """
-    reply = _read(body) if isinstance(body, bytes) else body
-    text, code, param = _message(reply)
-    detail = f"{code} {text}"
+    said = read_error(body)
+    detail = f"{said.code} {said.text}"
     known = status in HTTPStatus.__members__.values()
     message = f"{status} {HTTPStatus(status).phrase}" if known else str(status)
-    message = f"{message}: {line(text)}" if text else message
-    fault = Fault(message, status, param, detail, usage=reply.get("usage") if isinstance(reply, dict) else None)
-    if status == 402 or _NO_MONEY.search(detail if status in _MONEY else code):
+    message = f"{message}: {line(said.text)}" if said.text else message
+    fault = Fault(message, status, said.param, detail, usage=said.usage)
+    # Some call the limit of a minute a quota, too, and say when it is over.
+    wait_s = said.wait_s if (told := retry_after_s(headers)) is None else told
+    no_money = _NO_MONEY.search(detail if status in _MONEY else said.code) or _NO_CREDIT.match(said.text)
+    if status == 402 or (no_money and wait_s is None):
         return replace(fault, ends=True)
     too_large = (status in (400, 422, 500) and _TOO_LONG.search(detail)) or (
         status == 429 and _TOO_LARGE.search(detail)
     )
     if status == 413 or too_large:
         return replace(fault, blames="nobody")
-    if status in (400, 403, 422) and _FILTERED.search(detail):
+    if status in (400, 403, 422) and _OF_ROW.search(detail):
         return replace(fault, blames="row")
+    if status == 400 and (_NO_KEY.search(detail) or _NO_MODEL.search(detail)):
+        status = 401 if _NO_KEY.search(detail) else 404
+        fault = replace(fault, status=status)
     if status in (401, 403):
         return replace(fault, message=f"the API refuses the key: {message}")
     if status == 404:
         return replace(fault, message=f"the API at {url} does not know {model!r}: {message}")
     if status in _PASSING or status >= 500:
         blames: Any = "nobody" if status == 429 else "expert"
-        return replace(fault, passes=True, blames=blames, wait_s=retry_after_s(headers), slows=status in _TOO_MUCH)
+        return replace(fault, passes=True, blames=blames, wait_s=wait_s, slows=status in _TOO_MUCH)
     return fault
-
-
-def _read(body: bytes) -> Any:
-    """Return the JSON of an error; its text where that is none, nothing of a web page."""
-    text = body.decode(errors="replace")
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None if "<" in text[:200] else text
-
-
-def _message(reply: Any) -> tuple[str, str, str | None]:
-    """Return message, code and parameter of an error, in any of the forms that servers give it."""
-    error = reply.get("error", reply) if isinstance(reply, dict) else reply
-    if not isinstance(error, dict):
-        return (error if isinstance(error, str) else "").strip(), "", None
-    parts = [error.get(name) for name in ("message", "detail", "msg", "title", "error_description")]
-    message = next((part for part in parts if part), "")
-    if isinstance(message, list):
-        message = "; ".join(_detail(each) for each in message)
-    if isinstance(message, dict):
-        message = message.get("message") or ""
-    param = error.get("param")
-    code = f"{error.get('code') or ''} {error.get('type') or ''}".strip()
-    return str(message).strip() if isinstance(message, str) else "", code, param if isinstance(param, str) else None
-
-
-def _detail(each: Any) -> str:
-    """Return one complaint of FastAPI in one line."""
-    if not isinstance(each, dict):
-        return str(each)
-    at = each.get("loc")
-    place = ".".join(str(part) for part in at) if isinstance(at, list) else ""
-    return f"{place}: {each.get('msg')}" if place else str(each.get("msg"))
 
 
 def line(text: str) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from leeroo.engine.backends.api.bills import table_or_empty
-from leeroo.engine.backends.api.calls import Call, Disconnect, Hear, fault_of_no_reply
+from leeroo.engine.backends.api.calls import Call, Disconnect, Hear, error_of, fault_of_no_reply, status_of
 from leeroo.engine.backends.api.endpoint import Endpoint
 from leeroo.engine.backends.api.faults import Fault, line, refusal
 from leeroo.engine.backends.api.replies import parse_reply
@@ -37,7 +37,7 @@ def through_any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) 
         PoolError: it does not know the provider, or the provider's package takes no headers.
 
     """
-    client = _client(expert, options, endpoint)
+    client, provider = _client(expert, options, endpoint), options.provider or ""
 
     async def call(sent: dict[str, Any], hear: Hear) -> dict[str, Any]:
         try:
@@ -48,8 +48,11 @@ def through_any_llm(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) 
             raise fault_of_no_reply(error, options.timeout) from error
         except Exception as error:
             hear(_headers(error))
-            raise _fault(error, expert.model, options.provider or "") from error
-        return parse_reply(json.dumps(reply.model_dump(), default=str).encode())
+            raise fault_of(error, expert.model, provider) from error
+        body = parse_reply(json.dumps(reply.model_dump(), default=str).encode())
+        if (wrong := error_of(body)) is not None:
+            raise refusal(status_of(wrong), {"error": wrong, "usage": body.get("usage")}, {}, expert.model, provider)
+        return body
 
     async def disconnect() -> None:
         close = getattr(getattr(client, "client", None), "close", None)
@@ -86,7 +89,7 @@ def _client(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> Any:
         raise ExpertUnavailable(f"{options.provider} cannot be reached through any-llm-sdk: {why}") from error
 
 
-def _fault(error: Exception, model: str, provider: str) -> Fault:
+def fault_of(error: Exception, model: str, provider: str) -> Fault:
     """Return the fault of an exception of any-llm-sdk, or of a provider's package below it."""
     error = getattr(error, "original_exception", None) or error
     kind = type(error).__name__
@@ -98,17 +101,19 @@ def _fault(error: Exception, model: str, provider: str) -> Fault:
     status = _status(error, response)
     if status is None:
         return Fault(f"asking {provider} failed: {line(str(error)) or kind}", passes=True, unsure=True)
-    body = {"message": str(error) or kind, "code": getattr(error, "code", None), "param": getattr(error, "param", None)}
-    return refusal(
-        status, {"error": body}, {"retry-after": str(getattr(error, "retry_after", None) or "")}, model, provider
-    )
+    body = {name: getattr(error, name, None) for name in ("code", "param")}
+    return refusal(status, {"error": {**body, "message": str(error) or kind}}, _headers(error), model, provider)
 
 
-def _headers(error: Exception) -> Mapping[str, str]:
+def _headers(error: Exception) -> dict[str, str]:
     """Return the headers of the reply behind an exception, as far as there are any."""
-    response = getattr(getattr(error, "original_exception", None) or error, "response", None)
-    headers = getattr(response, "headers", None)
-    return headers if isinstance(headers, Mapping) else {}
+    error = getattr(error, "original_exception", None) or error
+    response = getattr(error, "response", None)
+    of_boto = table_or_empty(table_or_empty(response).get("ResponseMetadata")).get("HTTPHeaders")
+    found = of_boto or getattr(response, "headers", None)
+    wait_s = getattr(error, "retry_after", None)
+    headers = {} if wait_s is None else {"retry-after": str(wait_s)}
+    return headers | ({name.lower(): str(found[name]) for name in found} if isinstance(found, Mapping) else {})
 
 
 def _status(error: Exception, response: Any) -> int | None:

@@ -24,7 +24,7 @@ from leeroo.engine.backends.thoughts import split_thoughts
 _LENGTH = ("length", "max_tokens", "max_output_tokens", "model_length", "max_length")
 _FILTERED = ("content_filter", "safety", "recitation", "blocklist", "prohibited_content", "guardrail_intervened")
 _TOOLS = ("tool_calls", "tool_use", "function_call")
-_FAILED = ("error", "malformed_function_call")
+_FAILED = ("error", "malformed_function_call", "insufficient_system_resource")
 
 
 def _join_texts(value: Any) -> Any:
@@ -174,6 +174,7 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
         Fault: it holds no answer, in words for the row.
 
     """
+    reply = _as_chat(reply)
     usage = read_usage(reply.get("usage"), reply.get("service_tier"))
     try:
         choice = _first_choice(reply)
@@ -194,6 +195,16 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
         return {**row, "choice_logprobs": _choice_logprobs(request.choices, row["answer"], _tokens(choice.logprobs))}
     logprobs = _logprobs(choice.logprobs) if request.top_logprobs is not None else None
     return {**row, "logprobs": logprobs}
+
+
+def _as_chat(reply: dict[str, Any]) -> dict[str, Any]:
+    """Return a reply in the form of OpenAI's chat API; that of Ollama's own API has other names."""
+    message = reply.get("message")
+    if "choices" in reply or not isinstance(message, dict):
+        return reply
+    counts = {"prompt_tokens": reply.get("prompt_eval_count"), "completion_tokens": reply.get("eval_count")}
+    message = {"reasoning": message.get("thinking"), **message}
+    return {"choices": [{"message": message, "finish_reason": reply.get("done_reason")}], "usage": counts}
 
 
 def _first_choice(reply: dict[str, Any]) -> ReplyChoice:
