@@ -24,14 +24,14 @@ CREATE TABLE IF NOT EXISTS caps (
     PRIMARY KEY (expert, owner, period)) WITHOUT ROWID;
 """
 
-_MATCHES = "(k.expert = '' OR k.expert = t.expert) AND (k.owner = '' OR k.owner = t.owner)"
-_READ = f"""
-SELECT expert, owner, period, usd,
-       (SELECT coalesce(sum(cost_usd + unsure_usd), 0.0) FROM spent t
-        WHERE day >= CASE period WHEN 'day' THEN :day ELSE :month END AND day < :tomorrow AND {_MATCHES}) AS used,
-       (SELECT coalesce(sum(at_most_usd), 0.0) FROM claims t WHERE {_MATCHES}) AS held,
-       CASE period WHEN 'day' THEN :day_ends ELSE :month_ends END AS opens
-FROM caps k WHERE :owner IS NULL OR owner IN ('', :owner) ORDER BY expert, owner, period
+_READ = """
+SELECT k.expert, k.owner, k.period, k.usd, coalesce(u.usd, 0.0) AS used,
+       (SELECT coalesce(sum(at_most_usd), 0.0) FROM claims c
+        WHERE (k.expert = '' OR k.expert = c.expert) AND (k.owner = '' OR k.owner = c.owner)) AS held,
+       CASE k.period WHEN 'day' THEN :day_ends ELSE :month_ends END AS opens
+FROM caps k LEFT JOIN used u ON u.period = CASE k.period WHEN 'day' THEN :day ELSE :month END
+    AND u.expert = k.expert AND u.owner = k.owner
+WHERE :owner IS NULL OR k.owner IN ('', :owner) ORDER BY 1, 2, 3
 """
 
 Period = Literal["day", "month"]
@@ -171,8 +171,7 @@ def _calendar(now: float | None) -> dict[str, object]:
     next_month = (month + timedelta(days=32)).replace(day=1)
     return {
         "day": f"{day:%Y-%m-%d}",
-        "month": f"{month:%Y-%m-%d}",
-        "tomorrow": f"{tomorrow:%Y-%m-%d}",
+        "month": f"{day:%Y-%m}",
         "day_ends": tomorrow.timestamp(),
         "month_ends": next_month.timestamp(),
     }

@@ -2,6 +2,7 @@
 
 Days are those of UTC. The sums grow with every answer and charge, in the same transaction: nothing is ever added up
 over all answers. Beside what was billed they have what may have been: requests under way when their run was killed.
+Spending caps read one row each of `used`, which has the sums of days and months, of each expert and owner and of all.
 """
 
 from __future__ import annotations
@@ -23,11 +24,17 @@ CREATE TABLE IF NOT EXISTS spent (
     prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, cost_usd REAL NOT NULL,
     unsure_usd REAL NOT NULL, PRIMARY KEY (day, expert, owner)) WITHOUT ROWID;
 """
+# A period is a day or a month, as text; '' is all experts, or all owners.
+_USED = """
+CREATE TABLE IF NOT EXISTS used (
+    period TEXT NOT NULL, expert TEXT NOT NULL, owner TEXT NOT NULL, usd REAL NOT NULL,
+    PRIMARY KEY (period, expert, owner)) WITHOUT ROWID;
+"""
 TABLES = f"""
 CREATE TABLE IF NOT EXISTS charges (
     run TEXT, asked TEXT, expert TEXT, prompt_tokens INTEGER, completion_tokens INTEGER, cost_usd REAL, created REAL);
 CREATE INDEX IF NOT EXISTS charges_by_run ON charges (run);
-{_SPENT}
+{_SPENT}{_USED}
 """
 
 # Until version 9 there were sums of removed answers alone, for all owners together.
@@ -39,28 +46,30 @@ MOVED = (
     "DROP TABLE spent_without_owner",
 )
 
-# Adds rows to the sums; they are grouped by the first three columns.
 _ADD = """
-INSERT INTO spent {rows} GROUP BY 1, 2, 3
+INSERT INTO spent VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET answers = answers + excluded.answers,
     prompt_tokens = prompt_tokens + excluded.prompt_tokens,
     completion_tokens = completion_tokens + excluded.completion_tokens,
     cost_usd = cost_usd + excluded.cost_usd, unsure_usd = unsure_usd + excluded.unsure_usd
 """
+_USE = "INSERT INTO used VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET usd = usd + excluded.usd"
+
+# What is added to the sums: rows with the columns of `spent`.
 _ROWS = """
 SELECT coalesce(date(t.created, 'unixepoch'), '1970-01-01'), coalesce(t.expert, ''), coalesce(r.owner, ''), {answers},
        coalesce(sum(t.prompt_tokens), 0), coalesce(sum(t.completion_tokens), 0), coalesce(sum(t.{cost}), 0.0), 0.0
-FROM {table} t LEFT JOIN runs r USING (run) WHERE t.rowid > ?
+FROM {table} t LEFT JOIN runs r USING (run) WHERE t.rowid > ? GROUP BY 1, 2, 3
 """
-_COUNTED = {
-    "answers": _ADD.format(rows=_ROWS.format(table="answers", answers="count(*)", cost="list_cost_usd")),
-    "charges": _ADD.format(rows=_ROWS.format(table="charges", answers="0", cost="cost_usd")),
+_NEW = {
+    "answers": _ROWS.format(table="answers", answers="count(*)", cost="list_cost_usd"),
+    "charges": _ROWS.format(table="charges", answers="0", cost="cost_usd"),
 }
-_UNSURE = _ADD.format(
-    rows="SELECT date(coalesce(created, :now), 'unixepoch'), coalesce(expert, ''), coalesce(owner, ''), 0, 0, 0, 0.0,"
-    " sum(at_most_usd) FROM claims WHERE run = :run AND at_most_usd > 0"
-    " AND key NOT IN (SELECT key FROM batch_lines)"
-)
+_UNSURE = """
+SELECT date(coalesce(created, :now), 'unixepoch'), coalesce(expert, ''), coalesce(owner, ''), 0, 0, 0, 0.0,
+       sum(at_most_usd)
+FROM claims WHERE run = :run AND at_most_usd > 0 AND key NOT IN (SELECT key FROM batch_lines) GROUP BY 1, 2, 3
+"""
 
 _SUMS = ("answers", "prompt_tokens", "completion_tokens", "cost_usd")
 
@@ -113,7 +122,7 @@ def last_row(db: sqlite3.Connection, table: Billed) -> int:
 
 def count_new(db: sqlite3.Connection, table: Billed, after: int) -> None:
     """Add the answers or charges after a row to the sums."""
-    db.execute(_COUNTED[table], (after,))
+    _add(db, db.execute(_NEW[table], (after,)).fetchall())
 
 
 def count_unsure(db: sqlite3.Connection, run: str) -> None:
@@ -121,7 +130,32 @@ def count_unsure(db: sqlite3.Connection, run: str) -> None:
 
     Lines of open batches are still claimed.
     """
-    db.execute(_UNSURE, {"run": run, "now": time.time()})
+    _add(db, db.execute(_UNSURE, {"run": run, "now": time.time()}).fetchall())
+
+
+def recount_used(db: sqlite3.Connection) -> None:
+    """Compute the sums of `used` from those of days."""
+    db.execute("DELETE FROM used")
+    _use(db, db.execute("SELECT * FROM spent").fetchall())
+
+
+def _add(db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+    """Add rows with the columns of `spent` to all sums."""
+    db.executemany(_ADD, rows)
+    _use(db, rows)
+
+
+def _use(db: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+    db.executemany(
+        _USE,
+        [
+            (period, of_expert, of_owner, cost + unsure)
+            for day, expert, owner, *_, cost, unsure in rows
+            for period in (day, day[: len("2026-12")])
+            for of_expert in {expert, ""}
+            for of_owner in {owner, ""}
+        ],
+    )
 
 
 def read_spend(

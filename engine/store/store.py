@@ -41,7 +41,7 @@ from leeroo.engine.store.runs import Run, claim, in_flight, of_job, of_run, read
 from leeroo.engine.store.spending import keep_charges, read_charges, read_spend
 from leeroo.engine.store.timings import keep_timing, read_timings
 
-VERSION = 9
+VERSION = 10
 
 _ROOMS = (answers, batches, spending, caps, runs, timings, feedback)
 _ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "claims": runs.CLAIMS_ADDED, "waves": timings.ADDED}
@@ -324,4 +324,6 @@ def _upgrade(db: sqlite3.Connection, version: int) -> None:
     if version < 9:
         for billed in spending.BILLED:
             spending.count_new(db, billed, 0)
+    if version < 10:
+        spending.recount_used(db)
     db.execute(f"PRAGMA user_version = {VERSION}")
