@@ -1,7 +1,7 @@
 """What spending caps cost a claim, in a store with many answers, keys and days.
 
-Run it with `python bench/engine/caps.py`; `--answers` sets how many the store has. For comparison it prints how long the
-sum over the answers of a month takes, which claims would need without the sums that the store keeps.
+Run it with `python bench/engine/caps.py`; `--answers` sets how many the store has. For comparison it prints how long
+the sum over the answers of a month takes, which claims would need without the sums that the store keeps.
 """
 
 from __future__ import annotations

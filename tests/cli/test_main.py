@@ -15,7 +15,20 @@ import pytest
 import leeroo
 from tests.command import leeroo as run
 
-COMMANDS = ("run", "route", "solve", "sql", "train", "evaluate", "select-experts", "gaps", "experts", "routers")
+COMMANDS = (
+    "run",
+    "route",
+    "solve",
+    "sql",
+    "train",
+    "evaluate",
+    "select-experts",
+    "gaps",
+    "experts",
+    "routers",
+    "limits",
+    "spend",
+)
 
 
 def _leeroo(*arguments: str, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
@@ -161,3 +162,13 @@ def test_a_store_that_is_not_there_is_named(tmp_path: Path) -> None:
         done = leeroo(*command, "--store", tmp_path / "none")
         assert done.returncode == 2
         assert "there is no answer store in" in done.stderr
+
+
+def test_the_commands_of_the_docs_run(spent: str) -> None:
+    """Each as it stands in docs/store.md and docs/serve.md, in their order."""
+    docs = Path(__file__).parents[2] / "docs"
+    pages = "".join((docs / page).read_text() for page in ("store.md", "serve.md"))
+    commands = re.findall(r"^    leeroo ((?:limits|spend).*?)(?: +#.*)?$", pages, flags=re.MULTILINE)
+    assert len(commands) >= 8
+    for command in commands:
+        assert leeroo(*command.split(), "--store", spent).returncode == 0, command
