@@ -69,7 +69,7 @@ def _count(folder: Path, rows: str) -> int:
 
 def _await(condition: Callable[[], bool], run: subprocess.Popen[bytes]) -> None:
     """Wait until something has happened in a run."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while not condition():
         assert run.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < until
@@ -174,7 +174,7 @@ poll_interval = 0.5
 """
     command = _command(ours, pool, ROWS)
     moments = random.Random(5)
-    api.delay_s = 2.0
+    api.delay_s = 600 / ROWS
     # What has happened when the client is killed; the server is killed a moment before, the second and the fourth time.
     reached: list[Callable[[], bool]] = [
         lambda: _count(ours, "batches") > 0,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 from leeroo.engine.backends.api.batches.dialects import open_dialect
 from leeroo.engine.backends.api.batches.results import Results
 from leeroo.engine.backends.api.batches.run import BatchRun
 from leeroo.engine.backends.api.dialect import Dialect
-from leeroo.engine.backends.api.effort import effort_form
 from leeroo.engine.backends.api.endpoint import endpoint_of, missing_key
 from leeroo.engine.backends.api.faults import Fault
 from leeroo.engine.backends.options import OpenAIOptions, engine_options
@@ -29,11 +26,9 @@ class BatchBackend:
         self._options, self._price = engine_options(expert, OpenAIOptions), expert.list_price
         if (why := missing_key(expert)) is not None:
             raise ExpertUnavailable(why)
-        endpoint = endpoint_of(expert)
-        self._api = open_dialect(expert, self._options, endpoint)
+        self._api, effort = open_dialect(expert, self._options, endpoint_of(expert))
         # What the provider refuses is found out once for all runs.
-        dialect = Dialect(effort_form(urlsplit(endpoint.url).hostname, self._options.provider))
-        self._latest = Results(dialect, self._price)
+        self._latest = Results(Dialect(effort), self._price)
 
     def for_run(self, book: BatchBook) -> BatchRun:
         """Return the connection as one run uses it."""

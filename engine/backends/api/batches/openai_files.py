@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from leeroo.engine.backends.api.batches.provider import LineResult, Look
-from leeroo.engine.backends.api.batches.wire import Wire
+from leeroo.engine.backends.api.batches.wire import Wire, id_of, read
 from leeroo.engine.backends.api.calls import status_of
 from leeroo.engine.backends.api.faults import Fault, line, refusal
 
@@ -71,32 +71,6 @@ class _Line(BaseModel):
     custom_id: str
     response: _Response | None = None
     error: _Error | None = None
-
-
-Model = TypeVar("Model", bound=BaseModel)
-
-
-def read(model: type[Model], reply: Any) -> Model:
-    """Read a reply of a batch API.
-
-    Raises:
-        Fault: it is something else.
-
-    """
-    try:
-        return model.model_validate(reply)
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        place = ".".join(map(str, wrong["loc"]))
-        raise Fault(f"the API's reply is no batch: {place}: {line(wrong['msg'])}", passes=True, unsure=True) from None
-
-
-def id_of(reply: Any) -> str:
-    """Return the id of what was just made."""
-    found = reply.get("id") if isinstance(reply, dict) else None
-    if not isinstance(found, str) or not found:
-        raise Fault("the API's reply holds no id", passes=True, unsure=True)
-    return found
 
 
 class OpenAIFiles:

@@ -105,6 +105,7 @@ class BatchRun:
                 continue
             try:
                 check_request(request)
+                self._write(request)
                 self._waiting.append(_Asked(request, 0))
             except Fault as fault:
                 failed.append(self._results.fail(request, fault))
@@ -129,10 +130,7 @@ class BatchRun:
         lines: list[bytes] = []
         size = 0
         for each in waiting:
-            text = self._api.write(
-                self._book.name_of(each.request.id),
-                {**body(each.request, self._results.dialect), **self._options.extra_body},
-            )
+            text = self._write(each.request)
             if asked and (len(asked) == self._api.most_lines or size + len(text) > self._api.most_bytes):
                 yield asked, lines
                 asked, lines, size = [], [], 0
@@ -141,6 +139,11 @@ class BatchRun:
             size += len(text) + 1
         if asked:
             yield asked, lines
+
+    def _write(self, request: Request) -> bytes:
+        """Return a request as a line; raise `Fault` where it cannot be one."""
+        sent = {**body(request, self._results.dialect), **self._options.extra_body}
+        return self._api.write(self._book.name_of(request.id), sent)
 
     def _attend(self, token: str, asked: list[_Asked], lines: list[bytes] | None) -> None:
         requests = {self._book.name_of(each.request.id): each.request for each in asked}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 import openai
+from pydantic import BaseModel, ValidationError
 
 from leeroo.engine.backends.api.calls import fault_of_no_reply, transport
 from leeroo.engine.backends.api.endpoint import Endpoint
@@ -24,7 +26,7 @@ class Wire:
         model: The model of the requests, for errors.
         options: Of the expert.
         endpoint: Of the expert.
-        url: Stands in for an address that the endpoint does not have.
+        url: The address of the API.
         headers: Sent with each request.
 
     """
@@ -33,7 +35,7 @@ class Wire:
         self, model: str, options: OpenAIOptions, endpoint: Endpoint, url: str, headers: Mapping[str, str]
     ) -> None:
         self._model, self._endpoint, self._timeout = model, endpoint, options.timeout
-        self._url = endpoint.url or url
+        self._url = url
         self._client = openai.OpenAI(
             base_url=self._url,
             api_key=endpoint.key or "none",
@@ -106,3 +108,37 @@ class Wire:
     def _redacted(self, fault: Fault) -> Fault:
         fault.message = self._endpoint.redact(fault.message)
         return fault
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read(model: type[Model], reply: Any) -> Model:
+    """Read a reply of a batch API.
+
+    Raises:
+        Fault: it is something else.
+
+    """
+    try:
+        return model.model_validate(reply)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise Fault(f"the API's reply is no batch: {place}: {line(wrong['msg'])}", passes=True, unsure=True) from None
+
+
+def id_of(reply: Any) -> str:
+    """Return the id of what was just made."""
+    found = reply.get("id") if isinstance(reply, dict) else None
+    if not isinstance(found, str) or not found:
+        raise Fault("the API's reply holds no id", passes=True, unsure=True)
+    return found
+
+
+def seconds(time: str | None) -> float:
+    """Return a time of RFC 3339 in seconds of the epoch, 0 for none."""
+    try:
+        return datetime.fromisoformat(time or "").timestamp()
+    except ValueError:
+        return 0.0
