@@ -53,8 +53,8 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
             raise Fault(f"the request cannot be sent: {line(str(error))}", blames="row") from error
         hear(reply.headers)
         body = parse_reply(reply.content, reply.headers.get("content-type", ""))
-        if (error := error_of(body)) is not None:
-            raise refused(status_of(error), {"error": error, "usage": body.get("usage")}, reply.headers)
+        if (wrong := error_of(body)) is not None:
+            raise refused(status_of(wrong), {"error": wrong, "usage": body.get("usage")}, reply.headers)
         return body
 
     return call, client.close
