@@ -305,9 +305,11 @@ def _budget(engine: Engine, questions: Questions, criteria: Criteria) -> float:
     """
     if criteria.max_cost_usd is not None:
         return criteria.max_cost_usd
-    names, name = [expert.name for expert in usable_experts(engine.pool)], engine.pool.default
-    about = ""
-    if name in names:
-        alone = float(np.nansum(_expected_costs(engine, questions)[0, :, names.index(name)]))
-        about = f" ({name} alone would cost about {format_usd(alone)})" if alone else ""
+    names = [expert.name for expert in usable_experts(engine.pool)]
+    alone = dict(zip(names, np.nansum(_expected_costs(engine, questions)[0], axis=0).tolist(), strict=True))
+    shown = dict.fromkeys(
+        [name for name in (engine.pool.default, max(alone, key=alone.__getitem__, default="")) if alone.get(name)]
+    )
+    about = ", ".join(f"{name} alone would cost about {format_usd(alone[name])}" for name in shown)
+    about = f" ({about})" if about else ""
     raise UsageError(f"learning spends a budget: give max_cost_usd{about}")
