@@ -353,3 +353,14 @@ def test_private_rows_stay_local(tmp_path: Path, api: Any, api_entry: Callable[.
     assert not set(found.tables["queries"]["question"].to_pylist()) & set(private)
     assert found.rows is not None
     assert found.rows["error"].null_count == 60
+
+
+def test_an_expert_that_always_takes_the_first_option_is_named(run: Run, api: Any) -> None:
+    """An expert that gives one letter whatever is asked is named in a note; the others are not."""
+    letters = [random.Random(i).choice("ABCD") for i in range(60)]
+    rows = [f"Which of them is number {i}?\nA. one\nB. two\nC. three\nD. four" for i in range(60)]
+    right = dict(zip(rows, letters, strict=True))
+    api.says = lambda model, prompt: "A" if model == "gamma" else right[prompt]
+    found = run([{"question": row} for row in rows], Criteria(max_cost_usd=0.1))
+    [note] = [note for note in found.findings.notes if "lettered options" in note]
+    assert note.startswith("gamma answers A to 100% of the questions with lettered options")
