@@ -102,6 +102,14 @@ def size(model: str, revision: str | None = None) -> int | None:
     return stored if kind == "float32" else 2 * stored
 
 
+def is_quantised(folder: Path) -> bool:
+    """Return whether the weights in a folder are quantised."""
+    try:
+        return "quantization_config" in json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def fingerprint(folder: Path) -> str:
     """Return the SHA-256, in hex, of the names, sizes and times of the files in a folder.
 

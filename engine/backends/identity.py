@@ -22,7 +22,7 @@ _ONLY_SPEED = frozenset(
         *("tokens_per_second", "batch_size", "attn_implementation"),
         *("gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"),
         *("pipeline_parallel_size", "enable_prefix_caching", "enable_chunked_prefill", "enable_sleep_mode"),
-        *("max_loras", "max_cpu_loras", "max_lora_rank", "enable_lora"),
+        *("max_loras", "max_cpu_loras", "max_lora_rank", "enable_lora", "speculative_config"),
         *("enforce_eager", "swap_space", "cpu_offload_gb", "block_size", "disable_log_stats"),
     }
 )

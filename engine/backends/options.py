@@ -169,7 +169,9 @@ def engine_options(expert: Expert, model: type[Model]) -> Model:
 def complaint(error: ValidationError, model: type[BaseModel]) -> str:
     """Return the first complaint about engine options, in one line."""
     first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else "?"
+    if not first["loc"]:  # about several together, in vLLM's words
+        return f"the engine options do not go together: {first['msg'].removeprefix('Value error, ').splitlines()[0]}"
+    name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         return f"there is no engine option {name!r} here; there are {', '.join(model.model_fields)}"
     message = first["msg"].removeprefix("Value error, ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -98,4 +100,36 @@ def save_adapter(base: Path, folder: Path, seed: int, **more: Any) -> Path:
         if ".lora_" in name:
             torch.nn.init.normal_(weight, std=0.2)
     tuned.save_pretrained(str(folder))
+    return folder
+
+
+def save_quantised(base: Path, folder: Path) -> Path:
+    """Write a model with weights of 8 bits, in the form of compressed-tensors, into a folder."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(base, folder)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, weight in load_file(base / "model.safetensors").items():
+        if "_proj" in name:
+            scale = weight.abs().amax(1, keepdim=True) / 127  # [outputs, 1]
+            tensors |= {name: (weight / scale).round().to(torch.int8), f"{name}_scale": scale}
+        else:
+            tensors[name] = weight
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    int8 = {"num_bits": 8, "type": "int", "symmetric": True}
+    group = {
+        "targets": ["Linear"],
+        "weights": {**int8, "strategy": "channel", "dynamic": False},
+        "input_activations": {**int8, "strategy": "token", "dynamic": True},
+    }
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {
+        "quant_method": "compressed-tensors",
+        "format": "int-quantized",
+        "quantization_status": "compressed",
+        "ignore": ["lm_head"],
+        "config_groups": {"group_0": group},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
     return folder

@@ -87,7 +87,8 @@ class VLLMBackend:
         folder = weights.locate(expert.model, options.revision)
         self._adapters = VLLMAdapters(expert.adapters, folder)
         given = self._adapters.options(expert.engine, on_cpu=device.on_host())
-        self._llm: Any = _load(expert, {**defaults(), **given, "model": str(folder)})
+        quantised = "quantization" in expert.engine or weights.is_quantised(folder)
+        self._llm: Any = _load(expert, {**defaults(quantised=quantised), **given, "model": str(folder)})
         self._engine: Any = self._llm.llm_engine
         self._tokenizer: Any = self._llm.get_tokenizer()
         config = self._engine.vllm_config
@@ -278,8 +279,8 @@ def set_environment() -> None:
         os.environ.setdefault(*_IN_PROCESS)
 
 
-def defaults() -> dict[str, Any]:
-    """Return the engine options that apply where the pool file sets none."""
+def defaults(*, quantised: bool = False) -> dict[str, Any]:
+    """Return the engine options that apply where the pool file sets none, to a model as it is or a quantised one."""
     from vllm.platforms import current_platform
 
     # The model scores choices among themselves, not among all tokens.
@@ -290,8 +291,9 @@ def defaults() -> dict[str, Any]:
         "max_logprobs": _MOST_CHOICES,
     }
     if current_platform.is_cpu():
-        # Compilation takes minutes and gains nothing there; bfloat16 is slower without matrix units for it.
-        return {**common, "enforce_eager": True, "dtype": "float32"}
+        # Compilation takes minutes and gains nothing there. bfloat16 is slower without matrix units for it; kernels for
+        # quantised weights take nothing else.
+        return {**common, "enforce_eager": True, "dtype": "bfloat16" if quantised else "float32"}
     return {**common, "enable_sleep_mode": current_platform.is_cuda()}
 
 
