@@ -37,6 +37,20 @@ def test_billed_requests_are_spent() -> None:
     assert ledger.correction()[0] == 1.0
 
 
+def test_a_spending_cap_is_a_limit_beside_the_budget() -> None:
+    """The lower of both counts, with or without a budget."""
+    for budget in (None, 10.0):
+        ledger = Ledger(budget, 1)
+        ledger.ceiling = 1.0
+        _send(ledger, 1, 0, 0.5, 0.5)
+        assert _admitted(ledger, 0.4, 0.2) == 1
+        _settle(ledger, 1, 0.25)
+        assert ledger.left == 0.75
+        assert ledger.left_of_budget == (9.75 if budget else float("inf"))
+        _plan(ledger, 2.0)
+        assert ledger.has_drifted()
+
+
 def test_without_a_budget_everything_may_go() -> None:
     """Every request is admitted when there is no budget."""
     assert _admitted(Ledger(None, 1), *[1e9] * 5) == 5

@@ -163,3 +163,24 @@ def test_sums_of_spending_are_those_of_the_rows(tmp_path: Path) -> None:
     ]
     assert [tuple(row.values())[:2] for row in store.spend(("owner",))] == [("", 1), ("key_a", 3)]
     assert sum(row["answers"] for row in store.spend(("expert",), since="2031-12-01")) == 2
+
+
+def test_lines_of_open_batches_are_held_until_they_are_collected(tmp_path: Path, beside: Beside) -> None:
+    """After a kill too; whoever collects them needs no more room, for they were sent before."""
+    other = beside(
+        tmp_path,
+        "from leeroo.engine.store.batches import BatchLine;"
+        "run = store.begin('job', 1); claimed(store, run, keys('a', 'b'), [0.5, 0.25], 'large');"
+        "store.keep_batch('t', run.run, 'e', 'large', [BatchLine(key('a'), 't', 'q', 'large', 'f', 1)])",
+    )
+    other.kill()
+    other.wait()
+    store = Store(tmp_path)
+    store.set_caps({"day": 0.75})
+    assert [(cap.used, cap.held) for cap in store.caps()] == [(0.25, 0.5)]
+    run = store.begin("job", 1)
+    assert claimed(store, run, keys("c"), [0.01], "large") == [False]
+    assert claimed(store, run, keys("a"), [0.5], "large") == [True]
+    assert [(cap.used, cap.held) for cap in store.caps()] == [(0.25, 0.5)]
+    store.append(rows("a", run=run.run, expert="large", list_cost_usd=0.125))
+    assert [(cap.used, cap.held) for cap in store.caps()] == [(0.375, 0.0)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -98,3 +99,32 @@ def test_the_first_version_goes_on(tmp_path: Path) -> None:
     assert store.latest_answers(["q"]) == []
     store.append(rows("b"))
     assert store.look_up(keys("b")).num_rows == 1
+
+
+def test_sums_of_an_old_store_are_those_of_its_rows(tmp_path: Path) -> None:
+    """What was spent on answers, charges and removed answers is added up once, also for spending caps."""
+    _old(tmp_path / "store", 6)
+    today = datetime.now(UTC)
+    with sqlite3.connect(tmp_path / "store" / "answers.sqlite") as db:
+        db.executescript(
+            "CREATE TABLE charges (run TEXT, asked TEXT, expert TEXT, prompt_tokens INTEGER, completion_tokens INTEGER,"
+            " cost_usd REAL, created REAL);"
+            "CREATE TABLE spent (day TEXT NOT NULL, expert TEXT NOT NULL, answers INTEGER NOT NULL, prompt_tokens INTEGER,"
+            " completion_tokens INTEGER, cost_usd REAL, PRIMARY KEY (day, expert)) WITHOUT ROWID"
+        )
+        db.execute("INSERT INTO charges VALUES ('r1', 'q', 'large', 3, 2, 0.25, ?)", (today.timestamp(),))
+        db.execute("INSERT INTO spent VALUES (?, 'small', 2, NULL, 5, 0.125)", (f"{today:%Y-%m-%d}",))
+        db.execute("INSERT INTO spent VALUES ('1970-01-01', 'small', 1, 1, 1, 1.0)")
+    db.close()
+    for _ in range(2):  # opened again, nothing is added twice
+        store = Store(tmp_path / "store")
+        assert [tuple(row.values()) for row in store.spend(("day", "expert", "owner"))] == [
+            ("1970-01-01", "small", "", 2, 8, 5, 1.5),
+            (f"{today:%Y-%m-%d}", "large", "", 0, 3, 2, 0.25),
+            (f"{today:%Y-%m-%d}", "small", "", 2, 0, 5, 0.125),
+        ]
+        store.set_caps({"day": 1.0, "month": 1.0}, expert="large")
+        store.set_caps({"day": 1.0})
+        assert {cap.used for cap in store.caps() if cap.expert} == {0.25}
+        assert [cap.used for cap in store.caps() if not cap.expert] == [0.375]
+        store.close()
