@@ -72,7 +72,8 @@ def forecast(
 
     A candidate that the router has not learned is expected to do as the most similar one that it has. Without a
     router, or where it has not learned lengths, answers are expected to be as long as the expert's latest ones
-    (`lengths`), where there are some. Experts that answer in batches are expected to take `waits` seconds.
+    (`lengths`), where there are some; as much of their prompts as lately comes from a cache. Experts that answer in
+    batches are expected to take `waits` seconds.
 
     Raises:
         Interrupted: `stop` was set.
@@ -101,7 +102,7 @@ def forecast(
         prediction = known.predict(questions, contexts) if known is not None else None
         for i, (expert, column) in enumerate(zip(experts, columns, strict=True)):
             tokens = _tokens(batch, expert, prediction, column, lengths[i])
-            costs[part, i] = (tokens * usual.of(i, tokens[:, 0])[:, :2]).sum(axis=1) / 1e6
+            costs[part, i] = _expected(tokens, usual.of(i, tokens[:, 0]), lengths[i])
             most[part, i] = _at_most(batch, expert, costs[part, i], i, highest)
             all_tokens[i] += tokens.sum()
             if kept is not None:
@@ -168,6 +169,14 @@ def _tokens(
         learned = prediction.prompt_tokens[:, column].astype(np.float64)
         prompt = np.where(np.isnan(learned), prompt, learned)
     return np.stack([prompt + added, completion], axis=1, dtype=np.float64)
+
+
+def _expected(tokens: np.ndarray, usd_per_m: np.ndarray, measured: Lengths | None) -> np.ndarray:
+    """Return the expected USD of requests [n]; as much of a prompt as lately is expected to come from a cache."""
+    cached = measured.cached_share if _enough(measured) else 0.0
+    per_input = usd_per_m[:, 0] * (1 - cached) + usd_per_m[:, 2] * cached
+    expected: np.ndarray = (tokens[:, 0] * per_input + tokens[:, 1] * usd_per_m[:, 1]) / 1e6
+    return expected
 
 
 def _enough(measured: Lengths | None) -> TypeGuard[Lengths]:

@@ -18,7 +18,8 @@ CREATE TABLE IF NOT EXISTS answers (
     key BLOB NOT NULL, run TEXT, asked TEXT, expert TEXT, fingerprint TEXT, answer TEXT,
     prompt_tokens INTEGER, completion_tokens INTEGER, list_cost_usd REAL, latency_ms REAL,
     finish_reason TEXT, recorded_score REAL, choice_logprobs TEXT, created REAL, question_hash BLOB,
-    predicted_score REAL, private INTEGER, logprobs TEXT, reasoning_tokens INTEGER, reasoning TEXT);
+    predicted_score REAL, private INTEGER, logprobs TEXT, reasoning_tokens INTEGER, reasoning TEXT,
+    cached_tokens INTEGER);
 CREATE UNIQUE INDEX IF NOT EXISTS answers_by_key ON answers (key);
 CREATE INDEX IF NOT EXISTS answers_by_fingerprint ON answers (fingerprint);
 """
@@ -32,6 +33,7 @@ ADDED = {
     "logprobs": "TEXT",
     "reasoning_tokens": "INTEGER",
     "reasoning": "TEXT",
+    "cached_tokens": "INTEGER",
 }
 
 STORED = pa.schema(
@@ -61,6 +63,7 @@ KEPT = pa.schema(
         *STORED,
         pa.field("question_hash", pa.binary()),
         pa.field("predicted_score", pa.float64()),
+        pa.field("cached_tokens", pa.int64()),
         pa.field("private", pa.bool_()),  # the question came from a row that must not leave local experts
     ]
 )
@@ -70,11 +73,17 @@ _ANSWERS_COUNTED = 1000
 
 
 class Lengths(NamedTuple):
-    """The mean tokens of the latest answers of one expert, and of their prompts."""
+    """The mean tokens of the latest answers of one expert, and of their prompts.
+
+    Attributes:
+        cached_share: The part of the prompts' tokens that was read from a cache.
+
+    """
 
     answers: int
     prompt_tokens: float
     completion_tokens: float
+    cached_share: float = 0.0
 
 
 def look_up(db: sqlite3.Connection, keys: pa.Array) -> pa.Table:
@@ -121,7 +130,9 @@ def lengths(db: sqlite3.Connection, fingerprints: Iterable[str]) -> dict[str, Le
     Answers that name one of some choices do not count: they are as long as the choices.
     """
     query = (
-        "SELECT count(*), avg(prompt_tokens), avg(completion_tokens) FROM (SELECT * FROM answers WHERE fingerprint = ?"
+        "SELECT count(*), avg(prompt_tokens), avg(completion_tokens),"
+        " coalesce(total(cached_tokens) / nullif(sum(prompt_tokens), 0), 0.0)"
+        " FROM (SELECT * FROM answers WHERE fingerprint = ?"
         f" AND choice_logprobs IS NULL ORDER BY rowid DESC LIMIT {_ANSWERS_COUNTED})"
         " WHERE prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL"
     )

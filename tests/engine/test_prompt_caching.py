@@ -135,3 +135,27 @@ def test_only_providers_that_take_marks_get_them(
     expert = Expert(name="e", model=model, backend="openai", base_url=api.url, engine=options, **given)
     _answer(tmp_path, expert, [f"{GUIDE}Question {i}" for i in range(3)])
     assert sum("cache_control" in json.dumps(body) for body in api.bodies) == marks
+
+
+def test_the_forecast_counts_what_came_from_the_cache_lately(claude: AnthropicAPI, tmp_path: Path) -> None:
+    """After a run that read most of its prompts from the cache, the next one is expected to cost as little; its bound stays."""
+    claude_expert = _expert(claude)
+    texts = [f"{GUIDE}Question {i:02}?" for i in range(20)]
+
+    def expected() -> tuple[float, float]:
+        with Engine(Pool(default="claude", experts=(claude_expert,)), store=tmp_path) as engine:
+            found = engine.expect(
+                pa.table({"question": [f"{GUIDE}Another one?"]}).to_reader(), Criteria(expert="claude")
+            )
+        return float(found.costs[0, 0]), float(found.at_most[0, 0])
+
+    before, bound = expected()
+    rows = _answer(tmp_path, claude_expert, texts)
+    usage = claude.usages
+    share = sum(u["cache_read_input_tokens"] for u in usage) / (20 * (len(texts[0]) // 4))
+    after, bound_after = expected()
+    prompt = len(f"{GUIDE}Another one?") / 4
+    assert before == pytest.approx((prompt * 3 + 256 * 15) / 1e6, rel=1e-5)
+    assert after == pytest.approx((prompt * (3 * (1 - share) + 0.3 * share) + 10 * 15) / 1e6, rel=1e-3)
+    assert after == pytest.approx(sum(row["cost_usd"] for row in rows) / 20, rel=0.15)
+    assert bound_after == bound

@@ -20,6 +20,15 @@ def test_lengths_are_means_of_stored_answers(tmp_path: Path) -> None:
     assert store.lengths(["f", "unknown"]) == {"f": Lengths(2, 15.0, 3.0)}
 
 
+def test_the_cached_share_is_that_of_all_tokens(tmp_path: Path) -> None:
+    """A long prompt from the cache counts for more than a short one of which nothing was, or nothing is known."""
+    store = Store(tmp_path)
+    store.append(rows("a", prompt_tokens=600, completion_tokens=1, cached_tokens=500))
+    store.append(rows("b", prompt_tokens=200, completion_tokens=1, cached_tokens=0))
+    store.append(rows("c", prompt_tokens=200, completion_tokens=1, cached_tokens=None))
+    assert store.lengths(["f"])["f"].cached_share == 0.5
+
+
 def test_the_latest_answers_count(tmp_path: Path) -> None:
     """An expert that has begun to write more is expected to go on so."""
     store = Store(tmp_path)
