@@ -9,6 +9,7 @@ from leeroo.engine.arrays import Float32s
 from leeroo.engine.orchestrator.statistics import calibration_error, log_loss, sigmoid
 from leeroo.engine.orchestrator.training import quality as quality_module
 from leeroo.engine.orchestrator.training.calibration import fit_platt
+from leeroo.engine.orchestrator.training.gaussian_process import fit_gaussian_process
 from leeroo.engine.orchestrator.training.quality import Quality, learn_quality
 
 
@@ -175,3 +176,16 @@ def test_calibration_error_is_the_gap_within_bins() -> None:
     assert calibration_error(p, outcomes, np.ones(1000)) == pytest.approx(0, abs=1e-9)
     assert calibration_error(np.full(10, 0.9), (np.arange(10) < 6) * 1.0, np.ones(10)) == pytest.approx(0.3)
     assert calibration_error(np.array([1.0, 0.5]), np.array([0.0, 0.5]), np.array([1.0, 3.0])) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_luck_that_two_forms_of_a_question_share_is_not_learned(seed: int) -> None:
+    """From outcomes that are luck, each on two forms of its question, much the same is predicted for all questions."""
+    rng = np.random.default_rng(seed)
+    first, new = rng.normal(size=(60, 30)), rng.normal(size=(500, 30))
+    both = np.concatenate([first, first + rng.normal(0, 0.1 * np.sqrt(30), (60, 30))])
+    both, new = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (both, new))
+    luck = (rng.random((60, 4)) < 0.6).astype(np.float32)
+    rows, columns = np.repeat(np.arange(120), 4), np.tile(np.arange(4), 120)
+    fit = fit_gaussian_process(both[rows].astype(np.float32), columns, rows % 60, luck[rows % 60, columns], 4)
+    assert (new @ fit.weight).std(axis=0).max() < 0.05

@@ -23,6 +23,9 @@ from leeroo.engine.arrays import Float32s, Float64s, Int64s
 # with many outcomes make them look alike, and an expert that was unlucky at first would get no question again.
 _EXPECTED = (0.1, 0.07, 0.1, 0.2, 0.65)
 _SPREADS, _LEAST_NOISE = np.array([1.0, 0.3, 1.0, 1.0, 1.0]), 0.2
+# Forms of a question have one outcome, and so its noise in common, but for this part, without which alike rows would
+# leave no inverse.
+_OWN_NOISE = 0.05
 # The most outcomes that the variances are fitted on.
 _VARIANCE_OUTCOMES = 600
 
@@ -103,7 +106,8 @@ class _Observations:
         alike = self.features @ self.features.T
         same = (self.columns[:, None] == self.columns).astype(np.float64)
         question = (self.groups[:, None] == self.groups).astype(np.float64)
-        return [alike, same, alike * same, question, np.eye(len(same))]
+        noise = (1 - _OWN_NOISE) * question * same + _OWN_NOISE * np.eye(len(same))
+        return [alike, same, alike * same, question, noise]
 
     def heads(self, solved: Float64s, variances: Float64s, e: int) -> tuple[Float64s, Float64s]:
         """Return the mean function of these solutions [n], as weights [k, e] and biases [e]."""
