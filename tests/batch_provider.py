@@ -29,6 +29,7 @@ class BatchProvider(Provider):
         before: Likewise, before it is done.
         refuses: By the same names, the replies to the next calls.
         leaves: By a word of the prompt, the code of the error of lines that are never asked.
+        spells: What a batch looks like when it is sent.
         fails: The errors of the next batches that are refused as a whole.
         files, batches: All that there ever were.
 
@@ -48,6 +49,7 @@ class BatchProvider(Provider):
         self.refuses: dict[str, list[Reply]] = {}
         self.leaves: dict[str, str] = {}
         self.fails: list[JSON] = []
+        self.spells: Callable[[JSON], JSON] = dict
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, JSON] = {}
         self.cancelled: list[str] = []
@@ -154,10 +156,10 @@ class _Batching(_Answering):
         if path[2] == "files":
             self._step("content", lambda: self.server.files[path[3]])
         elif len(path) == 3:
-            newest = list(reversed(self.server.batches.values()))
+            newest = [self.server.spells(each) for each in reversed(self.server.batches.values())]
             self._step("list", lambda: {"data": newest, "has_more": False})
         else:
-            self._step("look", lambda: self.server.look(path[3]))
+            self._step("look", lambda: (found := self.server.look(path[3])) and self.server.spells(found))
 
     def do_DELETE(self) -> None:  # noqa: N802 - the name is that of http.server
         """Remove a file."""

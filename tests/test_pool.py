@@ -54,6 +54,10 @@ def test_absent_keys_have_defaults(tmp_path: Path) -> None:
         (_expert("a", "usd_per_m_cached_input = 1\n"), "usd_per_m_cached_input stands alone"),
         (_expert("a", PRICED + "usd_per_m_cache_write = -1\n"), "usd_per_m_cache_write = -1: input should be greater"),
         (_expert("a", PRICED + "batch_discount = 0.5\n"), "batch_discount is for an expert with batch = true"),
+        (
+            _expert("a", PRICED + 'backend = "vllm"\nbatch = true\n'),
+            'batch = true is for backend = "openai" or "replay"',
+        ),
         (_expert("a", PRICED + "list_price = {}\n"), "'list_price' is not set by hand; leave it out"),
         (
             _expert("a", 'backend = "openai"\n', model="gpt-none"),

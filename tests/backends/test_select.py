@@ -44,6 +44,20 @@ def test_each_kind_says_where_its_model_is() -> None:
     assert [kind for kind in KINDS if _capabilities(kind).holds_memory] == ["vllm", "transformers"]
 
 
+def test_batches_are_a_kind_of_their_own() -> None:
+    """An expert that is asked in batches waits for hours, and runs elsewhere."""
+    fields = {
+        "name": "e",
+        "model": "m",
+        "backend": "openai",
+        "usd_per_m_input": 1,
+        "usd_per_m_output": 1,
+        "batch": True,
+    }
+    can = capabilities(Expert.model_validate(fields))
+    assert (can.waits_hours, can.runs_elsewhere, can.recorded, can.holds_memory) == (True, True, False, False)
+
+
 def test_capabilities_import_no_backend() -> None:
     """A plan is made in a moment, also where libraries take seconds to import."""
     done = subprocess.run([sys.executable, "-c", _IMPORTED, *KINDS], check=True, capture_output=True, text=True)

@@ -170,7 +170,7 @@ def test_ctrl_c_leaves_batches_open_and_says_so(run: Run, provider: BatchProvide
     while not provider.batches or not _status(tmp_path)[0]["batch"]:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.splitlines()[-2:] == [
         "leeroo: interrupted; everything answered so far is kept, the same command goes on.",

@@ -105,7 +105,7 @@ def test_a_kill_at_any_step_submits_nothing_twice(
         run.wait()
 
     getattr(provider, when)[step] = kill
-    assert run.wait(timeout=60) == -signal.SIGKILL
+    assert run.wait(timeout=240) == -signal.SIGKILL
     getattr(provider, when).clear()
     _check_all_once(_finished(command, tmp_path), provider, 1)
     assert _count(tmp_path, "batch_lines") == 0
@@ -145,7 +145,7 @@ def test_two_runs_at_once_share_a_batch(provider: BatchProvider, tmp_path: Path)
     second = subprocess.Popen(commands[1], cwd=tmp_path, stderr=subprocess.DEVNULL)
     _await(lambda: _count(tmp_path, "runs") == 2, second)
     provider.open.set()
-    assert [run.wait(timeout=60) for run in (first, second)] == [0, 0]
+    assert [run.wait(timeout=240) for run in (first, second)] == [0, 0]
     _check_all_once(pq.read_table(tmp_path / "0.parquet"), provider, 1)
     assert pq.read_table(tmp_path / "1.parquet").column("answer").null_count == 0
 

@@ -155,6 +155,41 @@ def test_a_create_whose_reply_is_lost_is_found(make: Make, provider: BatchProvid
     assert len(provider.batches) == 1
 
 
+def _like_others(batch: dict[str, Any]) -> dict[str, Any]:
+    """Describe a batch as some servers do: other types, other words, no metadata."""
+    spelled = {**batch, "status": str(batch["status"]).upper(), "created_at": "2026-11-30T12:00:00Z", "errors": ""}
+    return {**spelled, "completed_at": {}, "request_counts": None, "metadata": "none"}
+
+
+def test_servers_that_spell_batches_otherwise_are_understood(make: Make, provider: BatchProvider) -> None:
+    """Types and words differ between servers; a batch without metadata is known by its input file."""
+
+    def lose() -> None:
+        provider.moments.clear()
+        raise ConnectionError
+
+    provider.spells = _like_others
+    provider.moments["create"] = lose
+    rows = _answer(make(), 5)
+    assert all(row["answer"] for row in rows)
+    assert len(provider.batches) == 1
+    assert all(0 <= row["latency_ms"] < 60_000 for row in rows)
+
+
+def test_recorded_outcomes_stand_in_for_a_batch(pool_file: Path, data_folder: Path, tmp_path: Path) -> None:
+    """A replayed expert with `batch` costs what a batch does, and is expected to take an hour."""
+    text = pool_file.read_text().replace('backend = "replay"', 'backend = "replay"\nbatch = true\nbatch_discount = 0.5')
+    pool_file.write_text(text)
+    with Engine(load_pool(pool_file), store=tmp_path / "store") as engine:
+        reader = pa.table({"question": ["What is 3 plus 3?"]})
+        [row] = engine.answer_table(reader.to_reader(), Criteria()).to_pylist()
+        expected = engine.expect(reader.to_reader(), Criteria())
+        late = engine.answer_table(reader.to_reader(), Criteria(deadline="30m")).to_pylist()
+    assert (row["answer"], row["cost_usd"]) == ("large says 6", pytest.approx(TOKENS * 50e-6))
+    assert expected.seconds.tolist() == [[3600, 3600]]
+    assert "by the deadline" in late[0]["error"]
+
+
 def test_a_batch_that_is_refused_as_a_whole_fails_its_rows(make: Make, provider: BatchProvider) -> None:
     """The reason is in the rows' errors."""
     provider.fails = [{"code": "invalid_json_line", "message": "line 1 is no JSON"}]

@@ -7,6 +7,7 @@ by the names of its results where it has ended.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,9 +99,9 @@ class AnthropicBatches:
         del file, token
         return id_of(self._wire.post("/messages/batches", {"requests": [json.loads(each) for each in lines]}))
 
-    def find(self, token: str, since: float, names: frozenset[str]) -> str | None:
+    def find(self, token: str, file: str, since: float, names: frozenset[str]) -> str | None:
         """Look for a batch of that time and that many requests, or with results of these names."""
-        del token
+        del token, file
         after: dict[str, str] = {}
         while True:
             page = read(_Page, self._wire.get("/messages/batches", limit=_PAGE, **after))
@@ -117,7 +118,7 @@ class AnthropicBatches:
     def look(self, remote: str) -> Look:
         """Return how far a batch is."""
         batch = read(_MessageBatch, self._wire.get(f"/messages/batches/{remote}"))
-        ended = seconds(batch.ended_at) if batch.processing_status == "ended" else None
+        ended = seconds(batch.ended_at) or time.time() if batch.processing_status == "ended" else None
         return Look(batch.processing_status, batch.request_counts.done, ended)
 
     def results(self, remote: str, look: Look) -> Iterator[LineResult]:

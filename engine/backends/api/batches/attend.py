@@ -164,7 +164,7 @@ class Attendant:
         if batch.lines is not None:
             remote: str | None = self._create(batch, batch.lines)
         elif known.sent is not None:
-            remote = self._find(batch, known.sent)
+            remote = self._find(batch, known.file or NO_FILE, known.sent)
             if remote is None and known.file:
                 with contextlib.suppress(Fault):
                     self._api.discard(known.file)
@@ -190,18 +190,20 @@ class Attendant:
                 return self._api.create(file, lines, batch.token)
             except Fault as fault:
                 # Whoever created it may not have been able to say so.
-                if (fault.unsure or fault.status >= 500) and (found := self._find(batch, batch.sent)) is not None:
-                    return found
+                if fault.unsure or fault.status >= 500:
+                    found = self._find(batch, file, batch.sent)
+                    if found is not None:
+                        return found
                 if not fault.passes or tries == self._options.max_retries:
                     self._book.drop(batch.token)
                     raise
                 self._pause(tries, fault)
         raise AssertionError("the last try returns or raises")
 
-    def _find(self, batch: Batch, sent: float) -> str | None:
+    def _find(self, batch: Batch, file: str, sent: float) -> str | None:
         """Look for a batch that may have been created, until the provider must have done so."""
         while True:
-            found = self._persist(lambda: self._api.find(batch.token, sent, frozenset(batch.requests)))
+            found = self._persist(lambda: self._api.find(batch.token, file, sent, frozenset(batch.requests)))
             left = sent + self._options.poll_interval - time.time()
             if found is not None or left <= 0:
                 return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,9 +85,9 @@ class GeminiBatches:
         made = self._wire.post(f"/models/{self._model}:batchGenerateContent", {"batch": batch})
         return read(_Operation, made).name
 
-    def find(self, token: str, since: float, names: frozenset[str]) -> str | None:
+    def find(self, token: str, file: str, since: float, names: frozenset[str]) -> str | None:
         """Look through all batches."""
-        del since, names
+        del file, since, names
         after: dict[str, str] = {}
         while True:
             page = read(_Page, self._wire.get("/batches", pageSize=_PAGE, **after))
@@ -108,7 +109,7 @@ class GeminiBatches:
         if state == "FAILED" or (found.error and state not in _ENDED):
             why = str(table_or_empty(found.error).get("message") or "no reason given")
             failure = Fault(f"the batch was refused: {line(why)}", status=400, detail=why)
-        return Look(state, done, seconds(facts.endTime) or seconds(facts.createTime), failure=failure)
+        return Look(state, done, seconds(facts.endTime) or time.time(), failure=failure)
 
     def results(self, remote: str, look: Look) -> Iterator[LineResult]:
         """Return the responses of a batch."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from leeroo.engine.backends.api.batches.openai_files import CHAT, TOKEN, OpenAIFiles
 from leeroo.engine.backends.api.batches.provider import Look
-from leeroo.engine.backends.api.batches.wire import id_of, read
+from leeroo.engine.backends.api.batches.wire import Text, Time, id_of, read
+from leeroo.engine.backends.api.bills import table_or_empty
 from leeroo.engine.backends.api.faults import Fault, line
 
 MISTRAL = "https://api.mistral.ai/v1"
@@ -23,13 +25,13 @@ class _Error(BaseModel):
 class _Job(BaseModel):
     id: str
     status: str
-    created_at: float = 0
-    completed_at: float | None = None
+    created_at: Time = 0.0
+    completed_at: Time = 0.0
     completed_requests: int = 0
-    output_file: str | None = None
-    error_file: str | None = None
+    output_file: Text = None
+    error_file: Text = None
     errors: list[_Error] = []
-    metadata: dict[str, Any] | None = None
+    metadata: Annotated[dict[str, Any], BeforeValidator(table_or_empty)] = {}
 
 
 class _Page(BaseModel):
@@ -45,13 +47,13 @@ class MistralJobs(OpenAIFiles):
         how = {"model": self._model, "endpoint": CHAT, "metadata": {TOKEN: token}}
         return id_of(self._wire.post("/batch/jobs", {"input_files": [file], **how}))
 
-    def find(self, token: str, since: float, names: frozenset[str]) -> str | None:
+    def find(self, token: str, file: str, since: float, names: frozenset[str]) -> str | None:
         """Look through all jobs."""
-        del since, names
+        del file, since, names
         page = 0
         while jobs := read(_Page, self._wire.get("/batch/jobs", page=page, page_size=_PAGE)).data:
             for job in jobs:
-                if (job.metadata or {}).get(TOKEN) == token:
+                if job.metadata.get(TOKEN) == token:
                     return job.id
             if len(jobs) < _PAGE:
                 break
@@ -68,7 +70,7 @@ class MistralJobs(OpenAIFiles):
         if job.status == "FAILED" and not outputs:
             why = job.errors[0].message if job.errors else "no reason given"
             failure = Fault(f"the batch was refused: {line(why)}", status=400, detail=why)
-        return Look(job.status, job.completed_requests, job.completed_at or job.created_at, outputs, failure)
+        return Look(job.status, job.completed_requests, job.completed_at or time.time(), outputs, failure)
 
     def cancel(self, remote: str) -> None:
         """Have a job end early."""

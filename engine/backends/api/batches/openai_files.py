@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
 
 from leeroo.engine.backends.api.batches.provider import LineResult, Look
-from leeroo.engine.backends.api.batches.wire import Wire, id_of, read
+from leeroo.engine.backends.api.batches.wire import Text, Time, Wire, id_of, read
+from leeroo.engine.backends.api.bills import table_or_empty
 from leeroo.engine.backends.api.calls import status_of
 from leeroo.engine.backends.api.faults import Fault, line, refusal
 
@@ -19,7 +21,7 @@ TOKEN = "leeroo"
 _PAGE = 100
 # Servers' clocks differ, by no more than this many seconds.
 _CLOCKS_S = 3600.0
-_ENDED = ("completed", "failed", "expired", "cancelled")
+_ENDED = ("completed", "failed", "expired", "cancelled", "canceled")
 # Codes of lines that were not answered, and may be in another batch.
 _UNANSWERED = ("batch_expired", "batch_cancelled")
 # Codes of batches that are refused for now: too much is under way.
@@ -27,34 +29,39 @@ _LATER = ("token_limit_exceeded", "rate_limit_exceeded", "request_limit_exceeded
 
 
 class _Error(BaseModel):
-    code: str | None = None
-    message: str | None = None
-
-
-class _Errors(BaseModel):
-    data: list[_Error] | None = None
-
-
-class _Counts(BaseModel):
-    completed: int = 0
-    failed: int = 0
+    code: Text = None
+    message: Text = None
 
 
 class RemoteBatch(BaseModel):
-    """A batch as the server describes it."""
+    """A batch as the server describes it; servers differ in all but its id and status."""
 
     id: str
-    status: str
-    created_at: float = 0
-    completed_at: float | None = None
-    failed_at: float | None = None
-    expired_at: float | None = None
-    cancelled_at: float | None = None
-    output_file_id: str | None = None
-    error_file_id: str | None = None
-    errors: _Errors | None = None
-    request_counts: _Counts | None = None
-    metadata: dict[str, Any] | None = None
+    status: Annotated[str, AfterValidator(str.casefold)]
+    created_at: Time = 0.0
+    completed_at: Time = 0.0
+    failed_at: Time = 0.0
+    expired_at: Time = 0.0
+    cancelled_at: Time = 0.0
+    input_file_id: Text = None
+    output_file_id: Text = None
+    error_file_id: Text = None
+    errors: Any = None
+    request_counts: Annotated[dict[str, Any], BeforeValidator(table_or_empty)] = {}
+    metadata: Annotated[dict[str, Any], BeforeValidator(table_or_empty)] = {}
+
+    @property
+    def done(self) -> int:
+        """The lines that have ended, where it says so."""
+        counts = (self.request_counts.get(name) for name in ("completed", "failed"))
+        return sum(count for count in counts if isinstance(count, int))
+
+    @property
+    def first_error(self) -> _Error:
+        """The first reason why it was refused as a whole."""
+        listed = self.errors.get("data") if isinstance(self.errors, dict) else self.errors
+        first = listed[0] if isinstance(listed, list) and listed else listed
+        return _Error.model_validate(first if isinstance(first, dict) else {"message": first})
 
 
 class _Page(BaseModel):
@@ -97,14 +104,15 @@ class OpenAIFiles:
         how = {"endpoint": CHAT, "completion_window": "24h", "metadata": {TOKEN: token}}
         return id_of(self._wire.post("/batches", {"input_file_id": file, **how}))
 
-    def find(self, token: str, since: float, names: frozenset[str]) -> str | None:
+    def find(self, token: str, file: str, since: float, names: frozenset[str]) -> str | None:
         """Look through the batches, the newest first."""
         del names
         after: dict[str, str] = {}
         while True:
             page = read(_Page, self._wire.get("/batches", limit=_PAGE, **after))
             for batch in page.data:
-                if (batch.metadata or {}).get(TOKEN) == token:
+                # Some servers keep no metadata.
+                if token == batch.metadata.get(TOKEN) or file == batch.input_file_id:
                     return batch.id
             if not page.has_more or not page.data or page.data[-1].created_at < since - _CLOCKS_S:
                 return None
@@ -113,14 +121,12 @@ class OpenAIFiles:
     def look(self, remote: str) -> Look:
         """Return how far a batch is."""
         batch = read(RemoteBatch, self._wire.get(f"/batches/{remote}"))
-        counts = batch.request_counts or _Counts()
-        done = counts.completed + counts.failed
         if batch.status not in _ENDED:
-            return Look(batch.status, done)
+            return Look(batch.status, batch.done)
         times = (batch.completed_at, batch.failed_at, batch.expired_at, batch.cancelled_at)
-        ended = next((each for each in times if each), batch.created_at)
+        ended = next((each for each in times if each), time.time())
         outputs = tuple(file for file in (batch.output_file_id, batch.error_file_id) if file)
-        return Look(batch.status, done, ended, outputs, _failure(batch) if batch.status == "failed" else None)
+        return Look(batch.status, batch.done, ended, outputs, _failure(batch) if batch.status == "failed" else None)
 
     def results(self, remote: str, look: Look) -> Iterator[LineResult]:
         """Return the lines of the output and error files."""
@@ -173,8 +179,7 @@ def _unanswered(error: _Error) -> Fault:
 
 def _failure(batch: RemoteBatch) -> Fault:
     """Return why a batch was refused as a whole."""
-    errors = (batch.errors.data if batch.errors else None) or [_Error()]
-    code, text = errors[0].code or "", errors[0].message or "no reason given"
+    code, text = batch.first_error.code or "", batch.first_error.message or "no reason given"
     if code in _LATER:
         return Fault(f"the batch was refused for now: {line(text)}", passes=True, blames="nobody")
     fault = refusal(400, {"error": {"message": text, "code": code}}, {}, "", "")

@@ -59,11 +59,12 @@ class BatchAPI(Protocol):
         """Create a batch that bears a token; return the provider's id of it."""
         ...
 
-    def find(self, token: str, since: float, names: frozenset[str]) -> str | None:
+    def find(self, token: str, file: str, since: float, names: frozenset[str]) -> str | None:
         """Return the id of the batch that bears a token, None where there is none.
 
         Args:
             token: Its token.
+            file: Its input file.
             since: It was created after this, in seconds of the epoch.
             names: Names of its lines.
 

@@ -161,8 +161,8 @@ class BatchRun:
     def _handle(self, event: Event) -> Rows:
         """Return the completions that an event brings."""
         if isinstance(event, Came):
-            latency_ms = ((event.look.ended or 0.0) - (event.batch.sent or 0.0)) * 1e3
-            return self._resolve(event, latency_ms)
+            took_s = (event.look.ended or 0.0) - (event.batch.sent or 0.0)
+            return self._resolve(event, max(took_s, 0.0) * 1e3)
         self._attended -= 1
         left = [_Asked(request, event.batch.tries[request.id]) for request in event.batch.requests.values()]
         if isinstance(event, Dropped):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import openai
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from leeroo.engine.backends.api.calls import fault_of_no_reply, transport
 from leeroo.engine.backends.api.endpoint import Endpoint
@@ -136,9 +136,16 @@ def id_of(reply: Any) -> str:
     return found
 
 
-def seconds(time: str | None) -> float:
-    """Return a time of RFC 3339 in seconds of the epoch, 0 for none."""
+def seconds(time: Any) -> float:
+    """Return a time, in seconds or as RFC 3339 has it, in seconds of the epoch; 0 for anything else."""
+    if isinstance(time, int | float) and not isinstance(time, bool):
+        return float(time)
     try:
-        return datetime.fromisoformat(time or "").timestamp()
+        return datetime.fromisoformat(str(time)).timestamp()
     except ValueError:
         return 0.0
+
+
+# Fields of replies in which servers differ: anything else than a time or a text is none.
+Time = Annotated[float, BeforeValidator(seconds)]
+Text = Annotated[str | None, BeforeValidator(lambda value: value if isinstance(value, str) else None)]
