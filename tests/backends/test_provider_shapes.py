@@ -106,13 +106,14 @@ class APIError(Exception):
 
     def __init__(self, code: int, status: str, message: str) -> None:
         self.code, self.status, self.message = code, status, message
-        super().__init__(f"{code} {status}. {message}")
+        self.details = {"error": {"code": code, "message": message, "status": status}}
+        super().__init__(f"{code} {status}. {self.details}")
 
 
 @pytest.mark.parametrize(
     ("error", "says", "passes", "blames"),
     [
-        (ClientError(429, "ThrottlingException", "Too many requests"), "429 Too Many Requests", True, "nobody"),
+        (ClientError(429, "ThrottlingException", "Too many"), "429 Too Many Requests: Too many", True, "nobody"),
         (ClientError(503, "ServiceUnavailableException", "Busy"), "503 Service Unavailable", True, "expert"),
         (ClientError(403, "AccessDeniedException", "No access to the model"), "refuses the key: 403", False, "expert"),
         (ClientError(404, "ResourceNotFoundException", "Legacy"), "does not know 'm': 404", False, "expert"),
@@ -123,7 +124,12 @@ class APIError(Exception):
             "nobody",
         ),
         (APIError(429, "RESOURCE_EXHAUSTED", "Quota. Retry in 3s"), "429 Too Many Requests", True, "nobody"),
-        (APIError(400, "INVALID_ARGUMENT", "API key not valid. Please pass"), "refuses the key: 400", False, "expert"),
+        (
+            APIError(400, "INVALID_ARGUMENT", "API key not valid."),
+            "key: 400 Bad Request: API key not valid.",
+            False,
+            "expert",
+        ),
         (APIError(503, "UNAVAILABLE", "The model is overloaded"), "503 Service Unavailable", True, "expert"),
     ],
 )

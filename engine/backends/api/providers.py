@@ -101,8 +101,20 @@ def fault_of(error: Exception, model: str, provider: str) -> Fault:
     status = _status(error, response)
     if status is None:
         return Fault(f"asking {provider} failed: {line(str(error)) or kind}", passes=True, unsure=True)
-    body = {name: getattr(error, name, None) for name in ("code", "param")}
-    return refusal(status, {"error": {**body, "message": str(error) or kind}}, _headers(error), model, provider)
+    headers = _headers(error)
+    return refusal(
+        status, _body(error, response) or {"error": {"message": str(error) or kind}}, headers, model, provider
+    )
+
+
+def _body(error: Exception, response: Any) -> dict[str, Any] | None:
+    """Return the body of the reply behind an exception in OpenAI's form, None where a package does not keep it."""
+    if (of_google := getattr(error, "details", None)) and isinstance(of_google, dict):
+        return of_google
+    if of_boto := table_or_empty(table_or_empty(response).get("Error")):
+        return {"error": {"message": of_boto.get("Message"), "code": of_boto.get("Code")}}
+    named = {name: getattr(error, name, None) for name in ("code", "param")}
+    return {"error": {**named, "message": str(error)}} if any(named.values()) and str(error) else None
 
 
 def _headers(error: Exception) -> dict[str, str]:
