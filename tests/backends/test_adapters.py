@@ -227,6 +227,17 @@ def test_an_adapter_of_another_model_fails_its_rows_alone(folder: Path, requests
     assert unavailable(pool["law"]) is None
 
 
+def test_an_adapter_of_a_hub_that_cannot_be_reached_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is loaded where fetching is forbidden; the base stays usable."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    more = 'backend = "transformers"\n'
+    (folder / "hub.toml").write_text(_entry("far", f'{more}adapter = "nobody/nothing"') + _entry("base", more))
+    pool = load_pool(folder / "hub.toml")
+    why = "the adapter 'nobody/nothing' is not on this machine, and HF_HUB_OFFLINE forbids to fetch it"
+    assert unavailable(pool["far"]) == why
+    assert unavailable(pool["base"]) is None
+
+
 def test_peft_is_named_where_it_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra that brings it is named; the bare base needs none."""
     monkeypatch.setattr(select, "_no_module", lambda name, extra: f"{name}: {extra}" if name == "peft" else None)
