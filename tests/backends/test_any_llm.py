@@ -61,3 +61,13 @@ def test_a_server_of_the_user_gets_no_other_key(api: Provider, ask: Ask, monkeyp
     monkeypatch.setenv("OPENAI_API_KEY", "sk-other-0123456789")
     ask("hi", options={"provider": "openai"})
     assert "sk-other" not in str(api.calls[0].headers)
+
+
+def test_refusals_for_too_many_requests_are_waited_out(api: Provider, ask: Ask) -> None:
+    """As over OpenAI's client, a 429 costs no retry; what the refusal says is waited for."""
+    api.faults = {"odd": ["429_seconds", 429, 429]}
+    rows = ask("good", "odd", "fine", options=OPTIONS)
+    assert [row["answer"] for row in rows] == ["echo: good", "echo: odd", "echo: fine"]
+    assert api.asked["odd"] == 4
+    first, second, *_ = (call.at for call in api.calls if call.prompt == "odd")
+    assert second - first >= 1
