@@ -9,6 +9,7 @@ prices that depend on the length of the prompt.
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 
@@ -33,7 +34,7 @@ def main() -> None:
     experts = np.arange(AT_A_TIME) % EXPERTS
     for name, rates in (("one price", FLAT), ("prices by length", TIERED)):
         charged = Prices([rates] * EXPERTS)
-        spent = seconds(lambda charged=charged: list_cost(batch, experts, charged), -(-rows // AT_A_TIME))
+        spent = seconds(functools.partial(list_cost, batch, experts, charged), -(-rows // AT_A_TIME))
         print(f"{rows:,} completions, {name:<17} {spent:6.2f} s")
     began = time.process_time()
     price = list_price("gemini-2.5-pro", "google")

@@ -109,7 +109,8 @@ def fault_of(error: Exception, model: str, provider: str) -> Fault:
 
 def _body(error: Exception, response: Any) -> dict[str, Any] | None:
     """Return the body of the reply behind an exception in OpenAI's form, None where a package does not keep it."""
-    if (of_google := getattr(error, "details", None)) and isinstance(of_google, dict):
+    of_google: dict[str, Any] = table_or_empty(getattr(error, "details", None))
+    if of_google:
         return of_google
     if of_boto := table_or_empty(table_or_empty(response).get("Error")):
         return {"error": {"message": of_boto.get("Message"), "code": of_boto.get("Code")}}
