@@ -132,6 +132,7 @@ class Attendant:
     def _attend(self, batch: Batch) -> None:
         with self._book.submitting(batch.token, self._stop):
             remote = self._submit(batch)
+        batch.lines = None  # they may be long, and have been sent
         if remote is None:
             self.events.put(Dropped(batch))
             return

@@ -71,10 +71,9 @@ class BatchRun:
                     more, self._waiting = False, []
                 if turn and more:
                     more = yield from self._pull(requests)
-                    turn = True
                 if turn and time.monotonic() >= self._not_before:
-                    yield completion_batch(self._submit_all())
-                    turn = False
+                    turn = more and len(self._waiting) >= self.room  # there may be more to submit at once
+                    yield completion_batch(self._submit(only_whole=turn))
                 event = self._next_event() if self._attended or self._waiting else None
                 yield completion_batch([] if event is None else self._handle(event))
                 turn = turn or isinstance(event, Ended | Dropped) or not self._attended
@@ -90,11 +89,14 @@ class BatchRun:
         return self._results.given_up or self._failed
 
     def _pull(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch, None, bool]:
-        """Take in all requests that are to be had now; return whether there may be more later."""
-        while (batch := next(requests, None)) is not None and batch.num_rows:
+        """Take in a whole batch, or all requests that are to be had now; return whether there may be more later."""
+        while len(self._waiting) < self.room:
+            batch = next(requests, None)
+            if batch is None or not batch.num_rows:
+                # A run that does not wait for its batches gets no more room in its budget.
+                return batch is not None and not self._book.detached
             yield completion_batch(self._take(requests_of(batch)))
-        # A run that does not wait for its batches gets no more room in its budget.
-        return batch is not None and not self._book.detached
+        return True
 
     def _take(self, requests: list[Request]) -> Rows:
         """Take in requests; return the completions of those that cannot be sent."""
@@ -111,11 +113,13 @@ class BatchRun:
                 failed.append(self._results.fail(request, fault))
         return failed
 
-    def _submit_all(self) -> Rows:
-        """Begin batches of all that waits, and attend those that are open already."""
+    def _submit(self, *, only_whole: bool) -> Rows:
+        """Begin batches of all that waits, or of as much as fills some, and attend those that are open already."""
         for token, asked in self._adopted.items():
             self._attend(token, asked, None)
-        self._adopted, waiting, self._waiting = {}, self._waiting, []
+        self._adopted = {}
+        n = len(self._waiting) // self.room * self.room if only_whole else len(self._waiting)
+        waiting, self._waiting = self._waiting[:n], self._waiting[n:]
         if self._book.due is not None and time.time() >= self._book.due:
             return [self._results.fail(each.request, _too_late()) for each in waiting]
         for asked, lines in self._in_batches(waiting):
