@@ -243,9 +243,11 @@ class Engine:
         in_turn = plan.criteria.max_cost_usd is not None
         while state.open.any():
             state.check_stop()
-            self._plan(state)
+            failed = self._plan(state)
             state.meter.stage("generate")
             resume(state)
+            # What earlier runs of the same job have paid for is there, whoever may answer now.
+            state.fail_all({question: why for question, why in failed.items() if state.open[question]})
             read_stored(state)
             if not send:
                 raise Interrupted
@@ -273,13 +275,13 @@ class Engine:
             state.meter.warn(line)
         return bool(beyond)
 
-    def _plan(self, state: RunState) -> None:
-        """Choose an expert for every open question, and plan its request; some may have no expert."""
+    def _plan(self, state: RunState) -> dict[int, str]:
+        """Choose an expert for every open question, and plan its request; return why some have none."""
         state.find_parked()
         chosen = assign(state)
-        state.fail_all(chosen.failed)
         state.binding = chosen.binding
         state.worktable.plan(chosen.table, state.run.run)
+        return chosen.failed
 
     def route(self, reader: pa.RecordBatchReader, criteria: Criteria) -> pa.RecordBatchReader:
         """Choose an expert for every row and generate nothing.
@@ -307,7 +309,7 @@ class Engine:
 
         """
         with self._plan_only(reader, criteria, keep_tokens=True) as state:
-            self._plan(state)
+            state.fail_all(self._plan(state))
             estimated = estimate(state, self._engines)
             _done(state)
             return estimated

@@ -184,10 +184,13 @@ def test_recorded_outcomes_stand_in_for_a_batch(pool_file: Path, data_folder: Pa
         reader = pa.table({"question": ["What is 3 plus 3?"]})
         [row] = engine.answer_table(reader.to_reader(), Criteria()).to_pylist()
         expected = engine.expect(reader.to_reader(), Criteria())
-        late = engine.answer_table(reader.to_reader(), Criteria(deadline="30m")).to_pylist()
+        again = engine.answer_table(reader.to_reader(), Criteria(deadline="30m")).to_pylist()
+        other = pa.table({"question": ["What is 4 plus 4?"]}).to_reader()
+        late = engine.answer_table(other, Criteria(deadline="30m")).to_pylist()
     assert (row["answer"], row["cost_usd"]) == ("large says 6", pytest.approx(TOKENS * 50e-6))
     assert expected.seconds.tolist() == [[3600, 3600]]
     assert "by the deadline" in late[0]["error"]
+    assert (again[0]["answer"], again[0]["cost_usd"]) == ("large says 6", 0.0)  # it was answered before
 
 
 def test_a_batch_that_is_refused_as_a_whole_fails_its_rows(make: Make, provider: BatchProvider) -> None:
