@@ -31,15 +31,22 @@ _MOST_STEPS = 100_000
 Check = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
 
 
-class _ThreadState(threading.local):
-    """State of each thread: a connection to match patterns with, and the steps left of its check."""
+class _Check(threading.local):
+    """The steps left of the check that a thread is making."""
 
-    def __init__(self) -> None:
-        self.con = duckdb.connect()
-        self.left = _MOST_STEPS
+    left = _MOST_STEPS
 
 
-_local = _ThreadState()
+_check = _Check()
+
+
+@functools.cache
+def _patterns() -> duckdb.DuckDBPyConnection:
+    """Return the database that patterns are matched with.
+
+    It belongs to no thread: a forked process ends what belongs to threads that it does not have, which DuckDB cannot.
+    """
+    return duckdb.connect()
 
 
 @functools.lru_cache(maxsize=64)
@@ -76,8 +83,8 @@ def unique(_: Any, wanted: Any, items: Any, __: Any) -> Iterator[ValidationError
 
 def _count_checks(check: Check) -> Check:
     def check_counted(checker: Any, wanted: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
-        _local.left -= 1
-        if _local.left < 0:
+        _check.left -= 1
+        if _check.left < 0:
             raise ValueError("it takes too long")
         yield from check(checker, wanted, value, schema) or ()
 
@@ -106,7 +113,7 @@ def _additional(check: Check, checker: Any, wanted: Any, value: Any, schema: Any
 
 def _found(pattern: str, text: str) -> bool:
     """Return whether a pattern is found anywhere in a text."""
-    return bool(_local.con.execute("SELECT regexp_matches($1, $2)", [text, pattern]).fetchall()[0][0])
+    return bool(_patterns().cursor().execute("SELECT regexp_matches($1, $2)", [text, pattern]).fetchall()[0][0])
 
 
 def _check_patterns(schema: Any) -> None:
@@ -133,7 +140,7 @@ def complaint(answer: str, schema: str) -> str | None:
         value = parse_json(answer)
     except ValueError:
         return f"the answer is not JSON: {answer[:80]!r}"
-    _local.left = _MOST_STEPS
+    _check.left = _MOST_STEPS
     try:
         validator(schema).validate(value)
     except ValidationError as error:

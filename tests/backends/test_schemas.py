@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
 import time
 from typing import Any
 
@@ -73,3 +75,18 @@ def test_a_pattern_beyond_linear_time_is_refused_at_once() -> None:
     """Lookahead and references back are named before anything is sent."""
     with pytest.raises(ValueError, match=r"the pattern '\(\?=a\)b' cannot be matched"):
         validator(json.dumps({"items": {"pattern": "(?=a)b"}}))
+
+
+def test_a_process_that_has_matched_patterns_can_be_forked() -> None:
+    """A thread may start a process that runs Python before it becomes another program, as Ray's are started."""
+    schema = json.dumps({"type": "string", "pattern": "^a+$"})
+    assert complaint('"aaa"', schema) is None
+    ended: list[int] = []
+
+    def start() -> None:
+        ended.append(subprocess.Popen(["true"], preexec_fn=lambda: None).wait(timeout=60))
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert ended == [0]

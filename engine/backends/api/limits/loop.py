@@ -8,19 +8,20 @@ import os
 import threading
 
 _opening = threading.Lock()
-_running: list[asyncio.AbstractEventLoop] = []
+# By process: a forked one has the loop of its parent, and not the thread that runs it.
+_running: dict[int, asyncio.AbstractEventLoop] = {}
 
 
 def shared_loop() -> asyncio.AbstractEventLoop:
     """Return the loop, which runs in a thread of its own: the caller may run one already, as a notebook does."""
     with _opening:
-        if not _running:
+        if os.getpid() not in _running:
             loop = asyncio.new_event_loop()
             thread = threading.Thread(target=loop.run_forever, name="leeroo-apis", daemon=True)
             thread.start()
             atexit.register(_end, loop, thread)
-            _running.append(loop)
-        return _running[0]
+            _running[os.getpid()] = loop
+        return _running[os.getpid()]
 
 
 def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
@@ -30,7 +31,3 @@ def _end(loop: asyncio.AbstractEventLoop, thread: threading.Thread) -> None:
         thread.join(timeout=5)
     if not thread.is_alive():
         loop.close()
-
-
-# A forked process has the list and not the thread.
-os.register_at_fork(after_in_child=_running.clear)
