@@ -57,7 +57,19 @@ def test_a_sample_teaches_a_router_and_a_budget(place: Path, api: Any) -> None:
     assert "Worth keeping: " in done.stdout
     assert (place / "router" / "router.json").is_file()
     assert "<svg" in (place / "router.html").read_text()
-    routed = run("route", "questions.csv", "--pool", "pool.toml", "--router", "router", "--out", "r.csv", cwd=place)
+    routed = run(
+        "route",
+        "questions.csv",
+        "--pool",
+        "pool.toml",
+        "--router",
+        "router",
+        "--store",
+        "store",
+        "--out",
+        "r.csv",
+        cwd=place,
+    )
     assert routed.returncode == 0, routed.stderr
     assert set(pl.read_csv(place / "r.csv")["expert"]) <= set(three_experts.SKILLS)
 
