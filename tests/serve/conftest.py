@@ -77,5 +77,5 @@ def api_pool(tmp_path: Path, api_entry: Callable[..., str]) -> None:
 
 
 def _pool(entry: Callable[..., str]) -> str:
-    once = "[expert.engine]\nmax_retries = 1"
+    once = "[expert.engine]\nmax_retries = 1\nconcurrency = 16"
     return entry("large", 10, 16, once) + entry("small", 1, 16, f'location = "local"\n{once}')
