@@ -36,6 +36,11 @@ def interrupts() -> Iterator[None]:
         raise
 
 
+def interrupted() -> bool:
+    """Return whether a signal has come: whatever is raised now may be what a library made of the interrupt."""
+    return bool(_came)
+
+
 def explain_end(line: str) -> None:
     """Print a further line where the process ends by a signal."""
     _more.append(f"leeroo: {line}\n")

@@ -18,7 +18,7 @@ from leeroo.engine.paths import default_store
 from leeroo.engine.pool_prices import describe_prices
 from leeroo.engine.tables import check_output, input_paths
 from leeroo.engine.tables.outputs import Keep, check_file, is_standard_output
-from leeroo.interrupts import explain_end
+from leeroo.interrupts import explain_end, interrupted
 from leeroo.reports.report import Report, Table, columns, commonest_reasons
 from leeroo.reports.terminal import print_report, print_table, say
 from leeroo.udfs.bar import Bar
@@ -32,8 +32,9 @@ def open_with_progress(setup: EngineOptions, progress: bool, place: Place = "loc
         with open_engine(setup.pool, setup.router, setup.store, bar.show, place) as engine:
             try:
                 yield engine, bar
-            except KeyboardInterrupt:
-                _explain_open_batches(engine)
+            except BaseException:
+                if interrupted():
+                    _explain_open_batches(engine)
                 raise
     finally:
         bar.close()

@@ -23,7 +23,7 @@ from leeroo.cli import (
 )
 from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE, in_options
 from leeroo.engine.errors import LeerooError, RowsFailed
-from leeroo.interrupts import interrupts
+from leeroo.interrupts import interrupted, interrupts
 
 app = typer.Typer(
     name="leeroo",
@@ -73,5 +73,6 @@ def main() -> None:
         try:
             app()
         except LeerooError as error:
-            print(f"leeroo: {in_options(str(error))}", file=sys.stderr)
+            if not interrupted():
+                print(f"leeroo: {in_options(str(error))}", file=sys.stderr)
             sys.exit(EXIT_ROWS_FAILED if isinstance(error, RowsFailed) else EXIT_USAGE)
