@@ -204,7 +204,8 @@ def status(
         raise UsageError(f"there is no answer store in {folder}; name its folder with --store")
     with open_engine(pool, NO_ROUTER, store) as engine:
         batches = engine.store.batches()
-        chosen = [batch for batch in batches if cancel in ("all", batch["remote"])]
+        # A batch that is being submitted has no id yet.
+        chosen = [batch for batch in batches if cancel is not None and cancel in ("all", batch["remote"])]
         if cancel is not None and cancel != "all" and not chosen:
             raise UsageError(f"there is no open batch {cancel!r}; there are: {_ids(batches)}")
         for batch in chosen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -17,6 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from leeroo.engine.store.batches import BatchLine
+from leeroo.engine.store.store import Store
 from tests import batch_provider
 from tests.batch_provider import BatchProvider, entry
 from tests.command import leeroo
@@ -189,3 +192,11 @@ def test_the_time_of_batches_is_measured(run: Run, provider: BatchProvider, tmp_
     pq.write_table(pa.table({"question": ["another"]}), tmp_path / "input.parquet")
     assert run("--deadline", "10m").returncode == 0
     assert pq.read_table(tmp_path / "out.parquet").column("expert").to_pylist() == ["slow"]
+
+
+def test_a_batch_that_is_being_submitted_is_listed(tmp_path: Path) -> None:
+    """Without its id yet it is no reason for an error, and a list cancels nothing."""
+    with contextlib.closing(Store(tmp_path / "store")) as store:
+        store.keep_batch("t", "r", "engine", "slow", [BatchLine(b"k", "t", "a", "slow", "f", 1)])
+    (batch,) = _status(tmp_path)
+    assert (batch["batch"], batch["lines"]) == (None, 1)
