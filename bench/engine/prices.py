@@ -51,7 +51,7 @@ def completions() -> pa.RecordBatch:
 
 
 def seconds(act: Callable[[], object], times: int) -> float:
-    """Return how long it takes to do something so many times."""
+    """Return how long it takes to do something that often."""
     began = time.process_time()
     for _ in range(times):
         act()

@@ -117,7 +117,7 @@ class BatchBook(Protocol):
         ...
 
     def note_sending(self, token: str, file: str) -> None:
-        """Note the input file of a batch, before the provider is told to create it."""
+        """Note the input file of a batch, before its creation is requested."""
         ...
 
     def note_created(self, token: str, remote: str) -> None:

@@ -1,4 +1,4 @@
-"""Thoughts: the text that a model writes before its answer, told apart by the marks around it."""
+"""Thoughts: the text that a model writes before its answer, recognised by the marks around it."""
 
 from __future__ import annotations
 

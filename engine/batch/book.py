@@ -71,7 +71,7 @@ class RunBook:
         return self._store.submitting(token, stop)
 
     def note_sending(self, token: str, file: str) -> None:
-        """Note the input file of a batch, before the provider is told to create it."""
+        """Note the input file of a batch, before its creation is requested."""
         self._store.note_sending(token, file)
 
     def note_created(self, token: str, remote: str) -> None:

@@ -35,7 +35,7 @@ class OpenBatch(NamedTuple):
     Attributes:
         token: Its name at the provider, from before it was created.
         file: The provider's id of its input file, None before it is uploaded.
-        sent: When the provider was last told to create it, None before that.
+        sent: When its creation was last requested, None before that.
         remote: The provider's id of it, None where that is not known.
     """
 
@@ -70,7 +70,7 @@ def keep_batch(
 
 
 def note_sending(db: sqlite3.Connection, token: str, file: str) -> None:
-    """Note the input file of a batch, and that the provider is now told to create it."""
+    """Note the input file of a batch, and that its creation is requested now."""
     db.execute("UPDATE batches SET file = ?, sent = ? WHERE token = ?", (file, time.time(), token))
 
 

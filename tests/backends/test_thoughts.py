@@ -1,4 +1,4 @@
-"""Thoughts are told apart from answers, whatever marks them, and are counted."""
+"""Thoughts are split from answers, whatever marks them, and are counted."""
 
 from __future__ import annotations
 

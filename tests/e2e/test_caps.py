@@ -84,8 +84,8 @@ def test_twenty_processes_never_pass_a_daily_cap(place: Path, provider: Provider
     assert [process.returncode for process in started] == [0] * 20
     answered = sum(int(line.split()[0]) for line in said)
     assert answered == len(provider.bills) < 20 * 60
-    dearest = PRICE * (200 + TOKENS) / 1e6
-    assert cap - dearest < provider.account_usd <= cap
+    highest = PRICE * (200 + TOKENS) / 1e6
+    assert cap - highest < provider.account_usd <= cap
     assert all(f"the daily cap of ${cap:.3f} for all experts is" in line or line == "60 \n" for line in said)
     assert any("is used up but for $0.0" in line for line in said)
 

@@ -40,7 +40,7 @@ def _level_or_tokens(effort: str, _: Set[str]) -> dict[str, Any]:
 
 
 def _anthropic(effort: str, refused: Set[str]) -> dict[str, Any]:
-    """Thoughts of so many tokens; newer models refuse that and set the tokens themselves, by a level."""
+    """Give thoughts a number of tokens; newer models refuse that and set the tokens themselves, by a level."""
     if level_of(effort) == "none":
         return {"thinking": {"type": "disabled"}}
     if "thinking" in refused:

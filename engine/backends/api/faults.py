@@ -115,7 +115,7 @@ def refusal(status: int, body: bytes | Any, headers: Mapping[str, str], model: s
     message = f"{message}: {line(said.text)}" if said.text else message
     fault = Fault(message, status, said.param, detail, usage=said.usage)
     # Some call the limit of a minute a quota, too, and say when it is over.
-    wait_s = said.wait_s if (told := retry_after_s(headers)) is None else told
+    wait_s = said.wait_s if (named := retry_after_s(headers)) is None else named
     no_money = _NO_MONEY.search(detail if status in _MONEY else said.code) or _NO_CREDIT.match(said.text)
     if status == 402 or (no_money and wait_s is None):
         return replace(fault, ends=True)

@@ -3,7 +3,7 @@
 Whatever was done is in the book before the next step begins, so that a kill at any moment loses nothing:
 
 - Noted, and no input file: nothing can be at the provider. The batch is dropped, and its requests go into another.
-- The provider was told to create it, and its id is not known: it is looked for by its token.
+- Its creation was requested, and its id is not known: it is looked for by its token.
 - Its id is known: it is awaited, and its results are read, as often as it takes until all are stored.
 """
 
@@ -45,7 +45,7 @@ class Batch:
         tries: By the id of a request, the batches that it has been in, with this one.
         dialect: Its lines were written in it, as far as that is known.
         lines: Its input; None where an earlier process wrote it.
-        sent: When the provider was told to create it, in seconds of the epoch.
+        sent: When its creation was requested, in seconds of the epoch.
 
     """
 

@@ -181,7 +181,7 @@ def _reply(response: dict[str, Any]) -> dict[str, Any]:
     """Return a response of Gemini in the form of OpenAI's chat API."""
     usage = table_or_empty(response.get("usageMetadata"))
     thoughts = usage.get("thoughtsTokenCount") or 0
-    told = {
+    counted = {
         "prompt_tokens": usage.get("promptTokenCount"),
         "completion_tokens": (usage.get("candidatesTokenCount") or 0) + thoughts,
         "total_tokens": usage.get("totalTokenCount"),
@@ -196,4 +196,4 @@ def _reply(response: dict[str, Any]) -> dict[str, Any]:
     text = "".join(str(part.get("text") or "") for part in parts if not part.get("thought"))
     reasoning = "".join(str(part.get("text") or "") for part in parts if part.get("thought"))
     said = {"role": "assistant", "content": text or None, "reasoning_content": reasoning or None}
-    return {"choices": [{"message": said, "finish_reason": first.get("finishReason")}], "usage": told}
+    return {"choices": [{"message": said, "finish_reason": first.get("finishReason")}], "usage": counted}
