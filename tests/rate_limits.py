@@ -68,7 +68,7 @@ class RateLimit:
         self.refused = 0
 
     def admit(self, tokens: int) -> tuple[bool, dict[str, str]]:
-        """Count a request of so many tokens, unless it is too much; return whether it is let through, and headers."""
+        """Count a request with its tokens, unless it is too much; return whether it is let through, and headers."""
         amounts = {"requests": 1, "tokens": tokens}
         with self._lock:
             wait_s = max(counter.wait_s(amounts[kind]) for kind, counter in self._counters.items())

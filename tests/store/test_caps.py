@@ -36,7 +36,7 @@ def test_requests_fit_a_cap_together(tmp_path: Path) -> None:
 
 
 def test_a_claim_says_what_is_left(tmp_path: Path) -> None:
-    """Rows that a cap holds back are told from those of other runs, with what is left for their expert."""
+    """Rows that a cap holds back are distinguished from those of other runs, with what is left for their expert."""
     store = Store(tmp_path)
     one, two = store.begin("one", 1), store.begin("two", 1)
     store.set_caps({"day": 1.0}, expert="large")

@@ -32,7 +32,7 @@ from leeroo.engine.pool import Expert
 
 # The expert is given up after this many requests in a row that it is to blame for: the rest would fare no better.
 _GIVE_UP_AFTER = 8
-# While nothing was answered, so many refusals in a row are enough: of the key; of the model, or for another reason,
+# While nothing was answered, these refusals in a row are enough: of the key; of the model, or for another reason,
 # which gateways may have for a single row.
 _REFUSALS = {401: 1, 403: 2, 404: 2}
 # From a server that has answered before, these statuses concern what one row sends.
@@ -44,7 +44,7 @@ _MOST_UNSURE = 2
 # Backoff doubles from the first to the second, in seconds, plus up to a quarter by chance.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 # How long a row waits while each of its tries is refused for too many requests, in seconds: limits are by the minute.
-# While others are let through, it has so many tries at least.
+# While others are let through, it has this number of tries at least.
 _REFUSED_S, _LEAST_REFUSALS = 600.0, 20
 # Answers over which the mean length is taken.
 _LENGTHS = 50

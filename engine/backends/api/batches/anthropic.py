@@ -130,11 +130,7 @@ class AnthropicBatches:
 
     def cancel(self, remote: str) -> None:
         """Have a batch end early."""
-        try:
-            self._wire.post(f"/messages/batches/{remote}/cancel")
-        except Fault as fault:
-            if fault.status not in (400, 409):  # it has ended
-                raise
+        self._wire.cancel(f"/messages/batches/{remote}/cancel")
 
     def discard(self, file: str) -> None:
         """There is no file."""

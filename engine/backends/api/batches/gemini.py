@@ -128,11 +128,7 @@ class GeminiBatches:
 
     def cancel(self, remote: str) -> None:
         """Have a batch end early."""
-        try:
-            self._wire.post(f"/{remote}:cancel")
-        except Fault as fault:
-            if fault.status not in (400, 409):  # it has ended
-                raise
+        self._wire.cancel(f"/{remote}:cancel")
 
     def discard(self, file: str) -> None:
         """There is no file."""

@@ -138,11 +138,7 @@ class OpenAIFiles:
 
     def cancel(self, remote: str) -> None:
         """Have a batch end early."""
-        try:
-            self._wire.post(f"/batches/{remote}/cancel")
-        except Fault as fault:
-            if fault.status not in (400, 409):  # it has ended
-                raise
+        self._wire.cancel(f"/batches/{remote}/cancel")
 
     def discard(self, file: str) -> None:
         """Remove a file."""
