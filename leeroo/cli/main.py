@@ -17,11 +17,10 @@ from leeroo.cli import (
     run,
     selfplay,
     serve,
-    spending,
     sql,
-    store,
 )
 from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE, in_options
+from leeroo.cli.records import spending, store
 from leeroo.engine.errors import LeerooError, RowsFailed
 from leeroo.interrupts import interrupted, interrupts
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leeroo.cli.options import AsJson, StoreFolder, names
-from leeroo.cli.store import opened
+from leeroo.cli.records.store import opened
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Commands for the first hour: a demonstration, a pool file, and what can run here."""
