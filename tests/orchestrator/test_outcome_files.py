@@ -510,7 +510,7 @@ def test_what_is_read_as_a_data_folder(data_folder: Path, tmp_path: Path) -> Non
     assert not is_data_folder("x/*")
 
 
-_PAGE = (Path(__file__).parents[2] / "docs" / "outcomes.md").read_text("utf-8")
+_PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "train-a-router.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("suffix", "kind", "text"), re.findall(r"```(\w+) ([\w-]+)\n(.*?)```", _PAGE, re.DOTALL))

@@ -263,8 +263,8 @@ def test_models_are_the_pool_and_the_one_that_routes(tenant: Tenant) -> None:
 def test_the_example_in_the_docs_runs(
     serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The program that docs/serve.md shows gets an answer to the line that it shows."""
-    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text("utf-8")
+    """The program that docs/how-to/serve-batches.md shows gets an answer to the line that it shows."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "serve-batches.md").read_text("utf-8")
     [program] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     [line] = re.findall(r"```json\n(.*?)```", page, flags=re.DOTALL)
     (tmp_path / "requests.jsonl").write_text(line)

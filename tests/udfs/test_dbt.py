@@ -173,7 +173,7 @@ def test_an_incremental_model_sends_failed_rows_again(project: Project, pool_fil
     """The model of the documentation sends rows without an answer again, and no others."""
     whole = pool_file.read_text()
     pool_file.write_text(whole.split('[[expert]]\nname = "small"')[0] + "max_tokens = 5\n")
-    page = (Path(__file__).parents[2] / "docs" / "integrations.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "use-dbt-and-notebooks.md").read_text()
     model = page.split("call the functions in models")[1].split("```sql\n")[1].split("```")[0]
     project.model("answers", model)
     project.model("questions", QUESTIONS + " WHERE i % 125 = 0")

@@ -35,7 +35,7 @@ def con(con: Connection) -> Connection:
 
 @pytest.fixture
 def engine(con: Connection) -> Iterator[sa.Engine]:
-    """Return the engine of docs/integrations.md."""
+    """Return the engine of docs/how-to/use-dbt-and-notebooks.md."""
     engine = sa.create_engine("duckdb://", creator=lambda: ConnectionWrapper(con.cursor()))  # pyright: ignore[reportArgumentType]
     yield engine
     engine.dispose()

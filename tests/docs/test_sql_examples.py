@@ -1,4 +1,4 @@
-"""Every example in docs/sql.md runs, and gives rows and columns as shown."""
+"""Every example in docs/reference/sql.md runs, and gives rows and columns as shown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 import leeroo
 from leeroo.udfs.connection import Connection
 
-PAGE = Path(__file__).parents[1] / "docs" / "sql.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sql.md"
 # A statement, and what the page says it gives: a box of lines, the names of the columns in the second of them.
 EXAMPLES = re.findall(r"```sql\n(.*?)```\n\n(( {4}[^\n]*\n)*)", PAGE.read_text("utf-8"), flags=re.DOTALL)
 
@@ -58,8 +58,8 @@ def test_every_function_has_an_example(con: Connection) -> None:
 
 def test_the_readme_example_runs(con: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """The statement that the README shows, in the root of the repository."""
-    monkeypatch.chdir(PAGE.parents[1])
-    statement = re.findall(r"```sql\n(.*?)```", (PAGE.parents[1] / "README.md").read_text("utf-8"), flags=re.DOTALL)[0]
+    monkeypatch.chdir(PAGE.parents[2])
+    statement = re.findall(r"```sql\n(.*?)```", (PAGE.parents[2] / "README.md").read_text("utf-8"), flags=re.DOTALL)[0]
     made = con.sql(statement)
     assert isinstance(made, duckdb.DuckDBPyRelation)
     assert made.columns == ["id", "answer"]

@@ -1,4 +1,4 @@
-"""Every command, statement and program in docs/mmlu.md, labelling.md, solve.md, routers.md and learning.md runs."""
+"""Every command, statement and program of the how-to pages below runs as written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from tests import three_experts
 
 pytestmark = pytest.mark.usefixtures("models_here")
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "how-to"
 TICKETS = [
     "I was charged twice for May.",
     "The page stays white after I log in.",
@@ -75,7 +76,7 @@ def _run(command: list[str]) -> None:
 
 def test_running_mmlu_works_as_described(place: Path) -> None:
     """Commands, statements and the program run with the questions of a folder instead of the hub's."""
-    page = (ROOT / "docs" / "mmlu.md").read_text("utf-8")
+    page = (PAGES / "run-mmlu.md").read_text("utf-8")
     commands = _commands(page)
     assert len(commands) == 3
     for command in commands:
@@ -97,7 +98,7 @@ def test_running_mmlu_works_as_described(place: Path) -> None:
 
 def test_labelling_a_table(place: Path) -> None:
     """The commands, with the file of labels that is shown; then the statement; then the call."""
-    page = (ROOT / "docs" / "labelling.md").read_text("utf-8")
+    page = (PAGES / "label-a-table.md").read_text("utf-8")
     [labels] = _blocks(page, "toml")
     (place / "labels.toml").write_text(labels)
     commands = _commands(page)
@@ -130,7 +131,7 @@ def test_labelling_a_table(place: Path) -> None:
 
 def test_solving_a_table_works_as_described(place: Path) -> None:
     """The commands, the statement and the call run as shown."""
-    page = (ROOT / "docs" / "solve.md").read_text("utf-8")
+    page = (PAGES / "solve-questions-in-parts.md").read_text("utf-8")
     commands = _commands(page)
     assert len(commands) == 3
     for command in commands:
@@ -152,7 +153,7 @@ def test_solving_a_table_works_as_described(place: Path) -> None:
 
 def test_routers_that_ship(place: Path) -> None:
     """The commands run in the order of the page, and its table has the questions and experts of each router."""
-    page = (ROOT / "docs" / "routers.md").read_text("utf-8")
+    page = (PAGES / "use-shipped-routers.md").read_text("utf-8")
     commands = [shlex.split(line, comments=True)[1:] for line in re.findall(r"^    (leeroo .*)$", page, re.MULTILINE)]
     assert len(commands) == 5
     for command in commands:
@@ -166,7 +167,7 @@ def test_routers_that_ship(place: Path) -> None:
 
 def test_learning_while_answering(place: Path, api: Any) -> None:
     """The commands, the statements and the call run on a small table, and leave what the page says."""
-    page = (ROOT / "docs" / "learning.md").read_text("utf-8")
+    page = (PAGES / "learn-while-answering.md").read_text("utf-8")
     table = three_experts.set_up(place, api, 45)
     answer, explain, sample = _commands(page)
     _run(answer)

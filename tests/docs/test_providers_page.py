@@ -1,4 +1,4 @@
-"""Every pool entry of docs/providers.md and docs/models.md loads, and says what it lacks to run."""
+"""Every pool entry of choose-a-provider.md and run-local-models.md loads, and says what it lacks to run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from leeroo.engine.backends.select import capabilities, facts, resolve, unavaila
 from leeroo.engine.pool import Expert, Pool, load_pool
 from tests.command import leeroo
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 
 
 def _blocks(page: str) -> list[tuple[str, str]]:
@@ -26,14 +26,15 @@ def _blocks(page: str) -> list[tuple[str, str]]:
     return found
 
 
-PROVIDERS = _blocks("providers.md")
+PROVIDERS = _blocks("choose-a-provider.md")
 IDS = [f"{heading}-{at}" for at, (heading, _) in enumerate(PROVIDERS)]
 KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "GOOGLE_CLOUD_PROJECT")
 
 
 @pytest.fixture(autouse=True)
 def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*KEYS, *(re.findall(r"[A-Z_]+_(?:KEY|TOKEN|BEDROCK)\b", (DOCS / "providers.md").read_text("utf-8")))):
+    page = (DOCS / "choose-a-provider.md").read_text("utf-8")
+    for name in (*KEYS, *(re.findall(r"[A-Z_]+_(?:KEY|TOKEN|BEDROCK)\b", page))):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -44,7 +45,7 @@ def _load(block: str, folder: Path) -> Pool:
 
 def test_all_providers_have_an_entry() -> None:
     """Each row of the table leads to a block."""
-    page = (DOCS / "providers.md").read_text("utf-8")
+    page = (DOCS / "choose-a-provider.md").read_text("utf-8")
     linked = set(re.findall(r"\]\(#([\w-]+)\)", page))
     headings = {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading, _ in PROVIDERS}
     assert linked == headings
@@ -103,7 +104,7 @@ def _runs_here(expert: Expert) -> bool:
     return capabilities(expert).holds_memory
 
 
-@pytest.mark.parametrize("block", [block for _, block in _blocks("models.md")])
+@pytest.mark.parametrize("block", [block for _, block in _blocks("run-local-models.md")])
 def test_an_entry_of_a_model_that_is_loaded_here_loads(block: str, tmp_path: Path) -> None:
     """Its options are known, and adapters share the engine of their base."""
     for folder in re.findall(r'= "\./([\w/.-]+)"', block):
