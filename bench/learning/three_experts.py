@@ -3,8 +3,8 @@
     PYTHONPATH=. python bench/learning/three_experts.py --rows 1000 [--gold 200]
 
 The API is the tests' fake provider, whose experts are right on 95, 92 and 93 % of one kind of question and on 50 to
-60 % of the others. The report is the one of the page "Learn while answering". Below it: who is right, by answers that only
-this script knows.
+60 % of the others. The report is the one in docs/how-to/learn-while-answering.md. Below it: who is right, by answers
+that only this script knows.
 """
 
 from __future__ import annotations
