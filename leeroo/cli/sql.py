@@ -32,9 +32,13 @@ from leeroo.cli.options import (
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:
+    from duckdb import DuckDBPyRelation
+
     from leeroo.engine.batch.explain import Estimate
     from leeroo.udfs.bar import Bar
     from leeroo.udfs.connection import Connection
+
+_NO_LIMIT = 2**31 - 1  # the largest width and number of rows that DuckDB takes
 
 
 @grouped
@@ -53,8 +57,6 @@ def sql(
 
     All questions of a statement are answered as one batch. Exit code 1 says that rows have no answer.
     """
-    from rich.console import Console
-
     from leeroo.cli.console import check_out, finish
     from leeroo.engine.tables import write_table
 
@@ -70,7 +72,7 @@ def sql(
             rows = write_table(result.to_arrow_reader(), out)
             typer.echo(f"{rows:,} rows written: {out}", err=True)
         elif result is not None:
-            result.show(max_width=Console().width, max_rows=40)  # as DuckDB's own shell, as wide as the terminal
+            _show(result)
     for line in unanswered:
         typer.echo(f"warning: {line}", err=True)
     finish(bar, len(unanswered))
@@ -157,6 +159,17 @@ def _database(
         raise UsageError(_in_short(error)) from error
     finally:
         bar.close()
+
+
+def _show(result: DuckDBPyRelation) -> None:
+    """Print rows as DuckDB's own shell does: 40 as wide as the terminal, and where there is none all of them whole."""
+    from rich.console import Console
+
+    console = Console()
+    if console.is_terminal:
+        result.show(max_width=console.width, max_rows=40)
+    else:
+        result.show(max_width=_NO_LIMIT, max_rows=_NO_LIMIT, max_col_width=_NO_LIMIT)
 
 
 def _in_short(error: Exception) -> str:

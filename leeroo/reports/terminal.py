@@ -1,15 +1,24 @@
-"""A report on a terminal: its summary, tables and notes."""
+"""A report on a terminal: its summary, tables and notes.
+
+A table takes the width that is there: long names are shortened in the middle, sentences wrap between words, and numbers
+stay whole. Where the output is no terminal, nothing is shortened, wrapped or coloured.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
 from leeroo.reports.report import Report, Table, cells
 
-# A column of words of at most this many characters is not broken, and neither is the first column.
-_SHORT = 14
+_GAP = 2  # blanks between columns
+# A column of words becomes no narrower than this, in characters: fewer do not tell one name from another.
+_LEAST = 14
+# Parts of a shortened name that are its beginning; the first that leaves different names different is taken.
+_SHARES = (0.45, 0.25, 0.65, 0.1, 0.9, 0.0, 1.0)
 
 
 def print_report(report: Report) -> None:
@@ -27,10 +36,13 @@ def print_report(report: Report) -> None:
 
 def print_table(table: Table, *, stderr: bool = False) -> None:
     """Print a table with its title, and its remarks below it."""
+    console = Console(stderr=stderr)
     if table.title:
         say(table.title, stderr=stderr)
     if table.rows or not table.empty:
-        Console(stderr=stderr).print(_rich_table(table))
+        width = console.width if console.is_terminal or console.is_jupyter else None
+        for line in _lines(table, width):
+            console.print(line, soft_wrap=True)
     else:
         say(f"  {table.empty}", stderr=stderr)
     for remark in table.remarks:
@@ -42,15 +54,115 @@ def say(line: str, *, stderr: bool = False) -> None:
     Console(stderr=stderr).print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _rich_table(table: Table) -> RichTable:
-    """Return a table for rich: words to the left, numbers to the right."""
-    drawn = RichTable(box=None, header_style="bold", pad_edge=False)
-    rows = cells(table)
-    for i, column in enumerate(table.columns):
-        words = column.kind == "text"
-        longest = max(len(column.name), *(len(row[i]) for row in rows)) if rows else 0
-        whole = not i or (words and longest <= _SHORT)
-        drawn.add_column(Text(column.name), justify="left" if words else "right", overflow="fold", no_wrap=whole)
-    for row in rows:
-        drawn.add_row(*map(Text, row))  # as they are: a name may look like markup
-    return drawn
+def shorten(name: str, width: int, share: float = _SHARES[0]) -> str:
+    """Return a name cut in its middle to a width, with this share of its beginning.
+
+    >>> shorten("meta-llama/Meta-Llama-3.1-70B-Instruct", 25)
+    'meta-llama…1-70B-Instruct'
+    """
+    if cell_len(name) <= width:
+        return name
+    head = int((width - 1) * share)
+    tail = width - 1 - head
+    return f"{_start(name, head)}…{_start(name[::-1], tail)[::-1]}"
+
+
+def _start(text: str, width: int) -> str:
+    """Return the characters that fit into a width."""
+    return chop_cells(text, width)[0] if width and text else ""
+
+
+class _Column:
+    """A column as text, with the widths that it can have."""
+
+    def __init__(self, head: str, values: Sequence[str], *, words: bool) -> None:
+        self.head, self.values, self.words = head, values, words
+        longest = max(map(cell_len, values), default=0)
+        longest_word = max(map(cell_len, head.split()), default=0)
+        self.natural = max(longest, cell_len(head))
+        self.wrapped_head = max(longest, longest_word)
+        self.least = max(longest_word, min(longest, _LEAST)) if words else self.wrapped_head
+
+    def in_width(self, width: int) -> list[list[str]]:
+        """Return the lines of its cells in a width, those of its head first."""
+        return [_wrap(cell, width) for cell in (self.head, *self._distinct(width))]
+
+    def _distinct(self, width: int) -> list[str]:
+        """Return its values with their long words shortened, so that different ones stay different where they can."""
+        for share in _SHARES:
+            short = [" ".join(shorten(word, width, share) for word in value.split(" ")) for value in self.values]
+            if len(set(short)) == len(set(self.values)):
+                return short
+        return [" ".join(shorten(word, width) for word in value.split(" ")) for value in self.values]
+
+
+def _lines(table: Table, width: int | None) -> list[Text]:
+    """Return the lines of a table; columns that have no room side by side follow below, after the first one again."""
+    rows = [[" ".join(cell.splitlines()) for cell in row] for row in cells(table)]
+    columns = [
+        _Column(column.name, [row[i] for row in rows], words=column.kind == "text")
+        for i, column in enumerate(table.columns)
+    ]
+    blocks = [(block, _widths(block, width)) for block in _blocks(columns, width)]
+    first = min(widths[0] for _, widths in blocks)  # its names are the same in every block
+    lines: list[Text] = []
+    for block, widths in blocks:
+        lines += [Text()] * bool(lines) + _drawn(block, [first, *widths[1:]])
+    return lines
+
+
+def _blocks(columns: Sequence[_Column], width: int | None) -> list[list[_Column]]:
+    """Return the columns that stand side by side, the first one in each block."""
+    first, *others = columns
+    blocks = [[first]]
+    for column in others:
+        least = sum(each.least + _GAP for each in blocks[-1]) + column.least
+        if width is not None and least > width and len(blocks[-1]) > 1:
+            blocks.append([first])
+        blocks[-1].append(column)
+    return blocks
+
+
+def _widths(columns: Sequence[_Column], width: int | None) -> list[int]:
+    """Return the width of each column: heads wrap before names are shortened, the widest column first."""
+    widths = [column.natural for column in columns]
+    if width is None:
+        return widths
+    for least in ([column.wrapped_head for column in columns], [column.least for column in columns]):
+        over = sum(widths) + _GAP * (len(widths) - 1) - width
+        for _ in range(over):
+            widest = max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))
+            widths[widest] -= widths[widest] > least[widest]
+    return widths
+
+
+def _drawn(columns: Sequence[_Column], widths: Sequence[int]) -> list[Text]:
+    """Return the lines of columns in their widths: words to the left, numbers to the right, heads at the bottom."""
+    lines = []
+    wrapped = [column.in_width(width) for column, width in zip(columns, widths, strict=True)]
+    for i, row in enumerate(zip(*wrapped, strict=True)):
+        height = max(map(len, row))
+        padded = [[""] * (height - len(cell)) + cell if i == 0 else cell + [""] * (height - len(cell)) for cell in row]
+        for parts in zip(*padded, strict=True):
+            aligned = [
+                _pad(part, width, left=column.words) for part, width, column in zip(parts, widths, columns, strict=True)
+            ]
+            lines.append(Text((" " * _GAP).join(aligned).rstrip(), "bold" if i == 0 else ""))
+    return lines
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Return the lines of a text that wraps between words."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines[-1] else word
+        if cell_len(joined) > width and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = joined
+    return lines
+
+
+def _pad(text: str, width: int, *, left: bool) -> str:
+    blanks = " " * (width - cell_len(text))
+    return text + blanks if left else blanks + text
