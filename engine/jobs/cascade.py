@@ -18,6 +18,7 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Bools, Float64s, Int64s
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.jobs.questions import left_usd, listed_usd
+from leeroo.engine.money import DECIMALS
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.schema import ASK
 
@@ -124,5 +125,5 @@ def _replace_rows(kept: pa.Table, answers: pa.Table, rows: Int64s, better: Bools
     for name in ("cost_usd", "list_cost_usd"):
         paid = kept.column(name).to_numpy().copy()
         paid[rows] += answers.column(name).to_numpy()
-        both = both.set_column(both.column_names.index(name), both.schema.field(name), pa.array(paid))
+        both = both.set_column(both.column_names.index(name), both.schema.field(name), pa.array(paid.round(DECIMALS)))
     return both

@@ -26,6 +26,7 @@ from leeroo.engine.jobs.cascade import answer_in_cascade
 from leeroo.engine.jobs.choice_calibration import calibrate_choices, probabilities
 from leeroo.engine.jobs.proxy.answers import LabelRequest, answer_with_proxy
 from leeroo.engine.jobs.proxy.findings import ProxyFindings
+from leeroo.engine.money import DECIMALS
 from leeroo.engine.schema import ASK, LABELLED
 from leeroo.engine.tables.values import as_text, without_formulas
 
@@ -295,8 +296,8 @@ def _of_several(answer: AnswerTexts, texts: Texts, labels: Labels) -> tuple[list
         pa.array(found, pa.list_(pa.string())),
         pa.array(sure, from_pandas=True),
         pa.array([", ".join(dict.fromkeys(filter(None, row))) or None for row in experts], pa.string()),
-        pa.array(each["cost_usd"]),
-        pa.array(each["list_cost_usd"]),
+        pa.array(each["cost_usd"].round(DECIMALS)),
+        pa.array(each["list_cost_usd"].round(DECIMALS)),
         pa.array([next(filter(None, row), None) for row in errors], pa.string()),
     ], proxy
 

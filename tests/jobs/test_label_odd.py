@@ -200,3 +200,16 @@ def test_gold_labels_of_a_csv_file_are_compared_as_they_are_written(engine: Engi
     found = measure_agreement(labelled, "gold", names)
     assert found is not None
     assert found.accuracy.value == 1.0
+
+
+def test_the_cost_of_two_answers_is_rounded_as_that_of_one(
+    tmp_path: Path, api: Any, api_entry: Callable[..., str]
+) -> None:
+    """A row that two experts labelled costs $0.000075, which is not the sum of 0.000015 and 0.00006 in binary."""
+    assert 15e-6 + 60e-6 != 75e-6
+    api.says = lambda _model, _prompt: {"bug": 0.5, "billing": 0.4}
+    (tmp_path / "pool.toml").write_text(api_entry("small", 1, 3) + api_entry("large", 4, 3))
+    with Engine(load_pool(tmp_path / "pool.toml"), store=tmp_path / "store") as engine:
+        labelled = _label(engine, ["unsure"])
+    assert labelled.column("cost_usd").to_pylist() == [75e-6]
+    assert labelled.column("list_cost_usd").to_pylist() == [75e-6]

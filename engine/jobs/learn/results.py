@@ -10,12 +10,14 @@ from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.jobs.learn.asked import AskedTable
 from leeroo.engine.jobs.learn.compare import leaning
 from leeroo.engine.jobs.learn.truth import posterior, rates, right
+from leeroo.engine.money import DECIMALS
 
 # Columns that are not those of the chosen answer alone.
 _OWN = ("predicted_score", "cost_usd", "list_cost_usd", "error")
 # The first row of a question pays for it. A question without an answer has the error of its last request.
 _ROWS = """
-WITH paid AS (SELECT q, sum(cost_usd) AS cost_usd, sum(list_cost_usd) AS list_cost_usd,
+WITH paid AS (SELECT q, round(sum(cost_usd), {decimals}) AS cost_usd,
+                     round(sum(list_cost_usd), {decimals}) AS list_cost_usd,
                      arg_max(error, i) FILTER (error IS NOT NULL) AS error
               FROM answers GROUP BY q)
 SELECT {columns}, b.sure AS predicted_score,
@@ -110,7 +112,7 @@ def append_answers(
         db.register("answers", answers)
         db.register("rows", pa.table({"row": np.arange(len(table)), "q": asked.questions.of_row}))
         db.register("best", pa.table({"q": np.arange(len(expert)), "e": expert, "sure": sure}))
-        done = db.sql(_ROWS.format(columns=columns)).to_arrow_table()
+        done = db.sql(_ROWS.format(columns=columns, decimals=DECIMALS)).to_arrow_table()
     for field in added:
         table = table.append_column(prefix + field.name, done.column(field.name).cast(field.type))
     return table

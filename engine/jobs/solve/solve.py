@@ -31,6 +31,7 @@ from leeroo.engine.jobs.solve.decompose import (
 from leeroo.engine.jobs.solve.split import SolveStep, split
 from leeroo.engine.jobs.solve.waves import StepRequest, StepResult, StepRunner, StepWave
 from leeroo.engine.jobs.verify import final_answer
+from leeroo.engine.money import DECIMALS
 from leeroo.engine.schema import SOLVED
 from leeroo.engine.tables.values import as_text
 
@@ -291,8 +292,8 @@ def _solved_row(row: SolveRow | None) -> dict[str, Any]:
     return {
         "answer": _answer(row),
         "steps": steps,
-        "cost_usd": sum(each.cost_usd for each in row.results),
-        "list_cost_usd": sum(each.list_cost_usd for each in row.results),
+        "cost_usd": round(sum(each.cost_usd for each in row.results), DECIMALS),
+        "list_cost_usd": round(sum(each.list_cost_usd for each in row.results), DECIMALS),
         "error": "; ".join(wrong) or None,
     }
 
