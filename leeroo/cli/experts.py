@@ -77,10 +77,10 @@ def _print_experts(experts: list[dict[str, Any]]) -> None:
     from leeroo.reports.report import Table, columns
     from leeroo.reports.terminal import print_table
 
-    names = columns("expert | model | backend | USD per M in / out | place | runs")
+    names = columns("expert | model | backend | USD per M in/out | place | runs")
     rows = [
         (
-            e["expert"] + (" *" if e["default"] else ""),
+            e["expert"] + ("*" if e["default"] else ""),
             e["model"],
             e["backend"],
             f"{e['usd_per_m_input']:g} / {e['usd_per_m_output']:g}" if any(e[name] for name in _PRICES) else "free",

@@ -50,8 +50,24 @@ def print_table(table: Table, *, stderr: bool = False) -> None:
 
 
 def say(line: str, *, stderr: bool = False) -> None:
-    """Print a line as it is, however long."""
-    Console(stderr=stderr).print(line, markup=False, highlight=False, soft_wrap=True)
+    """Print a line: on a terminal it wraps between words, elsewhere it stays one line."""
+    console = Console(stderr=stderr)
+    lines = wrap(line, console.width) if console.is_terminal else [line]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """Return the lines of a text that wraps between words; a longer word has a line of its own."""
+    if cell_len(text) <= width:
+        return [text]
+    first, *words = text.split(" ")
+    lines = [first]
+    for word in words:
+        if lines[-1] and cell_len(f"{lines[-1]} {word}") > width:
+            lines.append(word)
+        else:
+            lines[-1] += f" {word}"
+    return lines
 
 
 def shorten(name: str, width: int, share: float = _SHARES[0]) -> str:
@@ -85,7 +101,7 @@ class _Column:
 
     def in_width(self, width: int) -> list[list[str]]:
         """Return the lines of its cells in a width, those of its head first."""
-        return [_wrap(cell, width) for cell in (self.head, *self._distinct(width))]
+        return [wrap(cell, width) for cell in (self.head, *self._distinct(width))]
 
     def _distinct(self, width: int) -> list[str]:
         """Return its values with their long words shortened, so that different ones stay different where they can."""
@@ -148,18 +164,6 @@ def _drawn(columns: Sequence[_Column], widths: Sequence[int]) -> list[Text]:
                 _pad(part, width, left=column.words) for part, width, column in zip(parts, widths, columns, strict=True)
             ]
             lines.append(Text((" " * _GAP).join(aligned).rstrip(), "bold" if i == 0 else ""))
-    return lines
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    """Return the lines of a text that wraps between words."""
-    lines = [""]
-    for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if cell_len(joined) > width and lines[-1]:
-            lines.append(word)
-        else:
-            lines[-1] = joined
     return lines
 
 

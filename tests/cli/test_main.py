@@ -87,7 +87,7 @@ def test_heavy_libraries_wait_until_they_are_needed() -> None:
 def test_experts_are_listed_for_people_and_programs(pool_file: Path) -> None:
     """People get a table; --json prints one object on standard output and nothing else."""
     said = run("experts", "--pool", pool_file).stdout
-    assert "large *" in said
+    assert "large*" in said
     assert "100 / 100" in said
     listed = json.loads(run("experts", "--pool", pool_file, "--json").stdout)["experts"]
     assert [(e["expert"], e["usd_per_m_input"], e["unavailable"]) for e in listed] == [

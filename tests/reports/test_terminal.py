@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from leeroo.reports.report import Table, columns
-from leeroo.reports.terminal import print_table
+from leeroo.reports.terminal import print_table, say
 
 MODELS = (
     "meta-llama/Meta-Llama-3.1-70B-Instruct-Turbo",
@@ -91,3 +91,16 @@ def test_a_value_of_several_lines_is_one_row_in_a_pipe(
     """A line break in a value does not break the row."""
     table = Table("", columns("question | rows: count"), [("one\ntwo", 1)])
     assert _printed(None, monkeypatch, capsys, table)[1] == "one two      1"
+
+
+def test_a_long_line_wraps_between_words_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path longer than the terminal stays whole, so that it can be copied."""
+    line = f"  row 3: no file {'/folder' * 12}/answers.parquet of these"
+    say(line)
+    assert capsys.readouterr().out == f"{line}\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    say(line)
+    assert capsys.readouterr().out.splitlines() == ["  row 3: no file", f"{'/folder' * 12}/answers.parquet", "of these"]
