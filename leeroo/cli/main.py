@@ -21,46 +21,51 @@ from leeroo.cli import (
 )
 from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE, in_options
 from leeroo.cli.records import spending, store
+from leeroo.cli.setup import guide
 from leeroo.engine.errors import LeerooError, RowsFailed
 from leeroo.interrupts import interrupted, interrupts
 
+ANSWER, LEARN, LOOK, SERVE, SET_UP = "Answer", "Learn", "Look", "Serve", "Set up"
+
 app = typer.Typer(
     name="leeroo",
-    help="Answer a table of questions, each with the model that answers it best for its cost.",
     epilog="Start here:  leeroo run questions.parquet --out answers.parquet",
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.callback()(guide.guide)
 # In the order of the help, with an example of each.
-for command, example in (
-    (run.run, "run tickets.csv --column text --out answers.parquet --max-cost-usd 2.50"),
-    (run.status, "status --store answers/"),
-    (run.route, "route questions.parquet --out routes.parquet --max-cost-usd 1"),
-    (sql.sql, """sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),
-    (sql.explain, """explain "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),
-    (experts.experts, "experts --pool pool.toml"),
-    (experts.routers, "routers --pool pool.toml"),
-    (mmlu.mmlu, "mmlu --limit 1000 --out mmlu.parquet --report mmlu.html"),
-    (label.label, "label tickets.csv --column text --labels billing,bug,other --out labelled.csv"),
-    (store.feedback, "feedback answers.parquet --gold right_answer"),
-    (run.solve, "solve questions.parquet --out solved.parquet --max-cost-usd 2.50"),
-    (learn.learn, "learn questions.csv --pool pool.toml --budget 3 --out router/"),
-    (router.train, "train --data outcomes/ --out router/"),
-    (analysis.evaluate, "evaluate --router router/ --data outcomes/ --report evaluation.html"),
-    (analysis.select_experts, "select-experts --data outcomes/ -k 6"),
-    (analysis.gaps, "gaps --data outcomes/ --plot gaps.svg"),
-    (spending.spend, "spend --by day,expert"),
-    (serve.serve, "serve --pool pool.toml --router router/ --port 8080"),
+for panel, command, example in (
+    (ANSWER, run.run, "run tickets.csv --column text --out answers.parquet --max-cost-usd 2.50"),
+    (ANSWER, sql.explain, """explain "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),
+    (ANSWER, run.route, "route questions.parquet --out routes.parquet --max-cost-usd 1"),
+    (ANSWER, run.status, "status --store answers/"),
+    (ANSWER, sql.sql, """sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),
+    (ANSWER, label.label, "label tickets.csv --column text --labels billing,bug,other --out labelled.csv"),
+    (ANSWER, run.solve, "solve questions.parquet --out solved.parquet --max-cost-usd 2.50"),
+    (ANSWER, mmlu.mmlu, "mmlu --limit 1000 --out mmlu.parquet --report mmlu.html"),
+    (LEARN, learn.learn, "learn questions.csv --pool pool.toml --budget 3 --out router/"),
+    (LEARN, router.train, "train --data outcomes/ --out router/"),
+    (LEARN, analysis.evaluate, "evaluate --router router/ --data outcomes/ --report evaluation.html"),
+    (LEARN, analysis.select_experts, "select-experts --data outcomes/ -k 6"),
+    (LEARN, analysis.gaps, "gaps --data outcomes/ --plot gaps.svg"),
+    (LEARN, store.feedback, "feedback answers.parquet --gold right_answer"),
+    (LOOK, experts.experts, "experts --pool pool.toml"),
+    (LOOK, experts.routers, "routers --pool pool.toml"),
+    (LOOK, spending.spend, "spend --by day,expert"),
+    (SERVE, serve.serve, "serve --pool pool.toml --router router/ --port 8080"),
 ):
-    app.command(epilog=f"Example:  leeroo {example}")(command)
-app.add_typer(analysis.outcomes_app, name="outcomes")
-app.add_typer(router.router_app, name="router")
-app.add_typer(selfplay.selfplay_app, name="selfplay")
-app.add_typer(serve.keys_app, name="keys")
-app.add_typer(spending.limits_app, name="limits")
-app.add_typer(store.store_app, name="store")
+    app.command(epilog=f"Example:  leeroo {example}", rich_help_panel=panel)(command)
+for panel, name, family in (
+    (LEARN, "selfplay", selfplay.selfplay_app),
+    (LEARN, "outcomes", analysis.outcomes_app),
+    (LEARN, "router", router.router_app),
+    (LOOK, "store", store.store_app),
+    (SERVE, "keys", serve.keys_app),
+    (SERVE, "limits", spending.limits_app),
+):
+    app.add_typer(family, name=name, rich_help_panel=panel)
 
 
 def main() -> None:
