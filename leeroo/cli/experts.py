@@ -72,8 +72,22 @@ def _print_routers(routers: list[dict[str, Any]]) -> None:
 
 
 def _print_experts(experts: list[dict[str, Any]]) -> None:
-    """Print the experts as a table, and below it why some of them cannot run here."""
+    """Print the experts, where rows go, and why some of them cannot run here."""
     from leeroo.engine.pool_prices import OF_FILE
+    from leeroo.reports.terminal import say
+
+    print_experts(experts)
+    for e in experts:
+        if e["price_source"] != OF_FILE:
+            say(f"{e['expert']}: {e['price_source']}")
+        if e["sent_to"]:
+            say(f"{e['expert']}: rows go to {e['sent_to']}")
+        if e["unavailable"]:
+            say(f"{e['expert']}: {e['unavailable']}")
+
+
+def print_experts(experts: list[dict[str, Any]]) -> None:
+    """Print the table of experts."""
     from leeroo.reports.report import Table, columns
     from leeroo.reports.terminal import print_table
 
@@ -89,12 +103,4 @@ def _print_experts(experts: list[dict[str, Any]]) -> None:
         )
         for e in experts
     ]
-    remarks = ["* the pool's default"]
-    for e in experts:
-        if e["price_source"] != OF_FILE:
-            remarks.append(f"{e['expert']}: {e['price_source']}")
-        if e["sent_to"]:
-            remarks.append(f"{e['expert']}: rows go to {e['sent_to']}")
-        if e["unavailable"]:
-            remarks.append(f"{e['expert']}: {e['unavailable']}")
-    print_table(Table("", names, rows, remarks=remarks))
+    print_table(Table("", names, rows, remarks=["* the pool's default"]))

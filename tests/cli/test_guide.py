@@ -29,7 +29,7 @@ def test_alone_it_prints_a_short_guide() -> None:
     assert max(map(len, lines)) <= 80
     commands = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     named = set(re.findall(r"^ +leeroo ([a-z]+)", done.stdout, re.MULTILINE))
-    assert {"run", "explain"} <= named
+    assert {"init", "run", "explain"} <= named
     assert named <= commands
 
 
@@ -41,7 +41,7 @@ def test_the_version_is_printed() -> None:
 def test_the_help_groups_commands_by_what_people_do() -> None:
     """Every command stands in one of the panels, in this order."""
     panels = re.findall(r"╭─ ([A-Z][\w ]+?) ─", run("--help").stdout)
-    assert panels == ["Options", "Answer", "Learn", "Look", "Serve"]
+    assert panels == ["Options", "Answer", "Learn", "Look", "Serve", "Set up"]
 
 
 def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
