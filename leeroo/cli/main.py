@@ -21,7 +21,7 @@ from leeroo.cli import (
 )
 from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE, in_options
 from leeroo.cli.records import spending, store
-from leeroo.cli.setup import guide, init
+from leeroo.cli.setup import doctor, guide, init
 from leeroo.engine.errors import LeerooError, RowsFailed
 from leeroo.interrupts import interrupted, interrupts
 
@@ -56,6 +56,7 @@ for panel, command, example in (
     (LOOK, spending.spend, "spend --by day,expert"),
     (SERVE, serve.serve, "serve --pool pool.toml --router router/ --port 8080"),
     (SET_UP, init.init, "init --provider openai --local embedded --table tickets.csv --budget 2.50"),
+    (SET_UP, doctor.doctor, "doctor --pool pool.toml"),
 ):
     app.command(epilog=f"Example:  leeroo {example}", rich_help_panel=panel)(command)
 for panel, name, family in (

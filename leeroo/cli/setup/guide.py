@@ -19,6 +19,7 @@ Start with:
   leeroo run questions.csv --out answers.parquet   answer a table
 
 More:
+  leeroo doctor                                    what can run on this machine
   leeroo --help                                    all commands
   leeroo run --help                                one command with an example"""
 
