@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict, Unpack
 import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine, Progress, open_engine
+from leeroo.engine.batch.layout import field_names
 from leeroo.engine.batch.progress import Listener
 from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.errors import UsageError
@@ -63,6 +64,10 @@ Work = Callable[[Engine, pa.RecordBatchReader, Criteria], pa.Table]
 def answer(
     frame: Any,
     *,
+    prompt: str | None = None,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
     on_error: Literal["null", "fail"] = "null",
     learn: bool = False,
     gold: str | None = None,
@@ -74,6 +79,10 @@ def answer(
 
     Args:
         frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of questions.
+        prompt: Text with the names of columns in braces, such as "Summarise: {text}", in place of a column.
+        system: System text for every row, in place of that of the experts.
+        max_tokens: Longest answer, in place of that of the experts.
+        temperature: Above 0, answers are sampled.
         on_error: A row that fails is null with its error, or fails the run.
         learn: Learn from the first answers whom to ask the rest, within the budget.
         gold: Column with right answers where they are known, for learning.
@@ -101,6 +110,7 @@ def answer(
     if not learn and (gold is not None or save_router is not None):
         raise UsageError("gold and save_router are for learning: give learn=True")
     own: Any = {"on_error": on_error, "learn": learn, "gold": gold, "keep_reasoning": keep_reasoning}
+    own |= {"prompt": prompt, "system": system, "max_tokens": max_tokens, "temperature": temperature}
     return _run("answer", work, frame, {**options}, **own)
 
 
@@ -187,7 +197,8 @@ def _run(function: str, work: Work, frame: Any, options: dict[str, Any], read: S
     criteria = Criteria(**options, **more)
     frame = eager(frame)
     # The columns that prompts are built from are read, and no others.
-    named = filter(None, (criteria.column, criteria.private_column, criteria.gold))
+    asked = [criteria.column] if criteria.prompt is None else field_names(criteria.prompt)
+    named = filter(None, (*asked, criteria.private_column, criteria.gold))
     rows = from_frame(frame, {*named, *CONTEXT, *read})
     with open_engine(**opening) as engine, engine.delivery():
         done = work(engine, rows, criteria)

@@ -29,6 +29,13 @@ class Criteria:
     column: str = "question"
     private_column: str | None = None  # boolean; rows with true go to local experts only
     ask_column: str | None = None  # a struct of `schema.ASK`: arguments of the row's own
+    # Of all rows, where `ask_column` is not there: the prompt, text with the names of columns in braces, in place of
+    # `column`; the system text; the longest answer in tokens; the temperature of sampling. Names of runs depend on the
+    # questions and arguments of their rows, so that they need not depend on these.
+    prompt: str | None = field(default=None, repr=False)
+    system: str | None = field(default=None, repr=False)
+    max_tokens: int | None = field(default=None, repr=False)
+    temperature: float | None = field(default=None, repr=False)
     expert: str | None = None  # ask this one for every row
     max_cost_usd: float | None = None
     cost_weight: float = 0.0  # score points for one dollar
@@ -50,10 +57,12 @@ class Criteria:
     deadline: float | str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        for name in ("max_cost_usd", "cost_weight", "latency_weight", "deadline_s"):
+        for name in ("max_cost_usd", "cost_weight", "latency_weight", "deadline_s", "temperature"):
             value = getattr(self, name)
             if value is not None and not (value >= 0 and math.isfinite(value)):
                 raise UsageError(f"{name.removesuffix('_s')} must be a number of at least 0, not {value}")
+        if self.max_tokens is not None and not 0 < self.max_tokens < 2**31:
+            raise UsageError(f"max_tokens must be a number above 0, not {self.max_tokens}")
         if self.on_error not in ("null", "fail"):
             raise UsageError(f"on_error is 'null' or 'fail', not {self.on_error!r}")
         if self.max_cost_usd is not None and self.cost_weight:

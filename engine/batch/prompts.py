@@ -6,6 +6,7 @@ from 0 in the order in which they first appear.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leeroo.engine.batch.criteria import Criteria
-from leeroo.engine.batch.layout import lay_out
+from leeroo.engine.batch.layout import field_names, fill_in, lay_out
 from leeroo.engine.batch.worktable import INPUT, NO_ROOM, Worktable
 from leeroo.engine.errors import InputError, Interrupted
 from leeroo.engine.schema import ASK
@@ -31,6 +32,8 @@ def build_asks(n: int, given: Mapping[str, Sequence[Any] | pa.Array]) -> pa.Stru
     return pa.StructArray.from_arrays(columns, fields=list(ASK))
 
 
+# Arguments of `ASK` that criteria may give to all rows.
+_OF_ALL = ("system", "max_tokens", "temperature")
 # Columns of the input that a router which has learned from such may use, see `Router.predict`.
 CONTEXT = ("subject", "category")
 
@@ -120,16 +123,43 @@ def _read(reader: pa.RecordBatchReader, stop: threading.Event | None) -> Iterato
 def _columns(batch: pa.RecordBatch, criteria: Criteria, first_row: int) -> list[pa.Array]:
     """Return the columns of `INPUT` but for the first, in its types."""
     n = batch.num_rows
-    question = as_text(batch.column(criteria.column))
+    question, asks = read_asks(batch, criteria)
     context = [_text_or_null(batch, name) for name in CONTEXT]
     private = marked_private(batch, criteria, first_row)
     private = pa.nulls(n, pa.bool_()) if private is None else private
-    if criteria.ask_column is None:
-        return [question, *context, private, pa.nulls(n, INPUT.field("ask").type)]
-    own = batch.column(criteria.ask_column)
-    there = [field for field in ASK if own.type.get_field_index(field.name) >= 0]
-    given = {field.name: pc.struct_field(own, field.name).cast(field.type) for field in there}
-    return [question, *context, private, build_asks(n, given)]
+    return [question, *context, private, asks]
+
+
+def read_asks(rows: pa.RecordBatch, criteria: Criteria) -> tuple[pa.Array, pa.StructArray]:
+    """Return the question of each row and its arguments (`ASK`): those of its own, or those of the whole run."""
+    n = rows.num_rows
+    if criteria.ask_column is not None:
+        own = rows.column(criteria.ask_column)
+        there = [field for field in ASK if own.type.get_field_index(field.name) >= 0]
+        given = {field.name: pc.struct_field(own, field.name).cast(field.type) for field in there}
+        return as_text(rows.column(criteria.column)), build_asks(n, given)
+    of_all: dict[str, Any] = {name: [value] * n for name in _OF_ALL if (value := getattr(criteria, name)) is not None}
+    if criteria.prompt is None:
+        return as_text(rows.column(criteria.column)), build_asks(n, of_all)
+    filled = [_fill_in(criteria.prompt, values) for values in _fields(rows, field_names(criteria.prompt))]
+    questions, fields = [each for each, _ in filled], [each for _, each in filled]
+    of_all |= {"task": [criteria.prompt] * n, "fields": fields}
+    return pa.array(questions, pa.string()), build_asks(n, of_all)
+
+
+def _fields(rows: pa.RecordBatch, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the values that each row has in some columns."""
+    columns = [rows.column(name) for name in names]
+    values = [(as_text(each) if is_text(each.type) else each).to_pylist() for each in columns]
+    return (dict(zip(names, row, strict=True)) for row in zip(*values, strict=True))
+
+
+def _fill_in(prompt: str, fields: dict[str, Any]) -> tuple[str | None, str | None]:
+    """Return a prompt with its fields, and these as JSON; nothing where one is NULL or all are blank."""
+    if None in fields.values() or not any(str(value).strip() for value in fields.values()):
+        return None, None
+    written = json.dumps(fields, ensure_ascii=False, default=str)
+    return fill_in(prompt, json.loads(written)), written
 
 
 def marked_private(batch: pa.RecordBatch | pa.Table, criteria: Criteria, first_row: int = 0) -> pa.Array | None:
@@ -166,22 +196,30 @@ def check_columns(schema: pa.Schema, criteria: Criteria) -> None:
 
     """
     there = ", ".join(schema.names) or "none"
-    for name in (criteria.column, criteria.private_column, criteria.ask_column):
+    read = [criteria.column] if criteria.prompt is None else field_names(criteria.prompt)
+    if not read:
+        raise InputError(f"the prompt names no column: write one in braces, such as {{text}}; the columns are: {there}")
+    for name in (*read, criteria.private_column, criteria.ask_column):
         if name is not None and schema.get_all_field_indices(name) == []:
-            hint = " (choose one with column=)" if name == criteria.column else ""
+            hint = " (choose one with column=)" if name == criteria.column and criteria.prompt is None else ""
             raise InputError(f"the input has no column {name!r}; its columns are: {there}{hint}")
         if name is not None and len(schema.get_all_field_indices(name)) > 1:
             raise InputError(f"the input has more than one column {name!r}; rename all but one of them")
-    field = schema.field(criteria.column)
-    if not is_text(field.type) and not stands_as_text(field):
-        raise InputError(
-            f"the column {criteria.column!r} is of type {field.type}, not text; convert it to strings first"
-            f" (in SQL: CAST({criteria.column} AS VARCHAR)) or choose another of: {there}"
-        )
+    if criteria.prompt is None:
+        _check_text(schema.field(criteria.column), there)
     if criteria.private_column and not can_mark(schema.field(criteria.private_column).type):
         raise InputError(
             f"the column {criteria.private_column!r} is of type {schema.field(criteria.private_column).type};"
             " a column that marks private rows holds true and false, 1 and 0, or yes and no"
+        )
+
+
+def _check_text(field: pa.Field, there: str) -> None:
+    """Check that a column can be read as questions; raises as `check_columns`."""
+    if not is_text(field.type) and not stands_as_text(field):
+        raise InputError(
+            f"the column {field.name!r} is of type {field.type}, not text; convert it to strings first"
+            f" (in SQL: CAST({field.name} AS VARCHAR)) or choose another of: {there}"
         )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 EXIT_ROWS_FAILED, EXIT_USAGE = 1, 2
 
 POOL = "Who answers"
+PROMPT = "Prompt"
 MONEY = "Money and time"
 ROWS = "Rows"
 INPUT = "Form of the input"
@@ -145,6 +146,32 @@ class EngineOptions:
 
 
 @dataclass(frozen=True)
+class PromptOptions:
+    """What every row is sent with."""
+
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            help="Prompt with columns in braces: 'Summarise in one sentence: {text}'. Default: the column alone.",
+            rich_help_panel=PROMPT,
+        ),
+    ] = None
+    system: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="System text, in place of that of the experts.", rich_help_panel=PROMPT),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Longest answer in tokens, in place of that of the experts.", rich_help_panel=PROMPT),
+    ] = None
+    temperature: Annotated[
+        float | None,
+        typer.Option(min=0, help="Temperature; above 0 answers are sampled. Default: 0.", rich_help_panel=PROMPT),
+    ] = None
+
+
+@dataclass(frozen=True)
 class ExpertOptions:
     """Which experts a row may go to."""
 
@@ -241,7 +268,9 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def criteria(*groups: EngineOptions | ExpertOptions | LearnOptions | OutputOptions, **more: Any) -> Criteria:
+def criteria(
+    *groups: EngineOptions | PromptOptions | ExpertOptions | LearnOptions | OutputOptions, **more: Any
+) -> Criteria:
     """Return the criteria of a run, from groups of options and from single ones."""
     from leeroo.engine.answer import Criteria
 

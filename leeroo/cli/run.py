@@ -26,6 +26,7 @@ from leeroo.cli.options import (
     PoolFile,
     Private,
     ProgressBar,
+    PromptOptions,
     StoreFolder,
     Where,
     criteria,
@@ -42,6 +43,7 @@ def run(
     source: Input,
     out: Out,
     column: Column = "question",
+    asking: PromptOptions,
     setup: EngineOptions,
     experts: ExpertOptions,
     on_error: OnError = "null",
@@ -86,7 +88,7 @@ def run(
     from leeroo.engine.tables import write_table
 
     own = {"column": column, "on_error": on_error, "learn": learn, "keep_reasoning": keep_reasoning}
-    wanted = criteria(setup, experts, writing, learning, **own)
+    wanted = criteria(setup, asking, experts, writing, learning, **own)
     check_out(out, setup.store, source, overwrite=writing.overwrite)
     reader = reading.open(source)
     if learn and detach:
@@ -115,6 +117,7 @@ def route(
     source: Input,
     out: Out,
     column: Column = "question",
+    asking: PromptOptions,
     setup: EngineOptions,
     private_column: Private = None,
     on_expert_down: OnExpertDown = "next",
@@ -126,7 +129,9 @@ def route(
     from leeroo.cli.console import check_out, finish, open_with_progress
     from leeroo.engine.tables import write_table
 
-    wanted = criteria(setup, writing, column=column, private_column=private_column, on_expert_down=on_expert_down)
+    wanted = criteria(
+        setup, asking, writing, column=column, private_column=private_column, on_expert_down=on_expert_down
+    )
     check_out(out, setup.store, source, overwrite=writing.overwrite)
     reader = reading.open(source)
     with open_with_progress(setup, progress) as (engine, bar):

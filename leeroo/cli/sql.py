@@ -26,6 +26,7 @@ from leeroo.cli.options import (
     Overwrite,
     Private,
     ProgressBar,
+    PromptOptions,
     criteria,
     grouped,
 )
@@ -34,6 +35,7 @@ from leeroo.engine.errors import UsageError
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
 
+    from leeroo.engine.answer import Criteria
     from leeroo.engine.batch.explain import Estimate
     from leeroo.udfs.bar import Bar
     from leeroo.udfs.connection import Connection
@@ -86,6 +88,7 @@ def explain(
     ],
     db: Database = None,
     column: Column = "question",
+    asking: PromptOptions,
     setup: EngineOptions,
     private_column: Private = None,
     learn: Annotated[
@@ -100,11 +103,17 @@ def explain(
     An argument with white space in it that is no file is a statement.
     """
     if len(what.split()) > 1 and not os.path.exists(what):  # not Path.exists: a statement may be no path at all
+        if asking != PromptOptions():
+            raise UsageError(
+                "--prompt, --system, --max-tokens and --temperature are for a table: write them into the SQL"
+            )
         with _database(db, setup, progress=False, learn=learn) as (con, _):
             plan = con.explain(what)
             found = _Estimates(list(plan.estimates), str(plan))
     else:
-        found = _explain_table(what, reading, setup, column, private_column, learn=learn)
+        found = _explain_table(
+            what, reading, criteria(setup, asking, column=column, private_column=private_column), setup, learn=learn
+        )
     if as_json:
         print(json.dumps(found.as_dict()))
     else:
@@ -124,12 +133,11 @@ class _Estimates:
 
 
 def _explain_table(
-    source: str, reading: InputOptions, setup: EngineOptions, column: str, private_column: str | None, *, learn: bool
+    source: str, reading: InputOptions, wanted: Criteria, setup: EngineOptions, *, learn: bool
 ) -> _Estimates:
     from leeroo.cli.console import open_with_progress
     from leeroo.engine.jobs.learn.learn import foresee_pilot
 
-    wanted = criteria(setup, column=column, private_column=private_column)
     with open_with_progress(setup, progress=False) as (engine, _):
         reader, learning = reading.open(source), list[str]()
         if learn:

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from leeroo.engine.answer import Criteria, Engine, answer_fields
 from leeroo.engine.arrays import Bools, Float64s, Int64s
 from leeroo.engine.backends.select import unavailable
-from leeroo.engine.batch.prompts import CONTEXT, build_asks, check_columns, marked_private
+from leeroo.engine.batch.prompts import CONTEXT, check_columns, marked_private, read_asks
 from leeroo.engine.errors import InputError
 from leeroo.engine.jobs.learn.compare import (
     AnswerNumbers,
@@ -137,10 +137,11 @@ def find_questions(table: pa.Table, criteria: Criteria) -> Questions:
         InputError: a column is missing or of the wrong type.
     """
     check_columns(table.schema, criteria)
-    columns: dict[str, Any] = {"question": as_text(table.column(criteria.column))}
+    questions, asks = read_asks(_as_batch(table), criteria)
+    columns: dict[str, Any] = {"question": questions}
     private = marked_private(table, criteria)
     columns["private"] = pa.array([False] * len(table)) if private is None else private
-    columns["ask"] = _asks(table, criteria)
+    columns["ask"] = asks
     for name in CONTEXT:
         if name in table.column_names and name != criteria.column:
             columns[name] = as_text(table.column(name))
@@ -164,13 +165,10 @@ def find_questions(table: pa.Table, criteria: Criteria) -> Questions:
     return Questions(distinct, of_row, counts, heads.column("gold").to_pylist())
 
 
-def _asks(table: pa.Table, criteria: Criteria) -> pa.StructArray:
-    """Return the arguments of each row, with all of `ASK`."""
-    if criteria.ask_column is None:
-        return build_asks(len(table), {})
-    own = table.column(criteria.ask_column).combine_chunks()
-    there = [field for field in ASK if own.type.get_field_index(field.name) >= 0]
-    return build_asks(len(table), {each.name: pc.struct_field(own, each.name).cast(each.type) for each in there})
+def _as_batch(table: pa.Table) -> pa.RecordBatch:
+    """Return a table as one batch; also one without rows, which has none."""
+    batches = table.combine_chunks().to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], table.schema)
 
 
 def _gold(table: pa.Table, name: str) -> pa.ChunkedArray:
@@ -223,7 +221,13 @@ class AskedTable:
         self._by_judge, self._believed = self._by_gold.copy(), True
         self._engine, self._say, self._judge, self._stop = engine, say, judge, stop
         self._criteria = replace(
-            criteria, column="question", private_column="private", ask_column="ask", prefix="", on_error="null"
+            criteria,
+            column="question",
+            private_column="private",
+            ask_column="ask",
+            prompt=None,
+            prefix="",
+            on_error="null",
         )
         asks = questions.table.column("ask").combine_chunks()
         self._choices: list[list[str] | None] = asks.field("choices").to_pylist()
