@@ -192,3 +192,66 @@ def test_learning_while_answering(place: Path, api: Any) -> None:
     exec(call, names)
     assert names["answered"].columns == answered.columns
     assert (place / "router").exists()
+
+
+def test_answering_a_table(place: Path) -> None:
+    """The commands, the statement and the call; `explain` of the table of options too."""
+    page = (PAGES / "answer-a-table.md").read_text("utf-8")
+    answer, reasons = _commands(page)
+    _run(answer)
+    assert pl.read_csv("answers.csv")["answer"].is_null().to_list() == [text is None for text in TICKETS]
+    done = CliRunner().invoke(app, reasons)
+    assert done.exit_code == 0, done.output
+    [explain] = re.findall(r"`leeroo (explain .*?)`", page)
+    assert CliRunner().invoke(app, shlex.split(explain)).exit_code == 0
+    [statement] = _blocks(page, "sql")
+    with leeroo.connect() as con:
+        con.sql(statement)
+        assert con.execute("SELECT count(answer) FROM answered").fetchall() == [(3,)]
+    [call] = _blocks(page, "python")
+    names: dict[str, Any] = {"leeroo": leeroo, "frame": pl.read_csv(place / "tickets.csv")}
+    exec(call, names)
+    assert names["answers"].columns[2:] == ANSWERS.names
+
+
+def test_extracting_fields(place: Path) -> None:
+    """The statements make columns of a text."""
+    make, read = _blocks((PAGES / "extract-fields.md").read_text("utf-8"), "sql")
+    with leeroo.connect(store=place / "store") as con:
+        con.sql("CREATE TABLE texts AS SELECT 'John Smith is 42 years old and lives in Boston.' AS text")
+        con.sql(make)
+        rows = con.sql(read)
+        assert rows is not None
+        assert (rows.columns, [str(kind) for kind in rows.types]) == (["name", "age"], ["VARCHAR", "INTEGER"])
+        assert len(rows.fetchall()) == 1
+
+
+def test_giving_feedback(place: Path) -> None:
+    """Gold and scores go into the store, and routers learn from it, alone and with recorded outcomes."""
+    entry = '[[expert]]\nname = "smollm2-reason"\nmodel = "outcomes"\nbackend = "replay"\nusd_per_m_input = 1\n'
+    (place / "data").rename(place / "outcomes")
+    (place / "replay.toml").write_text(f"{entry}usd_per_m_output = 1\n")
+    recorded = pl.read_parquet("outcomes/queries.parquet").head(20)
+    recorded.select("question").write_csv("some.csv")
+    _run(["run", "some.csv", "--pool", "replay.toml", "--out", "answers.parquet"])
+    judged = pl.read_parquet("answers.parquet").with_columns(right_answer=recorded["answer"], rating=1.0)
+    judged.write_parquet("answers.parquet")
+    commands = _commands((PAGES / "give-feedback.md").read_text("utf-8"))
+    assert [command[0] for command in commands] == ["feedback", "feedback", "train", "train"]
+    for command in commands:
+        done = CliRunner().invoke(app, [word.replace("DIR", "store") for word in command])
+        assert done.exit_code == 0, (command, done.output, done.exception)
+        if command[0] == "train":
+            assert (place / "router" / "router.json").is_file()
+            shutil.rmtree(place / "router")
+
+
+def test_comparing_experts(place: Path) -> None:
+    """A router on the outcomes that ship is measured, and its two experts are compared."""
+    (place / "data").rename(place / "outcomes")
+    commands = _commands((PAGES / "compare-experts.md").read_text("utf-8"))
+    assert [command[0] for command in commands] == ["evaluate", "select-experts", "gaps"]
+    for command in commands:
+        done = CliRunner().invoke(app, [word.replace("6", "2") for word in command])
+        assert done.exit_code == 0, (command, done.output, done.exception)
+    assert all((place / name).is_file() for name in ("evaluation.html", "gaps.svg"))
