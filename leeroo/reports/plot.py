@@ -150,7 +150,7 @@ def use_style() -> Iterator[None]:
     try:
         import matplotlib as mpl
     except ImportError as error:
-        raise UsageError(f"plots and reports need matplotlib: pip install 'leeroo[plot]' ({error})") from error
+        raise UsageError(f"plots and reports need matplotlib: pip install matplotlib ({error})") from error
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # Text stays text, so the viewer brings the font.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)

@@ -242,7 +242,7 @@ def test_peft_is_named_where_it_is_missing(folder: Path, monkeypatch: pytest.Mon
     """The extra that brings it is named; the bare base needs none."""
     monkeypatch.setattr(select, "_no_module", lambda name, extra: f"{name}: {extra}" if name == "peft" else None)
     pool = load_pool(folder / "pool.toml")
-    assert unavailable(pool["law"]) == "peft: finetune"
+    assert unavailable(pool["law"]) == "peft: local"
     assert unavailable(pool["base"]) is None
 
 

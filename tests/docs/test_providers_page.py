@@ -97,7 +97,7 @@ def test_a_provider_without_its_package_is_named(tmp_path: Path, monkeypatch: py
         why = unavailable(_load(block, tmp_path)["anthropic"])
     finally:
         select._no_module.cache_clear()
-    assert why == "the package any_llm is not installed: pip install 'leeroo[any-llm]'"
+    assert why == "the package any_llm is not installed: pip install 'leeroo[api]'"
 
 
 def _runs_here(expert: Expert) -> bool:

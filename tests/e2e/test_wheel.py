@@ -68,3 +68,13 @@ def test_routers_that_ship_are_in_the_wheel(installed: Path, tmp_path: Path, dat
     where = ("--pool", "pool.toml", "--store", "store", "--out", "routes.csv")
     _run(installed / "leeroo", "route", "t.csv", *where, folder=tmp_path)
     assert models[0] in (tmp_path / "routes.csv").read_text()
+
+
+@pytest.mark.timeout(900)
+def test_the_demo_of_the_bare_wheel_goes_on_without_a_model(installed: Path, tmp_path: Path) -> None:
+    """It names the command that brings the model, shows what choosing brings, and draws the page."""
+    shown = _run(installed / "leeroo", "demo", folder=tmp_path)
+    assert "Left out: the package transformers is not installed: pip install 'leeroo[local]'" in shown
+    assert "Choosing is right on 89.4 % for half of that." in " ".join(shown.split())
+    assert "  leeroo experts\n" in shown
+    assert "<svg" in (tmp_path / "demo" / "choosing.html").read_text(encoding="utf-8")

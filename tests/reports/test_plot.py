@@ -105,5 +105,5 @@ def test_without_matplotlib_it_is_said_how_to_get_it(evaluation: Evaluation, mon
     """A missing library is one line with the command that brings it, before anything is measured."""
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     for draw in (check_plotting, lambda: plot_evaluation(evaluation)):
-        with pytest.raises(UsageError, match=r"plots and reports need matplotlib: pip install 'leeroo\[plot\]'"):
+        with pytest.raises(UsageError, match=r"plots and reports need matplotlib: pip install matplotlib"):
             draw()

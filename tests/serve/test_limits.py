@@ -249,7 +249,7 @@ def test_a_pool_without_its_packages_is_refused(tmp_path: Path, monkeypatch: pyt
     from leeroo.engine.errors import UsageError
     from leeroo.serve.run import _check
 
-    missing = "the package openai is not installed: pip install 'leeroo[openai]'"
+    missing = "the package openai is not installed: pip install 'leeroo[api]'"
     monkeypatch.setattr(select, "_no_module", lambda *_: missing)
     no_expert = pytest.raises(UsageError, match="no expert can run here: large: the package openai")
     with open_engine(tmp_path / "pool.toml", store=tmp_path / "store") as engine, no_expert:

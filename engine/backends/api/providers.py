@@ -1,6 +1,6 @@
 """Providers with an API of their own (Anthropic, Gemini, Bedrock, Mistral, ...), reached through any-llm-sdk.
 
-Set `provider` in [expert.engine] to its name there, and install the extra `any-llm`. Replies look like OpenAI's, errors
+Set `provider` in [expert.engine] to its name there, and install the extra `api`. Replies look like OpenAI's, errors
 like those of each provider's own package. Nothing is retried here, and by those packages only where they cannot be
 told otherwise.
 """
@@ -69,7 +69,7 @@ def _client(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> Any:
         from any_llm import AnyLLM
         from any_llm.exceptions import UnsupportedParameterError, UnsupportedProviderError
     except ImportError as error:
-        raise ExpertUnavailable("providers beside OpenAI need any-llm-sdk: pip install 'leeroo[any-llm]'") from error
+        raise ExpertUnavailable("providers beside OpenAI need any-llm-sdk: pip install 'leeroo[api]'") from error
     # A server of the user gets only the key that the pool file names; any-llm-sdk would use others.
     key = endpoint.key or (None if expert.base_url is None else "none")
     headers = {name: value for name, value in endpoint.headers.items() if value is not None}

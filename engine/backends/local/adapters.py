@@ -109,7 +109,7 @@ class Adapters:
         try:
             from peft import PeftModel
         except ImportError as error:
-            raise UnusableAdapter("the package peft is not installed: pip install 'leeroo[finetune]'") from error
+            raise UnusableAdapter("the package peft is not installed: pip install 'leeroo[local]'") from error
         folder = locate_adapter(adapter, self._folder)
         try:
             if self._wrapped is None:

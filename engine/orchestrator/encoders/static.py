@@ -61,7 +61,7 @@ def _load(name: str, folder: Path, weights_hash: str) -> StaticModel:
         from safetensors import SafetensorError
     except ImportError as error:
         raise RouterError(
-            f"the encoder 'static:{name}' needs model2vec: pip install 'leeroo[static]' ({error})"
+            f"the encoder 'static:{name}' needs model2vec: pip install 'leeroo[local]' ({error})"
         ) from error
     home = cache_folder() / "static"
     kept = home / f"{folder.name}-{weights_hash[:16]}-{_RECIPE}"

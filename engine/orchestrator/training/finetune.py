@@ -66,7 +66,7 @@ def finetune(encoder: str, texts: list[str], scores: Float32s, out: Path, seed: 
         from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
     except ImportError as error:
         raise RouterError(
-            f"fine-tuning needs peft and transformers: pip install 'leeroo[local,finetune]' ({error})"
+            f"fine-tuning needs peft and transformers: pip install 'leeroo[local]' ({error})"
         ) from error
     place = locate(encoder)
     if not hidden.is_causal(place):

@@ -14,6 +14,7 @@ Leeroo answers a table of questions, each with the model that answers it best
 for its cost. One budget holds for the whole table; no answer is paid for twice.
 
 Start with:
+  leeroo demo                                      see it at work, in a minute
   leeroo init                                      write a file of your models
   leeroo explain questions.csv                     what a run would cost
   leeroo run questions.csv --out answers.parquet   answer a table
