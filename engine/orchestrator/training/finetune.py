@@ -65,9 +65,7 @@ def finetune(encoder: str, texts: list[str], scores: Float32s, out: Path, seed: 
         from peft import LoraConfig, get_peft_model
         from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
     except ImportError as error:
-        raise RouterError(
-            f"fine-tuning needs peft and transformers: pip install 'leeroo[local]' ({error})"
-        ) from error
+        raise RouterError(f"fine-tuning needs peft and transformers: pip install 'leeroo[local]' ({error})") from error
     place = locate(encoder)
     if not hidden.is_causal(place):
         raise RouterError(f"{encoder!r} is no causal language model, so it cannot be fine-tuned: name one")
