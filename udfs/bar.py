@@ -1,6 +1,9 @@
-"""A progress bar on standard error, for terminals and notebooks; elsewhere it shows only warnings."""
+"""A progress bar on standard error, for terminals and notebooks; elsewhere only lines are shown."""
 
 from __future__ import annotations
+
+import time
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, TaskID, TaskProgressColumn, TextColumn
@@ -18,13 +21,53 @@ _STAGES = {
 }
 
 
-class Bar:
-    """The progress of runs, shown one after the other, as long as each lasts."""
+# Seconds between two lines about how far a run is.
+_LINE_EVERY_S = 60.0
 
-    def __init__(self, *, shown: bool = True) -> None:
+
+class Lines(Protocol):
+    """Where lines go."""
+
+    def say(self, line: str) -> None:
+        """Print a line for people."""
+
+    def warn(self, line: str) -> None:
+        """Print a warning."""
+
+    def show(self, progress: Progress, line: str) -> None:
+        """Say how far a run is, once a minute."""
+
+
+class _OnConsole:
+    """Warnings and lines on standard error; how far a run is, the bar alone shows."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def warn(self, line: str) -> None:
+        self.say(f"warning: {line}")
+
+    def show(self, progress: Progress, line: str) -> None:
+        """Show nothing."""
+
+
+class Bar:
+    """The progress of runs, shown one after the other, as long as each lasts.
+
+    Args:
+        shown: Draw the bar on terminals and in notebooks.
+        lines: Receives what is said beside the bar; by default it is printed.
+    """
+
+    def __init__(self, *, shown: bool = True, lines: Lines | None = None) -> None:
         self.last = Progress()
         self.down: dict[str, str] = {}  # experts that were never reached in one of the runs, and why
         self._console = Console(stderr=True)
+        self._lines = lines or _OnConsole(self._console)
+        self._line_at = time.monotonic()
         self._shown = shown and (self._console.is_terminal or self._console.is_jupyter)
         self._columns: Columns | None = None
         self._task = TaskID(0)
@@ -33,12 +76,16 @@ class Bar:
         """Show a snapshot of an engine."""
         for warning in progress.warnings:
             if warning not in self.last.warnings:
-                self.say(f"warning: {warning}")
+                self._lines.warn(warning)
         self.last = progress
         self.down |= progress.experts_down
         if progress.stage not in _STAGES:
             self.close()
-        elif self._shown:
+            return
+        if time.monotonic() - self._line_at >= _LINE_EVERY_S:
+            self._line_at = time.monotonic()
+            self._lines.show(progress, f"{_STAGES[progress.stage]}: {_facts(progress)}")
+        if self._shown:
             if self._columns is None:
                 self._columns = _columns(self._console)
                 self._task = self._columns.add_task("starting", total=None, facts="")
@@ -53,7 +100,7 @@ class Bar:
 
     def say(self, line: str) -> None:
         """Print a line, above the bar if there is one."""
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._lines.say(line)
 
     def close(self) -> None:
         """Remove the bar."""

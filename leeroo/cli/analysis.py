@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from leeroo.cli.options import AsJson, CostWeight, DataFolders, Map, Page, RouterFolder, names
+from leeroo.cli.log import current
+from leeroo.cli.options import AsJson, CostWeight, DataFolders, Map, Page, RouterFolder, logged, names
 from leeroo.engine.errors import UsageError
 
 Split = Annotated[Literal["train", "test", "all"], typer.Option(help="Which of the queries count.")]
@@ -17,6 +18,7 @@ Plot = Annotated[Path | None, typer.Option(help="Draw a picture too: a file that
 outcomes_app = typer.Typer(no_args_is_help=True, help="Look at recorded outcomes before a router learns from them.")
 
 
+@logged
 def evaluate(
     router: Annotated[Path, typer.Option(help="Folder of a trained router (see leeroo train).")],
     data: DataFolders,
@@ -62,14 +64,14 @@ def evaluate(
         )
     if plot is not None:
         write_file(plot_evaluation(found), plot)
-        typer.echo(f"picture: {plot}", err=True)
+        current().say(f"picture: {plot}")
     measured = evaluation_report(found, str(router), data, split)
     if report is not None:
         write_file(page(measured), report)
-        typer.echo(f"report: {report}", err=True)
+        current().say(f"report: {report}")
     if as_json:
         for note in found.notes:
-            typer.echo(f"note: {note}", err=True)
+            current().say(f"note: {note}")
     show(measured, as_json=as_json)
 
 
@@ -80,6 +82,7 @@ def _pair(listed: str) -> tuple[str, str]:
     raise UsageError(f"--pair takes a weak and a strong expert with a comma between, but was given {listed!r}")
 
 
+@logged
 def select_experts(
     data: DataFolders,
     mapped: Map = None,
@@ -105,10 +108,11 @@ def select_experts(
         selection = select(opened.folders, k, split, cost_weight)
     if plot is not None:
         write_file(plot_selection(selection), plot)
-        typer.echo(f"picture: {plot}", err=True)
+        current().say(f"picture: {plot}")
     show(selection_report(selection), as_json=as_json)
 
 
+@logged
 def gaps(
     data: DataFolders,
     mapped: Map = None,
@@ -139,7 +143,7 @@ def gaps(
         found = find_gaps(opened.folders, trained, split, good, clusters, opened.say)
     if plot is not None:
         write_file(plot_gaps(found), plot)
-        typer.echo(f"picture: {plot}", err=True)
+        current().say(f"picture: {plot}")
     show(gaps_report(found), as_json=as_json)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from leeroo.cli.log import current
 from leeroo.cli.options import EXIT_ROWS_FAILED, EngineOptions
 from leeroo.engine.answer import Engine, Place, Progress, open_engine
 from leeroo.engine.errors import UsageError
@@ -20,20 +21,21 @@ from leeroo.engine.tables import check_output, input_paths
 from leeroo.engine.tables.outputs import Keep, check_file, is_standard_output
 from leeroo.interrupts import explain_end, interrupted
 from leeroo.reports.report import Report, Table, columns, commonest_reasons
-from leeroo.reports.terminal import print_report, print_table, say
+from leeroo.reports.terminal import print_report
 from leeroo.udfs.bar import Bar
 
 
 @contextlib.contextmanager
-def open_with_progress(setup: EngineOptions, progress: bool, place: Place = "local") -> Iterator[tuple[Engine, Bar]]:
-    """Open an engine that shows its progress."""
-    bar = Bar(shown=progress)
+def open_with_progress(setup: EngineOptions, place: Place = "local") -> Iterator[tuple[Engine, Bar]]:
+    """Open an engine that shows its progress, as the log of the command says."""
+    bar = Bar(shown=current().bar, lines=current())
     try:
         with open_engine(setup.pool, setup.router, setup.store, bar.show, place) as engine:
             try:
                 yield engine, bar
             except BaseException:
                 if interrupted():
+                    current().note("interrupted")
                     _explain_open_batches(engine)
                 raise
     finally:
@@ -103,12 +105,13 @@ def conclude(
 
     What is for people goes to standard error where the table itself goes to standard output.
     """
-    with contextlib.redirect_stdout(sys.stderr) if is_standard_output(out) else contextlib.nullcontext():
-        show(report, as_json=as_json)
+    if as_json or not current().quiet:
+        with contextlib.redirect_stdout(sys.stderr) if is_standard_output(out) else contextlib.nullcontext():
+            show(report, as_json=as_json)
     if not as_json:
         print_failures(errors)
         if remark is not None:
-            typer.echo(remark, err=True)
+            current().say(remark)
     finish(bar, len(errors) - errors.count(None), out, *pages)
 
 
@@ -116,9 +119,9 @@ def finish(bar: Bar, failed: int, *written: Path | None) -> None:
     """Print which files were written, and end with exit code 1 where a row failed or an expert was not reached."""
     for file in written:
         if file is not None:
-            typer.echo(f"written: {file}", err=True)
+            current().say(f"written: {file}")
     for name, why in bar.down.items():
-        bar.say(f"{name} was never reached: {why}")
+        current().warn(f"{name} was never reached: {why}")
     if failed or bar.down:
         raise typer.Exit(EXIT_ROWS_FAILED)
 
@@ -132,9 +135,9 @@ def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:
         [(name, did.rows, did.prompt_tokens, did.completion_tokens, did.cost_usd) for name, did in experts],
     )
     if experts:
-        print_table(table, stderr=True)
+        current().table(table)
     for line in _summary_lines(progress, out, budget_usd):
-        say(line, stderr=True)
+        current().say(line)
 
 
 def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> list[str]:
@@ -165,9 +168,9 @@ def print_failures(errors: Sequence[str | None]) -> None:
     reasons = commonest_reasons(errors)
     if reasons:
         failed = len(errors) - errors.count(None)
-        say(f"{failed:,} of {len(errors):,} rows failed:", stderr=True)
+        current().say(f"{failed:,} of {len(errors):,} rows failed:")
         for reason, n in reasons.items():
-            say(f"{n:,} x {reason}", stderr=True)
+            current().say(f"{n:,} x {reason}")
 
 
 def _shared_prefix(progress: Progress) -> str:

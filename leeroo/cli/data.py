@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
+from leeroo.cli.log import current
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ class Data:
 
     def say(self, line: str) -> None:
         """Print a line on standard error."""
-        typer.echo(self.shown(line), err=True)
+        current().say(self.shown(line))
 
 
 @contextlib.contextmanager
@@ -63,9 +62,9 @@ def open_data(sources: Sequence[str], mapped: Sequence[str] | None = None) -> It
                 continue
             folder = Path(place) / f"data{i}"
             found = read_file(source, folder, names)
-            typer.echo(describe(found), err=True)
+            current().say(describe(found))
             for remark in found.remarks:
-                typer.echo(f"{source}: {remark}", err=True)
+                current().say(f"{source}: {remark}")
             data.folders.append(folder)
             data.files[folder] = found
         check_map(names, list(data.files.values()))

@@ -18,9 +18,8 @@ from leeroo.cli.options import (
     Out,
     OutputOptions,
     Page,
-    ProgressBar,
     criteria,
-    grouped,
+    logged,
 )
 from leeroo.engine.errors import OutputError, UsageError
 
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from leeroo.engine.tables.outputs import Keep
 
 
-@grouped
+@logged
 def label(
     *,
     source: Input,
@@ -77,7 +76,6 @@ def label(
     as_json: AsJson = False,
     reading: InputOptions,
     writing: OutputOptions,
-    progress: ProgressBar = True,
 ) -> None:
     """Give every row of a table one of some labels, with how sure that is.
 
@@ -103,7 +101,7 @@ def label(
     prefix = writing.prefix
     if gold is not None and gold not in rows.schema.names:
         raise UsageError(f"the input has no column {gold!r}; its columns are: {', '.join(rows.schema.names)}")
-    with open_with_progress(setup, progress) as (engine, bar), engine.delivery():
+    with open_with_progress(setup) as (engine, bar), engine.delivery():
         done = label_table(
             engine, rows, wanted, rules, calibrate=calibrate, enough=enough or None, chat=chat, gold=gold
         )

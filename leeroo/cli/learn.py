@@ -17,11 +17,10 @@ from leeroo.cli.options import (
     LearnOptions,
     PoolFile,
     Private,
-    ProgressBar,
     RouterOfRun,
     StoreFolder,
     criteria,
-    grouped,
+    logged,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
     from leeroo.reports.report import Report
 
 
-@grouped
+@logged
 def learn(
     *,
     source: Input,
@@ -49,7 +48,6 @@ def learn(
     ] = None,
     as_json: AsJson = False,
     reading: InputOptions,
-    progress: ProgressBar = True,
 ) -> None:
     """Ask experts a sample of your questions, and learn a router and what a budget would bring.
 
@@ -72,7 +70,7 @@ def learn(
     check_drawn(store, page=page)
     setup = EngineOptions(pool, router, budget, store=store)
     wanted = criteria(setup, learning, column=column, private_column=private_column, learn=True)
-    with open_with_progress(setup, progress) as (engine, bar), engine.delivery():
+    with open_with_progress(setup) as (engine, bar), engine.delivery():
         learned = learn_rows(engine, reading.open(source), wanted, _how(learning), bar.say, answer_all=False)
         if learned.router is None or learned.advice is None:
             raise RouterError("; ".join(learned.findings.notes) or "there is too little to learn from")
@@ -91,8 +89,6 @@ def run_and_learn(
     save_router: Path | None,
     page: Path | None,
     place: Place,
-    *,
-    progress: bool,
 ) -> None:
     """Answer a table and learn from it: what `leeroo run --learn` does."""
     from leeroo.cli.console import check_drawn, conclude, open_with_progress
@@ -106,7 +102,7 @@ def run_and_learn(
     if save_router is not None:
         check_place(save_router)
     check_drawn(setup.store, page=page)
-    with open_with_progress(setup, progress, place) as (engine, bar), engine.delivery():
+    with open_with_progress(setup, place) as (engine, bar), engine.delivery():
         learned = learn_rows(engine, reader, wanted, _how(learning), bar.say)
         assert learned.rows is not None
         write_table(learned.rows.to_reader(), out)

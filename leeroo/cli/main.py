@@ -19,6 +19,7 @@ from leeroo.cli import (
     serve,
     sql,
 )
+from leeroo.cli.log import Log, configure, current
 from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE, in_options
 from leeroo.cli.records import spending, store
 from leeroo.cli.setup import demo, doctor, guide, init
@@ -76,10 +77,11 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # not every terminal can show every character
+    configure(Log())
     with interrupts():
         try:
             app()
         except LeerooError as error:
             if not interrupted():
-                print(f"leeroo: {in_options(str(error))}", file=sys.stderr)
+                current().fail(in_options(str(error)))
             sys.exit(EXIT_ROWS_FAILED if isinstance(error, RowsFailed) else EXIT_USAGE)

@@ -14,9 +14,8 @@ from leeroo.cli.options import (
     OnExpertDown,
     Page,
     Pinned,
-    ProgressBar,
     criteria,
-    grouped,
+    logged,
     names,
 )
 
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from leeroo.engine.answer import Engine
 
 
-@grouped
+@logged
 def mmlu(
     *,
     data: Annotated[
@@ -61,7 +60,6 @@ def mmlu(
     out: Annotated[Path | None, typer.Option(help="Write the answers, with letter and score.")] = None,
     report: Page = None,
     as_json: AsJson = False,
-    progress: ProgressBar = True,
 ) -> None:
     """Run MMLU, or a part of it, as one batch, and score it by subject and category.
 
@@ -81,7 +79,7 @@ def mmlu(
     wanted = criteria(setup, expert=expert, on_expert_down=on_expert_down)
     only = [] if subjects is None else names("--subjects", subjects)
     questions = read_questions(data, only, shots, limit)
-    with open_with_progress(setup, progress) as (engine, bar), engine.delivery():
+    with open_with_progress(setup) as (engine, bar), engine.delivery():
         results = run_mmlu(engine, questions, wanted, mode, chat=chat, compare=compare, on_progress=bar.say)
         if out is not None:
             write_table(results.answers.to_reader(), out)

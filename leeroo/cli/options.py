@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from leeroo.cli.log import Log, configure
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ PROMPT = "Prompt"
 MONEY = "Money and time"
 ROWS = "Rows"
 INPUT = "Form of the input"
+SHOWN = "Progress and logs"
 LEARN = "Learning"
 
 # Options as Python writes them, in errors of the engine: `prefix=`, or their whole name with an underscore.
@@ -115,7 +117,6 @@ Where = Annotated[
         rich_help_panel=POOL,
     ),
 ]
-ProgressBar = Annotated[bool, typer.Option("--progress/--no-progress", help="Show a progress bar on a terminal.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 Page = Annotated[Path | None, typer.Option(metavar="F.html", help="Write all of it as a page into this file.")]
@@ -240,6 +241,32 @@ class InputOptions(FormatOptions):
 
 
 @dataclass(frozen=True)
+class ShowOptions:
+    """What a command prints on standard error, and its log file."""
+
+    progress: Annotated[
+        bool,
+        typer.Option(
+            "--progress/--no-progress",
+            help="Show a bar on a terminal, and elsewhere a line once a minute.",
+            rich_help_panel=SHOWN,
+        ),
+    ] = True
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", help="Print only warnings and errors on standard error.", rich_help_panel=SHOWN),
+    ] = False
+    log_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Also write each line, with its time, to this file.", rich_help_panel=SHOWN),
+    ] = None
+    log_format: Annotated[
+        Literal["text", "json"],
+        typer.Option(help="Form of the lines on standard error and in the log file.", rich_help_panel=SHOWN),
+    ] = "text"
+
+
+@dataclass(frozen=True)
 class OutputOptions:
     """How the output is written."""
 
@@ -253,18 +280,48 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
     groups: dict[str, Any] = {p.name: p.annotation for p in signature.parameters.values() if is_dataclass(p.annotation)}
     flat: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
-        group = groups.get(parameter.name)
-        options = inspect.signature(group, eval_str=True).parameters.values() if group else [parameter]
-        flat += [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+        flat += _flat(groups[parameter.name]) if parameter.name in groups else [parameter]
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
         for name, group in groups.items():
-            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+            given[name] = _take(group, given)
         command(**given)
 
-    run.__signature__ = signature.replace(parameters=flat)  # type: ignore[attr-defined]
-    run.__annotations__ = {option.name: option.annotation for option in flat}
+    return _with_options(run, signature, flat)
+
+
+def logged(command: Callable[..., None]) -> Callable[..., None]:
+    """Do as `grouped` does, and add the options of progress and logs, which hold before the command begins."""
+    inner = grouped(command)
+    signature = inspect.signature(inner)
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        shown = _take(ShowOptions, given)
+        configure(Log(shown.progress, shown.quiet, shown.log_file, shown.log_format))
+        inner(**given)
+
+    return _with_options(run, signature, [*signature.parameters.values(), *_flat(ShowOptions)])
+
+
+def _flat(group: Any) -> list[inspect.Parameter]:
+    """Return the fields of a group as parameters."""
+    return list(inspect.signature(group, eval_str=True).parameters.values())
+
+
+def _take(group: Any, given: dict[str, Any]) -> Any:
+    """Take the fields of a group from what was given, and return the group."""
+    return group(**{field.name: given.pop(field.name) for field in fields(group)})
+
+
+def _with_options(
+    run: Callable[..., None], signature: inspect.Signature, flat: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    """Return a command that typer sees with these options."""
+    options = [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in flat]
+    run.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]
+    run.__annotations__ = {option.name: option.annotation for option in options}
     return run
 
 

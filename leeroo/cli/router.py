@@ -10,13 +10,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from leeroo.cli.options import Map, OptionalDataFolders, Seed
+from leeroo.cli.log import current
+from leeroo.cli.options import Map, OptionalDataFolders, Seed, logged
 from leeroo.engine.errors import UsageError
 from leeroo.engine.listeners import LineListener
 
 router_app = typer.Typer(no_args_is_help=True, help="Pack a router into one file, and unpack it elsewhere.")
 
 
+@logged
 def train(
     out: Annotated[Path, typer.Option(help="Folder of the new router.")],
     data: OptionalDataFolders = None,
@@ -61,7 +63,7 @@ def train(
         else:
             learned = extend(Router.load(router), folders, seed, opened.say)
     learned.save(out)
-    typer.echo(f"router for {len(learned.experts)} experts: {out}", err=True)
+    current().say(f"router for {len(learned.experts)} experts: {out}")
 
 
 @contextlib.contextmanager
@@ -99,7 +101,7 @@ def export(
 
     check_file(out, ".zip", Keep([router]))
     export_router(router, out)
-    typer.echo(f"router packed: {out}", err=True)
+    current().say(f"router packed: {out}")
 
 
 @router_app.command("import", epilog="Example:  leeroo router import router.zip --out router/")
@@ -111,4 +113,4 @@ def unpack(
     from leeroo.engine.orchestrator.router_archive import import_router
 
     card = import_router(source, out)
-    typer.echo(f"router for {len(card.experts)} experts: {out}", err=True)
+    current().say(f"router for {len(card.experts)} experts: {out}")

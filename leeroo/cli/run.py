@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from leeroo.cli.learn import run_and_learn
+from leeroo.cli.log import current
 from leeroo.cli.options import (
     LEARN,
     MONEY,
@@ -25,19 +26,18 @@ from leeroo.cli.options import (
     OutputOptions,
     PoolFile,
     Private,
-    ProgressBar,
     PromptOptions,
     StoreFolder,
     Where,
     criteria,
-    grouped,
+    logged,
 )
 from leeroo.engine.errors import Detached, UsageError
 
 _STEPS = "Steps"
 
 
-@grouped
+@logged
 def run(
     *,
     source: Input,
@@ -78,7 +78,6 @@ def run(
             rich_help_panel=MONEY,
         ),
     ] = False,
-    progress: ProgressBar = True,
 ) -> None:
     """Answer every row of a table; writes the table with answers and costs.
 
@@ -94,24 +93,24 @@ def run(
     if learn and detach:
         raise UsageError("--learn waits for the first answers: leave --detach out")
     if learn:
-        run_and_learn(reader, wanted, out, setup, learning, save_router, page, engine, progress=progress)
+        run_and_learn(reader, wanted, out, setup, learning, save_router, page, engine)
         return
     if learning != LearnOptions() or save_router or page:
         raise UsageError("--gold, --judge, --seed, --save-router and --report are for --learn: add it")
     try:
         with (
-            open_with_progress(setup, progress, engine) as (answering, bar),
+            open_with_progress(setup, engine) as (answering, bar),
             answering.answer(reader, wanted, detach=detach) as rows,
         ):
             write_table(rows, out)
     except Detached as left:
-        typer.echo(f"leeroo: {left}", err=True)
+        current().say(f"leeroo: {left}")
         return
     summary(bar.last, out, setup.max_cost_usd)
     finish(bar, bar.last.failed)
 
 
-@grouped
+@logged
 def route(
     *,
     source: Input,
@@ -123,7 +122,6 @@ def route(
     on_expert_down: OnExpertDown = "next",
     reading: InputOptions,
     writing: OutputOptions,
-    progress: ProgressBar = True,
 ) -> None:
     """Choose an expert for every row and generate nothing; costs nothing."""
     from leeroo.cli.console import check_out, finish, open_with_progress
@@ -134,13 +132,13 @@ def route(
     )
     check_out(out, setup.store, source, overwrite=writing.overwrite)
     reader = reading.open(source)
-    with open_with_progress(setup, progress) as (engine, bar):
+    with open_with_progress(setup) as (engine, bar):
         rows = write_table(engine.route(reader, wanted), out)
-    bar.say(f"{rows:,} rows routed: {out}")
+    current().say(f"{rows:,} rows routed: {out}")
     finish(bar, 0)
 
 
-@grouped
+@logged
 def solve(
     *,
     source: Input,
@@ -163,7 +161,6 @@ def solve(
     reading: InputOptions,
     writing: OutputOptions,
     engine: Where = "local",
-    progress: ProgressBar = True,
 ) -> None:
     """Answer complex questions step by step: each step by its best expert, the parts made into one answer.
 
@@ -179,7 +176,7 @@ def solve(
     wanted = criteria(setup, experts, writing, column=column)
     limits = SolveLimits(steps=max_steps, depth=max_depth, cost_usd=max_cost_usd_per_row, planner=planner)
     reader = reading.open(source)
-    with open_with_progress(setup, progress, engine) as (answering, bar), answering.delivery():
+    with open_with_progress(setup, engine) as (answering, bar), answering.delivery():
         solved = solve_rows(answering, reader, wanted, limits)
         write_table(solved.rows.to_reader(), out)
     report = solve_report(solved, writing.prefix, setup.max_cost_usd)
@@ -215,7 +212,7 @@ def status(
             raise UsageError(f"there is no open batch {cancel!r}; there are: {_ids(batches)}")
         for batch in chosen:
             engine.cancel_batch(batch)
-            typer.echo(f"cancelled: {batch['remote']}", err=True)
+            current().say(f"cancelled: {batch['remote']}")
     print_batches(batches, as_json=as_json)
 
 

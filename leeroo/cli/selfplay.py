@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from leeroo.cli.log import current
 from leeroo.cli.options import (
     MONEY,
     POOL,
@@ -15,10 +16,9 @@ from leeroo.cli.options import (
     EngineOptions,
     FormatOptions,
     PoolFile,
-    ProgressBar,
     Seed,
     StoreFolder,
-    grouped,
+    logged,
 )
 from leeroo.engine.errors import UsageError
 
@@ -30,7 +30,7 @@ selfplay_app = typer.Typer(
 
 
 @selfplay_app.callback()
-@grouped
+@logged
 def selfplay(
     *,
     context: typer.Context,
@@ -97,7 +97,6 @@ def selfplay(
     ] = None,
     store: StoreFolder = None,
     seed: Seed = 0,
-    progress: ProgressBar = True,
 ) -> None:
     """Learn by playing: make questions, ask experts where most is learned, judge, train, and again.
 
@@ -134,7 +133,7 @@ def selfplay(
             max_cost_usd=max_cost_usd,
             seed=seed,
         )
-        with open_with_progress(EngineOptions(pool, Path(NO_ROUTER), store=store or out / "store"), progress) as (
+        with open_with_progress(EngineOptions(pool, Path(NO_ROUTER), store=store or out / "store")) as (
             engine,
             bar,
         ):
@@ -167,7 +166,7 @@ def report(
     show(found, as_json=as_json)
     for written in (page, plot):
         if written is not None:
-            typer.echo(f"written: {written}", err=True)
+            current().say(f"written: {written}")
 
 
 def _families(listed: str | None, run_code: bool) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leeroo.cli.log import current
 from leeroo.cli.options import AsJson, EngineOptions, StoreFolder, criteria, grouped
 from leeroo.engine.errors import UsageError
 
@@ -120,7 +121,7 @@ def revoke(name: Annotated[str, typer.Argument(help="Name or id of the key.")], 
 
     with _database(store) as db:
         key = keys.revoke(db, name)
-    typer.echo(f"revoked: {key.id} {key.name}", err=True)
+    current().say(f"revoked: {key.id} {key.name}")
 
 
 def _check_packages() -> None:

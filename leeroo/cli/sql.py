@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leeroo.cli.log import current
 from leeroo.cli.options import (
     LEARN,
     AsJson,
@@ -25,10 +26,10 @@ from leeroo.cli.options import (
     OnExpertDown,
     Overwrite,
     Private,
-    ProgressBar,
     PromptOptions,
     criteria,
     grouped,
+    logged,
 )
 from leeroo.engine.errors import UsageError
 
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 _NO_LIMIT = 2**31 - 1  # the largest width and number of rows that DuckDB takes
 
 
-@grouped
+@logged
 def sql(
     *,
     statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="SQL of DuckDB; - reads it from stdin.")],
@@ -53,7 +54,6 @@ def sql(
     on_error: OnError = "null",
     on_expert_down: OnExpertDown = "next",
     overwrite: Overwrite = False,
-    progress: ProgressBar = True,
 ) -> None:
     """Run SQL with leeroo_answer and the other SQL functions; prints the rows of the last statement.
 
@@ -67,16 +67,16 @@ def sql(
     if out is not None:
         check_out(out, setup.store, *_named_in(text), overwrite=overwrite)
     asking = {"on_error": on_error, "on_expert_down": on_expert_down, "on_warning": unanswered.append}
-    with _database(db, setup, progress=progress, **asking) as (con, bar):
+    with _database(db, setup, **asking) as (con, bar):
         result = con.sql(text)
         bar.close()
         if out is not None and result is not None:
             rows = write_table(result.to_arrow_reader(), out)
-            typer.echo(f"{rows:,} rows written: {out}", err=True)
+            current().say(f"{rows:,} rows written: {out}")
         elif result is not None:
             _show(result)
     for line in unanswered:
-        typer.echo(f"warning: {line}", err=True)
+        current().warn(line)
     finish(bar, len(unanswered))
 
 
@@ -107,7 +107,7 @@ def explain(
             raise UsageError(
                 "--prompt, --system, --max-tokens and --temperature are for a table: write them into the SQL"
             )
-        with _database(db, setup, progress=False, learn=learn) as (con, _):
+        with _database(db, setup, learn=learn) as (con, _):
             plan = con.explain(what)
             found = _Estimates(list(plan.estimates), str(plan))
     else:
@@ -138,7 +138,7 @@ def _explain_table(
     from leeroo.cli.console import open_with_progress
     from leeroo.engine.jobs.learn.learn import foresee_pilot
 
-    with open_with_progress(setup, progress=False) as (engine, _):
+    with open_with_progress(setup) as (engine, _):
         reader, learning = reading.open(source), list[str]()
         if learn:
             table = reader.read_all()  # standard input can be read only once
@@ -149,16 +149,14 @@ def _explain_table(
 
 
 @contextlib.contextmanager
-def _database(
-    db: Path | None, setup: EngineOptions, *, progress: bool, **more: Any
-) -> Iterator[tuple[Connection, Bar]]:
+def _database(db: Path | None, setup: EngineOptions, **more: Any) -> Iterator[tuple[Connection, Bar]]:
     """Open a database on a connection that shows its progress; DuckDB's errors are the user's."""
     import duckdb
 
     from leeroo.udfs.bar import Bar
     from leeroo.udfs.register import connect
 
-    bar = Bar(shown=progress)
+    bar = Bar(shown=current().bar, lines=current())
     options: dict[str, Any] = {**asdict(setup), **more}
     try:
         with connect(str(db) if db else ":memory:", on_progress=bar.show, **options) as con:

@@ -49,6 +49,12 @@ def print_table(table: Table, *, stderr: bool = False) -> None:
         say(remark, stderr=stderr)
 
 
+def table_lines(table: Table) -> list[str]:
+    """Return a table as lines of text: its title, its rows as wide as they are, and its remarks."""
+    rows = [line.plain for line in _lines(table, None)] if table.rows or not table.empty else [f"  {table.empty}"]
+    return [*([table.title] if table.title else []), *rows, *table.remarks]
+
+
 def say(line: str, *, stderr: bool = False) -> None:
     """Print a line: on a terminal it wraps between words, elsewhere it stays one line."""
     console = Console(stderr=stderr)

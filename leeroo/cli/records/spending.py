@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leeroo.cli.log import current
 from leeroo.cli.options import AsJson, StoreFolder, names
 from leeroo.cli.records.store import opened
 from leeroo.engine.errors import UsageError
@@ -76,7 +77,7 @@ def set_limits(
         there.set_caps(amounts, expert or "", _key_id(there.folder, key))
         unknown = expert is not None and expert not in {row["expert"] for row in there.spend(("expert",))}
     if unknown:
-        typer.echo(f"note: no expert {expert!r} has spent anything in this store yet", err=True)
+        current().say(f"note: no expert {expert!r} has spent anything in this store yet")
 
 
 @limits_app.command("remove", epilog="Example:  leeroo limits remove --expert gpt-4")
@@ -86,7 +87,7 @@ def remove_limits(expert: CappedExpert = None, key: CappedKey = None, store: Sto
         removed = there.remove_caps(expert or "", _key_id(there.folder, key, revoked=True))
     if not removed:
         raise UsageError("there is no such cap: see leeroo limits")
-    typer.echo(f"removed: {removed} cap{'s' * (removed != 1)}", err=True)
+    current().say(f"removed: {removed} cap{'s' * (removed != 1)}")
 
 
 def spend(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leeroo.cli.log import current
 from leeroo.cli.options import (
     EXIT_ROWS_FAILED,
     ROWS,
@@ -143,8 +144,10 @@ def feedback(
     }
     show(_report(experts, f"{len(own):,} outcomes kept: {kept.folder}", data), as_json=as_json)
     if not as_json:
-        for line in [*_reasons(taken.failed, taken.passed_over), *(f"warning: {each}" for each in warnings(known))]:
-            typer.echo(line, err=True)
+        for line in _reasons(taken.failed, taken.passed_over):
+            current().say(line)
+        for line in warnings(known):
+            current().warn(line)
     if taken.failed:
         raise typer.Exit(EXIT_ROWS_FAILED)
 
