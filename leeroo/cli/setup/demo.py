@@ -60,7 +60,7 @@ def _answer(questions: Path, answers: Path, store: Path) -> bool:
     setup = EngineOptions(store=store, cost_weight=_COST_WEIGHT)
     check_out(answers, store, str(questions))
     reader = InputOptions().open(str(questions))
-    with open_with_progress(setup, progress=True) as (engine, bar), engine.answer(reader, criteria(setup)) as rows:
+    with open_with_progress(setup) as (engine, bar), engine.answer(reader, criteria(setup)) as rows:
         write_table(rows, answers)
     if bar.down:
         say(f"Left out: {next(iter(bar.down.values()))}")
