@@ -21,6 +21,8 @@ _STAGES = {
 }
 
 
+# Characters of a line beside the bar and the figures: the stage, the percentage, and blanks between them.
+_BESIDE_FACTS = 17
 # Seconds between two lines about how far a run is.
 _LINE_EVERY_S = 60.0
 
@@ -95,7 +97,7 @@ class Bar:
                 description=_STAGES[progress.stage],
                 total=progress.rows or None,
                 completed=progress.rows_done,
-                facts=_facts(progress),
+                facts=_facts(progress, self._console.width - _BESIDE_FACTS - _bar_width(self._console)),
             )
 
     def say(self, line: str) -> None:
@@ -110,9 +112,10 @@ class Bar:
 
 
 def _columns(console: Console) -> Columns:
+    bar = [BarColumn(bar_width=width - 1)] if (width := _bar_width(console)) else []
     return Columns(
         TextColumn("{task.description:<10}"),
-        BarColumn(bar_width=20),
+        *bar,
         TaskProgressColumn(),
         TextColumn("{task.fields[facts]}"),
         console=console,
@@ -120,12 +123,18 @@ def _columns(console: Console) -> Columns:
     )
 
 
-def _facts(progress: Progress) -> str:
-    left = "" if progress.seconds_left is None else f", {_seconds(progress.seconds_left)} left"
-    return (
-        f"{progress.rows_done:,}/{progress.rows:,} rows, {progress.tokens_per_s:,.0f} tokens/s,"
-        f" {usd(progress.cost_usd)}{left}"
-    )
+def _bar_width(console: Console) -> int:
+    """Return the width of the bar and the blank after it: on a narrow terminal the figures need the room."""
+    return 21 if console.width >= 100 else 0
+
+
+def _facts(progress: Progress, room: int | None = None) -> str:
+    """Return rows, speed, spend and time left; without room for all, the first to go is the speed."""
+    left = [] if progress.seconds_left is None else [f"{_seconds(progress.seconds_left)} left"]
+    rows, speed = f"{progress.rows_done:,}/{progress.rows:,} rows", f"{progress.tokens_per_s:,.0f} tokens/s"
+    spent = usd(progress.cost_usd)
+    forms = [", ".join(each) for each in ([rows, speed, spent, *left], [rows, spent, *left], [rows, *left], [rows])]
+    return forms[0] if room is None else next((form for form in forms if len(form) <= room), forms[-1])
 
 
 def _seconds(seconds: float) -> str:

@@ -42,6 +42,23 @@ def open_with_progress(setup: EngineOptions, place: Place = "local") -> Iterator
         bar.close()
 
 
+@contextlib.contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that a job without rows is under way, and for how long; its lines stand above."""
+    from rich.console import Console
+    from rich.progress import Progress as Columns
+    from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not current().bar or not console.is_terminal:
+        yield
+        return
+    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
+    with Columns(*columns, console=console, transient=True) as shown:
+        shown.add_task(what, total=None)
+        yield
+
+
 def _explain_open_batches(engine: Engine) -> None:
     """Have the line about an interrupt say that batches are open."""
     if batches := engine.store.batches():

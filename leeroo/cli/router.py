@@ -47,6 +47,7 @@ def train(
 
     They are in files or data folders, and users' feedback in an answer store; either will do.
     """
+    from leeroo.cli.console import working
     from leeroo.cli.data import open_data
     from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
     from leeroo.engine.orchestrator.router import Router
@@ -57,7 +58,11 @@ def train(
     if router is not None and (encoder or finetune != "none"):
         raise UsageError("--encoder and --finetune have no place beside --router: what it has learned stays as it is")
     check_place(out)  # learning takes minutes
-    with open_data(data or [], mapped) as opened, _outcomes(opened.folders, store, opened.say) as folders:
+    with (
+        open_data(data or [], mapped) as opened,
+        _outcomes(opened.folders, store, opened.say) as folders,
+        working("training"),
+    ):
         if router is None:
             learned = learn(folders, encoder or [DEFAULT_ENCODER], finetune, seed, opened.say)
         else:

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 import leeroo
+from leeroo.engine.answer import Progress
 from leeroo.udfs import bar
 
 
@@ -64,3 +65,18 @@ def test_elsewhere_only_warnings_are_shown(
         con.execute(ASK)
     assert did().generated == 40
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("width", "parts"), [(40, 1), (60, 3), (80, 4), (120, 4)])
+def test_it_takes_the_width_that_is_there(width: int, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows stand whole on every terminal; where there is room, time left, spend and speed do too."""
+    written = io.StringIO()
+    monkeypatch.setattr(bar, "Console", lambda **_: Console(file=written, force_terminal=True, width=width))
+    shown = bar.Bar()
+    shown.show(
+        Progress(stage="generate", rows=99_999, rows_done=12_345, tokens_per_s=123, cost_usd=1.5, seconds_left=90)
+    )
+    shown.close()
+    drawn = written.getvalue()
+    facts = ("12,345/99,999 rows", "2 min left", "$1.50", "123 tokens/s")
+    assert [fact in drawn for fact in facts] == [i < parts for i in range(4)], drawn
