@@ -50,7 +50,7 @@ from leeroo.engine.errors import (
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.shipped.prior import Prior, prior_for
 from leeroo.engine.paths import default_store
-from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, Expert, Pool, load_pool
+from leeroo.engine.pool import Expert, Pool, default_pool, default_router, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
 from leeroo.engine.store.runs import Run, release
 from leeroo.engine.store.store import Store
@@ -571,8 +571,9 @@ def open_engine(
     on_progress: Listener | None = None,
     place: Place = "local",
 ) -> Engine:
-    """Open an engine from paths: the embedded local pool with its own router when no pool is named.
+    """Open an engine from paths.
 
+    Where none are named, LEEROO_POOL and LEEROO_ROUTER count, and then the embedded local pool with its own router.
     A pool without a router gets the shipped router that knows its models as a prior, see `prior_for`. The router
     'none' leaves all rows to the pool's default.
 
@@ -582,8 +583,8 @@ def open_engine(
         OutputError: the store cannot be made or written.
 
     """
-    named = load_pool(pool or DEFAULT_POOL)
-    routed = router or (DEFAULT_ROUTER if pool is None else None)
+    file = Path(pool or default_pool())
+    named, routed = load_pool(file), router or default_router(file)
     return Engine(
         named,
         Router.load(Path(routed)) if routed and str(routed) != NO_ROUTER else None,

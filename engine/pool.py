@@ -24,6 +24,9 @@ from leeroo.engine.prices import ListPrice, Rates, cheapest_price
 _SHIPPED = Path(str(importlib.resources.files("leeroo") / "data"))
 DEFAULT_POOL, DEFAULT_ROUTER = _SHIPPED / "pool.toml", _SHIPPED / "router"
 
+# They name a pool file and the folder of a router (or 'none') where a call or a command names none.
+POOL_VARIABLE, ROUTER_VARIABLE = "LEEROO_POOL", "LEEROO_ROUTER"
+
 # Keys that came after runs were first kept: the names of those runs do not have them.
 _LATER_KEYS = ("effort", "batch", "batch_discount", "usd_per_m_cache_write", "adapter", "adapters")
 # Keys of older pool files, and their names today.
@@ -228,6 +231,17 @@ class Pool(BaseModel):
             if expert.name == name:
                 return expert
         raise PoolError(f"no expert is called {name!r}; the pool has: {', '.join(self.names)}")
+
+
+def default_pool() -> Path:
+    """Return the pool file when none is named: that of LEEROO_POOL, or the embedded one."""
+    return Path(os.environ.get(POOL_VARIABLE) or DEFAULT_POOL)
+
+
+def default_router(pool: Path) -> Path | None:
+    """Return the router when none is named: that of LEEROO_ROUTER, or the embedded one with the embedded pool."""
+    named = os.environ.get(ROUTER_VARIABLE)
+    return Path(named) if named else DEFAULT_ROUTER if pool == DEFAULT_POOL else None
 
 
 def load_pool(path: str | Path) -> Pool:

@@ -6,7 +6,9 @@ import contextlib
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -141,6 +143,14 @@ def finish(bar: Bar, failed: int, *written: Path | None) -> None:
         current().warn(f"{name} was never reached: {why}")
     if failed or bar.down:
         raise typer.Exit(EXIT_ROWS_FAILED)
+
+
+def run_facts(progress: Progress, out: Path) -> dict[str, Any]:
+    """Return what a run did, for programs."""
+    counts = {name: getattr(progress, name) for name in ("rows", "failed", "from_store", "duplicates")}
+    costs = {name: getattr(progress, name) for name in ("cost_usd", "list_cost_usd", "seconds")}
+    experts = {name: asdict(did) for name, did in progress.experts.items()}
+    return {**counts, **costs, "errors": dict(progress.errors), "experts": experts, "out": str(out)}
 
 
 def summary(progress: Progress, out: Path, budget_usd: float | None) -> None:

@@ -89,6 +89,8 @@ def run_and_learn(
     save_router: Path | None,
     page: Path | None,
     place: Place,
+    *,
+    as_json: bool,
 ) -> None:
     """Answer a table and learn from it: what `leeroo run --learn` does."""
     from leeroo.cli.console import check_drawn, conclude, open_with_progress
@@ -113,7 +115,7 @@ def run_and_learn(
             write_file(as_page(found), page)
         errors = learned.rows.column(f"{wanted.prefix}error").to_pylist()
     kept = save_router if learned.router is not None else None
-    conclude(bar, found, errors, out, kept, page, as_json=False)
+    conclude(bar, found, errors, out, kept, page, as_json=as_json)
 
 
 def _how(options: LearnOptions) -> Learning:

@@ -73,7 +73,11 @@ Map = Annotated[
 Column = Annotated[str, typer.Option(help="The column with the questions.", rich_help_panel=ROWS)]
 PoolFile = Annotated[
     Path | None,
-    typer.Option(help="Pool file (TOML) with the experts. Default: the embedded local pool.", rich_help_panel=POOL),
+    typer.Option(
+        help="Pool file (TOML) with the experts. Default: the embedded local pool.",
+        envvar="LEEROO_POOL",
+        rich_help_panel=POOL,
+    ),
 ]
 RouterFolder = Annotated[
     Path | None, typer.Option(help="Folder of a trained router (see leeroo train).", rich_help_panel=POOL)
@@ -83,6 +87,7 @@ RouterOfRun = Annotated[
     typer.Option(
         help="Folder of a trained router (see leeroo train), or 'none'. Default: a shipped one that knows models of "
         "the pool (see leeroo routers).",
+        envvar="LEEROO_ROUTER",
         rich_help_panel=POOL,
     ),
 ]

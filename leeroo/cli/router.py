@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from leeroo.cli.log import current
-from leeroo.cli.options import Map, OptionalDataFolders, Seed, logged
+from leeroo.cli.options import AsJson, Map, OptionalDataFolders, Seed, logged
 from leeroo.engine.errors import UsageError
 from leeroo.engine.listeners import LineListener
 
@@ -42,6 +43,7 @@ def train(
         typer.Option(help="Take over this router as it is, and learn only the experts that it does not know."),
     ] = None,
     seed: Seed = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Train a router on recorded outcomes: how well each expert answered which question.
 
@@ -68,6 +70,8 @@ def train(
         else:
             learned = extend(Router.load(router), folders, seed, opened.say)
     learned.save(out)
+    if as_json:
+        print(json.dumps({"router": str(out), **learned.summary.model_dump(mode="json")}))
     current().say(f"router for {len(learned.experts)} experts: {out}")
 
 

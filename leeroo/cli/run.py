@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,22 +79,23 @@ def run(
             rich_help_panel=MONEY,
         ),
     ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Answer every row of a table; writes the table with answers and costs.
 
     Killed or interrupted, the same command goes on where it stopped and pays for nothing twice.
     """
-    from leeroo.cli.console import check_out, finish, open_with_progress, summary
+    from leeroo.cli.console import check_out, finish, open_with_progress, run_facts, summary
     from leeroo.engine.tables import write_table
 
     own = {"column": column, "on_error": on_error, "learn": learn, "keep_reasoning": keep_reasoning}
     wanted = criteria(setup, asking, experts, writing, learning, **own)
-    check_out(out, setup.store, source, overwrite=writing.overwrite)
+    check_out(out, setup.store, source, overwrite=writing.overwrite, as_json=as_json)
     reader = reading.open(source)
     if learn and detach:
         raise UsageError("--learn waits for the first answers: leave --detach out")
     if learn:
-        run_and_learn(reader, wanted, out, setup, learning, save_router, page, engine)
+        run_and_learn(reader, wanted, out, setup, learning, save_router, page, engine, as_json=as_json)
         return
     if learning != LearnOptions() or save_router or page:
         raise UsageError("--gold, --judge, --seed, --save-router and --report are for --learn: add it")
@@ -104,9 +106,14 @@ def run(
         ):
             write_table(rows, out)
     except Detached as left:
+        if as_json:
+            print(json.dumps({"open_batches": len(left.batches), "open_rows": left.rows, "out": None}))
         current().say(f"leeroo: {left}")
         return
-    summary(bar.last, out, setup.max_cost_usd)
+    if as_json:
+        print(json.dumps(run_facts(bar.last, out)))
+    else:
+        summary(bar.last, out, setup.max_cost_usd)
     finish(bar, bar.last.failed)
 
 
@@ -122,19 +129,26 @@ def route(
     on_expert_down: OnExpertDown = "next",
     reading: InputOptions,
     writing: OutputOptions,
+    as_json: AsJson = False,
 ) -> None:
     """Choose an expert for every row and generate nothing; costs nothing."""
     from leeroo.cli.console import check_out, finish, open_with_progress
     from leeroo.engine.tables import write_table
+    from leeroo.reports.routes import Routes
 
     wanted = criteria(
         setup, asking, writing, column=column, private_column=private_column, on_expert_down=on_expert_down
     )
-    check_out(out, setup.store, source, overwrite=writing.overwrite)
+    check_out(out, setup.store, source, overwrite=writing.overwrite, as_json=as_json)
     reader = reading.open(source)
+    routes = Routes(writing.prefix)
     with open_with_progress(setup) as (engine, bar):
-        rows = write_table(engine.route(reader, wanted), out)
-    current().say(f"{rows:,} rows routed: {out}")
+        rows = write_table(routes.count(engine.route(reader, wanted)), out)
+    if as_json:
+        print(json.dumps({"rows": rows, "experts": routes.experts, "out": str(out)}))
+    else:
+        current().table(routes.table())
+        current().say(f"{rows:,} rows routed: {out}")
     finish(bar, 0)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -97,6 +98,7 @@ def selfplay(
     ] = None,
     store: StoreFolder = None,
     seed: Seed = 0,
+    as_json: AsJson = False,
 ) -> None:
     """Learn by playing: make questions, ask experts where most is learned, judge, train, and again.
 
@@ -111,8 +113,10 @@ def selfplay(
     from leeroo.engine.jobs.judge import RUBRIC
     from leeroo.engine.jobs.selfplay.generate import read_seeds
     from leeroo.engine.jobs.selfplay.loop import Play, play
+    from leeroo.engine.jobs.selfplay.played import read_played
     from leeroo.engine.jobs.selfplay.state import check_folder
     from leeroo.engine.tables import open_input
+    from leeroo.reports.selfplay import selfplay_report
 
     if out is None:
         raise UsageError("--out is missing: name the folder of the loop")
@@ -138,6 +142,8 @@ def selfplay(
             bar,
         ):
             play(engine, out, what, rounds, bar.say)
+    if as_json:
+        print(json.dumps(selfplay_report(read_played(out), str(out)).data, allow_nan=False))
 
 
 @selfplay_app.command(epilog="Example:  leeroo selfplay report play/ --page play.html")

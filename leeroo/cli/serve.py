@@ -115,13 +115,20 @@ def list_keys(store: StoreFolder = None, as_json: AsJson = False) -> None:
 
 
 @keys_app.command("revoke", epilog="Example:  leeroo keys revoke reports")
-def revoke(name: Annotated[str, typer.Argument(help="Name or id of the key.")], store: StoreFolder = None) -> None:
+def revoke(
+    name: Annotated[str, typer.Argument(help="Name or id of the key.")],
+    store: StoreFolder = None,
+    as_json: AsJson = False,
+) -> None:
     """Make a key useless at once; what it owns stays."""
     from leeroo.serve import keys
 
     with _database(store) as db:
         key = keys.revoke(db, name)
-    current().say(f"revoked: {key.id} {key.name}")
+    if as_json:
+        print(json.dumps({"revoked": asdict(key)}))
+    else:
+        current().say(f"revoked: {key.id} {key.name}")
 
 
 def _check_packages() -> None:

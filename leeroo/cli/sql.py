@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -54,6 +55,7 @@ def sql(
     on_error: OnError = "null",
     on_expert_down: OnExpertDown = "next",
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run SQL with leeroo_answer and the other SQL functions; prints the rows of the last statement.
 
@@ -65,16 +67,21 @@ def sql(
     text = sys.stdin.read() if statement == "-" else statement
     unanswered: list[str] = []
     if out is not None:
-        check_out(out, setup.store, *_named_in(text), overwrite=overwrite)
+        check_out(out, setup.store, *_named_in(text), overwrite=overwrite, as_json=as_json)
     asking = {"on_error": on_error, "on_expert_down": on_expert_down, "on_warning": unanswered.append}
     with _database(db, setup, **asking) as (con, bar):
-        result = con.sql(text)
+        result, found = con.sql(text), dict[str, Any]()
         bar.close()
         if out is not None and result is not None:
             rows = write_table(result.to_arrow_reader(), out)
             current().say(f"{rows:,} rows written: {out}")
+            found = {"written": rows, "out": str(out)}
+        elif as_json:
+            found = {"rows": [] if result is None else _json_rows(result)}
         elif result is not None:
             _show(result)
+    if as_json:
+        print(json.dumps({**found, "unanswered": unanswered}))
     for line in unanswered:
         current().warn(line)
     finish(bar, len(unanswered))
@@ -165,6 +172,16 @@ def _database(db: Path | None, setup: EngineOptions, **more: Any) -> Iterator[tu
         raise UsageError(_in_short(error)) from error
     finally:
         bar.close()
+
+
+def _json_rows(result: DuckDBPyRelation) -> list[dict[str, Any]]:
+    """Return rows as JSON has them, as they would be written to a file."""
+    from leeroo.engine.tables import write_table
+
+    with tempfile.TemporaryDirectory(prefix="leeroo-") as place:
+        file = Path(place) / "rows.jsonl"
+        write_table(result.to_arrow_reader(), file)
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
 def _show(result: DuckDBPyRelation) -> None:

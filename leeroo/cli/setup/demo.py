@@ -46,7 +46,7 @@ def _answer(questions: Path, answers: Path, store: Path) -> bool:
     from leeroo.cli.options import EngineOptions, InputOptions, criteria
     from leeroo.engine.backends.select import unavailable
     from leeroo.engine.money import usd
-    from leeroo.engine.pool import DEFAULT_POOL, load_pool
+    from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, load_pool
     from leeroo.engine.tables import write_table
     from leeroo.engine.weights import is_here
     from leeroo.reports.terminal import say
@@ -57,7 +57,7 @@ def _answer(questions: Path, answers: Path, store: Path) -> bool:
         return False
     if not is_here(expert.model):
         say(f"Fetching {expert.model} from Hugging Face, about 270 MB.")
-    setup = EngineOptions(store=store, cost_weight=_COST_WEIGHT)
+    setup = EngineOptions(DEFAULT_POOL, DEFAULT_ROUTER, store=store, cost_weight=_COST_WEIGHT)
     check_out(answers, store, str(questions))
     reader = InputOptions().open(str(questions))
     with open_with_progress(setup) as (engine, bar), engine.answer(reader, criteria(setup)) as rows:
