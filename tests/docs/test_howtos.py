@@ -197,9 +197,10 @@ def test_learning_while_answering(place: Path, api: Any) -> None:
 def test_answering_a_table(place: Path) -> None:
     """The commands, the statement and the call; `explain` of the table of options too."""
     page = (PAGES / "answer-a-table.md").read_text("utf-8")
-    answer, reasons = _commands(page)
-    _run(answer)
-    assert pl.read_csv("answers.csv")["answer"].is_null().to_list() == [text is None for text in TICKETS]
+    answer, summarise, reasons = _commands(page)
+    for command, out in ((answer, "answers.csv"), (summarise, "summaries.csv")):
+        _run(command)
+        assert pl.read_csv(out)["answer"].is_null().to_list() == [text is None for text in TICKETS]
     done = CliRunner().invoke(app, reasons)
     assert done.exit_code == 0, done.output
     [explain] = re.findall(r"`leeroo (explain .*?)`", page)
@@ -212,6 +213,26 @@ def test_answering_a_table(place: Path) -> None:
     names: dict[str, Any] = {"leeroo": leeroo, "frame": pl.read_csv(place / "tickets.csv")}
     exec(call, names)
     assert names["answers"].columns[2:] == ANSWERS.names
+
+
+def test_writing_prompts(place: Path) -> None:
+    """The same prompt over two columns, in all three ways."""
+    page = (PAGES / "write-prompts.md").read_text("utf-8")
+    reviews = pl.DataFrame({"product": ["phone", "kettle"], "review": ["Superb camera.", "It broke after one day."]})
+    reviews.write_csv("reviews.csv")
+    [command] = _commands(page)
+    _run(command)
+    [statement] = _blocks(page, "sql")
+    [call] = _blocks(page, "python")
+    names: dict[str, Any] = {"leeroo": leeroo, "frame": reviews}
+    exec(call, names)
+    with leeroo.connect(store=place / "store") as con:
+        con.register("reviews", reviews)
+        rows = con.sql(statement)
+        assert rows is not None
+        answers = [answer for (answer,) in rows.fetchall()]
+    assert answers == names["answers"]["answer"].to_list() == pl.read_csv("answers.csv")["answer"].to_list()
+    assert names["answers"]["cost_usd"].sum() == 0  # from the store: it is the same prompt
 
 
 def test_extracting_fields(place: Path) -> None:

@@ -25,7 +25,8 @@ def _saved(page: str) -> Iterator[tuple[str, str]]:
 
 
 def _commands(page: str) -> list[list[str]]:
-    return [shlex.split(line) for line in re.findall(r"^    leeroo (.*)$", page, flags=re.MULTILINE)]
+    whole = re.sub(r" \\\n +", " ", page)  # commands that go on in the next line
+    return [shlex.split(line) for line in re.findall(r"^    leeroo (.*)$", whole, flags=re.MULTILINE)]
 
 
 def _programs(page: str, language: str) -> list[str]:
@@ -58,6 +59,7 @@ def test_the_quickstart_with_an_api_key(tmp_path: Path, api: Provider, monkeypat
     assert answers.columns == ["id", "text", *ANSWERS.names]
     assert answers["answer"].null_count() == 0
     assert set(answers["expert"]) == {"small"}
+    assert all(call.prompt.startswith("Answer this customer in one sentence: ") for call in api.calls)
     sent = len(api.calls)
     assert command(*commands[2]).returncode == 0
     [program] = _programs(page, "python")
