@@ -6,16 +6,21 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import pytest
 
 import leeroo
 from leeroo.udfs.connection import Connection
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sql.md"
-# A statement, and what the page says it gives: a box of lines, the names of the columns in the second of them.
-EXAMPLES = re.findall(r"```sql\n(.*?)```\n\n(( {4}[^\n]*\n)*)", PAGE.read_text("utf-8"), flags=re.DOTALL)
+README = Path(__file__).parents[2] / "README.md"
 
+
+def _examples(page: Path) -> list[tuple[str, str, str]]:
+    """Return the statements, and what the page says they give: a box of lines, the second of them with the columns."""
+    return re.findall(r"```sql\n(.*?)```\n\n(( {4}[^\n]*\n)*)", page.read_text("utf-8"), flags=re.DOTALL)
+
+
+EXAMPLES = _examples(PAGE)
 _SHOWN_AS = {"INTEGER": "int32", "BIGINT": "int64", "INTEGER[]": "int32[]"}  # DuckDB's words in a box
 
 
@@ -56,11 +61,13 @@ def test_every_function_has_an_example(con: Connection) -> None:
     assert len(functions) == 14
 
 
-def test_the_readme_example_runs(con: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The statement that the README shows, in the root of the repository."""
-    monkeypatch.chdir(PAGE.parents[2])
-    statement = re.findall(r"```sql\n(.*?)```", (PAGE.parents[2] / "README.md").read_text("utf-8"), flags=re.DOTALL)[0]
-    made = con.sql(statement)
-    assert isinstance(made, duckdb.DuckDBPyRelation)
-    assert made.columns == ["id", "answer"]
-    assert len(made.fetchall()) == 3
+def test_the_readme_examples_run(con: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each statement that the README shows runs in the root of the repository, and gives as many rows as its box."""
+    monkeypatch.chdir(README.parent)
+    examples = [(statement, box) for statement, box, _ in _examples(README) if box]
+    assert examples
+    for statement, box in examples:
+        made = con.sql(statement)
+        assert made is not None
+        names, _, rows = _shown(box)
+        assert (made.columns, len(made.fetchall())) == (names, rows)
