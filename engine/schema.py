@@ -304,6 +304,7 @@ SQL_RUNS = pa.struct(
         pa.field("cost_usd", pa.float64()),
         pa.field("list_cost_usd", pa.float64()),
         pa.field("prices", pa.string()),  # whose they are, and of which day
+        pa.field("command", pa.string()),  # the command line that began it, or the name of a program of the user
     ]
 )
 SQL_SPEND = pa.struct(

@@ -11,7 +11,9 @@ caps, see `caps`.
 from __future__ import annotations
 
 import itertools
+import shlex
 import sqlite3
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Sequence
@@ -32,7 +34,7 @@ from leeroo.engine.store.spending import count_unsure
 TABLES = """
 CREATE TABLE IF NOT EXISTS runs (
     run TEXT PRIMARY KEY, job TEXT, started REAL, finished REAL, rows INTEGER, cost_usd REAL, list_cost_usd REAL,
-    in_flight_usd REAL, prices TEXT, owner TEXT);
+    in_flight_usd REAL, prices TEXT, owner TEXT, command TEXT);
 CREATE INDEX IF NOT EXISTS runs_unfinished ON runs (job) WHERE finished IS NULL;
 CREATE TABLE IF NOT EXISTS claims (
     key BLOB PRIMARY KEY, run TEXT NOT NULL, at_most_usd REAL NOT NULL, expert TEXT, owner TEXT, created REAL)
@@ -41,7 +43,7 @@ CREATE INDEX IF NOT EXISTS claims_by_run ON claims (run);
 """
 
 # Columns that stores of older versions lack.
-ADDED = {"in_flight_usd": "REAL", "prices": "TEXT", "owner": "TEXT"}
+ADDED = {"in_flight_usd": "REAL", "prices": "TEXT", "owner": "TEXT", "command": "TEXT"}
 CLAIMS_ADDED = {"expert": "TEXT", "owner": "TEXT", "created": "REAL"}
 
 _LOSE = """
@@ -120,9 +122,20 @@ def begin(db: sqlite3.Connection, folder: Path, job: str, rows: int, prices: str
             db.execute("UPDATE runs SET owner = ? WHERE run = ?", (owner, run))
             return Run(run, True, lock, started, owner)
     run, now = uuid.uuid4().hex, time.time()
-    values = run, job, now, rows, prices, owner
-    db.execute("INSERT INTO runs (run, job, started, rows, prices, owner) VALUES (?, ?, ?, ?, ?, ?)", values)
+    values = run, job, now, rows, prices, owner, _command()
+    db.execute(
+        "INSERT INTO runs (run, job, started, rows, prices, owner, command) VALUES (?, ?, ?, ?, ?, ?, ?)", values
+    )
     return Run(run, False, locks.take(_lock_of(folder, run)), now, owner)
+
+
+def _command() -> str:
+    """Return the command line of this process; of other programs the name alone, as arguments may be secret."""
+    program, *arguments = sys.argv or [""]
+    path = Path(program)
+    if path.name == "leeroo" or path.parts[-2:] == ("leeroo", "__main__.py"):
+        return shlex.join(["leeroo", *arguments])
+    return path.name or "python"
 
 
 def is_alive(folder: Path, run: str) -> bool:
@@ -246,7 +259,7 @@ def read_runs(db: sqlite3.Connection) -> list[dict[str, Any]]:
     return read_rows(
         db,
         "SELECT run, started, finished, rows, coalesce(cost_usd, paid) AS cost_usd,"
-        " coalesce(list_cost_usd, paid) AS list_cost_usd, prices"
+        " coalesce(list_cost_usd, paid) AS list_cost_usd, prices, command"
         f" FROM (SELECT *, CASE WHEN finished IS NULL THEN ({_PAID}) END AS paid FROM runs r) ORDER BY started",
     )
 

@@ -41,7 +41,7 @@ from leeroo.engine.store.runs import Run, claim, in_flight, of_job, of_run, read
 from leeroo.engine.store.spending import keep_charges, read_charges, read_spend
 from leeroo.engine.store.timings import keep_timing, read_timings
 
-VERSION = 11
+VERSION = 12
 
 _ROOMS = (answers, batches, spending, caps, runs, timings, feedback)
 _ADDED = {"answers": answers.ADDED, "runs": runs.ADDED, "claims": runs.CLAIMS_ADDED, "waves": timings.ADDED}

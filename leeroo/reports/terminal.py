@@ -16,7 +16,7 @@ from leeroo.reports.report import Report, Table, cells
 
 _GAP = 2  # blanks between columns
 # A column of words becomes no narrower than this, in characters: fewer do not tell one name from another.
-_LEAST = 14
+_LEAST = 16
 # Parts of a shortened name that are its beginning; the first that leaves different names different is taken.
 _SHARES = (0.45, 0.25, 0.65, 0.1, 0.9, 0.0, 1.0)
 

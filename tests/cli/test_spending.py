@@ -6,6 +6,7 @@ import contextlib
 import json
 import re
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,7 @@ def test_spending_is_summed(spent: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--by", "hour"], "--by takes day, expert, key, with commas between, and not 'hour'"),
+        (["--by", "hour"], "--by takes day, expert, key, with commas between, or run alone, and not 'hour'"),
         (["--by", ""], "--by takes names with commas between, but was given ''"),
         (["--since", "yesterday"], "--since takes a day such as 2026-11-30, and not 'yesterday'"),
     ],
@@ -172,3 +173,29 @@ def test_the_commands_of_the_docs_run(spent: str) -> None:
     assert len(commands) >= 8
     for command in commands:
         assert leeroo(*command.split(), "--store", spent).returncode == 0, command
+
+
+def test_runs_are_listed_with_their_command(pool_file: Path, tmp_path: Path) -> None:
+    """Each run has its rows, its cost and the command that began it; a program of the user only its name."""
+    (tmp_path / "t.csv").write_text("question\nWhat is 1 plus 1?\n")
+    given = ("run", "t.csv", "--out", "o.csv", "--pool", str(pool_file), "--store", "s")
+    command = [sys.executable, "-m", "leeroo", *given]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    program = tmp_path / "nightly.py"
+    program.write_text(
+        "import pyarrow as pa, leeroo\n"
+        f"leeroo.answer(pa.table({{'question': ['What is 2 plus 2?']}}), pool={str(pool_file)!r}, store='s')\n"
+    )
+    subprocess.run([sys.executable, program, "secret"], cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    found = json.loads(leeroo("spend", "--by", "run", "--store", "s", "--json", cwd=tmp_path).stdout)["spend"]
+    assert [(run["command"], run["rows"], run["done"]) for run in found] == [
+        (f"leeroo {' '.join(given)}", 1, True),
+        ("nightly.py", 1, True),
+    ]
+    assert all(run["cost_usd"] > 0 for run in found)
+    lines = leeroo("spend", "--by", "run", "--store", "s", cwd=tmp_path).stdout.splitlines()
+    assert lines[1].startswith(found[0]["run"][:8])
+    assert lines[1].endswith(found[0]["command"])
+    assert json.loads(
+        leeroo("spend", "--by", "run", "--since", "2999-01-01", "--store", "s", "--json", cwd=tmp_path).stdout
+    ) == {"spend": []}

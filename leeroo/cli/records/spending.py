@@ -92,16 +92,23 @@ def remove_limits(expert: CappedExpert = None, key: CappedKey = None, store: Sto
 
 def spend(
     by: Annotated[
-        str, typer.Option(metavar="NAMES", help="One row for each day, expert or key, or combination: day,expert,key.")
+        str,
+        typer.Option(
+            metavar="NAMES",
+            help="One row for each day, expert or key, or combination (day,expert,key); or for each run.",
+        ),
     ] = "day",
     since: Annotated[str | None, typer.Option(metavar="DAY", help="The first day, as 2026-11-30.")] = None,
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what was spent, by day (of UTC), expert and key of leeroo serve; the latest day last.
+    """Print what was spent, by day (of UTC), expert and key of leeroo serve, or by run; the latest last.
 
     Requests that were billed and failed are in it. Answers from the store cost nothing and are not.
     """
+    if by.strip() == "run":
+        _spend_by_run(store, _day(since), as_json=as_json)
+        return
     columns, first = _columns(by), _day(since)
     with opened(store) as there:
         rows, owners = there.spend(columns, first), _key_names(there.folder)
@@ -116,6 +123,42 @@ def spend(
     _print(f"{named} | answers: count | tokens in: count | tokens out: count | cost USD: usd", listed)
 
 
+def _spend_by_run(store: Path | None, first: str | None, *, as_json: bool) -> None:
+    """Print the runs, each with its command and what it cost."""
+    with opened(store) as there:
+        runs = [{**run, "day": datetime.fromtimestamp(run["started"], UTC)} for run in there.runs()]
+    found = [
+        {
+            "run": run["run"],
+            "started": run["day"].isoformat(timespec="seconds"),
+            "done": run["finished"] is not None,
+            "rows": run["rows"],
+            "cost_usd": run["cost_usd"],
+            "list_cost_usd": run["list_cost_usd"],
+            "command": run["command"],
+        }
+        for run in runs
+        if first is None or run["day"].date().isoformat() >= first
+    ]
+    if as_json:
+        print(json.dumps({"spend": found}))
+        return
+    shown = [
+        {
+            "run": run["run"][:_RUN_SHOWN],
+            "started": run["started"][:16].replace("T", " "),
+            "done": "yes" if run["done"] else "no",
+            "rows": run["rows"],
+            "cost": run["cost_usd"],
+            "command": run["command"],
+        }
+        for run in found
+    ]
+    _print("run | started (UTC) | done | rows: count | cost USD: usd | command", shown)
+
+
+# Characters of a run's id, which tell runs apart.
+_RUN_SHOWN = 8
 # What the store calls an owner is a key to people.
 _SHOWN: dict[str, str] = {"owner": "key"}
 
@@ -125,7 +168,7 @@ def _columns(by: str) -> list[SpentBy]:
     given = list(dict.fromkeys(names("--by", by)))
     for name in given:
         if name not in known:
-            raise UsageError(f"--by takes {', '.join(known)}, with commas between, and not {name!r}")
+            raise UsageError(f"--by takes {', '.join(known)}, with commas between, or run alone, and not {name!r}")
     return [known[name] for name in given]
 
 
