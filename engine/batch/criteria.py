@@ -21,39 +21,55 @@ class Criteria:
     it; without one, every row takes the expert with the greatest
     ``score - cost_weight * usd - latency_weight * seconds``.
 
+    Names of runs depend on the questions and arguments of their rows, so that fields which only say these, or change
+    nothing of what is sent, are not part of them (`repr=False`).
+
+    Attributes:
+        column: The column with the questions.
+        private_column: Boolean; rows with true go to local experts only.
+        ask_column: A struct of `schema.ASK`: arguments of each row's own.
+        prompt: Text with the names of columns in braces, in place of `column`; without `ask_column` only, like the next
+            three.
+        system: System text of all rows, in place of that of the experts.
+        max_tokens: Longest answer in tokens, in place of that of the experts.
+        temperature: Of sampling; by default answers are not sampled.
+        expert: The expert of every row.
+        max_cost_usd: The most that the table may cost.
+        cost_weight: Score points that equal one dollar, in place of a budget.
+        latency_weight: Score points that equal one second.
+        prefix: Begins the names of the new columns.
+        on_error: A row that fails is NULL with its error ("null"), or the run fails ("fail").
+        learn: Learn from the first answers which expert to choose; read by `jobs.learn`, not by the engine.
+        gold: The column with right answers, for learning.
+        keep_reasoning: Add the column `reasoning`, the text of thoughts.
+        on_expert_down: Rows of an expert that cannot answer go to others ("next"), or the run fails ("fail").
+        proxy: Whether a classifier may learn labels from the experts (see `jobs.proxy`); None: where that pays.
+        deadline: The time from the start of the run after which no answer is awaited from a batch, in seconds or as
+            text ("2h"); it may be changed while batches are open.
+
     Raises:
         UsageError: a number that cannot be (negative, NaN), or a budget and a cost weight at once.
 
     """
 
     column: str = "question"
-    private_column: str | None = None  # boolean; rows with true go to local experts only
-    ask_column: str | None = None  # a struct of `schema.ASK`: arguments of the row's own
-    # Of all rows, where `ask_column` is not there: the prompt, text with the names of columns in braces, in place of
-    # `column`; the system text; the longest answer in tokens; the temperature of sampling. Names of runs depend on the
-    # questions and arguments of their rows, so that they need not depend on these.
+    private_column: str | None = None
+    ask_column: str | None = None
     prompt: str | None = field(default=None, repr=False)
     system: str | None = field(default=None, repr=False)
     max_tokens: int | None = field(default=None, repr=False)
     temperature: float | None = field(default=None, repr=False)
-    expert: str | None = None  # ask this one for every row
+    expert: str | None = None
     max_cost_usd: float | None = None
-    cost_weight: float = 0.0  # score points for one dollar
-    latency_weight: float = 0.0  # score points for one second
-    prefix: str = ""  # of the names of the columns appended
+    cost_weight: float = 0.0
+    latency_weight: float = 0.0
+    prefix: str = ""
     on_error: Literal["null", "fail"] = "null"
-    # Whether a batch teaches whom to ask, and its column of right answers. `jobs.learn` reads them, not the engine, and
-    # runs keep the names that they had before there were these.
     learn: bool = field(default=False, repr=False)
     gold: str | None = field(default=None, repr=False)
-    # Whether the text of thoughts is kept beside the answers; the name of a run does not depend on it.
     keep_reasoning: bool = field(default=False, repr=False)
-    on_expert_down: Literal["next", "fail"] = "next"  # whether rows of an expert that cannot answer go to others
-    # Of jobs that label: whether a classifier may learn from the experts (see `jobs.proxy`). None: where that pays.
-    # The name of a run does not depend on it.
+    on_expert_down: Literal["next", "fail"] = "next"
     proxy: bool | None = field(default=None, repr=False)
-    # The time from the start of the run after which no answer is awaited from a batch, in seconds or as text ("2h");
-    # None: as long as it takes. The name of a run does not depend on it: it may be changed while batches are open.
     deadline: float | str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

@@ -18,13 +18,16 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import leeroo
+from leeroo.api import RunOptions
 from leeroo.cli.main import app
+from leeroo.engine.answer import Criteria, Progress
 from leeroo.engine.backends import select
 from leeroo.engine.orchestrator.outcomes import read
 from leeroo.engine.pool import Cluster, Expert, Pool, load_pool
 from leeroo.engine.schema import ANSWERS, EXPERTS, LABELLED, OUTCOMES, QUERIES, ROUTES, SOLVED, STEP
 from leeroo.serve.web import api, feedback, page
 from leeroo.udfs.functions.signatures import TAKES, VARIABLES
+from leeroo.udfs.register import StatementOptions
 from tests.docs import site
 
 # Keys of an expert that no file has: they are computed.
@@ -57,6 +60,17 @@ def test_every_public_name_is_in_the_python_reference() -> None:
     for name in leeroo.__all__:
         text = inspect.getdoc(getattr(leeroo, name)) if not name.startswith("_") else ""
         assert " ".join((text or "").split("\n")[0].replace("`", "").split()) in shown.text, name
+
+
+@pytest.mark.parametrize("options", [Criteria, Progress, RunOptions, StatementOptions])
+def test_every_option_and_figure_of_python_is_explained(options: type) -> None:
+    """The docstring of each group of names explains every one of them."""
+    explained = set(re.findall(r"^ {4}(\w+): ", inspect.getdoc(options) or "", flags=re.MULTILINE))
+    assert set(options.__annotations__) - explained == set()
+    assert f"{options.__module__}.{options.__name__}" in {
+        *site.page("reference/python").anchors,
+        *(f"{getattr(leeroo, name).__module__}.{name}" for name in leeroo.__all__ if name[0].isupper()),
+    }
 
 
 def test_every_function_argument_and_variable_of_sql_is_in_the_table() -> None:
