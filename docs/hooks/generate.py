@@ -4,12 +4,15 @@ A page holds a marker in the place of each part:
 
     <!-- generated: commands -->    every command of `leeroo`, from its help
     <!-- generated: names -->       every public name of the package, from its docstring
+    <!-- generated: scripts -->     the scripts that measure what the pages claim, from bench/README.md
+    <!-- generated: experiments --> the log of experiments, bench/LOG.md
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -18,6 +21,7 @@ import leeroo
 from leeroo.cli.main import app
 
 _MARKER = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+_BENCH = Path(__file__).parents[2] / "bench"
 # A group of options without a name of its own.
 _OTHERS = "Other options"
 
@@ -61,6 +65,19 @@ def _names() -> Iterator[str]:
         yield from (f"::: leeroo.{name}", "")
 
 
+def _scripts() -> Iterator[str]:
+    yield _of_bench("README.md").replace("\n## ", "\n### ").replace("](LOG.md)", "](experiments.md)")
+
+
+def _experiments() -> Iterator[str]:
+    yield _of_bench("LOG.md")
+
+
+def _of_bench(name: str) -> str:
+    """Return a page of the benches without its title."""
+    return (_BENCH / name).read_text("utf-8").partition("\n")[2]
+
+
 def _paragraphs(text: str) -> str:
     """Return a help text as paragraphs, without marks of the terminal."""
     return _cell(re.sub(r"\[/?(?:bold|dim|italic)\]", "", text)).replace("\b", "")
@@ -77,4 +94,9 @@ def _cell(text: str) -> str:
     return re.sub(r"(?<![\w`-])(--[a-z][\w-]*)", r"`\1`", shown)
 
 
-_PARTS: dict[str, Callable[[], Iterator[str]]] = {"commands": _commands, "names": _names}
+_PARTS: dict[str, Callable[[], Iterator[str]]] = {
+    "commands": _commands,
+    "names": _names,
+    "scripts": _scripts,
+    "experiments": _experiments,
+}

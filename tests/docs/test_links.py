@@ -70,3 +70,14 @@ def test_every_picture_has_a_text() -> None:
     for file in [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]:
         for text, _ in re.findall(r"!\[(.*?)\]\((.*?)\)", file.read_text("utf-8"), flags=re.DOTALL):
             assert len(text) > 15, file
+
+
+def test_every_script_that_a_page_names_is_there() -> None:
+    """Figures come from scripts in bench, by their path or, in tables, by their name."""
+    scripts = {file.relative_to(ROOT).as_posix() for file in (ROOT / "bench").rglob("*.py")}
+    names = {script.rpartition("/")[2] for script in scripts}
+    for file in [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "bench" / "README.md"]:
+        text = file.read_text("utf-8")
+        assert set(re.findall(r"bench/[\w/]+\.py", text)) - scripts == set(), file
+        if file.name in ("benchmarks.md", "README.md"):
+            assert set(re.findall(r"`(\w+\.py)`", text)) - names == set(), file
