@@ -24,7 +24,7 @@ from leeroo.engine.backends.protocol import Backend, Batching
 from leeroo.engine.backends.residency import Engines
 from leeroo.engine.backends.select import capabilities, connect, unavailable
 from leeroo.engine.batch import plan as planning
-from leeroo.engine.batch.assign import assign
+from leeroo.engine.batch.assign import assign, compare_half
 from leeroo.engine.batch.budget import Ledger
 from leeroo.engine.batch.criteria import Criteria
 from leeroo.engine.batch.execute import execute_all
@@ -240,6 +240,8 @@ class Engine:
     def _resolve(self, state: RunState, *, send: bool) -> None:
         """Choose experts and generate until no question is open."""
         plan = state.plan
+        if self.on_progress is not None:
+            state.meter.compare(compare_half(state))
         in_turn = plan.criteria.max_cost_usd is not None
         while state.open.any():
             state.check_stop()

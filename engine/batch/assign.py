@@ -10,12 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from leeroo.engine.batch.progress import HalfTheMoney
 from leeroo.engine.batch.run import RunPlan, RunState
 from leeroo.engine.batch.worktable import ASSIGNED
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.choose import choose
 from leeroo.engine.store.caps import closed_for
 
+# Entries of the table of scores, up to which a second choice takes less than about a second.
+_MOST_COMPARED = 2_000_000
 # The value of an answer by an expert of which nothing is known, where that of the default expert counts 1.
 _UNKNOWN = 0.5
 
@@ -57,6 +60,31 @@ def assign(state: RunState) -> Assignment:
     if len(parked):
         table = pa.concat_tables([table, _table(state, parked, _parked_experts(state, parked), parked=True)])
     return Assignment(table, failed, binding)
+
+
+def compare_half(state: RunState) -> HalfTheMoney | None:
+    """Return what half of the expected cost would bring, for all questions of a run without a budget.
+
+    None where nothing is predicted, where no choice costs that little, and where the choice would take long.
+    """
+    plan, criteria = state.plan, state.plan.criteria
+    scores, costs, rows = plan.forecast.scores, plan.forecast.costs, plan.facts.rows
+    if criteria.max_cost_usd is not None or not plan.forecast.known or not 0 < scores.size <= _MOST_COMPARED:
+        return None
+    allowed = _allowed_experts(state, np.arange(len(rows)))
+    reached = allowed.any(axis=1)
+    scores, costs, rows, allowed = scores[reached], costs[reached], rows[reached], allowed[reached]
+    expected = []
+    usd = math.inf
+    for share in (1.0, 0.5):
+        within = None if share == 1 else usd * share
+        expert = choose(scores, costs, rows=rows, budget_usd=within, allowed=allowed).expert
+        if len(expert) == 0 or (expert < 0).any():
+            return None
+        at = np.arange(len(expert))
+        usd = float(costs[at, expert].sum(dtype=np.float64)) if share == 1 else usd
+        expected.append(float(np.average(scores[at, expert], weights=rows)))
+    return HalfTheMoney(usd, *expected)
 
 
 def _table(state: RunState, ids: np.ndarray, expert: np.ndarray, *, parked: bool) -> pa.Table:

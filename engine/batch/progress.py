@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, field, replace
+from typing import NamedTuple
 
 Listener = Callable[["Progress"], None]
 
@@ -27,6 +28,20 @@ class ExpertTotals:
 
     def __add__(self, more: ExpertTotals) -> ExpertTotals:
         return ExpertTotals(*(a + b for a, b in zip(astuple(self), astuple(more), strict=True)))
+
+
+class HalfTheMoney(NamedTuple):
+    """What half of the expected cost of a run without a budget would bring.
+
+    Attributes:
+        usd: The expected cost of the run.
+        score: Mean of the predicted scores of all rows.
+        score_at_half: The same for the best choice at half of the cost.
+    """
+
+    usd: float
+    score: float
+    score_at_half: float
 
 
 @dataclass(frozen=True)
@@ -51,6 +66,7 @@ class Progress:
         experts: The work of each expert.
         price_sources: By expert, whose prices count, and of which day.
         warnings: Warnings so far, each once.
+        half: What half of the money would bring, once experts are chosen by predictions without a budget.
         experts_down: Experts that never answered in this run, and why.
     """
 
@@ -71,6 +87,7 @@ class Progress:
     experts: Mapping[str, ExpertTotals] = field(default_factory=dict)
     price_sources: Mapping[str, str] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    half: HalfTheMoney | None = None
     experts_down: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -99,6 +116,10 @@ class Meter:
         if stage == "generate":
             self._started, self._done_before = time.monotonic(), self.now.rows_done
         self._report()
+
+    def compare(self, half: HalfTheMoney | None) -> None:
+        """Note what half of the money would bring."""
+        self.now = replace(self.now, half=half)
 
     def expect_at_least(self, seconds: float) -> None:
         """Note how long the rows that are left take at least, under the limits of their experts."""

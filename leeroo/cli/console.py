@@ -26,6 +26,9 @@ from leeroo.reports.report import Report, Table, columns, commonest_reasons
 from leeroo.reports.terminal import print_report
 from leeroo.udfs.bar import Bar
 
+# A budget that saves less is not worth a line.
+_WORTH_SAVING_USD = 0.01
+
 
 @contextlib.contextmanager
 def open_with_progress(setup: EngineOptions, place: Place = "local") -> Iterator[tuple[Engine, Bar]]:
@@ -186,8 +189,20 @@ def _summary_lines(progress: Progress, out: Path, budget_usd: float | None) -> l
     lines += [
         f"spent {usd(progress.cost_usd)}{within}; the list cost of all rows is {usd(progress.list_cost_usd)}",
         f"{progress.seconds:.1f} s{_shared_prefix(progress)}: {out}",
+        *_half(progress),
     ]
     return lines
+
+
+def _half(progress: Progress) -> list[str]:
+    """Return a line about what half of the money would bring, where it would save a cent."""
+    half = progress.half
+    if half is None or half.usd / 2 < _WORTH_SAVING_USD:
+        return []
+    return [
+        f"half of the expected cost would bring a mean predicted score of {half.score_at_half:.2f} instead of"
+        f" {half.score:.2f}: --max-cost-usd {half.usd / 2:.2f}"
+    ]
 
 
 def print_failures(errors: Sequence[str | None]) -> None:

@@ -168,3 +168,33 @@ def test_a_router_is_trained_and_used(shared_data: Path, tmp_path: Path) -> None
     assert set(table.column("r_expert").to_pylist()) == {"gpt-4-1106-preview", "llama-3-8b"}
     assert sum(table.column("r_expected_cost_usd").to_pylist()) <= 0.08
     assert all(0 <= score <= 1 for score in table.column("r_predicted_score").to_pylist())
+    _check_half(tmp_path)
+
+
+def _check_half(place: Path) -> None:
+    """Check that a run without a budget ends with what half of the money would bring, and that this is so."""
+    given = (
+        "data/queries.parquet",
+        "--column",
+        "prompt",
+        "--pool",
+        "pool.toml",
+        "--router",
+        "router",
+        "--prefix",
+        "r_",
+    )
+    said = run("run", *given, "--store", "a", "--out", "a.parquet", cwd=place).stderr
+    found = re.search(
+        r"predicted score of (0\.\d\d) instead of (0\.\d\d): --max-cost-usd (\d+\.\d\d)$", said, re.MULTILINE
+    )
+    assert found is not None, said
+    at_half, whole, usd = map(float, found.groups())
+    routed = run("route", *given, "--store", "b", "--out", "b.parquet", "--max-cost-usd", str(usd), cwd=place)
+    assert routed.returncode == 0, routed.stderr
+    for file, score in (("a.parquet", whole), ("b.parquet", at_half)):
+        predicted = pq.read_table(place / file).column("r_predicted_score").to_pylist()
+        assert sum(predicted) / len(predicted) == pytest.approx(score, abs=0.011)
+    assert at_half < whole
+    budgeted = run("run", *given, "--store", "a", "--out", "a.parquet", "--max-cost-usd", "1", cwd=place)
+    assert "half of the expected cost" not in budgeted.stderr
