@@ -2,8 +2,9 @@
 
     import leeroo
 
-    answers = leeroo.answer(frame, max_cost_usd=1.0)        # Polars, pandas, Arrow, DuckDB relations
+    answers = leeroo.answer(frame, max_cost_usd=1.0)        # Polars, pandas, Arrow, DuckDB relations, lists
     labelled = leeroo.label(frame, ["bug", "billing"])       # one of the labels for every row
+    router = leeroo.train(outcomes, out="router")            # learn from recorded outcomes whom to ask
     con = leeroo.connect("my.duckdb")                        # DuckDB with leeroo_answer() and the like
     con.sql("SELECT leeroo_answer(question) FROM questions")
 
@@ -16,9 +17,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from leeroo.api import answer, label, solve
+    from leeroo.api.frames import answer, label, solve
+    from leeroo.api.routers import train
     from leeroo.engine.answer import Criteria, Engine, open_engine
     from leeroo.engine.errors import LeerooError, RowsFailedWarning
+    from leeroo.engine.orchestrator.router import Router
     from leeroo.udfs.register import connect, explain, register, sql
 
 __version__ = "0.1.0"
@@ -26,6 +29,7 @@ __all__ = [
     "Criteria",
     "Engine",
     "LeerooError",
+    "Router",
     "RowsFailedWarning",
     "__version__",
     "answer",
@@ -36,12 +40,15 @@ __all__ = [
     "register",
     "solve",
     "sql",
+    "train",
 ]
 
 _HOMES = {
-    "leeroo.api": ("answer", "label", "solve"),
+    "leeroo.api.frames": ("answer", "label", "solve"),
+    "leeroo.api.routers": ("train",),
     "leeroo.engine.answer": ("Criteria", "Engine", "open_engine"),
     "leeroo.engine.errors": ("LeerooError", "RowsFailedWarning"),
+    "leeroo.engine.orchestrator.router": ("Router",),
     "leeroo.udfs.register": ("connect", "explain", "register", "sql"),
 }
 
@@ -54,4 +61,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -9,12 +9,38 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from leeroo.engine.errors import InputError
+from leeroo.engine.errors import InputError, UsageError
 from leeroo.engine.tables.streams import BATCH_ROWS, read_relation
 
+# Characters of a text that an error quotes.
+_SHOWN = 40
 
-def eager(frame: Any) -> Any:
-    """Return the frame itself, or what a lazy frame of Polars computes."""
+
+def as_frame(given: Any, column: str) -> Any:
+    """Return a frame itself, what a lazy frame of Polars computes, or a list of texts as a table with one column.
+
+    Raises:
+        UsageError: it is one text alone, or a list that holds something else.
+    """
+    if isinstance(given, str):
+        raise UsageError(f"one text alone is no table: give a list, such as [{_shortened(given)!r}]")
+    if not isinstance(given, list | tuple):
+        return _eager(given)
+    for i, each in enumerate(given):
+        if each is not None and not isinstance(each, str):
+            raise UsageError(f"item {i + 1} of the list is of type {type(each).__name__}: a list holds texts and None")
+    return pa.table({column: pa.array(map(_whole, given), pa.string())})
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _whole(text: str | None) -> str | None:
+    return None if text is None else _text(text)
+
+
+def _eager(frame: Any) -> Any:
     return frame.collect() if _library(frame) == "polars" and hasattr(frame, "collect") else frame
 
 
@@ -37,7 +63,7 @@ def from_frame(frame: Any, columns: Collection[str] | None = None) -> pa.RecordB
             return read_relation(frame)
         except duckdb.Error as error:
             raise InputError(f"the relation cannot be read: {str(error).splitlines()[0]}") from error
-    frame = eager(frame)
+    frame = _eager(frame)
     if _is_table(frame):
         names = _names(frame)
         arrays = [

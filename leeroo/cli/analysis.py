@@ -43,7 +43,7 @@ def evaluate(
     Costs nothing: no expert is called.
     """
     from leeroo.cli.console import check_drawn, show, working
-    from leeroo.cli.data import check_split, open_data
+    from leeroo.engine.jobs.recorded.sources import check_split, open_data
     from leeroo.engine.orchestrator.analysis.evaluate import evaluate as measure
     from leeroo.engine.orchestrator.router import Router
     from leeroo.engine.tables.outputs import write_file
@@ -52,7 +52,7 @@ def evaluate(
     from leeroo.reports.plot import plot_evaluation
 
     check_drawn(page=report, plot=plot)
-    with open_data(data, mapped) as opened, working("measuring"):
+    with open_data(data, mapped or [], current().say) as opened, working("measuring"):
         check_split(opened, split)
         found = measure(
             Router.load(router),
@@ -97,13 +97,13 @@ def select_experts(
     Shows what each adds: to an oracle, on questions they were not chosen by, and to a choice by subject.
     """
     from leeroo.cli.console import check_drawn, show, working
-    from leeroo.cli.data import check_split, open_data
+    from leeroo.engine.jobs.recorded.sources import check_split, open_data
     from leeroo.engine.orchestrator.analysis.expert_selection import select_experts as select
     from leeroo.engine.tables.outputs import write_file
     from leeroo.reports.analysis import plot_selection, selection_report
 
     check_drawn(plot=plot)
-    with open_data(data, mapped) as opened, working("measuring"):
+    with open_data(data, mapped or [], current().say) as opened, working("measuring"):
         check_split(opened, split)
         selection = select(opened.folders, k, split, cost_weight)
     if plot is not None:
@@ -130,7 +130,7 @@ def gaps(
     For people who decide which expert to train next. With a router, its predictions replace missing outcomes.
     """
     from leeroo.cli.console import check_drawn, show, working
-    from leeroo.cli.data import check_split, open_data
+    from leeroo.engine.jobs.recorded.sources import check_split, open_data
     from leeroo.engine.orchestrator.analysis.gaps import find_gaps
     from leeroo.engine.orchestrator.router import Router
     from leeroo.engine.tables.outputs import write_file
@@ -138,7 +138,7 @@ def gaps(
 
     check_drawn(plot=plot)
     trained = None if router is None else Router.load(router)
-    with open_data(data, mapped) as opened, working("measuring"):
+    with open_data(data, mapped or [], current().say) as opened, working("measuring"):
         check_split(opened, split)
         found = find_gaps(opened.folders, trained, split, good, clusters, opened.say)
     if plot is not None:
@@ -165,7 +165,7 @@ def check(
     form, lm-eval's sample logs, ZeroEval's and HELM's results, and pairwise preferences.
     """
     from leeroo.cli.console import show
-    from leeroo.cli.data import read_file
+    from leeroo.engine.jobs.recorded.sources import read_file
     from leeroo.engine.orchestrator.outcomes.columns import read_map
     from leeroo.engine.orchestrator.outcomes.files import check_map, is_data_folder
     from leeroo.reports.outcomes import outcomes_report

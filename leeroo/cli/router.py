@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,8 +10,6 @@ import typer
 
 from leeroo.cli.log import current
 from leeroo.cli.options import AsJson, Map, OptionalDataFolders, Seed, logged
-from leeroo.engine.errors import UsageError
-from leeroo.engine.listeners import LineListener
 
 router_app = typer.Typer(no_args_is_help=True, help="Pack a router into one file, and unpack it elsewhere.")
 
@@ -50,53 +45,23 @@ def train(
     They are in files or data folders, and users' feedback in an answer store; either will do.
     """
     from leeroo.cli.console import working
-    from leeroo.cli.data import open_data
-    from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
-    from leeroo.engine.orchestrator.router import Router
-    from leeroo.engine.orchestrator.router_folder import check_place
-    from leeroo.engine.orchestrator.training.learn import extend
-    from leeroo.engine.orchestrator.training.learn import train as learn
+    from leeroo.engine.jobs.recorded.routers import train_router
 
-    if router is not None and (encoder or finetune != "none"):
-        raise UsageError("--encoder and --finetune have no place beside --router: what it has learned stays as it is")
-    check_place(out)  # learning takes minutes
-    with (
-        open_data(data or [], mapped) as opened,
-        _outcomes(opened.folders, store, opened.say) as folders,
-        working("training"),
-    ):
-        if router is None:
-            learned = learn(folders, encoder or [DEFAULT_ENCODER], finetune, seed, opened.say)
-        else:
-            learned = extend(Router.load(router), folders, seed, opened.say)
-    learned.save(out)
+    with working("training"):
+        learned = train_router(
+            data or [],
+            out=out,
+            store=store,
+            router=router,
+            mapped=mapped or [],
+            encoders=encoder or [],
+            finetune=finetune,
+            seed=seed,
+            say=current().say,
+        )
     if as_json:
         print(json.dumps({"router": str(out), **learned.summary.model_dump(mode="json")}))
     current().say(f"router for {len(learned.experts)} experts: {out}")
-
-
-@contextlib.contextmanager
-def _outcomes(data: list[Path], store: Path | None, say: LineListener) -> Iterator[list[Path]]:
-    """Yield the data folders, and one with the feedback in a store."""
-    if store is None:
-        if not data:
-            raise UsageError(
-                "there is nothing to learn from: name recorded outcomes (--data), or an answer store (--store)"
-            )
-        yield data
-        return
-    from leeroo.engine.jobs.feedback import export_feedback
-    from leeroo.engine.store.store import Store
-
-    if not (store / "answers.sqlite").is_file():
-        raise UsageError(f"there is no answer store {store}")
-    with tempfile.TemporaryDirectory(prefix="leeroo-") as place, contextlib.closing(Store(store)) as opened:
-        folder = Path(place) / "feedback"
-        outcomes = export_feedback(opened, None, folder)
-        if not data and not outcomes:
-            raise UsageError(f"the answer store {store} holds no feedback: give some (leeroo feedback), or name --data")
-        say(f"{outcomes:,} outcomes from the feedback in {store}")
-        yield [*data, folder]
 
 
 @router_app.command("export", epilog="Example:  leeroo router export router/ router.zip")

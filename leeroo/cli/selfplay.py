@@ -108,9 +108,9 @@ def selfplay(
     if context.invoked_subcommand is not None:
         return
     from leeroo.cli.console import open_with_progress
-    from leeroo.cli.data import open_data
     from leeroo.engine.answer import NO_ROUTER
     from leeroo.engine.jobs.judge import RUBRIC
+    from leeroo.engine.jobs.recorded.sources import open_data
     from leeroo.engine.jobs.selfplay.generate import read_seeds
     from leeroo.engine.jobs.selfplay.loop import Play, play
     from leeroo.engine.jobs.selfplay.played import read_played
@@ -122,7 +122,7 @@ def selfplay(
         raise UsageError("--out is missing: name the folder of the loop")
     check_folder(out)
     own = () if seeds is None else tuple(read_seeds(open_input(seeds, layout=reading.layout()), column))
-    with open_data(data or []) as recorded:
+    with open_data(data or [], say=current().say) as recorded:
         what = Play(
             outcomes=outcomes,
             held_out=held_out,

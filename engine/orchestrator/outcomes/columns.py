@@ -53,7 +53,7 @@ OTHERS = (
     "options", "oracle_model_to_route_to", "level", "difficulty", "timestamp", "date",
 )  # fmt: skip
 
-# `--map COLUMN=ignore` passes over a column.
+# `map=` with COLUMN=ignore passes over a column.
 IGNORED = "ignore"
 _ALSO = {"model": "expert", "correct": "score", "cost": "cost_usd"}
 
@@ -68,10 +68,10 @@ def read_map(options: Sequence[str]) -> dict[str, str]:
     for option in options:
         theirs, equals, ours = option.rpartition("=")
         if not equals or not theirs or not ours:
-            raise UsageError(f"--map takes COLUMN=NAME, such as correct=score, but was given {option!r}")
+            raise UsageError(f"map= takes COLUMN=NAME, such as correct=score, but was given {option!r}")
         name = _ALSO.get(ours, ours)
         if name not in GUESSED and name != IGNORED:
-            raise UsageError(f"--map {option}: {ours!r} is no name of ours, which are {', '.join([*GUESSED, IGNORED])}")
+            raise UsageError(f"map= {option}: {ours!r} is no name of ours, which are {', '.join([*GUESSED, IGNORED])}")
         mapped[theirs] = name
     return mapped
 

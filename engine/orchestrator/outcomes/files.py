@@ -46,7 +46,9 @@ def is_data_folder(source: str) -> bool:
     return not (place.exists() or named or source == "-")
 
 
-def convert(source: str, folder: Path, mapped: Mapping[str, str], grade: Grade) -> FileOutcomes:
+def convert(
+    source: str, folder: Path, mapped: Mapping[str, str], grade: Grade, rows: pa.RecordBatchReader | None = None
+) -> FileOutcomes:
     """Write the outcomes of a file, a pattern or a folder of results as a data folder.
 
     Args:
@@ -54,6 +56,7 @@ def convert(source: str, folder: Path, mapped: Mapping[str, str], grade: Grade) 
         folder: The new data folder.
         mapped: Our names of columns by their own, as by `read_map`.
         grade: Scores answers where only right ones are recorded.
+        rows: A table in memory that is called so, in place of a file.
 
     Raises:
         InputError: nothing is there, it is of no known form, or a value cannot be read.
@@ -63,8 +66,8 @@ def convert(source: str, folder: Path, mapped: Mapping[str, str], grade: Grade) 
     try:
         with duckdb.connect() as con:
             create(con)
-            for path in _paths(source) or [source]:
-                _stage(con, path, mapped, found)
+            for path in [source] if rows is not None else _paths(source) or [source]:
+                _stage(con, path, mapped, found, rows)
             finish(con, folder, found, grade)
     except duckdb.Error as error:
         raise InputError(f"{source} cannot be read as outcomes: {str(error).splitlines()[0]}") from error
@@ -84,7 +87,7 @@ def check_map(mapped: Mapping[str, str], files: Sequence[FileOutcomes]) -> None:
 
 
 def _unmapped(theirs: str, mapped: Mapping[str, str], source: str, names: Sequence[str]) -> str:
-    return f"--map {theirs}={mapped[theirs]}: {source} has no column {theirs!r}; it has {_listed(names)}"
+    return f"map= {theirs}={mapped[theirs]}: {source} has no column {theirs!r}; it has {_listed(names)}"
 
 
 def describe(found: FileOutcomes) -> str:
@@ -122,15 +125,21 @@ def _paths(source: str) -> list[str]:
     return samples or [path for path in paths if path.lower().endswith(_SUFFIXES)]
 
 
-def _stage(con: duckdb.DuckDBPyConnection, path: str, mapped: Mapping[str, str], found: FileOutcomes) -> None:
-    """Stage the rows of one file."""
+def _stage(
+    con: duckdb.DuckDBPyConnection,
+    path: str,
+    mapped: Mapping[str, str],
+    found: FileOutcomes,
+    rows: pa.RecordBatchReader | None,
+) -> None:
+    """Stage the rows of one file, or of a table that is called so."""
     found.files += 1
-    if not is_url(path) and harness.is_helm(Path(path)):
+    if rows is None and not is_url(path) and harness.is_helm(Path(path)):
         _insert(con, path, harness.read_helm(Path(path), _metric(mapped)))
         found.names |= set(mapped)  # names of metrics
         _note(found, Form("helm"))
         return
-    columns = _read(con, path)
+    columns = _read(con, path, open_input(path) if rows is None else rows)
     found.names |= set(columns)
     form = recognise(columns, _score_like(con, columns), mapped)
     if form is None:
@@ -179,9 +188,9 @@ def _note(found: FileOutcomes, form: Form) -> None:
         found.scores = "shares of wins from preferences (Bradley-Terry)"
 
 
-def _read(con: duckdb.DuckDBPyConnection, path: str) -> list[str]:
-    """Read a file into the table `source`, all values as text, with the number of each row; return its columns."""
-    table = open_input(path).read_all()
+def _read(con: duckdb.DuckDBPyConnection, path: str, rows: pa.RecordBatchReader) -> list[str]:
+    """Read rows into the table `source`, all values as text, with the number of each row; return the columns."""
+    table = rows.read_all()
     names = table.column_names
     if not names:
         raise InputError(f"{path} has no rows")
@@ -230,10 +239,10 @@ def _unknown(path: str, columns: Sequence[str], mapped: Mapping[str, str]) -> st
         return f"{path} is a part of a data folder: name the folder {Path(path).parent}"
     if "question" in found and "expert" in found:
         return (
-            f"{path} has no column of scores, nor one of right answers beside answers; {there}: name it with --map "
+            f"{path} has no column of scores, nor one of right answers beside answers; {there}: name it with map= "
             "COLUMN=score or COLUMN=gold"
         )
-    return f"{path} is of no known form; {there}; forms that are read: {KNOWN}; --map COLUMN=NAME names a column"
+    return f"{path} is of no known form; {there}; forms that are read: {KNOWN}; map= COLUMN=NAME names a column"
 
 
 def _insert(con: duckdb.DuckDBPyConnection, path: str, rows: Iterable[harness.Row]) -> None:

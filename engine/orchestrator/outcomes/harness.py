@@ -228,7 +228,7 @@ def _metric(row: Mapping[str, Any], where: str) -> str:
     if not there:
         listed = _parsed(row.get("metrics"))
         names = ", ".join(map(str, listed if isinstance(listed, list) and listed else row)) or "none"
-        raise InputError(f"{where}: none of its metrics is a known score ({names}): name it with --map METRIC=score")
+        raise InputError(f"{where}: none of its metrics is a known score ({names}): name it with map= METRIC=score")
     return there[0]
 
 

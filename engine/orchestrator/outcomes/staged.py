@@ -144,7 +144,7 @@ def _score(con: duckdb.DuckDBPyConnection, found: FileOutcomes, grade: Grade) ->
     if bad:
         raise InputError(
             f"{bad[0]}: row {bad[1]}: {bad[3]!r} in the column {bad[2]!r} is no score: write numbers from 0 to 1, or "
-            "true and false, or name another column with --map COLUMN=score"
+            "true and false, or name another column with map= COLUMN=score"
         )
     wide = read_first(
         con,
@@ -156,7 +156,7 @@ def _score(con: duckdb.DuckDBPyConnection, found: FileOutcomes, grade: Grade) ->
         file, column, row, score, most = wide
         raise InputError(
             f"{file}: row {row}: the score {score} in the column {column!r} is not between 0 and 1: "
-            f"scale that column to this range{_how(most)}, or name another with --map COLUMN=score"
+            f"scale that column to this range{_how(most)}, or name another with map= COLUMN=score"
         )
     if _number(con, f"SELECT count(*) FROM staged WHERE {word('score')} IN {_YES} OR {word('score')} IN {_NO}"):
         found.scores = "true/false"
@@ -206,7 +206,7 @@ def _check_numbers(con: duckdb.DuckDBPyConnection) -> None:
         if bad:
             raise InputError(
                 f"{bad[0]}: row {bad[1]}: {bad[2]!r} is read as {name}, and is no number from 0: mend it, leave it "
-                "empty, or pass over its column with --map COLUMN=ignore"
+                "empty, or pass over its column with map= COLUMN=ignore"
             )
 
 
@@ -228,7 +228,7 @@ def _leave_out(con: duckdb.DuckDBPyConnection, found: FileOutcomes) -> None:
     if bad:
         raise InputError(
             f"{bad[0]}: row {bad[1]}: the split {bad[2]!r} is neither train nor test: write it as one of these, or "
-            "pass over its column with --map COLUMN=ignore"
+            "pass over its column with map= COLUMN=ignore"
         )
     found.rows = _number(con, "SELECT count(*) FROM staged")
     rows = con.sql(

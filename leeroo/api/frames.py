@@ -1,59 +1,23 @@
-"""Answers, labels and solutions for data frames, in Python. Knows nothing of SQL and terminals."""
+"""Answers, labels and solutions for data frames and lists of texts."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 import pyarrow as pa
 
-from leeroo.engine.answer import Criteria, Engine, Progress, open_engine
+from leeroo.api.options import RunOptions
+from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.batch.layout import field_names
-from leeroo.engine.batch.progress import Listener
 from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.label import Labels, label_rows, read_labels
 from leeroo.engine.jobs.learn.learn import learn_rows
 from leeroo.engine.jobs.solve.solve import USUAL, SolveLimits, solve_rows
-from leeroo.engine.tables import from_frame, like_frame
-from leeroo.engine.tables.frames import eager
+from leeroo.engine.tables.frames import as_frame, from_frame, like_frame
 from leeroo.udfs.functions.unanswered import Unanswered, warn
-
-
-class RunOptions(TypedDict, total=False):
-    """Keyword arguments of every function here; they are the options of `leeroo run`.
-
-    Attributes:
-        column: The column with the questions or texts.
-        pool: Pool file; the embedded local pool is the default.
-        router: Folder of a trained router, or "none". By default a pool takes a shipped one that knows its models.
-        store: Folder of the answer store.
-        expert: Ask this expert for every row.
-        private_column: Rows with true there never leave local experts.
-        max_cost_usd: Spend at most this on the whole table.
-        cost_weight: Score points that weigh as much as one dollar; instead of a budget.
-        latency_weight: Score points that weigh as much as one second.
-        deadline: The time after which no answer is awaited from a batch, in seconds or as text ("2h").
-        on_expert_down: Rows of an expert that cannot be reached go to the next best, or the run fails.
-        prefix: Goes before the names of the added columns.
-        on_progress: Called a few times a second with a `Progress`.
-    """
-
-    column: str
-    pool: str | Path | None
-    router: str | Path | None
-    store: str | Path | None
-    expert: str | None
-    private_column: str | None
-    max_cost_usd: float | None
-    cost_weight: float
-    latency_weight: float
-    deadline: float | str | None
-    on_expert_down: Literal["next", "fail"]
-    prefix: str
-    on_progress: Listener | None
-
 
 # These open the engine; the other options are criteria of the run.
 _OPENING = ("pool", "router", "store", "on_progress")
@@ -78,7 +42,7 @@ def answer(
     """Answer every row of a table; the options are those of `leeroo run`.
 
     Args:
-        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of questions.
+        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with questions; or a list of questions.
         prompt: Text with the names of columns in braces, such as "Summarise: {text}", in place of a column.
         system: System text for every row, in place of that of the experts.
         max_tokens: Longest answer, in place of that of the experts.
@@ -91,7 +55,7 @@ def answer(
         options: See `RunOptions`; the column is 'question' by default.
 
     Returns:
-        The same kind of table, with the columns of `schema.ANSWERS` after its own; rows keep their order.
+        The same kind of table (Arrow for a list) with the columns of `schema.ANSWERS` after its own, in the same order.
 
     Raises:
         UsageError: an option, the pool, the router or the table is wrong.
@@ -129,7 +93,7 @@ def label(
     """Give every row of a table one of some labels, or those that apply; the options are those of `leeroo label`.
 
     Args:
-        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of text.
+        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with texts; or a list of texts.
         labels: Names, names with descriptions, or what `leeroo label --labels` takes.
         several: Any number of labels may apply to a row.
         enough: A label less sure than this goes on to the next more expensive expert; None uses one expert only.
@@ -140,7 +104,7 @@ def label(
         options: See `RunOptions`; the column is 'text' by default.
 
     Returns:
-        The same kind of table, with the columns of `schema.LABELLED` after its own.
+        The same kind of table (Arrow for a list), with the columns of `schema.LABELLED` after its own.
 
     Raises:
         UsageError: an option, the labels, the pool, the router or the table is wrong.
@@ -166,7 +130,7 @@ def solve(
     """Answer complex questions step by step; the options are those of `leeroo solve`.
 
     Args:
-        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with a column of questions.
+        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with questions; or a list of questions.
         max_steps: Steps of a row at most.
         max_depth: Steps at most that need one another.
         planner: Ask this expert for the plans.
@@ -174,7 +138,7 @@ def solve(
         options: See `RunOptions`; the column is 'question' by default.
 
     Returns:
-        The same kind of table, with the columns of `schema.SOLVED` after its own.
+        The same kind of table (Arrow for a list), with the columns of `schema.SOLVED` after its own.
 
     Raises:
         UsageError: an option, the pool, the router or the table is wrong.
@@ -195,9 +159,9 @@ def _run(function: str, work: Work, frame: Any, options: dict[str, Any], read: S
         raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}")
     opening = {name: options.pop(name) for name in _OPENING if name in options}
     criteria = Criteria(**options, **more)
-    frame = eager(frame)
     # The columns that prompts are built from are read, and no others.
     asked = [criteria.column] if criteria.prompt is None else field_names(criteria.prompt)
+    frame = as_frame(frame, asked[0] if asked else criteria.column)
     named = filter(None, (*asked, criteria.private_column, criteria.gold))
     rows = from_frame(frame, {*named, *CONTEXT, *read})
     with open_engine(**opening) as engine, engine.delivery():
@@ -214,6 +178,3 @@ def _warn(function: str, rows: pa.Table, prefix: str) -> None:
         unanswered = Unanswered()
         unanswered.add([function], len(rows), errors)
         warn(str(unanswered))
-
-
-__all__ = ["Progress", "RunOptions", "answer", "label", "solve"]
