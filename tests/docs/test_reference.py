@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 import leeroo
-from leeroo.api import RunOptions
+from leeroo.api.options import RunOptions
 from leeroo.cli.main import app
 from leeroo.engine.answer import Criteria, Progress
 from leeroo.engine.backends import select
