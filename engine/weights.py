@@ -196,9 +196,9 @@ def _convert(gguf: Path, folder: Path) -> None:
     logging.disable_progress_bar()
     where = {"gguf_file": gguf.name}
     try:
-        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, dtype=torch.float32, **where)
+        config = AutoConfig.from_pretrained(gguf.parent, **where)  # given to the model, which reads it anew without
+        loaded = AutoModelForCausalLM.from_pretrained(gguf.parent, config=config, dtype=torch.float32, **where)
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, **where)
-        config = AutoConfig.from_pretrained(gguf.parent, **where)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise PoolError(f"the GGUF file {gguf} cannot be converted: {str(error).splitlines()[0]}") from error
     # A model loaded from GGUF refuses to be saved, so another one, without the quantisation, takes over its weights.
