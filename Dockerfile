@@ -3,7 +3,7 @@
 FROM python:3.11-slim
 
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE constraints-cpu.txt ./
+COPY pyproject.toml setup.py README.md LICENSE constraints-cpu.txt ./
 COPY leeroo leeroo
 COPY engine engine
 COPY udfs udfs
@@ -16,7 +16,7 @@ RUN pip install --no-cache-dir '.[serve,api,local]' -c constraints-cpu.txt \
 
 USER leeroo
 WORKDIR /home/leeroo
-ENV LEEROO_STORE=/data HF_HOME=/data/models PYTHONUNBUFFERED=1
+ENV LEEROO_STORE=/data LEEROO_CACHE=/data/cache HF_HOME=/data/models PYTHONUNBUFFERED=1
 VOLUME /data
 EXPOSE 8080
 HEALTHCHECK --start-period=30s CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/health', timeout=5)"]
