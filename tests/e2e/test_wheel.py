@@ -78,3 +78,28 @@ def test_the_demo_of_the_bare_wheel_goes_on_without_a_model(installed: Path, tmp
     assert "Choosing is right on 89.4 % for half of that." in " ".join(shown.split())
     assert "  leeroo experts\n" in shown
     assert "<svg" in (tmp_path / "demo" / "choosing.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.timeout(900)
+def test_a_checkout_without_symbolic_links_is_refused(tmp_path: Path) -> None:
+    """Git writes files for links where there are none: the build says so, and how to mend it."""
+    _run(
+        "git",
+        "-c",
+        "core.symlinks=false",
+        "clone",
+        "--quiet",
+        "--no-local",
+        "--depth",
+        "1",
+        f"file://{ROOT}",
+        tmp_path / "it",
+    )
+    assert (tmp_path / "it" / "leeroo" / "engine").is_file()
+    build = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(tmp_path), str(tmp_path / "it")]
+    done = subprocess.run([sys.executable, *build], capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode != 0
+    assert "has no symbolic links: leeroo/engine is a file. Run 'git config core.symlinks true'" in done.stderr
+    _run("git", "config", "core.symlinks", "true", folder=tmp_path / "it")
+    _run("git", "checkout", "-f", folder=tmp_path / "it")
+    assert (tmp_path / "it" / "leeroo" / "engine" / "answer.py").is_file()

@@ -45,6 +45,7 @@ def _answer(questions: Path, answers: Path, store: Path) -> bool:
     from leeroo.cli.console import check_out, open_with_progress
     from leeroo.cli.options import EngineOptions, InputOptions, criteria
     from leeroo.engine.backends.select import unavailable
+    from leeroo.engine.errors import ExpertUnavailable, PoolError
     from leeroo.engine.money import usd
     from leeroo.engine.pool import DEFAULT_POOL, DEFAULT_ROUTER, load_pool
     from leeroo.engine.tables import write_table
@@ -60,8 +61,12 @@ def _answer(questions: Path, answers: Path, store: Path) -> bool:
     setup = EngineOptions(DEFAULT_POOL, DEFAULT_ROUTER, store=store, cost_weight=_COST_WEIGHT)
     check_out(answers, store, str(questions))
     reader = InputOptions().open(str(questions))
-    with open_with_progress(setup) as (engine, bar), engine.answer(reader, criteria(setup)) as rows:
-        write_table(rows, answers)
+    try:
+        with open_with_progress(setup) as (engine, bar), engine.answer(reader, criteria(setup)) as rows:
+            write_table(rows, answers)
+    except (PoolError, ExpertUnavailable) as error:
+        say(f"Left out: {error}")
+        return False
     if bar.down:
         say(f"Left out: {next(iter(bar.down.values()))}")
         return False
