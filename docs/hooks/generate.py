@@ -1,11 +1,11 @@
 """Fill in the parts of pages that are generated when the site is built.
 
-A page holds a marker in the place of each part:
+A page holds a line in the place of each part, which readers of the repository see:
 
-    <!-- generated: commands -->    every command of `leeroo`, from its help
-    <!-- generated: names -->       every public name of the package, from its docstring
-    <!-- generated: scripts -->     the scripts that measure what the pages claim, from bench/README.md
-    <!-- generated: experiments --> the log of experiments, bench/LOG.md
+    [generated when the site is built: commands]       every command of `leeroo`, from its help
+    [generated when the site is built: names]          every public name of the package, from its docstring
+    [generated when the site is built: scripts]        the scripts that measure what pages claim, from bench/README.md
+    [generated when the site is built: experiments]    the log of experiments, bench/LOG.md
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import typer
 import leeroo
 from leeroo.cli.main import app
 
-_MARKER = re.compile(r"^<!-- generated: (\w+) -->$", re.MULTILINE)
+_MARKER = re.compile(r"^\[generated when the site is built: (\w+)\]$", re.MULTILINE)
 _BENCH = Path(__file__).parents[2] / "bench"
 # A group of options without a name of its own.
 _OTHERS = "Other options"
