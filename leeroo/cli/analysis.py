@@ -12,10 +12,10 @@ from leeroo.cli.log import current
 from leeroo.cli.options import AsJson, CostWeight, DataFolders, Map, Page, RouterFolder, logged, names
 from leeroo.engine.errors import UsageError
 
-Split = Annotated[Literal["train", "test", "all"], typer.Option(help="Which of the queries count.")]
-Plot = Annotated[Path | None, typer.Option(help="Draw a picture too: a file that ends in .svg.")]
+Split = Annotated[Literal["train", "test", "all"], typer.Option(help="Queries that count.")]
+Plot = Annotated[Path | None, typer.Option(metavar="F.svg", help="Draw a picture to this file.")]
 
-outcomes_app = typer.Typer(no_args_is_help=True, help="Look at recorded outcomes before a router learns from them.")
+outcomes_app = typer.Typer(no_args_is_help=True, help="Check recorded outcomes before training.")
 
 
 @logged
@@ -23,22 +23,20 @@ def evaluate(
     router: Annotated[Path, typer.Option(help="Folder of a trained router (see leeroo train).")],
     data: DataFolders,
     mapped: Map = None,
-    split: Annotated[
-        Literal["test", "train", "all"], typer.Option(help="Which of the recorded questions are measured.")
-    ] = "test",
+    split: Annotated[Literal["test", "train", "all"], typer.Option(help="Queries to measure on.")] = "test",
     experts: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Measure only these. Default: all that router and data share.")
+        str | None,
+        typer.Option(metavar="A,B,C", help="Experts to measure.", show_default="all that router and data share"),
     ] = None,
     pair: Annotated[
-        str | None, typer.Option(metavar="WEAK,STRONG", help="For APGR and CPT. Default: the cheapest and the best.")
+        str | None,
+        typer.Option(metavar="WEAK,STRONG", help="Experts for APGR and CPT.", show_default="the cheapest and the best"),
     ] = None,
     as_json: AsJson = False,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="F.svg", help="Draw cost against accuracy into this file.")
-    ] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="F.svg", help="Draw cost against accuracy to this file.")] = None,
     report: Page = None,
 ) -> None:
-    """Measure a router on recorded outcomes: the score of its choices under budgets, against simpler ways.
+    """Measure a router on recorded outcomes: its scores under budgets, compared with simpler methods.
 
     Costs nothing: no expert is called.
     """
@@ -86,7 +84,7 @@ def _pair(listed: str) -> tuple[str, str]:
 def select_experts(
     data: DataFolders,
     mapped: Map = None,
-    k: Annotated[int | None, typer.Option("-k", help="Number of experts. Default: six.")] = None,
+    k: Annotated[int | None, typer.Option("-k", help="Number of experts.", show_default="6")] = None,
     split: Split = "train",
     cost_weight: CostWeight = 0.0,
     plot: Plot = None,
@@ -94,7 +92,7 @@ def select_experts(
 ) -> None:
     """Choose a few experts that complement each other, by the recorded outcomes of all of them.
 
-    Shows what each adds: to an oracle, on questions they were not chosen by, and to a choice by subject.
+    Shows what each adds to an oracle, on held-out questions, and to a choice by subject.
     """
     from leeroo.cli.console import check_drawn, show, working
     from leeroo.engine.jobs.recorded.sources import check_split, open_data
@@ -118,9 +116,9 @@ def gaps(
     mapped: Map = None,
     router: RouterFolder = None,
     split: Split = "train",
-    good: Annotated[float, typer.Option(help="The accuracy from which on an expert is good.")] = 0.5,
+    good: Annotated[float, typer.Option(help="Accuracy from which an expert is good.")] = 0.5,
     clusters: Annotated[
-        int | None, typer.Option(help="Number of topics. Default: one for each 60 questions, up to 40.")
+        int | None, typer.Option(help="Number of topics.", show_default="one for each 60 questions, at most 40")
     ] = None,
     plot: Plot = None,
     as_json: AsJson = False,
@@ -159,7 +157,7 @@ def check(
     mapped: Map = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print what would be read of a file of outcomes, what is missing, and what follows from that.
+    """Print what is read from a file of outcomes, what is missing, and what follows.
 
     Reads a row for each question and model, a column for each model, what leeroo run wrote with scores, RouterBench's
     form, lm-eval's sample logs, ZeroEval's and HELM's results, and pairwise preferences.

@@ -14,7 +14,7 @@ _PRICES = ("usd_per_m_input", "usd_per_m_output")
 
 
 def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
-    """List the experts of a pool: prices, whose they are, and whether each can run here."""
+    """List the experts of a pool: models, prices, places, and whether each can run here."""
     from leeroo.engine.backends.select import facts
     from leeroo.engine.pool import DEFAULT_POOL, load_pool
 
@@ -27,15 +27,15 @@ def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
 
 
 def routers(
-    name: Annotated[str | None, typer.Argument(metavar="ROUTER", help="Print the card of this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="ROUTER", help="Print the card of this router.")] = None,
     pool: Annotated[
-        Path | None, typer.Option(help="Count the models of this pool that each knows.", rich_help_panel=POOL)
+        Path | None, typer.Option(help="Count the models of this pool that each router knows.", rich_help_panel=POOL)
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the routers that ship: what they were learned from, and which models they know.
+    """List the shipped routers: their training data, and the models that they know.
 
-    A pool for which no router is given takes the one that knows most of its models, at least two, as a prior.
+    Without --router, a pool uses the one that knows most of its models, at least two, as a prior.
     """
     from leeroo.engine.orchestrator.shipped.catalogue import card_of, listing
     from leeroo.engine.pool import load_pool

@@ -38,49 +38,53 @@ def label(
         ),
     ],
     out: Out,
-    column: Annotated[str, typer.Option(help="The column with the text.", rich_help_panel=ROWS)] = "text",
+    column: Annotated[str, typer.Option(help="Column with the text.", rich_help_panel=ROWS)] = "text",
     setup: EngineOptions,
     experts: ExpertOptions,
     several: Annotated[
-        bool, typer.Option("--several", help="Any number of labels may apply to a row; a list comes out.")
+        bool, typer.Option("--several", help="Several labels may apply to a row; the answer is a list.")
     ] = False,
     enough: Annotated[
         float | None,
         typer.Option(
             min=0.0,
             max=1.0,
-            help="A label less sure than this goes on to the next more expensive expert; 0 asks one expert only.",
+            help="Rows below this confidence go to the next more expensive expert; 0 uses one expert only.",
             rich_help_panel=MONEY,
         ),
     ] = 0.8,
-    calibrate: Annotated[bool, typer.Option(help="Correct a model that leans to a label whatever it reads.")] = True,
+    calibrate: Annotated[bool, typer.Option(help="Correct models that prefer a label whatever the text.")] = True,
     chat: Annotated[
-        bool, typer.Option("--chat/--raw", help="Show the prompt as a turn in a chat, or as text to go on with.")
+        bool, typer.Option("--chat/--raw", help="Send the prompt as a turn in a chat, or as text to continue.")
     ] = True,
     proxy: Annotated[
         bool | None,
         typer.Option(
             "--proxy/--no-proxy",
-            help="Let a classifier learn from the experts and label the rows it is sure of. Default: where that pays.",
+            help="Let a classifier learn from the experts and label the rows that it is sure of.",
+            show_default="where it pays",
             rich_help_panel=MONEY,
         ),
     ] = None,
     gold: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Labels by people, of some or all rows: to compare with and learn from."),
+        typer.Option(
+            metavar="COLUMN",
+            help="Column with labels by people, to compare with and learn from; it may be partly empty.",
+        ),
     ] = None,
     check: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Write N rows for people to check next to the output.")
+        int, typer.Option(metavar="N", min=0, help="Write N rows to a file beside the output for people to check.")
     ] = 0,
     report: Page = None,
     as_json: AsJson = False,
     reading: InputOptions,
     writing: OutputOptions,
 ) -> None:
-    """Give every row of a table one of some labels, with how sure that is.
+    """Label every row of a table, with a confidence.
 
-    The cheapest expert labels everything; what it is not sure of goes on to more expensive ones, within the budget. In
-    a large table a classifier learns from the experts' labels, and labels the rows of which it is sure at no cost.
+    The cheapest expert labels every row. Rows below --enough go to more expensive experts, within the budget. In a
+    large table a classifier learns from these labels, and labels the rows that it is sure of at no cost.
     """
     from leeroo.cli.console import check_drawn, check_out, conclude, open_with_progress
     from leeroo.engine.jobs.agreement import measure_agreement

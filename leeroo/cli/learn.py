@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 def learn(
     *,
     source: Input,
-    out: Annotated[Path, typer.Option(help="Folder of the router that is learned.")],
-    budget: Annotated[float, typer.Option(min=0, help="Spend at most this many USD.", rich_help_panel=MONEY)],
+    out: Annotated[Path, typer.Option(help="Folder of the learned router.")],
+    budget: Annotated[float, typer.Option(min=0, help="Budget in USD.", rich_help_panel=MONEY)],
     column: Column = "question",
     learning: LearnOptions,
     pool: PoolFile = None,
@@ -44,15 +44,16 @@ def learn(
     store: StoreFolder = None,
     private_column: Private = None,
     page: Annotated[
-        Path | None, typer.Option("--report", metavar="F.html", help="The page. Default: beside the router.")
+        Path | None,
+        typer.Option("--report", metavar="F.html", help="Page about the results.", show_default="beside the router"),
     ] = None,
     as_json: AsJson = False,
     reading: InputOptions,
 ) -> None:
-    """Ask experts a sample of your questions, and learn a router and what a budget would bring.
+    """Learn a router from a sample of your questions, and report what each budget would bring.
 
-    No outcomes and no right answers are needed; where you have some, --gold names their column. Killed or interrupted,
-    the same command goes on where it stopped and pays for nothing twice.
+    No recorded outcomes are needed; --gold names a column of right answers, if you have some. If it is killed or
+    interrupted, the same command resumes and pays for nothing twice.
     """
     from leeroo.cli.console import check_drawn, conclude, open_with_progress
     from leeroo.engine.errors import RouterError

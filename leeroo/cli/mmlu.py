@@ -29,15 +29,17 @@ def mmlu(
     data: Annotated[
         str,
         typer.Option(
-            help="Folder with test.parquet and dev.parquet of MMLU, or a data folder with recorded outcomes. "
-            "Default: from the Hugging Face hub.",
+            help="Folder with test.parquet and dev.parquet of MMLU, or a data folder with recorded outcomes.",
             rich_help_panel=ROWS,
         ),
     ] = "hf://datasets/cais/mmlu",
-    subjects: Annotated[str | None, typer.Option(metavar="A,B,C", help="Only these.", rich_help_panel=ROWS)] = None,
-    shots: Annotated[int, typer.Option(min=0, help="Solved questions before each.", rich_help_panel=ROWS)] = 5,
+    subjects: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Only these subjects.", rich_help_panel=ROWS)
+    ] = None,
+    shots: Annotated[int, typer.Option(min=0, help="Solved questions before each question.", rich_help_panel=ROWS)] = 5,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="This many questions, evenly from all subjects.", rich_help_panel=ROWS)
+        int | None,
+        typer.Option(min=1, help="Number of questions, taken evenly from all subjects.", rich_help_panel=ROWS),
     ] = None,
     setup: EngineOptions,
     expert: Pinned = None,
@@ -47,23 +49,23 @@ def mmlu(
         typer.Option(help="Read the probabilities of the letters, or let the experts write."),
     ] = "choose",
     chat: Annotated[
-        bool, typer.Option("--chat/--raw", help="Show a prompt as a turn in a chat, or as text to go on with.")
+        bool, typer.Option("--chat/--raw", help="Send prompts as turns in a chat, or as text to continue.")
     ] = False,
     compare: Annotated[
         bool | None,
         typer.Option(
             "--compare/--no-compare",
-            help="Have every expert answer everything, and report what other choices would have scored. "
-            "Default: only where answers are recorded ones.",
+            help="Have every expert answer every question, and report what other choices would score.",
+            show_default="with recorded answers only",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the answers, with letter and score.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the answers with letter and score to this file.")] = None,
     report: Page = None,
     as_json: AsJson = False,
 ) -> None:
     """Run MMLU, or a part of it, as one batch, and score it by subject and category.
 
-    Killed or interrupted, the same command goes on where it stopped and pays for nothing twice.
+    If it is killed or interrupted, the same command resumes and pays for nothing twice.
     """
     from leeroo.cli.console import check_drawn, check_out, conclude, open_with_progress
     from leeroo.engine.jobs.mmlu.data import read_questions

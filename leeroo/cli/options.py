@@ -50,15 +50,15 @@ Input = Annotated[
 Out = Annotated[
     Path,
     typer.Option(
-        help="Where the table goes: .parquet, .csv, .tsv, .jsonl, a folder of Parquet parts, or - for JSONL on stdout."
+        help="Output: .parquet, .csv, .tsv, .jsonl, a folder of Parquet parts, or - for JSON lines on standard output."
     ),
 ]
-Database = Annotated[Path | None, typer.Option(help="DuckDB database file. Default: in memory.")]
+Database = Annotated[Path | None, typer.Option(help="DuckDB database file.", show_default="in memory")]
 _DATA = typer.Option(
     "--data",
     metavar="DATA",
-    help="Recorded outcomes: CSV, Parquet or JSON lines of many forms (see leeroo outcomes check), or a folder with "
-    "queries, outcomes and experts as Parquet; give it again for more.",
+    help="Recorded outcomes: a CSV, Parquet or JSON lines file (see leeroo outcomes check), or a data folder. Repeat "
+    "for several.",
 )
 DataFolders = Annotated[list[str], _DATA]
 OptionalDataFolders = Annotated[list[str] | None, _DATA]
@@ -67,14 +67,16 @@ Map = Annotated[
     typer.Option(
         "--map",
         metavar="COLUMN=NAME",
-        help="What a column of a file of outcomes is, such as correct=score; give it again for more. Default: guessed.",
+        help="Meaning of a column in a file of outcomes, such as correct=score; repeat for several.",
+        show_default="guessed",
     ),
 ]
-Column = Annotated[str, typer.Option(help="The column with the questions.", rich_help_panel=ROWS)]
+Column = Annotated[str, typer.Option(help="Column with the questions.", rich_help_panel=ROWS)]
 PoolFile = Annotated[
     Path | None,
     typer.Option(
-        help="Pool file (TOML) with the experts. Default: the embedded local pool.",
+        help="Pool file (TOML) with the experts.",
+        show_default="embedded local pool",
         envvar="LEEROO_POOL",
         rich_help_panel=POOL,
     ),
@@ -85,26 +87,31 @@ RouterFolder = Annotated[
 RouterOfRun = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of a trained router (see leeroo train), or 'none'. Default: a shipped one that knows models of "
-        "the pool (see leeroo routers).",
+        help="Folder of a trained router (see leeroo train), or 'none'.",
+        show_default="shipped router that knows models of the pool",
         envvar="LEEROO_ROUTER",
         rich_help_panel=POOL,
     ),
 ]
 StoreFolder = Annotated[
     Path | None,
-    typer.Option(help="Folder of the answer store: what stands there is not paid for again.", rich_help_panel=ROWS),
+    typer.Option(
+        help="Folder of the answer store; stored answers are not paid for again.",
+        show_default="LEEROO_STORE, or the user's data folder",
+        rich_help_panel=ROWS,
+    ),
 ]
 CostWeight = Annotated[
-    float, typer.Option(help="Score points that one dollar is worth; instead of a budget.", rich_help_panel=MONEY)
+    float, typer.Option(help="Score points that equal one dollar; in place of a budget.", rich_help_panel=MONEY)
 ]
 Private = Annotated[
-    str | None, typer.Option(help="Rows with true here never leave local experts.", rich_help_panel=POOL)
+    str | None,
+    typer.Option(help="Column that marks private rows, which never leave local experts.", rich_help_panel=POOL),
 ]
-Pinned = Annotated[str | None, typer.Option(help="Ask this expert for every row.", rich_help_panel=POOL)]
+Pinned = Annotated[str | None, typer.Option(help="Expert that answers every row.", rich_help_panel=POOL)]
 OnError = Annotated[
     Literal["null", "fail"],
-    typer.Option(help="A row that fails is NULL with its error, or fails the run.", rich_help_panel=ROWS),
+    typer.Option(help="A row that fails is NULL with its error, or the run fails.", rich_help_panel=ROWS),
 ]
 OnExpertDown = Annotated[
     Literal["next", "fail"],
@@ -113,18 +120,18 @@ OnExpertDown = Annotated[
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="The output may replace an input, once it is whole.", rich_help_panel=ROWS)
+    bool, typer.Option("--overwrite", help="Let the output replace an input once it is complete.", rich_help_panel=ROWS)
 ]
 Where = Annotated[
     Literal["local", "ray"],
     typer.Option(
-        help="Ask models here, or through actors of the Ray cluster of RAY_ADDRESS (default: one of its own).",
+        help="Run models on this machine, or on the Ray cluster of RAY_ADDRESS.",
         rich_help_panel=POOL,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output and nothing else.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
-Page = Annotated[Path | None, typer.Option(metavar="F.html", help="Write all of it as a page into this file.")]
+Page = Annotated[Path | None, typer.Option(metavar="F.html", help="Write the report as a page to this file.")]
 
 
 @dataclass(frozen=True)
@@ -134,17 +141,17 @@ class EngineOptions:
     pool: PoolFile = None
     router: RouterOfRun = None
     max_cost_usd: Annotated[
-        float | None, typer.Option(help="Spend at most this on the whole table.", rich_help_panel=MONEY)
+        float | None, typer.Option(help="Budget of the whole table in USD.", rich_help_panel=MONEY)
     ] = None
     cost_weight: CostWeight = 0.0
     latency_weight: Annotated[
-        float, typer.Option(help="Score points that one second is worth.", rich_help_panel=MONEY)
+        float, typer.Option(help="Score points that equal one second.", rich_help_panel=MONEY)
     ] = 0.0
     deadline: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Wait no longer for batches (90m, 2h, 1d): what they have not answered goes to other experts.",
+            help="Longest wait for batches (90m, 2h, 1d); open rows then go to other experts.",
             rich_help_panel=MONEY,
         ),
     ] = None
@@ -159,7 +166,8 @@ class PromptOptions:
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="Prompt with columns in braces: 'Summarise in one sentence: {text}'. Default: the column alone.",
+            help="Prompt with columns in braces: 'Summarise in one sentence: {text}'.",
+            show_default="the column alone",
             rich_help_panel=PROMPT,
         ),
     ] = None
@@ -173,7 +181,9 @@ class PromptOptions:
     ] = None
     temperature: Annotated[
         float | None,
-        typer.Option(min=0, help="Temperature; above 0 answers are sampled. Default: 0.", rich_help_panel=PROMPT),
+        typer.Option(
+            min=0, help="Temperature; above 0, answers are sampled.", show_default="0", rich_help_panel=PROMPT
+        ),
     ] = None
 
 
@@ -192,16 +202,17 @@ class LearnOptions:
 
     gold: Annotated[
         str | None,
-        typer.Option(help="Column with right answers where you have them; most may be empty.", rich_help_panel=LEARN),
+        typer.Option(help="Column with right answers; most of its rows may be empty.", rich_help_panel=LEARN),
     ] = None
     judge: Annotated[
         str | None,
         typer.Option(
-            help="Expert that judges answers which cannot be compared. Default: the most expensive one.",
+            help="Expert that judges answers which cannot be compared.",
+            show_default="the most expensive one",
             rich_help_panel=LEARN,
         ),
     ] = None
-    seed: Annotated[int, typer.Option(help="Random seed of what is asked.", rich_help_panel=LEARN)] = 0
+    seed: Annotated[int, typer.Option(help="Random seed.", rich_help_panel=LEARN)] = 0
 
 
 @dataclass(frozen=True)
@@ -210,19 +221,21 @@ class FormatOptions:
 
     format: Annotated[
         Literal["parquet", "csv", "tsv", "jsonl", "json"] | None,
-        typer.Option(help="Format of INPUT. Default: by its suffix or content.", rich_help_panel=INPUT),
+        typer.Option(help="Format of the input.", show_default="by suffix or content", rich_help_panel=INPUT),
     ] = None
     delimiter: Annotated[
         str | None,
-        typer.Option(help="Separates values of CSV. Default: a comma, in .tsv a tab.", rich_help_panel=INPUT),
+        typer.Option(help="Separator of CSV values.", show_default="comma; tab in .tsv", rich_help_panel=INPUT),
     ] = None
     header: Annotated[
         bool,
-        typer.Option("--header/--no-header", help="CSV starts with the names of its columns.", rich_help_panel=INPUT),
+        typer.Option(
+            "--header/--no-header", help="CSV has a row with the names of its columns.", rich_help_panel=INPUT
+        ),
     ] = True
     encoding: Annotated[
         str | None,
-        typer.Option(help="Encoding of CSV and JSON, such as latin-1. Default: utf-8.", rich_help_panel=INPUT),
+        typer.Option(help="Encoding of CSV and JSON, such as latin-1.", show_default="utf-8", rich_help_panel=INPUT),
     ] = None
 
     def layout(self) -> Layout:
@@ -275,7 +288,7 @@ class ShowOptions:
 class OutputOptions:
     """How the output is written."""
 
-    prefix: Annotated[str, typer.Option(help="Goes before the names of the added columns.", rich_help_panel=ROWS)] = ""
+    prefix: Annotated[str, typer.Option(help="Prefix for the names of new columns.", rich_help_panel=ROWS)] = ""
     overwrite: Overwrite = False
 
 

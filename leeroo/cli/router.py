@@ -20,29 +20,30 @@ def train(
     data: OptionalDataFolders = None,
     mapped: Map = None,
     store: Annotated[
-        Path | None, typer.Option(help="Also learn from the feedback kept in this answer store (see leeroo feedback).")
+        Path | None, typer.Option(help="Also learn from the feedback in this answer store (see leeroo feedback).")
     ] = None,
     encoder: Annotated[
         list[str] | None,
         typer.Option(
-            help="Encoder of the questions: a sentence encoder or a causal language model (hub id, folder, or "
-            "MODEL@LAYER-mean), or 'static' for tables of millions. Give it again for several. Default: MiniLM."
+            help="Encoder of the questions: a sentence encoder, a causal language model (MODEL@LAYER-mean), or "
+            "'static' for millions of rows. Repeat for several.",
+            show_default="MiniLM",
         ),
     ] = None,
     finetune: Annotated[
         Literal["none", "lora"],
-        typer.Option(help="'lora': the causal language model of --encoder learns too, which takes a GPU or patience."),
+        typer.Option(help="'lora' also trains the causal language model of --encoder, which takes a GPU or hours."),
     ] = "none",
     router: Annotated[
         Path | None,
-        typer.Option(help="Take over this router as it is, and learn only the experts that it does not know."),
+        typer.Option(help="Router to extend: only experts that it does not know are learned."),
     ] = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
     """Train a router on recorded outcomes: how well each expert answered which question.
 
-    They are in files or data folders, and users' feedback in an answer store; either will do.
+    Outcomes come from files, data folders, or feedback in an answer store.
     """
     from leeroo.cli.console import working
     from leeroo.engine.jobs.recorded.routers import train_router

@@ -50,19 +50,21 @@ def run(
     on_error: OnError = "null",
     keep_reasoning: Annotated[
         bool,
-        typer.Option("--keep-reasoning", help="Add a column with the thoughts before answers.", rich_help_panel=ROWS),
+        typer.Option(
+            "--keep-reasoning", help="Add a column with the thoughts before each answer.", rich_help_panel=ROWS
+        ),
     ] = False,
     learn: Annotated[
         bool,
         typer.Option(
             "--learn",
-            help="Learn from first answers whom to ask the rest, in one budget.",
+            help="Learn from the first answers which expert to choose for the others, within one budget.",
             rich_help_panel=LEARN,
         ),
     ] = False,
     learning: LearnOptions,
     save_router: Annotated[
-        Path | None, typer.Option(help="Folder for the router that was learned.", rich_help_panel=LEARN)
+        Path | None, typer.Option(help="Folder for the learned router.", rich_help_panel=LEARN)
     ] = None,
     page: Annotated[
         Path | None,
@@ -75,7 +77,7 @@ def run(
         bool,
         typer.Option(
             "--detach",
-            help="Hand in the batches of batch experts, answer all other rows, and return; the same command collects.",
+            help="Submit batches, answer all other rows, and return; the same command collects the batches.",
             rich_help_panel=MONEY,
         ),
     ] = False,
@@ -83,7 +85,7 @@ def run(
 ) -> None:
     """Answer every row of a table; writes the table with answers and costs.
 
-    Killed or interrupted, the same command goes on where it stopped and pays for nothing twice.
+    If it is killed or interrupted, the same command resumes and pays for nothing twice.
     """
     from leeroo.cli.console import check_out, finish, open_with_progress, run_facts, summary
     from leeroo.engine.tables import write_table
@@ -158,17 +160,17 @@ def solve(
     source: Input,
     out: Out,
     column: Column = "question",
-    max_steps: Annotated[int, typer.Option(min=1, help="Steps of a row at most.", rich_help_panel=_STEPS)] = 8,
+    max_steps: Annotated[int, typer.Option(min=1, help="Most steps of a row.", rich_help_panel=_STEPS)] = 8,
     max_depth: Annotated[
-        int, typer.Option(min=1, help="Steps at most that need one another.", rich_help_panel=_STEPS)
+        int, typer.Option(min=1, help="Longest chain of steps that depend on each other.", rich_help_panel=_STEPS)
     ] = 4,
     planner: Annotated[
-        str | None, typer.Option(metavar="EXPERT", help="Ask this expert for the plans.", rich_help_panel=_STEPS)
+        str | None, typer.Option(metavar="EXPERT", help="Expert that writes the plans.", rich_help_panel=_STEPS)
     ] = None,
     setup: EngineOptions,
     max_cost_usd_per_row: Annotated[
         float | None,
-        typer.Option(help="Highest expected cost of a row, plan and all steps together.", rich_help_panel=MONEY),
+        typer.Option(help="Highest expected cost of a row, with its plan and steps.", rich_help_panel=MONEY),
     ] = None,
     experts: ExpertOptions,
     as_json: AsJson = False,
@@ -176,10 +178,10 @@ def solve(
     writing: OutputOptions,
     engine: Where = "local",
 ) -> None:
-    """Answer complex questions step by step: each step by its best expert, the parts made into one answer.
+    """Answer complex questions in steps, each by its best expert, and combine the parts.
 
-    The steps of all rows are answered level by level. Simple questions go straight. Killed or interrupted, the same
-    command goes on where it stopped and pays for nothing twice.
+    Steps of all rows are answered together, level by level. Simple questions are answered directly. If it is killed or
+    interrupted, the same command resumes and pays for nothing twice.
     """
     from leeroo.cli.console import check_out, conclude, open_with_progress
     from leeroo.engine.jobs.solve.solve import SolveLimits, solve_rows
@@ -203,13 +205,13 @@ def status(
     pool: PoolFile = None,
     cancel: Annotated[
         str | None,
-        typer.Option(metavar="ID|all", help="Have a batch end early, or all of them; needs the --pool of their run."),
+        typer.Option(metavar="ID|all", help="End a batch early, or all of them; needs the --pool of their run."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the batches that are open at providers; the command that submitted them collects them.
+    """List open batches at providers; the command that submitted them collects them.
 
-    Lines and times are those of the last look at each. What a cancelled batch has answered is collected as well.
+    Counts and times are from the latest check. Answers of a cancelled batch are collected too.
     """
     from leeroo.engine.answer import NO_ROUTER, open_engine
     from leeroo.engine.paths import default_store

@@ -35,38 +35,38 @@ selfplay_app = typer.Typer(
 def selfplay(
     *,
     context: typer.Context,
-    out: Annotated[Path | None, typer.Option(help="Folder of the loop; an unfinished one goes on.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the loop; an unfinished loop is resumed.")] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=0, help="This many after the start. Default: until interrupted.")
+        int | None, typer.Option(min=0, help="Number of rounds.", show_default="until interrupted")
     ] = None,
-    outcomes: Annotated[int, typer.Option(min=20, help="To get in each round.", rich_help_panel=ROWS)] = 150,
+    outcomes: Annotated[
+        int, typer.Option(min=20, help="Outcomes to collect in each round.", rich_help_panel=ROWS)
+    ] = 150,
     held_out: Annotated[
-        int, typer.Option(min=20, help="Questions to measure on, sent to every expert.", rich_help_panel=ROWS)
+        int, typer.Option(min=20, help="Questions for measuring, sent to every expert.", rich_help_panel=ROWS)
     ] = 150,
     seeds: Annotated[
         str | None,
         typer.Option(
             metavar="INPUT",
-            help="Your own questions, with right answers in a column 'answer' where you have them.",
+            help="Table of your own questions; a column 'answer' may hold right answers.",
             rich_help_panel=ROWS,
         ),
     ] = None,
     column: Annotated[
-        str, typer.Option(help="The column with the seeds' questions.", rich_help_panel=ROWS)
+        str, typer.Option(help="Column with the questions of --seeds.", rich_help_panel=ROWS)
     ] = "question",
     reading: FormatOptions,
     data: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="DATA", help="Start from these outcomes, as leeroo train takes them; give it again for more."
-        ),
+        typer.Option(metavar="DATA", help="Outcomes to start from, as leeroo train takes them; repeat for several."),
     ] = None,
     families: Annotated[
         str | None,
         typer.Option(
             metavar="A,B,C|none",
-            help="Questions with computed answers: arithmetic, units, dates, words, tables, code "
-            "[default: all; code only with --run-code].",
+            help="Questions with computed answers: arithmetic, units, dates, words, tables, code.",
+            show_default="all; code only with --run-code",
             rich_help_panel=ROWS,
         ),
     ] = None,
@@ -77,32 +77,34 @@ def selfplay(
         ),
     ] = False,
     written: Annotated[
-        float, typer.Option(min=0, max=1, help="Part of the questions that an expert writes.", rich_help_panel=ROWS)
+        float, typer.Option(min=0, max=1, help="Share of questions that an expert writes.", rich_help_panel=ROWS)
     ] = 0.25,
     pool: PoolFile = None,
     writer: Annotated[
         str | None,
-        typer.Option(help="Expert that writes questions. Default: the most expensive one.", rich_help_panel=POOL),
+        typer.Option(help="Expert that writes questions.", show_default="the most expensive one", rich_help_panel=POOL),
     ] = None,
     judge: Annotated[
         str | None,
         typer.Option(
-            help="Expert that judges what cannot be computed. Default: the most expensive one.", rich_help_panel=POOL
+            help="Expert that judges answers which cannot be computed.",
+            show_default="the most expensive one",
+            rich_help_panel=POOL,
         ),
     ] = None,
     rubric: Annotated[
-        Path | None, typer.Option(metavar="F.txt", help="Rules that the judge follows.", rich_help_panel=POOL)
+        Path | None, typer.Option(metavar="F.txt", help="File with the rules of the judge.", rich_help_panel=POOL)
     ] = None,
     max_cost_usd: Annotated[
-        float | None, typer.Option(help="Spend at most this on the whole loop.", rich_help_panel=MONEY)
+        float | None, typer.Option(help="Budget of the whole loop in USD.", rich_help_panel=MONEY)
     ] = None,
     store: StoreFolder = None,
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Learn by playing: make questions, ask experts where most is learned, judge, train, and again.
+    """Improve a router in rounds: make questions, collect the most informative answers, judge, train.
 
-    Killed or interrupted, the same command goes on where it stopped and pays for nothing twice. The router of each
+    If it is killed or interrupted, the same command resumes and pays for nothing twice. The router of each
     round is in OUT/rounds/NNNN/router.
     """
     if context.invoked_subcommand is not None:
@@ -150,9 +152,9 @@ def selfplay(
 def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a loop.")],
     page: Annotated[
-        Path | None, typer.Option(metavar="F.html", help="Write all of it as a page into this file.")
+        Path | None, typer.Option(metavar="F.html", help="Write the report as a page to this file.")
     ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="F.svg", help="Draw the learning curve into this file.")] = None,
+    plot: Annotated[Path | None, typer.Option(metavar="F.svg", help="Draw the learning curve to this file.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare the rounds of a loop: outcomes, cost, the held-out score of their routers, who answers what."""

@@ -24,22 +24,24 @@ LIMITS = "Limits"
 # Packages of the extra `serve`, as they are imported.
 _NEEDED = ("fastapi", "jinja2", "multipart", "prometheus_client", "structlog", "uvicorn")
 
-keys_app = typer.Typer(no_args_is_help=True, help="Make, list and revoke the keys of a server.")
+keys_app = typer.Typer(no_args_is_help=True, help="Create, list and revoke the keys of a server.")
 
 
 @grouped
 def serve(
     *,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; another than this machine's own needs keys.")
+        str, typer.Option(help="Address to listen on; any but this machine's own needs keys.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8080,
     proxy: Annotated[
-        str | None, typer.Option(help="Address of a proxy before the server, whose X-Forwarded-For is believed.")
+        str | None, typer.Option(help="Address of a proxy before the server, whose X-Forwarded-For is trusted.")
     ] = None,
     setup: EngineOptions,
     max_file_mb: Annotated[int, typer.Option(min=1, help="Largest upload, in MiB.", rich_help_panel=LIMITS)] = 200,
-    max_lines: Annotated[int, typer.Option(min=1, help="Most lines of a batch.", rich_help_panel=LIMITS)] = 50_000,
+    max_lines: Annotated[
+        int, typer.Option(min=1, help="Largest number of lines in a batch.", rich_help_panel=LIMITS)
+    ] = 50_000,
     max_line_kb: Annotated[int, typer.Option(min=1, help="Longest line, in KiB.", rich_help_panel=LIMITS)] = 1024,
     max_open: Annotated[int, typer.Option(min=1, help="Open batches of a key.", rich_help_panel=LIMITS)] = 1000,
     requests_per_minute: Annotated[int, typer.Option(min=1, help="Requests of a key.", rich_help_panel=LIMITS)] = 6000,
@@ -49,7 +51,7 @@ def serve(
     keep_days: Annotated[
         int,
         typer.Option(
-            min=0, help="Days until files and ended batches are deleted; 0 keeps them for ever.", rich_help_panel=LIMITS
+            min=0, help="Days until files and ended batches are deleted; 0 keeps them forever.", rich_help_panel=LIMITS
         ),
     ] = 30,
 ) -> None:
@@ -84,11 +86,11 @@ def serve(
 
 @keys_app.command("create", epilog="Example:  leeroo keys create reports")
 def create(
-    name: Annotated[str, typer.Argument(help="A name that distinguishes it from others.")],
+    name: Annotated[str, typer.Argument(help="Name of the key.")],
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key, and print it: it cannot be shown again."""
+    """Create a key and print it; it cannot be shown again."""
     from leeroo.serve import keys
 
     with _database(store) as db:
@@ -120,7 +122,7 @@ def revoke(
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a key useless at once; what it owns stays."""
+    """Revoke a key at once; its files and batches stay."""
     from leeroo.serve import keys
 
     with _database(store) as db:

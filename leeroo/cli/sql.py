@@ -48,9 +48,11 @@ _NO_LIMIT = 2**31 - 1  # the largest width and number of rows that DuckDB takes
 @logged
 def sql(
     *,
-    statement: Annotated[str, typer.Argument(metavar="STATEMENT", help="SQL of DuckDB; - reads it from stdin.")],
+    statement: Annotated[
+        str, typer.Argument(metavar="STATEMENT", help="SQL for DuckDB; - reads it from standard input.")
+    ],
     db: Database = None,
-    out: Annotated[Path | None, typer.Option(help="Write the result to a file instead of printing it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the result to this file instead of printing it.")] = None,
     setup: EngineOptions,
     on_error: OnError = "null",
     on_expert_down: OnExpertDown = "next",
@@ -91,7 +93,7 @@ def sql(
 def explain(
     *,
     what: Annotated[
-        str, typer.Argument(metavar="STATEMENT|INPUT", help="SQL of DuckDB, or a table as leeroo run takes it.")
+        str, typer.Argument(metavar="STATEMENT|INPUT", help="SQL for DuckDB, or a table as leeroo run takes it.")
     ],
     db: Database = None,
     column: Column = "question",
@@ -100,14 +102,14 @@ def explain(
     private_column: Private = None,
     learn: Annotated[
         bool,
-        typer.Option("--learn", help="Also say how much learning would try out.", rich_help_panel=LEARN),
+        typer.Option("--learn", help="Also estimate what learning would send and cost.", rich_help_panel=LEARN),
     ] = False,
     reading: InputOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate what a statement or a run would take: rows, experts, tokens, cost, time. Generates nothing.
+    """Estimate the rows, experts, tokens, cost and time of a statement or a run; generates nothing.
 
-    An argument with white space in it that is no file is a statement.
+    An argument with spaces that names no file is SQL.
     """
     if len(what.split()) > 1 and not os.path.exists(what):  # not Path.exists: a statement may be no path at all
         if asking != PromptOptions():

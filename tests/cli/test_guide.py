@@ -6,7 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import typer
 
 import leeroo
 from leeroo.cli.main import app
@@ -55,3 +59,24 @@ def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
         script = COMPLETE.format(words=words)
         done = subprocess.run(["bash", "-c", script], env=there, cwd=tmp_path, capture_output=True, text=True)
         assert expected in done.stdout.split(), done.stderr
+
+
+def _options(command: Any, name: str = "leeroo") -> Iterator[tuple[str, str]]:
+    """Yield the name and the help of every option of every command."""
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            yield f"{name} {parameter.opts[0]}", parameter.help or ""
+    for subcommand, its_command in getattr(command, "commands", {}).items():
+        yield from _options(its_command, f"{name} {subcommand}")
+
+
+def test_the_help_of_every_option_is_plain() -> None:
+    """It is there, in short sentences; defaults stand where typer shows them, and no bracket is taken for markup."""
+    found = list(_options(typer.main.get_command(app)))
+    assert len(found) > 200
+    for name, text in found:
+        assert re.fullmatch(r"[A-Z'.].*\.", text), (name, text)
+        assert "efault:" not in text, (name, text)
+        assert "[" not in text, (name, text)
+        for sentence in re.split(r"\. ", text):
+            assert len(sentence.split()) <= 25, (name, sentence)

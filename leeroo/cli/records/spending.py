@@ -21,15 +21,21 @@ if TYPE_CHECKING:
     from leeroo.engine.store.spending import SpentBy
 
 limits_app = typer.Typer(
-    invoke_without_command=True, help="List the spending caps of the answer store, set them and remove them."
+    invoke_without_command=True, help="List, set and remove the spending caps of the answer store."
 )
 
 CappedExpert = Annotated[
-    str | None, typer.Option("--expert", metavar="NAME", help="Cap this expert alone. Default: all together.")
+    str | None,
+    typer.Option("--expert", metavar="NAME", help="Expert that the cap is for.", show_default="all together"),
 ]
 CappedKey = Annotated[
     str | None,
-    typer.Option("--key", metavar="NAME", help="Cap this key of leeroo serve, by name or id. Default: all together."),
+    typer.Option(
+        "--key",
+        metavar="NAME",
+        help="Key of leeroo serve that the cap is for, by name or id.",
+        show_default="all together",
+    ),
 ]
 
 
@@ -56,8 +62,8 @@ def limits(context: typer.Context, store: StoreFolder = None, as_json: AsJson = 
 
 @limits_app.command("set", epilog="Example:  leeroo limits set --per-day 20 --per-month 200")
 def set_limits(
-    per_day: Annotated[float | None, typer.Option(metavar="USD", help="The most in a day of UTC.")] = None,
-    per_month: Annotated[float | None, typer.Option(metavar="USD", help="The most in a month of UTC.")] = None,
+    per_day: Annotated[float | None, typer.Option(metavar="USD", help="Cap of a day (UTC).")] = None,
+    per_month: Annotated[float | None, typer.Option(metavar="USD", help="Cap of a month (UTC).")] = None,
     expert: CappedExpert = None,
     key: CappedKey = None,
     store: StoreFolder = None,
@@ -98,7 +104,7 @@ def spend(
             help="One row for each day, expert or key, or combination (day,expert,key); or for each run.",
         ),
     ] = "day",
-    since: Annotated[str | None, typer.Option(metavar="DAY", help="The first day, as 2026-11-30.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="DAY", help="First day, such as 2026-11-30.")] = None,
     store: StoreFolder = None,
     as_json: AsJson = False,
 ) -> None:

@@ -32,7 +32,7 @@ _DAY_S = 86_400
 # How many reasons are printed.
 _REASONS = 5
 
-store_app = typer.Typer(no_args_is_help=True, help="Look at the answer store, and prune it.")
+store_app = typer.Typer(no_args_is_help=True, help="Inspect and prune the answer store.")
 
 
 @store_app.command("info", epilog="Example:  leeroo store info --json")
@@ -52,16 +52,17 @@ def info(store: StoreFolder = None, as_json: AsJson = False) -> None:
 def prune(
     store: StoreFolder = None,
     older_than: Annotated[
-        float | None, typer.Option(min=0, metavar="DAYS", help="Remove what is older than this.")
+        float | None, typer.Option(min=0, metavar="DAYS", help="Remove entries older than this.")
     ] = None,
     max_bytes: Annotated[
-        int | None, typer.Option(min=0, metavar="BYTES", help="Remove the oldest until it is this small.")
+        int | None,
+        typer.Option(min=0, metavar="BYTES", help="Remove the oldest entries until the store is this small."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Remove old answers, runs, timings and what tables taught; a question that comes again is then paid for again.
+    """Remove old answers, runs, timings and learned tables; a removed answer is paid for again when it is needed.
 
-    Feedback and the answers that it is about stay. So do the sums of what was spent, and what a run under way needs.
+    Feedback, its answers, sums of spending, and answers of running commands are kept.
     """
     if older_than is None and max_bytes is None:
         raise UsageError("say what to remove: --older-than DAYS, --max-bytes BYTES, or both")
@@ -95,29 +96,31 @@ def feedback(
     *,
     source: Input,
     gold: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Right answers; those of experts are compared with them.")
+        str | None, typer.Option(metavar="COLUMN", help="Column with right answers, to compare answers with.")
     ] = None,
     score: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="How good the answer is, from 0 to 1; goes before --gold.")
+        str | None, typer.Option(metavar="COLUMN", help="Column with scores from 0 to 1; takes precedence over --gold.")
     ] = None,
     column: Column = "question",
     answer: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="The answers. Default: 'answer', if it is there.", rich_help_panel=ROWS),
+        typer.Option(
+            metavar="COLUMN", help="Column with the answers.", show_default="'answer', if present", rich_help_panel=ROWS
+        ),
     ] = None,
     expert: Annotated[
         str | None,
         typer.Option(
-            metavar="COLUMN", help="Experts that gave them. Default: 'expert', if it is there.", rich_help_panel=ROWS
+            metavar="COLUMN", help="Column with the experts.", show_default="'expert', if present", rich_help_panel=ROWS
         ),
     ] = None,
     store: StoreFolder = None,
     reading: InputOptions,
     as_json: AsJson = False,
 ) -> None:
-    """Keep scores or right answers of people, for routers to learn from, in a table as leeroo run wrote it.
+    """Store people's scores or right answers for a table that leeroo run wrote; routers learn from them.
 
-    Rows without either are passed over. The same question and expert again replaces what was kept.
+    Rows with neither are skipped. Newer feedback on the same question and expert replaces older feedback.
     """
     from leeroo.cli.console import show
     from leeroo.engine.jobs.feedback import find_drifts, judge_feedback, summary, warnings

@@ -39,10 +39,10 @@ def init(
         str | None, typer.Option(metavar="INPUT", help="Table that you want answered, for the command at the end.")
     ] = None,
     budget: Annotated[
-        float | None, typer.Option(metavar="USD", help=f"Budget of a run [default: {_BUDGET_USD:.2f}].")
+        float | None, typer.Option(metavar="USD", help="Budget of a run.", show_default=f"{_BUDGET_USD:.2f}")
     ] = None,
     out: Annotated[Path, typer.Option(help="Pool file to write.")] = Path("pool.toml"),
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing: take the defaults of what is not given.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Use the defaults without questions.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Write a pool file with your models: four questions, or none where options answer them.
