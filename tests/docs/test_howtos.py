@@ -247,6 +247,27 @@ def test_extracting_fields(place: Path) -> None:
         assert len(rows.fetchall()) == 1
 
 
+def test_training_a_router(place: Path) -> None:
+    """The first commands and the program, on outcomes of the embedded pool in one file."""
+    page = (PAGES / "train-a-router.md").read_text("utf-8")
+    outcomes = pl.read_parquet("data/outcomes.parquet").join(pl.read_parquet("data/queries.parquet"), on="query_id")
+    outcomes.filter(split="train").head(120).select("question", pl.col("expert").alias("model"), "score").write_csv(
+        "results.csv"
+    )
+    commands = _commands(page)
+    assert [words[0] for words in commands] == ["outcomes", "train", "run"]
+    for words in commands:
+        done = CliRunner().invoke(app, words)
+        assert done.exit_code == 0, (words, done.output, done.exception)
+    chosen = pl.read_csv("answers.csv")
+    assert chosen["predicted_score"].null_count() == chosen["question"].null_count()
+    shutil.rmtree("router")
+    [program] = _blocks(page, "python")
+    names: dict[str, Any] = {"leeroo": leeroo, "polars": pl, "questions": pl.read_csv("questions.csv")}
+    exec(program, names)
+    assert names["answers"]["answer"].to_list() == chosen["answer"].to_list()
+
+
 def test_giving_feedback(place: Path) -> None:
     """Gold and scores go into the store, and routers learn from it, alone and with recorded outcomes."""
     entry = '[[expert]]\nname = "smollm2-reason"\nmodel = "outcomes"\nbackend = "replay"\nusd_per_m_input = 1\n'
