@@ -4,6 +4,7 @@
 
     answers = leeroo.answer(frame, max_cost_usd=1.0)        # Polars, pandas, Arrow, DuckDB relations, lists
     labelled = leeroo.label(frame, ["bug", "billing"])       # one of the labels for every row
+    leeroo.report(answers)                                   # one page: spend, quality, failures
     router = leeroo.train(outcomes, out="router")            # learn from recorded outcomes whom to ask
     con = leeroo.connect("my.duckdb")                        # DuckDB with leeroo_answer() and the like
     con.sql("SELECT leeroo_answer(question) FROM questions")
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from leeroo.api.frames import answer, label, solve
+    from leeroo.api.reports import report
     from leeroo.api.routers import train
     from leeroo.engine.answer import Criteria, Engine, open_engine
     from leeroo.engine.errors import LeerooError, RowsFailedWarning
@@ -38,6 +40,7 @@ __all__ = [
     "label",
     "open_engine",
     "register",
+    "report",
     "solve",
     "sql",
     "train",
@@ -45,6 +48,7 @@ __all__ = [
 
 _HOMES = {
     "leeroo.api.frames": ("answer", "label", "solve"),
+    "leeroo.api.reports": ("report",),
     "leeroo.api.routers": ("train",),
     "leeroo.engine.answer": ("Criteria", "Engine", "open_engine"),
     "leeroo.engine.errors": ("LeerooError", "RowsFailedWarning"),

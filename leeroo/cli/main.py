@@ -21,7 +21,7 @@ from leeroo.cli import (
 )
 from leeroo.cli.log import Log, configure, current
 from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE, in_options
-from leeroo.cli.records import spending, store
+from leeroo.cli.records import report, spending, store
 from leeroo.cli.setup import demo, doctor, guide, init
 from leeroo.engine.errors import LeerooError, RowsFailed
 from leeroo.interrupts import interrupted, interrupts
@@ -52,6 +52,7 @@ for panel, command, example in (
     (LEARN, analysis.select_experts, "select-experts --data outcomes/ -k 6"),
     (LEARN, analysis.gaps, "gaps --data outcomes/ --plot gaps.svg"),
     (LEARN, store.feedback, "feedback answers.parquet --gold right_answer"),
+    (LOOK, report.report, "report answers.parquet"),
     (LOOK, experts.experts, "experts --pool pool.toml"),
     (LOOK, experts.routers, "routers --pool pool.toml"),
     (LOOK, spending.spend, "spend --by day,expert"),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from leeroo.engine.arrays import Float64s
+from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.errors import UsageError
 from leeroo.engine.money import usd
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+
+# Mean predicted and mean observed score, and the number of rows, of each bin.
+Bins = tuple[Float64s, Float64s, Int64s]
 
 # The names of the baselines for people.
 BASELINES = {"random": "random mix", "subject_mean": "subject mean", "knn": "kNN"}
@@ -45,7 +48,7 @@ _CORNERS = ((1, 1), (-1, 1), (1, -1), (-1, -1))
 _BACKGROUND = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75}
 # More entries side by side would be wider than the picture.
 _LEGEND_COLUMNS = 4
-# An expert's bin with fewer questions shows chance more than calibration.
+# A bin with fewer questions shows chance more than calibration: no line goes through it.
 _FEW = 20
 
 
@@ -116,19 +119,34 @@ def plot_reliability(scores_pred: Float64s, scores: Float64s) -> str:
     Raises:
         UsageError: matplotlib is not installed.
     """
+    known = np.isfinite(scores_pred)
+    each = [reliability(scores_pred[rows, j], scores[rows, j]) for j, rows in enumerate(known.T)]
+    return plot_bins(each, reliability(scores_pred[known], scores[known]), "predicted score", "recorded score")
+
+
+def plot_bins(each: Sequence[Bins], together: Bins, predicted: str, observed: str) -> str:
+    """Draw bins of predictions against what was observed: of all experts, and of each as a thin line.
+
+    Args:
+        each: The bins of each expert; those with few questions are left out.
+        together: The bins of all.
+        predicted, observed: The names of the axes.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
     with use_style():
         figure, axes = new_axes(5.2, 5.0)
         axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, linestyle="--", label="right on average")
-        known = np.isfinite(scores_pred)
-        for j, rows in enumerate(known.T):
-            expected, recorded, count = reliability(scores_pred[rows, j], scores[rows, j])
+        for j, (expected, recorded, count) in enumerate(each):
             enough = count >= _FEW
             label = None if j else "each expert"
             axes.plot(expected[enough], recorded[enough], color="#cccccc", linewidth=0.8, label=label)
-        expected, recorded, count = reliability(scores_pred[known], scores[known])
-        axes.plot(expected, recorded, color=OURS, linewidth=2, zorder=3, label="all experts")
+        expected, recorded, count = together
+        enough = count >= _FEW
+        axes.plot(expected[enough], recorded[enough], color=OURS, linewidth=2, zorder=3, label="all experts")
         axes.scatter(expected, recorded, s=200 * count / count.max() + 5, color=OURS, alpha=0.6, zorder=3, linewidths=0)
-        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted score", ylabel="recorded score", aspect="equal")
+        axes.set(xlim=(0, 1), ylim=(0, 1), xlabel=predicted, ylabel=observed, aspect="equal")
         axes.grid(color="#eeeeee", zorder=0)
         axes.legend(loc="upper left", frameon=False)
         return as_svg(figure, "reliability")

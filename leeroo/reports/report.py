@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # commands that show no interval start without it
 # How many reasons of failures are shown.
 _REASONS = 5
 
-Kind = Literal["text", "count", "usd", "share", "gain", "interval", "score"]
+Kind = Literal["text", "count", "usd", "share", "gain", "interval", "score", "ms"]
 
 
 class Column(NamedTuple):
@@ -49,6 +49,7 @@ class Table:
         about: How to read it; pages show it.
         empty: A line that stands for a table without rows.
         remarks: Lines below it.
+        detail: Pages show it, and terminals do not.
     """
 
     title: str
@@ -57,6 +58,7 @@ class Table:
     about: str = ""
     empty: str = ""
     remarks: Sequence[str] = ()
+    detail: bool = False
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,32 @@ class Figure:
     wide: bool = False
 
 
+class Entry(NamedTuple):
+    """One row to browse: its facts in one line, a word by which rows are chosen, and its long texts by name."""
+
+    facts: str
+    group: str
+    texts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Rows to browse, which only pages show.
+
+    Attributes:
+        title: What they are.
+        entries: In their order.
+        about: Which rows are there.
+    """
+
+    title: str
+    entries: Sequence[Entry]
+    about: str = ""
+
+
+Part = Table | Figure | Listing
+
+
 @dataclass(frozen=True)
 class Report:
     """The findings of a job, for people and programs.
@@ -84,13 +112,13 @@ class Report:
         title: Of its page.
         about: Sentences about what was done; pages show them. On a terminal people know what they typed.
         summary: Sentences about what was found.
-        parts: Tables and figures; a terminal shows the tables.
+        parts: Tables, figures and rows to browse; a terminal shows the tables.
         notes: What people should know about the numbers, a line each.
         data: What programs get in place of all this, ready for JSON.
     """
 
     title: str
-    parts: Sequence[Table | Figure]
+    parts: Sequence[Part]
     about: Sequence[str] = ()
     summary: Sequence[str] = ()
     notes: Sequence[str] = ()
@@ -98,8 +126,8 @@ class Report:
 
     @property
     def tables(self) -> list[Table]:
-        """Its tables."""
-        return [part for part in self.parts if isinstance(part, Table)]
+        """Its tables for a terminal."""
+        return [part for part in self.parts if isinstance(part, Table) and not part.detail]
 
 
 def cells(table: Table) -> list[list[str]]:
@@ -130,6 +158,7 @@ _AS_TEXT: dict[Kind, Callable[[Any], str]] = {
     "gain": lambda points: f"{100 * points:+.1f}",
     "interval": span,
     "score": lambda score: f"{score:.3f}",
+    "ms": lambda ms: f"{ms:,.0f}",
 }
 
 

@@ -49,6 +49,12 @@ def print_table(table: Table, *, stderr: bool = False) -> None:
         say(remark, stderr=stderr)
 
 
+def report_lines(report: Report) -> list[str]:
+    """Return what `print_report` prints as lines of text, as wide as they are."""
+    tables = [line for table in report.tables for line in ("", *table_lines(table))]
+    return [*report.summary, *tables, *([""] if report.notes else []), *(f"note: {note}" for note in report.notes)]
+
+
 def table_lines(table: Table) -> list[str]:
     """Return a table as lines of text: its title, its rows as wide as they are, and its remarks."""
     rows = [line.plain for line in _lines(table, None)] if table.rows or not table.empty else [f"  {table.empty}"]

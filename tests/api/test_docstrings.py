@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["leeroo.api.routers"]
+MODULES = ["leeroo.api.reports", "leeroo.api.routers"]
 
 
 @pytest.mark.usefixtures("models_here")

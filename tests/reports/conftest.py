@@ -1,11 +1,13 @@
-"""An evaluation of random outcomes, without a router: pictures and reports do not depend on one."""
+"""A browser, and an evaluation of random outcomes, without a router: pictures and reports do not depend on one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation, Pair
 from leeroo.engine.orchestrator.analysis.frontier import (
@@ -22,6 +24,18 @@ from leeroo.engine.orchestrator.analysis.frontier import (
 )
 
 MakeEvaluation = Callable[..., Evaluation]
+
+_QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with sync_playwright() as playwright:
+        found = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *_QUIET])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from leeroo.engine.jobs.agreement import measure_agreement
 from leeroo.engine.jobs.mmlu.mmlu import Comparison, Results, Spent, Strategy, _parts, interval
@@ -37,7 +36,6 @@ from tests.reports.test_learn_report import findings_of
 
 # No formulas, no markup, no font that has them all.
 NAMES = ("a\\$b$\\frac{1}{$", "$x_1$ & <b>bold</b>", "$$", "数学 😀", "x" * 60)
-_QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 # The size of each picture, and what in it is broken or empty.
 _LOOK = """() => [...document.querySelectorAll('svg')].map(svg => {
     const box = svg.getBoundingClientRect(), shapes = [...svg.querySelectorAll('path, use, text, rect')];
@@ -52,16 +50,6 @@ _LOOK = """() => [...document.querySelectorAll('svg')].map(svg => {
         }).map(each => each.textContent),
     };
 })"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    with sync_playwright() as playwright:
-        found = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *_QUIET])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

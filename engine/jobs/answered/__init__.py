@@ -1,0 +1,1 @@
+"""Answered tables in numbers: what any run cost, how good its answers are, and which rows failed."""
