@@ -39,6 +39,13 @@ class Part:
     limited_seconds: float  # the least under the limits of its account, 0 where it has none
     price_source: str  # whose prices, and of which day
 
+    @property
+    def cells(self) -> tuple[Any, ...]:
+        """What people see of it: wave, expert, backend, prompts, tokens in and out, USD expected and at most, time."""
+        tokens = self.prompt_tokens, self.completion_tokens
+        costs = self.cost_usd, self.most_usd
+        return (self.wave, self.expert, self.backend, self.prompts, *tokens, *costs, _time(self.seconds))
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -203,20 +210,10 @@ def _lines(plan: Estimate) -> Iterator[str]:
 
 def _table(parts: tuple[Part, ...]) -> Iterator[str]:
     table = [("wave", "expert", "backend", "prompts", "tokens in", "tokens out", "cost USD", "at most", "time")]
-    table += [
-        (
-            str(part.wave),
-            part.expert,
-            part.backend,
-            f"{part.prompts:,}",
-            f"{part.prompt_tokens:,}",
-            f"{part.completion_tokens:,}",
-            plain_usd(part.cost_usd),
-            plain_usd(part.most_usd),
-            _time(part.seconds),
-        )
-        for part in parts
-    ]
+    for part in parts:
+        wave, expert, backend, prompts, read, written, expected, most, time = part.cells
+        counts = f"{prompts:,}", f"{read:,}", f"{written:,}"
+        table.append((str(wave), expert, backend, *counts, plain_usd(expected), plain_usd(most), time))
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         cells = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leeroo.cli.commands import criteria, logged
 from leeroo.cli.options import (
     MONEY,
     ROWS,
@@ -18,8 +19,6 @@ from leeroo.cli.options import (
     Out,
     OutputOptions,
     Page,
-    criteria,
-    logged,
 )
 from leeroo.engine.errors import OutputError, UsageError
 

@@ -8,19 +8,17 @@ import sys
 import typer
 
 from leeroo.cli import (
-    analysis,
     experts,
     label,
-    learn,
     mmlu,
-    router,
     run,
-    selfplay,
     serve,
     sql,
 )
+from leeroo.cli.commands import in_options
+from leeroo.cli.learning import analysis, learn, router, selfplay
 from leeroo.cli.log import Log, configure, current
-from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE, in_options
+from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE
 from leeroo.cli.records import report, spending, store
 from leeroo.cli.setup import demo, doctor, guide, init
 from leeroo.engine.errors import LeerooError, RowsFailed

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from leeroo.cli.options import (
-    ROWS,
-    AsJson,
-    EngineOptions,
-    OnExpertDown,
-    Page,
-    Pinned,
-    criteria,
-    logged,
-    names,
-)
+from leeroo.cli.commands import criteria, logged, names
+from leeroo.cli.options import ROWS, AsJson, EngineOptions, OnExpertDown, Page, Pinned
 
 if TYPE_CHECKING:
     from leeroo.engine.answer import Engine

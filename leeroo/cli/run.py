@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from leeroo.cli.learn import run_and_learn
+from leeroo.cli.commands import criteria, logged
+from leeroo.cli.learning.learn import run_and_learn
 from leeroo.cli.log import current
 from leeroo.cli.options import (
     LEARN,
@@ -30,10 +32,13 @@ from leeroo.cli.options import (
     PromptOptions,
     StoreFolder,
     Where,
-    criteria,
-    logged,
 )
 from leeroo.engine.errors import Detached, UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from leeroo.reports.report import Table
 
 _STEPS = "Steps"
 
@@ -136,14 +141,13 @@ def route(
     """Choose an expert for every row and generate nothing; costs nothing."""
     from leeroo.cli.console import check_out, finish, open_with_progress
     from leeroo.engine.tables import write_table
-    from leeroo.reports.routes import Routes
 
     wanted = criteria(
         setup, asking, writing, column=column, private_column=private_column, on_expert_down=on_expert_down
     )
     check_out(out, setup.store, source, overwrite=writing.overwrite, as_json=as_json)
     reader = reading.open(source)
-    routes = Routes(writing.prefix)
+    routes = _Routes(writing.prefix)
     with open_with_progress(setup) as (engine, bar):
         rows = write_table(routes.count(engine.route(reader, wanted)), out)
     if as_json:
@@ -152,6 +156,44 @@ def route(
         current().table(routes.table())
         current().say(f"{rows:,} rows routed: {out}")
     finish(bar, 0)
+
+
+class _Routes:
+    """Counts of a table with the columns of `schema.ROUTES`, while it is read.
+
+    Attributes:
+        experts: By name, the rows of each expert and their expected cost; rows without one are not counted.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.experts: dict[str, dict[str, float]] = {}
+        self._expert, self._cost = f"{prefix}expert", f"{prefix}expected_cost_usd"
+
+    def count(self, rows: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """Return the same rows, which are counted as they are read."""
+        import pyarrow as pa
+
+        return pa.RecordBatchReader.from_batches(rows.schema, self._counted(rows))
+
+    def _counted(self, rows: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        import pyarrow as pa
+
+        for batch in rows:
+            sums = pa.table(batch).group_by(self._expert).aggregate([(self._cost, "sum"), (self._cost, "count")])
+            for row in sums.to_pylist():
+                if (name := row[self._expert]) is not None:
+                    did = self.experts.setdefault(name, {"rows": 0, "expected_cost_usd": 0.0})
+                    did["rows"] += row[f"{self._cost}_count"]
+                    did["expected_cost_usd"] += row[f"{self._cost}_sum"] or 0.0
+            yield batch
+
+    def table(self) -> Table:
+        """Return them as a table, the expert with most rows first."""
+        from leeroo.reports.report import Table, columns
+
+        found = sorted(self.experts.items(), key=lambda item: -item[1]["rows"])
+        names = columns("expert | rows: count | expected cost USD: usd")
+        return Table("", names, [(name, *did.values()) for name, did in found], empty="no row has an expert")
 
 
 @logged

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leeroo.cli.commands import criteria, grouped
 from leeroo.cli.log import current
-from leeroo.cli.options import AsJson, EngineOptions, StoreFolder, criteria, grouped
+from leeroo.cli.options import AsJson, EngineOptions, StoreFolder
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leeroo.cli.commands import criteria, grouped, logged
 from leeroo.cli.log import current
 from leeroo.cli.options import (
     LEARN,
@@ -28,9 +29,6 @@ from leeroo.cli.options import (
     Overwrite,
     Private,
     PromptOptions,
-    criteria,
-    grouped,
-    logged,
 )
 from leeroo.engine.errors import UsageError
 
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     from leeroo.udfs.bar import Bar
     from leeroo.udfs.connection import Connection
 
+_ROW = "    "  # rows of the tables in the text of an estimate begin with it, and no other lines
 _NO_LIMIT = 2**31 - 1  # the largest width and number of rows that DuckDB takes
 
 
@@ -126,7 +125,7 @@ def explain(
     if as_json:
         print(json.dumps(found.as_dict()))
     else:
-        print(found.text)
+        _print_estimates(found)
 
 
 @dataclass(frozen=True)
@@ -184,6 +183,34 @@ def _json_rows(result: DuckDBPyRelation) -> list[dict[str, Any]]:
         file = Path(place) / "rows.jsonl"
         write_table(result.to_arrow_reader(), file)
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _print_estimates(found: _Estimates) -> None:
+    """Print estimates: on a terminal their tables take its width, elsewhere they are text."""
+    from rich.console import Console
+
+    from leeroo.reports.report import Table, columns
+    from leeroo.reports.terminal import print_table, say
+
+    if not Console().is_terminal:
+        print(found.text)
+        return
+    names = columns(
+        "expert | wave: count | backend | prompts: count | tokens in: count | tokens out: count | cost USD: usd"
+        " | at most: usd | time"
+    )
+    tables = [
+        Table("", names, [(part.expert, part.wave, *part.cells[2:]) for part in estimate.parts])
+        for _, estimate in found.estimates
+    ]
+    within = False
+    for line in found.text.splitlines():
+        is_row = line.startswith(_ROW)
+        if is_row and not within:
+            print_table(tables.pop(0))
+        elif not is_row:
+            say(line)
+        within = is_row
 
 
 def _show(result: DuckDBPyRelation) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leeroo.cli.commands import names
 from leeroo.cli.log import current
-from leeroo.cli.options import AsJson, StoreFolder, names
+from leeroo.cli.options import AsJson, StoreFolder
 from leeroo.cli.records.store import opened
 from leeroo.engine.errors import UsageError
 

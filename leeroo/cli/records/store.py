@@ -11,17 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from leeroo.cli.commands import grouped
 from leeroo.cli.log import current
-from leeroo.cli.options import (
-    EXIT_ROWS_FAILED,
-    ROWS,
-    AsJson,
-    Column,
-    Input,
-    InputOptions,
-    StoreFolder,
-    grouped,
-)
+from leeroo.cli.options import EXIT_ROWS_FAILED, ROWS, AsJson, Column, Input, InputOptions, StoreFolder
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:

@@ -42,8 +42,9 @@ def demo(
 
 def _answer(questions: Path, answers: Path, store: Path) -> bool:
     """Answer the questions and print them; return False, after saying why, where the model cannot run here."""
+    from leeroo.cli.commands import criteria
     from leeroo.cli.console import check_out, open_with_progress
-    from leeroo.cli.options import EngineOptions, InputOptions, criteria
+    from leeroo.cli.options import EngineOptions, InputOptions
     from leeroo.engine.backends.select import unavailable
     from leeroo.engine.errors import ExpertUnavailable, PoolError
     from leeroo.engine.money import usd

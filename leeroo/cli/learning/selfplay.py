@@ -8,19 +8,9 @@ from typing import Annotated
 
 import typer
 
+from leeroo.cli.commands import logged
 from leeroo.cli.log import current
-from leeroo.cli.options import (
-    MONEY,
-    POOL,
-    ROWS,
-    AsJson,
-    EngineOptions,
-    FormatOptions,
-    PoolFile,
-    Seed,
-    StoreFolder,
-    logged,
-)
+from leeroo.cli.options import MONEY, POOL, ROWS, AsJson, EngineOptions, FormatOptions, PoolFile, Seed, StoreFolder
 from leeroo.engine.errors import UsageError
 
 selfplay_app = typer.Typer(

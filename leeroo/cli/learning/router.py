@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from leeroo.cli.commands import logged
 from leeroo.cli.log import current
-from leeroo.cli.options import AsJson, Map, OptionalDataFolders, Seed, logged
+from leeroo.cli.options import AsJson, Map, OptionalDataFolders, Seed
 
 router_app = typer.Typer(no_args_is_help=True, help="Pack a router into one file, and unpack it elsewhere.")
 

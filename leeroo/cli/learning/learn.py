@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from leeroo.cli.commands import criteria, logged
 from leeroo.cli.options import (
     MONEY,
     AsJson,
@@ -19,8 +20,6 @@ from leeroo.cli.options import (
     Private,
     RouterOfRun,
     StoreFolder,
-    criteria,
-    logged,
 )
 
 if TYPE_CHECKING:

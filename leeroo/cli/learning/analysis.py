@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from leeroo.cli.commands import logged, names
 from leeroo.cli.log import current
-from leeroo.cli.options import AsJson, CostWeight, DataFolders, Map, Page, RouterFolder, logged, names
+from leeroo.cli.options import AsJson, CostWeight, DataFolders, Map, Page, RouterFolder
 from leeroo.engine.errors import UsageError
 
 Split = Annotated[Literal["train", "test", "all"], typer.Option(help="Queries that count.")]

@@ -1,0 +1,1 @@
+"""Commands that learn: routers from outcomes and tables, self-play, and what recorded outcomes say."""
