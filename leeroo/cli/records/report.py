@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from leeroo.cli.commands import grouped
 from leeroo.cli.log import current
-from leeroo.cli.options import ROWS, AsJson, Input, InputOptions, StoreFolder, grouped
+from leeroo.cli.options import ROWS, AsJson, Input, InputOptions, StoreFolder
 
 
 @grouped
