@@ -14,6 +14,7 @@ import pytest
 
 import leeroo
 from leeroo.engine.schema import ANSWERS
+from leeroo.reports.demo import choosing_plot, choosing_report, measure_choosing
 from tests.command import leeroo as command
 from tests.docs.site import source
 from tests.provider import Provider
@@ -90,3 +91,16 @@ def test_the_quickstart_offline() -> None:
         assert [len(row[1]) > 0 for row in rows.fetchall()] == [True] * 4
     [program] = _programs(page, "python")
     exec(program, {})
+
+
+def test_the_picture_of_the_quickstart_is_that_of_the_demo() -> None:
+    """The lines on the page are those that the demo prints on 80 columns, table included."""
+    found = measure_choosing()
+    [table] = choosing_report(found).tables
+    page = [line.removeprefix("    ") for line in source("start/quickstart-offline").splitlines()]
+    plot = [line for line in choosing_plot(found, 80) if line]
+    assert [line for line in plot if line not in page] == []
+    rows = {tuple(line.split()) for line in page}
+    for part, budget, spent, ours, interval, mix, single in table.rows:
+        ends = (f"{100 * interval.low:.1f}", "to", f"{100 * interval.high:.1f}")
+        assert (part, budget, spent, f"{100 * ours:.1f}", *ends, f"{100 * mix:.1f}", f"{100 * single:.1f}") in rows
