@@ -4,7 +4,10 @@ import leeroo
 
 SCHEMA = """{
     "type": "object",
-    "properties": {"product": {"type": "string", "maxLength": 20}, "stars": {"type": "integer", "minimum": 1, "maximum": 5}},
+    "properties": {
+        "product": {"type": "string", "maxLength": 20},
+        "stars": {"type": "integer", "minimum": 1, "maximum": 5}
+    },
     "required": ["product", "stars"]
 }"""
 REVIEWS = [
@@ -18,4 +21,5 @@ with leeroo.connect() as con:
     con.executemany("INSERT INTO reviews VALUES (?, ?)", list(enumerate(REVIEWS)))
     con.execute("CREATE TABLE extracted AS SELECT *, leeroo_extract(text, ?) AS found FROM reviews", [SCHEMA])
     # Always valid under the schema; whether it is right depends on the model.
-    print(con.sql("SELECT id, found ->> 'product' AS product, (found ->> 'stars')::INTEGER AS stars FROM extracted ORDER BY id"))
+    columns = "found ->> 'product' AS product, (found ->> 'stars')::INTEGER AS stars"
+    print(con.sql(f"SELECT id, {columns} FROM extracted ORDER BY id"))

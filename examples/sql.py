@@ -13,5 +13,6 @@ with leeroo.connect(pool=HERE / "replay.toml", store=HERE / "out" / "store", max
     print(leeroo.explain(con, "SELECT leeroo_answer(question) FROM questions"))
 
     con.sql("CREATE TABLE answered AS SELECT *, leeroo(question) AS a FROM questions")
-    print(con.sql("SELECT subject, count(*) AS questions, sum(a.list_cost_usd) AS usd FROM answered GROUP BY ALL ORDER BY ALL"))
+    columns = "subject, count(*) AS questions, round(sum(a.list_cost_usd), 9) AS usd"
+    print(con.sql(f"SELECT {columns} FROM answered GROUP BY ALL ORDER BY ALL"))
     print(con.sql("SELECT question, a.answer, a.error FROM answered ORDER BY id LIMIT 5"))
