@@ -61,7 +61,7 @@ def test_providers_whose_key_is_set_are_the_default(tmp_path: Path, monkeypatch:
     done = leeroo("init", "--yes", "--budget", "2.5", cwd=tmp_path)
     pool = load_pool(tmp_path / "pool.toml")
     assert {expert.api_key_env for expert in pool.experts} == {"MISTRAL_API_KEY"}
-    assert done.stdout.rstrip().endswith("--out answers.parquet --max-cost-usd 2.5")
+    assert done.stdout.rstrip().endswith("--max-cost-usd 2.5 --learn --out answers.parquet")
     assert KEY not in done.stdout + done.stderr + (tmp_path / "pool.toml").read_text()
 
 

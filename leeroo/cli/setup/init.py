@@ -79,7 +79,7 @@ def init(
         _usd,
         interactive,
     )
-    explain, run = _commands(out, column, usd if chosen else None)
+    explain, run = _commands(out, column, usd if chosen else None, learn=bool(chosen))
     write_file(pool_text(chosen, models, out, explain, run), out)
     _print_next(load_pool(out), out, explain, run)
 
@@ -159,14 +159,16 @@ def _usd(text: str) -> float | None:
     return usd
 
 
-def _commands(out: Path, table: tuple[str, str] | None, budget: float | None) -> tuple[str, str]:
-    """Return the commands that estimate a run and that run, as a shell takes them."""
+def _commands(out: Path, table: tuple[str, str] | None, budget: float | None, *, learn: bool) -> tuple[str, str]:
+    """Return the commands that estimate a run and that run, as a shell takes them.
+
+    Nothing is known yet of the experts of a new pool: several of them are worth trying out.
+    """
     source, column = table or ("questions.csv", "question")
     where = [source, "--pool", str(out), *([] if column == "question" else ["--column", column])]
-    spending = [] if budget is None else ["--max-cost-usd", f"{budget:g}"]
-    return shlex.join(["leeroo", "explain", *where]), shlex.join(
-        ["leeroo", "run", *where, "--out", "answers.parquet", *spending]
-    )
+    if budget is not None:
+        where += ["--max-cost-usd", f"{budget:g}", *(["--learn"] if learn and budget > 0 else [])]
+    return shlex.join(["leeroo", "explain", *where]), shlex.join(["leeroo", "run", *where, "--out", "answers.parquet"])
 
 
 def _print_next(pool: Pool, out: Path, explain: str, run: str) -> None:
