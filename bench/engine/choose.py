@@ -34,9 +34,9 @@ def main() -> None:
         start = time.perf_counter()
         best = choose(scores, costs)
         print(f"no budget              {time.perf_counter() - start:6.2f} s")
-        dearest = pick(costs, best.expert).sum()
+        most = pick(costs, best.expert).sum()
         for share in (0.5, 0.1, 0.01, 0.0001):
-            budget = share * dearest
+            budget = share * most
             start = time.perf_counter()
             choice = choose(scores, costs, budget_usd=budget)
             seconds = time.perf_counter() - start

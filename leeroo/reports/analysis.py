@@ -65,17 +65,19 @@ def gaps_report(gaps: Gaps) -> Report:
     """Return a table of topics for each kind of gap, and one of the other topics with the most to gain."""
     good = f"{percent(gaps.good)} %"
     parts = [_topics(f"No expert is good: all are surely below {good}", gaps.of("nobody"), "no such topic")]
-    if gaps.dearest is not None:
-        title = f"Only the dearest expert is good: {gaps.dearest} reaches {good} and leads all others clearly"
-        parts.append(_topics(title, gaps.of("only the dearest"), "no such topic"))
+    if gaps.most_expensive is not None:
+        title = (
+            f"Only the most expensive expert is good: {gaps.most_expensive} reaches {good} and leads all others clearly"
+        )
+        parts.append(_topics(title, gaps.of("only the most expensive"), "no such topic"))
     others = [topic for topic in gaps.topics if topic.kind is None]
     parts.append(_topics("The most to gain elsewhere", others[:_OTHERS], "no other topic"))
     return Report(
         title="Topics that the experts lack",
         summary=[
             f"{gaps.n:,} questions, {len(gaps.topics)} topics. gain: questions that the best expert does not get "
-            "right; %: its accuracy, with the interval; mean: of all experts; lead: of the dearest over the best of "
-            "the others; none: questions that nobody gets right, in %."
+            "right; %: its accuracy, with the interval; mean: of all experts; lead: of the most expensive one over "
+            "the best of the others; none: questions that nobody gets right, in %."
         ],
         parts=parts,
         notes=gaps.notes,
@@ -144,12 +146,12 @@ def plot_gaps(gaps: Gaps) -> str:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    nobody, dearest = gaps.of("nobody"), gaps.of("only the dearest")
+    nobody, alone = gaps.of("nobody"), gaps.of("only the most expensive")
     others = [topic for topic in gaps.topics if topic.kind is None]
     sections = [
         ("nobody is good", nobody),
-        (f"only {gaps.dearest} is good", dearest),
-        ("other topics", others[: max(_ROWS - len(nobody) - len(dearest), 5)]),
+        (f"only {gaps.most_expensive} is good", alone),
+        ("other topics", others[: max(_ROWS - len(nobody) - len(alone), 5)]),
     ]
     sections = [(title, topics) for title, topics in sections if topics]
     topics = [topic for _, of_section in sections for topic in of_section]
@@ -178,8 +180,8 @@ def plot_gaps(gaps: Gaps) -> str:
 
 def _plot_topic(axes: Axes, row: int, topic: Topic) -> None:
     shown = (
-        [(topic.best_other, OURS, _OFFSET), (topic.dearest, ORACLE, -_OFFSET)]
-        if topic.best_other and topic.dearest
+        [(topic.best_other, OURS, _OFFSET), (topic.most_expensive, ORACLE, -_OFFSET)]
+        if topic.best_other and topic.most_expensive
         else [(topic.best, OURS, 0.0)]
     )
     for standing, colour, offset in shown:
@@ -193,10 +195,10 @@ def _plot_standing(axes: Axes, at: float, standing: Standing, colour: str) -> No
 
 
 def _legend(axes: Axes, gaps: Gaps, topics: Sequence[Topic]) -> None:
-    both = any(topic.best_other and topic.dearest for topic in topics)
+    both = any(topic.best_other and topic.most_expensive for topic in topics)
     axes.plot([], [], "o", color=OURS, markersize=4.5, label="best of the others" if both else "best expert")
     if both:
-        axes.plot([], [], "o", color=ORACLE, markersize=4.5, label=f"{gaps.dearest}, the dearest")
+        axes.plot([], [], "o", color=ORACLE, markersize=4.5, label=f"{gaps.most_expensive}, the most expensive")
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:

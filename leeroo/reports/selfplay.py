@@ -33,8 +33,8 @@ def headline(played: Played) -> str:
         f"After {n} round{'' if n == 1 else 's'} and {last['outcomes_total']:,} outcomes the router's score on "
         f"{played.held_out:,} held-out questions is {last['score']:.3f} (standard error "
         f"{played.standard_error(last['score']):.3f}); at the start it was {first['score']:.3f}, and a "
-        f"{BASELINES['random']} of the experts comes to {played.random_mix:.3f}. {last['best_expert']} alone is right "
-        f"on {percent(last['best_accuracy'])} % of them, choosing with hindsight on "
+        f"{BASELINES['random']} of the experts has {played.random_mix:.3f}. {last['best_expert']} alone is right on "
+        f"{percent(last['best_accuracy'])} % of them, choosing with hindsight on "
         f"{percent(last['oracle_accuracy'])} %."
     )
 
@@ -45,8 +45,8 @@ def _rounds(played: Played) -> Table:
     return Table(
         title="Rounds",
         about="On the held-out questions: the score is AIQ, the mean accuracy over the range of the experts' costs; "
-        "then accuracy in % at parts of what the dearest expert costs, and the log loss of what is predicted. Money in "
-        "USD, with what the held-out questions cost.",
+        "then accuracy in % at parts of what the most expensive expert costs, and the log loss of what is predicted. Money "
+        "in USD, with what the held-out questions cost.",
         columns=columns(
             "round | outcomes: count | in all: count | USD in all: usd | score: score | at 1/4: share | at 1/2: share "
             "| at 1: share | log loss: score | s: count"
@@ -64,7 +64,7 @@ def _experts(played: Played) -> Table:
         title="Experts",
         about="Outcomes in all rounds with their mean score, on questions chosen to distinguish experts; accuracy and "
         "USD per 1,000 on the held-out questions; and the share of these that the router gives to each now, at half "
-        "of what the dearest costs.",
+        "of what the most expensive one costs.",
         columns=columns(
             "expert | outcomes: count | mean score: score | accuracy %: share | USD per 1,000: usd | traffic %: share"
         ),
@@ -116,7 +116,14 @@ def plot_played(played: Played) -> str:
         axes.plot(outcomes, scores, "o-", color=OURS, linewidth=2.2, label="score (AIQ), with its standard error")
         axes.fill_between(outcomes, scores - errors, scores + errors, color=OURS, alpha=0.12, linewidth=0)
         half = [row["accuracy_at_half"] for row in played.rounds]
-        axes.plot(outcomes, half, "o--", color=OTHERS[2], linewidth=1.4, label="accuracy at half of the dearest's cost")
+        axes.plot(
+            outcomes,
+            half,
+            "o--",
+            color=OTHERS[2],
+            linewidth=1.4,
+            label="accuracy at half of the most expensive one's cost",
+        )
         axes.axhline(played.random_mix, color=OTHERS[0], linewidth=1, linestyle=":", label=BASELINES["random"])
         axes.axhline(
             last["best_accuracy"], color=EXPERT, linewidth=1, linestyle=":", label=f"{last['best_expert']} alone"

@@ -57,23 +57,23 @@ def test_gaps_are_shown_to_people(data_folder: Path, tmp_path: Path) -> None:
     picture = tmp_path / "gaps.svg"
     done = leeroo("gaps", "--data", data_folder, "--split", "test", "--good", "0.8", "--plot", picture)
     assert done.returncode == 0, done.stderr
-    nobody, only_the_dearest = done.stdout.split("Only the dearest expert is good: large reaches 80.0 %")
+    nobody, only_the_most_expensive = done.stdout.split("Only the most expensive expert is good: large reaches 80.0 %")
     assert "no such topic" in nobody
-    assert "large" in only_the_dearest
-    assert "+50.0" in only_the_dearest
+    assert "large" in only_the_most_expensive
+    assert "+50.0" in only_the_most_expensive
     assert "40 questions, 1 topics" in done.stdout
     assert "encoding 40 questions" in done.stderr
     svg = picture.read_text()
     assert svg.startswith("<svg")
-    assert "large, the dearest" in svg
+    assert "large, the most expensive" in svg
 
 
 def test_gaps_are_shown_to_programs(data_folder: Path) -> None:
     """One JSON object has every topic, and nothing else is on standard output."""
     found = _json("gaps", "--data", data_folder, "--split", "test", "--good", "0.8")
-    assert (found["n"], found["good"], found["dearest"]) == (40, 0.8, "large")
+    assert (found["n"], found["good"], found["most_expensive"]) == (40, 0.8, "large")
     [topic] = found["topics"]
-    assert topic["kind"] == "only the dearest"
+    assert topic["kind"] == "only the most expensive"
     assert topic["best"] == {
         "expert": "large",
         "n": 40,

@@ -71,7 +71,7 @@ def test_a_score_is_reported_with_its_standard_error() -> None:
     played = Played([row, row], experts, [{"questions": 300}, {"questions": 100}], {})
     assert played.random_mix == pytest.approx(0.16)
     assert "on 400 held-out questions is 0.200 (standard error 0.020)" in headline(played)
-    assert "random mix of the experts comes to 0.160" in headline(played)
+    assert "random mix of the experts has 0.160" in headline(played)
 
 
 def test_a_judge_that_agrees_with_computed_scores_is_used(pool_of: Callable[..., Pool], tmp_path: Path) -> None:

@@ -86,21 +86,21 @@ def test_a_topic_that_no_expert_knows_is_found(found: Gaps) -> None:
 
 def test_a_topic_that_only_the_most_expensive_knows_is_found(found: Gaps) -> None:
     """It names the most expensive expert, the best of the others, and the lead."""
-    [topic] = found.of("only the dearest")
+    [topic] = found.of("only the most expensive")
     assert {"contract", "bind", "court", "voids", "clause", "does"} >= set(topic.terms[:3])
-    assert found.dearest == "dear"
-    assert topic.dearest is not None
+    assert found.most_expensive == "dear"
+    assert topic.most_expensive is not None
     assert topic.best_other is not None
     assert topic.lead is not None
-    assert topic.best == topic.dearest
-    assert (topic.dearest.accuracy, topic.best_other.expert, topic.best_other.accuracy) == (0.9, "cheap", 0.1)
+    assert topic.best == topic.most_expensive
+    assert (topic.most_expensive.accuracy, topic.best_other.expert, topic.best_other.accuracy) == (0.9, "cheap", 0.1)
     assert topic.lead.value == pytest.approx(0.8)
     assert 0.05 < topic.lead.low < topic.lead.value < topic.lead.high
 
 
 def test_a_topic_with_several_good_experts_is_no_gap(found: Gaps) -> None:
     """A topic with several good experts is listed, last, as none."""
-    assert [topic.kind for topic in found.topics] == ["nobody", "only the dearest", None]
+    assert [topic.kind for topic in found.topics] == ["nobody", "only the most expensive", None]
     assert found.topics[-1].subjects == {"some_sport": N}
     assert sum(topic.n for topic in found.topics) == found.n == 3 * N
 
@@ -157,8 +157,8 @@ def test_an_expert_is_judged_where_it_has_enough_outcomes(tmp_path: Path) -> Non
 def test_without_prices_there_is_no_most_expensive_expert(tmp_path: Path) -> None:
     """Topics that no expert knows are still found, and a note says why the other kind is not."""
     gaps = find_gaps([write_folder(tmp_path, planted, prices=False)], clusters=3)
-    assert (len(gaps.of("nobody")), len(gaps.of("only the dearest")), gaps.dearest) == (1, 0, None)
-    assert any("only the dearest" in note for note in gaps.notes)
+    assert (len(gaps.of("nobody")), len(gaps.of("only the most expensive")), gaps.most_expensive) == (1, 0, None)
+    assert any("only the most expensive" in note for note in gaps.notes)
 
 
 def test_one_expert_has_gaps_too(tmp_path: Path) -> None:
@@ -220,6 +220,6 @@ def test_gaps_of_real_experts_are_the_known_ones(shared_data: Path, tmp_path: Pa
     outcomes.write_parquet(str(tmp_path / "outcomes.parquet"))
     shutil.copy(source / "experts.parquet", tmp_path)
     gaps = find_gaps([tmp_path], split="test")
-    assert gaps.dearest == "gpt-4-1106-preview"
-    assert "moral_scenarios" in {next(iter(topic.subjects)) for topic in gaps.of("only the dearest")}
+    assert gaps.most_expensive == "gpt-4-1106-preview"
+    assert "moral_scenarios" in {next(iter(topic.subjects)) for topic in gaps.of("only the most expensive")}
     assert any("mathematics" in topic.name for topic in gaps.topics[:3])

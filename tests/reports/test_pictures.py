@@ -163,7 +163,7 @@ def test_pools_and_gaps(look: Look) -> None:
     )
     standing = Standing(NAMES[1], 30, 0.3, 0.2, 0.4)
     rest: dict[str, Any] = {"mean_accuracy": 0.2, "oracle_accuracy": 0.5, "nobody_right": 0.5, "routed_accuracy": None}
-    kinds: list[Any] = ["nobody", "only the dearest", None, None, None]
+    kinds: list[Any] = ["nobody", "only the most expensive", None, None, None]
     topics = [
         Topic(name, 30, kind, 9.0, standing, standing, standing, None, **rest, terms=[name], subjects={}, examples=[])
         for name, kind in zip(NAMES, kinds, strict=True)

@@ -25,7 +25,7 @@ from leeroo.engine.orchestrator.outcomes.read import Outcomes, read_outcomes
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.statistics import wilson_interval
 
-GapKind = Literal["nobody", "only the dearest"]
+GapKind = Literal["nobody", "only the most expensive"]
 
 # The least questions of a cluster, and the least outcomes by which an expert is judged in it.
 _FEW = 20
@@ -59,12 +59,12 @@ class Topic:
         name: Its most typical terms, and its most frequent subject.
         n: Questions.
         kind: 'nobody': no expert is good, because even the upper ends of their intervals are below `good`.
-            'only the dearest': the most expensive expert is good, no other surely is, and it leads them clearly. None:
+            'only the most expensive': that expert is good, no other surely is, and it leads them clearly. None:
             neither.
         to_gain: Questions that a perfect expert would answer right and the best one does not.
         best: The expert of the best accuracy.
         best_other: The best of all but the most expensive expert; None when there is no other.
-        dearest: The most expensive expert; None where costs are not known.
+        most_expensive: The most expensive expert; None where costs are not known.
         lead: Its lead over `best_other` on questions that both have outcomes on, with its 95 % interval.
         mean_accuracy: Over the experts.
         oracle_accuracy: Mean of the best score of each question.
@@ -80,7 +80,7 @@ class Topic:
     to_gain: float
     best: Standing
     best_other: Standing | None
-    dearest: Standing | None
+    most_expensive: Standing | None
     lead: Interval | None
     mean_accuracy: float
     oracle_accuracy: float
@@ -97,14 +97,14 @@ class Gaps:
 
     Attributes:
         good: The accuracy from which on an expert is good.
-        dearest: The most expensive expert; None where costs are not known.
+        most_expensive: The most expensive expert; None where costs are not known.
         topics: All of them; the gaps are those that have a kind.
         notes: Caveats about these numbers, a line each.
     """
 
     n: int
     good: float
-    dearest: str | None
+    most_expensive: str | None
     topics: list[Topic]
     notes: list[str]
 
@@ -115,10 +115,11 @@ class Gaps:
     def as_json(self) -> dict[str, Any]:
         """Return the object that `leeroo gaps --json` prints.
 
-        {"n", "good", "dearest", "topics": [{"name", "n", "kind", "to_gain", "best": {"expert", "n", "accuracy", "low",
-        "high"}, "best_other": the same, "dearest": the same, "lead": {"value", "low", "high"}, "mean_accuracy",
-        "oracle_accuracy", "nobody_right", "routed_accuracy", "terms": [..], "subjects": {subject: questions},
-        "examples": [..]}], "notes": [line]}. "kind" is "nobody", "only the dearest" or null; unknown values are null.
+        {"n", "good", "most_expensive", "topics": [{"name", "n", "kind", "to_gain", "best": {"expert", "n", "accuracy",
+        "low", "high"}, "best_other": the same, "most_expensive": the same, "lead": {"value", "low", "high"},
+        "mean_accuracy", "oracle_accuracy", "nobody_right", "routed_accuracy", "terms": [..], "subjects": {subject:
+        questions}, "examples": [..]}], "notes": [line]}. "kind" is "nobody", "only the most expensive" or null; unknown
+        values are null.
         """
         return asdict(self)
 
@@ -159,7 +160,7 @@ def find_gaps(
     outcomes, notes = read_outcomes(data, split), list[str]()
     few = min(_FEW, len(outcomes.prompts))
     count = _cluster_count(clusters, len(outcomes.prompts), few)
-    dearest = _most_expensive(outcomes, data, notes)
+    most_expensive = _most_expensive(outcomes, data, notes)
     scores = outcomes.scores.astype(np.float64)
     routed = None
     if router:
@@ -173,11 +174,11 @@ def find_gaps(
     for number, terms in enumerate(typical_terms(outcomes.prompts, cluster)):
         rows = np.flatnonzero(cluster == number)
         rows = rows[np.argsort(-nearness[rows], kind="stable")]
-        topics.append(_topic(_TopicRows(outcomes, scores, routed, rows, few), terms, dearest, good))
+        topics.append(_topic(_TopicRows(outcomes, scores, routed, rows, few), terms, most_expensive, good))
     judged = sorted(filter(None, topics), key=lambda topic: (-topic.to_gain, topic.name))
     if len(judged) < len(topics):
         notes.append(f"left out: {len(topics) - len(judged)} topics on which no expert has {few} outcomes")
-    return Gaps(len(scores), good, None if dearest is None else outcomes.experts[dearest], judged, notes)
+    return Gaps(len(scores), good, None if most_expensive is None else outcomes.experts[most_expensive], judged, notes)
 
 
 @dataclass(frozen=True)
@@ -223,20 +224,20 @@ class _TopicRows:
         return [textwrap.shorten(self.outcomes.questions[row], _EXAMPLE_LENGTH, placeholder=" ...") for row in missed]
 
 
-def _topic(topic_rows: _TopicRows, terms: list[str], dearest: int | None, good: float) -> Topic | None:
+def _topic(topic_rows: _TopicRows, terms: list[str], most_expensive: int | None, good: float) -> Topic | None:
     """Describe a topic; None where no expert has enough outcomes."""
     best = topic_rows.best()
     if best is None:
         return None
     judged, rows = topic_rows.standings, topic_rows.rows
-    other = topic_rows.best(but=dearest) if dearest in judged else None
-    lead = None if dearest is None or other is None else topic_rows.lead(dearest, other)
+    other = topic_rows.best(but=most_expensive) if most_expensive in judged else None
+    lead = None if most_expensive is None or other is None else topic_rows.lead(most_expensive, other)
     kind: GapKind | None = None
     if max(standing.high for standing in judged.values()) < good:
         kind = "nobody"
-    elif dearest is not None and lead and lead.low >= _CLEAR_LEAD:
-        others_low = max(standing.low for j, standing in judged.items() if j != dearest)
-        kind = "only the dearest" if judged[dearest].accuracy >= good > others_low else None
+    elif most_expensive is not None and lead and lead.low >= _CLEAR_LEAD:
+        others_low = max(standing.low for j, standing in judged.items() if j != most_expensive)
+        kind = "only the most expensive" if judged[most_expensive].accuracy >= good > others_low else None
     highest = np.nanmax(topic_rows.scores[rows], axis=1)
     outcomes = topic_rows.outcomes
     subjects = most_frequent([outcomes.subjects[row] or outcomes.categories[row] for row in rows])
@@ -247,7 +248,7 @@ def _topic(topic_rows: _TopicRows, terms: list[str], dearest: int | None, good: 
         to_gain=len(rows) * (1 - judged[best].accuracy),
         best=judged[best],
         best_other=None if other is None else judged[other],
-        dearest=None if dearest is None else judged.get(dearest),
+        most_expensive=None if most_expensive is None else judged.get(most_expensive),
         lead=lead,
         mean_accuracy=float(np.mean([standing.accuracy for standing in judged.values()])),
         oracle_accuracy=float(highest.mean()),
@@ -287,7 +288,7 @@ def _most_expensive(outcomes: Outcomes, data: Sequence[Path], notes: list[str]) 
     """Return the column of the expert whose calls cost most; None where that is not known."""
     costs = costs_usd(outcomes, data, notes).mean(axis=0)
     if np.isnan(costs).any():
-        notes.append("so it cannot be told on which topics only the dearest expert is good")
+        notes.append("so it cannot be told on which topics only the most expensive expert is good")
         return None
     return int(costs.argmax())
 
