@@ -45,8 +45,8 @@ def _rounds(played: Played) -> Table:
     return Table(
         title="Rounds",
         about="On the held-out questions: the score is AIQ, the mean accuracy over the range of the experts' costs; "
-        "then accuracy in % at parts of what the most expensive expert costs, and the log loss of what is predicted. Money "
-        "in USD, with what the held-out questions cost.",
+        "then accuracy in % at parts of what the most expensive expert costs, and the log loss of what is predicted. "
+        "Money in USD, with what the held-out questions cost.",
         columns=columns(
             "round | outcomes: count | in all: count | USD in all: usd | score: score | at 1/4: share | at 1/2: share "
             "| at 1: share | log loss: score | s: count"
