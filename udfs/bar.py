@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from typing import Protocol
 
@@ -70,7 +71,7 @@ class Bar:
         self._console = Console(stderr=True)
         self._lines = lines or _OnConsole(self._console)
         self._line_at = time.monotonic()
-        self._shown = shown and (self._console.is_terminal or self._console.is_jupyter)
+        self._shown = shown and _can_draw(self._console)
         self._columns: Columns | None = None
         self._task = TaskID(0)
 
@@ -109,6 +110,13 @@ class Bar:
         if self._columns is not None:
             self._columns.stop()
             self._columns = None
+
+
+def _can_draw(console: Console) -> bool:
+    """Say whether a bar can be drawn: on a terminal, and in a notebook that has the package which draws there."""
+    if console.is_jupyter:
+        return importlib.util.find_spec("ipywidgets") is not None
+    return console.is_terminal
 
 
 def _columns(console: Console) -> Columns:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,3 +82,15 @@ def test_it_takes_the_width_that_is_there(width: int, parts: int, monkeypatch: p
     drawn = written.getvalue()
     facts = ("12,345/99,999 rows", "2 min left", "$1.50", "123 tokens/s")
     assert [fact in drawn for fact in facts] == [i < parts for i in range(4)], drawn
+
+
+def test_a_notebook_that_cannot_draw_a_bar_shows_none(
+    monkeypatch: pytest.MonkeyPatch, slow_pool: Path, store: Path
+) -> None:
+    """Without ipywidgets rich would write a warning into the cell instead of a bar."""
+    monkeypatch.setattr(bar, "Console", lambda **_: Console(file=io.StringIO(), force_jupyter=True, width=100))
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with leeroo.connect(pool=slow_pool, store=store) as con:
+            con.execute(ASK)

@@ -67,7 +67,7 @@ def statements(
     return [Statement(con, registration, part.query, own, part, tables) for part, own in zip(parts, given, strict=True)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
     """The estimates of a statement's calls, by the names of the functions."""
 
@@ -78,6 +78,8 @@ class Explanation:
         if not self.estimates:
             return "Nothing to generate: the statement asks nothing, or all of it is known here."
         return "\n".join([*(f"{names}: {estimate}" for names, estimate in self.estimates), _NOT_FORESEEN])
+
+    __repr__ = __str__  # what a notebook shows
 
 
 _NOT_FORESEEN = "Not counted: questions that depend on these answers."
