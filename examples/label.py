@@ -16,7 +16,7 @@ TEAMS = {
     "other": "everything else",
 }
 
-tickets = duckdb.sql(f"FROM '{HERE / 'tickets.csv'}'").to_arrow_table()
+tickets = duckdb.read_csv(HERE / "tickets.csv").to_arrow_table()
 # Without `pool`, the embedded model of 135 million parameters labels. It is wrong often; see `confidence`.
 labelled = leeroo.label(tickets, TEAMS, store=HERE / "out" / "store")
 

@@ -38,6 +38,7 @@ try:
     while batch.status in ("validating", "in_progress", "finalizing"):
         time.sleep(0.5)
         batch = client.batches.retrieve(batch.id)
+    assert batch.output_file_id is not None, batch
     for line in client.files.content(batch.output_file_id).text.splitlines():
         result = json.loads(line)
         body = result["response"]["body"]
