@@ -310,7 +310,7 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._plan_only(reader, criteria, keep_tokens=True) as state:
+        with self._plan_only(reader, criteria, pa.schema([]), keep_tokens=True) as state:
             state.fail_all(self._plan(state))
             estimated = estimate(state, self._engines)
             _done(state)

@@ -91,6 +91,13 @@ def test_explain_and_route_take_it_too(place: Path, api: Provider) -> None:
     assert not api.calls
 
 
+def test_explain_takes_a_table_that_has_answers(place: Path) -> None:
+    """It adds no columns, so that none can clash."""
+    (place / "answered.csv").write_text("question,answer\nWhat is 1 plus 1?,2\n")
+    done = leeroo("explain", "answered.csv", *OPTIONS[:4], cwd=place)
+    assert (done.returncode, "1 distinct prompts" in done.stdout) == (0, True), done.stderr
+
+
 def test_a_row_of_blanks_asks_nothing(place: Path, api: Provider) -> None:
     """A row in which all columns of the prompt are blank is not sent; one with a blank among others is."""
     blank = [{"text": " ", "lang": ""}, {"text": "", "lang": "French"}]

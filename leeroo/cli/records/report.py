@@ -17,17 +17,18 @@ def report(
     *,
     source: Input,
     out: Annotated[
-        Path | None, typer.Option(metavar="F.html", help="The page. Default: beside the input; none with --json.")
+        Path | None,
+        typer.Option(metavar="F.html", help="Page to write.", show_default="beside the input; none with --json"),
     ] = None,
     gold: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Right answers; those of experts are compared with them.")
+        str | None, typer.Option(metavar="COLUMN", help="Column with right answers, to compare answers with.")
     ] = None,
     score: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="How good the answer is, from 0 to 1; goes before --gold.")
+        str | None, typer.Option(metavar="COLUMN", help="Column with scores from 0 to 1; takes precedence over --gold.")
     ] = None,
     column: Annotated[
         str | None,
-        typer.Option(help="The column with the questions. Default: question, text or prompt.", rich_help_panel=ROWS),
+        typer.Option(help="Column with the questions.", show_default="question, text or prompt", rich_help_panel=ROWS),
     ] = None,
     store: StoreFolder = None,
     reading: InputOptions,
