@@ -30,6 +30,7 @@ NAMES = [
     "label",
     "open_engine",
     "register",
+    "report",
     "solve",
     "sql",
     "train",

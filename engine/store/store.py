@@ -36,6 +36,7 @@ from leeroo.engine.store.batches import (
 )
 from leeroo.engine.store.caps import Cap, read_caps, remove_caps, set_caps
 from leeroo.engine.store.feedback import keep_feedback, keep_verdicts, latest_answers, read_feedback, read_verdicts
+from leeroo.engine.store.log import read_log
 from leeroo.engine.store.prune import Pruned
 from leeroo.engine.store.runs import Run, claim, in_flight, of_job, of_run, read_runs, release_claims
 from leeroo.engine.store.spending import keep_charges, read_charges, read_spend
@@ -137,6 +138,7 @@ class Store:
     charges = _reads(read_charges)
     give = _writes(keep_feedback)
     latest_answers = _reads(latest_answers)
+    log = _reads(read_log)
     feedback = _reads(read_feedback)
     verdicts = _reads(read_verdicts)
     keep_verdicts = _writes(keep_verdicts, durable=False)

@@ -19,7 +19,7 @@ from leeroo.cli.commands import in_options
 from leeroo.cli.learning import analysis, learn, router, selfplay
 from leeroo.cli.log import Log, configure, current
 from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE
-from leeroo.cli.records import report, spending, store
+from leeroo.cli.records import log, report, spending, store
 from leeroo.cli.setup import demo, doctor, guide, init
 from leeroo.engine.errors import LeerooError, RowsFailed
 from leeroo.interrupts import interrupted, interrupts
@@ -53,6 +53,7 @@ for panel, command, example in (
     (LOOK, report.report, "report answers.parquet"),
     (LOOK, experts.experts, "experts --pool pool.toml"),
     (LOOK, experts.routers, "routers --pool pool.toml"),
+    (LOOK, log.log, "log --last 5 --questions tickets.csv --column text"),
     (LOOK, spending.spend, "spend --by day,expert"),
     (SERVE, serve.serve, "serve --pool pool.toml --router router/ --port 8080"),
     (SET_UP, demo.demo, "demo"),
