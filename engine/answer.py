@@ -106,6 +106,7 @@ class Engine:
         on_progress: Called a few times a second with a `Progress`.
         place: Where models run: 'local', or 'ray' for the actors of a Ray cluster.
         prior: Stands in for a router; the first run that it chooses for says so in a warning.
+        stop: Stops every call when another thread sets it, as `interrupt` does.
 
     Raises:
         OutputError: the store cannot be made or written.
@@ -121,6 +122,7 @@ class Engine:
         on_progress: Listener | None = None,
         place: Place = "local",
         prior: Prior | None = None,
+        stop: threading.Event | None = None,
     ) -> None:
         self.pool = pool
         self.prior = prior if router is None else None
@@ -129,6 +131,7 @@ class Engine:
         self.store = Store(store or default_store())
         self.on_progress = on_progress
         self._place = place
+        self._stop = stop
         if place == "ray":
             from leeroo.engine.backends.ray import check_ray
 
@@ -386,7 +389,7 @@ class Engine:
     @contextlib.contextmanager
     def _call(self, stop: threading.Event | None = None) -> Iterator[threading.Event]:
         """Register a call of this thread, which `interrupt` stops."""
-        call = threading.current_thread(), stop or threading.Event()
+        call = threading.current_thread(), stop or self._stop or threading.Event()
         with self._lock:
             self._calls.append(call)
         try:
@@ -572,12 +575,13 @@ def open_engine(
     store: str | Path | None = None,
     on_progress: Listener | None = None,
     place: Place = "local",
+    stop: threading.Event | None = None,
 ) -> Engine:
     """Open an engine from paths.
 
     Where none are named, LEEROO_POOL and LEEROO_ROUTER count, and then the embedded local pool with its own router.
     A pool without a router gets the shipped router that knows its models as a prior, see `prior_for`. The router
-    'none' leaves all rows to the pool's default.
+    'none' leaves all rows to the pool's default. The other arguments are those of `Engine`.
 
     Raises:
         PoolError: the pool file is wrong.
@@ -594,4 +598,5 @@ def open_engine(
         on_progress,
         place,
         prior_for(named) if routed is None else None,
+        stop,
     )

@@ -18,7 +18,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from leeroo.api.frames import answer, label, solve
+    from leeroo.api.frames import answer, answer_async, extract, label, solve
     from leeroo.api.reports import report
     from leeroo.api.routers import train
     from leeroo.engine.answer import Criteria, Engine, open_engine
@@ -35,8 +35,10 @@ __all__ = [
     "RowsFailedWarning",
     "__version__",
     "answer",
+    "answer_async",
     "connect",
     "explain",
+    "extract",
     "label",
     "open_engine",
     "register",
@@ -47,7 +49,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "leeroo.api.frames": ("answer", "label", "solve"),
+    "leeroo.api.frames": ("answer", "answer_async", "extract", "label", "solve"),
     "leeroo.api.reports": ("report",),
     "leeroo.api.routers": ("train",),
     "leeroo.engine.answer": ("Criteria", "Engine", "open_engine"),
@@ -58,6 +60,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "polars":  # no public name: `from leeroo import *` would hide the library
+        return importlib.import_module("leeroo.polars")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(importlib.import_module(home), name)

@@ -17,13 +17,15 @@ _SHOWN = 40
 
 
 def as_frame(given: Any, column: str) -> Any:
-    """Return a frame itself, what a lazy frame of Polars computes, or a list of texts as a table with one column.
+    """Return a frame itself, what a lazy frame of Polars computes, or a list or series as a table with one column.
 
     Raises:
         UsageError: it is one text alone, or a list that holds something else.
     """
     if isinstance(given, str):
         raise UsageError(f"one text alone is no table: give a list, such as [{_shortened(given)!r}]")
+    if _library(given) in ("polars", "pandas") and hasattr(given, "to_frame"):
+        return given.to_frame(column)
     if not isinstance(given, list | tuple):
         return _eager(given)
     for i, each in enumerate(given):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 import pyarrow as pa
 
-from leeroo.api.options import RunOptions
+from leeroo.api.options import AnswerOptions, RunOptions
 from leeroo.engine.answer import Criteria, Engine, open_engine
 from leeroo.engine.batch.layout import field_names
 from leeroo.engine.batch.prompts import CONTEXT
-from leeroo.engine.errors import UsageError
+from leeroo.engine.errors import Interrupted, UsageError
+from leeroo.engine.jobs.extract import extract_rows, read_schema
 from leeroo.engine.jobs.label import Labels, label_rows, read_labels
 from leeroo.engine.jobs.learn.learn import learn_rows
 from leeroo.engine.jobs.solve.solve import USUAL, SolveLimits, solve_rows
@@ -21,6 +25,8 @@ from leeroo.udfs.functions.unanswered import Unanswered, warn
 
 # These open the engine; the other options are criteria of the run.
 _OPENING = ("pool", "router", "store", "on_progress")
+
+_SHARED = RunOptions.__annotations__.keys()
 
 Work = Callable[[Engine, pa.RecordBatchReader, Criteria], pa.Table]
 
@@ -40,6 +46,13 @@ def answer(
     **options: Unpack[RunOptions],
 ) -> Any:
     """Answer every row of a table; the options are those of `leeroo run`.
+
+    Examples:
+        >>> import leeroo, polars
+        >>> frame = polars.DataFrame({"id": [7], "question": ["What is the capital of Italy?"]})
+        >>> answers = leeroo.answer(frame, max_tokens=12)
+        >>> answers.select("id", "answer", "error").row(0)
+        (7, 'The capital of Italy is Rome.', None)
 
     Args:
         frame: A Polars, pandas or Arrow table, or a DuckDB relation, with questions; or a list of questions.
@@ -61,6 +74,65 @@ def answer(
         UsageError: an option, the pool, the router or the table is wrong.
         RowsFailed: rows failed and `on_error` is "fail".
     """
+    own: AnswerOptions = {
+        "prompt": prompt,
+        "system": system,
+        "max_tokens": max_tokens,
+        "temperature": temperature,
+        "on_error": on_error,
+        "learn": learn,
+        "gold": gold,
+        "save_router": save_router,
+        "keep_reasoning": keep_reasoning,
+    }
+    return _answer(frame, {**own, **options})
+
+
+async def answer_async(frame: Any, **options: Unpack[AnswerOptions]) -> Any:
+    """Answer every row of a table, as `answer` does, while other tasks of an event loop go on.
+
+    The work is done in a thread. A task that is cancelled stops it; what was answered is kept in the store, so that
+    the same call resumes there.
+
+    Examples:
+        >>> import asyncio, leeroo
+        >>> answers = asyncio.run(leeroo.answer_async(["What is the capital of Italy?"], max_tokens=12))
+        >>> answers.column("answer").to_pylist()
+        ['The capital of Italy is Rome.']
+
+    Args:
+        frame: As for `answer`.
+        options: Those of `answer`.
+
+    Returns:
+        As `answer`.
+
+    Raises:
+        UsageError, RowsFailed: as `answer`.
+    """
+    stop = threading.Event()
+
+    def work() -> Any:
+        with contextlib.suppress(Interrupted):  # the task was cancelled, and nothing waits for a result
+            return _answer(frame, {**options}, stop)
+        return None
+
+    running = asyncio.ensure_future(asyncio.to_thread(work))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        stop.set()
+        await asyncio.wait([running])
+        raise
+
+
+def _answer(frame: Any, given: dict[str, Any], stop: threading.Event | None = None) -> Any:
+    """Answer every row of a table, with the options of `answer`."""
+    save_router = given.pop("save_router", None)
+    learn, gold = given.get("learn", False), given.get("gold")
+    own = {name: given.pop(name) for name in AnswerOptions.__annotations__ if name in given.keys() - _SHARED}
+    if not learn and (gold is not None or save_router is not None):
+        raise UsageError("gold and save_router are for learning: give learn=True")
 
     def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
         if not criteria.learn:
@@ -71,11 +143,7 @@ def answer(
         assert learned.rows is not None
         return learned.rows
 
-    if not learn and (gold is not None or save_router is not None):
-        raise UsageError("gold and save_router are for learning: give learn=True")
-    own: Any = {"on_error": on_error, "learn": learn, "gold": gold, "keep_reasoning": keep_reasoning}
-    own |= {"prompt": prompt, "system": system, "max_tokens": max_tokens, "temperature": temperature}
-    return _run("answer", work, frame, {**options}, **own)
+    return _run("answer", work, frame, given, stop=stop, **own)
 
 
 def label(
@@ -118,6 +186,48 @@ def label(
     return _run("label", work, frame, {"column": "text", **options}, [gold] if gold else [], proxy=proxy)
 
 
+def extract(
+    frame: Any,
+    schema: str | Mapping[str, Any],
+    *,
+    prompt: str | None = None,
+    system: str | None = None,
+    max_tokens: int | None = None,
+    **options: Unpack[RunOptions],
+) -> Any:
+    """Extract JSON that is valid under a schema from every row of a table, as `leeroo_extract` does in SQL.
+
+    Examples:
+        >>> import json, leeroo
+        >>> schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+        >>> found = leeroo.extract(["I live in Rome, and like it."], schema)
+        >>> json.loads(found.column("answer")[0].as_py())["city"]
+        'Rome'
+
+    Args:
+        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with texts; or a list of texts.
+        schema: A JSON schema, as a dictionary or as text.
+        prompt: Text with the names of columns in braces, such as "From: {sender}. {text}", in place of a column.
+        system: Instructions, such as "Dates are in ISO form."
+        max_tokens: Longest answer, in place of that of the experts.
+        options: See `RunOptions`; the column is 'text' by default.
+
+    Returns:
+        The same kind of table (Arrow for a list) with the columns of `schema.ANSWERS` after its own. `answer` is JSON
+        as text, and null where the answer was not valid under the schema; `error` says why.
+
+    Raises:
+        UsageError: an option, the schema, the pool, the router or the table is wrong.
+    """
+    wanted = read_schema(schema)
+
+    def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
+        return extract_rows(engine, rows, wanted, criteria)
+
+    own = {"prompt": prompt, "system": system, "max_tokens": max_tokens}
+    return _run("extract", work, frame, {"column": "text", **options}, **own)
+
+
 def solve(
     frame: Any,
     *,
@@ -152,7 +262,15 @@ def solve(
     return _run("solve", work, frame, {**options})
 
 
-def _run(function: str, work: Work, frame: Any, options: dict[str, Any], read: Sequence[str] = (), **more: Any) -> Any:
+def _run(
+    function: str,
+    work: Work,
+    frame: Any,
+    options: dict[str, Any],
+    read: Sequence[str] = (),
+    stop: threading.Event | None = None,
+    **more: Any,
+) -> Any:
     """Do a job for a frame; return its rows as the same kind of frame, and warn once of those that failed."""
     unknown = [name for name in options if name not in RunOptions.__annotations__]
     if unknown:
@@ -164,7 +282,7 @@ def _run(function: str, work: Work, frame: Any, options: dict[str, Any], read: S
     frame = as_frame(frame, asked[0] if asked else criteria.column)
     named = filter(None, (*asked, criteria.private_column, criteria.gold))
     rows = from_frame(frame, {*named, *CONTEXT, *read})
-    with open_engine(**opening) as engine, engine.delivery():
+    with open_engine(**opening, stop=stop) as engine, engine.delivery():
         done = work(engine, rows, criteria)
         result = like_frame(done.to_reader(), frame)
         _warn(f"leeroo.{function}", done, criteria.prefix)

@@ -40,3 +40,22 @@ class RunOptions(TypedDict, total=False):
     on_expert_down: Literal["next", "fail"]
     prefix: str
     on_progress: Listener | None
+
+
+class AnswerOptions(RunOptions, total=False):
+    """Further keyword arguments of `answer`, where it is called in another way.
+
+    Attributes:
+        prompt, system, max_tokens, temperature, on_error: As for `answer`.
+        learn, gold, save_router, keep_reasoning: As for `answer`.
+    """
+
+    prompt: str | None
+    system: str | None
+    max_tokens: int | None
+    temperature: float | None
+    on_error: Literal["null", "fail"]
+    learn: bool
+    gold: str | None
+    save_router: str | Path | None
+    keep_reasoning: bool

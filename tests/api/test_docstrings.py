@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
 MODULES = ["leeroo.api.reports", "leeroo.api.routers"]
+=======
+MODULES = ["leeroo.api.frames", "leeroo.api.routers", "leeroo.polars"]
+>>>>>>> 7d2f988 (leeroo.extract, leeroo.answer_async, and expressions of Polars that are one batch)
 
 
 @pytest.mark.usefixtures("models_here")

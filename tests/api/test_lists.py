@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pytest
 
 import leeroo
 from leeroo.engine.errors import UsageError
 from leeroo.engine.schema import ANSWERS
-
-
-@pytest.fixture
-def options(pool_file: Path, tmp_path: Path) -> dict[str, Any]:
-    """Provide the replayed pool, with a store of its own."""
-    return {"pool": pool_file, "store": tmp_path / "store"}
 
 
 @pytest.mark.parametrize("kind", [list, tuple])
@@ -35,6 +30,15 @@ def test_the_column_is_the_one_that_is_named(options: dict[str, Any]) -> None:
     filled = leeroo.answer(["3 plus 3"], prompt="What is {sum}?", **options)
     assert filled.column_names[0] == "sum"
     assert filled.column("answer").to_pylist() == ["large says 6"]
+
+
+@pytest.mark.parametrize("series", [pl.Series("x", ["What is 3 plus 3?"]), pd.Series(["What is 3 plus 3?"], index=[7])])
+def test_a_series_becomes_a_frame_of_its_library(options: dict[str, Any], series: Any) -> None:
+    """Series of Polars and pandas are tables with one column."""
+    found = leeroo.answer(series, **options)
+    assert type(found) is type(series.to_frame())
+    assert list(found.columns[:2]) == ["question", "answer"]
+    assert list(found["answer"]) == ["large says 6"]
 
 
 def test_an_empty_list_is_an_empty_table(options: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leeroo.udfs.functions.extraction import extract
+from leeroo.engine.jobs.extract import extract
 from leeroo.udfs.register import connect
 
 NUMBERS = json.dumps({"type": "array", "items": {"type": "number"}})

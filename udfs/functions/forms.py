@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 
 from leeroo.engine.batch.layout import field_names
 from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.extract import check_schema
 from leeroo.engine.jobs.solve.solve import SolveLimits
 from leeroo.engine.schema import SQL_CHOICE, SQL_EXTRACT, SQL_LABEL
-from leeroo.udfs.functions.extraction import check_schema
 from leeroo.udfs.functions.requests import Arguments, label_task
 from leeroo.udfs.functions.signatures import TAKES
 

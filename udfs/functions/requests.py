@@ -19,6 +19,7 @@ from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.layout import fill_in
+from leeroo.engine.jobs.extract import extract
 from leeroo.engine.jobs.learn.learn import answer as learn_or_answer
 from leeroo.engine.jobs.learn.learn import foresee_pilot
 from leeroo.engine.jobs.proxy.answers import LabelRequest, answer_with_proxy
@@ -28,7 +29,6 @@ from leeroo.engine.jobs.questions import left_usd
 from leeroo.engine.jobs.solve.solve import SolveLimits, foresee, solve
 from leeroo.engine.pool import Pool
 from leeroo.engine.schema import ANSWERS, ASK, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
-from leeroo.udfs.functions.extraction import extract
 
 
 class Arguments(NamedTuple):
