@@ -39,7 +39,7 @@ def test_other_tasks_go_on(options: dict[str, Any]) -> None:
             leeroo.answer_async(ASKED[:2], expert="small", **options),
         )
         beat.cancel()
-        return found
+        return list(found)
 
     frame, table = asyncio.run(both())
     assert frame["answer"].to_list() == [f"large says {2 * n}" for n in range(5)]

@@ -8,11 +8,7 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
-MODULES = ["leeroo.api.reports", "leeroo.api.routers"]
-=======
-MODULES = ["leeroo.api.frames", "leeroo.api.routers", "leeroo.polars"]
->>>>>>> 7d2f988 (leeroo.extract, leeroo.answer_async, and expressions of Polars that are one batch)
+MODULES = ["leeroo.api.frames", "leeroo.api.reports", "leeroo.api.routers", "leeroo.polars"]
 
 
 @pytest.mark.usefixtures("models_here")

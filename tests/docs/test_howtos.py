@@ -236,15 +236,32 @@ def test_writing_prompts(place: Path) -> None:
 
 
 def test_extracting_fields(place: Path) -> None:
-    """The statements make columns of a text."""
-    make, read = _blocks((PAGES / "extract-fields.md").read_text("utf-8"), "sql")
+    """The statements and the program make columns of a text."""
+    page = (PAGES / "extract-fields.md").read_text("utf-8")
+    make, read = _blocks(page, "sql")
     with leeroo.connect(store=place / "store") as con:
         con.sql("CREATE TABLE texts AS SELECT 'John Smith is 42 years old and lives in Boston.' AS text")
         con.sql(make)
         rows = con.sql(read)
         assert rows is not None
         assert (rows.columns, [str(kind) for kind in rows.types]) == (["name", "age"], ["VARCHAR", "INTEGER"])
-        assert len(rows.fetchall()) == 1
+        people = rows.fetchall()
+    [program] = _blocks(page, "python")
+    texts = pl.DataFrame({"text": ["John Smith is 42 years old and lives in Boston."]})
+    names: dict[str, Any] = {"leeroo": leeroo, "polars": pl, "frame": texts}
+    exec(program, names)
+    assert [tuple(each.values()) for each in names["people"]["answer"]] == people
+
+
+def test_polars_expressions_and_asyncio(place: Path) -> None:
+    """The programs add the columns that the page names."""
+    page = (PAGES / "use-dbt-and-notebooks.md").read_text("utf-8")
+    names: dict[str, Any] = {"leeroo": leeroo, "frame": pl.DataFrame({"text": TICKETS[:1]})}
+    for program in _blocks(page[page.index("## Polars expressions") :], "python"):
+        exec(program, names)
+    assert names["answered"].columns == ["id", "text", "answer"]
+    assert set(names["labelled"]["label"]) <= {"billing", "bug", "other", None}
+    assert names["answers"].columns == ["id", "text", *ANSWERS.names]
 
 
 def test_training_a_router(place: Path) -> None:
