@@ -227,14 +227,20 @@ def test_pools_of_the_pages_load(name: str, block: str, tmp_path: Path) -> None:
 
 
 def test_the_example_of_a_data_folder_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The program writes a folder that the commands read."""
+    """The program writes a folder that the commands read, and that the pool of the page replays."""
     monkeypatch.chdir(tmp_path)
-    [program] = re.findall(r"```python\n(.*?)```", site.source("reference/data-folder"), flags=re.DOTALL)
+    page = site.source("reference/data-folder")
+    [program] = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     exec(program, {})
-    commands = re.findall(r"^    leeroo (.*)$", site.source("reference/data-folder"), flags=re.MULTILINE)
+    commands = re.findall(r"^    leeroo (.*)$", page, flags=re.MULTILINE)
     assert len(commands) == 2
     for command in commands:
         done = CliRunner().invoke(app, command.split())
         assert done.exit_code == 0, done.output
     assert (tmp_path / "router" / "router.json").is_file()
     assert pq.read_table("outcomes/outcomes.parquet").num_rows == 24
+    [pool] = re.findall(r"```toml\n(.*?)```", page, flags=re.DOTALL)
+    (tmp_path / "pool.toml").write_text(pool)
+    questions = pq.read_table("outcomes/queries.parquet").select(["question"])
+    answers = leeroo.answer(questions, pool="pool.toml", router="none", store=tmp_path / "store")
+    assert answers["recorded_score"].to_pylist() == [1.0] * 12
