@@ -117,7 +117,7 @@ def label(
         found = label_report(labelled, agreement, f"Labels of {source}", about, prefix, done.proxy)
         if report is not None:
             write_file(page(found), report)
-    remark = None
+    remark = None if checked is None else f"fill in correct_label in {checked}, then: leeroo check {checked}"
     if gold is not None and agreement is None:
         remark = f"the column {gold!r} holds no gold label: nothing was compared"
     errors = labelled.column(prefix + "error").to_pylist()

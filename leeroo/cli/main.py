@@ -19,7 +19,7 @@ from leeroo.cli.commands import in_options
 from leeroo.cli.learning import analysis, learn, router, selfplay
 from leeroo.cli.log import Log, configure, current
 from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE
-from leeroo.cli.records import log, report, spending, store
+from leeroo.cli.records import check, log, report, spending, store
 from leeroo.cli.setup import demo, doctor, guide, init
 from leeroo.engine.errors import LeerooError, RowsFailed
 from leeroo.interrupts import interrupted, interrupts
@@ -50,6 +50,7 @@ for panel, command, example in (
     (LEARN, analysis.select_experts, "select-experts --data outcomes/ -k 6"),
     (LEARN, analysis.gaps, "gaps --data outcomes/ --plot gaps.svg"),
     (LEARN, store.feedback, "feedback answers.parquet --gold right_answer"),
+    (LEARN, check.check, "check labelled-check.csv"),
     (LOOK, report.report, "report answers.parquet"),
     (LOOK, experts.experts, "experts --pool pool.toml"),
     (LOOK, experts.routers, "routers --pool pool.toml"),

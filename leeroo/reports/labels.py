@@ -8,14 +8,17 @@ import numpy as np
 import pyarrow as pa
 
 from leeroo.engine.jobs.agreement import LabelAgreement, count_experts, count_labels
+from leeroo.engine.jobs.checked import CheckedLabels
 from leeroo.engine.jobs.proxy.findings import ProxyFindings, summarize
 from leeroo.reports.plot import EXPERT, OURS, as_svg, new_axes, plot_reliability, shorten, use_style
-from leeroo.reports.report import Figure, Report, Table, columns, commonest_reasons
+from leeroo.reports.report import Figure, Report, Table, columns, commonest_reasons, percent, span
 
 # Inches of a cell of the confusion matrix, and of what stands around the cells.
 _CELL, _AROUND = 0.42, 2.2
 # Characters of a label's name in it.
 _NAME = 20
+# Kinds of mistakes, and labels that may be misspelt, that are listed.
+_MISTAKES = 10
 
 
 def label_report(
@@ -169,3 +172,56 @@ def plot_confusion(found: LabelAgreement) -> str:
         for spine in axes.spines.values():
             spine.set_visible(False)
         return as_svg(figure, "confusion")
+
+
+def check_report(found: CheckedLabels, kept: int, where: str) -> Report:
+    """Return how many of the labels that people checked are right, and what was kept of it.
+
+    Args:
+        found: What people found.
+        kept: Feedback that was kept.
+        where: The store that has it.
+
+    """
+    blank = found.rows - found.checked
+    kinds = {"by chance": found.by_chance, "least sure": found.least_sure}
+    there = {name: each for name, each in kinds.items() if each is not None}
+    table = Table(
+        title="Right labels",
+        columns=columns("drawn | checked: count | right %: share | 95 % interval: interval | confidence: score"),
+        rows=[
+            (name, each.n, each.accuracy.value, each.accuracy, float(each.confidence.mean()))
+            for name, each in there.items()
+        ],
+    )
+    mistakes = Table("Mistakes", columns("label | correct label | rows: count"), found.mistakes[:_MISTAKES])
+    notes = []
+    if found.by_chance is None:
+        notes.append("no row drawn by chance was checked: the least sure rows do not show how good all labels are")
+    if blank:
+        notes.append(f"{blank:,} rows have no correct_label, and do not count")
+    if found.unknown:
+        names = ", ".join(found.unknown[:_MISTAKES])
+        notes.append(f"no row of the sample has these labels, which may be misspelt: {names}")
+    return Report(
+        title="Checked labels",
+        summary=[_rightness(found.by_chance), f"feedback on {kept:,} answers kept: {where}"],
+        parts=[table, *([mistakes] if found.mistakes else [])],
+        notes=notes,
+        data={
+            "rows": found.rows,
+            "checked": found.checked,
+            **{name.replace(" ", "_"): None if each is None else each.as_json() for name, each in kinds.items()},
+            "mistakes": [{"label": wrong, "correct_label": right, "rows": n} for wrong, right, n in found.mistakes],
+            "unknown": found.unknown,
+            "feedback": kept,
+            "store": where,
+        },
+    )
+
+
+def _rightness(found: LabelAgreement | None) -> str:
+    if found is None:
+        return "how many labels of the table are right is not known"
+    right = f"about {percent(found.accuracy.value)} % of the labels are right"
+    return f"{right} (95 % interval {span(found.accuracy)} %, from {found.n:,} rows drawn by chance)"
