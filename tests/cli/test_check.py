@@ -74,9 +74,9 @@ def test_what_people_found_becomes_feedback(place: Path) -> None:
     """It is about the texts as they were labelled, and a repetition replaces it."""
     sample = _fill_in(place, "billing", rows=8)
     for _ in range(2):
-        done = leeroo("check", "labelled-check.csv", "--store", "store", cwd=place)
-        assert "feedback on 8 answers kept: store\n" in done.stdout
-    assert "note: 4 rows have no correct_label" in done.stdout
+        said = leeroo("check", "labelled-check.csv", "--store", "store", cwd=place).stdout
+        assert "feedback on 8 answers kept: store\n" in said
+        assert "note: 4 rows have no correct_label" in said
     with contextlib.closing(Store(place / "store")) as store:
         kept = store.feedback()
     expected = {
