@@ -34,7 +34,7 @@ _NAP_S = 0.1
 _UNKNOWN, _AMBIGUOUS = -1, -2
 
 _RECORDED = """
-SELECT q.question::VARCHAR AS question, q.prompt::VARCHAR AS prompt, o.query_id IS NOT NULL AS recorded,
+SELECT q.question::VARCHAR AS question, {prompt}::VARCHAR AS prompt, o.query_id IS NOT NULL AS recorded,
        {response} AS answer,
        {prediction}::VARCHAR AS prediction,
        {prompt_tokens}::INTEGER AS prompt_tokens, {completion_tokens}::INTEGER AS completion_tokens,
@@ -171,14 +171,15 @@ def _read(folder: Path, expert: str, factor: float) -> pa.Table:
     Recorded costs are multiplied by `factor`.
     """
     con = duckdb.connect()
-    outcomes = str(folder / "outcomes.parquet")
-    columns_there = {row[0] for row in con.execute("DESCRIBE FROM read_parquet($f)", {"f": outcomes}).fetchall()}
+    queries, outcomes = str(folder / "queries.parquet"), str(folder / "outcomes.parquet")
+    columns_there = _columns(con, outcomes)
     columns = {
         name: f"o.{name}" if name in columns_there else "NULL"
         for name in ("prediction", "prompt_tokens", "completion_tokens", "cost_usd")
     }
+    columns["prompt"] = "coalesce(q.prompt, q.question)" if "prompt" in _columns(con, queries) else "q.question"
     texts = [f"o.{name}" for name in ("response", "prediction") if name in columns_there]
-    variables = {"queries": str(folder / "queries.parquet"), "outcomes": outcomes, "expert": expert}
+    variables = {"queries": queries, "outcomes": outcomes, "expert": expert}
     responses = ""
     if list(folder.glob("responses*.parquet")):
         responses = (
@@ -192,6 +193,10 @@ def _read(folder: Path, expert: str, factor: float) -> pa.Table:
     for name, value in variables.items():
         con.execute(f"SET VARIABLE {name} = $value", {"value": value})
     return con.sql(_RECORDED.format(response=response, responses=responses, factor=factor, **columns)).to_arrow_table()
+
+
+def _columns(con: duckdb.DuckDBPyConnection, file: str) -> set[str]:
+    return {row[0] for row in con.execute("DESCRIBE FROM read_parquet($f)", {"f": file}).fetchall()}
 
 
 def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
