@@ -125,30 +125,40 @@ class _Column:
 
 
 def _lines(table: Table, width: int | None) -> list[Text]:
-    """Return the lines of a table; columns that have no room side by side follow below, after the first one again."""
+    """Return the lines of a table; columns that have no room side by side follow below, after the first ones again."""
     rows = [[" ".join(cell.splitlines()) for cell in row] for row in cells(table)]
     columns = [
         _Column(column.name, [row[i] for row in rows], words=column.kind == "text")
         for i, column in enumerate(table.columns)
     ]
     blocks = [(block, _widths(block, width)) for block in _blocks(columns, width)]
-    first = min(widths[0] for _, widths in blocks)  # its names are the same in every block
+    # What tells rows apart looks the same in every block.
+    key = [min(widths) for widths in zip(*(widths[: len(_key(columns))] for _, widths in blocks), strict=True)]
     lines: list[Text] = []
     for block, widths in blocks:
-        lines += [Text()] * bool(lines) + _drawn(block, [first, *widths[1:]])
+        lines += [Text()] * bool(lines) + _drawn(block, [*key, *widths[len(key) :]])
     return lines
 
 
 def _blocks(columns: Sequence[_Column], width: int | None) -> list[list[_Column]]:
-    """Return the columns that stand side by side, the first one in each block."""
-    first, *others = columns
-    blocks = [[first]]
-    for column in others:
+    """Return the columns that stand side by side, those that tell rows apart in each block."""
+    key = _key(columns)
+    blocks = [[*key]]
+    for column in columns[len(key) :]:
         least = sum(each.least + _GAP for each in blocks[-1]) + column.least
-        if width is not None and least > width and len(blocks[-1]) > 1:
-            blocks.append([first])
+        if width is not None and least > width and len(blocks[-1]) > len(key):
+            blocks.append([*key])
         blocks[-1].append(column)
     return blocks
+
+
+def _key(columns: Sequence[_Column]) -> Sequence[_Column]:
+    """Return the first columns that tell rows apart, as far as they are words; at least one."""
+    for count in range(1, len(columns)):
+        rows = list(zip(*(column.values for column in columns[:count]), strict=True))
+        if len(set(rows)) == len(rows) or not columns[count].words:
+            return columns[:count]
+    return columns[:1]
 
 
 def _widths(columns: Sequence[_Column], width: int | None) -> list[int]:

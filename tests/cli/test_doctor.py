@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,15 @@ def test_a_store_that_cannot_be_written_is_seen(tmp_path: Path) -> None:
     _, found = _found("--offline", "--store", tmp_path / "new" / "store")
     assert _states(found)["answer store"] == "ok"
     assert not (tmp_path / "new").exists()
+
+
+def test_its_extras_exist() -> None:
+    """Each extra that it names can be installed."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    _, found = _found("--offline")
+    named = {name.removeprefix("extra ") for name in _states(found) if name.startswith("extra ")}
+    assert {"local", "api", "gpu", "serve"} == named
+    assert named <= project["optional-dependencies"].keys()
 
 
 def test_a_package_that_is_missing_comes_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests import three_experts
@@ -167,3 +169,14 @@ def _refuse(place: Path, api: Any, command: list[str], line: str) -> None:
     assert line in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
     assert not api.asked
+
+
+def test_answers_without_a_text_are_learned_from(pool_file: Path, data_folder: Path, tmp_path: Path) -> None:
+    """Recorded outcomes may have scores alone: a run that learns ends with a row for each question."""
+    outcomes = pq.read_table(data_folder / "outcomes.parquet")
+    nothing = pa.nulls(len(outcomes), pa.string())
+    pq.write_table(outcomes.set_column(3, "response", nothing), data_folder / "outcomes.parquet")
+    given = ("run", data_folder / "queries.parquet", "--column", "question", "--prefix", "r_", "--pool", pool_file)
+    done = run(*given, "--learn", "--max-cost-usd", "0.5", "--out", "o.parquet", "--store", "s", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "o.parquet").num_rows == 40

@@ -104,3 +104,14 @@ def test_a_long_line_wraps_between_words_on_a_terminal_only(
     monkeypatch.setenv("COLUMNS", "40")
     say(line)
     assert capsys.readouterr().out.splitlines() == ["  row 3: no file", f"{'/folder' * 12}/answers.parquet", "of these"]
+
+
+def test_columns_below_follow_what_tells_rows_apart(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the first column is the same in several rows, the second one is repeated too."""
+    rows = [("2026-11-30", f"expert-{i}", 123_456_789, 987_654_321, 1_000 + i) for i in range(3)]
+    table = Table("", columns("day | expert | answers: count | tokens in: count | tokens out: count"), rows)
+    lines = _printed(40, monkeypatch, capsys, table)
+    for i in range(3):
+        assert sum(f"2026-11-30  expert-{i}" in line for line in lines) >= 2

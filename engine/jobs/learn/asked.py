@@ -297,7 +297,8 @@ class AskedTable:
 
     def _take(self, answers: pa.Table, rows: Int64s, experts: Int64s, what: str) -> None:
         """Enter the answers of a wave."""
-        texts = answers.column("answer").to_pylist()
+        # A recorded answer may have no text.
+        texts = [text or "" for text in answers.column("answer").to_pylist()]
         failed = pc.is_valid(answers.column("error")).to_numpy()
         paid = np.nan_to_num(answers.column("list_cost_usd").to_numpy().astype(np.float64))
         # A failure that was billed costs what was paid: it is not stored.
