@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from leeroo.api.frames import answer, answer_async, extract, label, solve
     from leeroo.api.reports import report
-    from leeroo.api.routers import train
+    from leeroo.api.routers import evaluate, train
     from leeroo.engine.answer import Criteria, Engine, open_engine
     from leeroo.engine.errors import LeerooError, RowsFailedWarning
     from leeroo.engine.orchestrator.router import Router
@@ -37,6 +37,7 @@ __all__ = [
     "answer",
     "answer_async",
     "connect",
+    "evaluate",
     "explain",
     "extract",
     "label",
@@ -51,7 +52,7 @@ __all__ = [
 _HOMES = {
     "leeroo.api.frames": ("answer", "answer_async", "extract", "label", "solve"),
     "leeroo.api.reports": ("report",),
-    "leeroo.api.routers": ("train",),
+    "leeroo.api.routers": ("evaluate", "train"),
     "leeroo.engine.answer": ("Criteria", "Engine", "open_engine"),
     "leeroo.engine.errors": ("LeerooError", "RowsFailedWarning"),
     "leeroo.engine.orchestrator.router": ("Router",),

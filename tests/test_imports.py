@@ -27,6 +27,7 @@ NAMES = [
     "answer",
     "answer_async",
     "connect",
+    "evaluate",
     "explain",
     "extract",
     "label",

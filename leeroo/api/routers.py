@@ -1,15 +1,22 @@
-"""Train routers in Python, on recorded outcomes in files and data frames."""
+"""Train and measure routers in Python, on recorded outcomes in files and data frames."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from leeroo.engine.jobs.recorded.routers import train_router
+import pyarrow as pa
+
+from leeroo.api.shown import ShownReport
+from leeroo.engine.jobs.recorded.routers import measure_router, train_router
+from leeroo.engine.jobs.recorded.sources import names_of
 from leeroo.engine.listeners import LineListener
+from leeroo.engine.orchestrator.analysis.evaluate import Evaluation
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.pool import load_pool
+from leeroo.reports.evaluation import evaluation_report
 
 
 def train(
@@ -73,6 +80,77 @@ def train(
         pool=None if pool is None else load_pool(pool),
         say=on_progress,
     )
+
+
+class EvaluationReport(ShownReport):
+    """The result of `evaluate`: a notebook shows its page, and `print` its tables.
+
+    Attributes:
+        data: What `leeroo evaluate --json` prints, as a dictionary.
+        frontier: Cost and accuracy of the router's choices under each budget: budget_usd_per_1k, cost_usd_per_1k and
+            accuracy, as an Arrow table. Those of simpler ways are in `data["baselines"]`.
+    """
+
+    def __init__(self, evaluation: Evaluation, router: str, data: Sequence[str], split: str) -> None:
+        super().__init__(evaluation_report(evaluation, router, data, split))
+        points = pa.Table.from_pylist([asdict(point) for point in evaluation.frontier])
+        self.frontier = points.select(["budget_usd_per_1k", "cost_usd_per_1k", "accuracy"])
+
+
+def evaluate(
+    router: str | Path | Router,
+    data: Any,
+    *,
+    split: Literal["test", "train", "all"] = "test",
+    map: Mapping[str, str] | None = None,
+    experts: Sequence[str] | None = None,
+    pair: tuple[str, str] | None = None,
+    on_progress: LineListener | None = None,
+) -> EvaluationReport:
+    """Measure a router on recorded outcomes, as `leeroo evaluate` does; no expert is called.
+
+    Examples:
+        >>> import leeroo, polars
+        >>> outcomes = polars.DataFrame(
+        ...     {
+        ...         "question": [f"What is {n} plus {n}?" for n in range(40)],
+        ...         "split": ["train", "test"] * 20,
+        ...         "small": [n % 3 > 0 for n in range(40)],
+        ...         "small_cost": [0.001] * 40,
+        ...         "large": [True] * 40,
+        ...         "large_cost": [0.01] * 40,
+        ...     }
+        ... )
+        >>> router = leeroo.train(outcomes, encoder="static")
+        >>> measured = leeroo.evaluate(router, outcomes)
+        >>> measured.data["n"]
+        20
+        >>> measured.frontier.column_names
+        ['budget_usd_per_1k', 'cost_usd_per_1k', 'accuracy']
+
+    Args:
+        router: A router, or the folder of one.
+        data: Outcomes, as for `train`, with costs, or with tokens and prices.
+        split: Which of the questions are measured.
+        map: The meaning of columns with other names, as for `train`.
+        experts: Measure only these. Default: all that router and data share.
+        pair: A weak and a strong expert, for APGR and CPT. Default: the cheapest and the best.
+        on_progress: Called with progress, in lines for people.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        UsageError: an option or the data is wrong.
+        RouterError: there is no such router, or the outcomes lack costs.
+    """
+    sources = sources_of(data)
+    chosen = [experts] if isinstance(experts, str) else experts
+    found = measure_router(
+        router, sources, split=split, mapped=mapped_columns(map), experts=chosen, pair=pair, say=on_progress
+    )
+    name = "in memory" if isinstance(router, Router) else str(router)
+    return EvaluationReport(found, name, names_of(sources), split)
 
 
 def sources_of(data: Any) -> Sequence[Any]:

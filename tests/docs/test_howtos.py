@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -306,11 +307,17 @@ def test_giving_feedback(place: Path) -> None:
 
 
 def test_comparing_experts(place: Path) -> None:
-    """A router on the outcomes that ship is measured, and its two experts are compared."""
+    """A router on the outcomes that ship is measured, and its two experts are compared; Python measures the same."""
     (place / "data").rename(place / "outcomes")
-    commands = _commands((PAGES / "compare-experts.md").read_text("utf-8"))
+    page = (PAGES / "compare-experts.md").read_text("utf-8")
+    commands = _commands(page)
     assert [command[0] for command in commands] == ["evaluate", "select-experts", "gaps"]
     for command in commands:
         done = CliRunner().invoke(app, [word.replace("6", "2") for word in command])
         assert done.exit_code == 0, (command, done.output, done.exception)
     assert all((place / name).is_file() for name in ("evaluation.html", "gaps.svg"))
+    [program] = _blocks(page, "python")
+    names: dict[str, Any] = {"leeroo": leeroo}
+    exec(program, names)
+    done = CliRunner().invoke(app, ["evaluate", "--router", "router", "--data", "outcomes", "--json", "--quiet"])
+    assert names["measured"].data == json.loads(done.stdout)

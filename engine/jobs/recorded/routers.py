@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.recorded.sources import Source, open_data, with_feedback
+from leeroo.engine.jobs.recorded.sources import Source, check_split, open_data, with_feedback
 from leeroo.engine.listeners import LineListener
+from leeroo.engine.orchestrator.analysis.evaluate import Evaluation, evaluate
 from leeroo.engine.orchestrator.encoders.encode import DEFAULT_ENCODER
 from leeroo.engine.orchestrator.outcomes.read import read_outcomes
 from leeroo.engine.orchestrator.router import Router
@@ -63,6 +64,27 @@ def train_router(
     if out is not None:
         learned.save(out)
     return learned
+
+
+def measure_router(
+    router: str | Path | Router,
+    data: Sequence[Source],
+    *,
+    split: str = "test",
+    mapped: Sequence[str] = (),
+    experts: Sequence[str] | None = None,
+    pair: tuple[str, str] | None = None,
+    say: LineListener | None = None,
+) -> Evaluation:
+    """Measure a router on recorded outcomes; the arguments are those of `evaluate` and `open_data`.
+
+    Raises:
+        UsageError: the data or an option is wrong.
+        RouterError: there is no such router, or it cannot be measured on the data, see `evaluate`.
+    """
+    with open_data(data, mapped, say) as opened:
+        check_split(opened, split)
+        return evaluate(as_router(router), opened.folders, split, experts, pair, opened.say)
 
 
 def as_router(given: str | Path | Router) -> Router:

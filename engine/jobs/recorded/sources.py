@@ -124,8 +124,10 @@ def check_split(data: Data, split: str) -> None:
     """Check that files have the split that is to be measured.
 
     Raises:
-        UsageError: all data are files, and none of them says which questions are for tests.
+        UsageError: there is no such split, or all data are files, and none says which questions are for tests.
     """
+    if split not in ("train", "test", "all"):
+        raise UsageError(f"split= is 'train', 'test' or 'all', not {split!r}")
     splits = {split for found in data.files.values() for split in found.splits}
     if split == "test" and data.files and len(data.files) == len(data.folders) and "test" not in splits:
         raise UsageError(

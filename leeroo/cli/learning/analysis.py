@@ -42,24 +42,22 @@ def evaluate(
     Costs nothing: no expert is called.
     """
     from leeroo.cli.console import check_drawn, show, working
-    from leeroo.engine.jobs.recorded.sources import check_split, open_data
-    from leeroo.engine.orchestrator.analysis.evaluate import evaluate as measure
-    from leeroo.engine.orchestrator.router import Router
+    from leeroo.engine.jobs.recorded.routers import measure_router
     from leeroo.engine.tables.outputs import write_file
     from leeroo.reports.evaluation import evaluation_report
     from leeroo.reports.page import page
     from leeroo.reports.plot import plot_evaluation
 
     check_drawn(page=report, plot=plot)
-    with open_data(data, mapped or [], current().say) as opened, working("measuring"):
-        check_split(opened, split)
-        found = measure(
-            Router.load(router),
-            opened.folders,
-            split,
-            None if experts is None else names("--experts", experts, "names of experts"),
-            None if pair is None else _pair(pair),
-            opened.say,
+    with working("measuring"):
+        found = measure_router(
+            router,
+            data,
+            split=split,
+            mapped=mapped or [],
+            experts=None if experts is None else names("--experts", experts, "names of experts"),
+            pair=None if pair is None else _pair(pair),
+            say=current().say,
         )
     if plot is not None:
         write_file(plot_evaluation(found), plot)
