@@ -62,14 +62,14 @@ def table_lines(table: Table) -> list[str]:
 
 
 def say(line: str, *, stderr: bool = False) -> None:
-    """Print a line: on a terminal it wraps between words, elsewhere it stays one line."""
+    """Print a line, or several: on a terminal they wrap between words, elsewhere they stay as they are."""
     console = Console(stderr=stderr)
-    lines = wrap(line, console.width) if console.is_terminal else [line]
+    lines = [part for each in line.split("\n") for part in wrap(each, console.width)] if console.is_terminal else [line]
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Return the lines of a text that wraps between words; a longer word has a line of its own."""
+    """Return the lines of a line that wraps between words; a longer word has a line of its own."""
     if cell_len(text) <= width:
         return [text]
     first, *words = text.split(" ")

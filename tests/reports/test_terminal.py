@@ -104,6 +104,8 @@ def test_a_long_line_wraps_between_words_on_a_terminal_only(
     monkeypatch.setenv("COLUMNS", "40")
     say(line)
     assert capsys.readouterr().out.splitlines() == ["  row 3: no file", f"{'/folder' * 12}/answers.parquet", "of these"]
+    say("one two\n" + 9 * "three ")
+    assert capsys.readouterr().out.splitlines()[:2] == ["one two", "three three three three three three"]
 
 
 def test_columns_below_follow_what_tells_rows_apart(
