@@ -102,10 +102,15 @@ def test_labelling_a_table(place: Path) -> None:
     page = (PAGES / "label-a-table.md").read_text("utf-8")
     [labels] = _blocks(page, "toml")
     (place / "labels.toml").write_text(labels)
-    commands = _commands(page)
-    assert len(commands) == 3
+    *commands, check = _commands(page)
+    assert [command[0] for command in commands] == ["label"] * 3
     for command in commands:
         _run(command)
+    sample = pl.read_csv(place / "labelled-check.csv")
+    sample.with_columns(correct_label=pl.col("label")).write_csv(place / "labelled-check.csv")
+    checked = CliRunner().invoke(app, check)
+    assert checked.exit_code == 0, checked.output
+    assert "100" in checked.output
     labelled = pl.read_csv(place / "labelled.csv")
     assert labelled.columns[2:] == LABELLED.names
     assert set(labelled["label"]) <= {"billing", "bug", "other", None}
