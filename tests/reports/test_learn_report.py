@@ -133,3 +133,10 @@ def test_experts_without_a_price_can_be_drawn() -> None:
     gone = [replace(each, usd=float("inf")) for each in found.experts]
     assert "this run" in plot_found(replace(found, experts=gone))
     assert "this run" in plot_found(replace(found, experts=gone, spent_usd=0.0))
+
+
+def test_a_judge_that_says_nothing_has_no_share() -> None:
+    """Of no verdicts there is no part that agrees."""
+    nothing = JudgeAgreement(0, float("nan"), float("nan"))
+    note = JudgeFound("beta", nothing, nothing).note
+    assert note == "the judge beta was not checked against gold, and gave no verdict twice"

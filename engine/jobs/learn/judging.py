@@ -52,6 +52,8 @@ class JudgeFound:
             swapped = f"{1 - self.itself.share:.0%} of {self.itself.n:,} answers when two are swapped"
             return f"{self.name} is no judge: it contradicts itself on {swapped}, which is near chance"
         checked = f"checked against gold on {self.gold.n:,} answers only" if self.gold.n else "not checked against gold"
+        if not self.itself.n:
+            return f"the judge {self.name} was {checked}, and gave no verdict twice"
         found = f"it agrees with itself on {self.itself.share:.0%} of {self.itself.n:,} answers when two are swapped"
         return f"the judge {self.name} was {checked}; {found}"
 
