@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from leeroo.cli.setup.providers import Provider
-from leeroo.engine.pool import DEFAULT_POOL, load_pool
 
 EMBEDDED = "embedded"
 
@@ -85,6 +84,8 @@ def _remote(provider: Provider, model: str, name: str) -> str:
 def _located(model: str) -> str:
     """Return a model's name as it holds wherever the pool file is."""
     if model == EMBEDDED:
+        from leeroo.engine.pool import DEFAULT_POOL, load_pool
+
         return load_pool(DEFAULT_POOL).experts[0].model
     there = Path(model).expanduser()
     return str(there.resolve()) if there.exists() else model
