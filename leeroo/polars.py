@@ -2,7 +2,8 @@
 
 An expression is one batch wherever Polars hands over its whole column at once: in `with_columns`, `select` and
 `filter`, eager, lazy and streaming. Within `group_by` and `over` every group is a batch of its own, and each of two
-expressions is. Answer the column first there.
+expressions is. Answer the column first there. Ctrl-C stops one batch, and waits for the end of several, which are in
+threads of Polars.
 """
 
 from __future__ import annotations

@@ -160,6 +160,12 @@ def label(
 ) -> Any:
     """Give every row of a table one of some labels, or those that apply; the options are those of `leeroo label`.
 
+    Examples:
+        >>> import leeroo
+        >>> labelled = leeroo.label(["I was charged twice for May."], ["billing", "bug"])
+        >>> labelled.column("label").to_pylist()
+        ['billing']
+
     Args:
         frame: A Polars, pandas or Arrow table, or a DuckDB relation, with texts; or a list of texts.
         labels: Names, names with descriptions, or what `leeroo label --labels` takes.
@@ -224,7 +230,7 @@ def extract(
     def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
         return extract_rows(engine, rows, wanted, criteria)
 
-    own = {"prompt": prompt, "system": system, "max_tokens": max_tokens}
+    own: Any = {"prompt": prompt, "system": system, "max_tokens": max_tokens}
     return _run("extract", work, frame, {"column": "text", **options}, **own)
 
 
@@ -238,6 +244,12 @@ def solve(
     **options: Unpack[RunOptions],
 ) -> Any:
     """Answer complex questions step by step; the options are those of `leeroo solve`.
+
+    Examples:
+        >>> import leeroo
+        >>> solved = leeroo.solve(["What is the capital of Italy?"])
+        >>> [step["task"] for step in solved.column("steps")[0].as_py()]
+        ['What is the capital of Italy?']
 
     Args:
         frame: A Polars, pandas or Arrow table, or a DuckDB relation, with questions; or a list of questions.

@@ -29,7 +29,7 @@ def runs(options: dict[str, Any]) -> Callable[[], list[int]]:
     return rows
 
 
-IN_ONE = {
+IN_ONE: dict[str, Callable[[pl.Expr, Path], pl.DataFrame]] = {
     "with_columns": lambda said, _: FRAME.with_columns(said),
     "select": lambda said, _: FRAME.select(said),
     "lazy": lambda said, _: FRAME.lazy().with_columns(said).collect(),
