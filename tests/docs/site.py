@@ -1,17 +1,25 @@
-"""The documentation site, built once for all tests that read it, and what a page of it holds."""
+"""The documentation site, built once for all tests that read it, and what its pages hold."""
 
 from __future__ import annotations
 
 import functools
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 
+from typer.testing import CliRunner
+
+from leeroo.cli.main import app
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
+# The texts of the table that the pages label and answer.
+TICKETS = ["I was charged twice for May.", "The page stays white after I log in.", None, "Where is your office?"]
 
 
 class Page(HTMLParser):
@@ -66,3 +74,20 @@ def first_cells(name: str) -> set[str]:
     """Return all names in code of the first column of a page's tables."""
     rows = [line.split("|")[1] for line in source(name).splitlines() if line.startswith("| `")]
     return {part for row in rows for part in row.split("`")[1::2]}
+
+
+def commands_of(page: str) -> list[list[str]]:
+    """Return the words of each command that stands in a block of its own, without `leeroo`; one may go on in a line."""
+    whole = re.sub(r" \\\n +", " ", page)
+    return [shlex.split(line, comments=True) for line in re.findall(r"^ {4}leeroo (.*)$", whole, flags=re.MULTILINE)]
+
+
+def blocks_of(page: str, language: str) -> list[str]:
+    """Return the blocks of code in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
+
+
+def run(command: list[str]) -> None:
+    """Run a command as a page shows it, without its progress."""
+    done = CliRunner().invoke(app, [*command, "--no-progress"])
+    assert done.exit_code == 0, (command, done.output, done.exception)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,13 @@ import leeroo
 from leeroo.engine.schema import ANSWERS
 from leeroo.reports.demo import choosing_plot, choosing_report, measure_choosing
 from tests.command import leeroo as command
-from tests.docs.site import source
+from tests.docs.site import blocks_of, commands_of, source
 from tests.provider import Provider
 
 
 def _saved(page: str) -> Iterator[tuple[str, str]]:
     """Yield the files that a page shows after "Save as", with their text."""
     yield from re.findall(r"[Ss]ave as `([\w.]+)`[^`]*?```\w+\n(.*?)```", page, flags=re.DOTALL)
-
-
-def _commands(page: str) -> list[list[str]]:
-    whole = re.sub(r" \\\n +", " ", page)  # commands that go on in the next line
-    return [shlex.split(line) for line in re.findall(r"^    leeroo (.*)$", whole, flags=re.MULTILINE)]
-
-
-def _programs(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +38,7 @@ def test_the_quickstart_with_an_api_key(tmp_path: Path, api: Provider, monkeypat
     assert sorted(os.listdir(tmp_path)) == ["pool.toml", "tickets.csv"]
     [(variable, _)] = re.findall(r"export (\w+)=(\S+)", page)
     monkeypatch.setenv(variable, "sk-0123456789")
-    commands = _commands(page)
+    commands = commands_of(page)
     assert [words[0] for words in commands] == ["experts", "explain", "run", "sql"]
     shown = []
     for words in commands:
@@ -63,7 +53,7 @@ def test_the_quickstart_with_an_api_key(tmp_path: Path, api: Provider, monkeypat
     assert all(call.prompt.startswith("Answer this customer in one sentence: ") for call in api.calls)
     sent = len(api.calls)
     assert command(*commands[2]).returncode == 0
-    [program] = _programs(page, "python")
+    [program] = blocks_of(page, "python")
     names: dict[str, Any] = {}
     exec(program, names)
     assert names["answers"]["answer"].null_count == 0
@@ -76,7 +66,7 @@ def test_the_quickstart_offline() -> None:
     page = source("start/quickstart-offline")
     for name, text in _saved(page):
         Path(name).write_text(text)
-    for words in _commands(page):
+    for words in commands_of(page):
         done = command(*words)
         assert done.returncode == 0, (words, done.stderr)
     answers = pl.read_csv("answers.csv")
@@ -85,11 +75,11 @@ def test_the_quickstart_offline() -> None:
     assert answers["answer"][0] == answers["answer"][3]
     assert set(pl.read_csv("mine.csv")["expert"]) == {"mine"}
     with leeroo.connect() as con:
-        [statement] = _programs(page, "sql")
+        [statement] = blocks_of(page, "sql")
         rows = con.sql(statement)
         assert rows is not None
         assert [len(row[1]) > 0 for row in rows.fetchall()] == [True] * 4
-    [program] = _programs(page, "python")
+    [program] = blocks_of(page, "python")
     exec(program, {})
 
 
