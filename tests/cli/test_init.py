@@ -105,6 +105,22 @@ def test_a_wrong_option_is_one_line(options: tuple[str, ...], error: str, tmp_pa
     assert done.stderr.count("\n") == 1
 
 
+def test_long_commands_can_be_pasted_from_a_narrow_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go over several lines, none wider than the terminal, and a shell reads the same words."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("MISTRAL_API_KEY", KEY)
+    (tmp_path / "my tickets of the year.csv").write_text("id,topic\n1,Why does it rain in summer?\n")
+    given = ("--table", "my tickets of the year.csv", "--budget", "2.5", "--out", "a pool of models.toml", "--yes")
+    shown = leeroo("init", *given, cwd=tmp_path).stdout.partition("Next:\n")[2]
+    run = shlex.split(shown.replace("\\\n", " ").splitlines()[-1])
+    assert max(map(len, shown.splitlines())) <= 60
+    assert run[:4] == ["leeroo", "run", "my tickets of the year.csv", "--pool"]
+    assert run[run.index("--max-cost-usd") + 1] == "2.5"
+    text = (tmp_path / "a pool of models.toml").read_text()
+    assert f"#   {shlex.join(run)}\n" in text
+
+
 def test_on_a_terminal_it_has_four_questions(tmp_path: Path) -> None:
     """A person answers them, and a wrong answer gets its question again."""
     terminal, inside = pty.openpty()

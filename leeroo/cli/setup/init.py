@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -103,7 +104,7 @@ def _answer(
             raise typer.BadParameter(str(error)) from error
 
     say(question, stderr=True)
-    return typer.prompt("    ", default=default, value_proc=read_again, err=True, prompt_suffix="")
+    return typer.prompt("    ", default=default, value_proc=read_again, err=True, prompt_suffix=" ")
 
 
 def _choices() -> str:
@@ -181,4 +182,22 @@ def _print_next(pool: Pool, out: Path, explain: str, run: str) -> None:
     print_experts(listed)
     for reason in dict.fromkeys(each["unavailable"] for each in listed if each["unavailable"]):
         say(f"missing: {reason} ({', '.join(e['expert'] for e in listed if e['unavailable'] == reason)})")
-    print(f"\nwritten: {out}\n\nNext:\n  {explain}\n  {run}")
+    print(f"\nwritten: {out}\n\nNext:")
+    for command in (explain, run):
+        print("  " + _to_paste(command))
+
+
+def _to_paste(command: str) -> str:
+    """Return a command for a shell; on a terminal too narrow for it in several lines, which can be pasted too."""
+    from rich.console import Console
+
+    from leeroo.reports.terminal import wrap
+
+    console = Console()
+    if not console.is_terminal:
+        return command
+    # No line ends within quotes, or between an option and its value.
+    words = " ".join(shlex.quote(word).replace(" ", "\0") for word in shlex.split(command))
+    words = re.sub(r"(--[a-z-]+) (?=[^-])", "\\1\0", words)
+    lines = wrap(words, max(console.width - 10, 20))
+    return " \\\n      ".join(lines).replace("\0", " ")
