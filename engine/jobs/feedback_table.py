@@ -13,13 +13,14 @@ from leeroo.engine.errors import InputError
 from leeroo.engine.jobs.feedback import complete
 from leeroo.engine.store.feedback import Feedback
 from leeroo.engine.store.store import Store
+from leeroo.engine.tables.streams import take_columns
 
 _ROWS = 50_000
 
 _READ = """
-SELECT {question}::VARCHAR AS question, {expert}::VARCHAR AS expert, {answer}::VARCHAR AS answer,
-       TRY_CAST({score} AS DOUBLE) AS score, nullif(trim({gold}::VARCHAR), '') AS gold,
-       TRY_CAST({predicted_score} AS DOUBLE) AS predicted_score, nullif(trim({score}::VARCHAR), '') AS said
+SELECT question::VARCHAR AS question, expert::VARCHAR AS expert, answer::VARCHAR AS answer,
+       TRY_CAST(score AS DOUBLE) AS score, nullif(trim(gold::VARCHAR), '') AS gold,
+       TRY_CAST(predicted_score AS DOUBLE) AS predicted_score, nullif(trim(score::VARCHAR), '') AS said
 FROM source
 """
 
@@ -72,8 +73,8 @@ def take_table(
 
 def _columns(
     schema: pa.Schema, gold: str | None, score: str | None, question: str, answer: str | None, expert: str | None
-) -> dict[str, str]:
-    """Return the SQL that reads each column."""
+) -> dict[str, str | None]:
+    """Return the name of each column in the table."""
     prefix = answer.removesuffix("answer") if answer else ""
     default = {"answer": "answer", "expert": f"{prefix}expert", "predicted_score": f"{prefix}predicted_score"}
     named = {"question": question, "gold": gold, "score": score, "answer": answer, "expert": expert}
@@ -82,19 +83,18 @@ def _columns(
         if name not in there:
             raise InputError(f"the input has no column {name!r}; its columns are: {', '.join(there) or 'none'}")
     found = {what: name if name in there else None for what, name in default.items()}
-    found |= {what: name for what, name in named.items() if name is not None or what not in default}
-    return {what: "NULL" if name is None else f'"{name.replace(chr(34), chr(34) * 2)}"' for what, name in found.items()}
+    return found | {what: name for what, name in named.items() if name is not None or what not in default}
 
 
 def _batches(
-    reader: pa.RecordBatchReader, columns: Mapping[str, str]
+    reader: pa.RecordBatchReader, columns: Mapping[str, str | None]
 ) -> Iterator[tuple[int, list[tuple[Feedback, str | None]]]]:
     """Read rows as feedback, with the score as it was written, and the number of the first of them."""
     with duckdb.connect() as con:
-        con.register("source", reader)
+        con.register("source", take_columns(reader, columns))
         start = 1
         try:
-            for batch in con.sql(_READ.format(**columns)).to_arrow_reader(_ROWS):
+            for batch in con.sql(_READ).to_arrow_reader(_ROWS):
                 rows = zip(*(column.to_pylist() for column in batch.columns), strict=True)
                 yield start, [(Feedback(question or "", *rest), said) for question, *rest, said in rows]
                 start += batch.num_rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import duckdb
@@ -36,6 +36,28 @@ def read_relation(relation: duckdb.DuckDBPyRelation) -> pa.RecordBatchReader:
     ]
     schema = pa.schema(fields)
     return reader if schema == reader.schema else pa.RecordBatchReader.from_batches(schema, _typed(reader, schema))
+
+
+def take_columns(reader: pa.RecordBatchReader, names: Mapping[str, str | None]) -> pa.RecordBatchReader:
+    """Return some columns of a table under other names, NULL where there is no such column.
+
+    DuckDB takes names that differ only by case for the same, and would confuse a user's Answer with our answer.
+
+    Args:
+        reader: The table; of columns with the same name the first is taken.
+        names: The name of each column in the table, by its new name.
+    """
+    there = reader.schema.names
+    at = {new: there.index(name) if name in there else None for new, name in names.items()}
+    fields = [pa.field(new, pa.null() if i is None else reader.schema.field(i).type) for new, i in at.items()]
+    schema = pa.schema(fields)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            columns = [pa.nulls(batch.num_rows) if i is None else batch.column(i) for i in at.values()]
+            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def _typed(reader: pa.RecordBatchReader, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -33,7 +33,7 @@ _LIST_STYLE = """
 .tools { display: flex; flex-wrap: wrap; gap: 0.5rem; align-items: center; margin: 0.5rem 0; }
 .tools > * { font: inherit; padding: 0.2rem 0.5rem; max-width: 100%; }
 .tools input { flex: 1 1 12rem; }
-@media (max-width: 40rem) { .rows summary span { display: block; } }
+@media (max-width: 40rem) { .rows summary { white-space: normal; } }
 """
 # Adds a search, a choice of expert, and pages; without it all rows are there, one below the other.
 _SCRIPT = """

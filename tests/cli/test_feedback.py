@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.command import leeroo
@@ -101,3 +103,13 @@ def test_a_router_learned_from_feedback_alone(answered: Path, pool_file: Path) -
     assert "40 outcomes from the feedback in store" in done.stderr
     route = ["route", "questions.parquet", "--out", "routes.parquet", "--pool", str(pool_file), "--router", "router"]
     assert leeroo(*route, "--store", "store", cwd=answered).returncode == 0
+
+
+def test_columns_that_differ_by_case_are_not_confused(answered: Path) -> None:
+    """Right answers in a column Answer are compared with the answers of the run, and not with themselves."""
+    rows = pq.read_table(answered / "answers.parquet")
+    both = rows.add_column(0, "Answer", pa.array(["-1"] * len(rows)))
+    pq.write_table(both, answered / "both.parquet")
+    done = leeroo("feedback", "both.parquet", "--gold", "Answer", "--store", "store", "--json", cwd=answered)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["experts"]["small"]["mean_score"] == 0

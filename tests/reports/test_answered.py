@@ -183,3 +183,23 @@ def test_python_reports_frames_relations_and_files_as_the_command_does(place: Pa
         report.save(place / "sums.txt")
     with pytest.raises(InputError, match="no table of answers"):
         leeroo.report(pl.DataFrame({"question": ["?"]}))
+
+
+def test_columns_that_differ_by_case_are_not_confused(place: Path) -> None:
+    """A table of one's own with Answer and Expert, which DuckDB takes for the run's columns, changes no figure."""
+    answers = pq.read_table(place / "answers.parquet")
+    theirs = {"Expert": pa.array(["nobody"] * len(answers)), "Answer": answers["right"], "Question": answers["answer"]}
+    both = pa.table([*theirs.values(), *answers.columns], names=[*theirs, *answers.column_names])
+    report, alone = leeroo.report(both, gold="Answer"), leeroo.report(answers, gold="right")
+    assert report.data["experts"] == alone.data["experts"]
+    assert list(report.data["experts"]) == ["small"]
+    assert 0 < report.data["observed"] < 1
+
+
+def test_numbers_that_are_none_count_as_unknown(place: Path) -> None:
+    """A predicted score that is NaN, as pandas writes what is missing, spoils neither a mean nor the JSON."""
+    answers = pq.read_table(place / "answers.parquet")
+    at = answers.column_names.index("predicted_score")
+    scores = pa.array([float("nan") if i else 0.5 for i in range(len(answers))])
+    pq.write_table(answers.set_column(at, "predicted_score", scores), place / "odd.parquet")
+    assert _data(place, table="odd.parquet")["predicted"] == 0.5

@@ -20,7 +20,7 @@ from leeroo.engine.jobs.feedback import judge_feedback
 from leeroo.engine.jobs.verify import check_for, score
 from leeroo.engine.paths import default_store
 from leeroo.engine.store.store import Store
-from leeroo.engine.tables.values import quote
+from leeroo.engine.tables.streams import take_columns
 
 # Columns that every job appends; what stands before these names is the prefix of the run.
 _ALWAYS = ("list_cost_usd", "cost_usd", "error")
@@ -28,17 +28,18 @@ _ALWAYS = ("list_cost_usd", "cost_usd", "error")
 _TEXTS = ("question", "text", "prompt")
 _ROWS_AT_ONCE = 50_000
 
+# A number that is none counts as unknown.
 _READ = """
-CREATE TABLE rows AS SELECT row_number() OVER () AS row, {question}::VARCHAR AS question, {answer}::VARCHAR AS answer,
-    {expert}::VARCHAR AS expert, TRY_CAST({predicted} AS DOUBLE) AS predicted,
-    TRY_CAST({prompt_tokens} AS BIGINT) AS prompt_tokens, TRY_CAST({completion_tokens} AS BIGINT) AS completion_tokens,
-    coalesce(TRY_CAST({cost_usd} AS DOUBLE), 0) AS cost_usd,
-    coalesce(TRY_CAST({list_cost_usd} AS DOUBLE), 0) AS list_cost_usd,
-    TRY_CAST({latency_ms} AS DOUBLE) AS latency_ms, nullif({error}::VARCHAR, '') AS error,
-    nullif(trim({gold}::VARCHAR), '') AS gold, TRY_CAST({observed} AS DOUBLE) AS observed, {steps} AS steps
+CREATE TABLE rows AS SELECT row_number() OVER () AS row, question::VARCHAR AS question, answer::VARCHAR AS answer,
+    expert::VARCHAR AS expert, {predicted} AS predicted, TRY_CAST(prompt_tokens AS BIGINT) AS prompt_tokens,
+    TRY_CAST(completion_tokens AS BIGINT) AS completion_tokens, coalesce({cost_usd}, 0) AS cost_usd,
+    coalesce({list_cost_usd}, 0) AS list_cost_usd, {latency_ms} AS latency_ms, nullif(error::VARCHAR, '') AS error,
+    nullif(trim(gold::VARCHAR), '') AS gold, {observed} AS observed, {steps} AS steps
 FROM source
 """
-_STEPS = """from_json({steps}::JSON, '[{{"expert": "VARCHAR", "list_cost_usd": "DOUBLE", "error": "VARCHAR"}}]')"""
+_NUMBERS = ("predicted", "cost_usd", "list_cost_usd", "latency_ms", "observed")
+_NUMBER = "CASE WHEN isfinite(TRY_CAST({name} AS DOUBLE)) THEN TRY_CAST({name} AS DOUBLE) END"
+_STEPS = """from_json(steps::JSON, '[{"expert": "VARCHAR", "list_cost_usd": "DOUBLE", "error": "VARCHAR"}]')"""
 
 # Compares an answer with the right one.
 Compare = Callable[[str, str], float]
@@ -90,18 +91,19 @@ def open_rows(
             raise InputError(f"the input has no column {name!r}; its columns are: {', '.join(names)}")
     labels = f"{prefix}label" in names
     observed = score or (None if gold else _own_scores(names, prefix))
-    found = {name: f"{prefix}{name}" for name in (*_ALWAYS, "expert", "prompt_tokens", "completion_tokens")}
+    found: dict[str, str | None] = {
+        name: f"{prefix}{name}" for name in (*_ALWAYS, "expert", "prompt_tokens", "completion_tokens")
+    }
     found |= {"answer": prefix + ("label" if labels else "answer"), "latency_ms": f"{prefix}latency_ms"}
     found |= {"predicted": prefix + ("confidence" if labels else "predicted_score")}
     found |= {"question": column or next((name for name in _TEXTS if name in names), ""), "gold": gold or ""}
-    found |= {"observed": observed or ""}
-    columns = {what: quote(name) if name in names else "NULL" for what, name in found.items()}
-    stepped = f"{prefix}steps" in names and f"{prefix}expert" not in names
-    columns["steps"] = _STEPS.format(steps=quote(f"{prefix}steps")) if stepped else "NULL"
+    found |= {"observed": observed or "", "steps": f"{prefix}steps"}
+    stepped = found["steps"] in names and found["expert"] not in names
+    numbers = {name: _NUMBER.format(name=name) for name in _NUMBERS}
     with duckdb.connect() as con:
-        con.register("source", reader)
+        con.register("source", take_columns(reader, found))
         try:
-            con.execute(_READ.format(**columns))
+            con.execute(_READ.format(**numbers, steps=_STEPS if stepped else "NULL"))
         except duckdb.Error as error:
             raise InputError(f"the input cannot be read to its end: {first_line(error)}") from error
         con.unregister("source")

@@ -45,7 +45,7 @@ def _summary(found: Answered) -> list[str]:
     lines = [f"{rows:,} rows: " + ", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "answered")]
     if not rows:
         return ["0 rows"]
-    free = f"; {totals['unpaid']:,} rows cost nothing: their answers were stored, or those of equal rows"
+    free = f"; {totals['unpaid']:,} of the rows cost nothing: their answers were stored, or those of equal rows"
     lines.append(
         f"spent {usd(totals['cost_usd'])}; the list cost of all rows is {usd(totals['list_cost_usd'])}"
         + (free if totals["unpaid"] else "")
