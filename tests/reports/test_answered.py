@@ -111,7 +111,12 @@ def test_labels_solutions_and_mmlu_have_reports_too(tmp_path: Path) -> None:
 
 def test_the_columns_of_the_last_prefix_count(tmp_path: Path) -> None:
     """A table that was answered twice is reported as it was answered last."""
-    again = {"again_answer": ["b"], "again_cost_usd": [2.0], "again_list_cost_usd": [2.0], "again_expert": ["y"]}
+    again: dict[str, list[Any]] = {
+        "again_answer": ["b"],
+        "again_cost_usd": [2.0],
+        "again_list_cost_usd": [2.0],
+        "again_expert": ["y"],
+    }
     _write(tmp_path, expert=["x"], **again, again_error=[None])
     data = _data(tmp_path)
     assert (list(data["experts"]), data["cost_usd"]) == (["y"], 2.0)
