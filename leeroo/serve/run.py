@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from leeroo.engine.answer import Engine, open_engine
 from leeroo.engine.backends.select import unavailable
 from leeroo.engine.errors import UsageError
+from leeroo.engine.pool import Expert
 from leeroo.serve import keys
 from leeroo.serve.database import Database, folder_of
 from leeroo.serve.options import ServerOptions
@@ -46,8 +47,7 @@ def run(options: ServerOptions) -> None:
             )
         with open_engine(options.pool, options.router, options.store) as engine:
             _check(engine)
-            if engine.prior is not None:
-                structlog.get_logger("leeroo.serve").info("prior", remark=engine.prior.remark)
+            facts = _facts(db, engine, options, listener.getsockname())
             config = uvicorn.Config(
                 make_app(db, engine, options),
                 http=protocol(Connections()),
@@ -59,10 +59,22 @@ def run(options: ServerOptions) -> None:
                 timeout_graceful_shutdown=_GRACE_S,
                 timeout_keep_alive=int(HEAD_S),
             )
-            _Server(config).run(sockets=[listener])
+            _Server(config, facts).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
+    """A server that says what it serves when it is ready, and ends cleanly."""
+
+    def __init__(self, config: uvicorn.Config, facts: dict[str, object]) -> None:
+        super().__init__(config)
+        self._facts = facts
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say what is served."""
+        await super().startup(sockets)
+        if self.started:
+            _announce(self._facts)
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """End cleanly at SIGTERM and Ctrl-C; uvicorn would raise the signal again after its clean end."""
@@ -86,6 +98,46 @@ def _check(engine: Engine) -> None:
         raise UsageError("no expert can run here: " + "; ".join(f"{name}: {why}" for name, why in down.items()))
     if engine.router is not None:
         engine.scores(["What is 1 plus 1?"])
+
+
+def _facts(db: Database, engine: Engine, options: ServerOptions, address: tuple[str, int]) -> dict[str, object]:
+    """Return what the server serves, for people and for the log."""
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    known = [key for key in keys.list_keys(db) if key.revoked is None]
+    return {
+        "address": f"http://{host}:{address[1]}",
+        "pool": str(options.pool or "the embedded pool"),
+        "experts": [_describe(engine, expert) for expert in engine.pool.experts],
+        "router": _describe_router(engine, options),
+        "store": str(engine.store.folder),
+        "keys": f"{len(known)} in use" if keys.are_required(db) else "none: only this machine may connect",
+        "batches": "POST /v1/files, then POST /v1/batches; the page at / shows them",
+    }
+
+
+def _describe(engine: Engine, expert: Expert) -> str:
+    """Return the name of an expert, with what is special about it."""
+    why = unavailable(expert)
+    remarks = ["default"] * (expert.name == engine.pool.default) + [f"cannot run: {why}"] * (why is not None)
+    return expert.name + (f" ({'; '.join(remarks)})" if remarks else "")
+
+
+def _describe_router(engine: Engine, options: ServerOptions) -> str:
+    if engine.prior is not None:
+        return engine.prior.remark
+    if engine.router is None:
+        return f"none: {engine.pool.default} answers what names no expert"
+    return str(options.router or "the embedded router")
+
+
+def _announce(facts: dict[str, object]) -> None:
+    """Print what is served: lines on a terminal, and elsewhere an object of the log."""
+    if not sys.stderr.isatty():
+        structlog.get_logger("leeroo.serve").info("serving", **facts)
+        return
+    for name, value in facts.items():
+        shown = ", ".join(map(str, value)) if isinstance(value, list) else value
+        print(f"{name:<9}{shown}", file=sys.stderr, flush=True)
 
 
 def _listen(options: ServerOptions) -> socket.socket:

@@ -79,6 +79,8 @@ def _error(reply: httpx.Response) -> tuple[int, str]:
         ("GET", "/v1/files/" + "x" * 500, {}, 400, "file_id: String should have at most 64"),
         ("GET", "/v1/batches/none", {}, 404, "there is no batch 'none'"),
         ("GET", "/v1/batches?limit=0", {}, 400, "limit: Input should be greater"),
+        ("POST", "/v1/chat/completions", {"json": {"model": "leeroo", "stream": True}}, 404, "batches only"),
+        ("POST", "/v1/completions", {"content": b"{"}, 404, "POST /v1/batches"),
         ("PUT", "/v1/batches", {}, 405, "Method Not Allowed"),
         ("GET", "/docs", {}, 404, "Not Found"),
         ("GET", "/static/..%2fpage.py", {}, 404, "Not Found"),

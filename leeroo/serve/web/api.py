@@ -9,15 +9,15 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Annotated, Any, BinaryIO, Literal
 
-from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Path, Query, Response, UploadFile
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
 from leeroo.engine.answer import Criteria
 from leeroo.engine.errors import UsageError
-from leeroo.serve.lines.bodies import ROUTED
+from leeroo.serve.lines.bodies import CHAT, COMPLETIONS, ROUTED
 from leeroo.serve.lines.read import form_of
-from leeroo.serve.web.dependencies import Owner, ServerState, State
+from leeroo.serve.web.dependencies import Owner, ServerState, State, get_owner
 from leeroo.serve.web.errors import RequestError
 from leeroo.serve.web.objects import (
     WRONG,
@@ -39,6 +39,10 @@ from leeroo.serve.work.files import StoredFile
 # Entries on a page of a list.
 _FEW, _MOST = 20, 100
 _FILE_NAME = 255
+_BATCHES_ONLY = (
+    "batches only: this server answers no single requests; write them as lines of a file, upload it (POST /v1/files),"
+    " and create a batch of it (POST /v1/batches)"
+)
 
 FileId = Annotated[str, Path(max_length=64)]
 BatchId = Annotated[str, Path(max_length=64)]
@@ -185,6 +189,13 @@ def try_cancel(state: ServerState, batch: Batch) -> bool:
     batches.cancel(state.db, batch)
     state.scheduler.wake()
     return True
+
+
+@router.post(CHAT, include_in_schema=False, dependencies=[Depends(get_owner)])
+@router.post(COMPLETIONS, include_in_schema=False, dependencies=[Depends(get_owner)])
+def refuse_one() -> None:
+    """Refuse a request outside a batch, and say how to send one."""
+    raise RequestError(404, _BATCHES_ONLY)
 
 
 @router.get("/v1/models")
