@@ -208,3 +208,16 @@ def test_numbers_that_are_none_count_as_unknown(place: Path) -> None:
     scores = pa.array([float("nan") if i else 0.5 for i in range(len(answers))])
     pq.write_table(answers.set_column(at, "predicted_score", scores), place / "odd.parquet")
     assert _data(place, table="odd.parquet")["predicted"] == 0.5
+
+
+def test_labels_have_a_confidence(tmp_path: Path) -> None:
+    """A table of labels calls what was predicted by its name there, and compares whole labels."""
+    labels = pa.table(
+        {"text": ["a", "b"], "gold": ["bug", "bug"], "label": ["bug", "no bug"], "confidence": [0.9, 0.4]}
+        | {"expert": ["one", "one"], "cost_usd": [0.1, 0.1], "list_cost_usd": [0.1, 0.1]}
+        | {"error": pa.nulls(2, pa.string())}
+    )
+    report = leeroo.report(labels, gold="gold")
+    assert report.data["observed"] == 0.5
+    assert "confidence" in str(report)
+    assert "predicted" not in str(report)

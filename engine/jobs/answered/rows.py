@@ -136,17 +136,19 @@ def _own_scores(names: Sequence[str], prefix: str) -> str | None:
 
 
 def _compare(con: duckdb.DuckDBPyConnection, compare: Compare) -> None:
-    """Score the answers that have a right one; a row that failed scores nothing."""
-    con.execute("CREATE TABLE compared (row BIGINT, observed DOUBLE)")
-    query = "SELECT row, answer, gold FROM rows WHERE gold IS NOT NULL AND answer IS NOT NULL"
+    """Score the answers that have a right one, equal pairs once; a row that failed scores nothing."""
+    con.execute("CREATE TABLE compared (answer VARCHAR, gold VARCHAR, observed DOUBLE)")
+    query = "SELECT DISTINCT answer, gold FROM rows WHERE gold IS NOT NULL AND answer IS NOT NULL"
     for batch in con.sql(query).to_arrow_reader(_ROWS_AT_ONCE):
-        row, answers, golds = batch.columns
+        answers, golds = batch.columns
         scores = [compare(*pair) for pair in zip(answers.to_pylist(), golds.to_pylist(), strict=True)]
-        scored = pa.table({"row": row, "observed": pa.array(scores, pa.float64())})
+        scored = pa.table({"answer": answers, "gold": golds, "observed": pa.array(scores, pa.float64())})
         with con.cursor() as writing:
             writing.register("scored", scored)
             writing.execute("INSERT INTO compared FROM scored")
-    con.execute("UPDATE rows SET observed = c.observed FROM compared c WHERE rows.row = c.row")
+    con.execute(
+        "UPDATE rows SET observed = c.observed FROM compared c WHERE (rows.answer, rows.gold) = (c.answer, c.gold)"
+    )
 
 
 def _right(answer: str, gold: str) -> float:

@@ -24,9 +24,11 @@ def answers_report(found: Answered, title: str) -> Report:
         _spread(found),
         _costs(found),
         _failures(found),
-        _rows("Slowest rows", "The rows whose answers took longest, in milliseconds.", found.slowest),
-        _rows("Most expensive rows", "The rows with the highest list cost.", found.priciest),
-        _rows("Expected to be good, and not", f"The highest {found.predicted}, and a low score.", found.overrated),
+        _rows(found, "Slowest rows", "The rows whose answers took longest, in milliseconds.", found.slowest),
+        _rows(found, "Most expensive rows", "The rows with the highest list cost.", found.priciest),
+        _rows(
+            found, "Expected to be good, and not", f"The highest {found.predicted}, and a low score.", found.overrated
+        ),
         _browse(found),
     ]
     return Report(
@@ -67,7 +69,7 @@ def _experts(found: Answered) -> Table:
             rows=[(each["expert"], each["rows"], each["failed"], each["list_cost_usd"]) for each in found.experts],
             empty="no step has an expert",
         )
-    named = "expert | rows: count | share %: share | failed: count | cost USD: usd | predicted: score | observed: score"
+    named = f"expert | rows: count | share %: share | failed: count | cost USD: usd | {_scores(found)}"
     names = ("expert", "rows", "share", "failed", "cost_usd", "predicted", "observed")
     shares = [{**each, "share": each["rows"] / found.totals["rows"]} for each in found.experts]
     about = "Rows that each expert answered, what they cost, and their mean scores."
@@ -159,15 +161,17 @@ def _failures(found: Answered) -> Table | None:
     )
 
 
-def _rows(title: str, about: str, rows: Sequence[Figures]) -> Table | None:
+def _rows(found: Answered, title: str, about: str, rows: Sequence[Figures]) -> Table | None:
     if not rows:
         return None
-    named = (
-        "row: count | expert | ms: ms | tokens out: count | list cost USD: usd | predicted: score | observed: score"
-        " | question"
-    )
+    named = f"row: count | expert | ms: ms | tokens out: count | list cost USD: usd | {_scores(found)} | question"
     names = ("row", "expert", "latency_ms", "completion_tokens", "list_cost_usd", "predicted", "observed", "question")
     return _known(title, about, named, names, [{**row, "question": _cut(row["question"])} for row in rows], detail=True)
+
+
+def _scores(found: Answered) -> str:
+    """Return the columns of what was predicted, which for labels is a confidence, and of what was observed."""
+    return f"{'confidence' if found.predicted == 'confidence' else 'predicted'}: score | observed: score"
 
 
 def _cut(text: str | None) -> str:
