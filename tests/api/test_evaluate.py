@@ -52,6 +52,22 @@ def test_it_is_what_the_command_prints(outcomes: pl.DataFrame, router: leeroo.Ro
     assert from_folder.data == measured.data
 
 
+def test_costs_without_tokens_are_expected_as_high_as_they_were() -> None:
+    """A router that knows how long answers are spends the budget on outcomes that have costs and no tokens."""
+    rows = [
+        {"question": f"What is {n} plus {n}?", "split": split, "expert": expert, "score": n % 3 > 0 or price > 1}
+        | {"prompt_tokens": 20, "completion_tokens": 300, "cost_usd": price * 320e-6}
+        for n, split in ((n, "test" if n % 2 else "train") for n in range(N))
+        for expert, price in (("small", 1.0), ("large", 10.0))
+    ]
+    outcomes = pl.DataFrame(rows)
+    router = leeroo.train(outcomes, encoder="static")
+    measured = leeroo.evaluate(router, outcomes.drop("prompt_tokens", "completion_tokens"))
+    halves = [row for row in measured.data["frontier"] if row["budget_usd_per_1k"] == pytest.approx(1.6)]
+    assert halves
+    assert all(row["cost_usd_per_1k"] == pytest.approx(1.6, rel=0.15) for row in halves)
+
+
 def test_it_can_be_looked_at(outcomes: pl.DataFrame, router: leeroo.Router, tmp_path: Path) -> None:
     """A notebook shows the page that is saved, and text has its tables."""
     measured = leeroo.evaluate(router, outcomes)

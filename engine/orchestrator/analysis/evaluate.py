@@ -143,6 +143,7 @@ def evaluate(
     test = _complete(recorded(outcomes, names, prices), names, notes)
     say(f"predicting {len(names)} experts on {len(test.prompts):,} questions")
     scores_pred, costs_pred = _predicted(router, test, names, prices, notes)
+    costs_pred *= _cost_levels(outcomes, names, costs_pred, test.costs, notes)
     points = dict(zip(names, singles(test.scores, test.costs), strict=True))
     best = max(names, key=lambda name: (points[name].accuracy, -points[name].cost_usd_per_1k))
     cheapest = min(names, key=lambda name: (points[name].cost_usd_per_1k, -points[name].accuracy))
@@ -232,6 +233,23 @@ def _predicted(
     if np.isnan(completion).any():
         notes.append("the router has learned no completion tokens: the costs it expects are those of the prompts alone")
     return scores, (prompt * prices[0] + np.nan_to_num(completion) * prices[1]) / 1e6
+
+
+def _cost_levels(
+    outcomes: Outcomes, names: Sequence[str], predicted: Float64s, costs: Float64s, notes: list[str]
+) -> Float64s:
+    """Return what the expected costs of each expert, [n, e], are multiplied by: [e], 1 where tokens are recorded.
+
+    Without tokens a price follows from costs as if they were those of the prompts alone. So the router's expected
+    tokens say how the costs of questions differ, and the recorded mean says how high they are.
+    """
+    at = [outcomes.experts.index(name) for name in names]
+    tokens, usd = outcomes.completion_tokens[:, at], outcomes.cost_usd[:, at]
+    without = np.isnan(tokens).all(axis=0) & np.isfinite(usd).any(axis=0) & (predicted.sum(axis=0) > 0)
+    if without.any():
+        notes.append("no tokens are recorded: expected costs have the mean of the recorded ones")
+    levels: Float64s = np.where(without, costs.sum(axis=0) / np.where(without, predicted.sum(axis=0), 1), 1)
+    return levels
 
 
 def _baselines(
