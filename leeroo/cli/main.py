@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Any
 
 import typer
 
@@ -73,6 +74,10 @@ for panel, name, family in (
     app.add_typer(family, name=name, rich_help_panel=panel)
 
 
+# The error of a command line that cannot be read, which typer does not export.
+_WrongUsage: Any = typer.BadParameter.__base__
+
+
 def main() -> None:
     """Run the command line; errors of ours are one line on standard error."""
     for stream in (sys.stdout, sys.stderr):
@@ -81,8 +86,23 @@ def main() -> None:
     configure(Log())
     with interrupts():
         try:
-            app()
+            sys.exit(app(prog_name="leeroo", standalone_mode=False))
+        except _WrongUsage as error:
+            sys.exit(_refuse(error))
+        except typer.Abort:  # the end of the input, in the middle of a question
+            sys.exit(EXIT_USAGE)
         except LeerooError as error:
             if not interrupted():
                 current().fail(in_options(str(error)))
             sys.exit(EXIT_ROWS_FAILED if isinstance(error, RowsFailed) else EXIT_USAGE)
+
+
+def _refuse(error: Any) -> int:
+    """Print why a command line cannot be read, in one line, and return the exit code."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # it is the help itself
+        error.show()
+    else:
+        message = error.format_message().rstrip(".").replace("\n", " ").replace("Value error, ", "")
+        command = error.ctx.command_path if error.ctx is not None else "leeroo"
+        current().fail(f"{message[0].lower()}{message[1:]}; see {command} --help")
+    return int(error.exit_code)

@@ -198,3 +198,29 @@ def _check_half(place: Path) -> None:
     assert at_half < whole
     budgeted = run("run", *given, "--store", "a", "--out", "a.parquet", "--max-cost-usd", "1", cwd=place)
     assert "half of the expected cost" not in budgeted.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        (("run",), "missing argument 'INPUT'; see leeroo run --help"),
+        (("sql", "SELECT 1", "--expert", "x"), "no such option: --expert (Possible options: --on-expert-down)"),
+        (("run", "a", "--out", "b", "--on-error", "maybe"), "'maybe' is not one of 'null', 'fail'; see leeroo run"),
+        (("run", "a", "--out", "b", "--limit", "-1"), "invalid value for '--limit': Input should be greater than"),
+        (("store", "nope"), "no such command 'nope'; see leeroo store --help"),
+        (("nonsense",), "no such command 'nonsense'; see leeroo --help"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(command: tuple[str, ...], line: str) -> None:
+    """It says what is wrong, and where the help is."""
+    done = run(*command)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("leeroo: ")
+    assert line in done.stderr
+
+
+def test_a_family_without_a_command_prints_its_help() -> None:
+    """`leeroo store` alone lists its commands."""
+    done = run("store")
+    assert done.returncode == 2
+    assert "prune" in done.stdout + done.stderr

@@ -98,7 +98,7 @@ def test_keys_from_the_command_line(tmp_path: Path) -> None:
     [
         (["--host", "0.0.0.0"], "0.0.0.0 can be reached from elsewhere, and there is no key yet"),
         (["--pool", "none.toml"], "none.toml"),
-        (["--max-lines", "0"], "Invalid value for '--max-lines'"),
+        (["--max-lines", "0"], "invalid value for '--max-lines'"),
     ],
 )
 def test_a_server_that_should_not_start(tmp_path: Path, options: list[str], line: str) -> None:
