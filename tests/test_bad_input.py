@@ -192,7 +192,7 @@ usd_per_m_output = 1
     code, said = _run(tmp_path, source, "--out", "o.parquet", "--pool", str(pool_file))
     assert code == 1, said
     assert said.count("broken cannot answer, its rows go to the next best") == 1
-    assert said.splitlines()[-1].startswith("broken was never reached: ")
+    assert said.splitlines()[-1].startswith("warning: broken was never reached: ")
     assert pq.read_table(tmp_path / "o.parquet").column("expert").to_pylist() == ["small", "small"]
 
 
@@ -253,7 +253,7 @@ def test_an_expert_that_was_never_reached_is_reported_last(
     command_line = [command, *options, "--pool", str(pool_file), "--store", "store"]
     done = leeroo(*command_line, cwd=tmp_path)
     assert done.returncode == 1, done.stderr
-    assert done.stderr.splitlines()[-1].startswith("api was never reached: ")
+    assert done.stderr.splitlines()[-1].startswith("warning: api was never reached: ")
     command_line[-1] = "another"
     done = leeroo(*command_line, "--on-expert-down", "fail", cwd=tmp_path)
     assert done.returncode == 2, done.stderr
