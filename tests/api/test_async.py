@@ -75,7 +75,7 @@ def test_a_cancelled_task_stops_the_run_and_keeps_answers(
     api.delay_s = 0
     found = leeroo.answer(asked, **options)
     assert found.column("answer").null_count == 0
-    assert found.column("cost_usd").to_pylist().count(0.0) >= 4
+    assert sum(api.asked.values()) <= len(asked) + 2  # those in flight are sent again
 
 
 def test_errors_come_through() -> None:
