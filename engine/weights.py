@@ -148,9 +148,11 @@ def _on_disk(model: str) -> Path | None:
 
 
 def _in_hub_cache(model: str, revision: str | None, settings: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
+    try:
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import HFValidationError
+    except ModuleNotFoundError:  # it comes with the extra 'local'; who has only models of providers needs no hub
+        return None
     try:
         config = try_to_load_from_cache(model, settings, revision=revision) if model.count("/") == 1 else None
     except HFValidationError:  # no name that a hub could have
@@ -159,9 +161,12 @@ def _in_hub_cache(model: str, revision: str | None, settings: str) -> Path | Non
 
 
 def _from_hub(model: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError
+    except ModuleNotFoundError as error:
+        mend = "pip install 'leeroo[local]'"
+        raise PoolError(f"the model {model!r} is not on this machine and cannot be fetched; {mend}") from error
     try:
         unused = ["*.pth", "original/*", "*.gguf", "*.onnx"]
         return Path(snapshot_download(model, revision=revision, ignore_patterns=unused))

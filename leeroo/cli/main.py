@@ -95,6 +95,13 @@ def main() -> None:
             if not interrupted():
                 current().fail(in_options(str(error)))
             sys.exit(EXIT_ROWS_FAILED if isinstance(error, RowsFailed) else EXIT_USAGE)
+        except ModuleNotFoundError as error:
+            from leeroo.cli.setup.checks import extra_of
+
+            if (extra := extra_of(error.name)) is None:
+                raise
+            current().fail(f"the package {error.name} is not installed: pip install 'leeroo[{extra}]'")
+            sys.exit(EXIT_USAGE)
 
 
 def _refuse(error: Any) -> int:

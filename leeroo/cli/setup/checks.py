@@ -39,6 +39,13 @@ _EXTRAS = (
     ("serve", "the HTTP server", ("fastapi", "uvicorn", "jinja2", "structlog")),
 )
 
+# Other packages of these extras that code imports where it needs them.
+_OTHERS = {
+    "local": ("accelerate", "gguf", "huggingface_hub", "llguidance", "model2vec", "peft", "safetensors", "scipy"),
+    "api": ("any_llm",),
+    "serve": ("prometheus_client", "python_multipart"),
+}
+
 
 class Check(NamedTuple):
     """One finding.
@@ -78,6 +85,12 @@ def _gpus() -> list[str]:
         if done.returncode == 0 and done.stdout.strip():
             return [f"{line.strip()} free" for line in done.stdout.strip().splitlines()]
     return ["AMD (ROCm)"] if Path("/dev/kfd").exists() else []
+
+
+def extra_of(package: str | None) -> str | None:
+    """Return the extra that installs a package, None where none does."""
+    name = (package or "").split(".")[0]
+    return next((extra for extra, _, known in _EXTRAS if name in (*known, *_OTHERS.get(extra, ()))), None)
 
 
 def check_extras(*, gpu: bool) -> list[Check]:
