@@ -29,7 +29,7 @@ def test_extras_that_people_are_pointed_to_are_few_and_there() -> None:
     named = {
         name
         for file in _texts()
-        for listed in re.findall(r"(?:leeroo|'\.)\[([a-z, -]+)\]", file.read_text(encoding="utf-8"))
+        for listed in re.findall(r"(?:(?:leeroo|'\.)\[|extra `)([a-z, -]+)[]`]", file.read_text(encoding="utf-8"))
         for name in listed.replace(" ", "").split(",")
     }
     assert {"local", "api", "serve"} <= named
