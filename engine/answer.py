@@ -298,7 +298,7 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._plan_only(reader, criteria, ROUTES) as state:
+        with self._plan_only(reader, criteria, ROUTES, as_if_able=True) as state:
             chosen = assign(state)
             state.fail_all(chosen.failed)
             state.worktable.keep_assigned(chosen.table)
@@ -313,20 +313,25 @@ class Engine:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._plan_only(reader, criteria, pa.schema([]), keep_tokens=True) as state:
+        with self._plan_only(reader, criteria, pa.schema([]), keep_tokens=True, as_if_able=True) as state:
             state.fail_all(self._plan(state))
             estimated = estimate(state, self._engines)
             _done(state)
             return estimated
 
-    def expect(self, reader: pa.RecordBatchReader, criteria: Criteria) -> Expected:
+    def expect(self, reader: pa.RecordBatchReader, criteria: Criteria, *, as_if_able: bool = False) -> Expected:
         """Predict scores, costs and times of every expert on every row, and generate nothing.
+
+        Args:
+            reader: The table.
+            criteria: How it would be answered.
+            as_if_able: Predict where no expert can run here, too, as `explain` and `route` do.
 
         Raises:
             InputError, PoolError, OutputError: as `answer`.
 
         """
-        with self._plan_only(reader, criteria) as state:
+        with self._plan_only(reader, criteria, as_if_able=as_if_able) as state:
             forecast = state.plan.forecast
             ids, e = state.worktable.ids_of_rows(), len(state.plan.experts)
             # A blank row has the id -1: the row of NaN below those of the questions, of which there may be none.
@@ -411,11 +416,19 @@ class Engine:
 
     @contextlib.contextmanager
     def _plan_only(
-        self, reader: pa.RecordBatchReader, criteria: Criteria, added: pa.Schema = ANSWERS, *, keep_tokens: bool = False
+        self,
+        reader: pa.RecordBatchReader,
+        criteria: Criteria,
+        added: pa.Schema = ANSWERS,
+        *,
+        keep_tokens: bool = False,
+        as_if_able: bool = False,
     ) -> Iterator[RunState]:
         """Begin a run that generates nothing."""
         with self._call() as stop:
-            state = self._start(reader, criteria, stop, added, to_generate=False, keep_tokens=keep_tokens)
+            state = self._start(
+                reader, criteria, stop, added, to_generate=False, keep_tokens=keep_tokens, as_if_able=as_if_able
+            )
             with _clean_up(state.worktable, state.meter, stop):
                 yield state
 
@@ -428,12 +441,13 @@ class Engine:
         *,
         to_generate: bool = True,
         keep_tokens: bool = False,
+        as_if_able: bool = False,
     ) -> RunState:
         """Read the input, predict for all of it, and begin or resume the run, if there is something to generate."""
         check_columns(reader.schema, criteria)
         check_names(reader.schema, added, criteria.prefix)
         meter = Meter(self.on_progress)
-        experts, down = self._candidates(criteria, meter)
+        experts, down = self._candidates(criteria, meter, as_if_able=as_if_able)
         worktable = Worktable(self.store.scratch)
         with _clean_up(worktable, meter, stop):
             meter.stage("read")
@@ -486,16 +500,24 @@ class Engine:
         for remark in self.take_remarks():
             meter.warn(remark)
 
-    def _candidates(self, criteria: Criteria, meter: Meter) -> tuple[tuple[Expert, ...], dict[int, str]]:
-        """Return the candidates, and by position why some of them cannot run here."""
+    def _candidates(
+        self, criteria: Criteria, meter: Meter, *, as_if_able: bool
+    ) -> tuple[tuple[Expert, ...], dict[int, str]]:
+        """Return the candidates, and by position why some of them cannot run here.
+
+        Where none can, a run fails. With `as_if_able` all are candidates then: people want to know what an API would
+        cost before they have a key for it.
+        """
         experts = (self.pool[criteria.expert],) if criteria.expert else self.pool.experts
         # Machines of a cluster say themselves what cannot run on them.
         looked = enumerate(experts) if self._place == "local" else ()
         down = {i: reason for i, e in looked if (reason := unavailable(e)) is not None}
         if len(down) == len(experts):
-            raise PoolError(
-                "; ".join(f"the expert {experts[i].name!r} cannot run here: {why}" for i, why in down.items())
-            )
+            reasons = "; ".join(f"the expert {experts[i].name!r} cannot run here: {why}" for i, why in down.items())
+            if not as_if_able:
+                raise PoolError(reasons)
+            meter.warn(f"planned all the same: {reasons}")
+            return experts, {}
         for i, why in down.items():
             if criteria.on_expert_down == "fail":
                 raise ExpertUnavailable(f"{experts[i].name} cannot run here: {why}")

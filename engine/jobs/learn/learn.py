@@ -257,7 +257,8 @@ def foresee_pilot(engine: Engine, reader: pa.RecordBatchReader, criteria: Criter
     _check(engine, criteria, how)
     questions = find_questions(reader.read_all(), criteria)
     usd = _budget(engine, questions, criteria)
-    asked = AskedTable(engine, questions, criteria, _expected_costs(engine, questions), lambda _: None)
+    expected = _expected_costs(engine, questions, as_if_able=True)
+    asked = AskedTable(engine, questions, criteria, expected, lambda _: None)
     plan = start_plan(asked, known_beforehand(asked, None), np.random.default_rng(how.seed), usd)
     wave = next_wave(asked, plan, usd)
     if not wave.any() or len(plan.going_on) < 2:
@@ -281,10 +282,10 @@ def _check(engine: Engine, criteria: Criteria, how: Learning) -> None:
         engine.pool[how.judge]
 
 
-def _expected_costs(engine: Engine, questions: Questions) -> Float64s:
+def _expected_costs(engine: Engine, questions: Questions, *, as_if_able: bool = False) -> Float64s:
     """Return the USD that an answer of each expert is expected to cost, and what it can cost at most, [2, n, e]."""
     criteria = Criteria(column="question", private_column="private", ask_column="ask")
-    expected = engine.expect(questions.table.to_reader(), criteria)
+    expected = engine.expect(questions.table.to_reader(), criteria, as_if_able=as_if_able)
     at = [expected.experts.index(expert.name) for expert in usable_experts(engine.pool)]
     return np.stack([expected.costs[:, at], expected.at_most[:, at]]).astype(np.float64)
 
