@@ -74,7 +74,7 @@ def test_a_refusal_stops_every_expert_of_its_model(
 def test_replies_that_say_what_is_left_prevent_refusals(api: Provider, ask: Ask, says: Says) -> None:
     """A provider with headers of what is left refuses hardly anything, as the expert waits before.
 
-    Without them 7 of the 12 requests are refused. Anthropic's times are whole seconds, half of a minute here: where this
+    Without them dozens are, as refused requests come again. Anthropic's times are whole seconds, half of a minute here: where this
     machine is busy, a request may come too early.
     """
     api.limit = RateLimit(5, 10_000, minute_s=2.0, says=says)
