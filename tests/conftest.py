@@ -8,6 +8,7 @@ import os
 # has one thread; libraries read this when they are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from leeroo.engine.answer import Engine
 from leeroo.engine.backends import select
@@ -32,6 +34,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("LEEROO_VECTORS_GIB", "0")
 
 QUESTIONS = 40
+
+# Without these a browser looks for hosts of its maker at every start.
+_QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +77,16 @@ class _Here:
 
     def close(self) -> None:
         """Stay loaded."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Headless Chromium."""
+    with sync_playwright() as playwright:
+        found = shutil.which("chromium") or shutil.which("google-chrome")
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *_QUIET])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from leeroo.engine.orchestrator.analysis.evaluate import Evaluation, Pair
 from leeroo.engine.orchestrator.analysis.frontier import (
@@ -24,18 +22,6 @@ from leeroo.engine.orchestrator.analysis.frontier import (
 )
 
 MakeEvaluation = Callable[..., Evaluation]
-
-_QUIET = ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run"]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Headless Chromium."""
-    with sync_playwright() as playwright:
-        found = shutil.which("chromium") or shutil.which("google-chrome")
-        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", *_QUIET])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="session")

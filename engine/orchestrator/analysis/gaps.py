@@ -288,7 +288,7 @@ def _most_expensive(outcomes: Outcomes, data: Sequence[Path], notes: list[str]) 
     """Return the column of the expert whose calls cost most; None where that is not known."""
     costs = costs_usd(outcomes, data, notes).mean(axis=0)
     if np.isnan(costs).any():
-        notes.append("so it cannot be told on which topics only the most expensive expert is good")
+        notes.append("so topics on which only the most expensive expert is good are not known")
         return None
     return int(costs.argmax())
 
