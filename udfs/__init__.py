@@ -9,7 +9,7 @@ How one statement becomes answers, from its text to the values of its calls:
            -> functions.forms                  columns -> questions with their arguments
            -> functions.calls.find             known? -> functions.memo; otherwise collected, and NULL for now
       -> functions.calls.answer_collected      all collected questions of a function
-           -> functions.requests               one table for
+           -> functions.kinds, requests        one table for
            -> engine.answer.Engine.answer      one batch, whose answers go to functions.memo
       (repeated until a rehearsal collects nothing new)
       -> the statement itself                  every call finds its value: functions.memo -> functions.forms -> SQL

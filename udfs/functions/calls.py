@@ -21,22 +21,10 @@ import pyarrow.compute as pc
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.errors import RowsFailed, UsageError
 from leeroo.engine.listeners import LineListener
-from leeroo.engine.schema import SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
 from leeroo.udfs.feedback import FeedbackWriter
+from leeroo.udfs.functions.kinds import KIND_OF, KINDS, Kind, type_of
 from leeroo.udfs.functions.memo import KEPT_ROWS, Memo
-from leeroo.udfs.functions.requests import (
-    Answerer,
-    Estimator,
-    Group,
-    Questions,
-    answer,
-    estimate_answers,
-    estimate_solving,
-    known_type,
-    route,
-    score,
-    solve_all,
-)
+from leeroo.udfs.functions.requests import Group, Questions
 from leeroo.udfs.functions.signatures import VARIABLES
 from leeroo.udfs.functions.unanswered import Unanswered
 
@@ -55,11 +43,10 @@ def naming(function: str) -> Iterator[None]:
 
 @dataclass
 class Function:
-    """One function: how it gets answers, the values that are known, and the questions collected so far."""
+    """The functions of one kind: the values that are known, and the questions collected so far."""
 
-    answer: Answerer
+    kind: Kind
     memo: Memo
-    estimate: Estimator | None = None  # of those whose values cost something and may fail
     paid_from: int = 0  # values from this number on were paid for in this statement
     names: dict[str, None] = field(default_factory=dict)  # its public names in this statement
     calls: int = 0  # how often it was called while collecting
@@ -101,17 +88,13 @@ class Calls:
 
     def __init__(self, engine: Engine, options: Criteria, *, announced: bool, report: LineListener) -> None:
         self.engine = engine
-        self.answers = Function(answer, Memo(known_type(engine.pool)), estimate_answers)
-        self.solutions = Function(solve_all, Memo(SQL_SOLUTION), estimate_solving)
-        self.routes = Function(route, Memo(SQL_ROUTE))
-        self.scores = Function(score, Memo(SQL_SCORES))
+        self.functions = {name: Function(kind, Memo(type_of(kind.values, engine.pool))) for name, kind in KINDS.items()}
         self.feedback = FeedbackWriter(engine)
         self.plans: list[CallPlan] = []  # by number; a statement may be planned once and run again, so none is removed
         self._numbers: dict[CallPlan, int] = {}
         self.met = 0  # calls of ours that the planner met while this was `collecting`
         self.raised: BaseException | None = None  # the last error of a function, before DuckDB wrapped it
         self.lock = threading.RLock()  # hold it from finding to taking the values
-        self._functions = (self.answers, self.solutions, self.routes, self.scores)
         self._options = options
         self._announced = announced
         self._report = report
@@ -125,8 +108,9 @@ class Calls:
     def begin(self) -> None:
         """Begin a statement: its budget is whole, and questions that failed in another may be repeated."""
         with self.lock:
-            self.routes.memo.forget()  # a choice is made for the whole statement
-            for function in self._functions:
+            for function in self.functions.values():
+                if function.kind.of_statement:
+                    function.memo.forget()
                 function.names.clear()
                 function.calls = 0
                 function.wanted.clear()
@@ -173,10 +157,9 @@ class Calls:
         with self.lock:
             if not self._announced and self._read_rows:
                 self.begin()
-            for function in self._functions:
+            for function in self.functions.values():
                 function.memo.redraw()
-            others = {"leeroo_route": self.routes, "leeroo_scores": self.scores, "leeroo_solve": self.solutions}
-            others.get(name, self.answers).names[name] = None
+            self.functions[KIND_OF.get(name, "answers")].names[name] = None
             collects = self._collector == threading.get_ident()
             self.met += collects
             return collects
@@ -236,7 +219,7 @@ class Calls:
         """
         with self.lock:
             values = function.memo.values.take(numbers, field)
-            if function.estimate is not None and field is None:
+            if function.kind.estimate is not None and field is None:
                 paid_before = pc.and_(pa.array(numbers < function.paid_from), values.is_valid())
                 values = _without_cost(values, paid_before) if pc.any(paid_before).as_py() else values
             if not self._announced:
@@ -247,13 +230,18 @@ class Calls:
     def estimates(self) -> list[tuple[str, Estimate]]:
         """Estimate what answering the collected questions would take, by the names of the functions; forget them."""
         with self.lock:
-            return [each for function in self._functions if function.estimate for each in self._estimates(function)]
+            return [
+                each
+                for function in self.functions.values()
+                if function.kind.estimate
+                for each in self._estimates(function)
+            ]
 
     def _estimates(self, function: Function) -> list[tuple[str, Estimate]]:
         wanted, names = function.take_wanted(), ", ".join(function.names)
-        assert function.estimate is not None
+        assert function.kind.estimate is not None
         with naming(names):
-            found = [function.estimate(self.engine, each, criteria) for criteria, each in _by_criteria(wanted)]
+            found = [function.kind.estimate(self.engine, each, criteria) for criteria, each in _by_criteria(wanted)]
         # Rows nearly always have one group of criteria. The calls of several groups are not counted apart.
         if len(found) == 1:
             found = [replace(found[0], rows=max(found[0].rows, function.calls))]
@@ -273,8 +261,8 @@ class Calls:
 
         """
         with self.lock:
-            collected = [function for function in self._functions if function.wanted]
-            paid = [sum(map(len, function.wanted.values())) if function.estimate else 0 for function in collected]
+            collected = [function for function in self.functions.values() if function.wanted]
+            paid = [sum(map(len, function.wanted.values())) if function.kind.estimate else 0 for function in collected]
             for i, function in enumerate(collected):
                 self._answer(function, function.take_wanted(), paid[i] / sum(paid[i:]) if paid[i] else 1.0)
             return bool(collected)
@@ -282,16 +270,18 @@ class Calls:
     def forget_collected(self) -> int:
         """Forget the collected questions, and return their number."""
         with self.lock:
-            for function in self._functions:
+            for function in self.functions.values():
                 function.calls = 0
-            return sum(len(questions) for function in self._functions for _, questions in function.take_wanted())
+            return sum(
+                len(questions) for function in self.functions.values() for _, questions in function.take_wanted()
+            )
 
     def _answer(self, function: Function, wanted: Questions, share: float = 1.0) -> None:
         for criteria, questions in _by_criteria(wanted):
             with naming(", ".join(function.names) or "leeroo"), self._at_work():
-                values = function.answer(self.engine, questions, self._rest_of(criteria, share))
+                values = function.kind.answer(self.engine, questions, self._rest_of(criteria, share))
             errors: list[str | None] = [None] * len(values)
-            if function.estimate is not None:
+            if function.kind.estimate is not None:
                 errors = pc.struct_field(values, "error").to_pylist()
                 self._spent += pc.sum(pc.struct_field(values, "cost_usd")).as_py() or 0.0
             function.memo.learn(questions, values, [error is not None for error in errors])

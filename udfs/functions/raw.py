@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from inspect import Parameter, Signature
 from typing import Any, NamedTuple
 
@@ -18,17 +18,14 @@ import pyarrow as pa
 from duckdb.func import FunctionNullHandling, PythonUDFType
 
 from leeroo.engine.errors import PoolError, UsageError
-from leeroo.engine.schema import SQL_CHOICE, SQL_EXTRACT, SQL_LABEL, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
-from leeroo.udfs.functions import forms
 from leeroo.udfs.functions.calls import CallPlan, Calls, Function, naming
-from leeroo.udfs.functions.requests import Arguments, Group, answer_type
+from leeroo.udfs.functions.forms.form import COUNT, NUMBER, TEXT, Form
+from leeroo.udfs.functions.forms.registry import FORMS
+from leeroo.udfs.functions.kinds import type_of
+from leeroo.udfs.functions.requests import Arguments, Group
 from leeroo.udfs.functions.signatures import VARIABLES, sql_type, types_of
 from leeroo.udfs.tables import TABLES
 
-_TEXT, _NUMBER, _COUNT, _TEXTS = pa.string(), pa.float64(), pa.int64(), pa.list_(pa.string())
-# Text comes as a struct. DuckDB evaluates a function that gives plain text for a whole dictionary of compressed
-# questions, also for those of rows that nobody wants.
-_ANSWER = pa.struct([pa.field("answer", _TEXT)])
 _MOST_TOKENS = 2**31 - 1  # `max_tokens` is an int32 in `schema.ASK`
 
 Vector = Callable[..., pa.Array]
@@ -67,37 +64,19 @@ def create(con: duckdb.DuckDBPyConnection, calls: Calls, own: str) -> list[str]:
 
 
 def _functions(calls: Calls) -> dict[str, _Raw]:
-    def raw(
-        of: Function,
-        read: forms.Reader,
-        write: forms.Writer,
-        takes: Sequence[pa.DataType],
-        gives: pa.DataType,
-        field: str | None = None,
-    ) -> _Raw:
-        return _Raw(functools.partial(_vector, calls, of, read, write, field), [*takes, _COUNT], gives)
-
-    question = (_TEXT, _TEXT, _NUMBER, *types_of("answers"))
-    answers = raw(calls.answers, forms.read_questions, forms.as_answers, question, answer_type(calls.engine.pool))
-    choices = (_TEXT, _TEXTS, *types_of("choices"))
-    labels = (_TEXT, _TEXTS, *types_of("labels"))
-    extracts = (_TEXT, _TEXT, *types_of("extracts"))
-    limited = (_TEXT, _COUNT, _COUNT, _NUMBER, _TEXT, *types_of("solutions"))
-    routed = (_TEXT, *types_of("routes"))
     return {
-        "plan": _Raw(functools.partial(_plan, calls), [_TEXT, *VARIABLES.values()], _COUNT),
-        "given": _Raw(calls.feedback.check, [_TEXT, _TEXT, _TEXT, _NUMBER, _TEXT], pa.bool_()),
-        "answers": answers,
-        "samples": answers._replace(side_effects=True),
-        "texts": raw(calls.answers, forms.read_questions, forms.as_texts, question, _ANSWER, "answer"),
-        "choices": raw(calls.answers, forms.read_choices, forms.as_choices, choices, SQL_CHOICE),
-        "labels": raw(calls.answers, forms.read_labels, forms.as_labels, labels, SQL_LABEL),
-        "extracts": raw(calls.answers, forms.read_extracts, forms.as_extracts, extracts, SQL_EXTRACT),
-        "solutions": raw(calls.solutions, forms.read_solved, forms.as_known, limited, SQL_SOLUTION),
-        "routes": raw(calls.routes, forms.read_routed, forms.as_known, routed, SQL_ROUTE),
-        "scores": raw(calls.scores, forms.read_plain, forms.as_known, [_TEXT], SQL_SCORES),
+        "plan": _Raw(functools.partial(_plan, calls), [TEXT, *VARIABLES.values()], COUNT),
+        "given": _Raw(calls.feedback.check, [TEXT, TEXT, TEXT, NUMBER, TEXT], pa.bool_()),
+        **{name: _raw(calls, form) for name, form in FORMS.items()},
         **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},
     }
+
+
+def _raw(calls: Calls, form: Form) -> _Raw:
+    """Return the function of a form: its own columns, its arguments, and the number of its plan."""
+    takes = [*form.takes, *(types_of(form.arguments) if form.arguments else ()), COUNT]
+    vector = functools.partial(_vector, calls, calls.functions[form.kind], form)
+    return _Raw(vector, takes, type_of(form.gives, calls.engine.pool), form.side_effects)
 
 
 def _table(rows: Callable[[], list[dict[str, Any]]], kind: pa.StructType) -> _Raw:
@@ -135,14 +114,12 @@ def _plan(calls: Calls, function: pa.Array, *variables: pa.Array) -> pa.Array:
     return pa.array(np.full(len(function), calls.number_of(CallPlan(name, collect, criteria))))
 
 
-def _vector(
-    calls: Calls, function: Function, read: forms.Reader, write: forms.Writer, field: str | None, *columns: pa.Array
-) -> pa.Array:
+def _vector(calls: Calls, function: Function, form: Form, *columns: pa.Array) -> pa.Array:
     """Return the values of a function, or a field of each, for up to 2,048 rows; NULL where there is no question."""
     *given, plans = columns
     plan = calls.plans[plans[0].as_py()]
     with naming(plan.function):
-        rows = read(given)
+        rows = form.read(given)
         for arguments in rows.arguments:
             _check(arguments, calls.engine.pool.names)
     n = len(plans)
@@ -157,8 +134,8 @@ def _vector(
                 questions = rows.questions if len(at) == n else rows.questions.take(pa.array(at))
                 group = Group(arguments, plan.criteria)
                 numbers[at] = calls.find(function, group, questions.to_pylist(), collect=plan.collect)
-        known = calls.values(function, numbers, field)
-    return write(known, given)
+        known = calls.values(function, numbers, form.field)
+    return form.write(known, given)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -1,0 +1,15 @@
+"""All forms, by the name of their raw function."""
+
+from __future__ import annotations
+
+from leeroo.udfs.functions.forms import answers, choices, extracts, labels, predictions, solutions
+from leeroo.udfs.functions.forms.form import Form
+
+FORMS: dict[str, Form] = {
+    **answers.FORMS,
+    **choices.FORMS,
+    **labels.FORMS,
+    **extracts.FORMS,
+    **solutions.FORMS,
+    **predictions.FORMS,
+}

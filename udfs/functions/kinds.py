@@ -1,0 +1,56 @@
+"""The kinds of questions that functions have: how each gets its values from the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from leeroo.engine.pool import Pool
+from leeroo.engine.schema import SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
+from leeroo.udfs.functions.requests import (
+    Answerer,
+    Estimator,
+    answer,
+    estimate_answers,
+    estimate_solving,
+    known_type,
+    route,
+    score,
+    solve_all,
+)
+
+
+class Kind(NamedTuple):
+    """Questions that are answered together, whichever functions they come from.
+
+    Attributes:
+        answer: Gets the values of all questions that a statement has.
+        values: The type of a value; a function where the pool decides. A struct with the fields `cost_usd` and `error`
+            where values cost something and may fail.
+        estimate: Estimates what they would take, of those that cost something.
+        of_statement: True where values hold for one statement only.
+
+    """
+
+    answer: Answerer
+    values: pa.DataType | Callable[[Pool], pa.DataType]
+    estimate: Estimator | None = None
+    of_statement: bool = False
+
+
+KINDS = {
+    "answers": Kind(answer, known_type, estimate_answers),
+    "solutions": Kind(solve_all, SQL_SOLUTION, estimate_solving),
+    "routes": Kind(route, SQL_ROUTE, of_statement=True),  # a choice is made for the whole statement
+    "scores": Kind(score, SQL_SCORES),
+}
+
+# The kinds of public functions; all others have "answers".
+KIND_OF = {"leeroo_solve": "solutions", "leeroo_route": "routes", "leeroo_scores": "scores"}
+
+
+def type_of(given: pa.DataType | Callable[[Pool], pa.DataType], pool: Pool) -> pa.DataType:
+    """Return a type that may depend on the pool."""
+    return given if isinstance(given, pa.DataType) else given(pool)
