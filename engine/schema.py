@@ -108,6 +108,8 @@ ASK = pa.schema(
         # The answer is one of these, or JSON that is valid under this schema (text).
         pa.field("choices", pa.list_(pa.string())),
         pa.field("json_schema", pa.string()),
+        # Several decisions in one answer: a JSON object with the choices of each; see `backends.decisions`.
+        pa.field("decisions", pa.string()),
         # Shown in the place of the question, by which the row is still known to people, routers and recorded outcomes.
         pa.field("prompt", pa.string()),
         # The prompt goes to a local model as it is: no system text, no template, no form of a chat.
@@ -122,6 +124,8 @@ ASK = pa.schema(
 )
 # The arguments that restrict whom a row may go to, and change nothing of what is sent.
 CONSTRAINTS = ("excluded", "max_cost_usd")
+# The arguments that came later than stored keys, which do not have them: they are in a key only where they are given.
+LATER = ("decisions",)
 
 # One question on its way to a backend. `question` is the row's own text, `prompt` the same text in the
 # expert's template: what is sent as the user's message.
@@ -134,7 +138,7 @@ REQUESTS = pa.schema(
         pa.field("max_tokens", pa.int32(), nullable=False),
         pa.field("temperature", pa.float64(), nullable=False),
         *SAMPLING,
-        *_of(ASK, "choices", "json_schema"),  # with choices, `choice_logprobs` comes back
+        *_of(ASK, "choices", "json_schema", "decisions"),  # with choices or decisions, `choice_logprobs` comes back
         # The prompt is text to be continued, not a turn in a chat; a model that only chats is shown it as one.
         pa.field("raw", pa.bool_(), nullable=False),
         # The LoRA adapter that answers, as the pool names it; NULL is the model as it is.
@@ -163,7 +167,8 @@ COMPLETIONS = pa.schema(
         pa.field("error", pa.string()),
         # True when another expert may well answer this row (the prompt is longer than this one's context).
         pa.field("bounced", pa.bool_(), nullable=False),
-        # Of each choice, among the choices; NULL where the model does not tell.
+        # Of each choice, among the choices; those of all decisions, one after the other. NULL where the model does not
+        # tell, of a decision alone too.
         pa.field("choice_logprobs", pa.list_(pa.float64())),
         # JSON: a list of OpenAI's token objects (token, logprob, bytes, top_logprobs); NULL unless `top_logprobs` asks.
         pa.field("logprobs", pa.string()),

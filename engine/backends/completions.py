@@ -1,20 +1,20 @@
 """Requests and completions as Python rows, for backends that work row by row.
 
-It also reads which choice a free text names, and writes the completions of rows that fail.
+It also brings answers into the form that a request wants, and writes the completions of rows that fail.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from leeroo.engine.backends.choices import ChoiceTree, likeliest
-from leeroo.engine.backends.schemas import complaint
+from leeroo.engine.backends.choices import ChoiceTree, Tokens, find_choice, likeliest, split_lists
+from leeroo.engine.backends.decisions import find_decisions, likeliest_answer, read_decisions, replies
+from leeroo.engine.backends.schemas import complaint, without_fence
 from leeroo.engine.backends.thoughts import Parts
 from leeroo.engine.schema import COMPLETIONS
 
@@ -31,6 +31,7 @@ class Request:
     temperature: float
     choices: list[str] | None = None
     json_schema: str | None = None
+    decisions: str | None = None
     raw: bool = False
     turns: str | None = None
     after: str | None = None
@@ -94,60 +95,42 @@ def choice_tree(request: Request, tokenizer: Any, end: int) -> ChoiceTree | None
 
     None for no choices, and for a request that the model is to think about: it names its choice in free text.
     """
-    if not request.choices or thinks(request):
+    if thinks(request):
         return None
+    if request.decisions is not None:
+        return ChoiceTree(
+            [_tokens(each, request, tokenizer) for each in replies(read_decisions(request.decisions))], end
+        )
+    return ChoiceTree([_tokens(request.choices, request, tokenizer)], end) if request.choices else None
+
+
+def _tokens(texts: list[str], request: Request, tokenizer: Any) -> list[Tokens]:
+    """Return the tokens of texts that may follow a prompt."""
     if not request.raw:
-        return ChoiceTree([tuple(tokenizer(c, add_special_tokens=False)["input_ids"]) for c in request.choices], end)
+        return [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
     # Text goes on with a space, which most tokenizers join with the word after it into one token.
     line = request.prompt.rpartition("\n")[2]
     before = len(tokenizer(line, add_special_tokens=False)["input_ids"])
-    lines = [f"{line} {choice}" for choice in request.choices]
-    return ChoiceTree([tuple(ids[before:]) for ids in tokenizer(lines, add_special_tokens=False)["input_ids"]], end)
+    lines = [f"{line} {text}" for text in texts]
+    return [tuple(ids[before:]) for ids in tokenizer(lines, add_special_tokens=False)["input_ids"]]
 
 
 def choice_completion(request: Request, tree: ChoiceTree, scores: list[float]) -> dict[str, Any]:
     """Return the completion of a request with choices, from the log probability of each."""
-    best = likeliest(scores)
+    own = list(split_lists(scores, tree.lists))
+    best = [likeliest(each) for each in own]
+    decided = request.decisions and likeliest_answer(read_decisions(request.decisions), scores)
     return {
         "id": request.id,
-        "answer": (request.choices or [])[best],
-        "completion_tokens": len(tree.texts[best]),
+        "answer": decided or (request.choices or [])[best[0]],
+        "completion_tokens": sum(len(texts[at]) for texts, at in zip(tree.lists, best, strict=True)),
         "finish_reason": "stop",
         "choice_logprobs": scores,
     }
 
 
-# What people and models put around a choice: quotes, brackets, Markdown, and words that introduce it.
-_AROUND = " \t\n\"'`*_()[]{}<>.,:;!\u201c\u201d\u2018\u2019"
-_BEFORE = re.compile(
-    r"^(?:(?:so|thus|therefore|hence),? )?(?:the |my |final |correct |best )*"
-    r"(?:answer|choice|option|label|category|class)(?: (?:is|would be|should be))?\b[\s:=*_\-]*",
-    re.IGNORECASE,
-)
-_INTRODUCTIONS = 3  # in a row: "The answer is option (A)"
-
-
-def find_choice(answer: str, choices: list[str], prompt: str = "") -> str | None:
-    """Return the choice that free text names, None where it names none.
-
-    The text begins with it, as a word of its own; the longest counts where several fit. Quotes, brackets and words
-    such as "The answer is" may stand before it. A choice that the prompt lists as "A. text" is named by its text too.
-    """
-    text = answer.strip().casefold()
-    if (found := _leading_choice(text, choices)) is not None:
-        return found
-    bare = _bare(text)
-    if (found := _leading_choice(bare, choices)) is not None:
-        return found
-    texts = {listed: choice for choice in choices if (listed := _bare(_listed_text(choice, prompt)))}
-    return texts.get(bare)
-
-
-_FENCE = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
-
-
 def in_form(request: Request, answer: str) -> str:
-    """Return an answer in the form that its request wants: one of the choices, or JSON without a fence around it.
+    """Return an answer in the form that its request wants: a choice, JSON without a fence around it, or decisions.
 
     Raises:
         ValueError: it has another.
@@ -157,18 +140,14 @@ def in_form(request: Request, answer: str) -> str:
         if (choice := find_choice(answer, request.choices, request.prompt)) is None:
             raise ValueError(f"the answer {answer[:80]!r} is none of the choices")
         return choice
+    if request.decisions is not None:
+        return find_decisions(answer, read_decisions(request.decisions))
     if request.json_schema is None:
         return answer
-    fenced = _FENCE.fullmatch(answer)
-    bare = fenced[1].strip() if fenced else answer
+    bare = without_fence(answer)
     if (why := complaint(bare, request.json_schema)) is not None:
         raise ValueError(why)
     return bare
-
-
-def _leading_choice(text: str, choices: list[str]) -> str | None:
-    fits = [choice for choice in choices if re.match(re.escape(choice.strip().casefold()) + r"(?!\w)", text)]
-    return max(fits, key=len) if fits else None
 
 
 # Why there is no answer, where a model has used all its tokens for something else.
@@ -203,20 +182,6 @@ def text_completion(request: Request, row: dict[str, Any], parts: Parts, count: 
 def thinks(request: Request) -> bool:
     """Return whether a model is to think before it answers, so that no form can be forced upon its first tokens."""
     return request.reasoning_effort not in (None, "none", "0")
-
-
-def _bare(text: str) -> str:
-    """Return a text without what is put around a choice."""
-    text = text.casefold().strip(_AROUND)
-    for _ in range(_INTRODUCTIONS):
-        text = _BEFORE.sub("", text, count=1).strip(_AROUND)
-    return text
-
-
-def _listed_text(choice: str, prompt: str) -> str:
-    """Return the text that a prompt lists behind a letter."""
-    lines = re.findall(rf"^{re.escape(choice)}[.)] (.+)$", prompt, re.MULTILINE)
-    return lines[-1] if lines else ""
 
 
 def failed_completion(request: Request, error: str, *, bounced: bool = False) -> dict[str, Any]:

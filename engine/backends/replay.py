@@ -20,7 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.completions import find_choice
+from leeroo.engine.backends.choices import find_choice
+from leeroo.engine.backends.decisions import find_decisions, read_decisions
 from leeroo.engine.backends.options import ReplayOptions, engine_options
 from leeroo.engine.backends.protocol import AMPLE
 from leeroo.engine.errors import ExpertUnavailable
@@ -104,6 +105,9 @@ class ReplayBackend:
                 batch.column("choices").to_pylist(), columns, columns["prediction"].to_pylist()
             )
             mask = columns["error"].is_valid()
+        if batch.column("decisions").null_count < batch.num_rows:
+            columns["answer"], columns["error"] = _to_decisions(batch.column("decisions").to_pylist(), columns)
+            mask = columns["error"].is_valid()
         columns["finish_reason"] = pc.if_else(mask, "error", "stop")
         if self._speed is not None:
             tokens = columns["completion_tokens"].fill_null(0).to_numpy(zero_copy_only=False)
@@ -162,6 +166,18 @@ def _to_choices(
             answers[i] = next((choice for text in recorded if (choice := find_choice(text, among)) is not None), None)
             if answers[i] is None:
                 errors[i] = f"the recorded answer {recorded[0][:80]!r} is none of the choices"
+    return pa.array(answers, pa.string()), pa.array(errors, pa.string())
+
+
+def _to_decisions(decisions: list[str | None], columns: dict[str, Any]) -> tuple[pa.Array, pa.Array]:
+    """Return the recorded answers, as decisions where a row has some, and the errors of those that lack one."""
+    answers, errors = columns["answer"].to_pylist(), columns["error"].to_pylist()
+    for i, wanted in enumerate(decisions):
+        if wanted is not None and answers[i] is not None:
+            try:
+                answers[i] = find_decisions(answers[i], read_decisions(wanted))
+            except ValueError as error:
+                answers[i], errors[i] = None, f"recorded: {error}"
     return pa.array(answers, pa.string()), pa.array(errors, pa.string())
 
 

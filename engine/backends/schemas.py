@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,6 +21,8 @@ from referencing.exceptions import Unresolvable
 
 from leeroo.engine.model_json import parse_json
 
+# A block of Markdown around a whole answer.
+_FENCE = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 # The schema of any JSON object: providers have a mode of their own for it.
 ANY_OBJECT = {"type": "object"}
 
@@ -132,6 +135,12 @@ def _check_patterns(schema: Any) -> None:
             waiting += each.values()
         elif isinstance(each, list):
             waiting += each
+
+
+def without_fence(answer: str) -> str:
+    """Return an answer without a fence of Markdown around it."""
+    fenced = _FENCE.fullmatch(answer)
+    return fenced[1].strip() if fenced else answer
 
 
 def complaint(answer: str, schema: str) -> str | None:

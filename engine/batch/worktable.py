@@ -19,7 +19,7 @@ import pyarrow as pa
 from leeroo.engine import locks
 from leeroo.engine.effort import LEVELS
 from leeroo.engine.errors import OutputError, PoolError
-from leeroo.engine.schema import ANSWERS, ASK, CONSTRAINTS, REQUESTS, SAMPLING
+from leeroo.engine.schema import ANSWERS, ASK, CONSTRAINTS, LATER, REQUESTS, SAMPLING
 from leeroo.engine.store.batches import BatchLine
 
 # Errors that say that the working files find no room.
@@ -73,9 +73,10 @@ RESULTS = pa.schema(
 # Task and fields change how a question is laid out, not what it asks.
 _ARGUMENTS = [name for name in ASK.names if name not in ("task", "fields")]
 # Constraints came later than the keys of stored runs, which do not have them: they follow the JSON of the others.
-_KEYED = ", ".join(name for name in _ARGUMENTS if name not in CONSTRAINTS)
+_KEYED = ", ".join(name for name in _ARGUMENTS if name not in (*CONSTRAINTS, *LATER))
 _CONSTRAINTS = ", ".join(CONSTRAINTS)
 _CONSTRAINED = " OR ".join(f"{name} IS NOT NULL" for name in CONSTRAINTS)
+_LATER = ", ".join(f"CASE WHEN {name} IS NOT NULL THEN to_json(struct_pack({name})) END" for name in LATER)
 
 # The key is a hash of JSON, in which no two different rows read alike. A row sampled at a temperature is its own
 # question: the same words may bring another answer. A blank question asks nothing, as NULL does.
@@ -83,6 +84,7 @@ _ROWS = rf"""
 CREATE TABLE rows AS
 SELECT row, CASE WHEN NOT regexp_full_match(question, '[\s\p{{Z}}\p{{C}}]*') THEN md5_number(concat(
            to_json(struct_pack(question, private, sampled := CASE WHEN temperature > 0 THEN row END, {_KEYED})),
+           {_LATER},
            CASE WHEN {_CONSTRAINED} THEN to_json(struct_pack({_CONSTRAINTS})) END)) END AS key,
        *EXCLUDE (row)
 FROM (SELECT row, question, subject, category, coalesce(private, false) AS private,
@@ -98,6 +100,8 @@ SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
             THEN 'Answer with exactly one of these, and nothing else: ' || array_to_string(choices, ', ')
             WHEN json_schema IS NOT NULL
             THEN 'Answer with JSON that is valid under this JSON schema, and nothing else: ' || json_schema
+            WHEN decisions IS NOT NULL
+            THEN 'Answer with a JSON object of these with one choice for each, and nothing else: ' || decisions
        END AS form,
        NULL::VARCHAR AS laid_out
 FROM (SELECT key, min(row) AS first_row, count(*) AS rows, any_value(question) AS question,
@@ -127,6 +131,13 @@ CASE WHEN q.reasoning_effort IS NOT NULL AND q.max_tokens IS NOT NULL THEN 0
      ELSE coalesce(map {LEVELS}[q.reasoning_effort], try_cast(q.reasoning_effort AS INTEGER)) END
 """
 
+# The bytes of the longest choice, or of all decisions with the longest choice of each.
+_CHOSEN = """
+coalesce(list_max([strlen(each) for each in q.choices]),
+         list_sum([strlen(each.key) + list_max([strlen(choice) for choice in each.value]) + 6
+                   for each in map_entries(try_cast(try_cast(q.decisions AS JSON) AS MAP(VARCHAR, JSON[])))]))::BIGINT
+"""
+
 # Lengths are in bytes. `form` counts all text that is sent beside the question and the system text.
 _TO_PREDICT = f"""
 SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_tokens, raw,
@@ -134,7 +145,7 @@ SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_t
        coalesce(strlen(form), 0) + coalesce(strlen(turns), 0) + coalesce(strlen(after), 0)
        + greatest(coalesce(strlen(laid_out), strlen(prompt), 0) - strlen(question), 0) AS form,
        coalesce(strlen(json_schema), 0) AS schema,
-       list_max([strlen(choice) for choice in choices]) AS choice
+       {_CHOSEN} AS choice
 FROM questions q ORDER BY id
 """
 
@@ -148,7 +159,7 @@ _EFFORT = "coalesce(q.reasoning_effort, CASE WHEN NOT q.raw THEN e.effort END)"
 _MAX_TOKENS = f"""
 (CASE WHEN e.thinks THEN coalesce(q.max_tokens, e.max_tokens)
       ELSE least(coalesce(q.max_tokens, e.max_tokens),
-                 list_max([strlen(each) for each in q.choices]) + {AROUND_A_CHOICE}) END
+                 {_CHOSEN} + {AROUND_A_CHOICE}) END
  + coalesce({_OWN_THINKING}, CASE WHEN q.raw THEN 0 ELSE e.thinking END))::INTEGER
 """
 
@@ -157,9 +168,9 @@ _MAX_TOKENS = f"""
 # are written in hexadecimal: as a decimal number one takes DuckDB 0.2 ms.
 _PLAN = f"""
 CREATE OR REPLACE TABLE plan AS
-SELECT *, unhex(sha256(to_json(struct_pack(fingerprint, plain, system, turns, after, max_tokens, temperature,
+SELECT *, unhex(sha256(concat(to_json(struct_pack(fingerprint, plain, system, turns, after, max_tokens, temperature,
                   sampled := CASE WHEN temperature > 0 THEN concat(run, '-', id) END,
-                  {", ".join(_SAMPLING)}, choices, json_schema, raw))::VARCHAR)) AS key
+                  {", ".join(_SAMPLING)}, choices, json_schema, raw)), {_LATER}))) AS key
 FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, a.parked, e.wave, e.fingerprint, $run AS run,
              hex(q.key) AS asked, q.question, unhex(md5(q.question)) AS question_hash, q.private, q.rows, q.raw,
              coalesce(q.prompt, q.question) AS own,
@@ -171,7 +182,7 @@ FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, a.parked,
              coalesce(q.temperature, 0)::DOUBLE AS temperature,
              {", ".join("q." + name for name in _SAMPLING if name != "reasoning_effort")},
              {_EFFORT} AS reasoning_effort,
-             q.choices, q.json_schema, e.adapter, NULL::INTEGER AS shared_chars
+             q.choices, q.json_schema, q.decisions, e.adapter, NULL::INTEGER AS shared_chars
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
 """
 
@@ -237,7 +248,8 @@ _ANSWERS = """
 SELECT s.answer, e.name AS expert, s.predicted_score, s.prompt_tokens, s.completion_tokens,
        s.reasoning_tokens, CASE WHEN q.first_row = r.row THEN s.cost_usd ELSE 0 END AS cost_usd,
        coalesce(s.list_cost_usd, 0) AS list_cost_usd, s.latency_ms, s.finish_reason, s.error, s.recorded_score,
-       1 / list_sum([exp(each - list_max(s.choice_logprobs)) for each in s.choice_logprobs]) AS confidence,
+       CASE WHEN q.decisions IS NULL THEN
+           1 / list_sum([exp(each - list_max(s.choice_logprobs)) for each in s.choice_logprobs]) END AS confidence,
        s.choice_logprobs, s.logprobs, s.reasoning
 FROM row_keys r LEFT JOIN questions q USING (key) LEFT JOIN results s ON q.id = s.id
      LEFT JOIN experts e ON s.expert = e.expert

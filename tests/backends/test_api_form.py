@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from leeroo.engine.backends.completions import find_choice
+from leeroo.engine.backends.choices import find_choice
 from leeroo.engine.backends.schemas import complaint
 from tests.provider import Provider
 

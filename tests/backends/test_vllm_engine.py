@@ -72,6 +72,17 @@ def test_rows_have_their_own_limits(backend: Any, requests: Requests) -> None:
     assert [(rows[i]["completion_tokens"], rows[i]["finish_reason"]) for i in (0, 7)] == [(5, "length"), (9, "length")]
 
 
+def test_vllm_decides_as_transformers_does(backend: Any, transformers: Any, requests: Requests) -> None:
+    """Several decisions of one request have the same probabilities in both, and the prompt counts once."""
+    decisions = json.dumps({"urgent": ["yes", "no"], "team": ["billing", "bug", "big bug"], "stars": [1, 2, 10]})
+    batch = requests("I was charged twice for May.", "The page is blank.", decisions=decisions, system="Decide.")
+    theirs = _rows(transformers, batch)
+    for i, row in _rows(backend, batch).items():
+        assert row["choice_logprobs"] == pytest.approx(theirs[i]["choice_logprobs"], abs=0.05)
+        for name in ("answer", "prompt_tokens", "completion_tokens"):
+            assert row[name] == theirs[i][name]
+
+
 def test_a_choice_is_one_of_the_choices(backend: Any, requests: Requests) -> None:
     """Choices of one token take one step, and longer ones are scored; both have log probabilities."""
     question = "Which letter comes first in the alphabet? Answer with the letter."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leeroo.engine.backends.api.faults import Fault, line
 from leeroo.engine.backends.completions import Request
+from leeroo.engine.backends.decisions import read_decisions
 from leeroo.engine.backends.schemas import validator
 
 
@@ -17,6 +18,8 @@ def check_request(request: Request) -> None:
     try:
         if request.json_schema is not None:
             validator(request.json_schema)
+        if request.decisions is not None:
+            read_decisions(request.decisions)
     except ValueError as error:
         raise Fault(line(str(error)), blames="row") from None
     try:

@@ -14,6 +14,7 @@ from typing import Any
 from leeroo.engine.backends.api.effort import EFFORT_NAMES, EffortForm
 from leeroo.engine.backends.api.faults import Fault, storable
 from leeroo.engine.backends.completions import Request, fold_system
+from leeroo.engine.backends.decisions import answer_schema, read_decisions
 from leeroo.engine.backends.schemas import ANY_OBJECT
 
 _TOP_LOGPROBS = 20  # the most that OpenAI gives
@@ -140,9 +141,16 @@ def _form(request: Request) -> dict[str, Any]:
         return {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
     form: dict[str, Any] = {}
     if request.json_schema is not None:
-        schema = json.loads(request.json_schema)
-        named = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
-        form["response_format"] = {"type": "json_object"} if schema == ANY_OBJECT else named
-    if request.top_logprobs is not None:
+        form["response_format"] = _response_format(json.loads(request.json_schema))
+    if request.decisions is not None:
+        form["response_format"] = _response_format(answer_schema(read_decisions(request.decisions)))
+        form |= {"logprobs": True, "top_logprobs": _TOP_LOGPROBS}
+    elif request.top_logprobs is not None:
         form |= {"logprobs": True, "top_logprobs": request.top_logprobs}
     return form
+
+
+def _response_format(schema: Any) -> dict[str, Any]:
+    if schema == ANY_OBJECT:
+        return {"type": "json_object"}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}

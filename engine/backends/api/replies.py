@@ -7,17 +7,17 @@ and is billed as far as the reply reports.
 from __future__ import annotations
 
 import json
-import math
 import re
-import sys
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ValidationError, model_validator
 
 from leeroo.engine.backends.api.bills import Bill, read_usage, table_or_empty
 from leeroo.engine.backends.api.faults import Fault, line, storable
+from leeroo.engine.backends.api.tokens import choice_logprobs, decision_logprobs, read_tokens, write_tokens
 from leeroo.engine.backends.completions import RAN_OUT, Request, in_form
+from leeroo.engine.backends.decisions import read_decisions
 from leeroo.engine.backends.thoughts import split_thoughts
 
 # Names that servers have for how an answer ended. Any other is a stop, if there is an answer.
@@ -50,11 +50,6 @@ def _text_or_none(value: Any) -> Any:
     return value if isinstance(value, str) else None
 
 
-def _bytes(value: Any) -> list[int] | None:
-    fits = isinstance(value, list) and all(isinstance(each, int) and 0 <= each < 256 for each in value)
-    return value if fits else None
-
-
 class ReplyMessage(BaseModel):
     """The message of a reply."""
 
@@ -83,23 +78,6 @@ class ReplyChoice(BaseModel):
     text: str | None = None
     finish_reason: str | None = None
     logprobs: Any = None
-
-
-class Candidate(BaseModel):
-    """A token that might have come, and how likely it was."""
-
-    token: Annotated[str, AfterValidator(storable)]
-    logprob: float
-    bytes: Annotated[list[int] | None, BeforeValidator(_bytes)] = None
-
-
-class Token(Candidate):
-    """A token that came."""
-
-    top_logprobs: list[Candidate] = []
-
-
-_TOKENS = TypeAdapter(list[Token])
 
 
 def parse_reply(body: bytes, kind: str = "") -> dict[str, Any]:
@@ -191,10 +169,12 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
         row |= {"answer": in_form(request, answer), "reasoning": thoughts or None}
     except ValueError as error:
         raise Fault(line(str(error)), blames="row") from None
+    tokens = read_tokens(choice.logprobs)
     if request.choices is not None:
-        return {**row, "choice_logprobs": _choice_logprobs(request.choices, row["answer"], _tokens(choice.logprobs))}
-    logprobs = _logprobs(choice.logprobs) if request.top_logprobs is not None else None
-    return {**row, "logprobs": logprobs}
+        return {**row, "choice_logprobs": choice_logprobs(request.choices, row["answer"], tokens)}
+    if request.decisions is not None:
+        return {**row, "choice_logprobs": decision_logprobs(read_decisions(request.decisions), row["answer"], tokens)}
+    return {**row, "logprobs": write_tokens(tokens) if request.top_logprobs is not None else None}
 
 
 def _as_chat(reply: dict[str, Any]) -> dict[str, Any]:
@@ -250,40 +230,3 @@ def _check_answer(answer: str, choice: ReplyChoice, message: ReplyMessage) -> No
     if message.content is None:
         raise Fault(f"the API gave no answer (finish reason {ended!r})", blames="row")
     raise Fault("empty answer")
-
-
-def _tokens(logprobs: Any) -> list[Token]:
-    """Return the tokens of an answer as far as they can be understood."""
-    try:
-        return _TOKENS.validate_python(table_or_empty(logprobs).get("content"))
-    except ValidationError:
-        return []
-
-
-def _logprobs(logprobs: Any) -> str | None:
-    """Return the tokens of an answer as JSON, in OpenAI's form."""
-    tokens = _tokens(logprobs)
-    finite = all(math.isfinite(each.logprob) for token in tokens for each in (token, *token.top_logprobs))
-    return json.dumps([token.model_dump() for token in tokens]) if tokens and finite else None
-
-
-def _choice_logprobs(choices: list[str], answer: str, tokens: list[Token]) -> list[float] | None:
-    """Return the log probability of each choice, by its first token; None where two begin with the same."""
-    if not tokens:
-        return None
-    chances = [0.0] * len(choices)
-    known = [each for each in tokens[0].top_logprobs if math.exp(min(each.logprob, 0.0))]
-    for candidate in known:
-        begins = candidate.token.strip().casefold()
-        fits = [i for i, choice in enumerate(choices) if begins and choice.casefold().startswith(begins)]
-        if len(fits) > 1:
-            return None
-        for i in fits:
-            chances[i] += math.exp(min(candidate.logprob, 0.0))
-    if not chances[choices.index(answer)]:
-        return None
-    # A choice that is not among the likeliest tokens is no likelier than the last of them, or than all but the first.
-    likely = [math.exp(min(each.logprob, 0.0)) for each in known]
-    least = min(*likely, max(1 - max(likely), sys.float_info.min))
-    whole = [chance or least for chance in chances]
-    return [math.log(chance / sum(whole)) for chance in whole]

@@ -92,9 +92,11 @@ class CausalModel:
         return rows.logits()[0]
 
     def _probe_after_prefix(self, longer: list[int], probe: list[int]) -> torch.Tensor:
-        """Return the logits [v] after a row that goes on, with a longer one, from the prefix of both."""
+        """Return the logits [v] after a row that goes on, with longer ones, from a prefix, and then from itself."""
         begun = probe[:2]
-        return TokenRows(self, [[*begun, *longer], probe], self.compute_prefix(begun)).logits()[1]
+        rows = TokenRows(self, [[*begun, *longer], probe[:-2]], self.compute_prefix(begun))
+        rows.logits()
+        return rows.branch([1, 0], [probe[-2:], longer]).logits()[0]
 
 
 class TokenRows:
@@ -124,6 +126,19 @@ class TokenRows:
     def logits(self) -> torch.Tensor:
         """Return the logits [b, v] of the next tokens."""
         return self._model(self._tokens, self._mask, self._positions, self.cache)
+
+    def branch(self, stay: list[int], tokens: list[list[int]]) -> TokenRows:
+        """Return rows that go on from these computed rows, each with its own tokens; this one's cache goes to them.
+
+        One row may go on in several ways.
+        """
+        at = torch.tensor(stay, device=self._model.device)
+        self.cache.reorder_cache(at)
+        rows = TokenRows(self._model, tokens)
+        rows.cache, begun = self.cache, self._positions[at, -1:] + 1
+        rows._positions = begun + rows._positions
+        rows._mask = torch.cat([self._mask[at], rows._mask], dim=1)
+        return rows
 
     def go_on(self, stay: list[int], tokens: torch.Tensor) -> None:
         """Keep only these rows, and let each go on with its token of [b]."""

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from leeroo.engine.backends.completions import Request, failed_completion, fold_system, thinks
+from leeroo.engine.backends.decisions import decisions_complaint
 from leeroo.engine.backends.thoughts import NO_THOUGHTS, has_marks, keep_marks, opens_thoughts
 from leeroo.engine.effort import level_of, thinking_tokens
 
@@ -32,6 +33,9 @@ def tokens_of(requests: list[Request], tokenizer: Any) -> tuple[list[tuple[Reque
     refused = []
     for request in requests:
         chats = tokenizer.chat_template is not None and not request.raw
+        if (why := decisions_complaint(request.decisions)) is not None:
+            refused.append(failed_completion(request, why))
+            continue
         try:
             text = _chat(request, tokenizer) if chats else _text(request)
         except UnsupportedRequest as error:
@@ -55,7 +59,8 @@ def _chat(request: Request, tokenizer: Any) -> str:
     template = str(tokenizer.chat_template)
     messages = [_message(message, template) for message in request.messages]
     # The first token of a choice or of JSON is that of the answer.
-    formed = not thinks(request) and (request.choices is not None or request.json_schema is not None)
+    forms = (request.choices, request.json_schema, request.decisions)
+    formed = not thinks(request) and any(form is not None for form in forms)
     options: dict[str, Any] = _effort(request.reasoning_effort, template, formed=formed)
     # The model continues an answer that has begun; otherwise the template opens the assistant's turn.
     begun = messages[-1]["role"] == "assistant"

@@ -18,7 +18,6 @@ import torch
 
 from leeroo.engine import weights
 from leeroo.engine.backends.adapter_files import UnusableAdapter
-from leeroo.engine.backends.choices import ChoiceTree, Fork
 from leeroo.engine.backends.completions import (
     Request,
     choice_completion,
@@ -33,6 +32,7 @@ from leeroo.engine.backends.completions import (
 from leeroo.engine.backends.local.adapters import Adapters
 from leeroo.engine.backends.local.causal import CausalModel, Prefix, TokenRows, out_of_memory
 from leeroo.engine.backends.local.chat import begins_in_thoughts, count_tokens, decode_text, tokens_of
+from leeroo.engine.backends.local.choosing import ChoicePrompt, by_prefix, choice_prompts, score
 from leeroo.engine.backends.local.sampling import Sampler, alternatives, cut, token_objects
 from leeroo.engine.backends.options import TransformersOptions, engine_options
 from leeroo.engine.backends.protocol import AMPLE
@@ -45,8 +45,6 @@ _BUFFER_ROWS = 1024
 _YIELD_S = 0.5
 # Tokens of a batch, prompts and what may be generated together: they bound the KV cache.
 _BATCH_TOKENS = 16_384
-# A prefix that rows share is computed once if it has at least this many tokens.
-_SHARED_TOKENS = 32
 
 
 class _Generation(NamedTuple):
@@ -56,18 +54,7 @@ class _Generation(NamedTuple):
     ids: list[int]  # the tokens of its prompt
 
 
-class _ForkPrompt(NamedTuple):
-    """A request with choices, as the model sees it at one fork of them."""
-
-    request: Request
-    ids: list[int]  # the prompt, and what the choices have in common up to the fork
-    fork: Fork
-    tree: ChoiceTree
-    prompt_tokens: int
-    started: float
-
-
-Row = TypeVar("Row", _Generation, _ForkPrompt)
+Row = TypeVar("Row", _Generation, ChoicePrompt)
 
 
 class TransformersBackend:
@@ -148,17 +135,19 @@ class TransformersBackend:
         if not requests:
             return
         generations: list[_Generation] = []
-        at_forks: list[_ForkPrompt] = []
+        choosing: list[ChoicePrompt] = []
         accepted, refused = tokens_of(requests, self._tokenizer)
         for request, ids in accepted:
-            prompts = self._fork_prompts(request, ids)
-            longest = max([len(ids), *(len(prompt.ids) for prompt in prompts)])
+            prompts = choice_prompts(
+                request, ids, choice_tree(request, self._tokenizer, self._end), at_once=self._model.continues
+            )
+            longest = max([len(ids), *(len(each.ids) + len(to) for each in prompts for _, to in each.forks)])
             if longest >= self._context:
                 refused.append(too_long_completion(request, longest, self._context))
             elif (why := self._schema_complaint(request.json_schema)) is not None:
                 refused.append(failed_completion(request, why))
             elif prompts:
-                at_forks += prompts
+                choosing += prompts
             else:
                 generations.append(_Generation(request, ids))
         if refused:
@@ -167,10 +156,10 @@ class TransformersBackend:
         generations.sort(key=lambda row: (row.request.max_tokens, len(row.ids)), reverse=True)
         for rows in self._portions(generations, lambda row: len(row.ids) + row.request.max_tokens):
             yield from _batch_timely(self._halve_until_it_fits(self._decode, rows))
-        for shared, group in _by_prefix(at_forks) if self._model.continues else [(0, at_forks)]:
+        for shared, group in by_prefix(choosing) if self._model.continues else [(0, choosing)]:
             past = self._model.compute_prefix(group[0].ids[:shared]) if group else None
-            group.sort(key=lambda prompt: len(prompt.ids), reverse=True)
-            for prompts in self._portions(group, lambda prompt: len(prompt.ids)):
+            group.sort(key=lambda prompt: prompt.tokens, reverse=True)
+            for prompts in self._portions(group, lambda prompt: prompt.tokens):
                 yield from _batch_timely(self._halve_until_it_fits(functools.partial(self._choose, past), prompts))
 
     def _portions(self, rows: list[Row], width: Callable[[Row], int]) -> Iterator[list[Row]]:
@@ -300,23 +289,14 @@ class TransformersBackend:
         parts = split_thoughts(text if before is None else before, opened=opened)
         return text_completion(request, done, parts, functools.partial(count_tokens, self._tokenizer))
 
-    def _fork_prompts(self, request: Request, prompt: list[int]) -> list[_ForkPrompt]:
-        """Return what the model sees at every fork of the choices; nothing for a request without choices."""
-        tree = choice_tree(request, self._tokenizer, self._end)
-        if tree is None:
-            return []
-        started = time.perf_counter()
-        return [_ForkPrompt(request, [*prompt, *fork.prefix], fork, tree, len(prompt), started) for fork in tree.forks]
-
     @torch.inference_mode()
-    def _choose(self, prefix: Prefix | None, prompts: list[_ForkPrompt]) -> Iterator[dict[str, Any]]:
+    def _choose(self, prefix: Prefix | None, prompts: list[ChoicePrompt]) -> Iterator[dict[str, Any]]:
         """Score forks that begin with a computed prefix; yield the completions of requests whose last fork it was."""
         begun = prefix.tokens if prefix else 0
-        out = TokenRows(self._model, [prompt.ids for prompt in prompts], prefix).logits()  # [b, v]
-        for prompt, logits in zip(prompts, out, strict=True):
-            branches = prompt.fork.branches
+        for prompt, fork, logits in score(self._model, prefix, prompts):
+            branches = fork.branches
             among = logits[torch.tensor(branches, device=logits.device)].log_softmax(-1).tolist()
-            scores = prompt.tree.add(prompt.fork.prefix, dict(zip(branches, among, strict=True)))
+            scores = prompt.tree.add(fork.prefix, dict(zip(branches, among, strict=True)))
             if scores is not None:
                 yield {
                     **choice_completion(prompt.request, prompt.tree, scores),
@@ -324,31 +304,6 @@ class TransformersBackend:
                     "cached_tokens": min(begun, prompt.prompt_tokens),
                     "latency_ms": (time.perf_counter() - prompt.started) * 1e3,
                 }
-
-
-def _by_prefix(prompts: list[_ForkPrompt]) -> Iterator[tuple[int, list[_ForkPrompt]]]:
-    """Yield groups of prompts with the number of tokens that a group shares; each prompt has at least one more."""
-    group: list[_ForkPrompt] = []
-    shared = 0
-    for prompt in sorted(prompts, key=lambda prompt: prompt.ids):
-        if group:
-            both = _common_prefix(group[-1].ids, prompt.ids)
-            # A group takes in one more as long as that saves no less.
-            together = both if len(group) == 1 else min(shared, both)
-            if both >= _SHARED_TOKENS and together * len(group) >= shared * (len(group) - 1):
-                group.append(prompt)
-                shared = together
-                continue
-            yield shared, group
-        group, shared = [prompt], 0
-    if group:
-        yield shared, group
-
-
-def _common_prefix(one: list[int], other: list[int]) -> int:
-    """Return how many tokens two prompts share at their beginning, fewer than either has."""
-    most = min(len(one), len(other)) - 1
-    return next((i for i in range(most) if one[i] != other[i]), most)
 
 
 def _batch_timely(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBatch]:
