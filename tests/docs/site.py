@@ -61,18 +61,18 @@ def build() -> Path:
 
 @functools.cache
 def page(name: str) -> Page:
-    """Return a page of the site by its name, such as "reference/sql"."""
+    """Return a page of the site by its name, such as "reference/http"."""
     return Page(build() / name / "index.html")
 
 
 def source(name: str) -> str:
-    """Return the text of a page as it was written, such as "reference/sql"."""
+    """Return the text of a page as it was written, such as "reference/http"."""
     return (DOCS / f"{name}.md").read_text("utf-8")
 
 
 def first_cells(name: str) -> set[str]:
     """Return all names in code of the first column of a page's tables."""
-    rows = [line.split("|")[1] for line in source(name).splitlines() if line.startswith("| `")]
+    rows = [line.split("|")[1] for line in source(name).splitlines() if line.startswith(("| `", "| [`"))]
     return {part for row in rows for part in row.split("`")[1::2]}
 
 

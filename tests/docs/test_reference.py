@@ -74,7 +74,7 @@ def test_every_option_and_figure_of_python_is_explained(options: type) -> None:
 
 
 def test_every_function_argument_and_variable_of_sql_is_in_the_table() -> None:
-    """The tables at the top of the page hold them all."""
+    """The tables of the first page hold them all."""
     with leeroo.connect() as con:
         query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_name LIKE 'leeroo%'"
         functions = {name for (name,) in con.execute(query).fetchall()}
@@ -82,7 +82,7 @@ def test_every_function_argument_and_variable_of_sql_is_in_the_table() -> None:
         arguments = {name for (name,) in con.execute(query).fetchall()}
     positional = {"question", "fields", "choices", "text", "labels", "json_schema"}
     assert len(functions) > 10
-    shown = site.first_cells("reference/sql")
+    shown = site.first_cells("reference/sql/index")
     names = {re.split(r"[(\s]", cell.removeprefix("FROM "))[0] for cell in shown}
     assert functions - names == set()
     assert arguments - positional - shown == set()

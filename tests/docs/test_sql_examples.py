@@ -1,34 +1,16 @@
-"""Every example in docs/reference/sql.md runs, and gives rows and columns as shown."""
+"""Every example on the pages of SQL functions and in the README runs, and gives rows, columns and costs as shown."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import leeroo
-from leeroo.udfs.connection import Connection
+from docs.hooks.sql_examples import PAGES, examples, run
 
-PAGE = Path(__file__).parents[2] / "docs" / "reference" / "sql.md"
 README = Path(__file__).parents[2] / "README.md"
-
-
-def _examples(page: Path) -> list[tuple[str, str, str]]:
-    """Return the statements, and what the page says they give: a box of lines, the second of them with the columns."""
-    return re.findall(r"```sql\n(.*?)```\n\n(( {4}[^\n]*\n)*)", page.read_text("utf-8"), flags=re.DOTALL)
-
-
-EXAMPLES = _examples(PAGE)
 _SHOWN_AS = {"INTEGER": "int32", "BIGINT": "int64", "INTEGER[]": "int32[]"}  # DuckDB's words in a box
-
-
-@pytest.fixture(scope="module")
-def con(models_here: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
-    """One connection for the whole page, over the embedded local pool."""
-    with leeroo.connect(store=tmp_path_factory.mktemp("docs")) as con:
-        yield con
 
 
 def _shown(box: str) -> tuple[list[str], list[str], int]:
@@ -38,36 +20,46 @@ def _shown(box: str) -> tuple[list[str], list[str], int]:
     return cells[0], cells[1], len(cells) - 2
 
 
-def test_examples_of_the_docs_run(con: Connection) -> None:
-    """Columns, types and rows are as shown; only the model's words may differ between machines."""
-    assert len(EXAMPLES) > 10
-    for statement, box, _ in EXAMPLES:
-        made = con.sql(statement)
-        if made is None:
-            assert not box, statement
-            continue
-        names, types, rows = _shown(box)
-        shown = [_SHOWN_AS.get(str(kind), str(kind).casefold()) for kind in made.types]
-        assert (made.columns, shown) == (names, types), statement
-        assert len(made.fetchall()) == rows, statement
+@pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
+def test_examples_of_a_page_run(models_here: None, page: Path) -> None:
+    """Columns, types, rows and requests are as shown; only the model's words may differ between machines."""
+    assert examples(page)
+    for example, given in run(page):
+        assert given.cost.partition(",")[0] == example.cost.partition(",")[0], example.statement
+        if given.cost:
+            assert given.cost_usd == pytest.approx(float(example.cost.partition("$")[2].rstrip(".")), rel=0.5)
+        assert bool(given.box) == bool(example.box), example.statement
+        if given.box:
+            types = [_SHOWN_AS.get(kind, kind.casefold()) for kind in given.types]
+            assert (given.columns, types, given.rows) == _shown(example.box), example.statement
 
 
-def test_every_function_has_an_example(con: Connection) -> None:
-    """Each registered function has an example in the docs."""
-    query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_name LIKE 'leeroo%'"
-    functions = {name for (name,) in con.execute(query).fetchall()}
-    shown = " ".join(statement for statement, *_ in EXAMPLES)
-    assert {name for name in functions if f"{name}(" not in shown} == set()
-    assert len(functions) == 14
+def test_every_function_has_an_example() -> None:
+    """Each registered function has an example, on the page that has its name or names it in the title."""
+    with leeroo.connect() as con:
+        query = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_name LIKE 'leeroo%'"
+        functions = {name for (name,) in con.execute(query).fetchall()}
+    assert len(functions) >= 14
+    pages = {
+        page: page.read_text("utf-8").partition("\n")[0].removeprefix("# ").split(", ") for page in PAGES.glob("*")
+    }
+    shown = {
+        name
+        for page, names in pages.items()
+        for name in names
+        if any(f"{name}(" in example.statement for example in examples(page))
+    }
+    assert functions - shown == set()
 
 
-def test_the_readme_examples_run(con: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readme_examples_run(models_here: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each statement that the README shows runs in the root of the repository, and gives as many rows as its box."""
     monkeypatch.chdir(README.parent)
-    examples = [(statement, box) for statement, box, _ in _examples(README) if box]
-    assert examples
-    for statement, box in examples:
-        made = con.sql(statement)
-        assert made is not None
-        names, _, rows = _shown(box)
-        assert (made.columns, len(made.fetchall())) == (names, rows)
+    shown = [example for example in examples(README) if example.box]
+    assert shown
+    with leeroo.connect(store=tmp_path) as con:
+        for example in shown:
+            made = con.sql(example.statement)
+            assert made is not None
+            names, _, rows = _shown(example.box)
+            assert (made.columns, len(made.fetchall())) == (names, rows)
