@@ -1,5 +1,6 @@
 # make demo   sets all up, answers twelve questions with a small local model, and shows what choosing brings
 # make test   sets all up and runs every test
+# make coverage  the same, and prints which lines no test runs
 # make check  ruff, mypy, import-linter and the fast tests: what to run before each commit
 # make lint   ruff, mypy, pyright, import-linter
 # make docs   builds the documentation site in site/; make docs-serve shows it on http://127.0.0.1:8000
@@ -30,7 +31,7 @@ WITHOUT_VLLM := $(if $(VLLM_CPU)$(filter gpu,$(EXTRAS)),,-m 'not vllm')
 CHROMIUM := { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium >/dev/null; } 2>/dev/null \
             || $(BIN)/python -m playwright install chromium
 
-.PHONY: demo test check lint docs docs-serve wheel test-wheel bench clean
+.PHONY: demo test coverage check lint docs docs-serve wheel test-wheel bench clean
 
 demo: $(VENV)/.runtime
 	@$(BIN)/leeroo demo
@@ -38,7 +39,11 @@ demo: $(VENV)/.runtime
 # Files go to the two processes in the order of their names: the last ones are quick, so that both end together.
 test: $(VENV)/.development
 	@$(if $(WITHOUT_VLLM),echo 'There is no vLLM for this machine: its tests are left out.')
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(WITHOUT_VLLM) -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest $(WITHOUT_VLLM) -n 2 --dist loadfile --no-loadscope-reorder $(COVERAGE)
+
+# Counting the lines that run makes the tests slower by a quarter.
+coverage: COVERAGE := --cov --cov-report=term
+coverage: test
 
 # The rooms whose tests start no process and load no model.
 FAST := tests/batch tests/store tests/tables tests/engine/test_road.py tests/engine/test_spend.py tests/test_pool.py \
