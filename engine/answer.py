@@ -8,6 +8,7 @@ model is loaded once.
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import threading
 import time
@@ -488,6 +489,14 @@ class Engine:
     def _wait_s(self, expert: Expert) -> float:
         """Return the seconds that a batch of an expert is expected to take, 0 for one that answers at once."""
         return (self.store.batch_seconds(engine_key(expert)) or _BATCH_S) if expert.batch else 0.0
+
+    def with_expert(self, expert: Expert) -> Engine:
+        """Return this engine with one expert and no router: the same store, loaded models and deliveries."""
+        view = copy.copy(self)
+        view.pool = Pool(default=expert.name, experts=(expert,))
+        view.prior = view.router = None
+        view._remarks = []
+        return view
 
     def take_remarks(self) -> list[str]:
         """Return what the next run would say of the prior; it is not said any more."""

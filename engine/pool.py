@@ -28,7 +28,9 @@ DEFAULT_POOL, DEFAULT_ROUTER = _SHIPPED / "pool.toml", _SHIPPED / "router"
 POOL_VARIABLE, ROUTER_VARIABLE = "LEEROO_POOL", "LEEROO_ROUTER"
 
 # Keys that came after runs were first kept: the names of those runs do not have them.
-_LATER_KEYS = ("effort", "batch", "batch_discount", "usd_per_m_cache_write", "adapter", "adapters")
+_LATER_KEYS = (
+    *("effort", "batch", "batch_discount", "usd_per_m_cache_write", "adapter", "adapters", "kind", "dimensions"),
+)
 # Keys of older pool files, and their names today.
 _RENAMED = {"usd_per_m_cached": "usd_per_m_cached_input"}
 # Keys of today, as names of runs have them.
@@ -39,6 +41,11 @@ _FILLED_IN = ("list_price", "adapters")
 
 # Characters of a value that an error quotes.
 _SHOWN = 200
+
+# The most numbers of a vector: known models have up to 8,192.
+MOST_DIMENSIONS = 16_384
+# Keys that say how a model answers, and mean nothing for one that embeds.
+_OF_ANSWERS = ("adapter", "batch", "effort", "system", "batch_discount")
 
 
 class Cluster(BaseModel):
@@ -65,6 +72,8 @@ class Expert(BaseModel):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/+-]*$", max_length=200)
     model: str = Field(min_length=1)
+    kind: Literal["answer", "embed"] = "answer"  # one that embeds gives vectors, and answers no question
+    dimensions: int | None = Field(default=None, gt=0, le=MOST_DIMENSIONS)  # the numbers of a vector that it gives
     adapter: str | None = Field(default=None, min_length=1)  # LoRA adapter of the model, a folder or hub id
     adapters: tuple[str, ...] = ()  # those of all experts that share its engine; a pool fills them in
     backend: Literal["auto", "vllm", "transformers", "openai", "replay"] = "auto"
@@ -125,6 +134,21 @@ class Expert(BaseModel):
         if template is not None and template.count("{question}") != 1:
             raise ValueError("must contain {question} exactly once")
         return template
+
+    @model_validator(mode="after")
+    def _embeds(self) -> Expert:
+        if self.kind == "answer":
+            if self.dimensions is not None:
+                raise ValueError('dimensions is for an expert with kind = "embed"')
+            return self
+        given = [key for key in _OF_ANSWERS if getattr(self, key)]
+        if given:
+            raise ValueError(f'{given[0]} is for an expert that answers; leave it out where kind = "embed"')
+        if self.backend == "replay":
+            raise ValueError('kind = "embed" is for backend = "transformers", "vllm" or "openai", not "replay"')
+        if self.backend == "openai" and self.dimensions is None:
+            raise ValueError("dimensions is missing: the numbers of a vector that the API gives, as 1536")
+        return self
 
     @model_validator(mode="after")
     def _has_batches(self) -> Expert:
@@ -198,12 +222,13 @@ class Expert(BaseModel):
 
 
 class Pool(BaseModel):
-    """The experts of a pool file, in its order."""
+    """The experts of a pool file, in its order; those that embed are apart, so that no question goes to them."""
 
     model_config = ConfigDict(frozen=True)
 
     default: str
     experts: tuple[Expert, ...]
+    embedders: tuple[Expert, ...] = ()
 
     @field_validator("experts")
     @classmethod
@@ -230,7 +255,24 @@ class Pool(BaseModel):
         for expert in self.experts:
             if expert.name == name:
                 return expert
+        if any(e.name == name for e in self.embedders):
+            raise PoolError(f"the expert {name!r} embeds and answers no question; use it as model := in leeroo_embed")
         raise PoolError(f"no expert is called {name!r}; the pool has: {', '.join(self.names)}")
+
+    def embedder(self, name: str) -> Expert:
+        """Return the expert of this name that embeds.
+
+        Raises:
+            PoolError: there is none.
+        """
+        for expert in self.embedders:
+            if expert.name == name:
+                return expert
+        there = ", ".join(e.name for e in self.embedders) or "none"
+        raise PoolError(
+            f'no expert called {name!r} embeds; those with kind = "embed" in the pool are: {there};'
+            " leave model out for the router's own encoder"
+        )
 
 
 def default_pool() -> Path:
@@ -264,10 +306,14 @@ def load_pool(path: str | Path) -> Pool:
     for name in names:
         if names.count(name) > 1:
             raise PoolError(f"{path}: two experts are called {_quote(name)}; rename one of them")
-    default = raw.get("default", names[0])
-    if default not in names:
-        raise PoolError(f"{path}: default = {_quote(default)} names no expert; the pool has: {', '.join(names)}")
-    return Pool(default=default, experts=experts)
+    answering = [e.name for e in experts if e.kind == "answer"]
+    if not answering:
+        raise PoolError(f'{path}: all experts have kind = "embed"; add at least one that answers')
+    default = raw.get("default", answering[0])
+    if default not in answering:
+        raise PoolError(f"{path}: default = {_quote(default)} names no expert; the pool has: {', '.join(answering)}")
+    embedders = tuple(e for e in experts if e.kind == "embed")
+    return Pool(default=default, experts=tuple(e for e in experts if e.kind == "answer"), embedders=embedders)
 
 
 def _read(path: Path) -> dict[str, Any]:

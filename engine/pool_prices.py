@@ -32,6 +32,8 @@ def with_prices(entry: dict[str, Any]) -> dict[str, Any]:
         NoPrice: nobody lists a price, or the keys do not go together.
 
     """
+    if entry.get("kind") == "embed":
+        return _with_input_price(entry)
     given = [key for key in _PRICES if key in entry]
     if given and not {*_BOTH} <= {*given}:
         raise NoPrice(f"{given[0]} stands alone; give both usd_per_m_input and usd_per_m_output, or no prices at all")
@@ -44,6 +46,17 @@ def with_prices(entry: dict[str, Any]) -> dict[str, Any]:
         price = in_batches(price)
     # The prices of short prompts, as they would stand in a pool file.
     return {**entry, **dict(zip(_PRICES, usual.rates()[0][1:], strict=True)), "list_price": price}
+
+
+def _with_input_price(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the entry of an expert that embeds: its output is free, and so is what runs here unless it says more."""
+    if "usd_per_m_input" in entry or not _is_api(entry) or not isinstance(entry["model"], str):
+        return {"usd_per_m_input": 0.0, "usd_per_m_output": 0.0, **entry}
+    try:
+        price = _listed(entry)
+    except NoPrice as error:
+        raise NoPrice(str(error).replace("usd_per_m_input and usd_per_m_output", "usd_per_m_input")) from None
+    return {**entry, **dict(zip(_PRICES, price.rates()[0][1:], strict=True)), "list_price": price}
 
 
 def describe_prices(sources: Mapping[str, str]) -> str | None:
@@ -71,7 +84,8 @@ def provider_of(entry: Mapping[str, Any]) -> str | None:
 def _listed(entry: Mapping[str, Any]) -> ListPrice:
     """Return the list price of a model: its provider's, else the cheapest one."""
     model, provider = entry["model"], provider_of(entry)
-    price = cheapest_price(model) if provider is None else list_price(model, provider)
+    embeds = entry.get("kind") == "embed"
+    price = cheapest_price(model, embeds=embeds) if provider is None else list_price(model, provider, embeds=embeds)
     if price is None:
         quoted = repr(model) if len(model) <= _SHOWN else f"{model[:_SHOWN]!r}..."
         raise NoPrice(

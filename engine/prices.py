@@ -153,25 +153,33 @@ def find_provider(*, url: str | None = None, name: str | None = None) -> str | N
         return None
 
 
-def list_price(model: str, provider: str) -> ListPrice | None:
-    """Return the price of a model at a provider, None where it lists none."""
+def list_price(model: str, provider: str, *, embeds: bool = False) -> ListPrice | None:
+    """Return the price of a model at a provider, None where it lists none; one that embeds sells no output."""
     for name in _names(model):
         with contextlib.suppress(LookupError):
-            if _is_sold_by_tokens(_find(provider, name)[1]):
+            if _is_sold_by_tokens(_find(provider, name)[1], embeds=embeds):
                 return ListPrice(provider=provider, model=name)
     return None
 
 
-def cheapest_price(model: str) -> ListPrice | None:
+def cheapest_price(model: str, *, embeds: bool = False) -> ListPrice | None:
     """Return the lowest list price (input plus output) of a model over all providers, None when none lists it.
 
     Args:
         model: A hub id, or an API's name of a model; the owner before the slash need not match.
+        embeds: The model embeds, and sells no output.
     """
     from genai_prices.data_snapshot import get_snapshot
 
     own = [
-        next((name for name in _names(model) if (entry := each.find_model(name)) and _is_sold_by_tokens(entry)), None)
+        next(
+            (
+                name
+                for name in _names(model)
+                if (entry := each.find_model(name)) and _is_sold_by_tokens(entry, embeds=embeds)
+            ),
+            None,
+        )
         for each in get_snapshot().providers
     ]
     found = [
@@ -210,9 +218,9 @@ def _find(provider: str, model: str) -> tuple[Any, Any]:
     return get_snapshot().find_provider_model(model, None, provider, None)
 
 
-def _is_sold_by_tokens(entry: Any) -> bool:
+def _is_sold_by_tokens(entry: Any, *, embeds: bool) -> bool:
     prices = entry.get_prices(_now())
-    return prices.input_mtok is not None and prices.output_mtok is not None
+    return prices.input_mtok is not None and (embeds or prices.output_mtok is not None)
 
 
 def _tiers(price: Any) -> Iterable[Any]:
@@ -227,7 +235,8 @@ def _usd_above(prices: Any, above: int) -> tuple[float, ...]:
         return float(reached[-1] if reached else getattr(price, "base", price))
 
     whole = prices.input_mtok
-    kinds = (whole, prices.output_mtok, prices.cache_read_mtok, prices.cache_write_mtok)
+    output = 0.0 if prices.output_mtok is None else prices.output_mtok  # there is none of a model that embeds
+    kinds = (whole, output, prices.cache_read_mtok, prices.cache_write_mtok)
     return tuple(usd(whole if price is None else price) for price in kinds)
 
 

@@ -485,7 +485,7 @@ max_tokens = {max_tokens}
 
     def call(self, path: str, headers: dict[str, str], body: JSON) -> Call:
         """Note a request that came in."""
-        said = body["messages"][-1]["content"]
+        said = body["messages"][-1]["content"] if "messages" in body else body["input"]  # of a chat, or texts to embed
         prompt = said if isinstance(said, str) else json.dumps(said)
         says = f"echo: {prompt}" if self.says is None else self.says(body["model"], prompt)
         content = says if isinstance(says, str) else max(says, key=lambda word: says[word])

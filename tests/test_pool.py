@@ -58,6 +58,22 @@ def test_absent_keys_have_defaults(tmp_path: Path) -> None:
             _expert("a", PRICED + 'backend = "vllm"\nbatch = true\n'),
             'batch = true is for backend = "openai" or "replay"',
         ),
+        (_expert("a", PRICED + "dimensions = 8\n"), "dimensions is for an expert with kind = "),
+        (_expert("a", PRICED + 'kind = "vector"\n'), "kind = 'vector'"),
+        (_expert("a", 'kind = "embed"\nsystem = "Be brief."\n'), "system is for an expert that answers"),
+        (_expert("a", 'kind = "embed"\n'), 'all experts have kind = "embed"; add at least one that answers'),
+        (
+            'default = "b"\n' + _expert("a", PRICED) + _expert("b", 'kind = "embed"\n'),
+            "default = 'b' names no expert; the pool has: a",
+        ),
+        (
+            _expert("a", 'kind = "embed"\nbackend = "openai"\n', model="text-embedding-3-small"),
+            "dimensions is missing: the numbers of a vector that the API gives",
+        ),
+        (
+            _expert("a", 'kind = "embed"\nbackend = "openai"\ndimensions = 8\n', model="embed-none"),
+            "openai lists no price for 'embed-none'; give usd_per_m_input (0",
+        ),
         (_expert("a", PRICED + "list_price = {}\n"), "'list_price' is not set by hand; leave it out"),
         (
             _expert("a", 'backend = "openai"\n', model="gpt-none"),
@@ -156,3 +172,17 @@ def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
     path = _pool(tmp_path, "")
     path.write_text(_expert("a", PRICED), encoding="utf-8-sig")
     assert load_pool(path).names == ("a",)
+
+
+def test_experts_that_embed_are_apart(tmp_path: Path) -> None:
+    """They are no experts of the pool, have the price of input alone, and another identity than the same model."""
+    text = _expert("a", PRICED + 'backend = "vllm"\n') + _expert("b", 'kind = "embed"\nbackend = "vllm"\n')
+    api = 'kind = "embed"\nbackend = "openai"\ndimensions = 1536\n'
+    pool = load_pool(_pool(tmp_path, text + _expert("c", api, model="text-embedding-3-small")))
+    assert (pool.names, [e.name for e in pool.embedders]) == (("a",), ["b", "c"])
+    answers, embeds, remote = pool["a"], pool.embedder("b"), pool.embedder("c")
+    assert embeds.is_free
+    assert remote.rates[0].input > 0 == remote.rates[0].output
+    assert remote.price_source.startswith("openai")
+    assert fingerprint(answers) != fingerprint(embeds)
+    assert engine_key(answers) != engine_key(embeds)

@@ -35,6 +35,7 @@ def engine_key(expert: Expert) -> str:
             *(resolve(expert), expert.model, _base_url(expert), expert.api_key_env, _recorded_name(expert)),
             expert.engine,
             *expert.adapters,
+            *_kind(expert),
         ]
     )
 
@@ -52,8 +53,14 @@ def fingerprint(expert: Expert) -> str:
             "engine": {name: value for name, value in expert.engine.items() if name not in _ONLY_SPEED},
             **({} if expert.effort is None else {"effort": expert.effort}),
             **({} if expert.adapter is None else {"adapter": _identity(expert.adapter)}),
+            **dict.fromkeys(_kind(expert)),
         }
     )
+
+
+def _kind(expert: Expert) -> tuple[str, ...]:
+    """Return the kind of an expert that embeds: the same model may answer, too."""
+    return () if expert.kind == "answer" else (expert.kind,)
 
 
 def _recorded_name(expert: Expert) -> str | None:

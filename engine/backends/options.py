@@ -32,6 +32,10 @@ class ReplayOptions(_Options):
     tokens_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
+class EncoderOptions(_Options):
+    """Options of sentence encoders: none."""
+
+
 class TransformersOptions(_Options):
     """Options of models that transformers loads."""
 

@@ -28,17 +28,21 @@ class Capabilities:
         gives_logprobs: It can give the log probabilities of tokens; some models or servers may still refuse.
         holds_memory: Its model is loaded on this machine, in a process of its own.
         waits_hours: Its answers may take hours, as those of providers' batches do.
+        embeds: It gives vectors, as text of `arrays.pack_vector`.
+        encodes_here: It is a sentence encoder; the router's encoders compute its vectors, without a backend.
     """
 
     recorded: bool = False
     gives_logprobs: bool = False
     holds_memory: bool = False
     waits_hours: bool = False
+    embeds: bool = False
+    encodes_here: bool = False
 
     @property
     def runs_elsewhere(self) -> bool:
         """Its model runs in another program, so that requests take nothing from what runs here."""
-        return not (self.recorded or self.holds_memory)
+        return not (self.recorded or self.holds_memory or self.encodes_here)
 
 
 class Backend(Protocol):

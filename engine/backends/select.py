@@ -22,6 +22,7 @@ from leeroo.engine.backends.adapter_files import why_no_adapter
 from leeroo.engine.backends.api import caching
 from leeroo.engine.backends.api.endpoint import destination, missing_key
 from leeroo.engine.backends.options import (
+    EncoderOptions,
     OpenAIOptions,
     ReplayOptions,
     TransformersOptions,
@@ -57,8 +58,10 @@ def resolve(expert: Expert) -> str:
     """Return the kind of backend that an expert has here: 'auto' is vLLM on a GPU, else transformers.
 
     On a CPU vLLM runs only when the pool names it. It takes most of a minute to start there, and generates more slowly
-    than the embedded backend (bench/engine/backends.py).
+    than the embedded backend (bench/engine/backends.py). An expert that embeds has a kind of its own.
     """
+    if expert.kind == "embed":
+        return _EMBEDS[expert.backend]
     if expert.backend == "openai" and expert.batch:
         return "batch"
     if expert.backend != "auto":
@@ -157,6 +160,11 @@ def _missing_transformers(expert: Expert) -> str | None:
     return missing or (_no_module("peft", "local") if expert.adapter else None) or _missing_adapter(expert)
 
 
+def _missing_encoder(expert: Expert) -> str | None:
+    missing = _no_module("sentence_transformers", "local")
+    return missing or weights.why_unusable(expert.model.removeprefix("static:"))
+
+
 def _missing_adapter(expert: Expert) -> str | None:
     if expert.adapter is None:
         return None
@@ -187,6 +195,8 @@ def _no_module(name: str, extra: str) -> str | None:
     return None
 
 
+# The kinds of experts that embed. Sentence encoders are those of routers, which keep their vectors.
+_EMBEDS = {"auto": "encoder", "transformers": "encoder", "vllm": "pooling", "openai": "embeddings"}
 _GENERATES = Capabilities(gives_logprobs=True)
 _HOLDS = Capabilities(gives_logprobs=True, holds_memory=True)
 _KINDS: dict[str, BackendKind] = {
@@ -200,6 +210,15 @@ _KINDS: dict[str, BackendKind] = {
         OpenAIOptions,
         Capabilities(gives_logprobs=True, waits_hours=True),
         _missing_api,
+    ),
+    "embeddings": BackendKind(
+        "api.embeddings", "EmbeddingsBackend", OpenAIOptions, Capabilities(embeds=True), _missing_api
+    ),
+    "pooling": BackendKind(
+        "local.pooling", "PoolingBackend", VLLMOptions, Capabilities(holds_memory=True, embeds=True), _missing_vllm
+    ),
+    "encoder": BackendKind(
+        "", "", EncoderOptions, Capabilities(embeds=True, encodes_here=True), _missing_encoder
     ),
     "vllm": BackendKind("local.vllm", "VLLMBackend", VLLMOptions, _HOLDS, _missing_vllm),
     "transformers": BackendKind(

@@ -44,6 +44,17 @@ def test_each_kind_says_where_its_model_is() -> None:
     assert [kind for kind in KINDS if _capabilities(kind).holds_memory] == ["vllm", "transformers"]
 
 
+@pytest.mark.parametrize(
+    ("backend", "place"), [("vllm", "holds_memory"), ("openai", "runs_elsewhere"), ("transformers", "encodes_here")]
+)
+def test_embedders_have_kinds_of_their_own(backend: str, place: str) -> None:
+    """Each gives vectors, and its model is in exactly one place."""
+    fields = {"name": "e", "kind": "embed", "model": "m", "backend": backend, "dimensions": 8, "usd_per_m_input": 0}
+    can = capabilities(Expert.model_validate({**fields, "usd_per_m_output": 0}))
+    assert can.embeds
+    assert [name for name in ("holds_memory", "runs_elsewhere", "encodes_here") if getattr(can, name)] == [place]
+
+
 def test_batches_are_a_kind_of_their_own() -> None:
     """An expert that is asked in batches waits for hours, and runs elsewhere."""
     fields = {

@@ -166,6 +166,11 @@ class Bill:
             usage.service_tier,
         )
 
+    def add_input(self, tokens: int, *, estimated: bool) -> None:
+        """Add a call that read this many tokens and wrote none."""
+        self._count(CallTokens(tokens, 0))
+        self.estimated |= estimated
+
     def add_fault(self, fault: Fault, request: Request) -> None:
         """Add a call that failed: the usage of its reply, or the most that it can cost where that is unknown."""
         if table_or_empty(fault.usage):

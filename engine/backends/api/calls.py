@@ -23,12 +23,25 @@ _CONNECT_S = 10.0
 Hear = Callable[[Mapping[str, str]], None]
 # From the body of a request to that of the reply; anything else is a `Fault`.
 Call = Callable[[dict[str, Any], Hear], Awaitable[dict[str, Any]]]
+# From the body and the headers of a request to the raw reply of the openai client.
+Create = Callable[[dict[str, Any], dict[str, Any]], Awaitable[Any]]
 Disconnect = Callable[[], Coroutine[Any, Any, None]]
 
 
 def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> tuple[Call, Disconnect]:
-    """Connect through the openai client; it retries nothing, since each call is on a row's bill."""
-    client = openai.AsyncOpenAI(
+    """Connect through the openai client, for chats."""
+    client = client_of(options, endpoint)
+
+    def create(sent: dict[str, Any], headers: dict[str, Any]) -> Awaitable[Any]:
+        known = {"model": sent["model"], "messages": sent["messages"], "extra_body": {**sent, **options.extra_body}}
+        return client.chat.completions.with_raw_response.create(**known, extra_headers=headers)
+
+    return call_through(create, expert, options, endpoint), client.close
+
+
+def client_of(options: OpenAIOptions, endpoint: Endpoint) -> openai.AsyncOpenAI:
+    """Return a client of a server; it retries nothing, since each call is on a row's bill."""
+    return openai.AsyncOpenAI(
         base_url=endpoint.url,
         api_key=endpoint.key or "none",  # the client wants one
         default_query=endpoint.query,
@@ -36,14 +49,17 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
         timeout=openai.Timeout(options.timeout, connect=min(options.timeout, _CONNECT_S)),
         http_client=openai.DefaultAsyncHttpxClient(**transport(options, endpoint)),
     )
+
+
+def call_through(create: Create, expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -> Call:
+    """Return the call that sends bodies with `create`, and turns what goes wrong into faults."""
     headers = {name: openai.Omit() if value is None else value for name, value in endpoint.headers.items()}
     refused = functools.partial(refusal, model=expert.model, url=endpoint.url)
 
     async def call(sent: dict[str, Any], hear: Hear) -> dict[str, Any]:
-        known = {"model": sent["model"], "messages": sent["messages"], "extra_body": {**sent, **options.extra_body}}
         try:
             async with asyncio.timeout(options.timeout):
-                reply = await client.chat.completions.with_raw_response.create(**known, extra_headers=headers)
+                reply = await create(sent, headers)
         except openai.APIStatusError as error:
             hear(error.response.headers)
             raise refused(error.status_code, error.response.content, error.response.headers) from error
@@ -57,7 +73,7 @@ def through_openai(expert: Expert, options: OpenAIOptions, endpoint: Endpoint) -
             raise refused(status_of(wrong), {"error": wrong, "usage": body.get("usage")}, reply.headers)
         return body
 
-    return call, client.close
+    return call
 
 
 def transport(options: OpenAIOptions, endpoint: Endpoint) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from typing import Any
 import openai
 import pyarrow as pa
 
-from leeroo.engine.backends.api.calls import through_openai
-from leeroo.engine.backends.api.endpoint import endpoint_of, missing_key
+from leeroo.engine.backends.api.calls import Disconnect, through_openai
+from leeroo.engine.backends.api.endpoint import Endpoint, endpoint_of, missing_key
 from leeroo.engine.backends.api.limits.loop import shared_loop
-from leeroo.engine.backends.api.limits.pace import pace_of
+from leeroo.engine.backends.api.limits.pace import Pace, pace_of
 from leeroo.engine.backends.api.providers import through_any_llm
 from leeroo.engine.backends.api.sender import Sender
 from leeroo.engine.backends.completions import Request, completion_batch, requests_of
@@ -46,15 +46,20 @@ class OpenAIBackend:
         endpoint = endpoint_of(expert)
         if (why := missing_key(expert)) is not None:
             raise ExpertUnavailable(why)
-        connect = through_openai if options.provider is None else through_any_llm
-        call, self._disconnect = connect(expert, options, endpoint)
         pace = pace_of(endpoint, options.provider, expert.model)
         pace.keep_within({"requests": options.requests_per_minute, "tokens": options.tokens_per_minute})
-        self._sender = Sender(expert, options, endpoint, call, pace)
+        self._sender, self._disconnect = self._connect(expert, options, endpoint, pace)
         self._loop = shared_loop()
         self._closed = False
         self._sent = 0  # requests in flight, of all callers of this connection
         self._counting = threading.Lock()
+
+    def _connect(
+        self, expert: Expert, options: OpenAIOptions, endpoint: Endpoint, pace: Pace
+    ) -> tuple[Sender, Disconnect]:
+        connect = through_openai if options.provider is None else through_any_llm
+        call, disconnect = connect(expert, options, endpoint)
+        return Sender(expert, options, endpoint, call, pace), disconnect
 
     @property
     def room(self) -> int:
@@ -69,7 +74,7 @@ class OpenAIBackend:
         When the expert is given up, what is in flight is awaited first, since it is paid for.
         """
         waiting: list[Request] = []
-        in_flight: set[Future[dict[str, Any]]] = set()
+        in_flight: set[Future[list[dict[str, Any]]]] = set()
         more, had_room = True, time.monotonic()
         try:
             while more or waiting or in_flight:
@@ -86,11 +91,11 @@ class OpenAIBackend:
                         waiting += requests_of(batch)
                     if not self._may_start(beyond=len(in_flight) < least):
                         break
-                    in_flight.add(asyncio.run_coroutine_threadsafe(self._sender.complete(waiting.pop(0)), self._loop))
+                    in_flight.add(self._start(waiting))
                 if in_flight:
                     done, in_flight = wait(in_flight, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
                     self._count_back(len(done))
-                    yield completion_batch(future.result() for future in done)
+                    yield completion_batch(row for future in done for row in future.result())
                 elif more or waiting:  # other callers have all of the concurrency
                     time.sleep(_SHARED_WAIT_S)
                     yield completion_batch(())
@@ -102,6 +107,15 @@ class OpenAIBackend:
             self._count_back(len(in_flight))
             for future in in_flight:
                 future.cancel()
+
+    def _start(self, waiting: list[Request]) -> Future[list[dict[str, Any]]]:
+        """Take the next of the waiting requests, and send it."""
+        request = waiting.pop(0)
+
+        async def complete() -> list[dict[str, Any]]:
+            return [await self._sender.complete(request)]
+
+        return asyncio.run_coroutine_threadsafe(complete(), self._loop)
 
     def _may_start(self, *, beyond: bool) -> bool:
         """Count one more request in flight, where the concurrency allows it, or `beyond` it."""

@@ -51,7 +51,7 @@ _LENGTHS = 50
 
 
 @dataclass
-class _Tries:
+class Tries:
     """The tries of one row that brought no answer.
 
     Attributes:
@@ -98,7 +98,7 @@ class Sender:
 
     async def complete(self, request: Request) -> dict[str, Any]:
         """Send a request until there is an answer, or a fault that does not pass; return its completion."""
-        bill, tries = Bill(self._list_price), _Tries()
+        bill, tries = Bill(self._list_price), Tries()
         while True:
             try:
                 row = await self._request(request, bill)
@@ -116,14 +116,14 @@ class Sender:
         self._judge(fault)
         return {**failed_completion(request, fault.message, bounced=fault.blames != "row"), **bill.columns}
 
-    async def _before_next_try(self, fault: Fault, tries: _Tries) -> Fault | None:
+    async def _before_next_try(self, fault: Fault, tries: Tries) -> Fault | None:
         """Wait as long as the next try has to; return the fault that ends the row where there is none."""
         last = self._last(fault, tries)
         if last is None and fault.status != 429:  # such a one waits in line
             await self._pause(tries.failed, fault)
         return fault if last is None and self.stopped.is_set() else last
 
-    def _last(self, fault: Fault, tries: _Tries) -> Fault | None:
+    def _last(self, fault: Fault, tries: Tries) -> Fault | None:
         """Count a try that failed; return the fault that ends the row, None where it is tried again."""
         tries.unsure += fault.unsure
         if not fault.passes:
@@ -133,7 +133,7 @@ class Sender:
         tries.failed += 1
         return fault if tries.failed > self._max_retries or tries.unsure > _MOST_UNSURE else None
 
-    def _last_refusal(self, fault: Fault, tries: _Tries) -> Fault | None:
+    def _last_refusal(self, fault: Fault, tries: Tries) -> Fault | None:
         """Return the fault of a row that has been refused for too long; the expert ends where all rows have."""
         now = time.monotonic()
         tries.refused_at = tries.refused_at or now

@@ -88,7 +88,7 @@ class VLLMBackend:
         self._adapters = VLLMAdapters(expert.adapters, folder)
         given = self._adapters.options(expert.engine, on_cpu=device.on_host())
         quantised = "quantization" in expert.engine or weights.is_quantised(folder)
-        self._llm: Any = _load(expert, {**defaults(quantised=quantised), **given, "model": str(folder)})
+        self._llm: Any = load_llm(expert, {**defaults(quantised=quantised), **given, "model": str(folder)})
         self._engine: Any = self._llm.llm_engine
         self._tokenizer: Any = self._llm.get_tokenizer()
         config = self._engine.vllm_config
@@ -167,12 +167,12 @@ class VLLMBackend:
                 self._engine.add_request(str(self._number), {"prompt_token_ids": prompt}, params, lora_request=adapter)
                 names.append(str(self._number))
         except EngineDeadError as error:
-            raise ExpertUnavailable(f"the vLLM engine broke: {_cause(error)}") from error
+            raise ExpertUnavailable(f"the vLLM engine broke: {first_cause(error)}") from error
         except UnusableAdapter as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - any other error, about arguments or a schema, concerns this request
             self._engine.abort_request(names)
-            return f"vLLM does not take this request: {_cause(error)}"
+            return f"vLLM does not take this request: {first_cause(error)}"
         in_flight.update(dict.fromkeys(names, query))
         return None
 
@@ -206,7 +206,7 @@ class VLLMBackend:
         try:
             outputs = self._engine.step()
         except Exception as error:
-            raise ExpertUnavailable(f"the vLLM engine broke: {_cause(error)}") from error
+            raise ExpertUnavailable(f"the vLLM engine broke: {first_cause(error)}") from error
         finished = []
         for output in outputs:
             if output.finished:
@@ -248,7 +248,7 @@ class VLLMBackend:
         return Parts((thoughts or "").strip(), (answer or "").strip())
 
 
-def _load(expert: Expert, options: dict[str, Any]) -> Any:
+def load_llm(expert: Expert, options: dict[str, Any]) -> Any:
     from vllm import LLM
 
     try:
@@ -256,7 +256,7 @@ def _load(expert: Expert, options: dict[str, Any]) -> Any:
     except ValidationError as error:
         raise PoolError(f"expert {expert.name!r}: {complaint(error, VLLMOptions)}") from error
     except (RuntimeError, ValueError, OSError, ImportError, AssertionError) as error:
-        raise ExpertUnavailable(f"vLLM does not start {expert.model}: {_cause(error)}") from error
+        raise ExpertUnavailable(f"vLLM does not start {expert.model}: {first_cause(error)}") from error
 
 
 def _reasoning_parser(expert: Expert, tokenizer: Any) -> Any:
@@ -318,7 +318,7 @@ def _token_objects(generated: Any, most: int, tokenizer: Any) -> list[dict[str, 
     return token_objects(tokens, known[: len(tokens)], most, tokenizer)
 
 
-def _cause(error: BaseException) -> str:
+def first_cause(error: BaseException) -> str:
     """Return the first line of the error at the root of this one."""
     while error.__cause__ is not None:
         error = error.__cause__

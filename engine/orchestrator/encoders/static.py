@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # Part of the folder's name in the cache: raised when the distillation here changes.
 _RECIPE = 1
-_DIMENSIONS = 256
+DIMENSIONS = 256
 _BATCH = 1024
 
 
@@ -89,5 +89,5 @@ def _distill(name: str, folder: Path, weights_hash: str) -> StaticModel:
     # It draws a progress bar that cannot be turned off.
     with contextlib.redirect_stderr(io.StringIO()):
         return distill_from_model(
-            teacher[0].auto_model, teacher.tokenizer, device="cpu", pca_dims=_DIMENSIONS, quantize_to="float32"
+            teacher[0].auto_model, teacher.tokenizer, device="cpu", pca_dims=DIMENSIONS, quantize_to="float32"
         )

@@ -1,0 +1,1 @@
+"""Semantic operations on tables: embeddings, joins, deduplication and ranking, decided by experts under one budget."""
