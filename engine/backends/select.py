@@ -217,9 +217,7 @@ _KINDS: dict[str, BackendKind] = {
     "pooling": BackendKind(
         "local.pooling", "PoolingBackend", VLLMOptions, Capabilities(holds_memory=True, embeds=True), _missing_vllm
     ),
-    "encoder": BackendKind(
-        "", "", EncoderOptions, Capabilities(embeds=True, encodes_here=True), _missing_encoder
-    ),
+    "encoder": BackendKind("", "", EncoderOptions, Capabilities(embeds=True, encodes_here=True), _missing_encoder),
     "vllm": BackendKind("local.vllm", "VLLMBackend", VLLMOptions, _HOLDS, _missing_vllm),
     "transformers": BackendKind(
         "local.transformers", "TransformersBackend", TransformersOptions, _HOLDS, _missing_transformers

@@ -43,7 +43,8 @@ class EmbeddingsBackend(OpenAIBackend):
     def __init__(self, expert: Expert) -> None:
         if "provider" in expert.engine:
             raise PoolError(
-                f"expert {expert.name!r}: provider is for experts that answer; give the base_url of an API of OpenAI's form"
+                f"expert {expert.name!r}: provider is for experts that answer;"
+                " give the base_url of a server with OpenAI's API"
             )
         super().__init__(expert)
 
@@ -155,8 +156,8 @@ def _read_vectors(reply: dict[str, Any], n: int) -> list[np.ndarray]:
 
     """
     found: dict[int, np.ndarray] = {}
-    data = reply.get("data")
-    for at, item in enumerate(data if isinstance(data, list) else []):
+    data: list[Any] = given if isinstance(given := reply.get("data"), list) else []
+    for at, item in enumerate(data):
         if isinstance(item, dict) and (vector := _vector(item.get("embedding"))) is not None:
             index = item.get("index")
             found[index if isinstance(index, int) and len(data) == n else at] = vector

@@ -249,6 +249,12 @@ class VLLMBackend:
 
 
 def load_llm(expert: Expert, options: dict[str, Any]) -> Any:
+    """Start an engine of vLLM.
+
+    Raises:
+        ExpertUnavailable: it does not start.
+        PoolError: an option has a value that it cannot have.
+    """
     from vllm import LLM
 
     try:

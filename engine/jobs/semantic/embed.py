@@ -119,7 +119,9 @@ def estimate_embedding(engine: Engine, texts: Sequence[str], model: str | None, 
 
 def _check(expert: Expert, *, private: bool) -> None:
     if private and expert.location == "remote":
-        raise PoolError(f"private texts do not go to {expert.name!r}, which is remote: leave model out, or name a local one")
+        raise PoolError(
+            f"private texts do not go to {expert.name!r}, which is remote: leave model out, or name a local one"
+        )
     if (why := unavailable(expert)) is not None:
         raise PoolError(f"the expert {expert.name!r} cannot run here: {why}")
 
