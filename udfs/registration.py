@@ -17,7 +17,8 @@ from leeroo.udfs.functions.raw import create
 from leeroo.udfs.functions.signatures import fill_in
 from leeroo.udfs.functions.unanswered import warn
 
-_FILES = ("calls", "answers", "forms", "solve", "routes", "tables", "feedback")  # leeroo/sql/*.sql, in this order
+# leeroo/sql/*.sql, in this order
+_FILES = ("calls", "answers", "forms", "records", "solve", "routes", "tables", "feedback")
 
 
 class Registration:

@@ -20,6 +20,7 @@ from duckdb.func import FunctionNullHandling, PythonUDFType
 from leeroo.engine.errors import PoolError, UsageError
 from leeroo.udfs.functions.calls import CallPlan, Calls, Function, naming
 from leeroo.udfs.functions.forms.form import COUNT, NUMBER, TEXT, Form
+from leeroo.udfs.functions.forms.records import structure
 from leeroo.udfs.functions.forms.registry import FORMS
 from leeroo.udfs.functions.kinds import type_of
 from leeroo.udfs.functions.requests import Arguments, Group
@@ -66,6 +67,7 @@ def create(con: duckdb.DuckDBPyConnection, calls: Calls, own: str) -> list[str]:
 def _functions(calls: Calls) -> dict[str, _Raw]:
     return {
         "plan": _Raw(functools.partial(_plan, calls), [TEXT, *VARIABLES.values()], COUNT),
+        "structure": _Raw(_structure, [TEXT, TEXT, TEXT], TEXT),
         "given": _Raw(calls.feedback.check, [TEXT, TEXT, TEXT, NUMBER, TEXT], pa.bool_()),
         **{name: _raw(calls, form) for name, form in FORMS.items()},
         **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},
@@ -112,6 +114,12 @@ def _plan(calls: Calls, function: pa.Array, *variables: pa.Array) -> pa.Array:
     with naming(name):
         criteria = calls.criteria(values)
     return pa.array(np.full(len(function), calls.number_of(CallPlan(name, collect, criteria))))
+
+
+def _structure(function: pa.Array, kind: pa.Array, described: pa.Array) -> pa.Array:
+    """Return the types of the values of a function, the same for all rows: the planner calls this, with constants."""
+    with naming(function[0].as_py()):
+        return pa.array([structure(kind[0].as_py(), described[0].as_py())] * len(function), TEXT)
 
 
 def _vector(calls: Calls, function: Function, form: Form, *columns: pa.Array) -> pa.Array:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.arrays import Float64s, Int64s
+from leeroo.engine.backends.decisions import read_decisions
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.layout import fill_in
 from leeroo.engine.jobs.extract import extract
@@ -26,6 +27,9 @@ from leeroo.engine.jobs.proxy.answers import LabelRequest, answer_with_proxy
 from leeroo.engine.jobs.proxy.findings import summarize
 from leeroo.engine.jobs.proxy.learning import LEAST_TEXTS
 from leeroo.engine.jobs.questions import left_usd
+from leeroo.engine.jobs.records.decided import decided_json
+from leeroo.engine.jobs.records.rows import read_record
+from leeroo.engine.jobs.records.sql_types import read_spec
 from leeroo.engine.jobs.solve.solve import SolveLimits, foresee, solve
 from leeroo.engine.pool import Pool
 from leeroo.engine.schema import ANSWERS, ASK, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
@@ -43,6 +47,8 @@ class Arguments(NamedTuple):
     labels: bool = False  # they are labels of the text, which a classifier may learn
     seed: int | None = None
     json_schema: str | None = None  # the answer is JSON that is valid under this
+    record: str | None = None  # the fields of this record, whose JSON schema that is
+    decisions: str | None = None  # the answer is a choice for each of these
     task: str | None = None  # the question is a JSON object, whose fields this text names
     limits: SolveLimits | None = None  # of leeroo_solve
 
@@ -95,8 +101,9 @@ def answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.Chunk
 
 def _answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
     with learn_or_answer(engine, _table(questions), _with_columns(criteria)) as rows:
-        values = _structs(rows, known_type(engine.pool))
-    return _extract_json(questions, values)
+        answered = rows.read_all()
+    values = _structs(answered.to_reader(), known_type(engine.pool))
+    return _in_forms(questions, values, answered.column("choice_logprobs"))
 
 
 def _has_proxy(group: Group, texts: Sequence[str], criteria: Criteria) -> bool:
@@ -200,16 +207,28 @@ def _table(questions: Questions) -> pa.RecordBatchReader:
     return pa.table({"question": pa.array(filled_in, pa.string()), "private": private, "ask": ask}).to_reader()
 
 
-def _extract_json(questions: Questions, values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the same answers; those with a JSON schema hold nothing but JSON, or the reason why there is none."""
-    schemas = [group.arguments.json_schema for group, texts in questions for _ in texts]
-    if not any(schemas):
+def _in_forms(questions: Questions, values: pa.ChunkedArray, scores: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return the same answers; those of a form hold nothing but JSON of it, or the reason why there is none."""
+    arguments = [group.arguments for group, texts in questions for _ in texts]
+    formed = [i for i, each in enumerate(arguments) if each.json_schema or each.decisions]
+    if not formed:
         return values
     rows = values.to_pylist()
-    for schema, row in zip(schemas, rows, strict=True):
-        if schema is not None and row["answer"] is not None:
-            row["answer"], row["error"] = extract(row["answer"], schema)
+    known = dict(zip(formed, scores.take(pa.array(formed)).to_pylist(), strict=True))
+    for i in formed:
+        if rows[i]["answer"] is not None:
+            rows[i]["answer"], rows[i]["error"] = _in_form(arguments[i], rows[i]["answer"], known[i])
     return pa.chunked_array([pa.array(rows, values.type)])
+
+
+def _in_form(arguments: Arguments, answer: str, scores: list[float | None] | None) -> tuple[str | None, str | None]:
+    """Return the JSON in an answer, or the reason why there is none."""
+    if arguments.decisions is not None:
+        return decided_json(read_decisions(arguments.decisions), answer, scores), None
+    if arguments.record is None:
+        return extract(answer, arguments.json_schema or "{}")
+    values, why = read_record(read_spec(arguments.record), answer)
+    return None if why else json.dumps(values, default=str, ensure_ascii=False), why
 
 
 def _text(group: Group, question: str) -> str:

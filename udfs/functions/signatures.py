@@ -29,6 +29,8 @@ TAKES: dict[str, tuple[str, ...]] = {
     "choices": ("expert", "system", "private"),
     "labels": ("expert", "system", "private"),
     "extracts": ("expert", "system", "max_tokens", "private"),
+    "records": ("expert", "system", "max_tokens", "private"),
+    "decisions": ("expert", "system", "private"),
     "routes": ("private",),
     "solutions": ("private",),
 }

@@ -34,6 +34,12 @@ from leeroo.udfs.statements.keywords import Keyword, keywords
 PASSES = 8
 
 _CONFLICT = ("ON", "CONFLICT")
+# DuckDB's words for what describes the types of a value and is a column.
+_NOT_CONSTANT = 'The "structure" argument in function "from_json" must be a constant'
+_NEEDS_CONSTANT = (
+    "the fields of leeroo_record and the questions of leeroo_decide give the types of the result: write them in the"
+    " statement, not as a column"
+)
 _LITERAL = re.compile(r"'((?:[^']|'')*)'")
 
 _REHEARSED = {
@@ -294,6 +300,8 @@ class Statement:
             own = KeyboardInterrupt() if str(error) == "Query interrupted" else self._calls.raised
             own = error if isinstance(error, Interrupted) else own
             if not isinstance(own, (LeerooError, KeyboardInterrupt)):
+                if _NOT_CONSTANT in str(error) and "from_json" not in str(self._text):
+                    raise UsageError(_NEEDS_CONSTANT) from None
                 raise
             # After Ctrl-C DuckDB's other threads work on, and the next statement would wait for them.
             self._calls.interrupt()

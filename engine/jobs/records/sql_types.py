@@ -2,7 +2,8 @@
 
     {'name': 'VARCHAR', 'tags': 'VARCHAR[]', 'kind': ['a', 'b'], 'address': {'city': 'VARCHAR'}}
 
-Types are written as DuckDB writes them, and read by it. A list of one record is a list of such records.
+Types are written as DuckDB writes them, and read by it. A list of one record is a list of such records. Fields may
+also be text, as the columns of a table are: `name VARCHAR, tags VARCHAR[]`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def read_spec(spec: str) -> Record:
         given = json.loads(spec)
     except ValueError:
         given = None
+    if isinstance(given, str):
+        return read_fields(given)
     if not isinstance(given, dict):
         raise UsageError(f"a record is fields with their types, such as {{'name': 'VARCHAR'}}, not {spec[:80]}")
     try:

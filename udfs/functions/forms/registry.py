@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leeroo.udfs.functions.forms import answers, choices, extracts, labels, predictions, solutions
+from leeroo.udfs.functions.forms import answers, choices, extracts, labels, predictions, records, solutions
 from leeroo.udfs.functions.forms.form import Form
 
 FORMS: dict[str, Form] = {
@@ -10,6 +10,7 @@ FORMS: dict[str, Form] = {
     **choices.FORMS,
     **labels.FORMS,
     **extracts.FORMS,
+    **records.FORMS,
     **solutions.FORMS,
     **predictions.FORMS,
 }
