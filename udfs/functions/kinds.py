@@ -20,6 +20,7 @@ from leeroo.udfs.functions.requests import (
     score,
     solve_all,
 )
+from leeroo.udfs.functions.semantic import EMBEDDING, embed_all, estimate_embeddings
 
 
 class Kind(NamedTuple):
@@ -45,10 +46,17 @@ KINDS = {
     "solutions": Kind(solve_all, SQL_SOLUTION, estimate_solving),
     "routes": Kind(route, SQL_ROUTE, of_statement=True),  # a choice is made for the whole statement
     "scores": Kind(score, SQL_SCORES),
+    "embeddings": Kind(embed_all, EMBEDDING, estimate_embeddings),
 }
 
 # The kinds of public functions; all others have "answers".
-KIND_OF = {"leeroo_solve": "solutions", "leeroo_route": "routes", "leeroo_scores": "scores"}
+KIND_OF = {
+    "leeroo_solve": "solutions",
+    "leeroo_route": "routes",
+    "leeroo_scores": "scores",
+    "leeroo_embed": "embeddings",
+    "leeroo_similarity": "embeddings",
+}
 
 
 def type_of(given: pa.DataType | Callable[[Pool], pa.DataType], pool: Pool) -> pa.DataType:
