@@ -143,7 +143,7 @@ def _encode(embedder: Embedder, texts: Sequence[str], written: list[str]) -> Emb
     wanted = stated or vector_size(embedder.encoder)
     if embedder.expert is not None and wanted is not None and some.shape[1] != wanted:
         raise PoolError(
-            f"expert {embedder.expert.name!r}: its vectors have {some.shape[1]:,} numbers, and {wanted:,} were expected:"
+            f"expert {embedder.expert.name!r}: its vectors have {some.shape[1]:,} numbers, not {wanted:,}:"
             f" set dimensions = {some.shape[1]} in the pool file"
         )
     vectors = np.zeros((len(texts), some.shape[1]), np.float32)

@@ -131,7 +131,8 @@ def test_each_text_is_embedded_once(kind: str, remote: Connection, server: Provi
     assert _rows(remote, statement) == result
     sent = [text for body in server.bodies for text in body["input"]]
     assert (len(sent), len(set(sent))) == (texts, texts)
-    assert len(server.bodies) <= 3  # a constant is known before the rest is, and the first text goes alone
+    # What a condition compares may be known in two rounds, and the first text of a round goes alone.
+    assert len(server.bodies) <= 4
     assert _rows(remote, statement.replace("CREATE TEMP VIEW", "CREATE OR REPLACE TEMP VIEW")) == result
     assert sum(len(body["input"]) for body in server.bodies) == texts
 
