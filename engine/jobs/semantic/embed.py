@@ -149,7 +149,7 @@ def _encode(embedder: Embedder, texts: Sequence[str], written: list[str]) -> Emb
     vectors = np.zeros((len(texts), some.shape[1]), np.float32)
     vectors[np.flatnonzero(there)] = some
     # A static encoder gives zeros, which have no direction.
-    known = vectors.any(axis=1)
+    known = np.any(vectors, axis=1).tolist()
     errors = [None if k else _UNKNOWN if has else _BLANK for has, k in zip(there, known, strict=True)]
     return Embedded(vectors, errors, np.zeros(len(texts)))
 
