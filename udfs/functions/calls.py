@@ -256,15 +256,22 @@ class Calls:
     def answer_collected(self) -> bool:
         """Have all that was collected answered, each function as one batch.
 
+        Groups wait until all other questions are answered: until then rows of theirs may be missing. The next rehearsal
+        collects them again.
+
         Returns:
             True if there was anything.
 
         """
         with self.lock:
             collected = [function for function in self.functions.values() if function.wanted]
+            collected.sort(key=lambda function: function.kind.of_groups)
             paid = [sum(map(len, function.wanted.values())) if function.kind.estimate else 0 for function in collected]
             for i, function in enumerate(collected):
-                self._answer(function, function.take_wanted(), paid[i] / sum(paid[i:]) if paid[i] else 1.0)
+                if function.kind.of_groups and not collected[0].kind.of_groups:
+                    function.wanted.clear()
+                else:
+                    self._answer(function, function.take_wanted(), paid[i] / sum(paid[i:]) if paid[i] else 1.0)
             return bool(collected)
 
     def forget_collected(self) -> int:

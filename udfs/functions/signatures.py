@@ -34,6 +34,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "routes": ("private",),
     "solutions": ("private",),
     "embeddings": ("private",),
+    "aggregates": ("expert", "system", "max_tokens", "private"),
 }
 
 _SQL_TYPES = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from leeroo.udfs.functions.forms import (
+    aggregates,
     answers,
     choices,
     embeddings,
@@ -23,4 +24,5 @@ FORMS: dict[str, Form] = {
     **solutions.FORMS,
     **predictions.FORMS,
     **embeddings.FORMS,
+    **aggregates.FORMS,
 }
