@@ -76,7 +76,7 @@ _CHOSEN = [
 def answer_fields(experts: Sequence[Expert], criteria: Criteria) -> pa.Schema:
     """Return the columns that a run appends: `ANSWERS`, and those of replays, own arguments and kept reasoning."""
     replayed = any(capabilities(expert).recorded for expert in experts)
-    chosen = _CHOSEN if criteria.ask_column is not None else []
+    chosen = _CHOSEN if criteria.ask_column is not None or criteria.decisions is not None else []
     thought = [_REASONING] if criteria.keep_reasoning else []
     return pa.schema([*ANSWERS, *([_RECORDED] if replayed else []), *chosen, *thought])
 
@@ -175,7 +175,8 @@ class Engine:
         Yields:
             The table with the columns of `schema.ANSWERS` after its own. `recorded_score` comes too when recorded
             outcomes are replayed; `confidence`, `choice_logprobs` and `logprobs` when rows carry arguments of their
-            own, which may be choices; `reasoning`, the text of thoughts, when the criteria keep it.
+            own, which may be choices, or the criteria have decisions; `reasoning`, the text of thoughts, when the
+            criteria keep it.
 
         Raises:
             Interrupted: the call was stopped; what was answered is in the store.

@@ -18,7 +18,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from leeroo.api.frames import answer, answer_async, extract, label, solve
+    from leeroo.api.frames import answer, answer_async, label, solve
+    from leeroo.api.records import decide, extract
     from leeroo.api.reports import report
     from leeroo.api.routers import evaluate, train
     from leeroo.engine.answer import Criteria, Engine, open_engine
@@ -37,6 +38,7 @@ __all__ = [
     "answer",
     "answer_async",
     "connect",
+    "decide",
     "evaluate",
     "explain",
     "extract",
@@ -50,7 +52,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "leeroo.api.frames": ("answer", "answer_async", "extract", "label", "solve"),
+    "leeroo.api.frames": ("answer", "answer_async", "label", "solve"),
+    "leeroo.api.records": ("decide", "extract"),
     "leeroo.api.reports": ("report",),
     "leeroo.api.routers": ("evaluate", "train"),
     "leeroo.engine.answer": ("Criteria", "Engine", "open_engine"),

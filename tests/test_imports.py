@@ -27,6 +27,7 @@ NAMES = [
     "answer",
     "answer_async",
     "connect",
+    "decide",
     "evaluate",
     "explain",
     "extract",

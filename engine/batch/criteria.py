@@ -29,11 +29,12 @@ class Criteria:
         private_column: Boolean; rows with true go to local experts only.
         ask_column: A struct of `schema.ASK`: arguments of each row's own.
         prompt: Text with the names of columns in braces, in place of `column`; without `ask_column` only, like the next
-            four.
+            five.
         system: System text of all rows, in place of that of the experts.
         max_tokens: Longest answer in tokens, in place of that of the experts.
         temperature: Of sampling; by default answers are not sampled.
         json_schema: A JSON schema under which the answers of all rows shall be valid, as text; `jobs.extract` checks.
+        decisions: Decisions about every row, as text; see `backends.decisions`.
         expert: The expert of every row.
         max_cost_usd: The most that the table may cost.
         cost_weight: Score points that equal one dollar, in place of a budget.
@@ -61,6 +62,7 @@ class Criteria:
     max_tokens: int | None = field(default=None, repr=False)
     temperature: float | None = field(default=None, repr=False)
     json_schema: str | None = field(default=None, repr=False)
+    decisions: str | None = field(default=None, repr=False)
     expert: str | None = None
     max_cost_usd: float | None = None
     cost_weight: float = 0.0

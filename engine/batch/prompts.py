@@ -33,7 +33,7 @@ def build_asks(n: int, given: Mapping[str, Sequence[Any] | pa.Array]) -> pa.Stru
 
 
 # Arguments of `ASK` that criteria may give to all rows.
-_OF_ALL = ("system", "max_tokens", "temperature", "json_schema")
+_OF_ALL = ("system", "max_tokens", "temperature", "json_schema", "decisions")
 # Columns of the input that a router which has learned from such may use, see `Router.predict`.
 CONTEXT = ("subject", "category")
 

@@ -5,30 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 import pyarrow as pa
 
+from leeroo.api.job import run_job
 from leeroo.api.options import AnswerOptions, RunOptions
-from leeroo.engine.answer import Criteria, Engine, open_engine
-from leeroo.engine.batch.layout import field_names
-from leeroo.engine.batch.prompts import CONTEXT
+from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import Interrupted, UsageError
-from leeroo.engine.jobs.extract import extract_rows, read_schema
 from leeroo.engine.jobs.label import Labels, label_rows, read_labels
 from leeroo.engine.jobs.learn.learn import learn_rows
 from leeroo.engine.jobs.solve.solve import USUAL, SolveLimits, solve_rows
-from leeroo.engine.tables.frames import as_frame, from_frame, like_frame
-from leeroo.udfs.functions.unanswered import Unanswered, warn
-
-# These open the engine; the other options are criteria of the run.
-_OPENING = ("pool", "router", "store", "on_progress")
 
 _SHARED = RunOptions.__annotations__.keys()
-
-Work = Callable[[Engine, pa.RecordBatchReader, Criteria], pa.Table]
 
 
 def answer(
@@ -143,7 +134,7 @@ def _answer(frame: Any, given: dict[str, Any], stop: threading.Event | None = No
         assert learned.rows is not None
         return learned.rows
 
-    return _run("answer", work, frame, given, stop=stop, **own)
+    return run_job("answer", work, frame, given, stop=stop, **own)
 
 
 def label(
@@ -189,49 +180,7 @@ def label(
     def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
         return label_rows(engine, rows, wanted, criteria, calibrate=calibrate, enough=enough, chat=chat, gold=gold)
 
-    return _run("label", work, frame, {"column": "text", **options}, [gold] if gold else [], proxy=proxy)
-
-
-def extract(
-    frame: Any,
-    schema: str | Mapping[str, Any],
-    *,
-    prompt: str | None = None,
-    system: str | None = None,
-    max_tokens: int | None = None,
-    **options: Unpack[RunOptions],
-) -> Any:
-    """Extract JSON that is valid under a schema from every row of a table, as `leeroo_extract` does in SQL.
-
-    Examples:
-        >>> import json, leeroo
-        >>> schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-        >>> found = leeroo.extract(["I live in Rome, and like it."], schema)
-        >>> json.loads(found.column("answer")[0].as_py())["city"]
-        'Rome'
-
-    Args:
-        frame: A Polars, pandas or Arrow table, or a DuckDB relation, with texts; or a list of texts.
-        schema: A JSON schema, as a dictionary or as text.
-        prompt: Text with the names of columns in braces, such as "From: {sender}. {text}", in place of a column.
-        system: Instructions, such as "Dates are in ISO form."
-        max_tokens: Longest answer, in place of that of the experts.
-        options: See `RunOptions`; the column is 'text' by default.
-
-    Returns:
-        The same kind of table (Arrow for a list) with the columns of `schema.ANSWERS` after its own. `answer` is JSON
-        as text, and null where the answer was not valid under the schema; `error` says why.
-
-    Raises:
-        UsageError: an option, the schema, the pool, the router or the table is wrong.
-    """
-    wanted = read_schema(schema)
-
-    def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
-        return extract_rows(engine, rows, wanted, criteria)
-
-    own: Any = {"prompt": prompt, "system": system, "max_tokens": max_tokens}
-    return _run("extract", work, frame, {"column": "text", **options}, **own)
+    return run_job("label", work, frame, {"column": "text", **options}, [gold] if gold else [], proxy=proxy)
 
 
 def solve(
@@ -271,40 +220,4 @@ def solve(
     def work(engine: Engine, rows: pa.RecordBatchReader, criteria: Criteria) -> pa.Table:
         return solve_rows(engine, rows, criteria, limits).rows
 
-    return _run("solve", work, frame, {**options})
-
-
-def _run(
-    function: str,
-    work: Work,
-    frame: Any,
-    options: dict[str, Any],
-    read: Sequence[str] = (),
-    stop: threading.Event | None = None,
-    **more: Any,
-) -> Any:
-    """Do a job for a frame; return its rows as the same kind of frame, and warn once of those that failed."""
-    unknown = [name for name in options if name not in RunOptions.__annotations__]
-    if unknown:
-        raise TypeError(f"{function}() got an unexpected keyword argument {unknown[0]!r}")
-    opening = {name: options.pop(name) for name in _OPENING if name in options}
-    criteria = Criteria(**options, **more)
-    # The columns that prompts are built from are read, and no others.
-    asked = [criteria.column] if criteria.prompt is None else field_names(criteria.prompt)
-    frame = as_frame(frame, asked[0] if asked else criteria.column)
-    named = filter(None, (*asked, criteria.private_column, criteria.gold))
-    rows = from_frame(frame, {*named, *CONTEXT, *read})
-    with open_engine(**opening, stop=stop) as engine, engine.delivery():
-        done = work(engine, rows, criteria)
-        result = like_frame(done.to_reader(), frame)
-        _warn(f"leeroo.{function}", done, criteria.prefix)
-        return result
-
-
-def _warn(function: str, rows: pa.Table, prefix: str) -> None:
-    """Warn once of rows that failed, with the commonest reason."""
-    errors = rows.column(f"{prefix}error").drop_null().to_pylist()
-    if errors:
-        unanswered = Unanswered()
-        unanswered.add([function], len(rows), errors)
-        warn(str(unanswered))
+    return run_job("solve", work, frame, {**options})

@@ -10,6 +10,7 @@ import typer
 
 from leeroo.cli import (
     experts,
+    extract,
     label,
     mmlu,
     run,
@@ -43,6 +44,8 @@ for panel, command, example in (
     (ANSWER, run.status, "status --store answers/"),
     (ANSWER, sql.sql, """sql "SELECT leeroo_answer(question) FROM 'questions.parquet'" """),
     (ANSWER, label.label, "label tickets.csv --column text --labels billing,bug,other --out labelled.csv"),
+    (ANSWER, extract.extract, "extract tickets.csv --schema ticket.py:Ticket --out fields.parquet"),
+    (ANSWER, extract.decide, "decide tickets.csv --question urgent=yes,no --question stars=1,2,3 --out decided.csv"),
     (ANSWER, run.solve, "solve questions.parquet --out solved.parquet --max-cost-usd 2.50"),
     (ANSWER, mmlu.mmlu, "mmlu --limit 1000 --out mmlu.parquet --report mmlu.html"),
     (LEARN, learn.learn, "learn questions.csv --pool pool.toml --budget 3 --out router/"),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-MODULES = ["leeroo.api.frames", "leeroo.api.reports", "leeroo.api.routers", "leeroo.polars"]
+MODULES = ["leeroo.api.frames", "leeroo.api.records", "leeroo.api.reports", "leeroo.api.routers", "leeroo.polars"]
 
 
 @pytest.mark.usefixtures("models_here")

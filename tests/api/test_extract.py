@@ -1,14 +1,20 @@
-"""leeroo.extract returns JSON under a schema for each row, or the reason why there is none."""
+"""leeroo.extract returns typed fields or JSON for each row, or the reason why there are none; leeroo.decide, choices."""
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
+from pydantic import BaseModel
 
 import leeroo
 from leeroo.engine.errors import UsageError
@@ -83,3 +89,126 @@ def test_what_is_no_schema_is_one_line(schema: Any, says: str) -> None:
     with pytest.raises(UsageError, match=says) as error:
         leeroo.extract(["a"], schema)
     assert "\n" not in str(error.value)
+
+
+class Stay(BaseModel):
+    """Where somebody lives."""
+
+    city: str
+    since: datetime.date | None = None
+    rooms: list[str]
+
+
+@dataclasses.dataclass
+class StayClass:
+    """The same as a dataclass."""
+
+    city: str
+    since: datetime.date
+    rooms: list[str]
+
+
+STAY_ARROW = pa.schema([("city", pa.string()), ("since", pa.date32()), ("rooms", pa.list_(pa.string()))])
+TYPED = ["city", "since", "rooms", *ANSWERS.names[1:]]
+
+
+@pytest.fixture
+def stays(api: Provider, options: dict[str, Any]) -> dict[str, Any]:
+    """Provide a pool whose expert knows one stay well, one in part, and one with a day that is none."""
+    said = {
+        "Rome": {"city": "Rome", "since": "2020-05-01", "rooms": ["hall"]},
+        "Oslo": {"city": "Oslo", "since": None, "rooms": None},
+        "Nobody": {"city": None, "since": "2020-02-30", "rooms": []},
+    }
+    api.says = lambda _, prompt: json.dumps(next(each for word, each in said.items() if word in prompt))
+    return options
+
+
+@pytest.mark.parametrize("schema", [Stay, StayClass, STAY_ARROW, "city VARCHAR, since DATE, rooms VARCHAR[]"])
+def test_a_class_gives_typed_columns(stays: dict[str, Any], api: Provider, schema: Any) -> None:
+    """A model, a dataclass, an Arrow schema and fields as text give the same columns."""
+    frame = pl.DataFrame({"id": [1, 2, 3, 4], "text": TEXTS})
+    with pytest.warns(leeroo.RowsFailedWarning, match="leeroo.extract: 1 of 4 questions"):
+        found = leeroo.extract(frame, schema, **stays)
+    assert found.columns == ["id", "text", *TYPED]
+    assert found.schema["since"] == pl.Date
+    assert found["city"].to_list() == ["Rome", "Oslo", None, None]
+    assert found["since"].to_list() == [datetime.date(2020, 5, 1), None, None, None]
+    assert found["rooms"].to_list() == [["hall"], None, None, None]
+    assert found["error"].to_list()[2] == "the answer cannot be converted: since: 2020-02-30 is no DATE"
+    assert (found["cost_usd"] > 0).to_list() == [True, True, True, False]
+    sent = json.loads(json.dumps(api.bodies[0]["response_format"]["json_schema"]["schema"]))
+    assert sent["properties"]["since"] == {"type": ["string", "null"], "format": "date"}
+
+
+def test_the_kind_of_frame_stays(stays: dict[str, Any]) -> None:
+    """Pandas, Arrow and DuckDB get theirs; SQL finds the answers in the store."""
+    texts = TEXTS[:2]
+    pandas = leeroo.extract(pd.DataFrame({"text": texts}), Stay, **stays)
+    assert isinstance(pandas, pd.DataFrame)
+    assert pandas["city"].tolist() == ["Rome", "Oslo"]
+    arrow = leeroo.extract(pa.table({"text": texts}), Stay, **stays)
+    assert arrow.schema.field("since").type == pa.date32()
+    relation = leeroo.extract(
+        duckdb.sql("SELECT unnest(['I live in Rome.', 'We met in Oslo.']) AS text"), Stay, **stays
+    )
+    assert relation.select("city").fetchall() == [("Rome",), ("Oslo",)]
+    with leeroo.connect(**stays) as con:
+        query = "SELECT r.value.city, r.cost_usd FROM (SELECT leeroo_recorded('I live in Rome.', "
+        query += "'city VARCHAR, since DATE, rooms VARCHAR[]') AS r)"
+        assert con.execute(query).fetchall() == [("Rome", 0.0)]
+
+
+def test_names_that_clash_are_one_line(stays: dict[str, Any], api: Provider) -> None:
+    """A field that is a column already, or one of ours, is named before anything is paid for."""
+    frame = pl.DataFrame({"city": ["own"], "text": ["I live in Rome."]})
+    with pytest.raises(UsageError, match="the input already has the column 'city': give a prefix"):
+        leeroo.extract(frame, Stay, **stays)
+    with pytest.raises(UsageError, match="the field 'error' has the name of a column of answers: rename it"):
+        leeroo.extract(["a"], "error VARCHAR", **stays)
+    assert not api.bodies
+    assert leeroo.extract(frame, Stay, prefix="x_", **stays)["x_city"].to_list() == ["Rome"]
+
+
+QUESTIONS = {"urgent": [True, False], "team": ("billing", "bug"), "stars": range(1, 4)}
+
+
+def test_decide_gives_a_column_for_each_question(options: dict[str, Any], api: Provider) -> None:
+    """Typed choices in one request a row; a row without one has the reason, and costs no other row."""
+    good = '{"urgent": true, "team": "bug", "stars": 2}'
+    api.says = lambda _, prompt: good if "Rome" in prompt else '{"urgent": true, "team": "sales", "stars": 2}'
+    frame = pl.DataFrame({"text": ["Rome", "Oslo", None]})
+    with pytest.warns(leeroo.RowsFailedWarning, match="leeroo.decide: 1 of 3 questions"):
+        found = leeroo.decide(frame, QUESTIONS, **options)
+    pairs = [name for each in QUESTIONS for name in (each, f"{each}_confidence")]
+    assert found.columns == ["text", *pairs, *ANSWERS.names[1:]]
+    assert [found.schema[name] for name in QUESTIONS] == [pl.Boolean, pl.String, pl.Int32]
+    assert found.select(*QUESTIONS).rows() == [(True, "bug", 2), (None, None, None), (None, None, None)]
+    assert "'sales' is none of the choices for 'team'" in found["error"][1]
+    assert len(api.bodies) == 2
+    with leeroo.connect(**options) as con:
+        query = (
+            "SELECT leeroo_decide('Rome', {'urgent': [true, false], 'team': ['billing', 'bug'], 'stars': [1, 2, 3]})"
+        )
+        assert con.execute(query).fetchall()[0][0]["stars"]["choice"] == 2
+    assert len(api.bodies) == 2  # SQL with the same questions finds the answers in the store
+
+
+@pytest.mark.parametrize(
+    ("questions", "says"),
+    [
+        ({}, "decisions must be names with their choices"),
+        ({"a": ["x"]}, "the decision 'a' needs at least two choices, not 1"),
+        ({"a": "xy"}, "the decision 'a' needs a list of choices"),
+        ({"a": [object(), 1]}, "Object of type object is not JSON serializable"),
+        (["a"], "questions are names with their choices, not"),
+        ({"error": ["x", "y"]}, "the field 'error' has the name of a column of answers"),
+        ({"a": ["x", "y"], "a_confidence": ["x", "y"]}, "the record has the field 'a_confidence' twice"),
+    ],
+)
+def test_what_cannot_be_decided_is_one_line(options: dict[str, Any], api: Provider, questions: Any, says: str) -> None:
+    """Nothing is sent."""
+    with pytest.raises(UsageError) as error:
+        leeroo.decide(["a"], questions, **options)
+    assert says in str(error.value)
+    assert not api.bodies

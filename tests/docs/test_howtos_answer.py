@@ -115,10 +115,10 @@ def test_labelling_a_table(place: Path) -> None:
     assert len(names["labelled"]) == len(TICKETS)
 
 
-def test_extracting_fields(place: Path) -> None:
-    """The statements and the program make columns of a text."""
+def test_extracting_fields(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The statements, the programs and the commands make columns of a text, in the types that they name."""
     page = source("how-to/extract-fields")
-    make, read = blocks_of(page, "sql")
+    make, read, extract, decide = blocks_of(page, "sql")
     texts = pl.DataFrame({"text": ["John Smith is 42 years old and lives in Boston."]})
     with leeroo.connect(store=place / "store") as con:
         con.register("texts", texts)
@@ -127,10 +127,25 @@ def test_extracting_fields(place: Path) -> None:
         assert rows is not None
         assert (rows.columns, [str(kind) for kind in rows.types]) == (["name", "age"], ["VARCHAR", "INTEGER"])
         assert len(rows.fetchall()) == 1
-    [program] = blocks_of(page, "python")
+        con.sql(extract)
+        rows = con.sql(decide)
+        assert rows is not None
+        assert [str(kind) for kind in rows.types] == ["VARCHAR", "INTEGER", "DOUBLE"]
+    model, *programs = blocks_of(page, "python")
+    (place / "person.py").write_text(model)
+    monkeypatch.syspath_prepend(place)
     names: dict[str, Any] = {"leeroo": leeroo, "polars": pl, "frame": texts}
-    exec(program, names)
-    assert names["people"].schema["answer"] == pl.Struct({"name": pl.String, "age": pl.Int64})
+    for program in programs:
+        exec(program, names)
+    assert names["people"].schema["age"] == pl.Int64
+    assert names["described"].schema["answer"] == pl.Struct({"name": pl.String, "age": pl.Int64})
+    assert names["decided"].schema["stars"] == pl.Int32
+    texts.write_csv("texts.csv")
+    for command in commands_of(page):
+        run(command)
+    assert pl.read_parquet("people.parquet").columns[1:4] == ["name", "age", "kind"]
+    assert pl.read_csv("people.csv").columns[1:3] == ["name", "age"]
+    assert pl.read_parquet("decided.parquet").schema["stars"] == pl.Int32
 
 
 def test_solving_a_table_works_as_described(place: Path) -> None:

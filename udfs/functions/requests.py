@@ -27,7 +27,7 @@ from leeroo.engine.jobs.proxy.answers import LabelRequest, answer_with_proxy
 from leeroo.engine.jobs.proxy.findings import summarize
 from leeroo.engine.jobs.proxy.learning import LEAST_TEXTS
 from leeroo.engine.jobs.questions import left_usd
-from leeroo.engine.jobs.records.decided import decided_json
+from leeroo.engine.jobs.records.decided import decide
 from leeroo.engine.jobs.records.rows import read_record
 from leeroo.engine.jobs.records.sql_types import read_spec
 from leeroo.engine.jobs.solve.solve import SolveLimits, foresee, solve
@@ -225,7 +225,7 @@ def _in_forms(questions: Questions, values: pa.ChunkedArray, scores: pa.ChunkedA
 def _in_form(arguments: Arguments, answer: str, scores: list[float | None] | None) -> tuple[str | None, str | None]:
     """Return the JSON in an answer, or the reason why there is none."""
     if arguments.decisions is not None:
-        return decided_json(read_decisions(arguments.decisions), answer, scores), None
+        return json.dumps(decide(read_decisions(arguments.decisions), answer, scores), ensure_ascii=False), None
     if arguments.record is None:
         return extract(answer, arguments.json_schema or "{}")
     values, why = read_record(read_spec(arguments.record), answer)

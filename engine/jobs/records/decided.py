@@ -4,14 +4,74 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from leeroo.engine.backends.decisions import Decisions, split_scores
-from leeroo.engine.jobs.records.kinds import SCALARS, Field, Record
+import pyarrow as pa
 
-# The types of choices, the first that all of a question fit; text fits any.
+from leeroo.engine.answer import Criteria, Engine
+from leeroo.engine.backends.decisions import Decisions, read_decisions, split_scores
+from leeroo.engine.errors import UsageError
+from leeroo.engine.jobs.records.kinds import SCALARS, Field, Record
+from leeroo.engine.jobs.records.rows import check_fields, replace_answer
+
 _INTEGERS = range(-(2**31), 2**31)
+
+
+def write_questions(questions: Any) -> str:
+    """Return questions with their choices as JSON.
+
+    Raises:
+        UsageError: they are not names, each with two or more different choices.
+    """
+    try:
+        given = {name: list(each) if isinstance(each, tuple | range) else each for name, each in questions.items()}
+        text = json.dumps(given, ensure_ascii=False)
+        read_decisions(text)
+    except AttributeError:
+        raise UsageError(f"questions are names with their choices, not {questions!r:.80}") from None
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from None
+    return text
+
+
+def decide_rows(engine: Engine, rows: pa.RecordBatchReader, questions: str, criteria: Criteria) -> pa.Table:
+    """Decide questions, as `write_questions` gives them, about every row of a table.
+
+    Returns:
+        The table with a typed column for each question, one of its confidence, and the columns of `schema.ANSWERS` but
+        the first. A row without decisions has NULLs, with the reason as error.
+
+    Raises:
+        UsageError: a question has the name of another column.
+        InputError, PoolError, OutputError: as `Engine.answer`.
+
+    """
+    decisions, prefix = read_decisions(questions), criteria.prefix
+    record = _flat_record(decisions)
+    check_fields(rows.schema, record, prefix)
+    table = engine.answer_table(rows, replace(criteria, decisions=questions))
+    said = zip(*(table.column(prefix + name).to_pylist() for name in ("answer", "choice_logprobs")), strict=True)
+    values = [None if answer is None else _flat_values(decisions, answer, scores) for answer, scores in said]
+    table = table.drop_columns([prefix + name for name in ("confidence", "choice_logprobs", "logprobs")])
+    return replace_answer(table, record, values, prefix)
+
+
+def _flat_record(decisions: Decisions) -> Record:
+    fields = []
+    for name, choices in decisions.items():
+        fields += [Field(name, SCALARS[_type_of(choices)]), Field(f"{name}_confidence", SCALARS["DOUBLE"])]
+    try:
+        return Record(tuple(fields))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _flat_values(decisions: Decisions, answer: str, scores: Sequence[float | None] | None) -> dict[str, Any]:
+    decided = decide(decisions, answer, scores)
+    choices = {name: each["choice"] for name, each in decided.items()}
+    return {**choices, **{f"{name}_confidence": each["confidence"] for name, each in decided.items()}}
 
 
 def decided_record(decisions: Decisions) -> Record:
@@ -35,17 +95,14 @@ def _type_of(choices: Sequence[Any]) -> str:
     return "DOUBLE"
 
 
-def decided_json(decisions: Decisions, answer: str, scores: Sequence[float | None] | None) -> str:
-    """Return the decisions of an answer as JSON, each with its confidence: null where the model does not say it."""
+def decide(decisions: Decisions, answer: str, scores: Sequence[float | None] | None) -> Mapping[str, Any]:
+    """Return the choice of each decision in an answer, and its confidence: None where the model does not say it."""
     chosen = json.loads(answer)
     known = dict.fromkeys(decisions) if scores is None else split_scores(decisions, scores)
-    return json.dumps(
-        {
-            name: {"choice": chosen[name], "confidence": _confidence(choices, chosen[name], known[name])}
-            for name, choices in decisions.items()
-        },
-        ensure_ascii=False,
-    )
+    return {
+        name: {"choice": chosen[name], "confidence": _confidence(choices, chosen[name], known[name])}
+        for name, choices in decisions.items()
+    }
 
 
 def _confidence(choices: Sequence[Any], chosen: Any, scores: Sequence[float | None] | None) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -39,20 +40,26 @@ def record_rows(engine: Engine, rows: pa.RecordBatchReader, record: Record, crit
 
     """
     prefix = criteria.prefix
-    _check_fields(rows.schema, record, prefix)
+    check_fields(rows.schema, record, prefix)
     table = engine.answer_table(rows, replace(criteria, json_schema=whole_schema(record)))
     said = zip(*(table.column(f"{prefix}{name}").to_pylist() for name in ("answer", "error")), strict=True)
     found = [(None, why) if answer is None else read_record(record, answer) for answer, why in said]
-    values = pa.array([value for value, _ in found], record.arrow)
+    place = table.schema.get_field_index(f"{prefix}error")
+    table = table.set_column(place, table.schema.field(place), pa.array([why for _, why in found], pa.string()))
+    return replace_answer(table, record, [value for value, _ in found], prefix)
+
+
+def replace_answer(table: pa.Table, record: Record, values: Sequence[Any], prefix: str) -> pa.Table:
+    """Return a table with columns of the fields of a record in the place of its answers."""
+    columns = pa.array(values, record.arrow).flatten()
     at = table.schema.get_field_index(f"{prefix}answer")
     table = table.remove_column(at)
-    for i, (field, column) in enumerate(zip(record.arrow, values.flatten(), strict=True)):
+    for i, (field, column) in enumerate(zip(record.arrow, columns, strict=True)):
         table = table.add_column(at + i, field.with_name(prefix + field.name), column)
-    place = table.schema.get_field_index(f"{prefix}error")
-    return table.set_column(place, table.schema.field(place), pa.array([why for _, why in found], pa.string()))
+    return table
 
 
-def _check_fields(rows: pa.Schema, record: Record, prefix: str) -> None:
+def check_fields(rows: pa.Schema, record: Record, prefix: str) -> None:
     """Check, before anything is paid for, that the columns will have different names; raises as `record_rows`."""
     check_names(rows, pa.schema(list(record.arrow)), prefix)
     taken = {name.casefold() for name in ANSWERS.names[1:]}

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from leeroo.engine.backends.decisions import read_decisions
+from leeroo.engine.backends.decisions import Decisions, as_json, read_decisions
 from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.records.decided import decided_record
 from leeroo.engine.jobs.records.kinds import Record, whole_schema
@@ -47,8 +47,7 @@ def read_decided(columns: Columns) -> RowQuestions:
     """
 
     def arguments(row: tuple[Any, ...], questions: str) -> Arguments:
-        _check_decisions(questions)
-        return arguments_of("decisions", row, decisions=questions)
+        return arguments_of("decisions", row, decisions=as_json(dict(_decisions(questions))))
 
     return _read(columns, arguments)
 
@@ -62,9 +61,9 @@ def _read(columns: Columns, arguments: Callable[[tuple[Any, ...], str], Argument
     )
 
 
-def _check_decisions(questions: str) -> None:
+def _decisions(questions: str) -> Decisions:
     try:
-        read_decisions(questions)
+        return read_decisions(questions)
     except ValueError as error:
         raise UsageError(str(error)) from None
 
@@ -88,11 +87,10 @@ def structure(kind: str, described: str | None) -> str:
 def _record(kind: str, described: str) -> Record:
     if kind == "record":
         return read_spec(described)
-    _check_decisions(described)
-    return decided_record(read_decisions(described))
+    return decided_record(_decisions(described))
 
 
-def as_json(known: pa.StructArray, _: Columns) -> pa.Array:
+def write(known: pa.StructArray, _: Columns) -> pa.Array:
     """Return the value and what is known about it as JSON, NULL where there was no question."""
     columns = [known.field(name).to_pylist() for name in ("answer", *_ABOUT)]
     rows = zip(known.is_valid().to_pylist(), *columns, strict=True)
@@ -107,6 +105,6 @@ def _json(value: str | None, *about: Any) -> str:
 
 
 FORMS = {
-    "records": Form("answers", read_records, as_json, (TEXT, TEXT), _JSON, "records"),
-    "decisions": Form("answers", read_decided, as_json, (TEXT, TEXT), _JSON, "decisions"),
+    "records": Form("answers", read_records, write, (TEXT, TEXT), _JSON, "records"),
+    "decisions": Form("answers", read_decided, write, (TEXT, TEXT), _JSON, "decisions"),
 }

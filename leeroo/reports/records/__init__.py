@@ -1,0 +1,1 @@
+"""Reports of typed records: extracted fields, and decisions."""
