@@ -112,7 +112,9 @@ def test_decide_writes_choices(folder: Path, api: Provider) -> None:
     assert "the answer has no choice for 'stars'" in done.stderr
     assert ["team", "bug", "1"] in [line.split()[:3] for line in done.stdout.splitlines()]
     with duckdb.connect() as con:
-        made = con.sql(f"SELECT team, stars, round(stars_confidence, 2) FROM '{folder / 'decided.parquet'}' ORDER BY id")
+        made = con.sql(
+            f"SELECT team, stars, round(stars_confidence, 2) FROM '{folder / 'decided.parquet'}' ORDER BY id"
+        )
         assert [str(kind) for kind in made.types] == ["VARCHAR", "INTEGER", "DOUBLE"]
         assert made.fetchall() == [(None, None, None), ("bug", 2, 0.82), (None, None, None)]
     assert len(api.bodies) == 2
