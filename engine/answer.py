@@ -454,6 +454,8 @@ class Engine:
         with _clean_up(worktable, meter, stop):
             meter.stage("read")
             source = read_input(reader, criteria, worktable, stop)
+            for remark in source.remarks:
+                meter.warn(remark)
             waves = planning.waves(experts)
             planning.describe(worktable, experts, waves)
             facts = worktable.facts()

@@ -30,6 +30,7 @@ POOL_VARIABLE, ROUTER_VARIABLE = "LEEROO_POOL", "LEEROO_ROUTER"
 # Keys that came after runs were first kept: the names of those runs do not have them.
 _LATER_KEYS = (
     *("effort", "batch", "batch_discount", "usd_per_m_cache_write", "adapter", "adapters", "kind", "dimensions"),
+    "images",
 )
 # Keys of older pool files, and their names today.
 _RENAMED = {"usd_per_m_cached": "usd_per_m_cached_input"}
@@ -86,6 +87,7 @@ class Expert(BaseModel):
     location: Literal["local", "remote"] = "local"
     max_tokens: int = Field(default=256, gt=0)  # of the answer, without the thoughts of `effort`
     effort: str | None = None  # how hard it thinks: a level of `effort.LEVELS`, or tokens; None: as the model does
+    images: bool | None = None  # whether it can see images; None: as the settings of a local model say
     system: str | None = None
     template: str | None = None
     tags: tuple[str, ...] = ()

@@ -117,6 +117,9 @@ ASK = pa.schema(
         # The parts of the question: text with {names} in it, and a JSON object with their values; see `layout`.
         pa.field("task", pa.string()),
         pa.field("fields", pa.string()),
+        # The images of the question, in the order of the places in its text (`images.marks`): data: URLs, paths or web
+        # addresses. A run keeps the bytes of each once, and the key of an answer holds their hashes.
+        pa.field("images", pa.list_(pa.large_string())),
         # Names of experts that may not answer, and the most USD that the answer may be expected to cost.
         pa.field("excluded", pa.list_(pa.string())),
         pa.field("max_cost_usd", pa.float64()),
@@ -125,7 +128,18 @@ ASK = pa.schema(
 # The arguments that restrict whom a row may go to, and change nothing of what is sent.
 CONSTRAINTS = ("excluded", "max_cost_usd")
 # The arguments that came later than stored keys, which do not have them: they are in a key only where they are given.
-LATER = ("decisions",)
+LATER = ("decisions", "images")
+
+# An image of a request.
+IMAGE = pa.struct(
+    [
+        pa.field("mark", pa.string()),  # the text in the prompt where it stands
+        pa.field("width", pa.int32()),
+        pa.field("height", pa.int32()),
+        pa.field("path", pa.string()),
+        pa.field("data", pa.binary()),  # in place of the path, where that is of another machine
+    ]
+)
 
 # One question on its way to a backend. `question` is the row's own text, `prompt` the same text in the
 # expert's template: what is sent as the user's message.
@@ -146,6 +160,7 @@ REQUESTS = pa.schema(
         # Other requests begin with the same system text, turns, and this many characters of the prompt, and it pays to
         # have the provider keep these; NULL where it does not.
         pa.field("shared_chars", pa.int32()),
+        pa.field("images", pa.list_(IMAGE)),
     ]
 )
 
@@ -245,18 +260,6 @@ SOLVED = pa.schema(
     ]
 )
 
-# One answer for many texts.
-AGGREGATED = pa.schema(
-    [
-        pa.field("value", pa.string()),
-        pa.field("texts", pa.int64()),  # that were read; neither NULL nor blank ones
-        pa.field("requests", pa.int32()),
-        pa.field("levels", pa.int32()),  # 1: all texts in one request
-        pa.field("cut", pa.int32()),  # answers that ended at their limit of tokens, so that something may be missing
-        *_of(ANSWERS, "expert", "cost_usd", "list_cost_usd", "error"),  # of the last request, and of all
-    ]
-)
-
 # Feedback as outcomes of a data folder; `judged_by` is 'user', or the check that compared the answer with the gold.
 FEEDBACK_OUTCOMES = pa.schema([*OUTCOMES, pa.field("latency_ms", pa.float64()), pa.field("judged_by", pa.string())])
 
@@ -293,7 +296,6 @@ SQL_CHOICE = pa.struct(
 SQL_LABEL = pa.struct([pa.field("label", pa.string()), SQL_CHOICE.field("confidence"), *_SQL_REASONS])
 SQL_EXTRACT = pa.struct([pa.field("value", pa.string()), *_SQL_REASONS])
 SQL_SOLUTION = pa.struct([field for field in SOLVED if field.name != "list_cost_usd"])
-SQL_AGGREGATE = pa.struct([field for field in AGGREGATED if field.name != "list_cost_usd"])
 SQL_ROUTE = pa.struct(list(ROUTES))
 SQL_SCORES = pa.map_(pa.string(), pa.float64())
 

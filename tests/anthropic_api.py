@@ -49,8 +49,8 @@ class AnthropicAPI(ThreadingHTTPServer):
         system = body.get("system") or []
         blocks = _blocks(system) + [block for message in body["messages"] for block in _blocks(message["content"])]
         marked = max((i for i, block in enumerate(blocks, 1) if "cache_control" in block), default=0)
-        beginning = "\0".join(block["text"] for block in blocks[:marked])
-        tokens = sum(len(block["text"].encode()) for block in blocks) // BYTES
+        beginning = "\0".join(block.get("text", "") for block in blocks[:marked])
+        tokens = sum(len(block.get("text", "").encode()) for block in blocks) // BYTES
         part = len(beginning.encode()) // BYTES
         part = part if part >= LEAST_TOKENS else 0
         with self.lock:

@@ -19,8 +19,7 @@ from leeroo.udfs.bar import Bar
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.functions.unanswered import warn
 from leeroo.udfs.registration import Registration
-from leeroo.udfs.statements.explanation import Explanation
-from leeroo.udfs.statements.statement import statements
+from leeroo.udfs.statements.statement import Explanation, statements
 
 # What is registered on a connection now, so that registering again replaces it.
 _REGISTERED: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Registration] = weakref.WeakKeyDictionary()

@@ -6,8 +6,7 @@ It also brings answers into the form that a request wants, and writes the comple
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,30 +16,9 @@ from leeroo.engine.backends.choices import ChoiceTree, Tokens, find_choice, like
 from leeroo.engine.backends.decisions import find_decisions, likeliest_answer, read_decisions, replies
 from leeroo.engine.backends.schemas import complaint, without_fence
 from leeroo.engine.backends.thoughts import Parts
+from leeroo.engine.images.marks import split_at_marks
+from leeroo.engine.images.shown import ShownImage
 from leeroo.engine.schema import COMPLETIONS
-
-# A prompt that is longer than the context: in our own words, and those of OpenAI, vLLM, SGLang, llama.cpp, TGI,
-# Anthropic, Gemini, ...
-TOO_LONG = re.compile(
-    "|".join(
-        (
-            r"the context of this expert holds",
-            r"context[ _-]*(length|size|window|limit)",
-            r"reduce the length of",
-            r"longer than the maximum",
-            r"(prompt|input)[^.]{0,40} is too long",
-            r"tokens \+ `?max_new_tokens",
-            r"token count[^.]{0,40} exceeds",
-            r"too many (input |prompt )?tokens",
-            r"string_above_max_length",
-        )
-    ),
-    re.IGNORECASE,
-)
-# More bytes, or more tokens at once, than a server takes.
-_TOO_LARGE = re.compile(r"^413\b|request too large", re.IGNORECASE)
-# What the embedded backend says of a row for which memory runs out.
-NO_MEMORY = "the device's memory does not suffice for this row; shorten it"
 
 
 @dataclass(frozen=True)
@@ -68,18 +46,40 @@ class Request:
     top_logprobs: int | None = None
     adapter: str | None = None
     shared_chars: int | None = None
+    images: Sequence[ShownImage] = ()
+    image_tokens: int = 0  # of its images, where its backend counts them before it sends them
 
     @property
     def messages(self) -> list[Any]:
-        """The request as a chat: dicts of role and content."""
+        """The request as a chat: dicts of role and content, which has parts where there are images."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         before, after = ([] if text is None else json.loads(text) for text in (self.turns, self.after))
-        return [*system, *before, {"role": "user", "content": self.prompt}, *after]
+        return [*system, *before, {"role": "user", "content": self._content}, *after]
+
+    @property
+    def _content(self) -> Any:
+        if not self.images:
+            return self.prompt
+        return [
+            {"type": "text", "text": each} if isinstance(each, str) else {"type": "image", "image": each}
+            for each in self._parts
+        ]
+
+    @property
+    def placed_images(self) -> list[ShownImage]:
+        """The images in the order in which they stand in the prompt."""
+        return [self.images[each] for each in self._parts if isinstance(each, int)]
+
+    @property
+    def _parts(self) -> list[str | int]:
+        return split_at_marks(self.prompt, [image.mark for image in self.images])
 
 
 def requests_of(batch: pa.RecordBatch) -> list[Request]:
     """Return the rows of a batch of requests."""
-    return [Request(**row) for row in batch.to_pylist()]
+    return [
+        Request(**{**row, "images": [ShownImage(**each) for each in row["images"] or ()]}) for row in batch.to_pylist()
+    ]
 
 
 def fold_system(messages: list[Any]) -> list[Any]:
@@ -211,13 +211,6 @@ def thinks(request: Request) -> bool:
 def failed_completion(request: Request, error: str, *, bounced: bool = False) -> dict[str, Any]:
     """Return the completion of a request that got no answer."""
     return {"id": request.id, "finish_reason": "error", "error": error, "bounced": bounced}
-
-
-def is_too_long(error: str | None) -> bool:
-    """Return whether a row's error says that a shorter prompt would have been answered."""
-    if error is None:
-        return False
-    return error == NO_MEMORY or bool(TOO_LONG.search(error) or _TOO_LARGE.search(error))
 
 
 def too_long_completion(request: Request, tokens: int, context: int) -> dict[str, Any]:

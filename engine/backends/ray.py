@@ -13,6 +13,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
@@ -98,7 +99,7 @@ class RayBackend:
                     continue
                 return
             batch = waiting.popleft()
-            in_flight[actor.answer.remote(batch)] = actor, batch
+            in_flight[actor.answer.remote(with_bytes(batch))] = actor, batch
             self._actors[actor] += 1
 
     def _receive(
@@ -181,6 +182,18 @@ class Worker:
                 yield self._fed.get(block=not in_flight)
             except Empty:
                 yield _NOTHING
+
+
+def with_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return requests with the bytes of their images in place of files, which other machines do not have."""
+    at = batch.schema.get_field_index("images")
+    if batch.column(at).null_count == batch.num_rows:
+        return batch
+    rows = [
+        None if row is None else [{**each, "data": Path(each["path"]).read_bytes(), "path": None} for each in row]
+        for row in batch.column(at).to_pylist()
+    ]
+    return batch.set_column(at, batch.schema.field(at), pa.array(rows, batch.schema.field(at).type))
 
 
 def check_ray() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from leeroo.engine.backends.images.limits import sees
 from leeroo.engine.batch.progress import HalfTheMoney
 from leeroo.engine.batch.run import RunPlan, RunState
 from leeroo.engine.batch.worktable import ASSIGNED
@@ -197,6 +198,9 @@ def _allowed_experts(state: RunState, ids: np.ndarray) -> np.ndarray:
     local = np.array([e.location == "local" for e in plan.experts])
     allowed = np.broadcast_to(up, (len(ids), len(up))).copy()
     allowed[plan.facts.private[ids]] &= local
+    if plan.facts.pictured.any():
+        allowed[plan.facts.pictured[ids]] &= np.array([sees(e) for e in plan.experts])
+        allowed[np.isin(ids, list(plan.facts.no_image))] = False
     named = plan.facts.named[ids]
     names = named >= 0
     allowed[names] &= np.arange(len(up)) == named[names, None]
@@ -225,9 +229,13 @@ def _too_slow(state: RunState) -> np.ndarray:
 def _why_nobody(state: RunState, question: int) -> str:
     """Return why no expert is left for a question, the most particular reason first."""
     plan = state.plan
+    if question in plan.facts.no_image:
+        return plan.facts.no_image[question]
     if question in state.bounced:
         return list(state.bounced[question].values())[-1]
     named = int(plan.facts.named[question])
+    if plan.facts.pictured[question] and (why := _why_unseen(plan, named)) is not None:
+        return why
     if named in state.down:
         return f"the expert {plan.experts[named].name!r} cannot answer: {state.down[named]}"
     local = [i for i, e in enumerate(plan.experts) if e.location == "local"]
@@ -241,6 +249,15 @@ def _why_nobody(state: RunState, question: int) -> str:
     if len(state.down) < len(plan.experts):
         return _out_of_money(state, question)
     return "; ".join(f"{plan.experts[i].name}: {why}" for i, why in state.down.items())
+
+
+def _why_unseen(plan: RunPlan, named: int) -> str | None:
+    """Return why no expert can see the images of a question, None where one can."""
+    candidates = plan.experts if named < 0 else [plan.experts[named]]
+    if any(sees(expert) for expert in candidates):
+        return None
+    who = f"the expert {candidates[0].name!r} cannot" if named >= 0 else "no expert of the pool can"
+    return f"{who} see images: write images = true into the pool file for one whose model can"
 
 
 def _why_not_permitted(plan: RunPlan, question: int) -> str | None:
@@ -260,9 +277,11 @@ def _out_of_money(state: RunState, question: int) -> str:
     plan, ledger = state.plan, state.ledger
     excluded = (*plan.facts.excluded.get(question, ()), *state.down)
     named, private = int(plan.facts.named[question]), bool(plan.facts.private[question])
+    pictured = bool(plan.facts.pictured[question])
     closed = []
     for i, expert in enumerate(plan.experts):
         may = i not in excluded and named in (-1, i) and (not private or expert.location == "local")
+        may = may and (not pictured or sees(expert))
         needed = float(plan.forecast.at_most[question, i]) * ledger.stretch[i]
         cap = closed_for(state.caps, expert.name, needed, held=state.impatient) if may else None
         if cap is not None and needed <= ledger.left_of_budget:

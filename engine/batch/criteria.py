@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from leeroo.engine.errors import UsageError
@@ -29,12 +30,14 @@ class Criteria:
         private_column: Boolean; rows with true go to local experts only.
         ask_column: A struct of `schema.ASK`: arguments of each row's own.
         prompt: Text with the names of columns in braces, in place of `column`; without `ask_column` only, like the next
-            five.
+            five. A column of bytes is shown as an image, and so is one of text that is written as `{photo:image}`.
         system: System text of all rows, in place of that of the experts.
         max_tokens: Longest answer in tokens, in place of that of the experts.
         temperature: Of sampling; by default answers are not sampled.
         json_schema: A JSON schema under which the answers of all rows shall be valid, as text; `jobs.extract` checks.
         decisions: Decisions about every row, as text; see `backends.decisions`.
+        image_folder: The folder that images are read from, where a column holds their paths; None: the current one.
+        allow_urls: Whether images are fetched from web addresses.
         expert: The expert of every row.
         max_cost_usd: The most that the table may cost.
         cost_weight: Score points that equal one dollar, in place of a budget.
@@ -63,6 +66,8 @@ class Criteria:
     temperature: float | None = field(default=None, repr=False)
     json_schema: str | None = field(default=None, repr=False)
     decisions: str | None = field(default=None, repr=False)
+    image_folder: str | Path | None = field(default=None, repr=False)
+    allow_urls: bool = field(default=False, repr=False)
     expert: str | None = None
     max_cost_usd: float | None = None
     cost_weight: float = 0.0

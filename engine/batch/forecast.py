@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from leeroo.engine.backends.images.limits import limits_of, sees
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.plan import thinks
 from leeroo.engine.batch.price import BYTES_PER_TOKEN, Prices, highest_prices, prices
@@ -22,6 +23,7 @@ from leeroo.engine.batch.prompts import CONTEXT
 from leeroo.engine.batch.worktable import AROUND_A_CHOICE, Worktable
 from leeroo.engine.effort import EXPECTED_PART
 from leeroo.engine.errors import Interrupted
+from leeroo.engine.images.marks import without_digits
 from leeroo.engine.orchestrator.router import Prediction, Router
 from leeroo.engine.orchestrator.similar import most_similar
 from leeroo.engine.pool import Expert
@@ -92,12 +94,13 @@ def forecast(
     kept = worktable.array("tokens", (n, len(experts), 2)) if keep_tokens else None
     usual, highest = prices(experts), highest_prices(experts)
     all_tokens = np.zeros(len(experts))
-    done = 0
+    done, pictured = 0, False
     for batch in worktable.to_predict(_CHUNK):
         if stop.is_set():
             raise Interrupted
         part = slice(done, done + batch.num_rows)
-        questions: list[str] = batch.column("question").to_pylist()
+        questions = list(map(without_digits, batch.column("question").to_pylist()))
+        pictured = pictured or batch.column("images").null_count < batch.num_rows
         contexts = list(zip(*(batch.column(name).to_pylist() for name in CONTEXT), strict=True))
         prediction = known.predict(questions, contexts) if known is not None else None
         for i, (expert, column) in enumerate(zip(experts, columns, strict=True)):
@@ -116,6 +119,8 @@ def forecast(
             seconds[part, i] = waits[i] or _seconds(tokens[:, 1], expert, prediction, column)
         done = part.stop
         meter.stage("predict")
+    if pictured and known is not None:
+        meter.warn("the router sees no images: experts of rows with images are chosen by the text of their questions")
     if unknown:
         who = ", ".join(sorted(unknown))
         meter.warn(f"the router has not learned how long answers of {who} are: max_tokens is expected")
@@ -158,6 +163,7 @@ def _tokens(
     recorded = capabilities(expert).recorded  # prompt and answer are as long as they were
     added = 0.0 if recorded else _added_bytes(batch, expert) / BYTES_PER_TOKEN
     prompt = _bytes(batch) / BYTES_PER_TOKEN
+    added = added + _image_tokens(batch, expert)
     # Where nothing is known of how long this expert's answers are, the limit is the cautious guess.
     completion = limit + EXPECTED_PART * thoughts
     limit = limit + thoughts
@@ -216,6 +222,18 @@ def _added_bytes(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
     return added
 
 
+def _image_tokens(batch: pa.RecordBatch, expert: Expert) -> np.ndarray:
+    """Return the tokens of the images of each question [n]; those of recorded answers are in their costs."""
+    images = batch.column("images")
+    if images.null_count == len(images) or not sees(expert) or capabilities(expert).recorded:
+        return np.zeros(len(images))
+    count = limits_of(expert).tokens
+    rows = (
+        [(each["width"], each["height"]) for each in row or () if each["why"] is None] for row in images.to_pylist()
+    )
+    return np.array([count(sizes) for sizes in rows], np.float64)
+
+
 def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, at: int, highest: Prices) -> np.ndarray:
     """Return the most USD that one request can cost [n], at the highest prices of the expert at this position."""
     if capabilities(expert).recorded:  # a recorded answer keeps to no limit on new tokens
@@ -223,6 +241,7 @@ def _at_most(batch: pa.RecordBatch, expert: Expert, expected: np.ndarray, at: in
         return most
     # No tokenizer makes more than a token of a byte; the chat template adds its own. A schema may be read twice.
     prompt = _bytes(batch) + _added_bytes(batch, expert) + batch.column("schema").to_numpy() + _TEMPLATE_TOKENS
+    prompt = prompt + _image_tokens(batch, expert)
     usd_per_m = highest.of(at, prompt)
     completion = _limit(batch, expert) + _thinking_tokens(batch, expert)
     # All of the prompt may be written to a cache.

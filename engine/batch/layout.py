@@ -1,6 +1,7 @@
 """Layout: write prompts of a task and fields so that rows share long beginnings, which are computed once.
 
-A task is text with {names} in it: "Is {review} about {product}?". For people, the router and the answer store the
+A task is text with {names} in it: "Is {review} about {product}?"; `{photo:image}` says that a field's text names an
+image. For people, the router and the answer store the
 question is the task with its fields filled in. An expert is shown that too, unless it hides too much of what rows have
 in common. Then the task comes first and the fields after it, one to a line. Fields with long values that repeat come
 first. The order is found greedily by the bytes that it saves, one order for all rows of a task (Liu et al.,
@@ -24,12 +25,17 @@ from leeroo.engine.batch.worktable import Worktable
 _WORTH_IT = 0.2
 # Of the price of an input token: what a provider takes more for one that it is to keep, and less for one that it kept.
 _WRITE, _READ = 0.25, 0.9
-_PLACE = re.compile(r"\{\{|\}\}|\{(\w+)\}")
+_PLACE = re.compile(r"\{\{|\}\}|\{(\w+)(:image)?\}")
 
 
 def field_names(task: str) -> tuple[str, ...]:
     """Return the names of the fields of a task, in the order in which they first come; two braces stand for one."""
     return tuple(dict.fromkeys(found[1] for found in _PLACE.finditer(task) if found[1]))
+
+
+def image_names(task: str) -> tuple[str, ...]:
+    """Return the names of the fields of a task whose texts name images: those written as `{name:image}`."""
+    return tuple(dict.fromkeys(found[1] for found in _PLACE.finditer(task) if found[2]))
 
 
 def fill_in(task: str, fields: Mapping[str, object]) -> str:
@@ -54,7 +60,7 @@ def lay_out(worktable: Worktable) -> None:
             continue
         order = _order(worktable, len(fielded), worktable.open_fields(task, fielded))
         if order is not None:
-            shown = _PLACE.sub(lambda found: found[0] if found[1] else found[0][0], task)
+            shown = _PLACE.sub(lambda found: f"{{{found[1]}}}" if found[1] else found[0][0], task)
             worktable.lay_out(shown, [(fielded[i], i) for i in order])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from leeroo.engine.batch.criteria import Criteria
-from leeroo.engine.batch.layout import field_names, fill_in, lay_out
+from leeroo.engine.batch.layout import field_names, fill_in, image_names, lay_out
 from leeroo.engine.batch.worktable import INPUT, NO_ROOM, Worktable
 from leeroo.engine.errors import InputError, Interrupted
+from leeroo.engine.images.columns import check_images, is_image, looks_like_paths, references_of, with_images
+from leeroo.engine.images.kept import Shelf
+from leeroo.engine.images.marks import place_of
+from leeroo.engine.images.references import Sources
 from leeroo.engine.schema import ASK
 from leeroo.engine.tables.values import as_text, can_mark, is_text, read_marks, stands_as_text
 
@@ -36,6 +40,8 @@ def build_asks(n: int, given: Mapping[str, Sequence[Any] | pa.Array]) -> pa.Stru
 _OF_ALL = ("system", "max_tokens", "temperature", "json_schema", "decisions")
 # Columns of the input that a router which has learned from such may use, see `Router.predict`.
 CONTEXT = ("subject", "category")
+# Rows with images that are read at a time: their bytes are in memory meanwhile.
+_ROWS_WITH_IMAGES = 64
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Input:
         rows: Their number.
         distinct: The number of questions that differ.
         digest: Names the question and the arguments of every row, in order.
+        remarks: What the user should know of it.
     """
 
     kept: Path
@@ -54,6 +61,7 @@ class Input:
     rows: int
     distinct: int
     digest: str
+    remarks: list[str]
 
 
 def read_input(
@@ -69,7 +77,8 @@ def read_input(
     check_columns(reader.schema, criteria)
     kept = worktable.folder / "input.arrow"
     counted = _Count()
-    batches = pa.RecordBatchReader.from_batches(INPUT, _keep(reader, criteria, kept, counted, stop))
+    shelf = Shelf(worktable.images, Sources(Path(criteria.image_folder or "."), criteria.allow_urls))
+    batches = pa.RecordBatchReader.from_batches(INPUT, _keep(reader, criteria, kept, counted, shelf, stop))
     try:
         worktable.read(batches)
     except duckdb.Error as error:
@@ -78,18 +87,25 @@ def read_input(
         raise counted.broke or InputError(f"the input cannot be read to its end: {first_line(error)}") from error
     lay_out(worktable)
     distinct, digest = worktable.counts()
-    return Input(kept, reader.schema, counted.rows, distinct, f"{counted.rows}-{digest}")
+    return Input(kept, reader.schema, counted.rows, distinct, f"{counted.rows}-{digest}", counted.remarks)
 
 
+@dataclass
 class _Count:
     """The rows read so far, and the error that broke the input off: DuckDB passes that on as text only."""
 
-    rows = 0
+    rows: int = 0
     broke: Exception | None = None
+    remarks: list[str] = field(default_factory=list)
 
 
 def _keep(
-    reader: pa.RecordBatchReader, criteria: Criteria, kept: Path, count: _Count, stop: threading.Event | None
+    reader: pa.RecordBatchReader,
+    criteria: Criteria,
+    kept: Path,
+    count: _Count,
+    shelf: Shelf,
+    stop: threading.Event | None,
 ) -> Iterator[pa.RecordBatch]:
     """Write every batch to `kept` as it is, and pass on the columns that a run reads."""
     options = pa.ipc.IpcWriteOptions(compression="lz4")
@@ -100,10 +116,15 @@ def _keep(
         ):
             for batch in _read(reader, stop):
                 writer.write_batch(batch)
-                numbers = pa.array(np.arange(count.rows, count.rows + batch.num_rows))
-                columns = _columns(batch, criteria, count.rows)
-                count.rows += batch.num_rows
-                yield pa.RecordBatch.from_arrays([numbers, *columns], schema=INPUT)
+                if not count.rows and criteria.prompt is not None:
+                    pictures = _pictures(batch.schema, criteria.prompt)
+                    texts = [name for name in field_names(criteria.prompt) if name not in pictures]
+                    count.remarks += looks_like_paths(batch, texts)
+                for part in _in_parts(batch, criteria):
+                    numbers = pa.array(np.arange(count.rows, count.rows + part.num_rows))
+                    columns = _columns(part, criteria, count.rows, shelf)
+                    count.rows += part.num_rows
+                    yield pa.RecordBatch.from_arrays([numbers, *columns], schema=INPUT)
     except (InputError, OSError) as error:
         count.broke = error
         raise
@@ -120,10 +141,27 @@ def _read(reader: pa.RecordBatchReader, stop: threading.Event | None) -> Iterato
         raise InputError(f"the input cannot be read to its end: {first_line(error)}") from error
 
 
-def _columns(batch: pa.RecordBatch, criteria: Criteria, first_row: int) -> list[pa.Array]:
+def _in_parts(batch: pa.RecordBatch, criteria: Criteria) -> Iterator[pa.RecordBatch]:
+    """Yield a batch, in small parts where its rows have images."""
+    if criteria.ask_column is not None:
+        own = batch.column(criteria.ask_column)
+        some = own.type.get_field_index("images") >= 0 and pc.struct_field(own, "images").null_count < len(own)
+    else:
+        some = bool(criteria.prompt and _pictures(batch.schema, criteria.prompt))
+    rows = _ROWS_WITH_IMAGES if some else max(batch.num_rows, 1)
+    return (batch.slice(at, rows) for at in range(0, batch.num_rows, rows))
+
+
+def _pictures(schema: pa.Schema, prompt: str) -> list[str]:
+    """Return the columns that a prompt shows as images: those of bytes, and of texts that it marks."""
+    marked = image_names(prompt)
+    return [name for name in field_names(prompt) if name in marked or is_image(schema.field(name).type)]
+
+
+def _columns(batch: pa.RecordBatch, criteria: Criteria, first_row: int, shelf: Shelf) -> list[pa.Array]:
     """Return the columns of `INPUT` but for the first, in its types."""
     n = batch.num_rows
-    question, asks = read_asks(batch, criteria)
+    question, asks = with_images(*read_asks(batch, criteria), shelf)
     context = [_text_or_null(batch, name) for name in CONTEXT]
     private = marked_private(batch, criteria, first_row)
     private = pa.nulls(n, pa.bool_()) if private is None else private
@@ -141,25 +179,32 @@ def read_asks(rows: pa.RecordBatch, criteria: Criteria) -> tuple[pa.Array, pa.St
     of_all: dict[str, Any] = {name: [value] * n for name in _OF_ALL if (value := getattr(criteria, name)) is not None}
     if criteria.prompt is None:
         return as_text(rows.column(criteria.column)), build_asks(n, of_all)
-    filled = [_fill_in(criteria.prompt, values) for values in _fields(rows, field_names(criteria.prompt))]
-    questions, fields = [each for each, _ in filled], [each for _, each in filled]
-    of_all |= {"task": [criteria.prompt] * n, "fields": fields}
+    pictures = _pictures(rows.schema, criteria.prompt)
+    filled = [
+        _fill_in(criteria.prompt, values, pictures) for values in _fields(rows, field_names(criteria.prompt), pictures)
+    ]
+    questions, fields, images = ([each[at] for each in filled] for at in range(3))
+    of_all |= {"task": [criteria.prompt] * n, "fields": fields, **({"images": images} if pictures else {})}
     return pa.array(questions, pa.string()), build_asks(n, of_all)
 
 
-def _fields(rows: pa.RecordBatch, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Yield the values that each row has in some columns."""
-    columns = [rows.column(name) for name in names]
+def _fields(rows: pa.RecordBatch, names: Sequence[str], pictures: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the values that each row has in some columns, those of images as references."""
+    columns = [references_of(rows.column(name)) if name in pictures else rows.column(name) for name in names]
     values = [(as_text(each) if is_text(each.type) else each).to_pylist() for each in columns]
     return (dict(zip(names, row, strict=True)) for row in zip(*values, strict=True))
 
 
-def _fill_in(prompt: str, fields: dict[str, Any]) -> tuple[str | None, str | None]:
-    """Return a prompt with its fields, and these as JSON; nothing where one is NULL or all are blank."""
+def _fill_in(
+    prompt: str, fields: dict[str, Any], pictures: Sequence[str]
+) -> tuple[str | None, str | None, list[str] | None]:
+    """Return a prompt with its fields, these as JSON, and its images; nothing where one is NULL or all are blank."""
     if None in fields.values() or not any(str(value).strip() for value in fields.values()):
-        return None, None
-    written = json.dumps(fields, ensure_ascii=False, default=str)
-    return fill_in(prompt, json.loads(written)), written
+        return None, None, None
+    images = [fields[name] for name in pictures]
+    shown = {**fields, **{name: place_of(number) for number, name in enumerate(pictures)}}
+    written = json.dumps(shown, ensure_ascii=False, default=str)
+    return fill_in(prompt, json.loads(written)), written, images or None
 
 
 def marked_private(batch: pa.RecordBatch | pa.Table, criteria: Criteria, first_row: int = 0) -> pa.Array | None:
@@ -207,6 +252,8 @@ def check_columns(schema: pa.Schema, criteria: Criteria) -> None:
             raise InputError(f"the input has more than one column {name!r}; rename all but one of them")
     if criteria.prompt is None:
         _check_text(schema.field(criteria.column), there)
+    else:
+        check_images(schema, image_names(criteria.prompt))
     if criteria.private_column and not can_mark(schema.field(criteria.private_column).type):
         raise InputError(
             f"the column {criteria.private_column!r} is of type {schema.field(criteria.private_column).type};"

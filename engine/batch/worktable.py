@@ -6,6 +6,7 @@ quality, money or models.
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,11 @@ import pyarrow as pa
 from leeroo.engine import locks
 from leeroo.engine.effort import LEVELS
 from leeroo.engine.errors import OutputError, PoolError
+from leeroo.engine.images.kept import KEPT
+from leeroo.engine.images.marks import mark_in_sql
 from leeroo.engine.schema import ANSWERS, ASK, CONSTRAINTS, LATER, REQUESTS, SAMPLING
 from leeroo.engine.store.batches import BatchLine
+from leeroo.engine.tables.values import quote_text
 
 # Errors that say that the working files find no room.
 NO_ROOM = (OSError, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
@@ -39,7 +43,8 @@ INPUT = pa.schema(
         pa.field("subject", pa.string()),
         pa.field("category", pa.string()),
         pa.field("private", pa.bool_()),
-        pa.field("ask", pa.struct(list(ASK))),
+        # The arguments of a row; its images have been read.
+        pa.field("ask", pa.struct([pa.field("images", pa.list_(KEPT)) if f.name == "images" else f for f in ASK])),
     ]
 )
 
@@ -116,12 +121,19 @@ SELECT q.expert, (SELECT string_agg(name, ', ' ORDER BY expert) FROM experts)
 FROM questions q WHERE q.expert NOT IN (SELECT name FROM experts) ORDER BY q.id LIMIT 1
 """
 _FACTS = """
-SELECT q.rows, q.private, coalesce(q.max_cost_usd, 'inf'::DOUBLE) AS most, coalesce(e.expert, -1) AS named
+SELECT q.rows, q.private, coalesce(q.max_cost_usd, 'inf'::DOUBLE) AS most, coalesce(e.expert, -1) AS named,
+       q.images IS NOT NULL AS pictured
 FROM questions q LEFT JOIN experts e ON q.expert = e.name ORDER BY q.id
 """
 _EXCLUDED = """
 SELECT q.id, list(e.expert) FROM (SELECT id, unnest(excluded) AS name FROM questions) q JOIN experts e USING (name)
 GROUP BY q.id
+"""
+
+_NO_IMAGE = """
+SELECT id, 'image ' || number || ': ' || images[number].why
+FROM (SELECT id, images, list_position([each.why IS NOT NULL for each in images], true) AS number FROM questions)
+WHERE number > 0
 """
 
 # The most tokens of thoughts, NULL where a row leaves them to the expert. They come on top of the answer's limit,
@@ -144,7 +156,7 @@ SELECT question, subject, category, coalesce(strlen(system), 0) AS system, max_t
        {_OWN_THINKING} AS thinking,
        coalesce(strlen(form), 0) + coalesce(strlen(turns), 0) + coalesce(strlen(after), 0)
        + greatest(coalesce(strlen(laid_out), strlen(prompt), 0) - strlen(question), 0) AS form,
-       coalesce(strlen(json_schema), 0) AS schema,
+       coalesce(strlen(json_schema), 0) AS schema, images,
        {_CHOSEN} AS choice
 FROM questions q ORDER BY id
 """
@@ -182,7 +194,7 @@ FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, a.parked,
              coalesce(q.temperature, 0)::DOUBLE AS temperature,
              {", ".join("q." + name for name in _SAMPLING if name != "reasoning_effort")},
              {_EFFORT} AS reasoning_effort,
-             q.choices, q.json_schema, q.decisions, e.adapter, NULL::INTEGER AS shared_chars
+             q.choices, q.json_schema, q.decisions, e.adapter, NULL::INTEGER AS shared_chars, q.images
       FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
 """
 
@@ -193,11 +205,17 @@ CREATE OR REPLACE TABLE duplicates AS
 SELECT id, key FROM plan QUALIFY row_number() OVER (PARTITION BY key ORDER BY id) > 1
 """
 
+# The columns of requests; the file of an image is named by its hash.
+_REQUESTED = ", ".join(REQUESTS.names).replace(
+    "images",
+    f"""[struct_pack(mark := {mark_in_sql("each.digest")}, width := each.width, height := each.height,
+         path := {{images}} || each.digest, data := NULL::BLOB) for each in images] AS images""",
+)
+
 # In the order of their prompts, so that rows that begin alike lie beside each other, those of each adapter together;
 # lines of open batches first.
 _PENDING = f"""
-SELECT expert, expected, at_most, predicted_score, parked, asked, question_hash, private, key,
-       {", ".join(REQUESTS.names)}
+SELECT expert, expected, at_most, predicted_score, parked, asked, question_hash, private, key, {_REQUESTED}
 FROM plan ANTI JOIN results USING (id) ANTI JOIN duplicates USING (id)
 WHERE wave = {{wave}} ORDER BY parked DESC, adapter, system, turns, prompt, id
 """
@@ -274,6 +292,8 @@ class Facts:
         max_cost_usd: The most that it may be expected to cost, `inf` without a limit.
         named: Position of the expert that it names, -1 for none.
         excluded: By id, the positions of the experts that may not answer it.
+        pictured: Whether it has images.
+        no_image: By id, why one of its images cannot be shown.
     """
 
     rows: np.ndarray
@@ -281,6 +301,8 @@ class Facts:
     max_cost_usd: np.ndarray
     named: np.ndarray
     excluded: Mapping[int, Sequence[int]]
+    pictured: np.ndarray
+    no_image: Mapping[int, str]
 
 
 class Worktable:
@@ -308,6 +330,11 @@ class Worktable:
         self._con.execute("SET temp_directory = $folder", {"folder": str(self.folder / "spill")})
         # Rows come in and go out as Arrow: whatever text they hold, it opens no file and reaches no other host.
         self._con.execute("SET enable_external_access = false; SET lock_configuration = true")
+
+    @property
+    def images(self) -> Path:
+        """The folder for the images of the questions."""
+        return self.folder / "images"
 
     def array(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """Make a float32 array in a file of the folder, so that a table of any length fits."""
@@ -353,6 +380,8 @@ class Worktable:
             np.asarray(columns["most"], np.float64),
             np.asarray(columns["named"], np.int32),
             dict(self._con.execute(_EXCLUDED).fetchall()),
+            np.asarray(columns["pictured"], bool),
+            dict(self._con.execute(_NO_IMAGE).fetchall()),
         )
 
     def to_predict(self, rows: int) -> pa.RecordBatchReader:
@@ -435,7 +464,8 @@ class Worktable:
 
     def pending_requests(self, wave: int, rows: int) -> pa.RecordBatchReader:
         """Return the requests of a wave that have no result yet, with what is needed to keep their answers."""
-        return self._sql(_PENDING.format(wave=wave)).to_arrow_reader(rows)
+        folder = quote_text(f"{self.images}{os.sep}")
+        return self._sql(_PENDING.format(wave=wave, images=folder)).to_arrow_reader(rows)
 
     def wanted_questions(self, *, duplicates: bool) -> pa.RecordBatchReader:
         """Return planned questions without a result: all but the duplicates of others, or these."""

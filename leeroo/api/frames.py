@@ -29,6 +29,8 @@ def answer(
     system: str | None = None,
     max_tokens: int | None = None,
     temperature: float | None = None,
+    image_folder: str | Path | None = None,
+    allow_urls: bool = False,
     on_error: Literal["null", "fail"] = "null",
     learn: bool = False,
     gold: str | None = None,
@@ -47,10 +49,13 @@ def answer(
 
     Args:
         frame: A Polars, pandas or Arrow table, or a DuckDB relation, with questions; or a list of questions.
-        prompt: Text with the names of columns in braces, such as "Summarise: {text}", in place of a column.
+        prompt: Text with the names of columns in braces, such as "Summarise: {text}", in place of a column. Columns of
+            bytes are images; `{photo:image}` shows those that a column of paths names.
         system: System text for every row, in place of that of the experts.
         max_tokens: Longest answer, in place of that of the experts.
         temperature: Above 0, answers are sampled.
+        image_folder: The folder below which files of images are read; the current one by default.
+        allow_urls: Fetch images from web addresses.
         on_error: A row that fails is null with its error, or fails the run.
         learn: Learn from the first answers whom to ask the rest, within the budget.
         gold: Column with right answers where they are known, for learning.
@@ -70,6 +75,8 @@ def answer(
         "system": system,
         "max_tokens": max_tokens,
         "temperature": temperature,
+        "image_folder": image_folder,
+        "allow_urls": allow_urls,
         "on_error": on_error,
         "learn": learn,
         "gold": gold,

@@ -46,7 +46,7 @@ class AnswerOptions(RunOptions, total=False):
     """Further keyword arguments of `answer`, where it is called in another way.
 
     Attributes:
-        prompt, system, max_tokens, temperature, on_error: As for `answer`.
+        prompt, system, max_tokens, temperature, image_folder, allow_urls, on_error: As for `answer`.
         learn, gold, save_router, keep_reasoning: As for `answer`.
     """
 
@@ -54,6 +54,8 @@ class AnswerOptions(RunOptions, total=False):
     system: str | None
     max_tokens: int | None
     temperature: float | None
+    image_folder: str | Path | None
+    allow_urls: bool
     on_error: Literal["null", "fail"]
     learn: bool
     gold: str | None

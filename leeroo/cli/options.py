@@ -154,7 +154,8 @@ class PromptOptions:
         str | None,
         typer.Option(
             metavar="TEXT",
-            help="Prompt with columns in braces: 'Summarise in one sentence: {text}'.",
+            help="Prompt with columns in braces: 'Summarise in one sentence: {text}'. Columns of bytes are images; "
+            "{photo:image} shows those that a column of paths names.",
             show_default="the column alone",
             rich_help_panel=PROMPT,
         ),
@@ -173,6 +174,18 @@ class PromptOptions:
             min=0, help="Temperature; above 0, answers are sampled.", show_default="0", rich_help_panel=PROMPT
         ),
     ] = None
+    image_folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder below which files named by {column:image} are read.",
+            show_default="current folder",
+            rich_help_panel=PROMPT,
+        ),
+    ] = None
+    allow_urls: Annotated[
+        bool,
+        typer.Option("--allow-urls", help="Fetch web addresses named by {column:image}.", rich_help_panel=PROMPT),
+    ] = False
 
 
 @dataclass(frozen=True)

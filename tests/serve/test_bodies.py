@@ -11,12 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from leeroo.engine.images.marks import place_of
 from leeroo.engine.schema import ASK
 from leeroo.serve.lines.bodies import CHAT, COMPLETIONS, read_body
 from leeroo.serve.lines.requests import LineRequest, line_request, to_table
 
 USER = {"role": "user", "content": "q"}
 PLAIN = {"model": "leeroo", "messages": [USER]}
+ADDRESS = {"url": "data:image/png;base64,AAAA"}
 
 
 def _read(**more: Any) -> LineRequest:
@@ -96,6 +98,17 @@ def test_conversations_may_have_any_order(messages: Any, system: Any, turns: Any
     assert (request["question"], request.get("system"), *around) == ("q", system, turns, after)
 
 
+def test_images_of_a_message_have_places_in_its_text() -> None:
+    """Parts of text and images keep their order."""
+    image = {"type": "image_url", "image_url": ADDRESS}
+    other = {"type": "image_url", "image_url": {"url": "data:image/jpeg;base64,BBBB", "detail": "auto"}}
+    parts = [{"type": "text", "text": "Is "}, image, {"type": "text", "text": " like "}, other]
+    request = _read(messages=[{"role": "user", "content": parts}])
+    assert request["question"] == f"Is {place_of(0)} like {place_of(1)}"
+    assert request["images"] == [ADDRESS["url"], "data:image/jpeg;base64,BBBB"]
+    assert to_table([(request, False)]).column("ask")[0].as_py()["images"] == request["images"]
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -113,7 +126,15 @@ def test_conversations_may_have_any_order(messages: Any, system: Any, turns: Any
         ({"messages": []}, "messages: is missing"),
         ({"messages": [{"role": "system", "content": "s"}]}, "messages: there is no message of the user"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
-         "messages.0.content: parts of type 'image_url' are not supported here: send text"),
+         "messages.0.content.image_url.url: images are read from data: URLs here, and none is fetched"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///x.png"}}]}]},
+         "messages.0.content.image_url.url: images are read from data: URLs here, and none is fetched"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {**ADDRESS, "detail": "low"}}]}]},
+         "messages.0.content.image_url.detail: Input should be 'auto'"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": ADDRESS}]}, USER]},
+         "messages: images are supported in the last message of the user only"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]},
+         "messages.0.content: parts of type 'input_audio' are not supported here: send text or image_url"),
         ({"messages": [{"role": "function", "content": "x"}]}, "messages.0.role:"),
         ({"response_format": {"type": "json_schema"}}, "response_format: json_schema is missing"),
     ],

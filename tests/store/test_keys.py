@@ -78,6 +78,9 @@ _ARGUMENTS: dict[str, Any] = {
     "raw": True,
     "task": "{a} and {b}",
     "fields": '{"a": 1, "b": 2}',
+    "images": [
+        "data:;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
+    ],
     "excluded": ["other"],
     "max_cost_usd": 1.0,
 }

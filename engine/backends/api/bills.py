@@ -201,4 +201,5 @@ def estimate_tokens(text: str) -> int:
 def estimate_prompt_tokens(request: Request) -> int:
     """Return about how many tokens the prompt of a request has."""
     contents = (message.get("content") for message in request.messages)
-    return estimate_tokens("".join(c if isinstance(c, str) else json.dumps(c) for c in contents))
+    text = estimate_tokens("".join(c if isinstance(c, str) else json.dumps(c) for c in contents))
+    return text + request.image_tokens

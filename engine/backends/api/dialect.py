@@ -16,6 +16,7 @@ from leeroo.engine.backends.api.faults import Fault, storable
 from leeroo.engine.backends.completions import Request, fold_system
 from leeroo.engine.backends.decisions import answer_schema, read_decisions
 from leeroo.engine.backends.schemas import ANY_OBJECT
+from leeroo.engine.images.pixels import NoImage
 
 _TOP_LOGPROBS = 20  # the most that OpenAI gives
 _REFUSING = (400, 422, 500)
@@ -47,19 +48,30 @@ class Dialect:
     Attributes:
         effort: The form in which it takes an effort.
         refused: The names that it refuses.
+        longest: The most pixels of a side of an image.
     """
 
     effort: EffortForm
     refused: Refused = field(default_factory=Refused)
+    longest: int = 2048
 
     def without(self, names: Refused) -> Dialect:
         """Return the dialect in which these names are refused too."""
         return replace(self, refused=self.refused | names)
 
+    def with_all(self) -> Dialect:
+        """Return the dialect in which no name is refused."""
+        return replace(self, refused=Refused())
+
 
 def body(request: Request, dialect: Dialect) -> dict[str, Any]:
-    """Return messages and parameters of a request, but those that this server refuses."""
-    messages, refused = request.messages, dialect.refused
+    """Return messages and parameters of a request, but those that this server refuses.
+
+    Raises:
+        Fault: an image cannot be shown.
+
+    """
+    messages, refused = _with_images(request, dialect.longest), dialect.refused
     whole = {
         "messages": fold_system(messages) if _SYSTEM in refused else messages,
         "max_completion_tokens" if _LIMIT in refused else _LIMIT: request.max_tokens,
@@ -71,6 +83,29 @@ def body(request: Request, dialect: Dialect) -> dict[str, Any]:
     # JSON from others may hold half a character, which cannot be sent.
     cleaned: dict[str, Any] = json.loads(storable(json.dumps(sent, ensure_ascii=False)))
     return cleaned
+
+
+def _with_images(request: Request, longest: int) -> list[Any]:
+    """Return the messages of a request with its images as parts of OpenAI's API."""
+    if not request.images:
+        return request.messages
+    try:
+        urls = [image.url(longest) for image in request.images]
+    except NoImage as error:
+        raise Fault(str(error), blames="row") from None
+
+    def shown(part: Any) -> Any:
+        return {"type": "image_url", "image_url": {"url": urls[part["image"]]}} if part["type"] == "image" else part
+
+    return [
+        {**each, "content": [shown(part) for part in each["content"]]} if _has_images(each) else each
+        for each in request.messages
+    ]
+
+
+def _has_images(message: Any) -> bool:
+    content = message.get("content")
+    return isinstance(content, list) and any(part.get("type") == "image" for part in content)
 
 
 def own_settings(request: Request) -> str:

@@ -27,6 +27,7 @@ from leeroo.engine.backends.api.limits.concurrency import Concurrency
 from leeroo.engine.backends.api.limits.pace import Pace, Ticket
 from leeroo.engine.backends.api.replies import completion
 from leeroo.engine.backends.completions import Request, failed_completion
+from leeroo.engine.backends.images.limits import limits_of, with_image_tokens
 from leeroo.engine.backends.options import OpenAIOptions
 from leeroo.engine.pool import Expert
 
@@ -88,7 +89,9 @@ class Sender:
         self._call, self._pace, self._list_price = call, pace, expert.list_price
         self._failures = 0  # in a row
         self._answered = False  # whether any request was
-        self._dialect = Dialect(effort_form(urlsplit(endpoint.url).hostname, options.provider))
+        self._images = limits_of(expert)
+        form = effort_form(urlsplit(endpoint.url).hostname, options.provider)
+        self._dialect = Dialect(form, longest=self._images.longest)
         self._untaken: dict[str, Fault] = {}  # settings of rows that the server does not take, and its refusals
         self._ahead: dict[frozenset[str], asyncio.Event] = {}  # by kind of request, set when the one ahead is back
         self._taken: set[frozenset[str]] = set()  # kinds of which one was answered, or the one ahead hangs
@@ -99,6 +102,7 @@ class Sender:
     async def complete(self, request: Request) -> dict[str, Any]:
         """Send a request until there is an answer, or a fault that does not pass; return its completion."""
         bill, tries = Bill(self._list_price), Tries()
+        request = with_image_tokens(request, self._images)
         while True:
             try:
                 row = await self._request(request, bill)
@@ -175,6 +179,8 @@ class Sender:
     async def _request(self, request: Request, bill: Bill) -> dict[str, Any]:
         """Send a request once, and again only without parameters that the server refuses."""
         check_request(request)
+        if request.images:  # other requests of the loop go on meanwhile
+            await asyncio.to_thread(body, request, self._dialect)
         async with self._beginnings.one_ahead(request):
             reply, latency_ms = await self._send_first_ahead(request)
         return {**completion(request, reply, bill), "latency_ms": latency_ms}
@@ -182,7 +188,7 @@ class Sender:
     async def _send_first_ahead(self, request: Request) -> tuple[dict[str, Any], float]:
         """Send a request; until one with these parameters is answered, they go one by one."""
         roles = {message["role"] for message in request.messages}
-        kind = frozenset(roles).union(body(request, Dialect(self._dialect.effort)))
+        kind = frozenset(roles).union(body(request, self._dialect.with_all()))
         while kind not in self._taken and (ahead := self._ahead.get(kind)) is not None:
             try:
                 await asyncio.wait_for(ahead.wait(), _HEAD_START_S)

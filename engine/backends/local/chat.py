@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from leeroo.engine.backends.completions import Request, failed_completion, fold_system, thinks
@@ -58,6 +59,35 @@ def _chat(request: Request, tokenizer: Any) -> str:
     """Write the conversation by the template; in a plainer form where the template refuses it."""
     template = str(tokenizer.chat_template)
     messages = [_message(message, template) for message in request.messages]
+    return _written(request, tokenizer, template, (messages, _plainer(messages)))
+
+
+def write_with_images(request: Request, processor: Any) -> str:
+    """Write the conversation of a request with images, each as the text by which the model's processor knows it.
+
+    Raises:
+        UnsupportedRequest: the model cannot take it.
+
+    """
+    messages = [{**message, "content": _parts(message)} for message in request.messages]
+    template = processor.chat_template or processor.tokenizer.chat_template
+    if template is None:
+        shown = (str(part.get("text", processor.image_token)) for message in messages for part in message["content"])
+        return "".join(shown)
+    return _written(request, processor.tokenizer, str(template), (messages, fold_system(messages)))
+
+
+def _parts(message: ChatMessage) -> list[dict[str, Any]]:
+    """Return the content of a message as parts, which templates of such models want of every message."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return [{"type": "text", "text": content or ""}]
+    return [{"type": "image"} if part["type"] == "image" else part for part in content]
+
+
+def _written(request: Request, tokenizer: Any, template: str, chats: Sequence[list[ChatMessage]]) -> str:
+    """Return a conversation as the template writes it, in the first of some ways that it does not refuse."""
+    messages = chats[0]
     # The first token of a choice or of JSON is that of the answer.
     forms = (request.choices, request.json_schema, request.decisions)
     formed = not thinks(request) and any(form is not None for form in forms)
@@ -66,14 +96,14 @@ def _chat(request: Request, tokenizer: Any) -> str:
     begun = messages[-1]["role"] == "assistant"
     options |= {"continue_final_message": begun, "add_generation_prompt": not begun, "tokenize": False}
     refusals = []
-    for form in (messages, _plainer(messages)):
+    for chat in chats:
         try:
-            text = str(tokenizer.apply_chat_template(form, **options))
+            text = str(tokenizer.apply_chat_template(chat, chat_template=template, **options))
         except Exception as error:  # noqa: BLE001 - a template is a foreign program: it may raise anything
             refusals.append(str(error).strip() or type(error).__name__)
             continue
         # Some templates pass over a role that they do not know.
-        if all(message["content"].strip() in text for message in form if message["role"] == "system"):
+        if all(_plain(message["content"]).strip() in text for message in chat if message["role"] == "system"):
             return text + NO_THOUGHTS if formed and opens_thoughts(text) else text
         refusals.append("it leaves out the system text")
     raise UnsupportedRequest(f"the model's chat template refuses this conversation: {refusals[0].splitlines()[0]}")
@@ -102,6 +132,10 @@ def _content(message: ChatMessage) -> str:
         if part.get("type") != "text":
             raise UnsupportedRequest(f"this model reads text only, not parts of type {part.get('type')!r}")
     return "\n".join(str(part["text"]) for part in parts)
+
+
+def _plain(content: Any) -> str:
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 def _call(call: ChatMessage) -> ChatMessage:

@@ -74,6 +74,12 @@ def score(
         yield from ((prompts[at], fork, logits) for (at, fork, _), logits in zip(later, out, strict=True))
 
 
+def fork_scores(tree: ChoiceTree, fork: Fork, logits: torch.Tensor) -> list[float] | None:
+    """Add what a model says at a fork, by logits [v]; return the scores of all choices after the last one."""
+    among = logits[torch.tensor(fork.branches, device=logits.device)].log_softmax(-1).tolist()
+    return tree.add(fork.prefix, dict(zip(fork.branches, among, strict=True)))
+
+
 def by_prefix(prompts: list[ChoicePrompt]) -> Iterator[tuple[int, list[ChoicePrompt]]]:
     """Yield groups of prompts with the number of tokens that a group shares; each prompt has at least one more."""
     group: list[ChoicePrompt] = []

@@ -12,14 +12,12 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import pyarrow as pa
 import torch
 
 from leeroo.engine import weights
 from leeroo.engine.backends.adapter_files import UnusableAdapter
 from leeroo.engine.backends.completions import (
-    NO_MEMORY,
     Request,
     choice_completion,
     choice_tree,
@@ -30,11 +28,14 @@ from leeroo.engine.backends.completions import (
     thinks,
     too_long_completion,
 )
+from leeroo.engine.backends.images.limits import sees
 from leeroo.engine.backends.local.adapters import Adapters
 from leeroo.engine.backends.local.causal import CausalModel, Prefix, TokenRows, out_of_memory
 from leeroo.engine.backends.local.chat import begins_in_thoughts, count_tokens, decode_text, tokens_of
-from leeroo.engine.backends.local.choosing import ChoicePrompt, by_prefix, choice_prompts, score
-from leeroo.engine.backends.local.sampling import Sampler, alternatives, cut, token_objects
+from leeroo.engine.backends.local.choosing import ChoicePrompt, by_prefix, choice_prompts, fork_scores, score
+from leeroo.engine.backends.local.sampling import cut, token_objects
+from leeroo.engine.backends.local.vision import Sight, Vision, first_logits, generate, portions
+from leeroo.engine.backends.local.writing import Writing
 from leeroo.engine.backends.options import TransformersOptions, engine_options
 from leeroo.engine.backends.protocol import AMPLE
 from leeroo.engine.backends.thoughts import split_thoughts
@@ -55,7 +56,7 @@ class _Generation(NamedTuple):
     ids: list[int]  # the tokens of its prompt
 
 
-Row = TypeVar("Row", _Generation, ChoicePrompt)
+Row = TypeVar("Row", _Generation, ChoicePrompt, Sight)
 
 
 class TransformersBackend:
@@ -85,7 +86,7 @@ class TransformersBackend:
         self._end = self._ends[0] if self._ends else -1
 
     def _load(self, expert: Expert, options: TransformersOptions) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer
         from transformers.utils import logging
 
         logging.disable_progress_bar()
@@ -94,8 +95,13 @@ class TransformersBackend:
         dtype = options.dtype or ("float32" if self._device == "cpu" else "auto")
         extra = {"attn_implementation": options.attn_implementation} if options.attn_implementation else {}
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **extra)
+            self._vision = Vision(folder) if sees(expert) else None
+            if self._vision is not None:
+                self._tokenizer = self._vision.tokenizer
+                model: Any = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, **extra)
+            else:
+                self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
+                model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **extra)
             self._model = CausalModel(model, self._device)
             self._adapters = Adapters(model, folder)
         except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
@@ -137,6 +143,9 @@ class TransformersBackend:
             return
         generations: list[_Generation] = []
         choosing: list[ChoicePrompt] = []
+        if self._vision is not None and any(request.images for request in requests):
+            yield from self._answer_seen([request for request in requests if request.images])
+            requests = [request for request in requests if not request.images]
         accepted, refused = tokens_of(requests, self._tokenizer)
         for request, ids in accepted:
             prompts = choice_prompts(
@@ -162,6 +171,20 @@ class TransformersBackend:
             group.sort(key=lambda prompt: prompt.tokens, reverse=True)
             for prompts in self._portions(group, lambda prompt: prompt.tokens):
                 yield from _batch_timely(self._halve_until_it_fits(functools.partial(self._choose, past), prompts))
+
+    def _answer_seen(self, requests: list[Request]) -> Generator[pa.RecordBatch]:
+        """Answer requests with images."""
+        assert self._vision is not None
+        schemas = {request.json_schema for request in requests}
+        wrong = {schema: why for schema in schemas if (why := self._schema_complaint(schema)) is not None}
+        refused = [failed_completion(each, wrong[each.json_schema]) for each in requests if each.json_schema in wrong]
+        fitting = [each for each in requests if each.json_schema not in wrong]
+        sights, more = self._vision.sights(fitting, self._end)
+        if refused or more:
+            yield completion_batch([*refused, *more])
+        for rows in portions(sights, self._batch_rows):
+            compute = self._decode_seen if rows[0].fork is None else self._choose_seen
+            yield from _batch_timely(self._halve_until_it_fits(compute, rows))
 
     def _portions(self, rows: list[Row], width: Callable[[Row], int]) -> Iterator[list[Row]]:
         """Split rows, in order, into as many as may be computed together, padded to the widest."""
@@ -190,7 +213,9 @@ class TransformersBackend:
             if not out_of_memory(error):
                 raise
             if len(rows) == 1:
-                yield failed_completion(rows[0].request, NO_MEMORY)
+                yield failed_completion(
+                    rows[0].request, "the device's memory does not suffice for this row; shorten it"
+                )
                 return
         else:
             return
@@ -204,41 +229,57 @@ class TransformersBackend:
     def _decode(self, batch: list[_Generation]) -> Iterator[dict[str, Any] | None]:
         """Generate; yield each completion as soon as its row has ended, and None after every step."""
         started = time.perf_counter()
-        room = [min(r.max_tokens, self._context - len(ids)) for r, ids in batch]
-        written: list[list[int]] = [[] for _ in batch]
-        known: list[list[dict[int, float]]] = [[] for _ in batch]  # log probabilities by token, where requested
+        writing = self._writing(batch)
         going = list(range(len(batch)))  # rows of the batch that are still decoded
         rows = TokenRows(self._model, [ids for _, ids in batch])
-        sampler = Sampler([request for request, _ in batch], self._device)
-        grammars = {
-            i: self._grammar(r.json_schema)
-            for i, (r, _) in enumerate(batch)
-            if r.json_schema is not None and not thinks(r)
-        }
         while going:
-            logits = rows.logits()  # [b, v]
-            plain = logits.clone()
-            for at, row in enumerate(going):
-                if row in grammars:
-                    _mask_tokens(grammars[row], logits[at])
-            picked = sampler.pick(logits, going, written)  # [b]
-            stay = []
-            for at, (row, token) in enumerate(zip(going, picked.tolist(), strict=True)):
-                request, ended = batch[row].request, token in self._ends
-                if row in grammars:
-                    grammars[row].consume_token(token)
-                if not ended:
-                    written[row].append(token)
-                    if request.top_logprobs is not None:
-                        known[row].append(alternatives(plain[at], token, request.top_logprobs))
-                if ended or len(written[row]) == room[row] or self._ends_by_stop(request, written[row]):
-                    yield self._finish(batch[row], written[row], known[row], ended=ended, started=started)
-                else:
-                    stay.append(at)
+            picked, over = writing.step(rows.logits(), going)
+            for row in over:
+                yield self._finish(batch[row], writing, row, started)
+            stay = [at for at, row in enumerate(going) if row not in over]
             going = [going[at] for at in stay]
             if going:
                 rows.go_on(stay, picked)
             yield None
+
+    def _writing(self, batch: list[_Generation]) -> Writing:
+        """Begin to write the answers of a batch."""
+        requests = [request for request, _ in batch]
+        room = [min(r.max_tokens, self._context - len(ids)) for r, ids in batch]
+        grammars = {
+            i: self._grammar(r.json_schema)
+            for i, r in enumerate(requests)
+            if r.json_schema is not None and not thinks(r)
+        }
+        return Writing(requests, room, grammars, self._ends, self._tokenizer, self._device)
+
+    @torch.inference_mode()
+    def _decode_seen(self, sights: list[Sight]) -> Iterator[dict[str, Any] | None]:
+        """Generate the answers of rows with images."""
+        assert self._vision is not None
+        started, model = time.perf_counter(), self._model.model
+        rows, inputs, refused = self._vision.read(sights, model, self._context)
+        yield from refused
+        if rows:
+            batch = [_Generation(row.sight.request, row.ids) for row in rows]
+            writing = self._writing(batch)
+            generate(model, inputs, writing, max(request.max_tokens for request, _ in batch))
+            for at, row in enumerate(batch):
+                yield self._finish(row, writing, at, started)
+
+    @torch.inference_mode()
+    def _choose_seen(self, sights: list[Sight]) -> Iterator[dict[str, Any]]:
+        """Score forks of the choices of rows with images; a row whose last fork it was is complete."""
+        assert self._vision is not None
+        rows, inputs, refused = self._vision.read(sights, self._model.model, self._context)
+        yield from refused
+        for row, logits in zip(rows, first_logits(self._model.model, inputs) if rows else (), strict=True):
+            sight = row.sight
+            if sight.tree is not None and sight.fork is not None:
+                scores = fork_scores(sight.tree, sight.fork, logits)
+                if scores is not None:
+                    took = {"prompt_tokens": len(row.ids), "latency_ms": (time.perf_counter() - sight.started) * 1e3}
+                    yield {**choice_completion(sight.request, sight.tree, scores), **took}
 
     def _grammar(self, json_schema: str) -> Any:
         """Return a matcher that keeps an answer to a JSON schema, token by token.
@@ -265,13 +306,9 @@ class TransformersBackend:
             return f"this expert cannot keep to the JSON schema: {error}"
         return None
 
-    def _ends_by_stop(self, request: Request, written: list[int]) -> bool:
-        return bool(request.stop) and cut(decode_text(self._tokenizer, written), request.stop) is not None
-
-    def _finish(
-        self, row: _Generation, written: list[int], known: list[dict[int, float]], *, ended: bool, started: float
-    ) -> dict[str, Any]:
+    def _finish(self, row: _Generation, writing: Writing, at: int, started: float) -> dict[str, Any]:
         request, prompt = row
+        written, ended = writing.written[at], at in writing.ended
         text = decode_text(self._tokenizer, written)
         before = cut(text, request.stop)
         done = {
@@ -283,7 +320,9 @@ class TransformersBackend:
             "finish_reason": "stop" if ended or before is not None else "length",
         }
         if request.top_logprobs is not None:
-            done["logprobs"] = json.dumps(token_objects(written, known, request.top_logprobs, self._tokenizer))
+            done["logprobs"] = json.dumps(
+                token_objects(written, writing.known[at], request.top_logprobs, self._tokenizer)
+            )
         opened = begins_in_thoughts(self._tokenizer, prompt)
         parts = split_thoughts(text if before is None else before, opened=opened)
         return text_completion(request, done, parts, functools.partial(count_tokens, self._tokenizer))
@@ -293,9 +332,7 @@ class TransformersBackend:
         """Score forks that begin with a computed prefix; yield the completions of requests whose last fork it was."""
         begun = prefix.tokens if prefix else 0
         for prompt, fork, logits in score(self._model, prefix, prompts):
-            branches = fork.branches
-            among = logits[torch.tensor(branches, device=logits.device)].log_softmax(-1).tolist()
-            scores = prompt.tree.add(fork.prefix, dict(zip(branches, among, strict=True)))
+            scores = fork_scores(prompt.tree, fork, logits)
             if scores is not None:
                 yield {
                     **choice_completion(prompt.request, prompt.tree, scores),
@@ -328,14 +365,3 @@ def _grammar(vocabulary: Any, json_schema: str) -> Any:
     if matcher.is_error():
         raise ValueError(matcher.get_error().strip().splitlines()[0])
     return matcher
-
-
-def _mask_tokens(grammar: Any, logits: torch.Tensor) -> None:
-    """Leave only the tokens that may come next, in place; logits are [v]."""
-    import llguidance.numpy as llg
-
-    mask = llg.allocate_token_bitmask(1, logits.shape[-1])
-    llg.fill_next_token_bitmask(grammar, mask, 0)
-    # The library's own function for tensors is compiled on first use, which takes seconds.
-    allowed = np.unpackbits(mask[0].view(np.uint8), bitorder="little")[: logits.shape[-1]].astype(bool)
-    logits.masked_fill_(torch.from_numpy(~allowed).to(logits.device), -torch.inf)

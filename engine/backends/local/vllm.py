@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Generator, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -33,14 +33,23 @@ from leeroo.engine.backends.completions import (
     thinks,
     too_long_completion,
 )
+from leeroo.engine.backends.images.limits import sees
 from leeroo.engine.backends.local.adapters import VLLMAdapters
-from leeroo.engine.backends.local.chat import begins_in_thoughts, count_tokens, tokens_of
+from leeroo.engine.backends.local.chat import (
+    UnsupportedRequest,
+    begins_in_thoughts,
+    count_tokens,
+    tokens_of,
+    write_with_images,
+)
 from leeroo.engine.backends.local.sampling import token_objects
+from leeroo.engine.backends.local.vision import LONGEST, Vision
 from leeroo.engine.backends.options import VLLMOptions, complaint, engine_options
 from leeroo.engine.backends.protocol import AMPLE
 from leeroo.engine.backends.thoughts import Parts, has_marks, keep_marks, split_thoughts
 from leeroo.engine.effort import thinking_tokens
 from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.images.pixels import NoImage
 from leeroo.engine.pool import Expert
 
 # How long finished rows may wait to be handed on together.
@@ -60,9 +69,16 @@ class _Query:
     """A request in the engine; one with choices is there once for each of their forks."""
 
     request: Request
-    prompt_tokens: int
     started: float
     tree: ChoiceTree | None
+    images: list[Any]
+
+
+class _Part(NamedTuple):
+    """What the engine has of a query: all of it, or one fork, with the tokens that lead to that."""
+
+    query: _Query
+    prefix: tuple[int, ...]
 
 
 class VLLMBackend:
@@ -91,6 +107,7 @@ class VLLMBackend:
         self._llm: Any = load_llm(expert, {**defaults(quantised=quantised), **given, "model": str(folder)})
         self._engine: Any = self._llm.llm_engine
         self._tokenizer: Any = self._llm.get_tokenizer()
+        self._processor: Any = Vision(folder).processor if sees(expert) else None
         config = self._engine.vllm_config
         self._context = int(config.model_config.max_model_len)
         # As many again as run at once: the engine never waits for the next.
@@ -103,7 +120,7 @@ class VLLMBackend:
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer a stream of requests; the engine is kept full as long as there are any."""
-        in_flight: dict[str, _Query] = {}
+        in_flight: dict[str, _Part] = {}
         done: list[dict[str, Any]] = []
         handed = time.monotonic()
         more = True
@@ -143,41 +160,64 @@ class VLLMBackend:
         self._llm = self._engine = self._tokenizer = None
         gc.collect()
 
-    def _add(self, requests: list[Request], in_flight: dict[str, _Query]) -> list[dict[str, Any]]:
+    def _add(self, requests: list[Request], in_flight: dict[str, _Part]) -> list[dict[str, Any]]:
         """Give requests to the engine; return the completions of those that it cannot take."""
-        accepted, refused = tokens_of(requests, self._tokenizer)
-        for request, ids in accepted:
+        sighted = self._processor is not None
+        accepted, refused = tokens_of([r for r in requests if not (sighted and r.images)], self._tokenizer)
+        seen, unseen = self._see([r for r in requests if sighted and r.images])
+        refused += unseen
+        for request, ids, images in [*((*each, []) for each in accepted), *seen]:
             tree = choice_tree(request, self._tokenizer, self._end)
             longest = len(ids) + max((len(fork.prefix) for fork in tree.forks), default=0) if tree else len(ids)
+            query = _Query(request, time.perf_counter(), tree, images)
             if longest >= self._context:
                 refused.append(too_long_completion(request, longest, self._context))
-            elif (why := self._start(_Query(request, len(ids), time.perf_counter(), tree), ids, in_flight)) is not None:
+            elif (why := self._start(query, ids, in_flight)) is not None:
                 refused.append(failed_completion(request, why, bounced=True))
         return refused
 
-    def _start(self, query: _Query, ids: list[int], in_flight: dict[str, _Query]) -> str | None:
+    def _see(self, requests: list[Request]) -> tuple[list[tuple[Request, list[int], list[Any]]], list[dict[str, Any]]]:
+        """Return requests with tokens and images, and the completions of those that the engine cannot take."""
+        seen, refused = [], []
+        for request in requests:
+            try:
+                text = write_with_images(request, self._processor)
+                images = [image.pixels(LONGEST) for image in request.placed_images]
+            except NoImage as error:
+                refused.append(failed_completion(request, str(error)))
+            except (UnsupportedRequest, AttributeError, KeyError, TypeError, ValueError) as error:
+                refused.append(failed_completion(request, str(error), bounced=True))
+            else:
+                chats = (self._processor.chat_template or self._tokenizer.chat_template) is not None
+                ids = self._tokenizer(text, add_special_tokens=not chats)["input_ids"]
+                seen.append((request, ids, images))
+        return seen, refused
+
+    def _start(self, query: _Query, ids: list[int], in_flight: dict[str, _Part]) -> str | None:
         """Give all of a request to the engine or nothing; return why the engine does not take it, None when it does."""
         from vllm.v1.engine.exceptions import EngineDeadError
 
-        names: list[str] = []
+        parts: dict[str, _Part] = {}
+        pictures = {"multi_modal_data": {"image": query.images}} if query.images else {}
         try:
             adapter = self._adapters.request(query.request.adapter, self._engine)
-            for prompt, params in self._prompts(query, ids):
+            for prefix, params in self._prompts(query, ids):
                 self._number += 1
-                self._engine.add_request(str(self._number), {"prompt_token_ids": prompt}, params, lora_request=adapter)
-                names.append(str(self._number))
+                prompt = {"prompt_token_ids": [*ids, *prefix], **pictures}
+                self._engine.add_request(str(self._number), prompt, params, lora_request=adapter)
+                parts[str(self._number)] = _Part(query, prefix)
         except EngineDeadError as error:
             raise ExpertUnavailable(f"the vLLM engine broke: {first_cause(error)}") from error
         except UnusableAdapter as error:
             return str(error)
         except Exception as error:  # noqa: BLE001 - any other error, about arguments or a schema, concerns this request
-            self._engine.abort_request(names)
+            self._engine.abort_request(list(parts))
             return f"vLLM does not take this request: {first_cause(error)}"
-        in_flight.update(dict.fromkeys(names, query))
+        in_flight.update(parts)
         return None
 
-    def _prompts(self, query: _Query, ids: list[int]) -> Iterator[tuple[list[int], Any]]:
-        """Yield the prompts of one request: tokens and sampling parameters."""
+    def _prompts(self, query: _Query, ids: list[int]) -> Iterator[tuple[tuple[int, ...], Any]]:
+        """Yield what the engine gets of one request: tokens after its prompt, and sampling parameters."""
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 
@@ -185,7 +225,7 @@ class VLLMBackend:
         request = query.request
         for prefix, branches in query.tree.forks if query.tree else []:
             yield (
-                [*ids, *prefix],
+                prefix,
                 SamplingParams(
                     temperature=0, max_tokens=1, allowed_token_ids=list(branches), logprobs=len(branches), **final
                 ),
@@ -198,11 +238,11 @@ class VLLMBackend:
                 final["thinking_token_budget"] = thinking_tokens(request.reasoning_effort)
             final["skip_special_tokens"] = not self._marked
             yield (
-                ids,
+                (),
                 SamplingParams(temperature=request.temperature, max_tokens=room, **_sampling(request), **final),
             )
 
-    def _step(self, in_flight: dict[str, _Query]) -> list[dict[str, Any]]:
+    def _step(self, in_flight: dict[str, _Part]) -> list[dict[str, Any]]:
         try:
             outputs = self._engine.step()
         except Exception as error:
@@ -216,12 +256,13 @@ class VLLMBackend:
                 finished += [row] if row is not None else []
         return finished
 
-    def _completion(self, query: _Query, output: Any) -> dict[str, Any] | None:
+    def _completion(self, part: _Part, output: Any) -> dict[str, Any] | None:
         """Return the completion of a finished request, None while other forks of its choices are in the engine."""
+        query, prefix = part
         request, generated = query.request, output.outputs[0]
         row: dict[str, Any] = {
             "id": request.id,
-            "prompt_tokens": query.prompt_tokens,
+            "prompt_tokens": len(output.prompt_token_ids) - len(prefix),  # those of images are among them
             "latency_ms": (time.perf_counter() - query.started) * 1e3,
             "cached_tokens": output.num_cached_tokens,
         }
@@ -234,7 +275,6 @@ class VLLMBackend:
                 row["logprobs"] = json.dumps(_token_objects(generated, request.top_logprobs, self._tokenizer))
             parts = self._split(request, generated.text, output.prompt_token_ids)
             return text_completion(request, row, parts, functools.partial(count_tokens, self._tokenizer))
-        prefix = tuple(output.prompt_token_ids[query.prompt_tokens :])
         scores = query.tree.add(prefix, {token: float(known.logprob) for token, known in generated.logprobs[0].items()})
         return None if scores is None else {**row, **choice_completion(request, query.tree, scores)}
 

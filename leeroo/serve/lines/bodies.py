@@ -5,12 +5,14 @@ Knows nothing of files, batches and the database.
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 
+from leeroo.engine.images.marks import place_of
 from leeroo.serve.lines.requests import LineRequest, line_request
 from leeroo.serve.lines.schemas import checked_schema
 
@@ -106,14 +108,34 @@ class _Body(_Strict):
         return {**{name: getattr(self, name) for name in names}, "temperature": sampled, "expert": expert}
 
 
-class _Part(_Strict):
-    type: str
-    text: str = ""
+class _Text(_Strict):
+    type: Literal["text"]
+    text: str
+
+
+class _Address(_Strict):
+    url: str
+    detail: Literal["auto"] = "auto"  # how closely a model looks is left to its provider
+
+    @field_validator("url")
+    @classmethod
+    def _holds_data(cls, url: str) -> str:
+        if not url.lower().startswith("data:image/"):
+            raise ValueError("images are read from data: URLs here, and none is fetched: send its bytes")
+        return url
+
+
+class _Image(_Strict):
+    type: Literal["image_url"]
+    image_url: _Address
+
+
+_PARTS: dict[Any, type[_Text | _Image]] = {"text": _Text, "image_url": _Image}
 
 
 class _Message(_Strict):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | None = None
+    content: str | list[_Text | _Image] | None = None
     name: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
     tool_call_id: str | None = None
@@ -121,19 +143,29 @@ class _Message(_Strict):
 
     @field_validator("content", mode="before")
     @classmethod
-    def _text(cls, value: Any) -> Any:
-        """Join the parts of a text."""
+    def _read_parts(cls, value: Any) -> Any:
+        """Read the parts of a content, each by its type."""
         if not isinstance(value, list):
             return value
-        for part in value:
-            kind = part.get("type") if isinstance(part, dict) else None
-            if kind != "text":
-                raise ValueError(f"parts of type {kind!r} are not supported here: send text")
-        return "".join(_Part.model_validate(part).text for part in value)
+        kinds = [part.get("type") if isinstance(part, dict) else None for part in value]
+        for kind in kinds:
+            if not isinstance(kind, str) or kind not in _PARTS:
+                raise ValueError(f"parts of type {kind!r} are not supported here: send text or image_url")
+        return [_PARTS[kind].model_validate(part) for kind, part in zip(kinds, value, strict=True)]
+
+    @property
+    def parts(self) -> Sequence[_Text | _Image]:
+        return self.content if isinstance(self.content, list) else [_Text(type="text", text=self.content or "")]
 
     @property
     def text(self) -> str:
-        return self.content or ""
+        """The text of the message, with a place for each of its images."""
+        places = itertools.count()
+        return "".join(part.text if isinstance(part, _Text) else place_of(next(places)) for part in self.parts)
+
+    @property
+    def images(self) -> list[str]:
+        return [part.image_url.url for part in self.parts if isinstance(part, _Image)]
 
     def as_turn(self) -> dict[str, Any]:
         """Return the message as the engine passes it on."""
@@ -176,7 +208,8 @@ def _chat(body: dict[str, Any]) -> LineRequest:
     """Take the user's last message as the question, and pass on what stands before and after it.
 
     Raises:
-        ValueError: there is no such message, or there are alternatives without log probabilities.
+        ValueError: there is no such message, another one has images, or there are alternatives without log
+            probabilities.
 
     """
     chat = _Chat.model_validate(body)
@@ -186,11 +219,14 @@ def _chat(body: dict[str, Any]) -> LineRequest:
     if chat.top_logprobs and not chat.logprobs:
         raise ValueError("top_logprobs: set logprobs to true as well")
     before, question, after = chat.messages[: users[-1]], chat.messages[users[-1]], chat.messages[users[-1] + 1 :]
+    if any(message.images for message in (*before, *after)):
+        raise ValueError("messages: images are supported in the last message of the user only")
     leading = 0
     while leading < len(before) and before[leading].role in ("system", "developer"):
         leading += 1
     return line_request(
         question=question.text,
+        images=question.images or None,
         system="\n\n".join(message.text for message in before[:leading]) or None,
         turns=_turns(before[leading:]),
         after=_turns(after),

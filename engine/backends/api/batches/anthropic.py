@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from leeroo.engine.backends.api.batches.provider import NO_FILE, LineResult, Look
-from leeroo.engine.backends.api.batches.wire import Wire, id_of, read, seconds
+from leeroo.engine.backends.api.batches.wire import Wire, id_of, image_of, read, seconds
 from leeroo.engine.backends.api.faults import Fault, line, refusal
 
 ANTHROPIC = "https://api.anthropic.com/v1"
@@ -155,7 +155,7 @@ class AnthropicBatches:
             if name in body:
                 raise Fault(f"the API does not take {name!r}", blames="nobody")
         systems = [_text(each) for each in body["messages"] if each["role"] in ("system", "developer")]
-        turns = [each for each in body["messages"] if each["role"] not in ("system", "developer")]
+        turns = [_turn(each) for each in body["messages"] if each["role"] not in ("system", "developer")]
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
         thinking = (body.get("thinking") or {}).get("budget_tokens", 0)
         params = {"model": self._model, "max_tokens": limit, "messages": turns}
@@ -188,6 +188,18 @@ class AnthropicBatches:
         known = inner if isinstance(inner, dict) else error
         status = _STATUSES.get(str(known.get("type")), 500)
         return refusal(status, {"error": known}, {}, self._model, "the batch")
+
+
+def _turn(message: dict[str, Any]) -> dict[str, Any]:
+    """Return a message with its images as Anthropic has them."""
+    content = message.get("content")
+    return {**message, "content": [_part(each) for each in content]} if isinstance(content, list) else message
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    if (image := image_of(part)) is None:
+        return part
+    return {"type": "image", "source": {"type": "base64", "media_type": image.kind, "data": image.base64}}
 
 
 def _text(message: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from leeroo.engine.backends.api.batches.run import BatchRun
 from leeroo.engine.backends.api.dialect import Dialect
 from leeroo.engine.backends.api.endpoint import endpoint_of, missing_key
 from leeroo.engine.backends.api.faults import Fault
+from leeroo.engine.backends.images.limits import limits_of
 from leeroo.engine.backends.options import OpenAIOptions, engine_options
 from leeroo.engine.backends.protocol import BatchBook
 from leeroo.engine.errors import ExpertUnavailable
@@ -28,7 +29,7 @@ class BatchBackend:
             raise ExpertUnavailable(why)
         self._api, effort = open_dialect(expert, self._options, endpoint_of(expert))
         # What the provider refuses is found out once for all runs.
-        self._latest = Results(Dialect(effort), self._price)
+        self._latest = Results(Dialect(effort, longest=limits_of(expert).longest), self._price)
 
     def for_run(self, book: BatchBook) -> BatchRun:
         """Return the connection as one run uses it."""

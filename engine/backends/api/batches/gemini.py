@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from leeroo.engine.backends.api.batches.provider import NO_FILE, LineResult, Look
-from leeroo.engine.backends.api.batches.wire import Wire, read, seconds
+from leeroo.engine.backends.api.batches.wire import Wire, image_of, read, seconds
 from leeroo.engine.backends.api.bills import table_or_empty
 from leeroo.engine.backends.api.faults import Fault, line, refusal
 
@@ -158,14 +158,27 @@ def _request(body: dict[str, Any]) -> dict[str, Any]:
         config["thinkingConfig"] = {"thinkingBudget": 0} if effort == "none" else {"thinkingLevel": effort}
     request: dict[str, Any] = {
         "contents": [
-            {"role": "model" if each["role"] == "assistant" else "user", "parts": [{"text": _text(each)}]}
-            for each in turns
+            {"role": "model" if each["role"] == "assistant" else "user", "parts": _parts(each)} for each in turns
         ],
         "generationConfig": config,
     }
     if systems:
         request["systemInstruction"] = {"parts": [{"text": "\n\n".join(systems)}]}
     return request
+
+
+def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the parts of a message as Gemini has them: one of its text, where there are no images."""
+    content = message.get("content")
+    images = [image_of(part) for part in content] if isinstance(content, list) else []
+    if not isinstance(content, list) or not any(images):
+        return [{"text": _text(message)}]
+    return [
+        {"text": part.get("text", "")}
+        if image is None
+        else {"inlineData": {"mimeType": image.kind, "data": image.base64}}
+        for part, image in zip(content, images, strict=True)
+    ]
 
 
 def _text(message: dict[str, Any]) -> str:

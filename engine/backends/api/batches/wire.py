@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import openai
 from pydantic import BaseModel, BeforeValidator, ValidationError
@@ -152,6 +152,21 @@ def seconds(time: Any) -> float:
         return datetime.fromisoformat(str(time)).timestamp()
     except ValueError:
         return 0.0
+
+
+class InlineImage(NamedTuple):
+    """An image in a message: its media type and its bytes in base64."""
+
+    kind: str
+    base64: str
+
+
+def image_of(part: dict[str, Any]) -> InlineImage | None:
+    """Return the image of a part in OpenAI's form, None for a part that is none."""
+    if part.get("type") != "image_url":
+        return None
+    head, _, data = str(part["image_url"]["url"]).partition(",")
+    return InlineImage(head.removeprefix("data:").removesuffix(";base64"), data)
 
 
 # Fields of replies in which servers differ: anything else than a time or a text is none.
