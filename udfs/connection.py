@@ -17,7 +17,8 @@ from leeroo.udfs.callers import run_among, tables_in_sight
 from leeroo.udfs.feedback import in_transaction
 from leeroo.udfs.functions.unanswered import warn
 from leeroo.udfs.registration import Registration
-from leeroo.udfs.statements.statement import Explanation, statements
+from leeroo.udfs.statements.explanation import Explanation
+from leeroo.udfs.statements.statement import statements
 
 
 class Connection:

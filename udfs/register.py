@@ -19,7 +19,8 @@ from leeroo.udfs.bar import Bar
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.functions.unanswered import warn
 from leeroo.udfs.registration import Registration
-from leeroo.udfs.statements.statement import Explanation, statements
+from leeroo.udfs.statements.explanation import Explanation
+from leeroo.udfs.statements.statement import statements
 
 # What is registered on a connection now, so that registering again replaces it.
 _REGISTERED: weakref.WeakKeyDictionary[duckdb.DuckDBPyConnection, Registration] = weakref.WeakKeyDictionary()

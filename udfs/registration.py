@@ -18,7 +18,7 @@ from leeroo.udfs.functions.signatures import fill_in
 from leeroo.udfs.functions.unanswered import warn
 
 # leeroo/sql/*.sql, in this order
-_FILES = ("calls", "answers", "forms", "records", "solve", "routes", "tables", "feedback")
+_FILES = ("calls", "answers", "forms", "records", "solve", "aggregates", "routes", "embeddings", "tables", "feedback")
 
 
 class Registration:

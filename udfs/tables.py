@@ -15,7 +15,7 @@ from leeroo.udfs import feedback
 
 
 def _experts(engine: Engine) -> list[dict[str, Any]]:
-    return [facts(expert, engine.pool) for expert in engine.pool.experts]
+    return [facts(expert, engine.pool) for expert in (*engine.pool.experts, *engine.pool.embedders)]
 
 
 def _runs(engine: Engine) -> list[dict[str, Any]]:

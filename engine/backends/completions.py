@@ -6,6 +6,7 @@ It also brings answers into the form that a request wants, and writes the comple
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,29 @@ from leeroo.engine.backends.thoughts import Parts
 from leeroo.engine.images.marks import split_at_marks
 from leeroo.engine.images.shown import ShownImage
 from leeroo.engine.schema import COMPLETIONS
+
+# A prompt that is longer than the context: in our own words, and those of OpenAI, vLLM, SGLang, llama.cpp, TGI,
+# Anthropic, Gemini, ...
+TOO_LONG = re.compile(
+    "|".join(
+        (
+            r"the context of this expert holds",
+            r"context[ _-]*(length|size|window|limit)",
+            r"reduce the length of",
+            r"longer than the maximum",
+            r"(prompt|input)[^.]{0,40} is too long",
+            r"tokens \+ `?max_new_tokens",
+            r"token count[^.]{0,40} exceeds",
+            r"too many (input |prompt )?tokens",
+            r"string_above_max_length",
+        )
+    ),
+    re.IGNORECASE,
+)
+# More bytes, or more tokens at once, than a server takes.
+_TOO_LARGE = re.compile(r"^413\b|request too large", re.IGNORECASE)
+# What the embedded backend says of a row for which memory runs out.
+NO_MEMORY = "the device's memory does not suffice for this row; shorten it"
 
 
 @dataclass(frozen=True)
@@ -211,6 +235,13 @@ def thinks(request: Request) -> bool:
 def failed_completion(request: Request, error: str, *, bounced: bool = False) -> dict[str, Any]:
     """Return the completion of a request that got no answer."""
     return {"id": request.id, "finish_reason": "error", "error": error, "bounced": bounced}
+
+
+def is_too_long(error: str | None) -> bool:
+    """Return whether a row's error says that a shorter prompt would have been answered."""
+    if error is None:
+        return False
+    return error == NO_MEMORY or bool(TOO_LONG.search(error) or _TOO_LARGE.search(error))
 
 
 def too_long_completion(request: Request, tokens: int, context: int) -> dict[str, Any]:

@@ -19,7 +19,7 @@ _ONLY_SPEED = frozenset(
     {
         *("headers", "organization", "project", "proxy", "ca_file"),
         *("concurrency", "requests_per_minute", "tokens_per_minute", "max_retries", "timeout", "poll_interval"),
-        *("tokens_per_second", "batch_size", "attn_implementation"),
+        *("context_tokens", "tokens_per_second", "batch_size", "attn_implementation"),
         *("gpu_memory_utilization", "max_num_seqs", "max_num_batched_tokens", "tensor_parallel_size"),
         *("pipeline_parallel_size", "enable_prefix_caching", "enable_chunked_prefill", "enable_sleep_mode"),
         *("max_loras", "max_cpu_loras", "max_lora_rank", "enable_lora", "speculative_config"),

@@ -27,8 +27,9 @@ class _Options(BaseModel):
 
 
 class ReplayOptions(_Options):
-    """Options of recorded outcomes."""
+    """Options of recorded outcomes; `context_tokens` as in `OpenAIOptions`."""
 
+    context_tokens: Count | None = None
     tokens_per_second: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
 
@@ -106,6 +107,7 @@ class OpenAIOptions(ClientOptions):
         timeout: Seconds for one call.
         provider: The name that any-llm-sdk has for a provider.
         poll_interval: Seconds between two looks at a batch of `batch = true`, at most.
+        context_tokens: The most tokens of prompt and answer together; jobs that fill a context use it.
         extra_body: Goes into the body of each request as it is.
 
     """
@@ -117,6 +119,7 @@ class OpenAIOptions(ClientOptions):
     timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     provider: Text | None = None
     poll_interval: float = Field(default=30.0, gt=0, allow_inf_nan=False)
+    context_tokens: Count | None = None
     extra_body: dict[str, Any] = {}
 
     @field_validator("provider")

@@ -32,6 +32,11 @@ from leeroo.engine.backends.options import (
 from leeroo.engine.backends.protocol import Backend, Batching, Capabilities
 from leeroo.engine.backends.subprocess import SubprocessBackend
 from leeroo.engine.pool import Expert, Pool
+from leeroo.engine.pool_prices import provider_of
+from leeroo.engine.prices import context_tokens as listed_context_tokens
+
+# The context of a server that says nothing of it.
+_LEAST_CONTEXT = 4096
 
 
 class BackendKind(NamedTuple):
@@ -44,6 +49,7 @@ class BackendKind(NamedTuple):
         capabilities: Its abilities; stated here, because importing its class can take seconds.
         missing: Says what an expert of this kind lacks to run here, None when it lacks nothing.
         least_shared: The fewest tokens of a shared beginning that it marks for its provider, None where it marks none.
+        context: How many tokens prompt and answer may have together, None where nothing says so.
     """
 
     module: str
@@ -52,6 +58,7 @@ class BackendKind(NamedTuple):
     capabilities: Capabilities
     missing: Callable[[Expert], str | None]
     least_shared: Callable[[Expert], int | None] = lambda _: None
+    context: Callable[[Expert], int | None] = lambda _: None
 
 
 def resolve(expert: Expert) -> str:
@@ -77,6 +84,14 @@ def capabilities(expert: Expert) -> Capabilities:
 def least_shared_tokens(expert: Expert) -> int | None:
     """Return the fewest tokens of a shared beginning that an expert's requests may mark, None where they mark none."""
     return _KINDS[resolve(expert)].least_shared(expert)
+
+
+def context_tokens(expert: Expert) -> int:
+    """Return how many tokens a prompt of an expert and its answer may have together; nothing is loaded for it.
+
+    Where nothing says so, it is few: some servers cut longer prompts and do not say that either.
+    """
+    return _KINDS[resolve(expert)].context(expert) or _LEAST_CONTEXT
 
 
 def connect(expert: Expert, stop: threading.Event | None = None) -> Backend | Batching:
@@ -195,14 +210,46 @@ def _no_module(name: str, extra: str) -> str | None:
     return None
 
 
+def _own_context(expert: Expert) -> int | None:
+    """Return the context of a model that is loaded here: its own, or less where the pool says so."""
+    own = weights.context_tokens(expert.model, expert.engine.get("revision"))
+    limits = [n for n in (own, expert.engine.get("max_model_len")) if isinstance(n, int) and n > 0]
+    return min(limits, default=None)
+
+
+def _api_context(expert: Expert) -> int | None:
+    """Return the context that the pool gives for an API, or the price list for the provider that answers."""
+    given = expert.engine.get("context_tokens")
+    provider = provider_of(expert.model_dump(include={"backend", "base_url", "engine"}))
+    return given or (None if provider is None else listed_context_tokens(expert.model, provider))
+
+
+def _recorded_context(expert: Expert) -> int:
+    """Return a context that the pool gives; else a record holds prompts of any length."""
+    return expert.engine.get("context_tokens") or 2**31
+
+
 # The kinds of experts that embed. Sentence encoders are those of routers, which keep their vectors.
 _EMBEDS = {"auto": "encoder", "transformers": "encoder", "vllm": "pooling", "openai": "embeddings"}
 _GENERATES = Capabilities(gives_logprobs=True)
 _HOLDS = Capabilities(gives_logprobs=True, holds_memory=True)
 _KINDS: dict[str, BackendKind] = {
-    "replay": BackendKind("replay", "ReplayBackend", ReplayOptions, Capabilities(recorded=True), _missing_record),
+    "replay": BackendKind(
+        "replay",
+        "ReplayBackend",
+        ReplayOptions,
+        Capabilities(recorded=True),
+        _missing_record,
+        context=_recorded_context,
+    ),
     "openai": BackendKind(
-        "api.openai", "OpenAIBackend", OpenAIOptions, _GENERATES, _missing_api, caching.least_shared_tokens
+        "api.openai",
+        "OpenAIBackend",
+        OpenAIOptions,
+        _GENERATES,
+        _missing_api,
+        caching.least_shared_tokens,
+        _api_context,
     ),
     "batch": BackendKind(
         "api.batches.connection",
@@ -210,6 +257,7 @@ _KINDS: dict[str, BackendKind] = {
         OpenAIOptions,
         Capabilities(gives_logprobs=True, waits_hours=True),
         _missing_api,
+        context=_api_context,
     ),
     "embeddings": BackendKind(
         "api.embeddings", "EmbeddingsBackend", OpenAIOptions, Capabilities(embeds=True), _missing_api
@@ -218,8 +266,13 @@ _KINDS: dict[str, BackendKind] = {
         "local.pooling", "PoolingBackend", VLLMOptions, Capabilities(holds_memory=True, embeds=True), _missing_vllm
     ),
     "encoder": BackendKind("", "", EncoderOptions, Capabilities(embeds=True, encodes_here=True), _missing_encoder),
-    "vllm": BackendKind("local.vllm", "VLLMBackend", VLLMOptions, _HOLDS, _missing_vllm),
+    "vllm": BackendKind("local.vllm", "VLLMBackend", VLLMOptions, _HOLDS, _missing_vllm, context=_own_context),
     "transformers": BackendKind(
-        "local.transformers", "TransformersBackend", TransformersOptions, _HOLDS, _missing_transformers
+        "local.transformers",
+        "TransformersBackend",
+        TransformersOptions,
+        _HOLDS,
+        _missing_transformers,
+        context=_own_context,
     ),
 }

@@ -19,7 +19,7 @@ def experts(pool: PoolFile = None, as_json: AsJson = False) -> None:
     from leeroo.engine.pool import DEFAULT_POOL, load_pool
 
     named = load_pool(pool or DEFAULT_POOL)
-    listed = [facts(expert, named) for expert in named.experts]
+    listed = [facts(expert, named) for expert in (*named.experts, *named.embedders)]
     if as_json:
         print(json.dumps({"experts": listed}))
     else:

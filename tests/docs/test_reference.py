@@ -80,7 +80,8 @@ def test_every_function_argument_and_variable_of_sql_is_in_the_table() -> None:
         functions = {name for (name,) in con.execute(query).fetchall()}
         query = "SELECT DISTINCT unnest(parameters) FROM duckdb_functions() WHERE function_name LIKE 'leeroo%'"
         arguments = {name for (name,) in con.execute(query).fetchall()}
-    positional = {"question", "fields", "choices", "text", "labels", "json_schema", "questions"}
+    positional = {"question", "fields", "choices", "text", "labels", "json_schema", "questions", "a", "b"}
+    positional |= {"task", "texts"}
     assert len(functions) > 10
     shown = site.first_cells("reference/sql/index")
     names = {re.split(r"[(\s]", cell.removeprefix("FROM "))[0] for cell in shown}
@@ -93,7 +94,7 @@ def test_every_function_argument_and_variable_of_sql_is_in_the_table() -> None:
 def test_every_key_of_a_pool_file_is_there() -> None:
     """Keys of the file, of an expert, of each backend's options, and of a cluster."""
     keys = {"default", "expert"} | (Expert.model_fields.keys() - COMPUTED) | Cluster.model_fields.keys()
-    assert Pool.model_fields.keys() == {"default", "experts"}
+    assert Pool.model_fields.keys() == {"default", "experts", "embedders"}
     for kind in select._KINDS.values():
         keys |= kind.options.model_fields.keys()
     assert len(keys) > 45

@@ -10,7 +10,6 @@ import pytest
 
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.register import connect
-from leeroo.udfs.statements.filters import calls_last
 
 
 @pytest.fixture
@@ -53,53 +52,3 @@ def test_only_filtered_rows_are_sent(con: Connection, api: Any, condition: str, 
     con.execute(f"CREATE TABLE made AS {statement}")
     assert sum(api.asked.values()) == left
     assert con.execute("SELECT current_setting('disabled_optimizers')").fetchall() == [("",)]
-
-
-@pytest.mark.parametrize(
-    ("statement", "written"),
-    [
-        ("FROM t WHERE leeroo_answer(q) = 'x' AND id = 1", "FROM t WHERE id = 1 AND leeroo_answer(q) = 'x'"),
-        (
-            "FROM t WHERE (leeroo_answer(q) = 'x' AND id = 1) AND id BETWEEN 1 AND 2 ORDER BY id;",
-            "FROM t WHERE id BETWEEN 1 AND 2 AND ( id = 1 AND leeroo_answer(q) = 'x' ) ORDER BY id;",
-        ),
-        (
-            "DELETE FROM t WHERE leeroo_answer(q) = 'é' AND id = 1 RETURNING id",
-            "DELETE FROM t WHERE id = 1 AND leeroo_answer(q) = 'é' RETURNING id",
-        ),
-        (
-            "FROM t WHERE leeroo_answer(q) = 'x' AND id = 1 OR id = 2",
-            "FROM t WHERE id = 1 AND leeroo_answer(q) = 'x' OR id = 2",
-        ),
-        (
-            "SELECT CASE WHEN leeroo_answer(q) = 'x' AND id = 1 THEN leeroo_answer(q) AND b ELSE c AND d END FROM t",
-            "SELECT CASE WHEN id = 1 AND leeroo_answer(q) = 'x' THEN leeroo_answer(q) AND b ELSE c AND d END FROM t",
-        ),
-        (
-            "FROM t WHERE leeroo_answer(q) = 'x' AND id IN [1, 2] AND NOT ((leeroo_answer(q), id) = ('x', 3) AND id = 4)",
-            "FROM t WHERE id IN [1, 2] AND leeroo_answer(q) = 'x' AND NOT ( id = 4 AND (leeroo_answer(q), id) = ('x', 3) )",
-        ),
-        (
-            "FROM t WHERE EXISTS (SELECT leeroo_answer(q) AND b FROM u WHERE leeroo_answer(q) AND b HAVING leeroo_answer(q) AND c)",
-            "FROM t WHERE EXISTS (SELECT leeroo_answer(q) AND b FROM u WHERE b AND leeroo_answer(q) HAVING c AND leeroo_answer(q) )",
-        ),
-        (
-            "FROM t QUALIFY leeroo_answer(q) = 'x' AND sum(id) OVER (ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) = 1",
-            "FROM t QUALIFY sum(id) OVER (ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) = 1 AND leeroo_answer(q) = 'x'",
-        ),
-        (
-            "SELECT (leeroo_answer(q) AND b, c), f(leeroo_answer(q) AND b) FROM t WHERE (leeroo_answer(q), b) IN (FROM u)",
-            None,
-        ),
-        ("FROM t WHERE leeroo_answer(' WHERE x AND y') = 'x'", None),
-    ],
-)
-def test_calls_are_written_last(statement: str, written: str | None) -> None:
-    """So it is in each place where AND alone joins conditions; comments and texts stay as they are."""
-    assert calls_last(statement).split() == (written or statement).split()
-
-
-def test_joins_keep_their_conditions(con: Connection, api: Any) -> None:
-    """A join is planned as ever."""
-    con.execute("SELECT * FROM t a, t b WHERE a.id = b.id AND a.id % 1000 = 0 AND leeroo_answer(b.q) = 'x'")
-    assert sum(api.asked.values()) == 3

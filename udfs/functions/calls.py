@@ -247,6 +247,36 @@ class Calls:
             found = [replace(found[0], rows=max(found[0].rows, function.calls))]
         return [(names, estimate) for estimate in found]
 
+    def expect_collected(self, sample: int) -> tuple[int, float, float]:
+        """Return the number of collected questions, and the USD and tokens that they would take; forget them.
+
+        Args:
+            sample: How many questions of each kind are looked at for that.
+
+        """
+        with self.lock:
+            sums = 0, 0.0, 0.0
+            for function in self.functions.values():
+                wanted = function.take_wanted()
+                count = sum(len(questions) for _, questions in wanted)
+                usd, tokens = self._mean(function, wanted, sample) if count else (0.0, 0.0)
+                sums = sums[0] + count, sums[1] + usd * count, sums[2] + tokens * count
+                function.calls = 0
+            return sums
+
+    def _mean(self, function: Function, wanted: Questions, sample: int) -> tuple[float, float]:
+        """Return the USD and tokens that one of some questions takes, by the first of each group."""
+        if function.kind.estimate is None:
+            return 0.0, 0.0
+        some = [(group, questions[: max(1, sample // len(wanted))]) for group, questions in wanted[:sample]]
+        found = [
+            function.kind.estimate(self.engine, each, replace(criteria, max_cost_usd=None, learn=False))
+            for criteria, each in _by_criteria(some)
+        ]
+        tokens = sum(part.prompt_tokens + part.completion_tokens for each in found for part in each.parts)
+        count = sum(len(questions) for _, questions in some)
+        return sum(each.cost_usd for each in found) / count, tokens / count
+
     def interrupt(self) -> None:
         """Stop the engine, from another thread, if it is at work for this connection."""
         working = self._working
@@ -256,15 +286,22 @@ class Calls:
     def answer_collected(self) -> bool:
         """Have all that was collected answered, each function as one batch.
 
+        Groups wait until all other questions are answered: until then rows of theirs may be missing. The next rehearsal
+        collects them again.
+
         Returns:
             True if there was anything.
 
         """
         with self.lock:
             collected = [function for function in self.functions.values() if function.wanted]
+            collected.sort(key=lambda function: function.kind.of_groups)
             paid = [sum(map(len, function.wanted.values())) if function.kind.estimate else 0 for function in collected]
             for i, function in enumerate(collected):
-                self._answer(function, function.take_wanted(), paid[i] / sum(paid[i:]) if paid[i] else 1.0)
+                if function.kind.of_groups and not collected[0].kind.of_groups:
+                    function.wanted.clear()
+                else:
+                    self._answer(function, function.take_wanted(), paid[i] / sum(paid[i:]) if paid[i] else 1.0)
             return bool(collected)
 
     def forget_collected(self) -> int:

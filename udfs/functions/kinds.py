@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from leeroo.engine.pool import Pool
-from leeroo.engine.schema import SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
+from leeroo.engine.schema import SQL_AGGREGATE, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
+from leeroo.udfs.functions.aggregates import aggregate_all, estimate_aggregating
 from leeroo.udfs.functions.requests import (
     Answerer,
     Estimator,
@@ -20,6 +21,7 @@ from leeroo.udfs.functions.requests import (
     score,
     solve_all,
 )
+from leeroo.udfs.functions.semantic import EMBEDDING, embed_all, estimate_embeddings
 
 
 class Kind(NamedTuple):
@@ -31,6 +33,7 @@ class Kind(NamedTuple):
             where values cost something and may fail.
         estimate: Estimates what they would take, of those that cost something.
         of_statement: True where values hold for one statement only.
+        of_groups: True where a question is built from many rows, which may depend on questions of other kinds.
 
     """
 
@@ -38,6 +41,7 @@ class Kind(NamedTuple):
     values: pa.DataType | Callable[[Pool], pa.DataType]
     estimate: Estimator | None = None
     of_statement: bool = False
+    of_groups: bool = False
 
 
 KINDS = {
@@ -45,10 +49,23 @@ KINDS = {
     "solutions": Kind(solve_all, SQL_SOLUTION, estimate_solving),
     "routes": Kind(route, SQL_ROUTE, of_statement=True),  # a choice is made for the whole statement
     "scores": Kind(score, SQL_SCORES),
+    "embeddings": Kind(embed_all, EMBEDDING, estimate_embeddings),
+    "aggregates": Kind(aggregate_all, SQL_AGGREGATE, estimate_aggregating, of_groups=True),
 }
 
 # The kinds of public functions; all others have "answers".
-KIND_OF = {"leeroo_solve": "solutions", "leeroo_route": "routes", "leeroo_scores": "scores"}
+KIND_OF = {
+    "leeroo_solve": "solutions",
+    "leeroo_route": "routes",
+    "leeroo_scores": "scores",
+    "leeroo_embed": "embeddings",
+    "leeroo_similarity": "embeddings",
+    "leeroo_agg": "aggregates",
+    "leeroo_aggregated": "aggregates",
+    "leeroo_agg_list": "aggregates",
+    "leeroo_summarize": "aggregates",
+    "leeroo_summarized": "aggregates",
+}
 
 
 def type_of(given: pa.DataType | Callable[[Pool], pa.DataType], pool: Pool) -> pa.DataType:

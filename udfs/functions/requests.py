@@ -51,6 +51,7 @@ class Arguments(NamedTuple):
     decisions: str | None = None  # the answer is a choice for each of these
     task: str | None = None  # the question is a JSON object, whose fields this text names
     limits: SolveLimits | None = None  # of leeroo_solve
+    model: str | None = None  # the expert that embeds
 
 
 class Group(NamedTuple):

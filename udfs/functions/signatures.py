@@ -33,11 +33,14 @@ TAKES: dict[str, tuple[str, ...]] = {
     "decisions": ("expert", "system", "private"),
     "routes": ("private",),
     "solutions": ("private",),
+    "embeddings": ("private",),
+    "aggregates": ("expert", "system", "max_tokens", "private"),
 }
 
 _SQL_TYPES = {
     pa.string(): "VARCHAR",
     pa.float64(): "DOUBLE",
+    pa.float32(): "FLOAT",
     pa.int64(): "BIGINT",
     pa.int32(): "INTEGER",
     pa.bool_(): "BOOLEAN",
@@ -80,6 +83,8 @@ def sql_type(kind: pa.DataType) -> str:
         return "STRUCT(" + ", ".join(f'"{field.name}" {sql_type(field.type)}' for field in kind) + ")"
     if pa.types.is_list(kind):
         return f"{sql_type(kind.value_type)}[]"
+    if pa.types.is_fixed_size_list(kind):
+        return f"{sql_type(kind.value_type)}[{kind.list_size}]"
     if pa.types.is_map(kind):
         return f"MAP({sql_type(kind.key_type)}, {sql_type(kind.item_type)})"
     return _SQL_TYPES[kind]

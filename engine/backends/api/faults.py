@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from leeroo.engine.backends.api.error_bodies import read_error
 from leeroo.engine.backends.api.limits.allowances import retry_after_s
+from leeroo.engine.backends.completions import TOO_LONG
 
 # Errors whose texts may speak of money; others may quote the prompt.
 _MONEY = (402, 403, 429)
@@ -26,17 +27,6 @@ def _any(*patterns: str) -> re.Pattern[str]:
     return re.compile("|".join(patterns), re.IGNORECASE)
 
 
-# A prompt that is longer than the context, in the words of OpenAI, vLLM, SGLang, llama.cpp, TGI, Anthropic, Gemini, ...
-_TOO_LONG = _any(
-    r"context[ _-]*(length|size|window|limit)",
-    r"reduce the length of",
-    r"longer than the maximum",
-    r"(prompt|input)[^.]{0,40} is too long",
-    r"tokens \+ `?max_new_tokens",
-    r"token count[^.]{0,40} exceeds",
-    r"too many (input |prompt )?tokens",
-    r"string_above_max_length",
-)
 _NO_MONEY = _any(
     r"credit balance is too low",
     r"insufficient[_ ](quota|funds|credit|balance)",
@@ -119,9 +109,7 @@ def refusal(status: int, body: bytes | Any, headers: Mapping[str, str], model: s
     no_money = _NO_MONEY.search(detail if status in _MONEY else said.code) or _NO_CREDIT.match(said.text)
     if status == 402 or (no_money and wait_s is None):
         return replace(fault, ends=True)
-    too_large = (status in (400, 422, 500) and _TOO_LONG.search(detail)) or (
-        status == 429 and _TOO_LARGE.search(detail)
-    )
+    too_large = (status in (400, 422, 500) and TOO_LONG.search(detail)) or (status == 429 and _TOO_LARGE.search(detail))
     if status == 413 or too_large:
         return replace(fault, blames="nobody")
     if status in (400, 403, 422) and _OF_ROW.search(detail):

@@ -18,6 +18,7 @@ import torch
 from leeroo.engine import weights
 from leeroo.engine.backends.adapter_files import UnusableAdapter
 from leeroo.engine.backends.completions import (
+    NO_MEMORY,
     Request,
     choice_completion,
     choice_tree,
@@ -213,9 +214,7 @@ class TransformersBackend:
             if not out_of_memory(error):
                 raise
             if len(rows) == 1:
-                yield failed_completion(
-                    rows[0].request, "the device's memory does not suffice for this row; shorten it"
-                )
+                yield failed_completion(rows[0].request, NO_MEMORY)
                 return
         else:
             return

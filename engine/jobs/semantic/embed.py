@@ -18,11 +18,13 @@ from leeroo.engine.arrays import Float32s, Float64s, unpack_vector
 from leeroo.engine.backends.select import capabilities, unavailable
 from leeroo.engine.batch.explain import Estimate
 from leeroo.engine.errors import PoolError
+from leeroo.engine.jobs.semantic.estimates import free
 from leeroo.engine.orchestrator.encoders.encode import encode
 from leeroo.engine.orchestrator.encoders.sizes import usual_encoder, vector_size
 from leeroo.engine.pool import Expert
 
 _BLANK = "the text is blank"
+_UNKNOWN = "the encoder knows no token of the text"
 
 
 class Embedder(NamedTuple):
@@ -108,13 +110,14 @@ def embed(
     return _request(engine.with_expert(embedder.expert), texts, written, criteria)
 
 
-def estimate_embedding(engine: Engine, texts: Sequence[str], model: str | None, criteria: Criteria) -> Estimate | None:
-    """Estimate what embedding texts takes; None for encoders that run here, which cost nothing."""
+def estimate_embedding(engine: Engine, texts: Sequence[str], model: str | None, criteria: Criteria) -> Estimate:
+    """Estimate what embedding texts takes; encoders that run here cost nothing."""
     embedder = embedder_of(engine, model)
-    if embedder.expert is None or embedder.encoder is not None:
-        return None
-    view = engine.with_expert(embedder.expert)
-    return view.explain(_table(texts), _criteria(embedder.expert, criteria))
+    if embedder.encoder is not None:
+        note = f"embedded here by {embedder.encoder}, at no cost"
+        return free(len(texts), len(set(texts)), note)
+    assert embedder.expert is not None
+    return engine.with_expert(embedder.expert).explain(_table(texts), _criteria(embedder.expert, criteria))
 
 
 def _check(expert: Expert, *, private: bool) -> None:
@@ -136,16 +139,19 @@ def _encode(embedder: Embedder, texts: Sequence[str], written: list[str]) -> Emb
     there = [bool(text.strip()) for text in texts]
     assert embedder.encoder is not None
     some = encode([text for text, has in zip(written, there, strict=True) if has], embedder.encoder)
-    wanted = embedder.expert.dimensions if embedder.expert else None
-    if wanted is not None and some.shape[1] != wanted:
-        assert embedder.expert is not None
+    stated = embedder.expert.dimensions if embedder.expert else None
+    wanted = stated or vector_size(embedder.encoder)
+    if embedder.expert is not None and wanted is not None and some.shape[1] != wanted:
         raise PoolError(
-            f"expert {embedder.expert.name!r}: its vectors have {some.shape[1]:,} numbers and the pool file says"
-            f" {wanted:,}: set dimensions = {some.shape[1]}"
+            f"expert {embedder.expert.name!r}: its vectors have {some.shape[1]:,} numbers, not {wanted:,}:"
+            f" set dimensions = {some.shape[1]} in the pool file"
         )
     vectors = np.zeros((len(texts), some.shape[1]), np.float32)
     vectors[np.flatnonzero(there)] = some
-    return Embedded(vectors, [None if has else _BLANK for has in there], np.zeros(len(texts)))
+    # A static encoder gives zeros, which have no direction.
+    known = np.any(vectors, axis=1).tolist()
+    errors = [None if k else _UNKNOWN if has else _BLANK for has, k in zip(there, known, strict=True)]
+    return Embedded(vectors, errors, np.zeros(len(texts)))
 
 
 def _request(engine: Engine, texts: Sequence[str], written: list[str], criteria: Criteria) -> Embedded:

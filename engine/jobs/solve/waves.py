@@ -28,6 +28,8 @@ class StepRequest:
         question: The text that routers and recorded outcomes know it by.
         prompt: Shown in place of the question.
         json_schema, max_tokens: Of its answer.
+        expert: Answers it; one is chosen by default.
+        system: In place of the expert's own.
         private: Only local experts may see it.
         excluded: The experts that have failed on it.
         max_cost_usd: Its expected cost may not be higher.
@@ -38,6 +40,8 @@ class StepRequest:
     prompt: str | None = None
     json_schema: str | None = None
     max_tokens: int | None = None
+    expert: str | None = None
+    system: str | None = None
     private: bool = False
     excluded: tuple[str, ...] | None = None
     max_cost_usd: float | None = None
@@ -60,6 +64,7 @@ class StepResult:
     cost_usd: float = 0.0
     list_cost_usd: float = 0.0
     error: str | None = None
+    finish_reason: str | None = None
 
     @property
     def refused(self) -> bool:
@@ -135,10 +140,12 @@ class StepRunner:
 def _table(requests: Sequence[StepRequest], expert: str | None) -> pa.Table:
     """Return a table for the engine; `expert` answers all of it where it is given."""
     arguments = {name: [getattr(each, name) for each in requests] for name in _ARGUMENTS}
+    if expert is not None:
+        arguments["expert"] = [expert] * len(requests)
     return pa.table(
         {
             "question": pa.array([each.question for each in requests], pa.string()),
             "private": pa.array([each.private for each in requests], pa.bool_()),
-            "ask": build_asks(len(requests), {**arguments, "expert": [expert] * len(requests)}),
+            "ask": build_asks(len(requests), arguments),
         }
     )

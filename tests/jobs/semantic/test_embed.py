@@ -189,10 +189,11 @@ def test_an_estimate_sends_nothing(server: Provider, opened: Open) -> None:
     """It says what the API would take; the router's encoder takes nothing."""
     engine = opened()
     estimate = estimate_embedding(engine, ["a text of some length"] * 2, "e", Criteria())
-    assert estimate is not None
     assert (estimate.prompts, server.bodies) == (1, [])
     assert estimate.cost_usd > 0
-    assert estimate_embedding(engine, ["one"], None, Criteria()) is None
+    own = estimate_embedding(engine, ["one"], None, Criteria())
+    assert (own.cost_usd, own.prompts) == (0, 1)
+    assert "embedded here by sentence-transformers/all-MiniLM-L6-v2, at no cost" in str(own)
 
 
 @pytest.mark.parametrize("name", ["zz", "a"])

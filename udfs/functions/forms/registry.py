@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from leeroo.udfs.functions.forms import answers, choices, extracts, labels, predictions, records, solutions
+from leeroo.udfs.functions.forms import (
+    aggregates,
+    answers,
+    choices,
+    embeddings,
+    extracts,
+    labels,
+    predictions,
+    records,
+    solutions,
+)
 from leeroo.udfs.functions.forms.form import Form
 
 FORMS: dict[str, Form] = {
@@ -13,4 +23,6 @@ FORMS: dict[str, Form] = {
     **records.FORMS,
     **solutions.FORMS,
     **predictions.FORMS,
+    **embeddings.FORMS,
+    **aggregates.FORMS,
 }

@@ -1,0 +1,199 @@
+"""The tree of one group: leaves of texts, and above them the answers of parts, which are merged level by level.
+
+There are as few leaves as the room of a request allows, and all of a level are of like length. So the tree is as low as
+it can be. Knows nothing of engines: it gives requests and takes their results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from leeroo.engine.backends.completions import is_too_long
+from leeroo.engine.batch.price import BYTES_PER_TOKEN
+from leeroo.engine.jobs.aggregate.prompts import ask_all, ask_part, merge, merged_tokens
+from leeroo.engine.jobs.aggregate.rooms import Room, TextGroup
+from leeroo.engine.jobs.aggregate.texts import Item, count_tokens, items_of, pack, split_item
+from leeroo.engine.jobs.solve.waves import StepRequest, StepResult
+from leeroo.engine.money import DECIMALS
+
+# The tokens of a text below which it is not split any more.
+_LEAST_PIECE = 16
+
+
+@dataclass
+class Node:
+    """A request of the tree: some texts, or some answers of the level below."""
+
+    items: list[Item]
+    result: StepResult | None = None
+
+    @property
+    def error(self) -> str | None:
+        """Why it has no answer; None where it has one, or is open."""
+        if self.result is None or self.result.answer is not None:
+            return None
+        return self.result.error or "the expert gave no answer"
+
+
+@dataclass
+class Tree:
+    """A group, the nodes of its current level, and what its requests cost so far.
+
+    Attributes:
+        group: The texts.
+        room: The limits of its requests.
+        nodes: Of the current level, in the order of their texts.
+        levels: The number of levels so far.
+        requests: How many were answered, or failed.
+        cut: How many answers ended at their limit of tokens.
+        error: Why there is no answer.
+    """
+
+    group: TextGroup
+    room: Room
+    nodes: list[Node] = field(default_factory=list)
+    levels: int = 1
+    requests: int = 0
+    cut: int = 0
+    cost_usd: float = 0.0
+    list_cost_usd: float = 0.0
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        # A prompt far beyond the room need not be written to know that.
+        if self.group.size <= 2 * BYTES_PER_TOKEN * self.room.prompt:
+            self.nodes = [Node([Item(text, texts=n, times=n) for text, n in self.group.texts])]
+            if count_tokens(self.prompt(self.nodes[0])) <= self.room.prompt:
+                return
+        left = self.room.prompt - count_tokens(ask_part(self.group.task, [], self.group.count))
+        if left < _LEAST_PIECE or self._merging_room < 2 * merged_tokens("") + 2 * self.room.answer:
+            self.nodes, self.error = [], self._why_no_room()
+            return
+        items = items_of(self.group.texts, left)
+        self.nodes = [Node(items[part.start : part.stop]) for part in pack([item.tokens for item in items], left)]
+
+    @property
+    def open(self) -> list[Node]:
+        """The nodes that have no result yet; none once the group failed."""
+        return [] if self.error is not None else [node for node in self.nodes if node.result is None]
+
+    @property
+    def answer(self) -> StepResult | None:
+        """The result for all texts; None as long as there is none."""
+        return self.nodes[0].result if len(self.nodes) == 1 and self.error is None else None
+
+    def prompt(self, node: Node) -> str:
+        """Return the prompt of a node."""
+        task, total = self.group.task, self.group.count
+        if self.levels > 1:
+            return merge(task, [(item.text, item.texts) for item in node.items], total)
+        return ask_all(task, node.items) if len(self.nodes) == 1 else ask_part(task, node.items, total)
+
+    def request(self, node: Node) -> StepRequest:
+        """Return the request of a node."""
+        prompt = self.prompt(node)
+        return StepRequest(
+            what="merges" if self.levels > 1 else "texts",
+            question=prompt,
+            expert=self.group.expert,
+            system=self.group.system,
+            max_tokens=self.room.answer,
+            private=self.group.private,
+            excluded=self.room.too_small(count_tokens(prompt)),
+        )
+
+    def merges_ahead(self) -> int:
+        """Return how many merges the levels above will take, if all answers are as long as they may be."""
+        merges, nodes = 0, len(self.nodes)
+        together = max(2, self._merging_room // (self.room.answer + 1))
+        while nodes > 1 and self.error is None:
+            nodes = -(-nodes // together)
+            merges += nodes
+        return merges
+
+    def take(self, node: Node, result: StepResult) -> None:
+        """Take the result of a node; one that is too long for its expert after all becomes two nodes."""
+        halves = self._halve(node) if is_too_long(result.error) else []
+        if halves:
+            at = next(i for i, each in enumerate(self.nodes) if each is node)
+            self.nodes[at : at + 1] = [Node(items) for items in halves]
+            return
+        node.result = result
+        self.requests += 1
+        self.cut += result.finish_reason == "length"
+        self.cost_usd += result.cost_usd
+        self.list_cost_usd += result.list_cost_usd
+
+    def climb(self) -> None:
+        """Go to the next level, or note why the group failed, once all nodes of this one have results."""
+        if self.open or self.error is not None:
+            return
+        failed = next(((i, node.error) for i, node in enumerate(self.nodes, 1) if node.error is not None), None)
+        if failed is not None:
+            number, why = failed
+            self.error = why if len(self.nodes) == 1 else f"part {number} of {len(self.nodes)}: {why}"
+        elif len(self.nodes) > 1:
+            self._merge()
+
+    def as_row(self) -> dict[str, Any]:
+        """Return a row of `schema.AGGREGATED`."""
+        return {
+            "value": None if self.answer is None else (self.answer.answer or "").strip(),
+            "texts": self.group.count,
+            "requests": self.requests,
+            "levels": self.levels,
+            "cut": self.cut,
+            "expert": None if self.answer is None else self.answer.expert,
+            "cost_usd": round(self.cost_usd, DECIMALS),
+            "list_cost_usd": round(self.list_cost_usd, DECIMALS),
+            "error": self.error,
+        }
+
+    @property
+    def _merging_room(self) -> int:
+        """The tokens of answers that one request can merge."""
+        return self.room.prompt - count_tokens(merge(self.group.task, [], self.group.count))
+
+    def _merge(self) -> None:
+        """Begin the next level: merges of the answers of this one."""
+        answers = [Item(_answer_of(node), texts=_texts_of(node)) for node in self.nodes]
+        parts = pack([merged_tokens(item.text) for item in answers], self._merging_room)
+        if len(parts) == len(answers):  # answers are longer than was estimated; two at a time end as well
+            parts = [range(i, min(i + 2, len(answers))) for i in range(0, len(answers), 2)]
+        results = [node.result for node in self.nodes]
+        # One answer alone is merged with nothing: it goes up as it is.
+        self.nodes = [
+            Node(answers[part.start : part.stop], results[part.start] if len(part) == 1 else None) for part in parts
+        ]
+        self.levels += 1
+
+    def _halve(self, node: Node) -> list[list[Item]]:
+        """Return the items of a node in two halves; nothing where it cannot be halved."""
+        items = node.items
+        if self.levels > 1:
+            half = len(items) // 2
+            return [items[:half], items[half:]] if len(items) > 2 else []
+        if len(items) == 1:
+            tokens = items[0].tokens
+            pieces = split_item(items[0], tokens // 2 + 1) if tokens >= 2 * _LEAST_PIECE else []
+            half = (len(pieces) + 1) // 2
+            return [pieces[:half], pieces[half:]] if len(pieces) > 1 else []
+        parts = pack([item.tokens for item in items], max(1, sum(item.tokens for item in items) // 2 + 1))
+        half = parts[0].stop
+        return [items[:half], items[half:]]
+
+    def _why_no_room(self) -> str:
+        return (
+            f"the texts do not fit into one request to {self.room.expert!r}, and beside the task and answers of"
+            f" {self.room.answer:,} tokens there is no room for parts of them: give fewer max_tokens, a shorter task,"
+            " or an expert with a longer context"
+        )
+
+
+def _answer_of(node: Node) -> str:
+    return "" if node.result is None else (node.result.answer or "").strip()
+
+
+def _texts_of(node: Node) -> int:
+    return sum(item.texts for item in node.items)

@@ -1,0 +1,57 @@
+"""Requests of the functions that work by meaning: texts in, vectors out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from leeroo.engine.answer import Criteria, Engine, Estimate
+from leeroo.engine.jobs.questions import left_usd
+from leeroo.engine.jobs.semantic.embed import embed, estimate_embedding
+from leeroo.engine.jobs.semantic.estimates import combine
+from leeroo.udfs.functions.requests import Questions
+
+EMBEDDING = pa.struct(
+    [
+        pa.field("vector", pa.list_(pa.float32())),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+# Numbers in one Arrow array of lists, whose offsets have 32 bits.
+_MOST_NUMBERS = 2**30
+
+
+def embed_all(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
+    """Embed all texts, those of each model as one batch: structs of `EMBEDDING`."""
+    parts: list[pa.Array] = []
+    spent = 0.0
+    with engine.delivery():
+        for group, texts in questions:
+            left = replace(criteria, max_cost_usd=left_usd(criteria, spent))
+            found = embed(engine, texts, group.arguments.model, left, private=group.arguments.private)
+            spent += float(found.costs.sum())
+            step = max(1, _MOST_NUMBERS // max(1, found.vectors.shape[1]))
+            for start in range(0, len(texts), step):
+                part = slice(start, start + step)
+                parts.append(_structs(found.vectors[part], found.errors[part], found.costs[part]))
+    return pa.chunked_array(parts, EMBEDDING)
+
+
+def _structs(vectors: np.ndarray, errors: list[str | None], costs: np.ndarray) -> pa.StructArray:
+    there = np.array([error is None for error in errors], bool)
+    size = vectors.shape[1]
+    # NULL is an offset that is NULL; a list that is not there has no numbers.
+    ends = np.cumsum(np.where(there, size, 0))
+    offsets = pa.array(np.append(0, ends), pa.int32(), mask=np.append(~there, False))
+    lists = pa.ListArray.from_arrays(offsets, pa.array(vectors[there].ravel()))
+    return pa.StructArray.from_arrays([lists, pa.array(costs), pa.array(errors, pa.string())], fields=list(EMBEDDING))
+
+
+def estimate_embeddings(engine: Engine, questions: Questions, criteria: Criteria) -> Estimate:
+    """Estimate what embedding all texts would take."""
+    return combine(
+        [estimate_embedding(engine, texts, group.arguments.model, criteria) for group, texts in questions],
+    )

@@ -1,0 +1,127 @@
+"""What the names in a query stand for: calls of ours, calls with effects or aggregates, and views. Asks DuckDB."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterator
+
+import duckdb
+
+from leeroo.udfs.statements.keywords import keywords
+from leeroo.udfs.statements.rewrite.tree import Node, walk
+
+_OURS = "leeroo"
+
+Execute = Callable[..., duckdb.DuckDBPyConnection]
+
+
+class Names:
+    """The names on one connection.
+
+    Args:
+        execute: Runs a statement on the connection; what it has pending is dropped.
+        tree: The query whose names are looked up.
+
+    """
+
+    def __init__(self, execute: Execute, tree: Node) -> None:
+        self._execute = execute
+        own = {name for node in walk(tree) if (name := _function(node))}
+        unknown = {name for name in own if name not in _built_in() and not name.startswith(_OURS)}
+        self._macros = self._hiding() if unknown else frozenset[str]()
+        self._columns = frozenset[str]()
+        while (columns := self._answers(tree)) != self._columns:
+            self._columns = columns
+
+    def calls_ours(self, node: object) -> bool:
+        """Say if there is a call of ours in a tree."""
+        return any(self.is_ours(each) for each in walk(node))
+
+    def is_ours(self, node: Node) -> bool:
+        """Say if a node is a call of ours, or of a macro that has one, or a selected column that is built from one."""
+        if node.get("class") == "COLUMN_REF":
+            return any(name.casefold() in self._columns for name in node["column_names"])
+        name = _function(node)
+        return name is not None and (name.startswith(_OURS) or name in self._macros)
+
+    def _answers(self, tree: Node) -> frozenset[str]:
+        """Return the names of selected columns that have answers in them."""
+        items = (item for node in walk(tree) if "select_list" in node for item in node["select_list"])
+        return frozenset(item["alias"].casefold() for item in items if item["alias"] and self.calls_ours(item))
+
+    def view(self, name: str) -> str | None:
+        """Return the query of a view that calls ours; None for anything else, and where another table has the name."""
+        found = self._execute(
+            """SELECT sql FROM duckdb_views() WHERE lower(view_name) = lower($1) AND sql ILIKE '%leeroo%'
+               AND schema_name = current_schema() AND database_name = current_database()
+               AND NOT EXISTS (FROM duckdb_tables() WHERE lower(table_name) = lower($1))""",
+            [name],
+        ).fetchall()
+        return _body(found[0][0]) if len(found) == 1 else None
+
+    def columns(self, query: str) -> list[str]:
+        """Return the columns of a query, none where DuckDB refuses it."""
+        try:
+            return [row[0] for row in self._execute(f"DESCRIBE {query}").fetchall()]
+        except duckdb.Error:
+            return []
+
+    def _hiding(self) -> frozenset[str]:
+        """Return the macros of the user's that call ours, some by way of others."""
+        rows = self._execute(
+            "SELECT lower(function_name), macro_definition FROM duckdb_functions() WHERE function_type = 'macro'"
+            " AND NOT internal AND NOT starts_with(function_name, '_leeroo')"
+        ).fetchall()
+        found = {_OURS}
+        while more := {name for name, text in rows if any(each in text.casefold() for each in found)} - found:
+            found |= more
+        return frozenset(found)
+
+
+def has_effects(node: object) -> bool:
+    """Say if evaluating a tree twice may give two values."""
+    return any((_function(each) or "") in _volatile() for each in walk(node))
+
+
+def aggregates(node: object) -> bool:
+    """Say if a tree has an aggregate or a window."""
+    return any(each.get("class") == "WINDOW" or (_function(each) or "") in _aggregates() for each in walk(node))
+
+
+def _function(node: Node) -> str | None:
+    name = node.get("function_name") if node.get("class") in ("FUNCTION", "WINDOW") else None
+    return str(name).casefold() if name else None
+
+
+def _body(sql: str) -> str | None:
+    """Return the query of a CREATE VIEW; None where it renames the columns."""
+    begins = _after_as(sql)
+    head = sql.encode()[:begins].decode()
+    return None if begins is None or re.search(r"\)\s*AS$", head) else sql.encode()[begins:].decode().rstrip("; \n")
+
+
+def _after_as(sql: str) -> int | None:
+    places: Iterator[int] = (word.start + len("AS") for word in keywords(sql) if word.text == "AS" and word.depth == 0)
+    return next(places, None)
+
+
+@functools.cache
+def _built_in() -> frozenset[str]:
+    return _listed("true")
+
+
+@functools.cache
+def _volatile() -> frozenset[str]:
+    return _listed("stability = 'VOLATILE'")
+
+
+@functools.cache
+def _aggregates() -> frozenset[str]:
+    return _listed("function_type = 'aggregate'")
+
+
+def _listed(where: str) -> frozenset[str]:
+    with duckdb.connect() as con:
+        rows = con.execute(f"SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE {where}").fetchall()
+    return frozenset(name for (name,) in rows)
