@@ -137,8 +137,8 @@ def _route(engine: Engine, groups: Sequence[TextGroup], criteria: Criteria) -> l
             "ask": build_asks(len(groups), asks),
         }
     )
-    columns = {"column": "question", "private_column": "private", "ask_column": "ask", "prefix": "route_"}
-    routes = engine.route(table.to_reader(), replace(criteria, max_cost_usd=usd, **columns)).read_all()
+    named = replace(criteria, column="question", private_column="private", ask_column="ask", prefix="route_")
+    routes = engine.route(table.to_reader(), replace(named, max_cost_usd=usd)).read_all()
     names: list[str | None] = routes.column("route_expert").to_pylist()
     return names
 
