@@ -6,6 +6,7 @@ whole group, and that expert's context counts. Knows nothing of answers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +19,7 @@ from leeroo.engine.batch.prompts import build_asks
 from leeroo.engine.jobs.aggregate.texts import count_tokens
 from leeroo.engine.pool import Expert
 
-# Tokens of an answer where none are given, and the part of a context that it may take.
+# Least tokens of an answer where none are given, and the part of a context that it may take then.
 ANSWER_TOKENS, ANSWER_PART = 256, 4
 # A prompt is filled up to this part of its room: tokens are estimated.
 _FILLED = 0.9
@@ -81,31 +82,31 @@ class Room:
 
 def find_rooms(engine: Engine, groups: Sequence[TextGroup], criteria: Criteria) -> list[Room]:
     """Return the room of each group."""
-    choices = [_candidates(engine, group, criteria) for group in groups]
-    rooms = [_rooms(group, experts) for group, experts in zip(groups, choices, strict=True)]
-    unsure = [i for i, own in enumerate(rooms) if len({room.prompt for room in own}) > 1 and not _fits(groups[i], own)]
+    candidates = functools.cache(functools.partial(_candidates, engine, criteria))
+    rooms_of = functools.cache(lambda *kind: _rooms(candidates(*kind[:2]), *kind[2:]))
+    rooms = [rooms_of(group.expert, group.private, group.system, group.max_tokens) for group in groups]
+    unsure = [i for i, own in enumerate(rooms) if own[0].prompt < own[-1].prompt and not _fits(groups[i], own)]
     chosen = dict(zip(unsure, _route(engine, [groups[i] for i in unsure], criteria), strict=True))
     return [_choose(own, chosen.get(i)) for i, own in enumerate(rooms)]
 
 
-def _candidates(engine: Engine, group: TextGroup, criteria: Criteria) -> list[Expert]:
-    """Return the experts that may answer a group."""
-    named = group.expert or criteria.expert
-    if named is not None:
-        return [engine.pool[named]]
-    may = [e for e in engine.pool.experts if not group.private or e.location == "local"]
+def _candidates(engine: Engine, criteria: Criteria, named: str | None, private: bool) -> tuple[Expert, ...]:
+    """Return the experts that may answer a group which names an expert, or is private."""
+    if named is not None or criteria.expert is not None:
+        return (engine.pool[named or criteria.expert or ""],)
+    may = tuple(e for e in engine.pool.experts if not private or e.location == "local") or engine.pool.experts
     # Where no expert can run here, the run says so.
-    return [e for e in may if unavailable(e) is None] or may or list(engine.pool.experts)
+    return tuple(e for e in may if unavailable(e) is None) or may
 
 
-def _rooms(group: TextGroup, experts: Sequence[Expert]) -> list[Room]:
+def _rooms(experts: Sequence[Expert], system: str | None, max_tokens: int | None) -> list[Room]:
     """Return the room that each of some experts has, the smallest first."""
     found = []
     for expert in experts:
         context = context_tokens(expert)
-        answer = group.max_tokens or min(ANSWER_TOKENS, max(1, context // ANSWER_PART))
-        system = expert.system if group.system is None else group.system
-        around = count_tokens((system or "") + (expert.template or ""))
+        usual = min(max(ANSWER_TOKENS, expert.max_tokens), max(1, context // ANSWER_PART))
+        answer = max_tokens or usual
+        around = count_tokens(((expert.system if system is None else system) or "") + (expert.template or ""))
         left = context - answer - expert.thinking_tokens - around - _TEMPLATE_TOKENS
         found.append(Room(expert.name, max(0, int(left * _FILLED)), answer, {}))
     return sorted(found, key=lambda room: room.prompt)
