@@ -23,7 +23,7 @@ from leeroo.engine.errors import RowsFailed, UsageError
 from leeroo.engine.listeners import LineListener
 from leeroo.udfs.feedback import FeedbackWriter
 from leeroo.udfs.functions.kinds import KIND_OF, KINDS, Kind, type_of
-from leeroo.udfs.functions.memo import KEPT_ROWS, Memo
+from leeroo.udfs.functions.memo import Memo
 from leeroo.udfs.functions.requests import Group, Questions
 from leeroo.udfs.functions.signatures import VARIABLES
 from leeroo.udfs.functions.unanswered import Unanswered
@@ -116,7 +116,7 @@ class Calls:
                 function.wanted.clear()
                 function.memo.forget_failures()
                 function.memo.forget_samples()
-                if len(function.memo.values) > KEPT_ROWS:
+                if function.memo.is_full:
                     function.memo.forget()
                 function.paid_from = len(function.memo.values)
             self._spent = 0.0

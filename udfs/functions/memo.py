@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from leeroo.udfs.functions.requests import Group, Questions
 
-# Above this number the values are dropped between statements: the answer store has them all.
-KEPT_ROWS = 1_000_000
+# Above this number of values, or of characters of their questions, all are dropped between statements: the answer
+# store has them.
+KEPT_ROWS, KEPT_CHARACTERS = 1_000_000, 2**28
 # Text of one Arrow array holds two gigabytes at most.
 _MERGED_BYTES = 2**30
 
@@ -73,6 +74,7 @@ class Memo:
     def __init__(self, kind: pa.DataType) -> None:
         self.values = Values(kind)
         self._known: dict[Group, dict[str, int]] = {}
+        self._characters = 0  # of all questions that were learned
         self._failed: list[tuple[Group, str]] = []
         self._samples: dict[tuple[Group, str], list[int]] = {}
         self._drawn: Counter[tuple[Group, str]] = Counter()
@@ -106,6 +108,7 @@ class Memo:
         wrong = iter(failed)
         for group, texts in questions:
             numbers = range(number, number + len(texts))
+            self._characters += sum(map(len, texts))
             number = numbers.stop
             if group.sampled:
                 for question, sample in zip(texts, numbers, strict=True):
@@ -114,6 +117,11 @@ class Memo:
                 self._known.setdefault(group, {}).update(zip(texts, numbers, strict=True))
             bad = [question for question in texts if next(wrong)]
             self._failed += [(group, question) for question in bad if not group.sampled]
+
+    @property
+    def is_full(self) -> bool:
+        """True where it takes so much memory that it should forget."""
+        return len(self.values) > KEPT_ROWS or self._characters > KEPT_CHARACTERS
 
     def forget_failures(self) -> None:
         """Forget the values that failed, so that their questions may be repeated."""
@@ -128,6 +136,7 @@ class Memo:
 
     def forget(self) -> None:
         """Forget everything."""
+        self._characters = 0
         self._known.clear()
         self._failed.clear()
         self.forget_samples()
