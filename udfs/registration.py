@@ -12,6 +12,7 @@ import duckdb
 
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.listeners import LineListener
+from leeroo.udfs import aliases
 from leeroo.udfs.functions.calls import Calls
 from leeroo.udfs.functions.raw import create
 from leeroo.udfs.functions.signatures import fill_in
@@ -49,6 +50,7 @@ class Registration:
         """Define the public functions on a connection to the same database, calling into this registration."""
         for text in _macros():
             con.execute(fill_in(text, self._own))
+        aliases.define(con)
 
     def interrupt(self) -> None:
         """Stop what is being answered for this connection, from another thread; what was answered is kept."""
