@@ -306,6 +306,8 @@ SQL_CHOICE = pa.struct(
     ]
 )
 SQL_LABEL = pa.struct([pa.field("label", pa.string()), SQL_CHOICE.field("confidence"), *_SQL_REASONS])
+SQL_FILTER = pa.struct([pa.field("value", pa.bool_()), SQL_CHOICE.field("confidence"), *_SQL_REASONS])
+SQL_SCORE = pa.struct([pa.field("value", pa.float64()), SQL_CHOICE.field("confidence"), *_SQL_REASONS])
 SQL_EXTRACT = pa.struct([pa.field("value", pa.string()), *_SQL_REASONS])
 SQL_SOLUTION = pa.struct([field for field in SOLVED if field.name != "list_cost_usd"])
 SQL_AGGREGATE = pa.struct([field for field in AGGREGATED if field.name != "list_cost_usd"])

@@ -19,7 +19,19 @@ from leeroo.udfs.functions.signatures import fill_in
 from leeroo.udfs.functions.unanswered import warn
 
 # leeroo/sql/*.sql, in this order
-_FILES = ("calls", "answers", "forms", "records", "solve", "aggregates", "routes", "embeddings", "tables", "feedback")
+_FILES = (
+    "calls",
+    "answers",
+    "forms",
+    "judgements",
+    "records",
+    "solve",
+    "aggregates",
+    "routes",
+    "embeddings",
+    "tables",
+    "feedback",
+)
 
 
 class Registration:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import repeat
+from itertools import compress, islice, repeat
 
 import numpy as np
 import pyarrow as pa
@@ -115,7 +115,7 @@ class Memo:
                     self._samples.setdefault((group, question), []).append(sample)
             else:
                 self._known.setdefault(group, {}).update(zip(texts, numbers, strict=True))
-            bad = [question for question in texts if next(wrong)]
+            bad = list(compress(texts, islice(wrong, len(texts))))
             self._failed += [(group, question) for question in bad if not group.sampled]
 
     @property

@@ -5,6 +5,7 @@ Knows nothing of DuckDB, and nothing of earlier questions of the connection.
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -49,6 +50,9 @@ class Arguments(NamedTuple):
     json_schema: str | None = None  # the answer is JSON that is valid under this
     record: str | None = None  # the fields of this record, whose JSON schema that is
     decisions: str | None = None  # the answer is a choice for each of these
+    scale: tuple[float | None, ...] | None = (
+        None  # the place of each choice, from 0 to 1: the answer is the expected one
+    )
     task: str | None = None  # the question is a JSON object, whose fields this text names
     limits: SolveLimits | None = None  # of leeroo_solve
     model: str | None = None  # the expert that embeds
@@ -199,10 +203,13 @@ def _table(questions: Questions) -> pa.RecordBatchReader:
     arguments = pa.array([group.arguments._asdict() for group, _ in questions], pa.struct(list(ASK)))
     each = pa.array(np.repeat(np.arange(len(questions)), counts))
     columns = dict(zip(ASK.names, arguments.take(each).flatten(), strict=True))
-    filled_in = [_text(group, text) for group, texts in questions for text in texts]
-    columns["fields"] = pa.array(
-        [None if group.arguments.task is None else text for group, texts in questions for text in texts], pa.string()
-    )
+    filled_in: list[str] = []
+    fields: list[str | None] = []
+    for group, texts in questions:
+        has_fields = group.arguments.task is not None
+        filled_in += [_text(group, text) for text in texts] if has_fields else texts
+        fields += texts if has_fields else itertools.repeat(None, len(texts))
+    columns["fields"] = pa.array(fields, pa.string())
     ask = pa.StructArray.from_arrays(list(columns.values()), fields=list(ASK))
     private = np.repeat(np.array([group.arguments.private for group, _ in questions], bool), counts)
     return pa.table({"question": pa.array(filled_in, pa.string()), "private": private, "ask": ask}).to_reader()
@@ -211,25 +218,42 @@ def _table(questions: Questions) -> pa.RecordBatchReader:
 def _in_forms(questions: Questions, values: pa.ChunkedArray, scores: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return the same answers; those of a form hold nothing but JSON of it, or the reason why there is none."""
     arguments = [group.arguments for group, texts in questions for _ in texts]
-    formed = [i for i, each in enumerate(arguments) if each.json_schema or each.decisions]
+    formed = [i for i, each in enumerate(arguments) if each.json_schema or each.decisions or each.scale]
     if not formed:
         return values
-    rows = values.to_pylist()
+    columns = dict(zip(values.type.names, values.combine_chunks().flatten(), strict=True))
+    said, errors = columns["answer"].to_pylist(), columns["error"].to_pylist()
     known = dict(zip(formed, scores.take(pa.array(formed)).to_pylist(), strict=True))
     for i in formed:
-        if rows[i]["answer"] is not None:
-            rows[i]["answer"], rows[i]["error"] = _in_form(arguments[i], rows[i]["answer"], known[i])
-    return pa.chunked_array([pa.array(rows, values.type)])
+        if said[i] is not None:
+            said[i], errors[i] = _in_form(arguments[i], said[i], known[i])
+    columns |= {"answer": pa.array(said, pa.string()), "error": pa.array(errors, pa.string())}
+    return pa.chunked_array([pa.StructArray.from_arrays(list(columns.values()), fields=list(values.type))])
 
 
 def _in_form(arguments: Arguments, answer: str, scores: list[float | None] | None) -> tuple[str | None, str | None]:
-    """Return the JSON in an answer, or the reason why there is none."""
+    """Return an answer in its form, or the reason why there is none."""
+    if arguments.scale is not None:
+        place = _place(arguments, answer, scores)
+        return None if place is None else repr(place), None
     if arguments.decisions is not None:
         return json.dumps(decide(read_decisions(arguments.decisions), answer, scores), ensure_ascii=False), None
     if arguments.record is None:
         return extract(answer, arguments.json_schema or "{}")
     values, why = read_record(read_spec(arguments.record), answer)
     return None if why else json.dumps(values, default=str, ensure_ascii=False), why
+
+
+def _place(arguments: Arguments, answer: str, scores: Sequence[float | None] | None) -> float | None:
+    """Return the expected place on a scale, among the choices that have one; None where the answer has none."""
+    assert arguments.choices is not None
+    assert arguments.scale is not None
+    places = dict(zip(arguments.choices, arguments.scale, strict=True))
+    if places[answer] is None or scores is None or None in scores:
+        return places[answer]
+    there = [i for i, place in enumerate(arguments.scale) if place is not None]
+    weights = np.exp(np.array(scores, np.float64)[there] - max(score for score in scores if score is not None))
+    return float(weights @ np.array(arguments.scale, np.float64)[there] / weights.sum())
 
 
 def _text(group: Group, question: str) -> str:

@@ -28,6 +28,8 @@ TAKES: dict[str, tuple[str, ...]] = {
     "answers": ("expert", "system", "max_tokens", "private"),
     "choices": ("expert", "system", "private"),
     "labels": ("expert", "system", "private"),
+    "filters": ("expert", "system", "private"),
+    "scored": ("expert", "system", "private"),
     "extracts": ("expert", "system", "max_tokens", "private"),
     "records": ("expert", "system", "max_tokens", "private"),
     "decisions": ("expert", "system", "private"),

@@ -72,7 +72,7 @@ def choose_order(found: Query, rehearsal: Rehearsal) -> Choice:
         return known[_key(part)].rank(all_hold=all_hold) if _key(part) in known else 0.0
 
     written, ordered = root(found.written), found.in_order(rank)
-    if not found.changes(ordered) or not rehearsal.binds(found.within(ordered)):
+    if not found.changes(ordered) or rehearsal.plan(found.within(ordered)) is None:
         return Choice(written)
     joins = any(each.get("type") == "JOIN" for each in walk(ordered))
     # Above a join, conditions are evaluated for more rows.

@@ -50,15 +50,14 @@ class Rehearsal:
             done: duckdb.DuckDBPyConnection = run_among(self._tables, self._con.execute, text, parameters)
             return done
 
-    def binds(self, text: str) -> bool:
-        """Say if DuckDB can plan a statement."""
+    def plan(self, text: str | None) -> str | None:
+        """Return DuckDB's plan of a statement, None where it refuses it."""
         try:
-            self._run(f"EXPLAIN {text}")
+            return str(self._run(f"EXPLAIN (FORMAT json) {text}")[-1][1])
         except duckdb.InterruptException:
             raise
         except duckdb.Error:
-            return False
-        return True
+            return None
 
     def collect(self, text: str | None) -> bool:
         """Run a statement for its questions, and say if it reached its end."""

@@ -10,6 +10,7 @@ every call finds its value. A question that comes up only then is answered in pl
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +30,8 @@ from leeroo.udfs.statements.rewrite.query import Query
 from leeroo.udfs.statements.rewrite.tree import Node
 from leeroo.udfs.statements.steps import shorten, stops
 
+# In the plan of a statement that may be written so that it asks for less.
+_MAY_ASK_LESS = re.compile(r"filter|limit|top_?n|join|product|\b(case|coalesce|and|or)\b", re.IGNORECASE)
 # DuckDB's words for what describes the types of a value and is a column.
 _NOT_CONSTANT = 'The "structure" argument in function "from_json" must be a constant'
 _NEEDS_CONSTANT = (
@@ -87,6 +90,7 @@ class Statement:
         self._kind = kind
         self._rehearsal = texts.rehearsal(text, kind) if isinstance(text, str) else None
         self._source = texts.source(text) if kind == StatementType.INSERT and isinstance(text, str) else None
+        self._plan = ""
         self._pipe = texts.pipe(self._rehearsal or "")
         if self._pipe is not None:
             self._rehearsal = None
@@ -193,7 +197,9 @@ class Statement:
         self._write(found, node)
 
     def _query(self, rehearsal: Rehearsal) -> Query | None:
-        return Query.find(self._text, self._kind, rehearsal.execute) if isinstance(self._text, str) else None
+        if not isinstance(self._text, str) or _MAY_ASK_LESS.search(self._plan) is None:
+            return None
+        return Query.find(self._text, self._kind, rehearsal.execute)
 
     def _write(self, found: Query, node: Node) -> None:
         if found.changes(node):
@@ -215,8 +221,9 @@ class Statement:
 
     def _calls_ours(self) -> bool:
         """Say if the planner meets a call of ours, be it in a view or macro."""
-        # Where it does not bind, the statement itself says what is wrong, in the words of the user.
-        return self._rehearsal_on(self._con).binds(self._rehearsal or "") and self._calls.met > 0
+        # Where DuckDB refuses it, the statement itself says what is wrong, in the words of the user.
+        self._plan = self._rehearsal_on(self._con).plan(self._rehearsal) or ""
+        return bool(self._plan) and self._calls.met > 0
 
     def _rehearsal_on(self, con: duckdb.DuckDBPyConnection) -> Rehearsal:
         return Rehearsal(con, self._calls, self._tables, self._rehearsed_with, self._own_errors)

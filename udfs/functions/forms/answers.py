@@ -33,7 +33,7 @@ def _read_tasks(tasks: pa.Array, values: pa.Array, given: Columns) -> RowQuestio
     """Read questions built from fields: the question is the JSON object of those that the task names."""
     codes, rows = distinct([tasks, *given], len(tasks))
     objects = [
-        None if task is None or text is None else _named_fields(task, text)
+        None if task is None or text is None else named_fields(task, text)
         for task, text in zip(tasks.to_pylist(), values.to_pylist(), strict=True)
     ]
     return RowQuestions(pa.array(objects, pa.string()), codes, [_sampled(row, task=task) for task, *row in rows])
@@ -45,7 +45,7 @@ def _sampled(row: Sequence[Any], **own: Any) -> Arguments:
     return arguments_of("answers", given, temperature=temperature or None, **own)
 
 
-def _named_fields(task: str, values: str) -> str | None:
+def named_fields(task: str, values: str) -> str | None:
     """Return the fields that a task names, as a JSON object; None if one of them is NULL."""
     there = json.loads(values)
     wanted = _names(task)

@@ -82,9 +82,20 @@ def arguments_of(function: str, row: Sequence[Any], **own: Any) -> Arguments:
 
 def distinct(columns: Sequence[pa.Array | list[Any]], n: int) -> tuple[np.ndarray, list[tuple[Any, ...]]]:
     """Return the distinct rows of these columns, and which of them each of the n rows is, int [n]."""
-    if all(isinstance(column, pa.Array) and column.null_count == n for column in columns):
-        return np.zeros(n, np.int64), [(None,) * len(columns)]
+    if n and all(map(_is_constant, columns)):  # nearly always, as arguments are written into the statement
+        return np.zeros(n, np.int64), [tuple(_first(column) for column in columns)]
     numbers: dict[tuple[Any, ...], int] = {}
     given = zip(*(c.to_pylist() if isinstance(c, pa.Array) else c for c in columns), strict=True)
     codes = np.array([numbers.setdefault(row, len(numbers)) for row in given], np.int64)
     return codes, list(numbers)
+
+
+def _is_constant(column: pa.Array | list[Any]) -> bool:
+    """Say if all rows of a column are known to have one value."""
+    if not isinstance(column, pa.Array):
+        return column.count(column[0]) == len(column)
+    return column.null_count == len(column) or (not pa.types.is_nested(column.type) and len(column.unique()) == 1)
+
+
+def _first(column: pa.Array | list[Any]) -> Any:
+    return column[0].as_py() if isinstance(column, pa.Array) else column[0]

@@ -31,7 +31,7 @@ def push_down(names: Names, node: Node) -> Node:
 def _with(names: Names, table: Node, plain: list[Node], alone: bool) -> Node:
     """Return a table, a subquery with those of some conditions that are about its columns."""
     inner = table["subquery"]["node"] if table["type"] == "SUBQUERY" else None
-    if inner is None or not row_by_row(inner) or not names.calls_ours(inner["select_list"]):
+    if inner is None or not row_by_row(names, inner) or not names.calls_ours(inner["select_list"]):
         return table
     own = filter(None, (_from_inside(names, each, inner, name_of(table), alone=alone) for each in plain))
     where = all_of([*own, *conditions(inner["where_clause"])])

@@ -10,7 +10,7 @@ import copy
 import math
 from dataclasses import dataclass
 
-from leeroo.udfs.statements.rewrite.names import Names, aggregates, has_effects
+from leeroo.udfs.statements.rewrite.names import Names, has_effects
 from leeroo.udfs.statements.rewrite.order import all_of, conditions, repeatable
 from leeroo.udfs.statements.rewrite.tables import name_of, sources
 from leeroo.udfs.statements.rewrite.tree import Node, column_of, query, replace, walk
@@ -76,9 +76,9 @@ def limited(names: Names, node: Node) -> Limited | str | None:
     behind = [node["where_clause"], node["from_table"], node["select_list"] if distinct else None]
     if not names.calls_ours(behind):
         return None
-    if (why := _needs_all(node, distinct)) is not None:
+    if (why := _needs_all(names, node, distinct)) is not None:
         return why
-    orders = _orders(node, modifiers.get("ORDER_MODIFIER"))
+    orders = _orders(names, node, modifiers.get("ORDER_MODIFIER"))
     if orders is None or names.calls_ours(orders):
         return "the rows are sorted by answers"
     tables = list(sources(node["from_table"]))
@@ -106,11 +106,11 @@ def next_rows(wanted: int, found: int, rows: int) -> int:
     return rows + min(more, _GROWTH * rows or more)
 
 
-def _needs_all(node: Node, distinct: Node | None) -> str | None:
+def _needs_all(names: Names, node: Node, distinct: Node | None) -> str | None:
     """Say why a query needs all rows to give any of its own."""
     if node["group_expressions"] or node["having"] or node["aggregate_handling"] != "STANDARD_HANDLING":
         return "the rows are grouped"
-    if aggregates(node["select_list"]) or node["qualify"]:
+    if names.aggregates(node["select_list"]) or node["qualify"]:
         return "it has an aggregate or a window"
     if has_effects(node):
         return "it draws other rows each time"
@@ -119,7 +119,7 @@ def _needs_all(node: Node, distinct: Node | None) -> str | None:
     return None
 
 
-def _orders(node: Node, modifier: Node | None) -> list[Node] | None:
+def _orders(names: Names, node: Node, modifier: Node | None) -> list[Node] | None:
     """Return by what rows are sorted, in terms of the table; None where that cannot be said."""
     shown = {each["alias"].casefold(): {**each, "alias": ""} for each in node["select_list"] if each["alias"]}
     found = []
@@ -128,7 +128,7 @@ def _orders(node: Node, modifier: Node | None) -> list[Node] | None:
         if by.get("class") in ("CONSTANT", "STAR", "PARAMETER"):
             return None
         by = replace(by, lambda each: shown.get((column_of(each) or "").casefold()))
-        if aggregates(by):
+        if names.aggregates(by):
             return None
         found.append({**order, "expression": by})
     return found

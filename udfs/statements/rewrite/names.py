@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 
 import duckdb
 
@@ -12,6 +12,7 @@ from leeroo.udfs.statements.keywords import keywords
 from leeroo.udfs.statements.rewrite.tree import Node, walk
 
 _OURS = "leeroo"
+_CALL = re.compile(r"(\w+)\"?\(")
 
 Execute = Callable[..., duckdb.DuckDBPyConnection]
 
@@ -27,9 +28,8 @@ class Names:
 
     def __init__(self, execute: Execute, tree: Node) -> None:
         self._execute = execute
-        own = {name for node in walk(tree) if (name := _function(node))}
-        unknown = {name for name in own if name not in _built_in() and not name.startswith(_OURS)}
-        self._macros = self._hiding() if unknown else frozenset[str]()
+        own = {name for node in walk(tree) if (name := _function(node)) and name not in _built_in()}
+        self._macros = self._hiding() if any(not name.startswith(_OURS) for name in own) else frozenset[str]()
         self._columns = frozenset[str]()
         while (columns := self._answers(tree)) != self._columns:
             self._columns = columns
@@ -67,26 +67,45 @@ class Names:
         except duckdb.Error:
             return []
 
+    def aggregates(self, node: object) -> bool:
+        """Say if a tree has an aggregate or a window, be it in a macro."""
+        used = {name for each in walk(node) if (name := _function(each))}
+        if used & _aggregates() or any(each.get("class") == "WINDOW" for each in walk(node)):
+            return True
+        return bool(used - _built_in()) and bool(used & self._aggregating)
+
+    @functools.cached_property
+    def _aggregating(self) -> frozenset[str]:
+        """The macros that have an aggregate, ours and those of the user."""
+        return self._calling(_aggregates())
+
     def _hiding(self) -> frozenset[str]:
         """Return the macros of the user's that call ours, some by way of others."""
+        return frozenset(name for name in self._calling({_OURS}, begins=True) if not name.startswith(f"_{_OURS}"))
+
+    def _calling(self, called: Set[str], *, begins: bool = False) -> frozenset[str]:
+        """Return the macros that call some functions, or those whose names begin so, some by way of others."""
         rows = self._execute(
-            "SELECT lower(function_name), macro_definition FROM duckdb_functions() WHERE function_type = 'macro'"
-            " AND NOT internal AND NOT starts_with(function_name, '_leeroo')"
+            "SELECT lower(function_name), lower(macro_definition) FROM duckdb_functions()"
+            " WHERE function_type = 'macro' AND NOT internal"
         ).fetchall()
-        found = {_OURS}
-        while more := {name for name, text in rows if any(each in text.casefold() for each in found)} - found:
+        calls = [(name, set(_CALL.findall(text))) for name, text in rows]
+        found: set[str] = set()
+        while True:
+            known = called | found
+            more = {
+                name
+                for name, used in calls
+                if used & known or (begins and any(each.startswith(tuple(called)) for each in used))
+            }
+            if more <= found:
+                return frozenset(found)
             found |= more
-        return frozenset(found)
 
 
 def has_effects(node: object) -> bool:
     """Say if evaluating a tree twice may give two values."""
     return any((_function(each) or "") in _volatile() for each in walk(node))
-
-
-def aggregates(node: object) -> bool:
-    """Say if a tree has an aggregate or a window."""
-    return any(each.get("class") == "WINDOW" or (_function(each) or "") in _aggregates() for each in walk(node))
 
 
 def _function(node: Node) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from leeroo.udfs.statements.rewrite.names import aggregates
+from leeroo.udfs.statements.rewrite.names import Names
 from leeroo.udfs.statements.rewrite.tree import Node, walk
 
 # Of a join, the tables of which each row passes or not, whatever other rows they have.
@@ -38,14 +38,14 @@ def name_of(table: Node) -> str:
     return table["alias"] or table.get("table_name") or ""
 
 
-def row_by_row(node: Node) -> bool:
+def row_by_row(names: Names, node: Node) -> bool:
     """Say if every row of a query comes from one row of one table, whatever other rows there are."""
     return (
         node["type"] == "SELECT_NODE"
         and not any(node[part] for part in ("modifiers", "group_expressions", "having", "qualify", "sample"))
         and node["aggregate_handling"] == "STANDARD_HANDLING"
         and node["from_table"]["type"] in ("BASE_TABLE", "SUBQUERY", "TABLE_FUNCTION")
-        and not aggregates(node["select_list"])
+        and not names.aggregates(node["select_list"])
         and not any(each.get("function_name") in ("unnest", "unlist") for each in walk(node["select_list"]))
     )
 

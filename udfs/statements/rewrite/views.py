@@ -93,7 +93,7 @@ def _give_up(names: Names, table: Node, taken: list[Node]) -> Node:
     if table["type"] != "SUBQUERY" or table["column_name_alias"] or table["sample"]:
         return table
     inner = table["subquery"]["node"]
-    if not row_by_row(inner):
+    if not row_by_row(names, inner):
         return table
     alias = table["alias"] or f"_leeroo_{len(taken)}"
     moved, kept = [], []
