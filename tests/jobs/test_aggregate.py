@@ -69,6 +69,13 @@ def test_a_group_that_fits_is_one_request(engine: Engine, api: Any) -> None:
     ]
 
 
+def test_a_group_without_texts_is_nothing(engine: Engine, api: Any) -> None:
+    """It has neither answer nor error, and costs nothing."""
+    [row] = rows(engine, group([None, " "]))
+    assert (row["value"], row["error"], row["requests"], row["levels"], row["cost_usd"]) == (None, None, 0, 0, 0)
+    assert not api.asked
+
+
 def test_each_level_of_all_groups_is_one_run(engine: Engine, api: Any) -> None:
     """Large groups take more levels, and counts stay right over all of them."""
     api.says = lambda model, prompt: f"{counting(model, prompt)}, and much else" + " is said" * 40

@@ -84,12 +84,14 @@ def _answer_level(trees: Sequence[Tree], runner: StepRunner) -> None:
 
 def _later(trees: Sequence[Tree], requests: Sequence[StepRequest]) -> float:
     """Return how many requests like these the levels above will cost as much as."""
-    now = sum(_weight(count_tokens(request.question), request.max_tokens or 0) for request in requests)
     above = 0.0
     for tree in trees:
-        read = tree.room.answer * (len(tree.nodes) + tree.merges_ahead())
-        above += _weight(read, tree.room.answer * tree.merges_ahead()) if tree.merges_ahead() else 0.0
-    return above / max(1.0, now / max(1, len(requests)))
+        if merges := tree.merges_ahead():
+            above += _weight(tree.room.answer * (len(tree.nodes) + merges), tree.room.answer * merges)
+    if not above:
+        return 0.0
+    now = sum(_weight(count_tokens(request.question), request.max_tokens or 0) for request in requests)
+    return above * len(requests) / now
 
 
 def _weight(read: float, written: float) -> float:

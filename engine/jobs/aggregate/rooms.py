@@ -76,8 +76,7 @@ class Room:
 
     def too_small(self, tokens: int) -> tuple[str, ...] | None:
         """Return the experts that a prompt of this length does not fit; None where there are none."""
-        names = tuple(name for name, room in self.smaller.items() if room < tokens)
-        return names or None
+        return tuple(name for name, room in self.smaller.items() if room < tokens) or None
 
 
 def find_rooms(engine: Engine, groups: Sequence[TextGroup], criteria: Criteria) -> list[Room]:

@@ -27,6 +27,7 @@ class Node:
 
     items: list[Item]
     result: StepResult | None = None
+    prompt: str | None = None  # where it was written already
 
     @property
     def error(self) -> str | None:
@@ -61,10 +62,15 @@ class Tree:
     error: str | None = None
 
     def __post_init__(self) -> None:
+        if not self.group.texts:
+            self.levels = 0
+            return
         # A prompt far beyond the room need not be written to know that.
         if self.group.size <= 2 * BYTES_PER_TOKEN * self.room.prompt:
-            self.nodes = [Node([Item(text, texts=n, times=n) for text, n in self.group.texts])]
-            if count_tokens(self.prompt(self.nodes[0])) <= self.room.prompt:
+            whole = Node([Item(text, texts=n, times=n) for text, n in self.group.texts])
+            whole.prompt = ask_all(self.group.task, whole.items)
+            self.nodes = [whole]
+            if count_tokens(whole.prompt) <= self.room.prompt:
                 return
         left = self.room.prompt - count_tokens(ask_part(self.group.task, [], self.group.count))
         if left < _LEAST_PIECE or self._merging_room < 2 * merged_tokens("") + 2 * self.room.answer:
@@ -92,7 +98,7 @@ class Tree:
 
     def request(self, node: Node) -> StepRequest:
         """Return the request of a node."""
-        prompt = self.prompt(node)
+        prompt = node.prompt or self.prompt(node)
         return StepRequest(
             what="merges" if self.levels > 1 else "texts",
             question=prompt,
@@ -100,7 +106,7 @@ class Tree:
             system=self.group.system,
             max_tokens=self.room.answer,
             private=self.group.private,
-            excluded=self.room.too_small(count_tokens(prompt)),
+            excluded=self.room.too_small(count_tokens(prompt)) if self.room.smaller else None,
         )
 
     def merges_ahead(self) -> int:
