@@ -112,8 +112,10 @@ class Tree:
     def merges_ahead(self) -> int:
         """Return how many merges the levels above will take, if all answers are as long as they may be."""
         merges, nodes = 0, len(self.nodes)
+        if nodes < 2 or self.error is not None:
+            return 0
         together = max(2, self._merging_room // (self.room.answer + 1))
-        while nodes > 1 and self.error is None:
+        while nodes > 1:
             nodes = -(-nodes // together)
             merges += nodes
         return merges
