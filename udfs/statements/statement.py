@@ -32,8 +32,8 @@ from leeroo.udfs.statements.steps import shorten, stops
 
 # In the plan of a statement that may be written so that it asks for less.
 _MAY_ASK_LESS = re.compile(r"filter|limit|top_?n|join|product|\b(case|coalesce|and|or)\b", re.IGNORECASE)
-# DuckDB's words for what describes the types of a value and is a column.
-_NOT_CONSTANT = 'The "structure" argument in function "from_json" must be a constant'
+# The words of DuckDB 1.5 and 2 for what describes the types of a value and is a column.
+_NOT_CONSTANT = re.compile(r'JSON structure must be a constant|"structure" argument in function .* must be a constant')
 _NEEDS_CONSTANT = (
     "the fields of leeroo_record and the questions of leeroo_decide give the types of the result: write them in the"
     " statement, not as a column"
@@ -258,7 +258,7 @@ class Statement:
             own = KeyboardInterrupt() if str(error) == "Query interrupted" else self._calls.raised
             own = error if isinstance(error, Interrupted) else own
             if not isinstance(own, (LeerooError, KeyboardInterrupt)):
-                if _NOT_CONSTANT in str(error) and "from_json" not in str(self._text):
+                if _NOT_CONSTANT.search(str(error)) and "from_json" not in str(self._text):
                     raise UsageError(_NEEDS_CONSTANT) from None
                 raise
             # After Ctrl-C DuckDB's other threads work on, and the next statement would wait for them.
