@@ -13,8 +13,9 @@ import pyarrow as pa
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.backends.decisions import Decisions, read_decisions, split_scores
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.records.kinds import SCALARS, Field, Record
+from leeroo.engine.jobs.records.kinds import Field, Record
 from leeroo.engine.jobs.records.rows import check_fields, replace_answer
+from leeroo.engine.jobs.records.scalars import SCALARS
 
 _INTEGERS = range(-(2**31), 2**31)
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 from pydantic import BaseModel
 
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.records.kinds import SCALARS, Field, Kind, Many, Named, Record, decimal
+from leeroo.engine.jobs.records.kinds import Field, Kind, Many, Named, Record
+from leeroo.engine.jobs.records.scalars import SCALARS, decimal
 from leeroo.engine.jobs.records.sql_types import enumeration
 
 _OF_PYTHON = {

@@ -15,7 +15,8 @@ from typing import Any
 import duckdb
 
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.records.kinds import SCALARS, Enumeration, Field, Kind, Many, Named, Record, decimal
+from leeroo.engine.jobs.records.kinds import Enumeration, Field, Kind, Many, Named, Record
+from leeroo.engine.jobs.records.scalars import SCALARS, decimal
 
 
 @functools.cache
