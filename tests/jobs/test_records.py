@@ -157,6 +157,12 @@ def test_a_value_that_cannot_be_converted_says_where(kind: Any, said: Any, says:
     assert why == f"the answer cannot be converted: {says}"
 
 
+def test_an_answer_that_was_cut_off_says_so() -> None:
+    """A limit on tokens is the reason, and no fault of the model."""
+    value, why = read_record(_spec(a="VARCHAR"), '{"a": "x', "length")
+    assert (value, why) == (None, "the answer ended by length before its JSON did: raise max_tokens")
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

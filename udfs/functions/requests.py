@@ -222,16 +222,18 @@ def _in_forms(questions: Questions, values: pa.ChunkedArray, scores: pa.ChunkedA
     if not formed:
         return values
     columns = dict(zip(values.type.names, values.combine_chunks().flatten(), strict=True))
-    said, errors = columns["answer"].to_pylist(), columns["error"].to_pylist()
+    said, ends, errors = (columns[name].to_pylist() for name in ("answer", "finish_reason", "error"))
     known = dict(zip(formed, scores.take(pa.array(formed)).to_pylist(), strict=True))
     for i in formed:
         if said[i] is not None:
-            said[i], errors[i] = _in_form(arguments[i], said[i], known[i])
+            said[i], errors[i] = _in_form(arguments[i], said[i], ends[i], known[i])
     columns |= {"answer": pa.array(said, pa.string()), "error": pa.array(errors, pa.string())}
     return pa.chunked_array([pa.StructArray.from_arrays(list(columns.values()), fields=list(values.type))])
 
 
-def _in_form(arguments: Arguments, answer: str, scores: list[float | None] | None) -> tuple[str | None, str | None]:
+def _in_form(
+    arguments: Arguments, answer: str, ended: str | None, scores: list[float | None] | None
+) -> tuple[str | None, str | None]:
     """Return an answer in its form, or the reason why there is none."""
     if arguments.scale is not None:
         place = _place(arguments, answer, scores)
@@ -240,7 +242,7 @@ def _in_form(arguments: Arguments, answer: str, scores: list[float | None] | Non
         return json.dumps(decide(read_decisions(arguments.decisions), answer, scores), ensure_ascii=False), None
     if arguments.record is None:
         return extract(answer, arguments.json_schema or "{}")
-    values, why = read_record(read_spec(arguments.record), answer)
+    values, why = read_record(read_spec(arguments.record), answer, ended)
     return None if why else json.dumps(values, default=str, ensure_ascii=False), why
 
 

@@ -15,12 +15,15 @@ from leeroo.engine.jobs.extract import extract
 from leeroo.engine.jobs.records.kinds import Record, read_answer, whole_schema
 from leeroo.engine.schema import ANSWERS
 
+# Why there is no value where a model was not done.
+CUT = "the answer ended by length before its JSON did: raise max_tokens"
 
-def read_record(record: Record, answer: str) -> tuple[Any, str | None]:
+
+def read_record(record: Record, answer: str, finish_reason: str | None = None) -> tuple[Any, str | None]:
     """Return the values of a record in an answer, or the reason why there are none."""
     text, why = extract(answer, whole_schema(record))
     if text is None:
-        return None, why
+        return None, CUT if finish_reason == "length" else why
     try:
         return read_answer(record, text), None
     except ValueError as error:
@@ -42,8 +45,9 @@ def record_rows(engine: Engine, rows: pa.RecordBatchReader, record: Record, crit
     prefix = criteria.prefix
     check_fields(rows.schema, record, prefix)
     table = engine.answer_table(rows, replace(criteria, json_schema=whole_schema(record)))
-    said = zip(*(table.column(f"{prefix}{name}").to_pylist() for name in ("answer", "error")), strict=True)
-    found = [(None, why) if answer is None else read_record(record, answer) for answer, why in said]
+    names = ("answer", "finish_reason", "error")
+    said = zip(*(table.column(f"{prefix}{name}").to_pylist() for name in names), strict=True)
+    found = [(None, why) if answer is None else read_record(record, answer, end) for answer, end, why in said]
     place = table.schema.get_field_index(f"{prefix}error")
     table = table.set_column(place, table.schema.field(place), pa.array([why for _, why in found], pa.string()))
     return replace_answer(table, record, [value for value, _ in found], prefix)

@@ -75,7 +75,7 @@ def _record(given: dict[str, Any]) -> Record:
         try:
             fields.append(Field(name, _kind(each)))
         except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
+            raise ValueError(f"{' '.join(name.split())}: {error}") from None
     return Record(tuple(fields))
 
 

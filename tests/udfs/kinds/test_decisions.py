@@ -190,8 +190,8 @@ def test_a_model_reads_each_text_once(smollm2_pool: Path, store: Path, models_he
     assert did().generated == 0
 
 
-def test_private_rows_and_budgets_hold(api: Provider, tmp_path: Path, pool_file: Path, store: Path) -> None:
-    """A private row never goes to an API: without a local expert it fails alone."""
+def test_a_private_row_never_goes_to_an_api(api: Provider, tmp_path: Path, store: Path) -> None:
+    """Without a local expert it fails alone."""
     api.says = lambda _, prompt: '{"kind": "even"}'
     pool = tmp_path / "mixed.toml"
     pool.write_text(api.entry("far", 1, 100))
