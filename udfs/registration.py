@@ -29,6 +29,7 @@ _FILES = (
     "aggregates",
     "routes",
     "embeddings",
+    "searches",
     "tables",
     "feedback",
 )

@@ -24,6 +24,10 @@ _MOST_COMPARED = 2_000_000
 _UNKNOWN = 0.5
 
 
+# How the error of a row begins that the budget does not reach.
+BEYOND_BUDGET = "the budget"
+
+
 @dataclass(frozen=True)
 class Assignment:
     """A choice for all open questions.
@@ -291,6 +295,6 @@ def _out_of_money(state: RunState, question: int) -> str:
     if ledger.left < ledger.left_of_budget:  # a cap for all leaves less than the row is expected to cost
         return min((cap for cap in state.caps if not cap.expert), key=lambda cap: cap.left).why_closed(math.inf)
     return (
-        f"the budget of {usd(ledger.budget)} does not reach this row: {usd(ledger.left_of_budget)} of it is left, less"
-        " than the row can cost; raise it, or lower max_tokens"
+        f"{BEYOND_BUDGET} of {usd(ledger.budget)} does not reach this row: {usd(ledger.left_of_budget)} of it is left,"
+        " less than the row can cost; raise it, or lower max_tokens"
     )

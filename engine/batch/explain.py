@@ -62,6 +62,7 @@ class Estimate:
     errors: tuple[str, ...]  # of rows that no expert can answer
     warnings: tuple[str, ...]
     learning: tuple[str, ...] = ()  # of batches that learn: what each would try out first
+    plan: tuple[str, ...] = ()  # of operations that are several runs: what they decide
 
     @property
     def cost_usd(self) -> float:
@@ -206,6 +207,7 @@ def _lines(plan: Estimate) -> Iterator[str]:
     yield from (f"  Not answered: {error}" for error in plan.errors)
     yield from (f"  Note: {warning}" for warning in plan.warnings)
     yield from (f"  Learning: {line}" for line in plan.learning)
+    yield from (f"  Plan: {line}" for line in plan.plan)
 
 
 def _table(parts: tuple[Part, ...]) -> Iterator[str]:

@@ -322,15 +322,16 @@ class Calls:
                 errors = pc.struct_field(values, "error").to_pylist()
                 self._spent += pc.sum(pc.struct_field(values, "cost_usd")).as_py() or 0.0
             function.memo.learn(questions, values, [error is not None for error in errors])
-            self._unanswered.add(function.names, len(values), filter(None, errors))
-            if self._unanswered.reasons and criteria.on_error == "fail":
+            in_part = function.kind.in_part
+            self._unanswered.add(function.names, len(values), filter(None, errors), in_part=in_part)
+            if self._unanswered.any and criteria.on_error == "fail":
                 raise RowsFailed(str(self._unanswered))
         if not self._in_statement:  # a relation is read, or nobody says when a statement is over
             self._report_unanswered()
 
     def _report_unanswered(self) -> None:
         unanswered, self._unanswered = self._unanswered, Unanswered()
-        if unanswered.reasons:
+        if unanswered.any:
             self._report(str(unanswered))
 
     @contextmanager

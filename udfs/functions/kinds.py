@@ -21,7 +21,14 @@ from leeroo.udfs.functions.requests import (
     score,
     solve_all,
 )
-from leeroo.udfs.functions.semantic import EMBEDDING, embed_all, estimate_embeddings
+from leeroo.udfs.functions.semantic import (
+    EMBEDDING,
+    FOUND,
+    embed_all,
+    estimate_embeddings,
+    estimate_search,
+    search_all,
+)
 
 
 class Kind(NamedTuple):
@@ -34,6 +41,7 @@ class Kind(NamedTuple):
         estimate: Estimates what they would take, of those that cost something.
         of_statement: True where values hold for one statement only.
         of_groups: True where a question is built from many rows, which may depend on questions of other kinds.
+        in_part: True where a value with an error is there all the same, and lacks what failed.
 
     """
 
@@ -42,6 +50,7 @@ class Kind(NamedTuple):
     estimate: Estimator | None = None
     of_statement: bool = False
     of_groups: bool = False
+    in_part: bool = False
 
 
 KINDS = {
@@ -50,6 +59,7 @@ KINDS = {
     "routes": Kind(route, SQL_ROUTE, of_statement=True),  # a choice is made for the whole statement
     "scores": Kind(score, SQL_SCORES),
     "embeddings": Kind(embed_all, EMBEDDING, estimate_embeddings),
+    "searches": Kind(search_all, FOUND, estimate_search, of_groups=True, in_part=True),
     "aggregates": Kind(aggregate_all, SQL_AGGREGATE, estimate_aggregating, of_groups=True),
 }
 
@@ -60,6 +70,9 @@ KIND_OF = {
     "leeroo_scores": "scores",
     "leeroo_embed": "embeddings",
     "leeroo_similarity": "embeddings",
+    "leeroo_join": "searches",
+    "leeroo_dedupe": "searches",
+    "leeroo_top_k": "searches",
     "leeroo_agg": "aggregates",
     "leeroo_aggregated": "aggregates",
     "leeroo_agg_list": "aggregates",

@@ -24,6 +24,7 @@ from leeroo.udfs.functions.forms.records import structure
 from leeroo.udfs.functions.forms.registry import FORMS
 from leeroo.udfs.functions.kinds import type_of
 from leeroo.udfs.functions.requests import Arguments, Group
+from leeroo.udfs.functions.rows import ROW_TEXTS
 from leeroo.udfs.functions.signatures import VARIABLES, sql_type, types_of
 from leeroo.udfs.functions.vectors import types_of_vectors, vector_names, vector_types
 from leeroo.udfs.tables import TABLES
@@ -71,6 +72,7 @@ def _functions(calls: Calls) -> dict[str, _Raw]:
         "structure": _Raw(_structure, [TEXT, TEXT, TEXT], TEXT),
         "given": _Raw(calls.feedback.check, [TEXT, TEXT, TEXT, NUMBER, TEXT], pa.bool_()),
         "vector_types": _Raw(functools.partial(vector_types, calls.engine), [COUNT], types_of_vectors(calls.engine)),
+        **{name: _Raw(read, [TEXT] * 3, TEXT) for name, read in ROW_TEXTS.items()},
         "vector_name": _Raw(functools.partial(vector_names, calls.engine), [TEXT], TEXT),
         **{name: _raw(calls, form) for name, form in FORMS.items()},
         **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},

@@ -31,6 +31,9 @@ from leeroo.engine.jobs.questions import left_usd
 from leeroo.engine.jobs.records.decided import decide
 from leeroo.engine.jobs.records.rows import read_record
 from leeroo.engine.jobs.records.sql_types import read_spec
+from leeroo.engine.jobs.semantic.dedupe import Dedupe
+from leeroo.engine.jobs.semantic.join import Join
+from leeroo.engine.jobs.semantic.rank import Rank
 from leeroo.engine.jobs.solve.solve import SolveLimits, foresee, solve
 from leeroo.engine.pool import Pool
 from leeroo.engine.schema import ANSWERS, ASK, SQL_ROUTE, SQL_SCORES, SQL_SOLUTION
@@ -56,6 +59,7 @@ class Arguments(NamedTuple):
     task: str | None = None  # the question is a JSON object, whose fields this text names
     limits: SolveLimits | None = None  # of leeroo_solve
     model: str | None = None  # the expert that embeds
+    operation: Join | Dedupe | Rank | None = None  # the question is a JSON list of the texts on each side of it
 
 
 class Group(NamedTuple):

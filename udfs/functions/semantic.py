@@ -1,7 +1,8 @@
-"""Requests of the functions that work by meaning: texts in, vectors out."""
+"""Requests of the functions that work by meaning: texts in, vectors out; tables in, pairs, groups and ranks out."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,24 @@ import pyarrow as pa
 
 from leeroo.engine.answer import Criteria, Engine, Estimate
 from leeroo.engine.jobs.questions import left_usd
+from leeroo.engine.jobs.semantic.decisions import run_together
 from leeroo.engine.jobs.semantic.embed import embed, estimate_embedding
 from leeroo.engine.jobs.semantic.estimates import combine
+from leeroo.engine.jobs.semantic.plan import Work, foresee, operation_of
+from leeroo.engine.jobs.semantic.results import MATCHES
 from leeroo.udfs.functions.requests import Questions
 
 EMBEDDING = pa.struct(
     [
         pa.field("vector", pa.list_(pa.float32())),
+        pa.field("cost_usd", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
+# The rows that one operation finds.
+FOUND = pa.struct(
+    [
+        pa.field("found", pa.list_(pa.struct(list(MATCHES)))),
         pa.field("cost_usd", pa.float64()),
         pa.field("error", pa.string()),
     ]
@@ -55,3 +67,30 @@ def estimate_embeddings(engine: Engine, questions: Questions, criteria: Criteria
     return combine(
         [estimate_embedding(engine, texts, group.arguments.model, criteria) for group, texts in questions],
     )
+
+
+def search_all(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
+    """Run all joins, deduplications and rankings side by side, so that each wave is one batch: structs of `FOUND`."""
+    done = run_together(engine, [operation_of(work) for work in _works(questions)], criteria)
+    parts = [pa.array([], FOUND)]
+    for table, tally in done:
+        rows = pa.StructArray.from_arrays(
+            [column.combine_chunks() for column in table.columns], fields=list(table.schema)
+        )
+        listed = pa.ListArray.from_arrays(pa.array([0, len(rows)], pa.int32()), rows)
+        columns = [listed, pa.array([tally.cost_usd]), pa.array([tally.error], pa.string())]
+        parts.append(pa.StructArray.from_arrays(columns, fields=list(FOUND)))
+    return pa.chunked_array(parts, FOUND)
+
+
+def estimate_search(engine: Engine, questions: Questions, criteria: Criteria) -> Estimate:
+    """Estimate what all joins, deduplications and rankings would take."""
+    return foresee(engine, _works(questions), criteria)
+
+
+def _works(questions: Questions) -> list[Work]:
+    found: list[Work] = []
+    for group, texts in questions:
+        assert group.arguments.operation is not None
+        found += [(group.arguments.operation, json.loads(text)) for text in texts]
+    return found

@@ -36,6 +36,7 @@ TAKES: dict[str, tuple[str, ...]] = {
     "routes": ("private",),
     "solutions": ("private",),
     "embeddings": ("private",),
+    "searches": ("expert", "private"),
     "aggregates": ("expert", "system", "max_tokens", "private"),
 }
 

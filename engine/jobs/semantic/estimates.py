@@ -17,7 +17,7 @@ def free(texts: int, distinct: int, note: str) -> Estimate:
 
 
 def combine(estimates: Iterable[Estimate]) -> Estimate:
-    """Add up the estimates of runs that follow each other; there is at least one."""
+    """Add up the estimates of runs that follow each other."""
     each = list(estimates)
     waves = 0
     parts: list[Part] = []
@@ -38,7 +38,29 @@ def combine(estimates: Iterable[Estimate]) -> Estimate:
         errors=_once(error for estimate in each for error in estimate.errors),
         warnings=_once(warning for estimate in each for warning in estimate.warnings),
         learning=_once(line for estimate in each for line in estimate.learning),
+        plan=tuple(line for estimate in each for line in estimate.plan),
     )
+
+
+def scale(estimate: Estimate, factor: float) -> Estimate:
+    """Return the estimate of a run that is this many times as large; budgets and what is stored stay."""
+    parts = [
+        replace(
+            part,
+            prompts=round(part.prompts * factor),
+            prompt_tokens=round(part.prompt_tokens * factor),
+            completion_tokens=round(part.completion_tokens * factor),
+            cost_usd=part.cost_usd * factor,
+            least_usd=part.least_usd * factor,
+            most_usd=part.most_usd * factor,
+            seconds=None if part.seconds is None else part.seconds * factor,
+            limited_seconds=part.limited_seconds * factor,
+        )
+        for part in estimate.parts
+    ]
+    seconds = None if estimate.seconds is None else estimate.seconds * factor
+    rows, prompts = round(estimate.rows * factor), round(estimate.prompts * factor)
+    return replace(estimate, rows=rows, prompts=prompts, seconds=seconds, parts=tuple(parts))
 
 
 def _once(lines: Iterable[Item]) -> tuple[Item, ...]:

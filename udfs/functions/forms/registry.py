@@ -12,6 +12,7 @@ from leeroo.udfs.functions.forms import (
     labels,
     predictions,
     records,
+    searches,
     solutions,
 )
 from leeroo.udfs.functions.forms.form import Form
@@ -26,5 +27,6 @@ FORMS: dict[str, Form] = {
     **solutions.FORMS,
     **predictions.FORMS,
     **embeddings.FORMS,
+    **searches.FORMS,
     **aggregates.FORMS,
 }
