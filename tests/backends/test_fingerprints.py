@@ -41,6 +41,7 @@ def test_what_changes_answers_is_in_the_fingerprint(more: dict[str, Any]) -> Non
         {"engine": {"headers": {"api-key": "env:KEY"}, "organization": "org", "project": "p"}},
         {"engine": {"proxy": "http://proxy:3128", "ca_file": "ca.pem"}},
         {"engine": {"requests_per_minute": 300, "tokens_per_minute": 60_000}},
+        {"engine": {"context_tokens": 8192}},
         {"api_key_env": "ANOTHER_KEY"},
         {"name": "alias"},
         {"usd_per_m_input": 5},

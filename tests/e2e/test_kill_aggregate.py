@@ -36,8 +36,8 @@ def test_a_killed_statement_goes_on_with_its_merges(tmp_path: Path, api: Any) ->
     run.send_signal(signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
     killed = True
-    parts = sum("This is a part of 300 texts" in prompt for prompt in api.asked)
+    parts = sum("This is a part of more texts" in prompt for prompt in api.asked)
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.count("300 texts") == 2
     assert all(n == 1 for prompt, n in api.asked.items() if "This is a part of" in prompt)
-    assert len(api.asked) == parts + 1  # the merges of both groups are equal
+    assert len(api.asked) - parts in (1, 2)  # merges of both groups, which may be equal

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from leeroo.engine.jobs.aggregate.texts import Item, count_texts, count_tokens, items_of, pack, split_text
+from leeroo.engine.jobs.aggregate.texts import Item, count_texts, count_tokens, halve, items_of, pack, split_text
 
 STORY = "One day it rained. We stayed in!\nThen the sun came out, and we went home.\n\n" * 40
 
@@ -48,32 +48,53 @@ def test_items_are_lines_of_a_list() -> None:
     assert "".join(item.text for item in (first, *later)) == STORY
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_parts_are_few_and_alike(seed: int) -> None:
-    """Every item is in one part, no part is over the room, none fewer would do, and the largest is as small as can be."""
+def _texts(seed: int, n: int = 600) -> list[Item]:
     rng = random.Random(seed)
-    tokens = [rng.randint(1, 60) for _ in range(rng.randint(1, 200))]
-    parts = pack(tokens, 100)
-    assert [i for part in parts for i in part] == list(range(len(tokens)))
-    sums = [sum(tokens[i] for i in part) for part in parts]
-    assert max(sums) <= 100
-    assert _fewest(tokens, 100) == len(parts)
-    assert max(sums) == 1 or _fewest(tokens, max(sums) - 1) > len(parts)
+    return [Item(text) for text in sorted(f"{rng.random()} " + "word " * rng.randint(1, 40) for _ in range(n))]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_parts_are_few_and_full(seed: int) -> None:
+    """Every item is in one part, no part is over the room, all but the last are nearly full."""
+    items = _texts(seed)
+    parts = pack(items, 1000, 0.7)
+    assert [item for part in parts for item in part] == items
+    sums = [sum(item.tokens for item in part) for part in parts]
+    assert max(sums) <= 1000
+    assert min(sums[:-1]) > 650
+
+
+def test_a_new_text_changes_a_part_or_two() -> None:
+    """The others are as they were, in front of it and behind it."""
+    changed = []
+    for seed in range(20):
+        items = _texts(seed)
+        before = pack(items, 1000, 0.7)
+        after = pack(sorted([*items, Item(f"{random.Random(seed).random()} and more")]), 1000, 0.7)
+        assert len(before) > 10
+        changed.append(sum(part not in before for part in after))
+    assert sum(changed) / len(changed) < 2.5
 
 
 def test_an_item_over_the_room_has_a_part_of_its_own() -> None:
     """It is not lost, and does not stop the others."""
-    assert pack([10, 500, 10, 10], 100) == [range(1), range(1, 2), range(2, 4)]
+    small, giant = Item("word " * 8), Item("word " * 400)
+    assert pack([small, giant, small, small], 100) == [[small], [giant], [small, small]]
     assert pack([], 100) == []
 
 
-def _fewest(tokens: list[int], room: int) -> int:
-    """Return how many parts filling one after the other takes, which is the fewest."""
-    parts, left = 0, 0
-    for n in tokens:
-        if n > room:
-            return len(tokens) + 1
-        if n > left:
-            parts, left = parts + 1, room
-        left -= n
-    return parts
+def test_parts_are_as_few_as_can_be() -> None:
+    """By default each is filled as far as it goes."""
+    items = [Item(f"{i} " + "word " * 30) for i in range(21)]
+    assert [len(part) for part in pack(items, 90)] == [2] * 10 + [1]
+
+
+def test_halves_are_about_equal() -> None:
+    """Both have something, and together they are all."""
+    items = _texts(1, 50)
+    one, two = halve(items)
+    assert one + two == items
+    assert 0.8 < sum(item.tokens for item in one) / sum(item.tokens for item in two) < 1.2
+    giant = Item("word " * 400)
+    assert halve([giant, items[0]]) == ([giant], [items[0]])
+    assert halve([items[0], giant]) == ([items[0]], [giant])

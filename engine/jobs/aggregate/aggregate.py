@@ -3,7 +3,7 @@
 A group that fits into the context of the expert that would answer is one request. The texts of a larger one are read in
 parts, and the answers of parts are merged, level by level, until one is left. Each level of all groups is one run of
 the engine. So a thousand groups take as many runs as the largest has levels. Requests do not depend on the order of the
-texts, so that the same group costs nothing again. Knows nothing of SQL.
+texts: the same group costs nothing again, and one that has grown little costs little. Knows nothing of SQL.
 """
 
 from __future__ import annotations

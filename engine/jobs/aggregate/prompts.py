@@ -16,16 +16,30 @@ Answer from {these} only:
 _PART = """\
 {task}
 
-This is a part of {total}; the answers for all parts are put together later. Answer for this part only. Say how many \
-texts each point is in, and keep names and numbers. The part is {part}:
+This is a part of more texts; the answers for all parts are put together later. Answer for this part only. Say how \
+many texts each point is in, and keep names and numbers. The part is {part}:
 {lines}"""
 _MERGE = """\
 {task}
 
-{total} were read in parts. Below are the answers for {parts} of the parts. Put them together into one answer for \
-{whole}: join points that mean the same and add up their numbers of texts. Keep names and numbers, and add nothing.
+Many texts were read in parts. Below are the answers for {parts}. Put them together into one answer for {whole}: join \
+points that mean the same and add up their numbers of texts. Keep names and numbers, and add nothing.
 
 {answers}"""
+
+
+class Answer(Item):
+    """The answer of a part, on its way into the prompt that merges it."""
+
+    @property
+    def line(self) -> str:
+        """The answer with the number of its texts, behind the word Part and a number."""
+        return f"({_count(self.texts) if self.texts else 'the rest of a text'}):\n{self.text}"
+
+    @property
+    def tokens(self) -> int:
+        """The estimated tokens, with that word and number, and a blank line."""
+        return count_tokens(self.line) + 4
 
 
 def ask_all(task: str, items: Sequence[Item]) -> str:
@@ -35,22 +49,18 @@ def ask_all(task: str, items: Sequence[Item]) -> str:
     return _ALL.format(task=task, these=these, lines=_lines(items))
 
 
-def ask_part(task: str, items: Sequence[Item], total: int) -> str:
-    """Return the prompt for some texts of a group, or for pieces of one."""
-    return _PART.format(task=task, total=_count(total), part=_describe(items), lines=_lines(items))
+def ask_part(task: str, items: Sequence[Item]) -> str:
+    """Return the prompt for some texts of a group, or for pieces of one; it does not depend on the others."""
+    return _PART.format(task=task, part=_describe(items), lines=_lines(items))
 
 
-def merge(task: str, answers: Sequence[tuple[str, int]], total: int) -> str:
-    """Return the prompt that puts answers of parts together, each with the number of its texts."""
-    texts = sum(n for _, n in answers)
-    shown = "\n\n".join(_answer(i, answer, n) for i, (answer, n) in enumerate(answers, 1))
-    whole = f"all {_count(total)}" if texts == total > 1 else _count(texts) if texts else "these parts"
-    return _MERGE.format(task=task, total=_count(total), parts=len(answers), whole=whole, answers=shown)
-
-
-def merged_tokens(answer: str) -> int:
-    """Estimate the tokens of an answer in the prompt that merges it."""
-    return count_tokens(_answer(1_000, answer, 1_000_000)) + 1
+def merge(task: str, answers: Sequence[Item], *, last: bool) -> str:
+    """Return the prompt that puts answers of parts together: of all, where it is the last one."""
+    texts = sum(answer.texts for answer in answers)
+    shown = "\n\n".join(f"Part {i} {answer.line}" for i, answer in enumerate(answers, 1))
+    whole = f"{'all' if last else 'these'} {_count(texts)}" if texts > 1 else "these parts"
+    parts = f"all {len(answers)} parts" if last else f"{len(answers)} of the parts"
+    return _MERGE.format(task=task, parts=parts, whole=whole, answers=shown)
 
 
 def _lines(items: Sequence[Item]) -> str:
@@ -68,11 +78,6 @@ def _describe(items: Sequence[Item]) -> str:
         *(["a later piece of a text"] if later else []),
     ]
     return " and ".join(parts)
-
-
-def _answer(number: int, answer: str, texts: int) -> str:
-    """Return the answer of a part as the next prompt shows it."""
-    return f"Part {number} ({_count(texts) if texts else 'the rest of a text'}):\n{answer}"
 
 
 def _count(texts: int) -> str:

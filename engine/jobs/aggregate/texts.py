@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -44,6 +45,9 @@ class Item(NamedTuple):
     def tokens(self) -> int:
         """The estimated tokens of its line."""
         return count_tokens(self.line) + 1
+
+
+AnyItem = TypeVar("AnyItem", bound=Item)
 
 
 def count_tokens(text: str) -> int:
@@ -102,30 +106,33 @@ def _last_cut(text: str, start: int, end: int) -> int:
     return end
 
 
-def pack(tokens: Sequence[int], room: int) -> list[range]:
-    """Put items, in order, into the fewest parts of at most `room` tokens.
+def pack(items: Sequence[AnyItem], room: int, filled: float = 1.0) -> list[list[AnyItem]]:
+    """Put items, in order, into parts of at most `room` tokens, the fewest by default.
 
-    The largest part is as small as that allows. An item with more tokens has a part of its own.
+    With `filled` below 1 a part may end from that share of its room on, and where depends on what is written there. So
+    an item more or less changes a part or two, and the others stay as they were: what was answered of them counts. An
+    item with more tokens than the room has a part of its own.
     """
-    sizes = np.minimum(np.array(tokens, np.int64), room)
-    ends = np.cumsum(sizes)
-    fewest = len(_fill(ends, room))
-    low, high = int(sizes.max(initial=1)), room
-    while low < high:
-        middle = (low + high) // 2
-        if len(_fill(ends, middle)) <= fewest:
-            high = middle
-        else:
-            low = middle + 1
-    return _fill(ends, low)
-
-
-def _fill(ends: Int64s, room: int) -> list[range]:
-    """Return parts that are filled one after the other; `ends` are the sums of all tokens so far [n]."""
-    parts: list[range] = []
+    ends = np.cumsum([item.tokens for item in items], dtype=np.int64)
+    parts: list[list[AnyItem]] = []
     start, before = 0, 0
-    while start < len(ends):
-        stop = int(np.searchsorted(ends, before + room, side="right"))
-        parts.append(range(start, stop))
+    while start < len(items):
+        stop = max(start + 1, _reach(ends, before + room))
+        if stop < len(items):
+            first = min(stop, max(start + 1, _reach(ends, before + int(filled * room))))
+            stop = min(range(first, stop + 1), key=lambda end: zlib.crc32(items[end - 1].line.encode(errors="replace")))
+        parts.append(list(items[start:stop]))
         start, before = stop, int(ends[stop - 1])
     return parts
+
+
+def halve(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """Split two or more items where about half of their tokens are."""
+    ends = np.cumsum([item.tokens for item in items], dtype=np.int64)
+    half = min(len(items) - 1, max(1, _reach(ends, int(ends[-1]) // 2)))
+    return list(items[:half]), list(items[half:])
+
+
+def _reach(ends: Int64s, tokens: int) -> int:
+    """Return how many items end within some tokens; `ends` are the sums of all tokens so far [n]."""
+    return int(np.searchsorted(ends, tokens, side="right"))

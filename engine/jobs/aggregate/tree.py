@@ -1,7 +1,7 @@
 """The tree of one group: leaves of texts, and above them the answers of parts, which are merged level by level.
 
-There are as few leaves as the room of a request allows, and all of a level are of like length. So the tree is as low as
-it can be. Knows nothing of engines: it gives requests and takes their results.
+Requests are about as long as their room allows, so that the tree is low, and each depends on its own texts only. Knows
+nothing of engines: it gives requests and takes their results.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ from typing import Any
 
 from leeroo.engine.backends.completions import is_too_long
 from leeroo.engine.batch.price import BYTES_PER_TOKEN
-from leeroo.engine.jobs.aggregate.prompts import ask_all, ask_part, merge, merged_tokens
+from leeroo.engine.jobs.aggregate.prompts import Answer, ask_all, ask_part, merge
 from leeroo.engine.jobs.aggregate.rooms import Room, TextGroup
-from leeroo.engine.jobs.aggregate.texts import Item, count_tokens, items_of, pack, split_item
+from leeroo.engine.jobs.aggregate.texts import Item, count_tokens, halve, items_of, pack, split_item
 from leeroo.engine.jobs.solve.waves import StepRequest, StepResult
 from leeroo.engine.money import DECIMALS
 
+# Parts may end from this share of their room on. With less there are more of them; with more, a new text changes more.
+_FILLED = 0.7
 # The tokens of a text below which it is not split any more.
 _LEAST_PIECE = 16
 
@@ -72,12 +74,11 @@ class Tree:
             self.nodes = [whole]
             if count_tokens(whole.prompt) <= self.room.prompt:
                 return
-        left = self.room.prompt - count_tokens(ask_part(self.group.task, [], self.group.count))
-        if left < _LEAST_PIECE or self._merging_room < 2 * merged_tokens("") + 2 * self.room.answer:
+        left = self.room.prompt - count_tokens(ask_part(self.group.task, []))
+        if left < _LEAST_PIECE or self._merging_room < 2 * (Answer("").tokens + self.room.answer):
             self.nodes, self.error = [], self._why_no_room()
             return
-        items = items_of(self.group.texts, left)
-        self.nodes = [Node(items[part.start : part.stop]) for part in pack([item.tokens for item in items], left)]
+        self.nodes = [Node(part) for part in pack(items_of(self.group.texts, left), left, _FILLED)]
 
     @property
     def open(self) -> list[Node]:
@@ -91,10 +92,10 @@ class Tree:
 
     def prompt(self, node: Node) -> str:
         """Return the prompt of a node."""
-        task, total = self.group.task, self.group.count
+        alone = len(self.nodes) == 1
         if self.levels > 1:
-            return merge(task, [(item.text, item.texts) for item in node.items], total)
-        return ask_all(task, node.items) if len(self.nodes) == 1 else ask_part(task, node.items, total)
+            return merge(self.group.task, node.items, last=alone)
+        return (ask_all if alone else ask_part)(self.group.task, node.items)
 
     def request(self, node: Node) -> StepRequest:
         """Return the request of a node."""
@@ -161,35 +162,30 @@ class Tree:
     @property
     def _merging_room(self) -> int:
         """The tokens of answers that one request can merge."""
-        return self.room.prompt - count_tokens(merge(self.group.task, [], self.group.count))
+        return self.room.prompt - count_tokens(merge(self.group.task, [], last=True))
 
     def _merge(self) -> None:
         """Begin the next level: merges of the answers of this one."""
-        answers = [Item(_answer_of(node), texts=_texts_of(node)) for node in self.nodes]
-        parts = pack([merged_tokens(item.text) for item in answers], self._merging_room)
+        answers = [Answer(_answer_of(node), texts=sum(item.texts for item in node.items)) for node in self.nodes]
+        results = {id(answer): node.result for answer, node in zip(answers, self.nodes, strict=True)}
+        parts = pack(answers, self._merging_room)
         if len(parts) == len(answers):  # answers are longer than was estimated; two at a time end as well
-            parts = [range(i, min(i + 2, len(answers))) for i in range(0, len(answers), 2)]
-        results = [node.result for node in self.nodes]
+            parts = [answers[i : i + 2] for i in range(0, len(answers), 2)]
         # One answer alone is merged with nothing: it goes up as it is.
-        self.nodes = [
-            Node(answers[part.start : part.stop], results[part.start] if len(part) == 1 else None) for part in parts
-        ]
+        self.nodes = [Node([*part], results[id(part[0])] if len(part) == 1 else None) for part in parts]
         self.levels += 1
 
     def _halve(self, node: Node) -> list[list[Item]]:
         """Return the items of a node in two halves; nothing where it cannot be halved."""
         items = node.items
         if self.levels > 1:
-            half = len(items) // 2
-            return [items[:half], items[half:]] if len(items) > 2 else []
+            return list(halve(items)) if len(items) > 2 else []
         if len(items) == 1:
             tokens = items[0].tokens
             pieces = split_item(items[0], tokens // 2 + 1) if tokens >= 2 * _LEAST_PIECE else []
             half = (len(pieces) + 1) // 2
             return [pieces[:half], pieces[half:]] if len(pieces) > 1 else []
-        parts = pack([item.tokens for item in items], max(1, sum(item.tokens for item in items) // 2 + 1))
-        half = parts[0].stop
-        return [items[:half], items[half:]]
+        return list(halve(items))
 
     def _why_no_room(self) -> str:
         return (
@@ -201,7 +197,3 @@ class Tree:
 
 def _answer_of(node: Node) -> str:
     return "" if node.result is None else (node.result.answer or "").strip()
-
-
-def _texts_of(node: Node) -> int:
-    return sum(item.texts for item in node.items)
