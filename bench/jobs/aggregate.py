@@ -11,8 +11,8 @@ which numbers and names of a summary are in the texts of its group. Numbers that
 are right too. Names are words with a capital letter that begin no sentence. The control checks the same summaries
 against the texts of another group. It says nothing of what a summary leaves out, or puts together wrongly.
 
-`speed` has the fake provider of the tests answer, 50 ms a request: the tree, the tree once more in another order, and
-one request for each text with merges one by one.
+`speed` has the fake provider of the tests answer, 50 ms a request: the tree, the tree once more in another order, the
+tree with a new text in each group, and one request for each text with merges one by one.
 """
 
 from __future__ import annotations
@@ -164,6 +164,8 @@ def measure_speed(rows: pa.Table) -> None:
             _print_speed(f"{len(groups)} {name}", "tree", len(rows), tree)
             again = _tree({key: texts[::-1] for key, texts in groups.items()}, provider, pool, "a")
             _print_speed("", "tree again, other order", len(rows), again)
+            grown = {key: [*texts, f"A text of the day after about {key}."] for key, texts in groups.items()}
+            _print_speed("", "tree, a new text in each group", len(rows), _tree(grown, provider, pool, "a"))
             if size < 500:
                 merged = _one_by_one(groups, provider, pool, "b")
                 _print_speed("", "a request a text, merged one by one", len(rows), merged)

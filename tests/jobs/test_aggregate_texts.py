@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from leeroo.engine.jobs.aggregate.prompts import Answer, ask_part, merge
 from leeroo.engine.jobs.aggregate.texts import Item, count_texts, count_tokens, halve, items_of, pack, split_text
 
 STORY = "One day it rained. We stayed in!\nThen the sun came out, and we went home.\n\n" * 40
@@ -98,3 +99,25 @@ def test_halves_are_about_equal() -> None:
     giant = Item("word " * 400)
     assert halve([giant, items[0]]) == ([giant], [items[0]])
     assert halve([items[0], giant]) == ([items[0]], [giant])
+
+
+def test_prompts_of_parts_say_what_they_are_of() -> None:
+    """A part is whole texts, first pieces and later ones; it does not depend on the other parts."""
+    whole, first, later = Item("a", texts=2, times=2), Item("b", texts=1, piece=True), Item("c", texts=0, piece=True)
+    assert ask_part("Why?", [whole, first]).splitlines()[2:] == [
+        "This is a part of more texts; the answers for all parts are put together later. Answer for this part only. Say how"
+        " many texts each point is in, and keep names and numbers. The part is 2 texts and the beginning of 1 text:",
+        "- (2 times) a",
+        "- (part of a longer text) b",
+    ]
+    assert "The part is a later piece of a text:\n" in ask_part("Why?", [later])
+
+
+def test_prompts_of_merges_keep_counts() -> None:
+    """Every answer comes with the number of its texts, and the last merge is for all of them."""
+    answers = [Answer("Late: 3 texts.", texts=1200), Answer("Broken.", texts=0)]
+    some, last = merge("Why?", answers, last=False), merge("Why?", answers, last=True)
+    assert "Below are the answers for 2 of the parts. Put them together into one answer for these 1,200 texts:" in some
+    assert "Below are the answers for all 2 parts. Put them together into one answer for all 1,200 texts:" in last
+    assert last.endswith("\n\nPart 1 (1,200 texts):\nLate: 3 texts.\n\nPart 2 (the rest of a text):\nBroken.")
+    assert "one answer for these parts:" in merge("Why?", answers[1:], last=False)
