@@ -48,6 +48,7 @@ from leeroo.engine.errors import (
     RowsFailed,
     UsageError,
 )
+from leeroo.engine.images.held import HeldImages
 from leeroo.engine.orchestrator.router import Router
 from leeroo.engine.orchestrator.shipped.prior import Prior, prior_for
 from leeroo.engine.paths import default_store
@@ -130,6 +131,7 @@ class Engine:
         self.router = self.prior.router if self.prior else router
         self._remarks = [self.prior.remark] if self.prior else []
         self.store = Store(store or default_store())
+        self.images = HeldImages(self.store.scratch)
         self.on_progress = on_progress
         self._place = place
         self._stop = stop
@@ -408,6 +410,7 @@ class Engine:
     def close(self) -> None:
         """Close all loaded models and the store."""
         self._engines.close()
+        self.images.close()
         self.store.close()
 
     def __enter__(self) -> Engine:
@@ -453,7 +456,7 @@ class Engine:
         worktable = Worktable(self.store.scratch)
         with _clean_up(worktable, meter, stop):
             meter.stage("read")
-            source = read_input(reader, criteria, worktable, stop)
+            source = read_input(reader, criteria, worktable, stop, self.images.folder)
             for remark in source.remarks:
                 meter.warn(remark)
             waves = planning.waves(experts)

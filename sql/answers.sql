@@ -3,20 +3,20 @@
 
 CREATE OR REPLACE TEMP MACRO leeroo
 (question, {answers.typed}) AS
-    _leeroo_ask('leeroo', question, NULL, {answers.names}),
+    _leeroo_ask('leeroo', question, NULL, NULL, {answers.names}),
 (question, fields, {answers.typed}) AS
-    _leeroo_ask('leeroo', question, to_json(fields), {answers.names}),
+    _leeroo_ask('leeroo', question, to_json(fields), typeof(fields), {answers.names}),
 (question, temperature DOUBLE, {answers.typed}) AS
-    _leeroo_sample('leeroo', question, NULL, temperature, {answers.names}),
+    _leeroo_sample('leeroo', question, NULL, NULL, temperature, {answers.names}),
 (question, fields, temperature DOUBLE, {answers.typed}) AS
-    _leeroo_sample('leeroo', question, to_json(fields), temperature, {answers.names});
+    _leeroo_sample('leeroo', question, to_json(fields), typeof(fields), temperature, {answers.names});
 
 CREATE OR REPLACE TEMP MACRO leeroo_answer
 (question, {answers.typed}) AS
-    _leeroo_ask_text('leeroo_answer', question, NULL, {answers.names}).answer,
+    _leeroo_ask_text('leeroo_answer', question, NULL, NULL, {answers.names}).answer,
 (question, fields, {answers.typed}) AS
-    _leeroo_ask_text('leeroo_answer', question, to_json(fields), {answers.names}).answer,
+    _leeroo_ask_text('leeroo_answer', question, to_json(fields), typeof(fields), {answers.names}).answer,
 (question, temperature DOUBLE, {answers.typed}) AS
-    _leeroo_sample('leeroo_answer', question, NULL, temperature, {answers.names}).answer,
+    _leeroo_sample('leeroo_answer', question, NULL, NULL, temperature, {answers.names}).answer,
 (question, fields, temperature DOUBLE, {answers.typed}) AS
-    _leeroo_sample('leeroo_answer', question, to_json(fields), temperature, {answers.names}).answer;
+    _leeroo_sample('leeroo_answer', question, to_json(fields), typeof(fields), temperature, {answers.names}).answer;

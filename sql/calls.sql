@@ -7,12 +7,13 @@
 
 CREATE OR REPLACE TEMP MACRO _leeroo_plan(name) AS _leeroo_plan_{id}(name, {variables});
 
-CREATE OR REPLACE TEMP MACRO _leeroo_ask(name, question, fields, {answers.names}) AS
-_leeroo_answers_{id}(question::VARCHAR, fields::VARCHAR, NULL::DOUBLE, {answers.casts}, _leeroo_plan(name));
+-- The types of fields say which of them are images: JSON does not.
+CREATE OR REPLACE TEMP MACRO _leeroo_ask(name, question, fields, kinds, {answers.names}) AS
+_leeroo_answers_{id}(question::VARCHAR, fields::VARCHAR, kinds::VARCHAR, NULL::DOUBLE, {answers.casts}, _leeroo_plan(name));
 
-CREATE OR REPLACE TEMP MACRO _leeroo_ask_text(name, question, fields, {answers.names}) AS
-_leeroo_texts_{id}(question::VARCHAR, fields::VARCHAR, NULL::DOUBLE, {answers.casts}, _leeroo_plan(name));
+CREATE OR REPLACE TEMP MACRO _leeroo_ask_text(name, question, fields, kinds, {answers.names}) AS
+_leeroo_texts_{id}(question::VARCHAR, fields::VARCHAR, kinds::VARCHAR, NULL::DOUBLE, {answers.casts}, _leeroo_plan(name));
 
 -- Sampling: evaluated anew for every row, constants included, and never twice for one.
-CREATE OR REPLACE TEMP MACRO _leeroo_sample(name, question, fields, temperature, {answers.names}) AS
-_leeroo_samples_{id}(question::VARCHAR, fields::VARCHAR, temperature::DOUBLE, {answers.casts}, _leeroo_plan(name));
+CREATE OR REPLACE TEMP MACRO _leeroo_sample(name, question, fields, kinds, temperature, {answers.names}) AS
+_leeroo_samples_{id}(question::VARCHAR, fields::VARCHAR, kinds::VARCHAR, temperature::DOUBLE, {answers.casts}, _leeroo_plan(name));

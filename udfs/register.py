@@ -42,6 +42,9 @@ class StatementOptions(TypedDict, total=False):
         learn: Learn from the first answers of a statement whom to ask the rest, within its budget.
         on_expert_down: Rows of an expert that cannot be reached go to the next best ("next", the default), or the
             statement fails ("fail").
+        image_folder: The folder below which files of images are read, where a task marks a field as in `{photo:image}`;
+            the current one by default.
+        allow_urls: Fetch images from web addresses.
         proxy: Whether leeroo_label may let a classifier learn from the experts, and label the rows it is sure of. By
             default where that pays.
         on_progress: Called a few times a second with a `Progress` while questions are answered. By default there is a
@@ -60,6 +63,8 @@ class StatementOptions(TypedDict, total=False):
     on_error: Literal["null", "fail"]
     learn: bool
     on_expert_down: Literal["next", "fail"]
+    image_folder: str | Path | None
+    allow_urls: bool
     proxy: bool | None
     on_progress: Listener | None
     on_warning: LineListener | None
@@ -79,8 +84,8 @@ def connect(
     """Open a DuckDB database with leeroo_answer and the other functions in SQL.
 
     Each statement given to `sql` or `execute` is answered as one batch. ``SET VARIABLE leeroo_max_cost_usd``
-    (``leeroo_cost_weight``, ``leeroo_latency_weight``, ``leeroo_on_error``, ``leeroo_proxy``, ``leeroo_learn``)
-    overrides an option from then on.
+    (``leeroo_cost_weight``, ``leeroo_latency_weight``, ``leeroo_on_error``, ``leeroo_proxy``, ``leeroo_learn``,
+    ``leeroo_image_folder``, ``leeroo_allow_urls``) overrides an option from then on.
 
     Args:
         database: A file, or ":memory:".

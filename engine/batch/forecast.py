@@ -119,7 +119,7 @@ def forecast(
             seconds[part, i] = waits[i] or _seconds(tokens[:, 1], expert, prediction, column)
         done = part.stop
         meter.stage("predict")
-    if pictured and known is not None:
+    if pictured and known is not None and sum(map(sees, experts)) > 1:
         meter.warn("the router sees no images: experts of rows with images are chosen by the text of their questions")
     if unknown:
         who = ", ".join(sorted(unknown))

@@ -65,9 +65,20 @@ class Input:
 
 
 def read_input(
-    reader: pa.RecordBatchReader, criteria: Criteria, worktable: Worktable, stop: threading.Event | None = None
+    reader: pa.RecordBatchReader,
+    criteria: Criteria,
+    worktable: Worktable,
+    stop: threading.Event | None = None,
+    held: Path | None = None,
 ) -> Input:
     """Read the input to its end into the worktable, and lay out the prompts of its distinct questions.
+
+    Args:
+        reader: The input.
+        criteria: Its columns.
+        worktable: Where it goes.
+        stop: Ends it when it is set.
+        held: The folder of images that rows may refer to by their hashes.
 
     Raises:
         InputError: a column is missing or of the wrong type, or the input breaks off.
@@ -77,7 +88,7 @@ def read_input(
     check_columns(reader.schema, criteria)
     kept = worktable.folder / "input.arrow"
     counted = _Count()
-    shelf = Shelf(worktable.images, Sources(Path(criteria.image_folder or "."), criteria.allow_urls))
+    shelf = Shelf(worktable.images, Sources(Path(criteria.image_folder or "."), criteria.allow_urls, held))
     batches = pa.RecordBatchReader.from_batches(INPUT, _keep(reader, criteria, kept, counted, shelf, stop))
     try:
         worktable.read(batches)

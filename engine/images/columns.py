@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from leeroo.engine.errors import InputError
 from leeroo.engine.images.kept import KEPT, Shelf
 from leeroo.engine.images.marks import with_marks
-from leeroo.engine.images.references import as_reference
+from leeroo.engine.images.references import as_reference, text_reference
 from leeroo.engine.schema import ASK
 from leeroo.engine.tables.values import as_text, is_text
 
@@ -42,7 +42,8 @@ def _is_bytes(kind: pa.DataType) -> bool:
 def references_of(column: pa.Array) -> pa.Array:
     """Return a column of images as references; text is that already."""
     if is_text(column.type):
-        return as_text(column)
+        texts = [None if each is None else text_reference(each) for each in as_text(column).to_pylist()]
+        return pa.array(texts, pa.string())
     data = pc.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column
     given = [None if each is None else as_reference(each) for each in data.to_pylist()]
     return pa.array(given, pa.large_string())

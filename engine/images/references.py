@@ -18,6 +18,7 @@ from urllib.parse import unquote_to_bytes
 from leeroo.engine.images.pixels import MOST_BYTES, NoImage
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_HELD = "leeroo-held:"
 _DATA = re.compile(r"data:([^,]{0,200}),", re.IGNORECASE)
 # Seconds that a server has for a part of its reply.
 _FETCH_S = 30.0
@@ -32,15 +33,27 @@ class Sources:
     Attributes:
         folder: Files lie below it; paths are relative to it.
         urls: Whether web addresses are fetched.
+        held: Has the images that a caller has handed in before.
     """
 
     folder: Path
     urls: bool = False
+    held: Path | None = None
 
 
 def as_reference(data: bytes) -> str:
     """Return the reference of an image that is there as bytes."""
     return f"data:;base64,{base64.b64encode(data).decode()}"
+
+
+def held_reference(digest: str) -> str:
+    """Return the reference of an image that the engine holds, by its SHA-256."""
+    return f"{_HELD}{digest}"
+
+
+def text_reference(text: str) -> str:
+    """Return the reference in a text of a row, which is never that of a held image."""
+    return f"./{text}" if text.startswith(_HELD) else text
 
 
 def is_url(reference: str) -> bool:
@@ -57,6 +70,8 @@ def read_reference(reference: str, sources: Sources) -> bytes:
     """
     if (found := _DATA.match(reference)) is not None:
         return _decode(found[1], reference[found.end() :])
+    if reference.startswith(_HELD) and sources.held is not None:
+        return _read_file(reference.removeprefix(_HELD), sources.held)
     if is_url(reference):
         return _fetch(reference, sources)
     return _read_file(reference, sources.folder)

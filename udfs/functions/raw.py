@@ -135,6 +135,7 @@ def _vector(calls: Calls, function: Function, form: Form, *columns: pa.Array) ->
         rows = form.read(given)
         for arguments in rows.arguments:
             _check(arguments, calls.engine.pool.names)
+    calls.engine.images.hold(rows.images)
     n = len(plans)
     numbers = np.full(n, -1, np.int64)
     there = rows.questions.is_valid().to_numpy(zero_copy_only=False)

@@ -21,6 +21,7 @@ from leeroo.engine.arrays import Float64s, Int64s
 from leeroo.engine.backends.decisions import read_decisions
 from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.layout import fill_in
+from leeroo.engine.images.marks import place_of
 from leeroo.engine.jobs.extract import extract
 from leeroo.engine.jobs.learn.learn import answer as learn_or_answer
 from leeroo.engine.jobs.learn.learn import foresee_pilot
@@ -57,6 +58,7 @@ class Arguments(NamedTuple):
         None  # the place of each choice, from 0 to 1: the answer is the expected one
     )
     task: str | None = None  # the question is a JSON object, whose fields this text names
+    pictures: tuple[str, ...] = ()  # those of these fields that are references to images
     limits: SolveLimits | None = None  # of leeroo_solve
     model: str | None = None  # the expert that embeds
     operation: Join | Dedupe | Rank | None = None  # the question is a JSON list of the texts on each side of it
@@ -209,11 +211,20 @@ def _table(questions: Questions) -> pa.RecordBatchReader:
     columns = dict(zip(ASK.names, arguments.take(each).flatten(), strict=True))
     filled_in: list[str] = []
     fields: list[str | None] = []
+    images: list[list[str] | None] = []
     for group, texts in questions:
-        has_fields = group.arguments.task is not None
-        filled_in += [_text(group, text) for text in texts] if has_fields else texts
-        fields += texts if has_fields else itertools.repeat(None, len(texts))
-    columns["fields"] = pa.array(fields, pa.string())
+        if group.arguments.task is None:
+            filled_in += texts
+            fields += itertools.repeat(None, len(texts))
+            images += itertools.repeat(None, len(texts))
+        for text in texts if group.arguments.task is not None else ():
+            filled, named, shown = _fill_in(group.arguments, text)
+            filled_in.append(filled)
+            fields.append(named)
+            images.append(shown)
+    columns["fields"], columns["images"] = (
+        pa.array(given, ASK.field(name).type) for name, given in (("fields", fields), ("images", images))
+    )
     ask = pa.StructArray.from_arrays(list(columns.values()), fields=list(ASK))
     private = np.repeat(np.array([group.arguments.private for group, _ in questions], bool), counts)
     return pa.table({"question": pa.array(filled_in, pa.string()), "private": private, "ask": ask}).to_reader()
@@ -263,8 +274,18 @@ def _place(arguments: Arguments, answer: str, scores: Sequence[float | None] | N
 
 
 def _text(group: Group, question: str) -> str:
-    task = group.arguments.task
-    return question if task is None else fill_in(task, json.loads(question))
+    return _fill_in(group.arguments, question)[0]
+
+
+def _fill_in(arguments: Arguments, question: str) -> tuple[str, str | None, list[str] | None]:
+    """Return the text of a question, its fields as JSON, and the references of its images."""
+    task, pictures = arguments.task, arguments.pictures
+    if task is None:
+        return question, None, None
+    fields = json.loads(question)
+    shown = {**fields, **{name: place_of(number) for number, name in enumerate(pictures)}}
+    written = json.dumps(shown, ensure_ascii=False) if pictures else question
+    return fill_in(task, shown), written, [fields[name] for name in pictures] or None
 
 
 def _structs(reader: pa.RecordBatchReader, kind: pa.StructType) -> pa.ChunkedArray:

@@ -21,6 +21,8 @@ VARIABLES: dict[str, pa.DataType] = {
     "on_error": pa.string(),
     "proxy": pa.bool_(),
     "learn": pa.bool_(),
+    "image_folder": pa.string(),
+    "allow_urls": pa.bool_(),
 }
 
 # The arguments of each raw function after its own columns, in the order of the public macros.

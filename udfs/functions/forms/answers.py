@@ -2,62 +2,42 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
 
-from leeroo.engine.batch.layout import field_names
-from leeroo.engine.errors import UsageError
+from leeroo.udfs.functions.forms.fields import read_fields
 from leeroo.udfs.functions.forms.form import NUMBER, TEXT, Columns, Form, RowQuestions, arguments_of, distinct
 from leeroo.udfs.functions.requests import Arguments, answer_type
 
 
 def read_questions(columns: Columns) -> RowQuestions:
-    """Read the columns of `leeroo_answer` and `leeroo`: question, fields, temperature, and their arguments.
+    """Read the columns of `leeroo_answer` and `leeroo`: question, fields, their types, temperature, and arguments.
 
     Raises:
         UsageError: a task names a field that is not there.
 
     """
-    questions, values, *given = columns
+    questions, values, kinds, *given = columns
     if values.null_count < len(values):
-        return _read_tasks(questions, values, given)
+        return _read_tasks(questions, values, kinds, given)
     codes, rows = distinct(given, len(questions))
     return RowQuestions(questions, codes, [_sampled(row) for row in rows])
 
 
-def _read_tasks(tasks: pa.Array, values: pa.Array, given: Columns) -> RowQuestions:
+def _read_tasks(tasks: pa.Array, values: pa.Array, kinds: pa.Array, given: Columns) -> RowQuestions:
     """Read questions built from fields: the question is the JSON object of those that the task names."""
-    codes, rows = distinct([tasks, *given], len(tasks))
-    objects = [
-        None if task is None or text is None else named_fields(task, text)
-        for task, text in zip(tasks.to_pylist(), values.to_pylist(), strict=True)
-    ]
-    return RowQuestions(pa.array(objects, pa.string()), codes, [_sampled(row, task=task) for task, *row in rows])
+    fields = read_fields(tasks.to_pylist(), values.to_pylist(), kinds)
+    codes, rows = distinct([tasks, fields.pictures, *given], len(tasks))
+    arguments = [_sampled(row, task=task, pictures=shown) for task, shown, *row in rows]
+    return RowQuestions(pa.array(fields.objects, pa.string()), codes, arguments, fields.images)
 
 
 def _sampled(row: Sequence[Any], **own: Any) -> Arguments:
     temperature, *given = row
     # The temperature 0 is the default of an expert.
     return arguments_of("answers", given, temperature=temperature or None, **own)
-
-
-def named_fields(task: str, values: str) -> str | None:
-    """Return the fields that a task names, as a JSON object; None if one of them is NULL."""
-    there = json.loads(values)
-    wanted = _names(task)
-    missing = [name for name in wanted if name not in there]
-    if missing:
-        raise UsageError(f"there is no field {missing[0]!r} for {{{missing[0]}}}; the fields are: {', '.join(there)}")
-    if any(there[name] is None for name in wanted):
-        return None
-    return json.dumps({name: there[name] for name in wanted}, ensure_ascii=False)
-
-
-_names = functools.lru_cache(maxsize=64)(field_names)
 
 
 def as_answers(known: pa.StructArray, _: Columns) -> pa.Array:
@@ -72,7 +52,7 @@ def as_texts(known: pa.Array, _: Columns) -> pa.Array:
     return pa.StructArray.from_arrays([known], names=["answer"])
 
 
-_TAKES = (TEXT, TEXT, NUMBER)
+_TAKES = (TEXT, TEXT, TEXT, NUMBER)
 # Text comes as a struct. DuckDB evaluates a function that gives plain text for a whole dictionary of compressed
 # questions, also for those of rows that nobody wants.
 _ANSWER = pa.struct([pa.field("answer", TEXT)])

@@ -6,7 +6,8 @@ with the `Arguments` of each. Its writer makes values of SQL of the known answer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ class RowQuestions(NamedTuple):
     questions: pa.Array  # text [n], NULL where there is none
     codes: np.ndarray  # int [n]: which of the arguments each row has
     arguments: list[Arguments]
+    images: Mapping[str, bytes] = MappingProxyType({})  # those that questions refer to, by their hashes
 
 
 Columns = Sequence[pa.Array]

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from leeroo.engine.errors import UsageError
 from leeroo.engine.schema import SQL_FILTER, SQL_SCORE
-from leeroo.udfs.functions.forms.answers import named_fields
+from leeroo.udfs.functions.forms.fields import read_fields
 from leeroo.udfs.functions.forms.form import NUMBER, TEXT, Columns, Form, RowQuestions, arguments_of, distinct
 from leeroo.udfs.functions.requests import Arguments
 
@@ -54,47 +54,52 @@ SCORE = Judgement(
 
 
 def read_filters(columns: Columns) -> RowQuestions:
-    """Read the columns of `leeroo_filter`: text, condition (as JSON), threshold, and its arguments.
+    """Read the columns of `leeroo_filter`: text, condition (as JSON), its type, threshold, and its arguments.
 
     Raises:
         UsageError: a threshold is out of its range, a condition is blank, or a field is not there.
 
     """
-    texts, conditions, thresholds, *given = columns
+    texts, conditions, kinds, thresholds, *given = columns
     for threshold in pc.unique(thresholds).to_pylist():
         if threshold is not None and not 0 <= threshold <= 1:
             raise UsageError(f"threshold must be from 0 to 1, not {threshold:g}")
-    return _read(FILTER, "filters", texts, conditions, given)
+    return _read(FILTER, "filters", texts, conditions, kinds, given)
 
 
 def read_scored(columns: Columns) -> RowQuestions:
-    """Read the columns of `leeroo_score`: text, quality (as JSON), and its arguments.
+    """Read the columns of `leeroo_score`: text, quality (as JSON), its type, and its arguments.
 
     Raises:
         UsageError: a quality is blank, or a field is not there.
 
     """
-    texts, qualities, *given = columns
-    return _read(SCORE, "scored", texts, qualities, given)
+    texts, qualities, kinds, *given = columns
+    return _read(SCORE, "scored", texts, qualities, kinds, given)
 
 
-def _read(judgement: Judgement, takes: str, texts: pa.Array, abouts: pa.Array, given: Columns) -> RowQuestions:
+def _read(
+    judgement: Judgement, takes: str, texts: pa.Array, abouts: pa.Array, kinds: pa.Array, given: Columns
+) -> RowQuestions:
     """Read texts and what is asked about them: a JSON string, or a JSON object of the fields that the text names."""
-    questions: list[str | None] = []
-    tasks: list[str | None] = []
-    for text, about in zip(texts.to_pylist(), abouts.to_pylist(), strict=True):
-        of_fields = about is not None and about.startswith("{")
-        tasks.append(judgement.of_fields.format(about=_checked(text)) if of_fields and text else None)
-        questions.append(_question(judgement, text, about, of_fields=of_fields))
-    codes, rows = distinct([*given, tasks], len(questions))
-    arguments = [_arguments(judgement, takes, row, task) for *row, task in rows]
-    return RowQuestions(pa.array(questions, pa.string()), codes, arguments)
+    rows = list(zip(texts.to_pylist(), abouts.to_pylist(), strict=True))
+    of_fields = [about is not None and about.startswith("{") for _, about in rows]
+    named = [(text, about) if there else (None, None) for (text, about), there in zip(rows, of_fields, strict=True)]
+    fields = read_fields([text for text, _ in named], [about for _, about in named], kinds)
+    tasks = [text and judgement.of_fields.format(about=_checked(text)) for text, _ in named]
+    questions = [
+        fields.objects[at] if of_fields[at] else _question(judgement, text, about)
+        for at, (text, about) in enumerate(rows)
+    ]
+    codes, distinct_rows = distinct([*given, tasks, fields.pictures], len(questions))
+    arguments = [_arguments(judgement, takes, row, task, shown) for *row, task, shown in distinct_rows]
+    return RowQuestions(pa.array(questions, pa.string()), codes, arguments, fields.images)
 
 
-def _question(judgement: Judgement, text: str | None, about: str | None, *, of_fields: bool) -> str | None:
+def _question(judgement: Judgement, text: str | None, about: str | None) -> str | None:
     if text is None or about is None or about == "null":
         return None
-    return named_fields(text, about) if of_fields else f"{_TEXT}{text}{_behind(judgement, about)}"
+    return f"{_TEXT}{text}{_behind(judgement, about)}"
 
 
 @functools.lru_cache(maxsize=256)
@@ -110,14 +115,16 @@ def _checked(about: str) -> str:
     return about.strip().rstrip(".?")
 
 
-def _arguments(judgement: Judgement, takes: str, row: Sequence[Any], task: str | None) -> Arguments:
-    return arguments_of(takes, row, choices=judgement.choices, scale=judgement.scale, task=task)
+def _arguments(
+    judgement: Judgement, takes: str, row: Sequence[Any], task: str | None, pictures: tuple[str, ...]
+) -> Arguments:
+    return arguments_of(takes, row, choices=judgement.choices, scale=judgement.scale, task=task, pictures=pictures)
 
 
 def as_filters(known: pa.StructArray, columns: Columns) -> pa.Array:
     """Return structs of `SQL_FILTER`: the value, and the probability of that value against its opposite."""
     yes = pc.cast(known.field("answer"), pa.float64())
-    values = pc.greater_equal(yes, pc.fill_null(columns[2], _THRESHOLD))
+    values = pc.greater_equal(yes, pc.fill_null(columns[3], _THRESHOLD))
     # A server that returns no probabilities has made its choice.
     sure = pc.if_else(known.field("confidence").is_valid(), pc.if_else(values, yes, pc.subtract(1.0, yes)), None)
     return _as(SQL_FILTER, known, values, sure)
@@ -134,6 +141,6 @@ def _as(kind: pa.StructType, known: pa.StructArray, values: pa.Array, sure: pa.A
 
 
 FORMS = {
-    "filters": Form("answers", read_filters, as_filters, (TEXT, TEXT, NUMBER), SQL_FILTER, "filters"),
-    "scored": Form("answers", read_scored, as_scores, (TEXT, TEXT), SQL_SCORE, "scored"),
+    "filters": Form("answers", read_filters, as_filters, (TEXT, TEXT, TEXT, NUMBER), SQL_FILTER, "filters"),
+    "scored": Form("answers", read_scored, as_scores, (TEXT, TEXT, TEXT), SQL_SCORE, "scored"),
 }
