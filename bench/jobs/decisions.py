@@ -17,11 +17,11 @@ import tempfile
 import time
 
 import pyarrow as pa
-from labels import TOPICS, read
 
 import leeroo
+from bench.jobs.labels import TOPICS, read
 
-QUESTIONS = {
+QUESTIONS: dict[str, list[object]] = {
     "topic": list(TOPICS),
     "is_about_one_company": ["yes", "no"],
     "has_numbers": ["yes", "no"],

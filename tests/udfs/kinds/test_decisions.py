@@ -180,7 +180,8 @@ def test_a_model_reads_each_text_once(smollm2_pool: Path, store: Path, models_he
     assert did() == (1, 2)
     assert rows[3] is None
     assert rows[2]["value"] == rows[4]["value"]
-    for name, choices in {"urgent": ["yes", "no"], "team": ["billing", "bug", "other"], "stars": [1, 2, 3]}.items():
+    asked: dict[str, list[Any]] = {"urgent": ["yes", "no"], "team": ["billing", "bug", "other"], "stars": [1, 2, 3]}
+    for name, choices in asked.items():
         decided = rows[1]["value"][name]
         assert decided["choice"] in choices
         assert 1 / len(choices) <= decided["confidence"] <= 1

@@ -20,7 +20,7 @@ _SIZE = 6
 
 
 def _vector(text: str) -> list[float]:
-    return np.random.default_rng(list(text.encode())).normal(size=_SIZE).tolist()
+    return [float(each) for each in np.random.default_rng(list(text.encode())).normal(size=_SIZE)]
 
 
 def _embeds(call: Call) -> Reply:
@@ -70,7 +70,7 @@ model = "nobody/nothing"
 
 
 def _rows(con: Connection, query: str) -> list[Any]:
-    return con.execute(query).fetchall()
+    return list(con.execute(query).fetchall())
 
 
 # For each kind of statement: itself, its result, and how many texts it embeds.
