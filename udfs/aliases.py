@@ -12,6 +12,8 @@ ALIASES = {
     "ai_complete": ("prompt", "leeroo_answer(prompt)"),
     "ai_gen": ("prompt", "leeroo_answer(prompt)"),
     "ai_classify": ('"text", labels', 'leeroo_label("text", labels)'),
+    "ai_filter": ('"text", condition', 'leeroo_filter("text", condition)'),
+    "ai_score": ('"text", criteria', 'leeroo_score("text", criteria)'),
     "ai_agg": ('"text", task', 'leeroo_agg("text", task)'),
     "ai_summarize_agg": ('"text"', 'leeroo_summarize("text")'),
     "ai_similarity": ("a, b", "leeroo_similarity(a, b)"),

@@ -19,6 +19,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "other-systems.md"
     [
         ("ai_gen(question)", "leeroo_answer(question)", "large says 2"),
         ("AI_COMPLETE(question)", "leeroo_answer(question)", "large says 2"),
+        ("ai_filter(NULL::VARCHAR, 'is short')", "leeroo_filter(NULL::VARCHAR, 'is short')", None),
+        ("ai_score(NULL::VARCHAR, 'how short')", "leeroo_score(NULL::VARCHAR, 'how short')", None),
         ("ai_similarity(question, 'What is 1 plus 1?')", "leeroo_similarity(question, 'What is 1 plus 1?')", 1.0),
     ],
 )
