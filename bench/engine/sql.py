@@ -73,6 +73,7 @@ def main() -> None:
         questions = _questions(asked.rows)
         _table(f"{asked.rows:,} recorded answers", measure(folder, "pool.toml", questions, asked.repeats), asked.rows)
         look_ups(folder, questions)
+        limits(folder, questions)
         interrupts(folder)
         if asked.vllm:
             few = _short_questions(asked.vllm)
@@ -199,6 +200,20 @@ def look_ups(folder: Path, questions: list[str], rows: int = 2_000_000) -> None:
     for way, each in seconds.items():
         print(f"- {way}: {count / statistics.median(each):,.0f} rows/s, at best {count / min(each):,.0f}")
     print()
+
+
+def limits(folder: Path, questions: list[str], rows: int = 1_000_000) -> None:
+    """Measure a LIMIT behind a condition on an answer, over a million rows of these questions."""
+    with leeroo.connect(pool=folder / "pool.toml", store=folder / "limits") as con:
+        _fill(con, questions)
+        con.execute(f"CREATE TABLE many AS SELECT question, i FROM t, range({rows // len(questions)}) r(i)")
+        asked = "SELECT question FROM many WHERE leeroo_answer(question) LIKE 'A%' AND i % 7 = 0 LIMIT 10"
+        count = "SELECT sum(answers)::INT FROM leeroo_spend()"
+        before = con.execute(count).fetchall()[0][0]
+        seconds = _time(lambda: con.execute(asked).fetchall())
+        sent = con.execute(count).fetchall()[0][0] - before
+        found = len(con.execute(asked).fetchall())
+    print(f"LIMIT 10 behind an answer, {rows:,} rows: {sent} questions, {found} rows, {seconds:.2f} s\n")
 
 
 def interrupts(folder: Path, after_s: float = 1.0) -> None:
