@@ -9,7 +9,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -117,7 +117,7 @@ def explain(
             )
         with _database(db, setup, learn=learn) as (con, _):
             plan = con.explain(what)
-            found = _Estimates(list(plan.estimates), str(plan))
+            found = _Estimates(list(plan.estimates), str(plan), plan.as_dict())
     else:
         found = _explain_table(
             what, reading, criteria(setup, asking, column=column, private_column=private_column), setup, learn=learn
@@ -134,10 +134,11 @@ class _Estimates:
 
     estimates: list[tuple[str, Estimate]]
     text: str
+    more: dict[str, Any] = field(default_factory=dict)  # what there is to say of a statement
 
     def as_dict(self) -> dict[str, Any]:
         """Return them for JSON."""
-        return {"estimates": [{"of": name, **each.as_dict()} for name, each in self.estimates]}
+        return {"estimates": [{"of": name, **each.as_dict()} for name, each in self.estimates], **self.more}
 
 
 def _explain_table(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
+from typing import Any
 
 from leeroo.engine.answer import Estimate
 from leeroo.engine.money import usd
@@ -61,6 +62,16 @@ class Explanation:
         return "\n".join([*(f"{names}: {estimate}" for names, estimate in self.estimates), *self.notes()])
 
     __repr__ = __str__  # what a notebook shows
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the order and what it saves for JSON, without the estimates."""
+        before, now = self.saved or (None, None)
+        return {
+            "order": [[asdict(call) for call in chain] for chain in self.chains],
+            "questions_first": now,
+            "questions_first_as_written": before,
+            "limits": [asdict(stop) for stop in self.stops],
+        }
 
     def notes(self) -> Iterator[str]:
         """Return what there is to say of the order of the questions, and of what it saves."""
