@@ -100,8 +100,10 @@ def auc(gold: np.ndarray, yes: np.ndarray) -> float:
 
 def spearman(one: np.ndarray, other: np.ndarray) -> float:
     """Return the correlation of ranks, equal values having their mean rank."""
-    ranks = [np.array([np.mean(values < each) + np.mean(values <= each) for each in values]) for values in (one, other)]
-    return float(np.corrcoef(*ranks)[0, 1])
+    one, other = (
+        np.array([np.mean(values < each) + np.mean(values <= each) for each in values]) for values in (one, other)
+    )
+    return float(np.corrcoef(one, other)[0, 1])
 
 
 def speed(texts: list[str], pool: str | None, expert: str) -> None:
