@@ -59,6 +59,13 @@ class Function:
         else:
             self.wanted.setdefault(group, Counter()).update(set(questions) - self.wanted[group].keys())
 
+    def count_requests(self) -> int:
+        """Count the requests that the collected questions take at most."""
+        count = self.kind.requests
+        if count is None:
+            return sum(map(len, self.wanted.values()))
+        return sum(count(group, question) for group, questions in self.wanted.items() for question in questions)
+
     def take_wanted(self) -> Questions:
         """Return the questions that were collected, and forget them."""
         wanted = [(group, list(counts.elements())) for group, counts in self.wanted.items()]
@@ -296,7 +303,7 @@ class Calls:
         with self.lock:
             collected = [function for function in self.functions.values() if function.wanted]
             collected.sort(key=lambda function: function.kind.of_groups)
-            paid = [sum(map(len, function.wanted.values())) if function.kind.estimate else 0 for function in collected]
+            paid = [function.count_requests() if function.kind.estimate else 0 for function in collected]
             for i, function in enumerate(collected):
                 if function.kind.of_groups and not collected[0].kind.of_groups:
                     function.wanted.clear()

@@ -13,6 +13,7 @@ from leeroo.udfs.functions.aggregates import aggregate_all, estimate_aggregating
 from leeroo.udfs.functions.requests import (
     Answerer,
     Estimator,
+    Group,
     answer,
     estimate_answers,
     estimate_solving,
@@ -24,6 +25,7 @@ from leeroo.udfs.functions.requests import (
 from leeroo.udfs.functions.semantic import (
     EMBEDDING,
     FOUND,
+    count_requests,
     embed_all,
     estimate_embeddings,
     estimate_search,
@@ -41,6 +43,7 @@ class Kind(NamedTuple):
         estimate: Estimates what they would take, of those that cost something.
         of_statement: True where values hold for one statement only.
         of_groups: True where a question is built from many rows, which may depend on questions of other kinds.
+        requests: Counts the requests that a question takes at most, where that is more than one.
         in_part: True where a value with an error is there all the same, and lacks what failed.
 
     """
@@ -51,6 +54,7 @@ class Kind(NamedTuple):
     of_statement: bool = False
     of_groups: bool = False
     in_part: bool = False
+    requests: Callable[[Group, str], int] | None = None
 
 
 KINDS = {
@@ -59,7 +63,7 @@ KINDS = {
     "routes": Kind(route, SQL_ROUTE, of_statement=True),  # a choice is made for the whole statement
     "scores": Kind(score, SQL_SCORES),
     "embeddings": Kind(embed_all, EMBEDDING, estimate_embeddings),
-    "searches": Kind(search_all, FOUND, estimate_search, of_groups=True, in_part=True),
+    "searches": Kind(search_all, FOUND, estimate_search, of_groups=True, in_part=True, requests=count_requests),
     "aggregates": Kind(aggregate_all, SQL_AGGREGATE, estimate_aggregating, of_groups=True),
 }
 

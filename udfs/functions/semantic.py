@@ -13,9 +13,9 @@ from leeroo.engine.jobs.questions import left_usd
 from leeroo.engine.jobs.semantic.decisions import run_together
 from leeroo.engine.jobs.semantic.embed import embed, estimate_embedding
 from leeroo.engine.jobs.semantic.estimates import combine
-from leeroo.engine.jobs.semantic.plan import Work, foresee, operation_of
+from leeroo.engine.jobs.semantic.plan import Work, foresee, most_requests, operation_of
 from leeroo.engine.jobs.semantic.results import MATCHES
-from leeroo.udfs.functions.requests import Questions
+from leeroo.udfs.functions.requests import Group, Questions
 
 EMBEDDING = pa.struct(
     [
@@ -86,6 +86,11 @@ def search_all(engine: Engine, questions: Questions, criteria: Criteria) -> pa.C
 def estimate_search(engine: Engine, questions: Questions, criteria: Criteria) -> Estimate:
     """Estimate what all joins, deduplications and rankings would take."""
     return foresee(engine, _works(questions), criteria)
+
+
+def count_requests(group: Group, question: str) -> int:
+    """Count the decisions that an operation takes at most, for its part of the budget of a statement."""
+    return most_requests(_works([(group, [question])])[0])
 
 
 def _works(questions: Questions) -> list[Work]:

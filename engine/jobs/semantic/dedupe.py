@@ -42,7 +42,7 @@ class Dedupe:
 
     prompt: str | None = None
     k: int = 10
-    similarity: float = 0.7
+    similarity: float = 0.6
     model: str | None = None
     expert: str | None = None
     private: bool = False

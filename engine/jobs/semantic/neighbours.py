@@ -12,8 +12,8 @@ import numpy as np
 
 from leeroo.engine.arrays import Bools, Float32s, Int64s
 
-# Similarities in a block, 64 MiB of float32: it stays within the memory of small machines.
-_BLOCK = 2**24
+# Similarities in a block, 16 MiB of float32: larger ones leave the processor's cache, and are no faster.
+_BLOCK = 2**22
 # Vectors on the right of a block at most; more would leave too few on the left for a fast product.
 _COLUMNS = 2**16
 
@@ -53,6 +53,7 @@ def nearest(left: Float32s, right: Float32s, k: int) -> Iterator[Pairs]:
         for column in range(0, len(right), _COLUMNS):
             found = block @ right[column : column + _COLUMNS].T
             numbers = np.broadcast_to(np.arange(column, column + found.shape[1]), found.shape)
+            found, numbers = _highest(found, numbers, k)
             best, at = _highest(np.hstack([best, found]), np.hstack([at, numbers]), k)
         order = np.argsort(-best, axis=1, kind="stable")
         who = np.repeat(np.arange(start, start + len(block)), k)
@@ -63,7 +64,7 @@ def _highest(values: Float32s, numbers: Int64s, k: int) -> tuple[Float32s, Int64
     """Return the k highest values of each row, in any order, with their numbers."""
     if values.shape[1] <= k:
         return values, numbers
-    kept = np.argpartition(-values, k - 1, axis=1)[:, :k]
+    kept = np.argpartition(values, values.shape[1] - k, axis=1)[:, -k:]
     return np.take_along_axis(values, kept, 1), np.take_along_axis(numbers, kept, 1)
 
 

@@ -30,6 +30,18 @@ def operation_of(work: Work) -> Operation[pa.Table]:
     return job.run(inputs[0], inputs[1]) if isinstance(job, Join) else job.run(inputs[0])
 
 
+def most_requests(work: Work) -> int:
+    """Return the most decisions that some work takes, before any vector is known."""
+    job, inputs = work
+    sizes = [len(texts) for texts in inputs]
+    if isinstance(job, Rank):
+        return job.requests(sizes[0])
+    if isinstance(job, Dedupe):
+        return min(sizes[0] * job.k, sizes[0] * (sizes[0] - 1) // 2)
+    chosen = min(sum(sizes) * job.k, sizes[0] * sizes[1])
+    return chosen + job.sampled(chosen, sizes[0] * sizes[1] - chosen)
+
+
 def foresee(engine: Engine, works: Sequence[Work], criteria: Criteria) -> Estimate:
     """Estimate what some operations would take together."""
     return combine(_foresee(engine, work, criteria) for work in works)

@@ -15,7 +15,7 @@ from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.semantic.decisions import Tally, run_together
 from leeroo.engine.jobs.semantic.dedupe import Dedupe
 from leeroo.engine.jobs.semantic.join import Join
-from leeroo.engine.jobs.semantic.plan import Work, foresee, operation_of
+from leeroo.engine.jobs.semantic.plan import Work, foresee, most_requests, operation_of
 from leeroo.engine.jobs.semantic.rank import Rank
 from tests.provider import Provider
 
@@ -194,6 +194,14 @@ def test_an_estimate_counts_decisions_and_sends_nothing(run: Run, engine: Engine
         "the best 2 of 100 different rows: rounds of 13, 2, 1 requests, then up to 3 for each further place; 19 in all",
     )
     assert ranked.prompts == 19
+
+
+def test_the_most_requests_are_known_without_vectors(run: Run) -> None:
+    """They are the share of an operation in the budget of a statement; the run needs no more."""
+    works = [_join(), _dedupe(k=2), (Rank("largest number", k=2, group=4), [[f"item {i}" for i in range(30)]])]
+    most = [most_requests(work) for work in works]
+    assert most == [158, 12, 13]  # 50 rows x 3 and a twentieth; 6 rows x 2; rounds of 8, 2, 1, then one of each
+    assert all(tally.decisions <= m for (_, tally), m in zip(run(*works), most, strict=True))
 
 
 @pytest.mark.parametrize(
