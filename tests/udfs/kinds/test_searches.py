@@ -214,13 +214,13 @@ def test_a_join_has_its_part_of_the_budget(con: Connection, server: Provider) ->
     """Answers of the same statement leave it the money for its decisions, not for one request."""
     server.says = lambda _, prompt: decides(_, prompt) if "today is about" in prompt else "word " * 19
     server.usage = lambda prompt, _: (12, 3) if "today is about" in prompt else (12, 20)
-    con.execute("SET VARIABLE leeroo_max_cost_usd = 0.001")
+    con.execute("SET VARIABLE leeroo_max_cost_usd = 0.002")
     query = f"SELECT (SELECT count(*) FROM {JOIN}), (SELECT count(leeroo_answer('say ' || i)) FROM range(60) r(i))"
     with pytest.warns(RowsFailedWarning, match="the budget of"):
         ((pairs, answers),) = _rows(con, query)
     assert pairs == 13
     assert 10 < answers < 60
-    assert server.account_usd <= 0.001
+    assert server.account_usd <= 0.002
 
 
 @pytest.mark.parametrize(
