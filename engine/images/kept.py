@@ -49,13 +49,13 @@ class Shelf:
 
     def keep(self, rows: Iterable[list[str | None] | None]) -> list[list[KeptImage] | None]:
         """Read the images of rows, by their references, and keep each once."""
-        given = [None if row is None else [each or "" for each in row] for row in rows]
-        new = {_name(each): each for row in given for each in row or () if _name(each) not in self._known}
+        given = [None if row is None else [(_name(each or ""), each or "") for each in row] for row in rows]
+        new = {name: each for row in given for name, each in row or () if name not in self._known}
         with ThreadPoolExecutor(_AT_ONCE) as threads:
             fetched = {name: threads.submit(self._read, each) for name, each in new.items() if is_url(each)}
             self._known |= {name: self._read(each) for name, each in new.items() if name not in fetched}
             self._known |= {name: done.result() for name, done in fetched.items()}
-        return [None if row is None else [self._known[_name(each)] for each in row] for row in given]
+        return [None if row is None else [self._known[name] for name, _ in row] for row in given]
 
     def _read(self, reference: str) -> KeptImage:
         try:

@@ -81,7 +81,7 @@ def _decode(kind: str, text: str) -> bytes:
     if not kind.lower().endswith(";base64"):
         return unquote_to_bytes(text)
     try:
-        return base64.b64decode(text.strip(), validate=True)
+        return binascii.a2b_base64(text.strip(), strict_mode=True)
     except (binascii.Error, ValueError) as error:
         raise NoImage("the data: URL holds no base64") from error
 
