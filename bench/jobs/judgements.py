@@ -114,7 +114,7 @@ def speed(texts: list[str], pool: str | None, expert: str) -> None:
     speeds = []
     for name in ("one statement", "one request for each row"):
         with tempfile.TemporaryDirectory() as store, leeroo.connect(pool=pool, store=store) as con:
-            con.execute(f"SELECT {call} FROM (VALUES ('Warm.')) v(x)")  # loads the model
+            con.execute(f"SELECT {call} FROM (VALUES ('Warm.')) v(x)").fetchall()  # loads the model
             con.register("texts", pa.table({"x": twice}))
             started, requests = time.perf_counter(), len(twice)
             if name == "one statement":

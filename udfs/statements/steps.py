@@ -26,6 +26,8 @@ def shorten(found: Query, node: Node, rehearsal: Rehearsal, parameters: object) 
     def change(part: Node) -> Node:
         return _shorten(found, part, rehearsal, parameters) if part.get("type") == "SELECT_NODE" else part
 
+    if any(part.get("type") == "RECURSIVE_CTE_NODE" for part in walk(node)):  # one part reads another anew each time
+        return node
     changed: Node = rebuild(node, change)
     return changed
 

@@ -77,6 +77,25 @@ def test_a_limit_that_cannot_stop_says_why(con: Connection, sent: Sent, statemen
     assert sent()["cheap"] == (60 if " JOIN " in statement else 600)
 
 
+def test_macros_are_seen_through(con: Connection, sent: Sent) -> None:
+    """A macro that counts, and one that draws numbers, need all rows; a recursive query is left as it is."""
+    con.execute("CREATE MACRO total(x) AS count(x); CREATE MACRO dice() AS random() < 2")
+    assert con.execute(f"SELECT total(id) FROM t WHERE {YES} LIMIT 1").fetchall() == [(200,)]
+    assert sent() == {"cheap": 600}
+    assert "it draws other rows each time" in str(con.explain("SELECT id FROM t WHERE strong(q) AND dice() LIMIT 1"))
+    statement = """WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL
+                       (SELECT i + 1 FROM c WHERE i < 20 AND leeroo_answer('q' || i * 3) = 'yes' LIMIT 1))
+                   SELECT count(*) FROM c"""
+    assert con.execute(statement).fetchall() == [(21,)]
+
+
+def test_sampled_answers_are_drawn_once(con: Connection) -> None:
+    """A call with a temperature is written once, so that it draws one answer a row."""
+    call = "leeroo_answer(q, temperature := 0.5) IS NULL"
+    rows = con.execute(f"SELECT {call} AND {YES} AND id < 3 FROM t WHERE id < 3 ORDER BY id").fetchall()
+    assert rows == [(False,), (False,), (False,)]
+
+
 @pytest.mark.parametrize("given", [[2], {"n": 2}])
 def test_the_limit_may_be_a_parameter(con: Connection, sent: Sent, given: list[int] | dict[str, int]) -> None:
     """By place and by name, also in a table that is written."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from leeroo.udfs.statements.rewrite.names import Names
-from leeroo.udfs.statements.rewrite.order import all_of, conditions, repeatable
+from leeroo.udfs.statements.rewrite.order import all_of, conditions
 from leeroo.udfs.statements.rewrite.tables import columns_seen, name_of, row_by_row, with_sources
 from leeroo.udfs.statements.rewrite.tree import Node, rebuild, replace
 
@@ -20,7 +20,9 @@ def push_down(names: Names, node: Node) -> Node:
     def filled(part: Node) -> Node:
         if part.get("type") != "SELECT_NODE" or not names.calls_ours(part["from_table"]):
             return part
-        plain = [each for each in conditions(part["where_clause"]) if not names.calls_ours(each) and repeatable(each)]
+        plain = [
+            each for each in conditions(part["where_clause"]) if not names.calls_ours(each) and names.repeatable(each)
+        ]
         alone = part["from_table"]["type"] != "JOIN"
         return {**part, "from_table": with_sources(part["from_table"], lambda table: _with(names, table, plain, alone))}
 
@@ -65,7 +67,7 @@ def _shown(names: Names, inner: Node) -> Callable[[str, Node], Node | None]:
     def shown(name: str, node: Node) -> Node | None:
         item = items.get(name)
         if item is not None:
-            return None if names.calls_ours(item) or not repeatable(item) else {**item, "alias": ""}
+            return None if names.calls_ours(item) or not names.repeatable(item) else {**item, "alias": ""}
         return {**node, "column_names": [*([of] if of else []), node["column_names"][-1]]} if star else None
 
     return shown

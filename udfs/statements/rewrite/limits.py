@@ -10,8 +10,8 @@ import copy
 import math
 from dataclasses import dataclass
 
-from leeroo.udfs.statements.rewrite.names import Names, has_effects
-from leeroo.udfs.statements.rewrite.order import all_of, conditions, repeatable
+from leeroo.udfs.statements.rewrite.names import Names
+from leeroo.udfs.statements.rewrite.order import all_of, conditions
 from leeroo.udfs.statements.rewrite.tables import name_of, sources
 from leeroo.udfs.statements.rewrite.tree import Node, column_of, query, replace, walk
 
@@ -89,7 +89,7 @@ def limited(names: Names, node: Node) -> Limited | str | None:
         return "the rows are sorted by columns of several tables"
     if _filters_inside(names, table):
         return "a subquery filters by answers"
-    own = [each for each in conditions(node["where_clause"]) if not names.calls_ours(each) and repeatable(each)]
+    own = [each for each in conditions(node["where_clause"]) if not names.calls_ours(each) and names.repeatable(each)]
     if len(tables) > 1 or node["from_table"] is not table:
         own = [each for each in own if _is_of(each, table)]
     return Limited(node, table, orders, own)
@@ -112,7 +112,7 @@ def _needs_all(names: Names, node: Node, distinct: Node | None) -> str | None:
         return "the rows are grouped"
     if names.aggregates(node["select_list"]) or node["qualify"]:
         return "it has an aggregate or a window"
-    if has_effects(node):
+    if names.has_effects(node):
         return "it draws other rows each time"
     if node["sample"] or (distinct and distinct.get("distinct_on_targets")):
         return "the rows are a sample" if node["sample"] else "it has DISTINCT ON"

@@ -74,6 +74,23 @@ class Names:
             return True
         return bool(used - _built_in()) and bool(used & self._aggregating)
 
+    def has_effects(self, node: object) -> bool:
+        """Say if evaluating a tree twice may give two values, be it in a macro."""
+        used = {name for each in walk(node) if (name := _function(each))}
+        if used & _volatile() or any(_is_sampled(each) for each in walk(node)):
+            return True
+        return any(not name.startswith(_OURS) for name in used - _built_in()) and bool(used & self._drawing)
+
+    def repeatable(self, node: object) -> bool:
+        """Say if a condition may be evaluated twice, at a low cost."""
+        slow = any(each.get("class") in ("SUBQUERY", "WINDOW") for each in walk(node))
+        return not slow and not self.has_effects(node)
+
+    @functools.cached_property
+    def _drawing(self) -> frozenset[str]:
+        """The macros that have an effect, or draw a number."""
+        return self._calling(_volatile())
+
     @functools.cached_property
     def _aggregating(self) -> frozenset[str]:
         """The macros that have an aggregate, ours and those of the user."""
@@ -103,14 +120,16 @@ class Names:
             found |= more
 
 
-def has_effects(node: object) -> bool:
-    """Say if evaluating a tree twice may give two values."""
-    return any((_function(each) or "") in _volatile() for each in walk(node))
-
-
 def _function(node: Node) -> str | None:
     name = node.get("function_name") if node.get("class") in ("FUNCTION", "WINDOW") else None
     return str(name).casefold() if name else None
+
+
+def _is_sampled(node: Node) -> bool:
+    """Say if a call draws its answers."""
+    given = [each["name"] for each in node.get("arguments", ()) if "name" in each]  # DuckDB 2
+    given += [each.get("alias", "") for each in node.get("children", ())]  # DuckDB 1.5
+    return node.get("class") == "FUNCTION" and "temperature" in given
 
 
 def _body(sql: str) -> str | None:

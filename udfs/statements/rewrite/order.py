@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any
 
-from leeroo.udfs.statements.rewrite.names import Names, has_effects
-from leeroo.udfs.statements.rewrite.tree import Node, expression, text_of, walk
+from leeroo.udfs.statements.rewrite.names import Names
+from leeroo.udfs.statements.rewrite.tree import Node, expression, text_of
 
 # How early a call is made, the lowest first: for a part of an AND (True) or an OR.
 Rank = Callable[[Node, bool], float]
@@ -79,7 +79,7 @@ class Order:
         if not plain:
             return called
         # DuckDB still uses what costs nothing where it reads the tables.
-        kept = [each for each in plain if repeatable(each)]
+        kept = [each for each in plain if self._names.repeatable(each)]
         return _join(_AND, [*kept, _if(_join(_AND, copy.deepcopy(plain)), called)])
 
     def _negated(self, node: Node) -> Node:
@@ -101,7 +101,7 @@ class Order:
             if node["type"] == _AND
             else "CASE WHEN first THEN true WHEN NOT first THEN rest ELSE first OR rest END"
         )
-        if len(parts) > 3 or any(has_effects(each) for each in parts):  # it would be written very often
+        if len(parts) > 3 or any(self._names.has_effects(each) for each in parts):  # it would be written very often
             return {**node, "children": parts}
         return reduce(lambda rest, each: expression(first_decides, first=each, rest=rest), parts[::-1])
 
@@ -132,11 +132,6 @@ def conditions(node: Node | None) -> list[Node]:
 def all_of(parts: Sequence[Node]) -> Node | None:
     """Return the condition that all of some hold, None for none."""
     return _join(_AND, parts) if parts else None
-
-
-def repeatable(node: Node) -> bool:
-    """Say if a condition may be evaluated twice, at a low cost."""
-    return not has_effects(node) and all(each.get("class") not in ("SUBQUERY", "WINDOW") for each in walk(node))
 
 
 def _join(kind: str, parts: Sequence[Node]) -> Node:
