@@ -1,10 +1,13 @@
 -- Typed records and decisions. The raw functions give JSON of the value and of what is known about it. The planner
 -- computes the types from the constant that describes them, and from_json casts to these. The
--- coalesce changes nothing, but has no type before a macro is called: DuckDB then checks the constant only in a call.
+-- coalesce of it changes nothing, but has no type before a macro is called: DuckDB then checks it only in a call. The JSON
+-- null has the type of the record, where a NULL that the planner knows would have none.
 
 CREATE OR REPLACE TEMP MACRO _leeroo_record(name, "text", fields, {records.names}) AS
     from_json(
-        _leeroo_records_{id}("text"::VARCHAR, to_json(fields)::VARCHAR, {records.casts}, _leeroo_plan(name))."json",
+        coalesce(
+            _leeroo_records_{id}("text"::VARCHAR, to_json(fields)::VARCHAR, {records.casts}, _leeroo_plan(name))."json", 'null'
+        ),
         _leeroo_structure_{id}(name, 'record', to_json(coalesce(fields, NULL))::VARCHAR)
     );
 
@@ -16,7 +19,9 @@ CREATE OR REPLACE TEMP MACRO leeroo_recorded("text", fields, {records.defaults})
 
 CREATE OR REPLACE TEMP MACRO _leeroo_decide(name, "text", questions, {decisions.names}) AS
     from_json(
-        _leeroo_decisions_{id}("text"::VARCHAR, to_json(questions)::VARCHAR, {decisions.casts}, _leeroo_plan(name))."json",
+        coalesce(
+            _leeroo_decisions_{id}("text"::VARCHAR, to_json(questions)::VARCHAR, {decisions.casts}, _leeroo_plan(name))."json", 'null'
+        ),
         _leeroo_structure_{id}(name, 'decisions', to_json(coalesce(questions, NULL))::VARCHAR)
     );
 

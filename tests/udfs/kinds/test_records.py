@@ -160,6 +160,13 @@ def test_a_table_and_a_view_have_the_types(con: Connection, did: DidSince) -> No
     assert did().generated == 0
 
 
+@pytest.mark.parametrize("text", ["NULL", "NULL::VARCHAR", "'What is 1 plus 1?'"])
+def test_a_constant_has_the_types(con: Connection, text: str) -> None:
+    """Also where the planner knows that there is nothing to read."""
+    call = f"leeroo_record({text}, {FIELDS})"
+    assert con.execute(f"SELECT typeof({call}), {call}.total FROM range(1)").fetchall()[0][0] == TYPES
+
+
 def test_parameters_give_text_and_fields(con: Connection) -> None:
     """Fields may be a parameter: the planner knows its value."""
     statement = "SELECT leeroo_record($text, $fields)"
