@@ -16,13 +16,18 @@ from tests.provider import BEHAVIOURS
 COUNT = "How many texts are there?"
 
 
+def is_merge(prompt: str) -> bool:
+    """Return whether a prompt has answers of parts put together."""
+    return "answers, each from other texts" in prompt
+
+
 def counting(_model: str, prompt: str) -> str:
     """Return the number of texts in a prompt: those of its list or part, or the sum of the answers for its parts."""
-    part = re.search(r"The part is (.*):$", prompt, re.MULTILINE)
+    part = re.search(r"^Answer from (.*) only. Say how many", prompt, re.MULTILINE)
     if part is not None:
         counts = re.findall(r"([\d,]+) text", part[1])
-    elif "were read in parts" in prompt:
-        counts = re.findall(r"^Part \d+ \(.*\):\n(\d+) texts", prompt, re.MULTILINE)
+    elif is_merge(prompt):
+        counts = re.findall(r"^From .*:\n(\d+) texts", prompt, re.MULTILINE)
     else:
         counts = [n or "1" for n in re.findall(r"^- (?:\(([\d,]+) times\) )?", prompt, re.MULTILINE)]
     return f"{sum(int(n.replace(',', '')) for n in counts)} texts"
@@ -134,7 +139,7 @@ def test_a_giant_text_is_read_to_its_end(engine: Engine, api: Any) -> None:
     assert all(
         sum(f"Sentence number {i} says something of its own." in leaf for leaf in leaves) == 1 for i in range(500)
     )
-    assert sum("This is a part of more texts" in leaf for leaf in leaves) == len(leaves)
+    assert sum("Say how many texts each point is in" in leaf for leaf in leaves) == len(leaves)
     assert any("a later piece of a text" in leaf and "- (part of a longer text) " in leaf for leaf in leaves)
     assert len({len(leaf) // 400 for leaf in leaves}) <= 3
 
@@ -241,7 +246,7 @@ def test_a_group_goes_by_the_context_of_its_expert(tmp_path: Path, api: Any) -> 
 def test_a_stopped_aggregate_goes_on_where_it_was(engine: Engine, api: Any) -> None:
     """Killed between two levels, the same call pays only for what is missing."""
     texts: list[str | None] = [f"complaint number {i}" for i in range(300)]
-    api.faults["were read in parts"] = [503]
+    api.faults["each from other texts"] = [503]
     [broken] = rows(engine, group(texts))
     assert "503" in broken["error"]
     paid = len(api.bills)

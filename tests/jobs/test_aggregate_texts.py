@@ -105,19 +105,19 @@ def test_prompts_of_parts_say_what_they_are_of() -> None:
     """A part is whole texts, first pieces and later ones; it does not depend on the other parts."""
     whole, first, later = Item("a", texts=2, times=2), Item("b", texts=1, piece=True), Item("c", texts=0, piece=True)
     assert ask_part("Why?", [whole, first]).splitlines()[2:] == [
-        "This is a part of more texts; the answers for all parts are put together later. Answer for this part only. Say how"
-        " many texts each point is in, and keep names and numbers. The part is 2 texts and the beginning of 1 text:",
+        "Answer from these 2 texts and the beginning of 1 text only. Say how many texts each point is in, and keep names"
+        " and numbers.",
         "- (2 times) a",
         "- (part of a longer text) b",
     ]
-    assert "The part is a later piece of a text:\n" in ask_part("Why?", [later])
+    assert "Answer from a later piece of a text only." in ask_part("Why?", [later])
 
 
 def test_prompts_of_merges_keep_counts() -> None:
     """Every answer comes with the number of its texts, and the last merge is for all of them."""
     answers = [Answer("Late: 3 texts.", texts=1200), Answer("Broken.", texts=0)]
     some, last = merge("Why?", answers, last=False), merge("Why?", answers, last=True)
-    assert "Below are the answers for 2 of the parts. Put them together into one answer for these 1,200 texts:" in some
-    assert "Below are the answers for all 2 parts. Put them together into one answer for all 1,200 texts:" in last
-    assert last.endswith("\n\nPart 1 (1,200 texts):\nLate: 3 texts.\n\nPart 2 (the rest of a text):\nBroken.")
-    assert "one answer for these parts:" in merge("Why?", answers[1:], last=False)
+    assert "Below are 2 answers, each from other texts. Write one answer for these 1,200 texts: join points" in some
+    assert "Write one answer for all 1,200 texts: join points that mean the same and add up their numbers" in last
+    assert last.endswith("\n\nFrom 1,200 texts:\nLate: 3 texts.\n\nFrom the rest of a text:\nBroken.")
+    assert "one answer for the whole text:" in merge("Why?", [Answer("One.", texts=1), answers[1]], last=True)

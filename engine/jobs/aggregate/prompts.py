@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from leeroo.engine.jobs.aggregate.texts import Item, count_tokens
+from leeroo.engine.jobs.aggregate.texts import Item
 
 SUMMARY = "Summarize the texts: the main points in a few sentences."
 
@@ -16,14 +16,13 @@ Answer from {these} only:
 _PART = """\
 {task}
 
-This is a part of more texts; the answers for all parts are put together later. Answer for this part only. Say how \
-many texts each point is in, and keep names and numbers. The part is {part}:
+Answer from {part} only. Say how many texts each point is in, and keep names and numbers.
 {lines}"""
 _MERGE = """\
 {task}
 
-Many texts were read in parts. Below are the answers for {parts}. Put them together into one answer for {whole}: join \
-points that mean the same and add up their numbers of texts. Keep names and numbers, and add nothing.
+Below are {parts} answers, each from other texts. Write one answer for {whole}: join points that mean the same and add \
+up their numbers of texts. Keep names and numbers, and add nothing.
 
 {answers}"""
 
@@ -33,13 +32,8 @@ class Answer(Item):
 
     @property
     def line(self) -> str:
-        """The answer with the number of its texts, behind the word Part and a number."""
-        return f"({_count(self.texts) if self.texts else 'the rest of a text'}):\n{self.text}"
-
-    @property
-    def tokens(self) -> int:
-        """The estimated tokens, with that word and number, and a blank line."""
-        return count_tokens(self.line) + 4
+        """The answer below the number of its texts."""
+        return f"From {_count(self.texts) if self.texts else 'the rest of a text'}:\n{self.text}"
 
 
 def ask_all(task: str, items: Sequence[Item]) -> str:
@@ -57,10 +51,9 @@ def ask_part(task: str, items: Sequence[Item]) -> str:
 def merge(task: str, answers: Sequence[Item], *, last: bool) -> str:
     """Return the prompt that puts answers of parts together: of all, where it is the last one."""
     texts = sum(answer.texts for answer in answers)
-    shown = "\n\n".join(f"Part {i} {answer.line}" for i, answer in enumerate(answers, 1))
-    whole = f"{'all' if last else 'these'} {_count(texts)}" if texts > 1 else "these parts"
-    parts = f"all {len(answers)} parts" if last else f"{len(answers)} of the parts"
-    return _MERGE.format(task=task, parts=parts, whole=whole, answers=shown)
+    whole = f"{'all' if last else 'these'} {_count(texts)}" if texts > 1 else "the whole text"
+    shown = "\n\n".join(answer.line for answer in answers)
+    return _MERGE.format(task=task, parts=len(answers), whole=whole, answers=shown)
 
 
 def _lines(items: Sequence[Item]) -> str:
@@ -73,7 +66,7 @@ def _describe(items: Sequence[Item]) -> str:
     begun = sum(item.texts for item in items if item.piece)
     later = any(item.texts == 0 for item in items)
     parts = [
-        *([_count(whole)] if whole else []),
+        *([f"{'this' if whole == 1 else 'these'} {_count(whole)}"] if whole else []),
         *([f"the beginning of {_count(begun)}"] if begun else []),
         *(["a later piece of a text"] if later else []),
     ]
