@@ -22,7 +22,8 @@ _SIZE = 8
 
 def vector_of(text: str) -> list[float]:
     """Return a vector that depends on all of a text."""
-    return np.random.default_rng(list(text.encode())).normal(size=_SIZE).tolist()
+    vector: list[float] = np.random.default_rng(list(text.encode())).normal(size=_SIZE).tolist()
+    return vector
 
 
 def embeds(call: Call) -> Reply:

@@ -56,7 +56,8 @@ def con(server: Provider, tmp_path: Path) -> Iterator[Connection]:
 
 
 def _rows(con: Connection, query: str) -> list[Any]:
-    return con.execute(query).fetchall()
+    rows: list[Any] = con.execute(query).fetchall()
+    return rows
 
 
 def _runs(con: Connection) -> int:
