@@ -2,7 +2,7 @@
 -- raw function as one list, and joins what that finds with the rows. Experts see the columns that a prompt names.
 
 CREATE OR REPLACE TEMP MACRO leeroo_join
-("left", "right", prompt, k := NULL, sample := NULL, model := NULL, {searches.defaults}) AS TABLE
+("left", "right", prompt, k := NULL, sample := NULL, threshold := NULL, model := NULL, {searches.defaults}) AS TABLE
     WITH _leeroo_left AS MATERIALIZED (
         SELECT _leeroo_row AS l, _leeroo_side_{id}('l', to_json(_leeroo_row)::VARCHAR, prompt::VARCHAR) AS key
         FROM query_table("left") AS _leeroo_row
@@ -13,7 +13,8 @@ CREATE OR REPLACE TEMP MACRO leeroo_join
         SELECT unnest(_leeroo_joins_{id}(
             (SELECT list(DISTINCT key) FILTER (key IS NOT NULL) FROM _leeroo_left),
             (SELECT list(DISTINCT key) FILTER (key IS NOT NULL) FROM _leeroo_right),
-            prompt::VARCHAR, k::BIGINT, sample::DOUBLE, model::VARCHAR, {searches.casts}, _leeroo_plan('leeroo_join')
+            prompt::VARCHAR, k::BIGINT, sample::DOUBLE, threshold::DOUBLE, model::VARCHAR, {searches.casts},
+            _leeroo_plan('leeroo_join')
         )) AS pair
     )
     SELECT l, r, pair.confidence, pair.similarity, pair.expert, pair.cost_usd, pair.recall
@@ -22,7 +23,7 @@ CREATE OR REPLACE TEMP MACRO leeroo_join
     JOIN _leeroo_right ON _leeroo_right.key = pair."right";
 
 CREATE OR REPLACE TEMP MACRO leeroo_dedupe
-("table", "column", prompt := NULL, k := NULL, similarity := NULL, model := NULL, {searches.defaults}) AS TABLE
+("table", "column", prompt := NULL, k := NULL, similarity := NULL, threshold := NULL, model := NULL, {searches.defaults}) AS TABLE
     WITH _leeroo_all AS MATERIALIZED (
         SELECT _leeroo_row, to_json(_leeroo_row)::VARCHAR AS _leeroo_json,
             _leeroo_shown_{id}('leeroo_dedupe', to_json(_leeroo_row)::VARCHAR, "column"::VARCHAR) AS key
@@ -30,7 +31,8 @@ CREATE OR REPLACE TEMP MACRO leeroo_dedupe
     ), _leeroo_found AS (
         SELECT unnest(_leeroo_dedupes_{id}(
             (SELECT list(DISTINCT key) FILTER (key IS NOT NULL) FROM _leeroo_all),
-            prompt::VARCHAR, k::BIGINT, similarity::DOUBLE, model::VARCHAR, {searches.casts},
+            prompt::VARCHAR, k::BIGINT, similarity::DOUBLE, threshold::DOUBLE, model::VARCHAR,
+            {searches.casts},
             _leeroo_plan('leeroo_dedupe')
         )) AS same
     )

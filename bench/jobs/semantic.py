@@ -109,9 +109,9 @@ def open_sql(model: str, store: str) -> Connection:
 def measure_join(options: argparse.Namespace) -> None:
     """Print precision and recall of a join of originals with their second records."""
     left, right = (read_persons(options.febrl, name, options.persons) for name in ("4a", "4b"))
-    query = f"""SELECT l.person AS a, r.person AS b, confidence, recall
+    query = f"""SELECT l.person AS a, r.person AS b, confidence, similarity
         FROM leeroo_join('left_', 'right_',
-            '{{l.text}} and {{r.text}} are records of the same person', k := {options.k})"""
+            '{{l.text}} and {{r.text}} are records of the same person', k := {options.k}, threshold := 0)"""
     with tempfile.TemporaryDirectory() as store, open_sql(options.model, store) as con:
         con.register("left_", left).register("right_", right)
         print(con.explain(query))
@@ -122,12 +122,14 @@ def measure_join(options: argparse.Namespace) -> None:
     n = len(left)
     print(f"\n{options.model}: {n:,} + {len(right):,} records,", end=" ")
     print(f"{decided:,} decisions in {took:.0f} s instead of {n * len(right):,}")
-    for least in (0.0, 0.6, 0.7, 0.8, 0.9):
+    chances = sorted((confidence for *_, confidence, _ in found), reverse=True)
+    for least in (0.0, 0.5, *(chances[len(chances) * part // 8] for part in (1, 2, 3, 4))):
         kept = [(a, b) for a, b, confidence, _ in found if (confidence or 0) >= least]
         right_ = sum(a == b for a, b in kept)
         precision = right_ / max(len(kept), 1)
-        print(f"  confidence from {least:g}: {len(kept):,} pairs, precision {precision:.3f}, recall {right_ / n:.3f}")
-    print(f"  recall that the sample estimates: {found[0][3] if found else None}")
+        print(
+            f"  probability from {least:.3f}: {len(kept):,} pairs, precision {precision:.3f}, recall {right_ / n:.3f}"
+        )
 
 
 def measure_dedupe(options: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.arrays import Float64s
 from leeroo.engine.batch.prompts import build_asks
+from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.questions import left_usd
 from leeroo.engine.jobs.semantic.embed import Embedded, embed
 
@@ -72,9 +73,12 @@ class Decided:
     def __len__(self) -> int:
         return len(self.answers)
 
-    def says(self, choice: str) -> np.ndarray:
-        """Return which answers are this choice, bool [n]."""
-        found: np.ndarray = pc.equal(self.answers, choice).fill_null(False).to_numpy(zero_copy_only=False)
+    def chances(self, choice: str = "yes") -> Float64s:
+        """Return the probability of one of two choices [n]: 1 or 0 where only the answer is known, NaN without one."""
+        said: np.ndarray = pc.equal(self.answers, choice).fill_null(False).to_numpy(zero_copy_only=False)
+        sure = np.nan_to_num(self.confidence, nan=1.0)
+        found: Float64s = np.where(said, sure, 1 - sure)
+        found[self.answers.is_null().to_numpy(zero_copy_only=False)] = np.nan
         return found
 
 
@@ -106,6 +110,17 @@ class Tally:
 
 Found = TypeVar("Found")
 Operation = Generator[Vectors | Decisions, Any, Found]
+
+
+def check_threshold(threshold: float) -> None:
+    """Check the least probability of a yes.
+
+    Raises:
+        UsageError: it is no probability.
+
+    """
+    if not 0 <= threshold <= 1:
+        raise UsageError(f"threshold must be from 0 to 1, not {threshold:g}")
 
 
 def yes_no(task: str, fields: pa.Array, questions: pa.Array, expert: str | None, *, private: bool) -> Decisions:

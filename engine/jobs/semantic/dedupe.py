@@ -15,7 +15,7 @@ import pyarrow as pa
 from leeroo.engine.arrays import Int64s
 from leeroo.engine.batch.layout import field_names
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.semantic.decisions import Decided, Decisions, Operation, Vectors, yes_no
+from leeroo.engine.jobs.semantic.decisions import Decided, Decisions, Operation, Vectors, check_threshold, yes_no
 from leeroo.engine.jobs.semantic.embed import Embedded
 from leeroo.engine.jobs.semantic.neighbours import Pairs, duplicates, unit
 from leeroo.engine.jobs.semantic.prompts import fill_in_all, merge_objects
@@ -33,6 +33,7 @@ class Dedupe:
         prompt: The statement about two rows, with {a} and {b}; None for our own words.
         k: Neighbours of each row that may be candidates.
         similarity: The least similarity of a candidate.
+        threshold: The least probability of a yes.
         model, expert, private: As in `Join`.
 
     Raises:
@@ -43,6 +44,7 @@ class Dedupe:
     prompt: str | None = None
     k: int = 10
     similarity: float = 0.6
+    threshold: float = 0.5
     model: str | None = None
     expert: str | None = None
     private: bool = False
@@ -50,6 +52,7 @@ class Dedupe:
     def __post_init__(self) -> None:
         if self.k < 1:
             raise UsageError(f"k must be a number above 0, not {self.k}")
+        check_threshold(self.threshold)
         if not -1 <= self.similarity <= 1:
             raise UsageError(f"similarity must be from -1 to 1, not {self.similarity:g}")
         if self.prompt is not None and set(field_names(self.prompt)) != {"a", "b"}:
@@ -69,7 +72,7 @@ class Dedupe:
         self.check(len(texts))
         pairs = yield from self.choose_pairs(texts)
         decided: Decided = yield self.decisions(texts, pairs)
-        linked = pairs.take(decided.says("yes"))
+        linked = pairs.take(decided.chances() >= self.threshold)
         groups = _components(len(texts), linked)
         likest = _representatives(groups, linked)
         column = pa.array(texts, pa.string())

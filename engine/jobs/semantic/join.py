@@ -16,7 +16,7 @@ import pyarrow as pa
 from leeroo.engine.arrays import Bools, Float64s, Int64s
 from leeroo.engine.batch.layout import text_of
 from leeroo.engine.errors import UsageError
-from leeroo.engine.jobs.semantic.decisions import Decided, Decisions, Operation, Vectors, yes_no
+from leeroo.engine.jobs.semantic.decisions import Decided, Decisions, Operation, Vectors, check_threshold, yes_no
 from leeroo.engine.jobs.semantic.embed import Embedded
 from leeroo.engine.jobs.semantic.neighbours import Pairs, candidates, distinct, join_all, nearest, unit
 from leeroo.engine.jobs.semantic.prompts import fill_in_all, merge_objects, read_join_prompt
@@ -34,6 +34,7 @@ class Join:
     Attributes:
         prompt: The statement about a pair, with {l.name} and {r.name}.
         k: Neighbours of each row that are candidates.
+        threshold: The least probability of a yes.
         sample: Decisions on other pairs, as a part of those on candidates.
         model: The expert that embeds, None for the router's encoder.
         expert: The expert that decides, None for the one that is chosen.
@@ -48,6 +49,7 @@ class Join:
     prompt: str
     k: int = 10
     sample: float = 0.05
+    threshold: float = 0.5
     model: str | None = None
     expert: str | None = None
     private: bool = False
@@ -57,6 +59,7 @@ class Join:
         read_join_prompt(self.prompt)
         if self.k < 1:
             raise UsageError(f"k must be a number above 0, not {self.k}")
+        check_threshold(self.threshold)
         if not 0 <= self.sample <= 1:
             raise UsageError(f"sample must be from 0 to 1, not {self.sample:g}")
 
@@ -85,7 +88,8 @@ class Join:
         self.check(len(left), len(right))
         pairs, weights = yield from self.choose_pairs(left, right)
         decided: Decided = yield self.decisions(left, right, pairs)
-        true = decided.says("yes")
+        chances = decided.chances()
+        true = chances >= self.threshold
         recall = _recall(true, weights)
         at = np.flatnonzero(true)
         return pa.table(
@@ -94,7 +98,7 @@ class Join:
                 pa.array(right, pa.string()).take(pa.array(pairs.right[at])),
                 pa.nulls(len(at), pa.int64()),
                 pa.array(pairs.similarity[at].astype(np.float64)),
-                pa.array(decided.confidence[at], from_pandas=True),
+                pa.array(np.where(np.isnan(decided.confidence), np.nan, chances)[at], from_pandas=True),
                 decided.experts.take(pa.array(at)),
                 pa.array(decided.costs[at]),
                 pa.array(np.full(len(at), np.nan if recall is None else recall), from_pandas=True),

@@ -85,6 +85,18 @@ def test_the_sample_shows_what_candidates_miss(run: Run) -> None:
     assert table.column("recall")[0].as_py() == pytest.approx(table.num_rows / 900, rel=0.05)
 
 
+def test_a_threshold_chooses_among_decisions(run: Run, api: Provider) -> None:
+    """The confidence is the probability of a yes; another threshold costs nothing."""
+    api.says = lambda _, prompt: {"no": 0.6, "yes": 0.4} if decides("", prompt) == "yes" else {"no": 0.9, "yes": 0.1}
+    assert run(_join(sample=0.0))[0][0].num_rows == 0
+    ((table, tally),) = run(_join(sample=0.0, threshold=0.3))
+    assert (_pairs(table), tally.cost_usd) == ({(name, name) for name in NAMES}, 0)
+    assert table.column("confidence").to_pylist() == pytest.approx([0.4] * 40)
+    ((table, tally),) = run(_join(sample=0.0, threshold=0.0))
+    assert table.num_rows == tally.decisions
+    assert run(_dedupe(threshold=0.3))[0][0].column("number").to_pylist() == [1, 1, 1, 2, 2, 3]
+
+
 def test_without_a_sample_no_recall_is_known(run: Run) -> None:
     """Nothing beyond the candidates is decided."""
     ((table, tally),) = run(_join(sample=0.0))
@@ -213,6 +225,7 @@ def test_the_most_requests_are_known_without_vectors(run: Run) -> None:
         (lambda: Join("{l.a} {r.b}", 1, 2.0), "sample must be from 0 to 1, not 2"),
         (lambda: Dedupe("{a} is it", 1), "the prompt must name both rows, {a} and {b}"),
         (lambda: Dedupe(similarity=3), "similarity must be from -1 to 1, not 3"),
+        (lambda: Dedupe(threshold=3), "threshold must be from 0 to 1, not 3"),
         (lambda: Rank(" "), "the criterion is blank"),
         (lambda: Rank("x", group=1), "a group has from 2 to 26 rows, not 1"),
         (lambda: Rank("x", k=-1), "k must be a number above 0, not -1"),

@@ -71,7 +71,7 @@ def _form(make: Make, sides: int, settings: dict[str, pa.DataType]) -> Form:
 
 
 FORMS = {
-    "joins": _form(Join, 2, {"prompt": TEXT, "k": COUNT, "sample": NUMBER, "model": TEXT}),
-    "dedupes": _form(Dedupe, 1, {"prompt": TEXT, "k": COUNT, "similarity": NUMBER, "model": TEXT}),
+    "joins": _form(Join, 2, {"prompt": TEXT, "k": COUNT, "sample": NUMBER, "threshold": NUMBER, "model": TEXT}),
+    "dedupes": _form(Dedupe, 1, {"prompt": TEXT, "k": COUNT, "similarity": NUMBER, "threshold": NUMBER, "model": TEXT}),
     "ranks": _form(Rank, 1, {"criterion": TEXT, "k": COUNT, "group": COUNT}),
 }
