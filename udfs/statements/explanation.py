@@ -34,8 +34,8 @@ class Stop:
         if self.why_not is not None:
             return f"LIMIT saves nothing, all rows are needed: {self.why_not}."
         return (
-            f"LIMIT stops: rows are read in steps, the first {self.first:,}, until {self.wanted:,} are found."
-            " The questions above are those of all rows."
+            f"LIMIT stops: rows are read in steps until {self.wanted:,} are found. The questions above are those of the"
+            f" first {self.first:,} rows."
         )
 
 
@@ -48,12 +48,14 @@ class Explanation:
         chains: For each AND or OR with several calls, these in the order in which they are made.
         saved: How many questions it would begin with as DuckDB orders its conditions, and how many it does.
         stops: Its LIMITs behind conditions on calls.
+        at_most: How many questions it would begin with if no LIMIT stopped.
     """
 
     estimates: tuple[tuple[str, Estimate], ...]
     chains: tuple[tuple[Call, ...], ...] = ()
     saved: tuple[int, int] | None = None
     stops: tuple[Stop, ...] = ()
+    at_most: int | None = None
 
     def __str__(self) -> str:
         """Return lines of text."""
@@ -70,6 +72,7 @@ class Explanation:
             "order": [[asdict(call) for call in chain] for chain in self.chains],
             "questions_first": now,
             "questions_first_as_written": before,
+            "questions_at_most": self.at_most,
             "limits": [asdict(stop) for stop in self.stops],
         }
 
@@ -82,6 +85,8 @@ class Explanation:
             before, now = self.saved
             yield f"Conditions that cost less come first: {now:,} questions to begin with, not {before:,}."
         yield from (str(stop) for stop, _ in groupby(self.stops))
+        if self.at_most is not None:
+            yield f"If too few are found, all rows are read: {self.at_most:,} questions."
         yield _NOT_FORESEEN
 
 

@@ -28,7 +28,7 @@ from leeroo.udfs.statements.explanation import Explanation
 from leeroo.udfs.statements.rehearsal import PASSES, Rehearsal
 from leeroo.udfs.statements.rewrite.query import Query
 from leeroo.udfs.statements.rewrite.tree import Node
-from leeroo.udfs.statements.steps import shorten, stops
+from leeroo.udfs.statements.steps import first_steps, shorten, stops
 
 # In the plan of a statement that may be written so that it asks for less.
 _MAY_ASK_LESS = re.compile(r"filter|limit|top_?n|join|product|\b(case|coalesce|and|or)\b", re.IGNORECASE)
@@ -144,10 +144,15 @@ class Statement:
         found, notes = self._query(rehearsal), dict[str, Any]()
         if found is not None:
             choice = choose_order(found, rehearsal)
+            node = choice.node
             notes["chains"] = tuple(map(tuple, choice.chains))
             notes["saved"] = saved(found, choice.node, rehearsal)
-            notes["stops"] = tuple(stops(found, choice.node, self._rehearsed_with))
-            self._write(found, choice.node)
+            notes["stops"] = stopping = tuple(stops(found, choice.node, self._rehearsed_with))
+            if any(stop.why_not is None for stop in stopping):
+                # To predict for a million questions would take longer than to find ten rows.
+                notes["at_most"] = rehearsal.questions(found.alone(choice.node))
+                node = first_steps(found, node, self._rehearsed_with)
+            self._write(found, node)
         self._collect(rehearsal)
         with self._own_errors():
             return Explanation(tuple(self._calls.estimates()), **notes)

@@ -49,6 +49,18 @@ def _shorten(found: Query, node: Node, rehearsal: Rehearsal, parameters: object)
     return node
 
 
+def first_steps(found: Query, node: Node, parameters: object) -> Node:
+    """Return a query in which each LIMIT that stops reads the rows of its first step."""
+
+    def change(part: Node) -> Node:
+        limit = found.limit(part) if part.get("type") == "SELECT_NODE" else None
+        wanted = rows_wanted(limit, parameters) if isinstance(limit, Limited) else 0
+        return limit.first(next_rows(wanted, 0, 0)) if isinstance(limit, Limited) and wanted else part
+
+    changed: Node = rebuild(node, change)
+    return changed
+
+
 def stops(found: Query, node: Node, parameters: object) -> Iterator[Stop]:
     """Return what the LIMITs of a query save that stand behind conditions on calls of ours."""
     for part in walk(node):

@@ -18,10 +18,10 @@ def test_the_command_shows_order_and_limits(pool: Path, tmp_path: Path) -> None:
     text = CliRunner().invoke(app, ["explain", statement, *options])
     assert text.exit_code == 0
     assert "1. leeroo_answer(('q' || i)) = 'yes': at most 60 questions" in text.stdout
-    assert "LIMIT stops: rows are read in steps, the first 7, until 2 are found." in text.stdout
+    assert "until 2 are found. The questions above are those of the first 7 rows." in text.stdout
     found = json.loads(CliRunner().invoke(app, ["explain", statement, *options, "--json"]).stdout)
     (chain,) = found["order"]
     assert [call["questions"] for call in chain] == [60, 60]
     assert chain[0]["usd"] < chain[1]["usd"]
     assert found["limits"] == [{"wanted": 2, "first": 7, "why_not": None}]
-    assert found["questions_first"] == 60
+    assert found["questions_first"] == found["questions_at_most"] == 60

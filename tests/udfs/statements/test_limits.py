@@ -117,8 +117,9 @@ def test_written_tables_stop_too(con: Connection, sent: Sent) -> None:
 def test_explain_says_where_it_stops(con: Connection, sent: Sent) -> None:
     """The first step and the rows that are wanted; nothing is sent."""
     plan = con.explain(f"SELECT id FROM t WHERE {YES} LIMIT 2")
-    assert "LIMIT stops: rows are read in steps, the first 7, until 2 are found." in str(plan)
-    assert plan.estimates[0][1].prompts == 600
+    assert "until 2 are found. The questions above are those of the first 7 rows." in str(plan)
+    assert "all rows are read: 600 questions" in str(plan)
+    assert plan.estimates[0][1].prompts == 7
     assert sent() == {}
 
 
