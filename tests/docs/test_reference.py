@@ -80,7 +80,19 @@ def test_every_function_argument_and_variable_of_sql_is_in_the_table() -> None:
         functions = {name for (name,) in con.execute(query).fetchall()}
         query = "SELECT DISTINCT unnest(parameters) FROM duckdb_functions() WHERE function_name LIKE 'leeroo%'"
         arguments = {name for (name,) in con.execute(query).fetchall()}
-    positional = {"question", "fields", "choices", "text", "labels", "json_schema", "questions", "a", "b"}
+    positional = {
+        "condition",
+        "quality",
+        "question",
+        "fields",
+        "choices",
+        "text",
+        "labels",
+        "json_schema",
+        "questions",
+        "a",
+        "b",
+    }
     positional |= {"task", "texts", "left", "right", "table", "criterion"}
     assert len(functions) > 10
     shown = site.first_cells("reference/sql/index")
