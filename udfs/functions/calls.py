@@ -211,7 +211,8 @@ class Calls:
             numbers = function.memo.find(group, questions)
             unknown = np.flatnonzero(numbers < 0)
             if len(unknown):
-                missing = [questions[i] for i in unknown.tolist()]
+                all_of_them = len(unknown) == len(questions)  # in a rehearsal, nearly always
+                missing = questions if all_of_them else [questions[i] for i in unknown.tolist()]
                 if collect:
                     function.want(group, missing)
                 else:
