@@ -24,9 +24,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from labels import read
 
 import leeroo
+from bench.jobs.labels import read
 from leeroo.udfs.connection import Connection
 
 SHOWN = 250  # characters

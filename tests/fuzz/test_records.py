@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -79,7 +80,7 @@ def test_decisions_are_choices_or_a_reason(cases: Cases) -> None:
             continue
         said = json.dumps({each: rng.choice((*choices, *_VALUES)) for each, choices in decisions.items()})
         reply = rng.choice((said, f"```json\n{said}\n```", said[:-1]))
-        answer = _or_reason(lambda text, decisions=decisions: find_decisions(text, decisions), reply)
+        answer = _or_reason(partial(find_decisions, decisions=decisions), reply)
         if not answer.startswith("{"):
             assert answer.startswith("the answer"), name
             continue

@@ -26,7 +26,7 @@ from leeroo.udfs.functions.kinds import type_of
 from leeroo.udfs.functions.requests import Arguments, Group
 from leeroo.udfs.functions.rows import ROW_TEXTS
 from leeroo.udfs.functions.signatures import VARIABLES, sql_type, types_of
-from leeroo.udfs.functions.vectors import types_of_vectors, vector_names, vector_types
+from leeroo.udfs.functions.vectors import vector_types
 from leeroo.udfs.tables import TABLES
 
 _MOST_TOKENS = 2**31 - 1  # `max_tokens` is an int32 in `schema.ASK`
@@ -71,9 +71,8 @@ def _functions(calls: Calls) -> dict[str, _Raw]:
         "plan": _Raw(functools.partial(_plan, calls), [TEXT, *VARIABLES.values()], COUNT),
         "structure": _Raw(_structure, [TEXT, TEXT, TEXT], TEXT),
         "given": _Raw(calls.feedback.check, [TEXT, TEXT, TEXT, NUMBER, TEXT], pa.bool_()),
-        "vector_types": _Raw(functools.partial(vector_types, calls.engine), [COUNT], types_of_vectors(calls.engine)),
+        "vector_type": _Raw(functools.partial(vector_types, calls.engine), [TEXT], TEXT),
         **{name: _Raw(read, [TEXT] * 3, TEXT) for name, read in ROW_TEXTS.items()},
-        "vector_name": _Raw(functools.partial(vector_names, calls.engine), [TEXT], TEXT),
         **{name: _raw(calls, form) for name, form in FORMS.items()},
         **{name: _table(functools.partial(rows, calls.engine), kind) for name, (kind, rows) in TABLES.items()},
     }

@@ -35,8 +35,8 @@ _MAY_ASK_LESS = re.compile(r"filter|limit|top_?n|join|product|\b(case|coalesce|a
 # The words of DuckDB 1.5 and 2 for what describes the types of a value and is a column.
 _NOT_CONSTANT = re.compile(r'JSON structure must be a constant|"structure" argument in function .* must be a constant')
 _NEEDS_CONSTANT = (
-    "the fields of leeroo_record and the questions of leeroo_decide give the types of the result: write them in the"
-    " statement, not as a column"
+    "the fields of leeroo_record, the questions of leeroo_decide and the model of leeroo_embed give the type of the"
+    " result: write them in the statement, not as a column"
 )
 
 

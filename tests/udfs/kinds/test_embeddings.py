@@ -162,7 +162,7 @@ def test_prepared_statements_and_parameters_embed(remote: Connection) -> None:
     assert remote.execute("SELECT leeroo_embed(?, model := 'e')", ["text 1"]).fetchall()[0][0] == pytest.approx(
         _vector("text 1"), rel=1e-6
     )
-    with pytest.raises(duckdb.BinderException, match="must be a constant"):
+    with pytest.raises(UsageError, match="the model of leeroo_embed give the type of the result"):
         remote.execute("SELECT leeroo_embed(text, model := text) FROM t")
 
 
