@@ -16,7 +16,7 @@ from leeroo.udfs.statements.rewrite.order import all_of, conditions, flat
 from leeroo.udfs.statements.rewrite.query import Query
 from leeroo.udfs.statements.rewrite.tree import Node, expression, root, text_of, walk
 
-# Where a LIMIT stops, calls are compared over so many rows.
+# Where a LIMIT stops, calls are compared over this many rows.
 _COMPARED_ROWS = 1000
 
 

@@ -58,7 +58,7 @@ def _instant(value: str) -> datetime:
 
 
 def decimal(digits: int, places: int) -> Scalar:
-    """Return decimal numbers with so many digits, some of them after the point; others are rounded."""
+    """Return decimal numbers with this many digits, some of them after the point; others are rounded."""
 
     def convert(value: Any) -> Decimal:
         rounded = Decimal(value).quantize(Decimal(1).scaleb(-places), ROUND_HALF_EVEN)

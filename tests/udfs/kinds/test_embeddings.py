@@ -215,10 +215,10 @@ def test_embedders_are_in_the_table_of_experts(remote: Connection) -> None:
 
 def test_an_estimate_has_both(remote: Connection, server: Provider) -> None:
     """The API's texts have a price, the encoder's none; nothing is sent."""
-    told = str(remote.explain("SELECT leeroo_embed(text, model := 'e'), leeroo_embed(text) FROM t"))
-    assert "160 rows, 80 distinct prompts" in told
-    assert "embedded here by sentence-transformers/all-MiniLM-L6-v2, at no cost" in told
-    assert "embeddings" in told
+    text = str(remote.explain("SELECT leeroo_embed(text, model := 'e'), leeroo_embed(text) FROM t"))
+    assert "160 rows, 80 distinct prompts" in text
+    assert "embedded here by sentence-transformers/all-MiniLM-L6-v2, at no cost" in text
+    assert "embeddings" in text
     assert server.bodies == []
 
 

@@ -275,9 +275,9 @@ def test_what_cannot_be_is_an_error_in_one_line(
 
 def test_the_plan_is_in_the_estimate(con: Connection, server: Provider) -> None:
     """Candidates and decisions are counted, and nothing is sent."""
-    told = str(con.explain(f"SELECT * FROM {JOIN}, leeroo_top_k('things', 'last name', k := 2)"))
-    assert re.search(r"Plan: join 6 x 6 different rows: \d+ candidates \(k = 2\), \d other pairs", told)
-    assert "Plan: the best 2 of 6 different rows: rounds of 1 requests" in told
+    text = str(con.explain(f"SELECT * FROM {JOIN}, leeroo_top_k('things', 'last name', k := 2)"))
+    assert re.search(r"Plan: join 6 x 6 different rows: \d+ candidates \(k = 2\), \d other pairs", text)
+    assert "Plan: the best 2 of 6 different rows: rounds of 1 requests" in text
     assert server.bodies == []
 
 
