@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import time
 from collections.abc import Generator, Iterator
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from leeroo.engine import weights
 from leeroo.engine.arrays import pack_vector
 from leeroo.engine.backends.completions import (
     Request,
@@ -20,10 +18,9 @@ from leeroo.engine.backends.completions import (
     requests_of,
     too_long_completion,
 )
-from leeroo.engine.backends.local.vllm import defaults, first_cause, load_llm, set_environment
-from leeroo.engine.backends.options import VLLMOptions, engine_options
+from leeroo.engine.backends.local.vllm import defaults, find_model, first_cause, load_llm, set_environment
 from leeroo.engine.backends.protocol import AMPLE
-from leeroo.engine.errors import ExpertUnavailable, PoolError
+from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 
 # Options of engines that generate.
@@ -42,14 +39,7 @@ class PoolingBackend:
 
     def __init__(self, expert: Expert) -> None:
         set_environment()
-        from vllm import EngineArgs
-
-        options = engine_options(expert, VLLMOptions)
-        known = {field.name for field in dataclasses.fields(EngineArgs)}
-        for name in expert.engine:
-            if name not in known:
-                raise PoolError(f"expert {expert.name!r}: vLLM has no engine option {name!r}")
-        folder = weights.locate(expert.model, options.revision)
+        folder = find_model(expert)
         usual = {name: value for name, value in defaults().items() if name not in _OF_GENERATION}
         given = {**usual, "runner": "pooling", **expert.engine, "model": str(folder)}
         self._llm: Any = load_llm(expert, given)

@@ -13,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -81,6 +82,22 @@ class _Part(NamedTuple):
     prefix: tuple[int, ...]
 
 
+def find_model(expert: Expert) -> Path:
+    """Return the folder of an expert's weights, with its engine options checked.
+
+    Raises:
+        PoolError: an unknown engine option, or no such model.
+    """
+    from vllm import EngineArgs
+
+    options = engine_options(expert, VLLMOptions)
+    known = {field.name for field in dataclasses.fields(EngineArgs)}
+    for name in expert.engine:
+        if name not in known:
+            raise PoolError(f"expert {expert.name!r}: vLLM has no engine option {name!r}")
+    return weights.locate(expert.model, options.revision)
+
+
 class VLLMBackend:
     """One vLLM engine.
 
@@ -93,14 +110,7 @@ class VLLMBackend:
 
     def __init__(self, expert: Expert) -> None:
         set_environment()
-        from vllm import EngineArgs
-
-        options = engine_options(expert, VLLMOptions)
-        known = {field.name for field in dataclasses.fields(EngineArgs)}
-        for name in expert.engine:
-            if name not in known:
-                raise PoolError(f"expert {expert.name!r}: vLLM has no engine option {name!r}")
-        folder = weights.locate(expert.model, options.revision)
+        folder = find_model(expert)
         self._adapters = VLLMAdapters(expert.adapters, folder)
         given = self._adapters.options(expert.engine, on_cpu=device.on_host())
         quantised = "quantization" in expert.engine or weights.is_quantised(folder)
