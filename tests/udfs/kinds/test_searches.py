@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import leeroo
 from leeroo.engine.errors import PoolError, RowsFailed, RowsFailedWarning, UsageError
+from leeroo.engine.schema import OUTCOMES, QUERIES
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.register import connect
 from tests.provider import Provider
@@ -158,6 +161,48 @@ def test_a_statement_has_its_rows_in_few_batches(kind: str, con: Connection, ser
     sent = len(server.bodies)
     assert _rows(con, statement) == result
     assert len(server.bodies) == sent
+
+
+@pytest.mark.parametrize("kind", ["projection", "duplicates", "the best", "join and best in one statement"])
+def test_recorded_decisions_are_replayed(kind: str, con: Connection, server: Provider, tmp_path: Path) -> None:
+    """A pool that replays the decisions gives the same rows in as many batches, and sends nothing."""
+    statement, result, runs = STATEMENTS[kind]
+    said: dict[str, str] = {}
+
+    def record(model: str, prompt: str) -> str:
+        return said.setdefault(prompt, decides(model, prompt))
+
+    server.says = record
+    con.execute(statement)
+    sent = len(server.bodies)
+    _write_outcomes(tmp_path / "data", said)
+    pool = tmp_path / "replay.toml"
+    pool.write_text(
+        f'[[expert]]\nname = "recorded"\nmodel = "{tmp_path / "data"}"\nbackend = "replay"\n'
+        "usd_per_m_input = 1\nusd_per_m_output = 1\n"
+    )
+    with connect(pool=pool, router="none", store=tmp_path / "replayed") as replayed:
+        replayed.execute(TABLES)
+        assert _rows(replayed, statement) == result
+        assert _runs(replayed) == runs
+        ((answers,),) = _rows(replayed, "SELECT sum(answers) FROM leeroo_spend()")
+        assert answers == len(said)
+    assert len(server.bodies) == sent
+
+
+def _write_outcomes(folder: Path, said: dict[str, str]) -> None:
+    """Write a data folder in which one expert has said these answers to these prompts."""
+    folder.mkdir()
+    queries = [
+        {"query_id": str(i), "dataset": "decisions", "split": "test", "question": prompt, "prompt": prompt}
+        for i, prompt in enumerate(said)
+    ]
+    outcomes = [
+        {"query_id": str(i), "expert": "recorded", "score": 1.0, "response": answer}
+        for i, answer in enumerate(said.values())
+    ]
+    pq.write_table(pa.Table.from_pylist(queries, schema=QUERIES), folder / "queries.parquet")
+    pq.write_table(pa.Table.from_pylist(outcomes, schema=OUTCOMES), folder / "outcomes.parquet")
 
 
 def test_a_join_says_what_each_pair_cost(con: Connection, server: Provider) -> None:
