@@ -64,6 +64,7 @@ _PRINTS = {
     "feedback": r"a router from 469 judged questions: smollm2-direct, smollm2-reason",
     "label": r"\d+ of 24 labels are those of people",
     "learn_while_answering": r"smollm2-reason answered \d+ rows\n.*\nreally right: +\d+%",
+    "meaning": r"│ +1 │ +0\.46 │ I was charged twice[\s\S]*│ account │ +2 │[\s\S]*│ +id +│ representative │",
     "records": r"Five stars\. -> .+ ([1-5]|None)\n[\s\S]*None -> None None\n(glad|angry) 0\.\d+ (True|False)",
     "serve": r"0 To solve this problem.*'expert': 'smollm2-direct'.*\n1 The answer is 35",
     "solve": r"1\. What is the capital of Italy\?\n.*\n2\. Name a famous building",

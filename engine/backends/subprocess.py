@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import queue
 import re
 import signal
@@ -83,6 +84,8 @@ class SubprocessBackend:
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
+            # Threads that wait for a core keep it busy: beside other work a model would take ten times as long.
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
             start_new_session=True,  # Ctrl-C is for the process that started it
         )
         theirs.close()
