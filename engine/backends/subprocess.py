@@ -58,6 +58,15 @@ class Message(NamedTuple):
     value: Any = None
 
 
+def _environment(expert: Expert) -> dict[str, str]:
+    """Return the environment of a worker: threads of transformers that wait for a core sleep.
+
+    Otherwise they keep it busy, and beside other work a model takes twenty times as long. vLLM loses more by it on an
+    idle machine.
+    """
+    return {**({"OMP_WAIT_POLICY": "PASSIVE"} if expert.backend == "transformers" else {}), **os.environ}
+
+
 class SubprocessBackend:
     """A loaded model in a worker process.
 
@@ -84,8 +93,7 @@ class SubprocessBackend:
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
-            # Threads that wait for a core keep it busy: beside other work a model would take ten times as long.
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+            env=_environment(expert),
             start_new_session=True,  # Ctrl-C is for the process that started it
         )
         theirs.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import os
 import shutil
 import textwrap
 from pathlib import Path
@@ -26,6 +27,8 @@ def demo(
     """
     from leeroo.reports.terminal import say
 
+    # Threads that wait for a core keep it busy: beside other work the small model would take three times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     questions, answers, store, page = (out / name for name in _NAMES)
     out.mkdir(parents=True, exist_ok=True)
     with importlib.resources.as_file(importlib.resources.files("leeroo") / "data" / "demo" / "questions.csv") as file:
