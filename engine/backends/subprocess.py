@@ -61,7 +61,7 @@ class Message(NamedTuple):
 def _environment(expert: Expert) -> dict[str, str]:
     """Return the environment of a worker: threads of transformers that wait for a core sleep.
 
-    Otherwise they keep it busy, and beside other work a model takes twenty times as long. vLLM loses more by it on an
+    Otherwise they keep it busy, and beside other work a model takes many times as long. vLLM loses more by it on an
     idle machine.
     """
     return {**({"OMP_WAIT_POLICY": "PASSIVE"} if expert.backend == "transformers" else {}), **os.environ}

@@ -132,6 +132,7 @@ def _processor_count(model: str, revision: str | None) -> Callable[[int, int], i
         try:
             [tokens] = processor._get_num_multimodal_tokens(image_sizes=[(height, width)])["num_image_tokens"]
             return int(tokens)
+        # Processors that do not count raise any of these, some by not implementing the method.
         except (AttributeError, KeyError, TypeError, ValueError, NotImplementedError):
             return _CAUTIOUS.count(width, height)
 

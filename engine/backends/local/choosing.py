@@ -38,7 +38,7 @@ class ChoicePrompt(NamedTuple):
 def choice_prompts(
     request: Request, prompt: list[int], tree: ChoiceTree | None, *, at_once: bool
 ) -> list[ChoicePrompt]:
-    """Return what the model reads for the choices of a request; nothing for one without.
+    """Return what the model reads for the choices of a request, nothing where it has none.
 
     Args:
         request: The request.
