@@ -19,6 +19,7 @@ from leeroo.engine.schema import OUTCOMES, QUERIES
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.register import connect
 from tests.backends.tiny import save_model
+from tests.recorded import recorded_pool, write_recorded
 
 DidSince = Callable[[], Any]
 
@@ -339,6 +340,35 @@ def test_a_real_model_reads_a_group_in_parts(tmp_path: Path, store: Path, did: D
         assert found["levels"] > 1
         assert found["requests"] == did().generated > 2
         assert found["cut"] == found["requests"]
+
+
+def test_recorded_answers_of_parts_and_merges_are_replayed(tmp_path: Path, store: Path, api: Any) -> None:
+    """A pool that replays the answers of a tree gives the same rows in as many batches, and sends nothing."""
+    said: dict[str, str] = {}
+
+    def record(_model: str, prompt: str) -> str:
+        return said.setdefault(prompt, f"point {len(said)}")
+
+    api.says = record
+    context = "context_tokens = 1000"
+    statement = """
+        SELECT i % 2 AS part, leeroo_aggregated('complaint number ' || i, 'What is wrong?', max_tokens := 20) AS a
+        FROM range(300) t(i) GROUP BY part ORDER BY part"""
+    (tmp_path / "asked.toml").write_text(api.entry("recorded", 10, 100, f"[expert.engine]\n{context}"))
+    with connect(pool=tmp_path / "asked.toml", store=store) as con:
+        first = con.execute(statement).fetchall()
+    sent = len(api.calls)
+    assert [row["levels"] for _, row in first] == [2, 2]
+    assert sum(row["requests"] for _, row in first) == sent == len(said) > 4
+    write_recorded(tmp_path / "data", said)
+    (tmp_path / "replay.toml").write_text(recorded_pool(tmp_path / "data", context))
+    with connect(pool=tmp_path / "replay.toml", store=tmp_path / "replayed") as con:
+        again = con.execute(statement).fetchall()
+        assert con.execute("SELECT sum(answers) FROM leeroo_spend()").fetchall() == [(sent,)]
+        assert con.execute("SELECT count(*) FROM leeroo_runs()").fetchall() == [(2,)]
+    shown = ("value", "texts", "requests", "levels", "error")
+    assert [[row[name] for name in shown] for _, row in again] == [[row[name] for name in shown] for _, row in first]
+    assert len(api.calls) == sent
 
 
 @pytest.mark.vllm

@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 import leeroo
 from leeroo.engine.errors import PoolError, RowsFailed, RowsFailedWarning, UsageError
-from leeroo.engine.schema import OUTCOMES, QUERIES
 from leeroo.udfs.connection import Connection
 from leeroo.udfs.register import connect
 from tests.provider import Provider
+from tests.recorded import recorded_pool, write_recorded
 
 TABLES = """
 CREATE TABLE things AS SELECT * FROM (VALUES
@@ -175,12 +173,9 @@ def test_recorded_decisions_are_replayed(kind: str, con: Connection, server: Pro
     server.says = record
     con.execute(statement)
     sent = len(server.bodies)
-    _write_outcomes(tmp_path / "data", said)
+    write_recorded(tmp_path / "data", said)
     pool = tmp_path / "replay.toml"
-    pool.write_text(
-        f'[[expert]]\nname = "recorded"\nmodel = "{tmp_path / "data"}"\nbackend = "replay"\n'
-        "usd_per_m_input = 1\nusd_per_m_output = 1\n"
-    )
+    pool.write_text(recorded_pool(tmp_path / "data"))
     with connect(pool=pool, router="none", store=tmp_path / "replayed") as replayed:
         replayed.execute(TABLES)
         assert _rows(replayed, statement) == result
@@ -188,21 +183,6 @@ def test_recorded_decisions_are_replayed(kind: str, con: Connection, server: Pro
         ((answers,),) = _rows(replayed, "SELECT sum(answers) FROM leeroo_spend()")
         assert answers == len(said)
     assert len(server.bodies) == sent
-
-
-def _write_outcomes(folder: Path, said: dict[str, str]) -> None:
-    """Write a data folder in which one expert has said these answers to these prompts."""
-    folder.mkdir()
-    queries = [
-        {"query_id": str(i), "dataset": "decisions", "split": "test", "question": prompt, "prompt": prompt}
-        for i, prompt in enumerate(said)
-    ]
-    outcomes = [
-        {"query_id": str(i), "expert": "recorded", "score": 1.0, "response": answer}
-        for i, answer in enumerate(said.values())
-    ]
-    pq.write_table(pa.Table.from_pylist(queries, schema=QUERIES), folder / "queries.parquet")
-    pq.write_table(pa.Table.from_pylist(outcomes, schema=OUTCOMES), folder / "outcomes.parquet")
 
 
 def test_a_join_says_what_each_pair_cost(con: Connection, server: Provider) -> None:
