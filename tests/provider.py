@@ -263,6 +263,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "empty_stop": _says(message={"content": ""}),
     "blank_stop": _says(message={"content": " \n"}),
     "null_content": _says(message={"content": None}),
+    "cut_json": _says(message={"content": '{"city": "Ro'}, choice={"finish_reason": "length"}),
     "null_length": _says(message={"content": None}, choice={"finish_reason": "length"}),
     "refusal": _says(message={"content": None, "refusal": "I cannot help with that."}),
     "tool_calls": _says(message={"content": None, "tool_calls": [_TOOL]}, choice={"finish_reason": "tool_calls"}),

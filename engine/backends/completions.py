@@ -177,7 +177,7 @@ def choice_completion(request: Request, tree: ChoiceTree, scores: list[float]) -
     }
 
 
-def in_form(request: Request, answer: str) -> str:
+def in_form(request: Request, answer: str, finish_reason: str) -> str:
     """Return an answer in the form that its request wants: a choice, JSON without a fence around it, or decisions.
 
     Raises:
@@ -193,7 +193,7 @@ def in_form(request: Request, answer: str) -> str:
     if request.json_schema is None:
         return answer
     bare = without_fence(answer)
-    if (why := complaint(bare, request.json_schema)) is not None:
+    if (why := complaint(bare, request.json_schema, finish_reason)) is not None:
         raise ValueError(why)
     return bare
 
@@ -222,7 +222,7 @@ def text_completion(request: Request, row: dict[str, Any], parts: Parts, count: 
     if not thinks(request):  # else the answer was free text
         return {**row, "answer": answer}
     try:
-        return {**row, "answer": in_form(request, answer)}
+        return {**row, "answer": in_form(request, answer, row["finish_reason"])}
     except ValueError as error:
         return {**row, "finish_reason": "error", "error": str(error)}
 

@@ -25,6 +25,7 @@ from leeroo.engine.model_json import parse_json
 _FENCE = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
 # The schema of any JSON object: providers have a mode of their own for it.
 ANY_OBJECT = {"type": "object"}
+_CUT = "the answer ended by length before its JSON did: raise max_tokens"
 
 
 # The most keywords applied to values in one check, about a second: with references a small schema can need
@@ -143,12 +144,12 @@ def without_fence(answer: str) -> str:
     return fenced[1].strip() if fenced else answer
 
 
-def complaint(answer: str, schema: str) -> str | None:
-    """Return why an answer is not JSON that is valid under a schema; None where it is."""
+def complaint(answer: str, schema: str, finish_reason: str | None = None) -> str | None:
+    """Return why an answer, which ended for a reason, is not JSON that is valid under a schema; None where it is."""
     try:
         value = parse_json(answer)
     except ValueError:
-        return f"the answer is not JSON: {answer[:80]!r}"
+        return _CUT if finish_reason == "length" else f"the answer is not JSON: {answer[:80]!r}"
     _check.left = _MOST_STEPS
     try:
         validator(schema).validate(value)

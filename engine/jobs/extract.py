@@ -21,15 +21,15 @@ from leeroo.engine.errors import UsageError
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL | re.IGNORECASE)
 
 
-def extract(answer: str, schema: str) -> tuple[str | None, str | None]:
-    """Return the JSON in an answer if it is valid under a schema, else the reason why there is none."""
-    why = complaint(answer, schema)
+def extract(answer: str, schema: str, finish_reason: str | None = None) -> tuple[str | None, str | None]:
+    """Return the JSON in an answer, or why there is none that is valid under a schema; it may have ended by length."""
+    why = complaint(answer, schema, finish_reason)
     if why is None:
         return answer, None
     fenced = _FENCED.search(answer)
     if fenced is None:
         return None, why
-    why = complaint(fenced[1], schema)
+    why = complaint(fenced[1], schema, finish_reason)
     return (fenced[1].strip(), None) if why is None else (None, why)
 
 
@@ -72,9 +72,10 @@ def extract_rows(engine: Engine, rows: pa.RecordBatchReader, schema: str, criter
 
     """
     table = engine.answer_table(rows, replace(criteria, json_schema=schema))
-    names = [f"{criteria.prefix}answer", f"{criteria.prefix}error"]
-    rows_said = zip(*(table.column(name).to_pylist() for name in names), strict=True)
-    found = [(said, why) if said is None else extract(said, schema) for said, why in rows_said]
+    names = [f"{criteria.prefix}{name}" for name in ("answer", "error")]
+    ends = table.column(f"{criteria.prefix}finish_reason").to_pylist()
+    rows_said = zip(*(table.column(name).to_pylist() for name in names), ends, strict=True)
+    found = [(said, why) if said is None else extract(said, schema, end) for said, why, end in rows_said]
     for i, name in enumerate(names):
         place = table.schema.get_field_index(name)
         values = pa.array([row[i] for row in found], pa.string())

@@ -40,6 +40,14 @@ def test_json_is_valid_under_its_schema(api: Provider, ask: Ask, said: str, answ
     assert (row["prompt_tokens"], row["completion_tokens"], row["bounced"]) == (12, 3, False)
 
 
+def test_json_that_was_cut_off_says_so(api: Provider, ask: Ask) -> None:
+    """A limit on tokens is the reason, and no fault of the model."""
+    api.faults["hi"] = ["cut_json"]
+    (row,) = ask("hi", json_schema=CITY)
+    assert row["answer"] is None
+    assert row["error"].endswith("the answer ended by length before its JSON did: raise max_tokens")
+
+
 def test_any_object_has_its_own_mode(api: Provider, ask: Ask) -> None:
     """The schema of any JSON object is sent as json_object, every other one as json_schema."""
     api.says = lambda model, prompt: "{}" if prompt == "any" else '{"city": ""}'

@@ -49,6 +49,12 @@ def test_text_without_json_says_why(answer: str, says: str) -> None:
     assert (why or "").startswith(says)
 
 
+def test_an_answer_that_was_cut_off_says_so() -> None:
+    """A limit on tokens is the reason, and no fault of the model; what is whole in spite of it is an answer."""
+    assert extract("[1, 2", NUMBERS, "length")[1] == "the answer ended by length before its JSON did: raise max_tokens"
+    assert extract("[1, 2]", NUMBERS, "length") == ("[1, 2]", None)
+
+
 def test_nesting_too_deep_to_check_is_a_reason() -> None:
     """A schema that looks at every level gives up in words."""
     nested = json.dumps({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}})

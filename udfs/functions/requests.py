@@ -256,7 +256,7 @@ def _in_form(
     if arguments.decisions is not None:
         return json.dumps(decide(read_decisions(arguments.decisions), answer, scores), ensure_ascii=False), None
     if arguments.record is None:
-        return extract(answer, arguments.json_schema or "{}")
+        return extract(answer, arguments.json_schema or "{}", ended)
     values, why = read_record(read_spec(arguments.record), answer, ended)
     return None if why else json.dumps(values, default=str, ensure_ascii=False), why
 

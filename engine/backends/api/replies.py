@@ -166,7 +166,7 @@ def completion(request: Request, reply: dict[str, Any], bill: Bill) -> dict[str,
     _check_answer(answer, choice, message)
     row: dict[str, Any] = {"id": request.id, "finish_reason": "length" if _end_of(choice) in _LENGTH else "stop"}
     try:
-        row |= {"answer": in_form(request, answer), "reasoning": thoughts or None}
+        row |= {"answer": in_form(request, answer, row["finish_reason"]), "reasoning": thoughts or None}
     except ValueError as error:
         raise Fault(line(str(error)), blames="row") from None
     tokens = read_tokens(choice.logprobs)

@@ -15,15 +15,12 @@ from leeroo.engine.jobs.extract import extract
 from leeroo.engine.jobs.records.kinds import Record, read_answer, whole_schema
 from leeroo.engine.schema import ANSWERS
 
-# Why there is no value where a model was not done.
-CUT = "the answer ended by length before its JSON did: raise max_tokens"
-
 
 def read_record(record: Record, answer: str, finish_reason: str | None = None) -> tuple[Any, str | None]:
     """Return the values of a record in an answer, or the reason why there are none."""
-    text, why = extract(answer, whole_schema(record))
+    text, why = extract(answer, whole_schema(record), finish_reason)
     if text is None:
-        return None, CUT if finish_reason == "length" else why
+        return None, why
     try:
         return read_answer(record, text), None
     except ValueError as error:

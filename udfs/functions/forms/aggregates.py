@@ -7,19 +7,33 @@ import json
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from leeroo.engine.errors import UsageError
 from leeroo.engine.jobs.aggregate.aggregate import count_texts
 from leeroo.engine.schema import SQL_AGGREGATE
-from leeroo.udfs.functions.forms.form import TEXT, TEXTS, Columns, Form, RowQuestions, arguments_of, distinct
-
-_BLANK = "the task is blank: say in words what to answer from the texts"
+from leeroo.udfs.functions.forms.form import (
+    TEXT,
+    TEXTS,
+    Columns,
+    Form,
+    RowQuestions,
+    arguments_of,
+    as_known,
+    distinct,
+)
 
 
 def read_aggregates(columns: Columns) -> RowQuestions:
     """Read the columns of `leeroo_agg`: texts (a list), task, and its arguments.
 
     The question is a JSON object of the task and the distinct texts with their counts, in the order of their content.
+
+    Raises:
+        UsageError: a task is blank.
+
     """
     lists, tasks, *given = columns
+    if pc.any(pc.equal(pc.utf8_trim_whitespace(tasks), "")).as_py():
+        raise UsageError("the task is blank: say in words what to answer from the texts")
     codes, rows = distinct(given, len(lists))
     questions = [_question(*row) for row in zip(lists.to_pylist(), tasks.to_pylist(), strict=True)]
     arguments = [arguments_of("aggregates", row) for row in rows]
@@ -28,21 +42,9 @@ def read_aggregates(columns: Columns) -> RowQuestions:
 
 def _question(texts: list[str | None] | None, task: str | None) -> str | None:
     counted = count_texts(texts or ())
-    if not counted or task is None or not task.strip():
+    if not counted or task is None:
         return None
     return json.dumps({"task": task.strip(), "texts": counted}, ensure_ascii=False)
 
 
-def as_aggregates(known: pa.StructArray, columns: Columns) -> pa.Array:
-    """Return structs of `SQL_AGGREGATE`; a blank task is an error of its rows."""
-    lists, tasks = columns[0], columns[1]
-    blank = pc.and_(pc.equal(pc.utf8_trim_whitespace(tasks), ""), lists.is_valid())
-    if not pc.any(blank).as_py():
-        return known
-    why = pa.array([{"requests": 0, "levels": 0, "cut": 0, "cost_usd": 0.0, "error": _BLANK}], SQL_AGGREGATE)
-    both = pa.concat_arrays([known, why])
-    at = [len(known) if is_blank else i for i, is_blank in enumerate(blank.to_pylist())]
-    return both.take(pa.array(at))
-
-
-FORMS = {"aggregates": Form("aggregates", read_aggregates, as_aggregates, (TEXTS, TEXT), SQL_AGGREGATE, "aggregates")}
+FORMS = {"aggregates": Form("aggregates", read_aggregates, as_known, (TEXTS, TEXT), SQL_AGGREGATE, "aggregates")}
