@@ -31,7 +31,7 @@ from leeroo.engine.batch.criteria import Criteria
 from leeroo.engine.batch.execute import execute_all
 from leeroo.engine.batch.explain import Estimate, estimate
 from leeroo.engine.batch.forecast import forecast
-from leeroo.engine.batch.keep import read_stored, resume
+from leeroo.engine.batch.keep import plan_left, read_stored, take_in
 from leeroo.engine.batch.price import prices
 from leeroo.engine.batch.progress import ExpertTotals, Listener, Meter, Progress
 from leeroo.engine.batch.prompts import Input, check_columns, first_line, read_input
@@ -254,10 +254,10 @@ class Engine:
             state.check_stop()
             failed = self._plan(state)
             state.meter.stage("generate")
-            resume(state)
+            take_in(state)
             # What earlier runs of the same job have paid for is there, whoever may answer now.
             state.fail_all({question: why for question, why in failed.items() if state.open[question]})
-            read_stored(state)
+            plan_left(state)
             if not send:
                 raise Interrupted
             if self._is_beyond_caps(state):

@@ -1,13 +1,14 @@
 """Everything but generation on a table of millions: rows/s and peak memory of `leeroo run`.
 
-    python bench/engine/road.py [--rows 1000000] [--distinct 1000000]
+    python bench/engine/road.py [--rows 1000000] [--distinct 1000000] [--held 0]
 
 Writes a data folder of `distinct` short questions with recorded answers of two experts, and a table of `rows` rows that
 ask them, over and over where there are more. `leeroo run` goes over it in a process of its own, whose peak resident
-memory is measured: with one expert pinned; the same again, where every answer comes from the store; and with a router
-on the default encoder under a budget that reaches for half of the dear expert's answers, the vectors of all questions
-cached. To encode a million questions takes an hour here, so those vectors are random ones: they are read, and made into
-predictions, as real ones are. How fast questions are encoded and routed is measured beside it, on 1,000 of them.
+memory is measured: with one expert pinned, and a store that holds `held` answers to other questions; the same again,
+where every answer comes from the store; and with a router on the default encoder under a budget that reaches for half
+of the dear expert's answers, the vectors of all questions cached. To encode a million questions takes an hour here, so
+those vectors are random ones: they are read, and made into predictions, as real ones are. How fast questions are
+encoded and routed is measured beside it, on 1,000 of them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 if TYPE_CHECKING:
@@ -47,6 +49,8 @@ usd_per_m_output = 2
 # USD of the dear expert's answer to each question: 14 tokens in, 8 out.
 LARGE_USD = 22 * 2 / 1e6
 _LEARNED, _ROUTED = 2000, 1000
+# Answers kept at a time.
+_PART = 50_000
 
 
 def make_tables(folder: Path, rows: int, distinct: int) -> None:
@@ -115,6 +119,34 @@ def cache_vectors(folder: Path) -> None:
         encode.encode(batch.column("question").to_pylist())
 
 
+def fill(folder: Path, held: int) -> None:
+    """Keep that many answers to other questions in the store, their keys spread evenly."""
+    from leeroo.engine.store.answers import KEPT
+    from leeroo.engine.store.store import Store
+
+    rng, store = np.random.default_rng(0), Store(folder / "store")
+    for start in range(0, held, _PART):
+        n = min(_PART, held - start)
+        keys = rng.integers(0, 256, (n, 32), np.uint8)
+        keys[:, :8] = (np.arange(start, start + n) * (2**64 / held)).astype(">u8").view(np.uint8).reshape(n, 8)
+        answers = {
+            "key": pa.FixedSizeBinaryArray.from_buffers(pa.binary(32), n, [None, pa.py_buffer(keys)]),
+            "run": pa.repeat("0" * 32, n),
+            "asked": [each.tobytes().hex() for each in keys[:, :16]],
+            "expert": pa.repeat("large", n),
+            "fingerprint": pa.repeat("0" * 64, n),
+            "answer": pa.repeat("It was opened in 1800", n),
+            "prompt_tokens": pa.repeat(14, n),
+            "completion_tokens": pa.repeat(8, n),
+            "list_cost_usd": pa.repeat(LARGE_USD, n),
+            "finish_reason": pa.repeat("stop", n),
+            "question_hash": [each.tobytes() for each in keys[:, 16:]],
+        }
+        columns = [pa.array(answers[f.name]).cast(f.type) if f.name in answers else pa.nulls(n, f.type) for f in KEPT]
+        store.append(pa.Table.from_arrays(columns, schema=KEPT))
+    store.close()
+
+
 def check(folder: Path, rows: int) -> None:
     """Check that every row has its own answer, in the order of the input."""
     wrong = duckdb.execute(
@@ -133,6 +165,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--distinct", type=int, default=1_000_000)
+    parser.add_argument("--held", type=int, default=0, help="answers to other questions in the store")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -151,6 +184,7 @@ def main() -> None:
                 f"| {what} | {rows:,} | {distinct:,} | {seconds:.1f} | {rows / seconds:,.0f} | {peak:.2f} |", flush=True
             )
 
+        fill(folder, options.held)
         measure("one expert", options.rows, options.distinct, *pinned)
         check(folder, options.rows)
         measure("the same, from the store", options.rows, options.distinct, *pinned)

@@ -11,7 +11,7 @@ Sampling parameters change nothing that was recorded. A row that wants what a re
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,9 @@ _NAP_S = 0.1
 _UNKNOWN, _AMBIGUOUS = -1, -2
 
 _RECORDED = """
-SELECT q.question::VARCHAR AS question, {prompt}::VARCHAR AS prompt, o.query_id IS NOT NULL AS recorded,
+SELECT coalesce(q.question::VARCHAR, '') AS question,
+       nullif({prompt}::VARCHAR, q.question::VARCHAR) AS prompt,
+       o.query_id IS NOT NULL AS recorded,
        {response} AS answer,
        {prediction}::VARCHAR AS prediction,
        {prompt_tokens}::INTEGER AS prompt_tokens, {completion_tokens}::INTEGER AS completion_tokens,
@@ -69,7 +71,7 @@ class ReplayBackend:
         if not pc.any(table.column("recorded")).as_py():
             raise ExpertUnavailable(f"{expert.model} has no outcomes of an expert called {expert.name!r}")
         self._by_question, self._by_prompt, self._plain = _index(table)
-        self._recorded = table.drop_columns(["question", "prompt"])
+        self._recorded = table.drop_columns(["question", "prompt"]).combine_chunks()
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
         """Answer from the record, in the order of the requests."""
@@ -82,11 +84,11 @@ class ReplayBackend:
 
     def close(self) -> None:
         """Forget the record."""
-        self._by_question, self._by_prompt, self._plain = {}, {}, {}
+        self._by_question = self._by_prompt = self._plain = _Index(_hashes([]), np.zeros(0, np.int64))
+        self._recorded = self._recorded.schema.empty_table()
 
     def _answer(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        texts = zip(batch.column("question").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
-        places = np.array([self._find(question, prompt) for question, prompt in texts], dtype=np.int64)
+        places = self._find(batch.column("question").to_pylist(), batch.column("prompt").to_pylist())
         known = places >= 0
         found = self._recorded.take(pa.array(np.where(known, places, 0)))
         refused = _refusals(batch)
@@ -117,14 +119,23 @@ class ReplayBackend:
             [columns.get(f.name, pa.nulls(len(places), f.type)).cast(f.type) for f in COMPLETIONS], schema=COMPLETIONS
         )
 
-    def _find(self, question: str, prompt: str) -> int:
-        place = self._by_question.get(question, _UNKNOWN)
-        if place >= 0:
-            return place
-        if prompt == question and question in self._plain:
-            return self._plain[question]
-        place = self._by_prompt.get(question, place)
-        return place if place >= 0 else self._by_prompt.get(prompt, place)
+    def _find(self, questions: list[str], prompts: list[str]) -> np.ndarray:
+        """Return the places of the records of requests, int64 [n]; `_UNKNOWN` or `_AMBIGUOUS` where there is none."""
+        places = self._by_question.find(_hashes(questions))
+        rest = np.flatnonzero(places < 0).tolist()
+        if rest:
+            asked, sent = [questions[i] for i in rest], [prompts[i] for i in rest]
+            places[rest] = self._find_by_prompt(asked, sent, places[rest])
+        return places
+
+    def _find_by_prompt(self, questions: list[str], prompts: list[str], places: np.ndarray) -> np.ndarray:
+        """Return the places of requests that their questions alone do not find: a question may be a whole prompt."""
+        for texts in (questions, prompts):
+            found = self._by_prompt.find(_hashes(texts))
+            places = np.where((places < 0) & (found != _UNKNOWN), found, places)
+        same = [question == prompt for question, prompt in zip(questions, prompts, strict=True)]
+        plain = self._plain.find(_hashes(questions))
+        return np.where(np.array(same) & (plain != _UNKNOWN), plain, places)
 
     def _why(self, place: int) -> str:
         name, folder = self._expert.name, Path(self._expert.model).name
@@ -215,22 +226,52 @@ def _columns(con: duckdb.DuckDBPyConnection, file: str) -> set[str]:
     return {row[0] for row in con.execute("DESCRIBE FROM read_parquet($f)", {"f": file}).fetchall()}
 
 
-def _index(table: pa.Table) -> tuple[dict[str, int], dict[str, int], dict[str, int]]:
+class _Index:
+    """Places of texts, found by a hash of 64 bits and confirmed by another: a text takes 24 bytes, however long it is.
+
+    Args:
+        hashes: Those of the texts (`_hashes`), [2, n].
+        places: Of the texts, [n].
+
+    """
+
+    def __init__(self, hashes: np.ndarray, places: np.ndarray) -> None:
+        order = np.argsort(hashes[0], kind="stable")
+        self._first, starts, counts = np.unique(hashes[0, order], return_index=True, return_counts=True)
+        self._second = hashes[1, order[starts]]
+        self._places = np.where(counts > 1, _AMBIGUOUS, places[order[starts]])
+
+    def find(self, hashes: np.ndarray) -> np.ndarray:
+        """Return the places of the texts with these hashes [2, n], int64 [n].
+
+        It is `_UNKNOWN` where there is none, and `_AMBIGUOUS` where there are several.
+        """
+        if not len(self._first):
+            return np.full(hashes.shape[1], _UNKNOWN)
+        at = np.searchsorted(self._first, hashes[0]).clip(max=len(self._first) - 1)
+        known = (self._first[at] == hashes[0]) & (self._second[at] == hashes[1])
+        return np.where(known, self._places[at], _UNKNOWN)
+
+
+def _hashes(texts: Sequence[str]) -> np.ndarray:
+    """Return two hashes of each text, int64 [2, n]; they hold within this process."""
+    first = np.fromiter(map(hash, texts), np.int64, len(texts))
+    return np.stack([first, np.fromiter((hash(text + "\0") for text in texts), np.int64, len(texts))])
+
+
+def _index(table: pa.Table) -> tuple[_Index, _Index, _Index]:
     """Index rows by question and, where the prompt says more, by prompt; texts that occur twice are marked.
 
-    The third index holds the questions that occur twice, once of them as the whole prompt.
+    The third index holds the questions that occur twice, of rows where they are the whole prompt.
     """
-    by_question: dict[str, int] = {}
-    by_prompt: dict[str, int] = {}
-    plain: dict[str, int] = {}
-    start = 0
-    for batch in table.select(["question", "prompt"]).to_batches(max_chunksize=65_536):
-        texts = zip(batch.column("question").to_pylist(), batch.column("prompt").to_pylist(), strict=True)
-        for place, (question, prompt) in enumerate(texts, start):
-            by_question[question] = _AMBIGUOUS if question in by_question else place
-            if prompt != question:
-                by_prompt[prompt] = _AMBIGUOUS if prompt in by_prompt else place
-            else:
-                plain[question] = _AMBIGUOUS if question in plain else place
-        start += batch.num_rows
-    return by_question, by_prompt, {question: i for question, i in plain.items() if by_question[question] == _AMBIGUOUS}
+    questions, prompts = _hashes_of(table.column("question")), _hashes_of(table.column("prompt").drop_null())
+    by_question = _Index(questions, np.arange(table.num_rows))
+    prompted = table.column("prompt").is_valid().to_numpy()
+    plain = np.flatnonzero(~prompted & (by_question.find(questions) == _AMBIGUOUS))
+    return by_question, _Index(prompts, np.flatnonzero(prompted)), _Index(questions[:, plain], plain)
+
+
+def _hashes_of(texts: pa.ChunkedArray) -> np.ndarray:
+    """Return the hashes of a column, [2, n], read a part at a time."""
+    batches = pa.table([texts], ["text"]).to_batches(max_chunksize=65_536)
+    return np.hstack([_hashes([]), *(_hashes(batch.column("text").to_pylist()) for batch in batches)])

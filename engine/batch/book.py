@@ -37,11 +37,11 @@ class RunBook:
 
     def name_of(self, request: int) -> str:
         """Return the key of a request's answer, in hexadecimal."""
-        return self._flight.sent[request].key.hex()
+        return self._flight.request(request).key.hex()
 
     def find_lines(self, requests: Sequence[int]) -> dict[int, BatchLine]:
         """Return the lines of open batches that these requests are, by request."""
-        ids = {self._flight.sent[request].key: request for request in requests}
+        ids = {self._flight.request(request).key: request for request in requests}
         return {ids[line.key]: line for line in self._store.find_lines(list(ids))}
 
     def begin(self, tries: Mapping[int, int]) -> str:
@@ -50,7 +50,7 @@ class RunBook:
         plan = self._state.plan
         lines = []
         for request, n in tries.items():
-            sent = self._flight.sent[request]
+            sent = self._flight.request(request)
             expert = plan.experts[sent.expert].name
             lines.append(BatchLine(sent.key, token, sent.asked, expert, plan.fingerprints[sent.expert], n))
         if not self.detached:

@@ -37,7 +37,7 @@ class Ledger:
         self.spent = self.reserved = 0.0
         self.ceiling = math.inf
         self.stretch = np.ones(experts)
-        self._in_flight: dict[int, tuple[int, float, float]] = {}  # request: expert, USD expected and at most
+        self._in_flight = 0  # requests
         self._held = np.zeros(experts)  # the most that what is in flight was thought able to cost
         self._parked = np.zeros(experts)  # the same of lines of open batches that are not awaited now
         self._flying = 0.0  # what it is expected to cost
@@ -72,7 +72,7 @@ class Ledger:
     @property
     def busy(self) -> bool:
         """True while any request is in flight."""
-        return bool(self._in_flight)
+        return self._in_flight > 0
 
     def plan(self, expected: np.ndarray, *, binding: bool) -> None:
         """Note that all open requests were planned anew.
@@ -106,17 +106,16 @@ class Ledger:
             return len(at_most)
         return int(np.searchsorted(np.cumsum(at_most * self.stretch[experts]), self.room, side="right"))
 
-    def send(self, ids: list[int], experts: np.ndarray, expected: np.ndarray, at_most: np.ndarray) -> None:
-        """Count requests as in flight."""
+    def send(self, experts: np.ndarray, expected: np.ndarray, at_most: np.ndarray) -> None:
+        """Count requests to these experts as in flight: their expected and their highest cost [n]."""
         np.add.at(self._held, experts, at_most)
         np.add.at(self._waiting, experts, -expected)
         self._flying += float(expected.sum())
-        each = zip(experts.tolist(), expected.tolist(), at_most.tolist(), strict=True)
-        self._in_flight.update(zip(ids, each, strict=True))
+        self._in_flight += len(experts)
 
-    def charge(self, requests: list[int], actual: np.ndarray) -> None:
+    def charge(self, experts: np.ndarray, expected: np.ndarray, at_most: np.ndarray, actual: np.ndarray) -> None:
         """Count requests that came back and were billed `actual` [n], 0 for one that was refused."""
-        experts, expected, at_most = self.land(requests)
+        self.land(experts, expected, at_most)
         billed = actual > 0
         self.observe(experts[billed], expected[billed], actual[billed])
         limited = billed & (at_most > 0)
@@ -152,13 +151,10 @@ class Ledger:
         ratio = (self._actual + guess * prior) / np.where(known, self._expected + prior, 1.0)
         return np.where(known, ratio, guess if asked > 0 else 1.0)
 
-    def land(self, requests: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Remove requests from those in flight; return their experts, and their expected and highest costs [n]."""
-        landed = [self._in_flight.pop(request) for request in requests]
-        experts = np.array([expert for expert, _, _ in landed], np.int64)
-        expected, at_most = np.array([usd for _, *usd in landed]).reshape(-1, 2).T
+    def land(self, experts: np.ndarray, expected: np.ndarray, at_most: np.ndarray) -> None:
+        """Count requests as in flight no more: given what `send` was given for them [n]."""
         np.add.at(self._held, experts, -at_most)
         self._flying -= float(expected.sum())
+        self._in_flight -= len(experts)
         if not self._in_flight:  # an empty flight holds nothing: rounding must not add up over a million rows
             self._held[:] = self._flying = 0.0
-        return experts, expected, at_most

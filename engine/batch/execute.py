@@ -21,7 +21,7 @@ from leeroo.engine.backends.protocol import AMPLE, Backend, Batching
 from leeroo.engine.backends.residency import Engines
 from leeroo.engine.backends.select import capabilities, least_shared_tokens
 from leeroo.engine.batch.book import RunBook
-from leeroo.engine.batch.keep import Flight, Sent, give_up, keep, keep_failures
+from leeroo.engine.batch.keep import Flight, give_up, keep, keep_failures
 from leeroo.engine.batch.layout import with_shared_beginnings
 from leeroo.engine.batch.plan import Wave
 from leeroo.engine.batch.run import RunState
@@ -90,10 +90,10 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
 
     Questions that bounce, and all that are left when the engine breaks or the run is halted, stay open.
     """
-    pending = state.worktable.pending_requests(wave.number, _SEND_ROWS)
     experts = state.plan.experts
     expert = experts[wave.experts[0]]
     can = capabilities(expert)
+    pending = state.worktable.pending_requests(wave.number, _SEND_ROWS, by_key=can.recorded)
     claims = not can.recorded or bool(state.caps)
     flight = Flight(can.waits_hours, claims, 1 if can.runs_elsewhere else AMPLE)
     if (least := least_shared_tokens(expert)) is not None:
@@ -129,7 +129,9 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
     finally:
         requests.close()
         with state.lock:
-            state.ledger.land(list(flight.sent))
+            if flight.sent:
+                rest = flight.land(list(flight.sent))
+                state.ledger.land(*(rest.column(name).to_numpy() for name in ("expert", "expected", "at_most")))
             state.flush()
 
 
@@ -213,12 +215,10 @@ def _what_fits(state: RunState, batch: pa.RecordBatch, room: Mapping[str, float]
 
 
 def _send(state: RunState, flight: Flight, batch: pa.RecordBatch) -> None:
-    ids = batch.column("id").to_pylist()
     experts, expected, most = (batch.column(name).to_numpy() for name in ("expert", "expected", "at_most"))
     parked = batch.column("parked").to_numpy(zero_copy_only=False)
     state.ledger.unpark(experts[parked], most[parked])
-    state.ledger.send(ids, experts, expected, most)
-    state.sent += len(ids)
-    state.fresh += len(ids) - int(parked.sum())
-    columns = (batch.column(name).to_pylist() for name in Sent._fields)
-    flight.sent.update(zip(ids, map(Sent._make, zip(*columns, strict=True)), strict=True))
+    state.ledger.send(experts, expected, most)
+    state.sent += len(batch)
+    state.fresh += len(batch) - int(parked.sum())
+    flight.send(batch)

@@ -7,6 +7,7 @@ what failed ones were billed is charged.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from leeroo.engine.batch.progress import ExpertTotals
 from leeroo.engine.batch.run import RunState
 from leeroo.engine.batch.worktable import RESULTS
 from leeroo.engine.store.answers import KEPT
+from leeroo.engine.store.runs import PAGE, Run
 from leeroo.engine.store.spending import Charge
 
 
@@ -33,6 +35,8 @@ class Sent(NamedTuple):
     question_hash: bytes
     private: bool
     expert: int
+    expected: float
+    at_most: float
     predicted_score: float | None
 
 
@@ -44,40 +48,82 @@ class Flight:
     claims: bool  # whether requests are claimed in the store before they leave; a recorded answer needs no claim
     at_once: int  # how many may leave until there is a backend; then as many as it has room for
     backend: Backend | None = None
-    sent: dict[int, Sent] = field(default_factory=dict)  # by id
+    sent: dict[int, tuple[pa.RecordBatch, int]] = field(default_factory=dict)  # by id: a batch of `Sent`, and its row
     back: int = 0  # how many have come back
     tokens: dict[str, int] = field(default_factory=lambda: {"prompt_tokens": 0, "completion_tokens": 0})  # of those
     doubtful: list[pa.Table] = field(default_factory=list)  # failures since the last answer, `RESULTS`
 
+    def send(self, requests: pa.RecordBatch) -> None:
+        """Note that these requests are under way."""
+        kept = requests.select(Sent._fields)
+        self.sent.update((each, (kept, row)) for row, each in enumerate(requests.column("id").to_pylist()))
 
-def resume(state: RunState) -> None:
-    """Take in what was paid for by this run before it was killed, and by earlier runs of the same job.
+    def land(self, ids: Sequence[int]) -> pa.RecordBatch:
+        """Return the requests with these ids (`Sent`), in this order; they are under way no more."""
+        found = [self.sent.pop(i) for i in ids]
+        batch = found[0][0]
+        if all(own is batch for own, _ in found):
+            return batch.take(pa.array([row for _, row in found]))
+        return pa.concat_batches([own.slice(row, 1) for own, row in found])
 
-    A finished command that is repeated costs nothing, though its forecast is another by now.
+    def request(self, request: int) -> Sent:
+        """Return a request that is under way."""
+        batch, row = self.sent[request]
+        return Sent(*(column[row].as_py() for column in batch.columns))
+
+
+def take_in(state: RunState) -> None:
+    """Take in the answers that are there already, before anything is sent.
+
+    Those that this run paid for before it was killed come first, and then stored answers of planned questions. Where
+    questions are still open, answers that earlier runs of the job paid for count too: a finished command that is
+    repeated costs nothing, though its forecast is another by now.
     """
-    if state.resumed:
-        return
-    state.resumed = True
-    store, forecast = state.store, state.plan.forecast
-    earlier = store.of_job(state.run)
-    own = pa.concat_tables([store.of_run(state.run), earlier]) if state.run.resumed else earlier
-    results = state.worktable.paid_results(own, state.run.run)
-    ids, experts = results.column("id").to_numpy(), results.column("expert").to_numpy()
-    costs = results.column("cost_usd").to_numpy()
-    paid = costs > 0
-    state.ledger.observe(experts[paid], forecast.costs[ids, experts][paid], costs[paid])
-    if state.run.resumed:
-        _resume_charges(state)
-        # Requests under way at a kill are held at the share of their bound that this run was billed so far.
-        bound = float(forecast.at_most[ids, experts][paid].sum())
-        share = min(1.0, float(costs.sum()) / bound) if bound else 1.0
-        state.ledger.reserved = store.in_flight(state.run) * share
-    if forecast.known:
-        scores = pa.array(forecast.scores[ids, experts].astype(np.float64), from_pandas=True)
-        at = RESULTS.get_field_index("predicted_score")
-        results = results.set_column(at, RESULTS.field("predicted_score"), scores)
-    state.resolve(results, stored=True)
+    first, state.resumed = not state.resumed, True
+    if first and state.run.resumed:
+        _resume(state)
+    read_stored(state)
+    if first and state.open.any():
+        for results in _paid(state, state.store.of_job):
+            state.resolve(results, stored=True)
     state.flush()
+
+
+def _resume(state: RunState) -> None:
+    """Take in what this run has paid for so far."""
+    spent, bound, forecast = 0.0, 0.0, state.plan.forecast
+    for results in _paid(state, state.store.of_run):
+        ids, experts, costs = (results.column(name).to_numpy() for name in ("id", "expert", "cost_usd"))
+        paid = costs > 0
+        state.ledger.observe(experts[paid], forecast.costs[ids, experts][paid], costs[paid])
+        state.resolve(results, stored=True)
+        spent, bound = spent + float(costs.sum()), bound + float(forecast.at_most[ids, experts][paid].sum())
+    state.flush()
+    _resume_charges(state)
+    # Requests under way at a kill are held at the share of their bound that this run was billed so far.
+    state.ledger.reserved = state.store.in_flight(state.run) * (min(1.0, spent / bound) if bound else 1.0)
+
+
+def _paid(state: RunState, read: Callable[[Run, int | None], pa.Table]) -> Iterator[pa.Table]:
+    """Yield the results of open questions that runs of this job have paid for, with the scores predicted now."""
+    scores = state.plan.forecast.scores if state.plan.forecast.known else None
+    at = RESULTS.get_field_index("predicted_score")
+    for batch in state.worktable.paid_results(_pages(state.run, read), state.run.run):
+        results = pa.Table.from_batches([batch]).filter(pa.array(state.open[batch.column("id").to_numpy()]))
+        if scores is not None:
+            own = scores[results.column("id").to_numpy(), results.column("expert").to_numpy()].astype(np.float64)
+            results = results.set_column(at, RESULTS.field("predicted_score"), pa.array(own, from_pandas=True))
+        yield results
+
+
+def _pages(run: Run, read: Callable[[Run, int | None], pa.Table]) -> Iterator[pa.Table]:
+    """Yield stored answers of runs, a page at a time."""
+    page = read(run, None)
+    while page.num_rows:
+        yield page
+        if page.num_rows < PAGE:
+            return
+        page = read(run, page.column("number")[-1].as_py())
 
 
 def _resume_charges(state: RunState) -> None:
@@ -100,6 +146,10 @@ def read_stored(state: RunState, *, duplicates: bool = False) -> None:
                 state.store.mark_private(private)
             state.resolve(state.worktable.stored_results(found, batch), stored=True)
     state.flush()
+
+
+def plan_left(state: RunState) -> None:
+    """Note what the requests that are left are expected to cost, and how long they take at least."""
     expected, requests = np.zeros((2, len(state.plan.experts)))
     for expert, usd, left in state.worktable.left():
         expected[expert], requests[expert] = usd, left
@@ -111,8 +161,8 @@ def read_stored(state: RunState, *, duplicates: bool = False) -> None:
 def keep(state: RunState, flight: Flight, batch: pa.RecordBatch) -> None:
     """Price completions, store answers and charges, and resolve all rows but those that others may take."""
     ids = batch.column("id").to_pylist()
-    sent = [flight.sent.pop(i) for i in ids]
-    experts = np.array([each.expert for each in sent], dtype=np.int32)
+    sent = flight.land(ids)
+    experts = sent.column("expert").to_numpy()
     failed = batch.column("error").is_valid().to_numpy(zero_copy_only=False)
     costs = list_cost(batch, experts, state.plan.prices)
     if not state.plan.criteria.keep_reasoning:
@@ -120,9 +170,9 @@ def keep(state: RunState, flight: Flight, batch: pa.RecordBatch) -> None:
         batch = batch.set_column(at, batch.schema.field(at), pa.nulls(batch.num_rows, pa.string()))
     _store(state, batch, sent, costs, ~failed)
     _charge(state, flight, batch, sent, costs, failed)
-    state.ledger.charge(ids, costs)
+    state.ledger.charge(experts, sent.column("expected").to_numpy(), sent.column("at_most").to_numpy(), costs)
     _count(state, flight, batch, experts)
-    rows = _results(batch, sent, experts, costs)
+    rows = _results(batch, sent, costs)
     bounced = batch.column("bounced").to_numpy(zero_copy_only=False)
     for at in np.flatnonzero(bounced).tolist():
         state.bounced.setdefault(ids[at], {})[int(experts[at])] = batch.column("error")[at].as_py()
@@ -147,7 +197,7 @@ def give_up(state: RunState, flight: Flight) -> None:
         _pass_on(state, rows)
     flight.doubtful.clear()
     if flight.claims and flight.sent:
-        state.store.release_claims(state.run, [each.key for each in flight.sent.values()])
+        state.store.release_claims(state.run, [flight.request(i).key for i in flight.sent])
 
 
 def _pass_on(state: RunState, rows: pa.Table) -> None:
@@ -174,14 +224,9 @@ def _count(state: RunState, flight: Flight, batch: pa.RecordBatch, experts: np.n
         state.meter.guess(state.plan.experts[expert].name, int(rows))
 
 
-def _results(batch: pa.RecordBatch, sent: list[Sent], experts: np.ndarray, costs: np.ndarray) -> pa.Table:
-    own = {
-        "expert": pa.array(experts),
-        "predicted_score": pa.array([each.predicted_score for each in sent], pa.float64()),
-        "cost_usd": pa.array(costs),
-        "list_cost_usd": pa.array(costs),
-    }
-    return _table(batch, own, RESULTS)
+def _results(batch: pa.RecordBatch, sent: pa.RecordBatch, costs: np.ndarray) -> pa.Table:
+    own = {name: sent.column(name) for name in ("expert", "predicted_score")}
+    return _table(batch, {**own, "cost_usd": pa.array(costs), "list_cost_usd": pa.array(costs)}, RESULTS)
 
 
 def _table(batch: pa.RecordBatch, own: dict[str, pa.Array], schema: pa.Schema) -> pa.Table:
@@ -190,36 +235,39 @@ def _table(batch: pa.RecordBatch, own: dict[str, pa.Array], schema: pa.Schema) -
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _store(state: RunState, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, ok: np.ndarray) -> None:
+def _store(state: RunState, batch: pa.RecordBatch, sent: pa.RecordBatch, costs: np.ndarray, ok: np.ndarray) -> None:
     if not ok.any():
         return
+    experts = sent.column("expert")
     own = {
-        "key": pa.array([each.key for each in sent], pa.binary()),
-        "run": pa.array([state.run.run] * len(sent)),
-        "asked": pa.array([each.asked for each in sent], pa.string()),
-        "expert": pa.array([state.plan.experts[each.expert].name for each in sent]),
-        "fingerprint": pa.array([state.plan.fingerprints[each.expert] for each in sent]),
+        **{name: sent.column(name) for name in ("key", "asked", "question_hash", "predicted_score", "private")},
+        "run": pa.repeat(state.run.run, len(sent)),
+        "expert": pa.array([expert.name for expert in state.plan.experts]).take(experts),
+        "fingerprint": pa.array(state.plan.fingerprints).take(experts),
         "list_cost_usd": pa.array(costs),
-        "question_hash": pa.array([each.question_hash for each in sent], pa.binary()),
-        "predicted_score": pa.array([each.predicted_score for each in sent], pa.float64()),
-        "private": pa.array([each.private for each in sent], pa.bool_()),
     }
     state.store.append(_table(batch, own, KEPT).filter(pa.array(ok)))
 
 
 def _charge(
-    state: RunState, flight: Flight, batch: pa.RecordBatch, sent: list[Sent], costs: np.ndarray, failed: np.ndarray
+    state: RunState, flight: Flight, batch: pa.RecordBatch, sent: pa.RecordBatch, costs: np.ndarray, failed: np.ndarray
 ) -> None:
     """Keep what failed requests were billed, and end the claims of those that were not."""
+    if not failed.any():
+        return
+    keys, asked, experts = (sent.column(name).to_pylist() for name in ("key", "asked", "expert"))
     tokens = [batch.column(name).fill_null(0).to_pylist() for name in flight.tokens]
+    names = [state.plan.experts[i].name for i in experts]
     charges = [
-        Charge(state.run.run, each.asked, state.plan.experts[each.expert].name, prompt, completion, usd, each.key)
-        for each, prompt, completion, usd, lost in zip(sent, *tokens, costs.tolist(), failed.tolist(), strict=True)
+        Charge(state.run.run, question, expert, prompt, completion, usd, key)
+        for question, expert, prompt, completion, usd, key, lost in zip(
+            asked, names, *tokens, costs.tolist(), keys, failed.tolist(), strict=True
+        )
         if lost and usd > 0
     ]
     if charges:
         state.store.charge(charges)
-    free = [sent[at].key for at in np.flatnonzero(failed & (costs <= 0)).tolist()]
+    free = [keys[at] for at in np.flatnonzero(failed & (costs <= 0)).tolist()]
     if free and flight.claims:
         state.store.release_claims(state.run, free)
     if free and flight.waits:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,6 +77,8 @@ RESULTS = pa.schema(
 
 # Task and fields change how a question is laid out, not what it asks.
 _ARGUMENTS = [name for name in ASK.names if name not in ("task", "fields")]
+# What rows with the same key may differ in: that of the first row which has it.
+_FIRST = ("subject", "category", "task", "fields")
 # Constraints came later than the keys of stored runs, which do not have them: they follow the JSON of the others.
 _KEYED = ", ".join(name for name in _ARGUMENTS if name not in (*CONSTRAINTS, *LATER))
 _CONSTRAINTS = ", ".join(CONSTRAINTS)
@@ -97,9 +99,10 @@ FROM (SELECT row, question, subject, category, coalesce(private, false) AS priva
       FROM input)
 """
 
+# All rows with a key have the same arguments: those of the first are read once, when the rows are counted.
 _QUESTIONS = f"""
 CREATE TABLE questions AS
-SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
+SELECT *,
        CASE WHEN raw THEN NULL
             WHEN choices IS NOT NULL
             THEN 'Answer with exactly one of these, and nothing else: ' || array_to_string(choices, ', ')
@@ -109,11 +112,11 @@ SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *,
             THEN 'Answer with a JSON object of these with one choice for each, and nothing else: ' || decisions
        END AS form,
        NULL::VARCHAR AS laid_out
-FROM (SELECT key, min(row) AS first_row, count(*) AS rows, any_value(question) AS question,
-             arg_min(subject, row) AS subject, arg_min(category, row) AS category,
-             any_value(private) AS private, arg_min(task, row) AS task, arg_min(fields, row) AS fields,
-             {", ".join(f"any_value({name}) AS {name}" for name in _ARGUMENTS)}
-      FROM rows WHERE key IS NOT NULL GROUP BY key)
+FROM (SELECT (row_number() OVER (ORDER BY first_row) - 1)::BIGINT AS id, *
+      FROM (SELECT min(row) AS first_row, count(*) AS rows,
+                   {", ".join(f"arg_min({name}, row) AS {name}" for name in _FIRST)}
+            FROM rows WHERE key IS NOT NULL GROUP BY key))
+     JOIN (SELECT row AS first_row, key, question, private, {", ".join(_ARGUMENTS)} FROM rows) USING (first_row)
 """
 
 _UNKNOWN = """
@@ -175,27 +178,33 @@ _MAX_TOKENS = f"""
  + coalesce({_OWN_THINKING}, CASE WHEN q.raw THEN 0 ELSE e.thinking END))::INTEGER
 """
 
+# A request for each question in `assigned`, with the columns of that.
+_ASKED = f"""
+SELECT a.*, e.wave, e.fingerprint, hex(q.key) AS asked, q.question, unhex(md5(q.question)) AS question_hash,
+       q.private, q.rows, q.raw, coalesce(q.prompt, q.question) AS own,
+       CASE WHEN q.raw THEN own ELSE concat(e.before, own, e.after) END AS plain,
+       CASE WHEN q.laid_out IS NULL THEN plain ELSE concat(e.before, q.laid_out, e.after) END AS prompt,
+       CASE WHEN NOT q.raw THEN nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '')
+       END AS system,
+       q.turns, q.after, {_MAX_TOKENS} AS max_tokens,
+       coalesce(q.temperature, 0)::DOUBLE AS temperature,
+       {", ".join("q." + name for name in _SAMPLING if name != "reasoning_effort")},
+       {_EFFORT} AS reasoning_effort,
+       q.choices, q.json_schema, q.decisions, e.adapter, NULL::INTEGER AS shared_chars, q.images
+FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert
+"""
+
 # The key of a stored answer: all that made it, but for the layout of fields, which depends on the other rows. It is a
 # hash of JSON, in which no two different requests read alike. A sampled answer belongs to its run and row alone. Keys
-# are written in hexadecimal: as a decimal number one takes DuckDB 0.2 ms.
+# are written in hexadecimal: as a decimal number one takes DuckDB 0.2 ms. Texts are not kept in the plan: they are
+# written again for the requests that are sent.
 _PLAN = f"""
 CREATE OR REPLACE TABLE plan AS
-SELECT *, unhex(sha256(concat(to_json(struct_pack(fingerprint, plain, system, turns, after, max_tokens, temperature,
-                  sampled := CASE WHEN temperature > 0 THEN concat(run, '-', id) END,
-                  {", ".join(_SAMPLING)}, choices, json_schema, raw)), {_LATER}))) AS key
-FROM (SELECT a.id, a.expert, a.expected, a.at_most, a.predicted_score, a.parked, e.wave, e.fingerprint, $run AS run,
-             hex(q.key) AS asked, q.question, unhex(md5(q.question)) AS question_hash, q.private, q.rows, q.raw,
-             coalesce(q.prompt, q.question) AS own,
-             CASE WHEN q.raw THEN own ELSE concat(e.before, own, e.after) END AS plain,
-             CASE WHEN q.laid_out IS NULL THEN plain ELSE concat(e.before, q.laid_out, e.after) END AS prompt,
-             CASE WHEN NOT q.raw THEN nullif(concat_ws(chr(10) || chr(10), coalesce(q.system, e.system), q.form), '')
-             END AS system,
-             q.turns, q.after, {_MAX_TOKENS} AS max_tokens,
-             coalesce(q.temperature, 0)::DOUBLE AS temperature,
-             {", ".join("q." + name for name in _SAMPLING if name != "reasoning_effort")},
-             {_EFFORT} AS reasoning_effort,
-             q.choices, q.json_schema, q.decisions, e.adapter, NULL::INTEGER AS shared_chars, q.images
-      FROM assigned a JOIN questions q USING (id) JOIN experts e ON a.expert = e.expert)
+SELECT {", ".join(ASSIGNED.names)}, wave, rows, private,
+       unhex(sha256(concat(to_json(struct_pack(fingerprint, plain, system, turns, after, max_tokens, temperature,
+             sampled := CASE WHEN temperature > 0 THEN concat($run, '-', id) END,
+             {", ".join(_SAMPLING)}, choices, json_schema, raw)), {_LATER}))) AS key
+FROM ({_ASKED})
 """
 
 # Questions that differ only in what does not reach the expert (private or not, pinned or chosen) are one request; the
@@ -213,16 +222,18 @@ _REQUESTED = ", ".join(REQUESTS.names).replace(
 )
 
 # In the order of their prompts, so that rows that begin alike lie beside each other, those of each adapter together;
-# lines of open batches first.
-_PENDING = f"""
-SELECT expert, expected, at_most, predicted_score, parked, asked, question_hash, private, key, {_REQUESTED}
-FROM plan ANTI JOIN results USING (id) ANTI JOIN duplicates USING (id)
-WHERE wave = {{wave}} ORDER BY parked DESC, adapter, system, turns, prompt, id
+# lines of open batches first. Recorded answers gain nothing by that, and come in the order of their keys.
+_OPEN = f"""
+SELECT {", ".join(ASSIGNED.names)}, key FROM plan ANTI JOIN results USING (id) ANTI JOIN duplicates USING (id)
+WHERE wave = {{wave}}
 """
+_SENT = f"expert, expected, at_most, predicted_score, parked, asked, question_hash, private, key, {_REQUESTED}"
+_BY_PROMPT, _BY_KEY = "adapter, system, turns, prompt, id", "key"
 
+# In the order of keys, in which they are found beside each other in their index.
 _WANTED = """
 SELECT id, key, expert, predicted_score, private
-FROM plan {which} JOIN duplicates USING (id) ANTI JOIN results USING (id)
+FROM plan {which} JOIN duplicates USING (id) ANTI JOIN results USING (id) ORDER BY key
 """
 
 _LEFT = """
@@ -238,7 +249,8 @@ SELECT w.id, w.expert, w.predicted_score, f.answer, f.prompt_tokens, f.completio
 FROM found f JOIN wanted w USING (key)
 """
 
-# Answers of this job: those of the same expert as now, and of this run alone where an answer is sampled.
+# Answers of this job: those of the same expert as now, and of this run alone where an answer is sampled. The latest
+# counts.
 _PAID_BEFORE = """
 SELECT q.id, e.expert, NULL::DOUBLE AS predicted_score, o.answer, o.prompt_tokens, o.completion_tokens,
        o.reasoning_tokens,
@@ -248,7 +260,7 @@ SELECT q.id, e.expert, NULL::DOUBLE AS predicted_score, o.answer, o.prompt_token
 FROM own o JOIN questions q ON hex(q.key) = o.asked
      JOIN experts e ON e.name = o.expert AND e.fingerprint = o.fingerprint
 WHERE o.run = '{run}' OR q.temperature IS NULL
-QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY o.run != '{run}', e.expert) = 1
+QUALIFY row_number() OVER (PARTITION BY q.id ORDER BY o.number DESC) = 1
 """
 
 _PARKED = """
@@ -462,10 +474,21 @@ class Worktable:
         """Return the plan with its costs, and which questions are the same request as another."""
         return self._sql(_ESTIMATED).to_arrow_reader(_READ_ROWS)
 
-    def pending_requests(self, wave: int, rows: int) -> pa.RecordBatchReader:
-        """Return the requests of a wave that have no result yet, with what is needed to keep their answers."""
-        folder = quote_text(f"{self.images}{os.sep}")
-        return self._sql(_PENDING.format(wave=wave, images=folder)).to_arrow_reader(rows)
+    def pending_requests(self, wave: int, rows: int, *, by_key: bool) -> pa.RecordBatchReader:
+        """Return the requests of a wave that have no result yet, with what is needed to keep their answers.
+
+        Args:
+            wave: Its number.
+            rows: How many at a time.
+            by_key: In the order of the keys of their answers, and not of their prompts.
+
+        """
+        sent = _SENT.format(images=quote_text(f"{self.images}{os.sep}"))
+        order = _BY_KEY if by_key else _BY_PROMPT
+        query = (
+            f"WITH assigned AS ({_OPEN.format(wave=wave)}) SELECT {sent} FROM ({_ASKED}) ORDER BY parked DESC, {order}"
+        )
+        return self._sql(query).to_arrow_reader(rows)
 
     def wanted_questions(self, *, duplicates: bool) -> pa.RecordBatchReader:
         """Return planned questions without a result: all but the duplicates of others, or these."""
@@ -476,9 +499,17 @@ class Worktable:
         """Return the results (`RESULTS`) of wanted questions whose stored answers were found."""
         return self._join(_STORED, found=found, wanted=pa.Table.from_batches([wanted]))
 
-    def paid_results(self, answers: pa.Table, run: str) -> pa.Table:
-        """Return the results (`RESULTS`) that this run, or earlier ones of its job, have paid for."""
-        return self._join(_PAID_BEFORE.format(run=run), own=answers)
+    def paid_results(self, answers: Iterable[pa.Table], run: str) -> Iterator[pa.RecordBatch]:
+        """Yield the results (`RESULTS`) of answers that a run, or others of its job, have paid for (`runs.PAID`)."""
+        pages = iter(answers)
+        first = next(pages, None)
+        if first is None:
+            return
+        self._run("CREATE OR REPLACE TABLE own AS SELECT * FROM page", page=first)
+        for page in pages:
+            self._run("INSERT INTO own SELECT * FROM page", page=page)
+        for batch in self._sql(_PAID_BEFORE.format(run=run)).to_arrow_reader(_READ_ROWS):
+            yield batch.cast(RESULTS)
 
     def ids_of(self, asked: str) -> list[int]:
         """Return the id of the question with this name in the store; none where the input does not have it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -57,6 +57,9 @@ STORED = pa.schema(
     ]
 )
 
+# What is read of an answer that is found by its key.
+FOUND = pa.schema([field for field in STORED if field.name not in ("run", "asked", "expert", "fingerprint")])
+
 # What is kept of an answer: also what feedback on it is found by, and is compared with.
 KEPT = pa.schema(
     [
@@ -67,6 +70,9 @@ KEPT = pa.schema(
         pa.field("private", pa.bool_()),  # the question came from a row that must not leave local experts
     ]
 )
+
+# Keys looked up in one statement.
+_AT_ONCE = 1000
 
 # The length of an expert's answers is that of its latest ones.
 _ANSWERS_COUNTED = 1000
@@ -87,12 +93,18 @@ class Lengths(NamedTuple):
 
 
 def look_up(db: sqlite3.Connection, keys: pa.Array) -> pa.Table:
-    """Return the stored answers of these keys (binary, distinct), as a table with `STORED`, in any order."""
+    """Return the stored answers of these keys (binary, distinct), as a table with `FOUND`, in any order."""
     if db.execute("SELECT 1 FROM answers LIMIT 1").fetchone() is None:
-        return STORED.empty_table()
-    want(db, keys)
-    columns = ", ".join("a." + name for name in STORED.names)
-    return table(db.execute(f"SELECT {columns} FROM wanted JOIN answers a USING (key)").fetchall())
+        return FOUND.empty_table()
+    wanted = keys.to_pylist()
+    return pa.concat_tables(
+        [FOUND.empty_table(), *(_look_up(db, wanted[at : at + _AT_ONCE]) for at in range(0, len(wanted), _AT_ONCE))]
+    )
+
+
+def _look_up(db: sqlite3.Connection, keys: list[bytes]) -> pa.Table:
+    places = ", ".join("?" * len(keys))
+    return table(db.execute(f"SELECT {', '.join(FOUND.names)} FROM answers WHERE key IN ({places})", keys), FOUND)
 
 
 def want(db: sqlite3.Connection, keys: pa.Array) -> None:
@@ -105,15 +117,19 @@ def want(db: sqlite3.Connection, keys: pa.Array) -> None:
 def append(db: sqlite3.Connection, answers: pa.Table, now: float | None = None) -> None:
     """Keep answers (`KEPT`) for good, and end the claims on them; one whose key is there already is left as it is."""
     created, before = time.time() if now is None else now, last_row(db, "answers")
-    columns = {name: answers.column(name).to_pylist() for name in KEPT.names}
-    columns["choice_logprobs"] = [each and json.dumps(each) for each in columns["choice_logprobs"]]
-    places = ", ".join("?" * len(KEPT))
+    if not answers.num_rows:
+        return
+    given = [name for name in KEPT.names if answers.column(name).null_count < answers.num_rows]
+    columns = {name: answers.column(name).to_pylist() for name in given}
+    if "choice_logprobs" in columns:
+        columns["choice_logprobs"] = [each and json.dumps(each) for each in columns["choice_logprobs"]]
     db.executemany(
-        f"INSERT OR IGNORE INTO answers ({', '.join(KEPT.names)}, created) VALUES ({places}, {created!r})",
+        f"INSERT OR IGNORE INTO answers ({', '.join(given)}, created) VALUES ({'?, ' * len(given)}{created!r})",
         zip(*columns.values(), strict=True),
     )
     count_new(db, "answers", before)
-    db.executemany("DELETE FROM claims WHERE key = ?", zip(columns["key"], strict=True))
+    if db.execute("SELECT 1 FROM claims LIMIT 1").fetchone() is not None:
+        db.executemany("DELETE FROM claims WHERE key = ?", zip(columns["key"], strict=True))
     end_lines(db, columns["key"])
 
 
@@ -140,11 +156,16 @@ def lengths(db: sqlite3.Connection, fingerprints: Iterable[str]) -> dict[str, Le
     return {each: known for each, known in found.items() if known.answers}
 
 
-def table(rows: list[tuple[Any, ...]]) -> pa.Table:
-    """Return rows of the columns of `STORED` as Arrow."""
-    columns = dict(zip(STORED.names, zip(*rows, strict=True) if rows else [()] * len(STORED), strict=True))
+def table(rows: Iterable[tuple[Any, ...]], schema: pa.Schema) -> pa.Table:
+    """Return rows of some columns of stored answers as Arrow."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     try:
-        columns["choice_logprobs"] = tuple(each and json.loads(each) for each in columns["choice_logprobs"])
-        return pa.Table.from_arrays([pa.array(columns[f.name], f.type) for f in STORED], schema=STORED)
+        return pa.Table.from_arrays([_column(*each) for each in zip(columns, schema, strict=True)], schema=schema)
     except (ValueError, TypeError) as error:
         raise sqlite3.DatabaseError(f"an answer cannot be read: {error}") from error
+
+
+def _column(values: Sequence[Any], field: pa.Field) -> pa.Array:
+    if pa.types.is_list(field.type):
+        values = [each and json.loads(each) for each in values]
+    return pa.array(values, field.type)

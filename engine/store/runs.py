@@ -56,6 +56,12 @@ SELECT (SELECT coalesce(sum(list_cost_usd), 0.0) FROM answers a WHERE a.run = r.
     + (SELECT coalesce(sum(cost_usd), 0.0) FROM charges c WHERE c.run = r.run)
 """
 
+# Answers with their numbers, which grow with time.
+PAID = pa.schema([pa.field("number", pa.int64(), nullable=False), *STORED])
+# Answers on a page; a page with fewer is the last.
+PAGE = 10_000
+_LAST = 2**63 - 1
+
 # Each owner is looked at once, and not once for each of its claims.
 _DEAD = """
 WITH owners AS MATERIALIZED (SELECT DISTINCT run FROM wanted JOIN claims USING (key) WHERE run != ?)
@@ -218,19 +224,32 @@ def lose_dead(db: sqlite3.Connection) -> None:
         lose(db, run)
 
 
-def of_run(db: sqlite3.Connection, run: Run) -> pa.Table:
-    """Return all answers that a run has paid for so far, as a table with `STORED`."""
-    return table(db.execute(f"SELECT {', '.join(STORED.names)} FROM answers WHERE run = ?", (run.run,)).fetchall())
+def of_run(db: sqlite3.Connection, run: Run, before: int | None = None) -> pa.Table:
+    """Return a page of the answers that a run has paid for so far (`PAID`), the latest first.
+
+    Args:
+        db: The store.
+        run: Who paid.
+        before: The number of the last answer of the page before; default: the first page.
+
+    """
+    return _paid(db, "?", run, before)
 
 
-def of_job(db: sqlite3.Connection, run: Run) -> pa.Table:
-    """Return the latest answer to each question that other runs of the job have paid for (`STORED`)."""
+def of_job(db: sqlite3.Connection, run: Run, before: int | None = None) -> pa.Table:
+    """Return a page of the answers that other runs of the job of a run have paid for, as `of_run` does."""
     others = "SELECT o.run FROM runs r JOIN runs o USING (job) WHERE r.run = ? AND o.run != r.run"
     if db.execute(others, (run.run,)).fetchone() is None:  # the query reads all answers
-        return STORED.empty_table()
-    latest = "SELECT *, row_number() OVER (PARTITION BY asked ORDER BY created DESC) AS back FROM answers"
-    query = f"SELECT {', '.join(STORED.names)} FROM ({latest} WHERE run IN ({others})) WHERE back = 1"
-    return table(db.execute(query, (run.run,)).fetchall())
+        return PAID.empty_table()
+    return _paid(db, others, run, before)
+
+
+def _paid(db: sqlite3.Connection, runs: str, run: Run, before: int | None) -> pa.Table:
+    query = (
+        f"SELECT rowid, {', '.join(STORED.names)} FROM answers WHERE run IN ({runs}) AND rowid < ?"
+        f" ORDER BY rowid DESC LIMIT {PAGE}"
+    )
+    return table(db.execute(query, (run.run, _LAST if before is None else before)), PAID)
 
 
 def in_flight(db: sqlite3.Connection, run: Run) -> float:

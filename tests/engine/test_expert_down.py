@@ -59,3 +59,17 @@ def test_a_row_that_fails_among_answers_fails(tmp_path: Path, provider: Provider
     with opened(tmp_path, expert(provider), expert(provider, "second")) as engine:
         out = engine.answer_table(questions(*PROMPTS), Criteria())
     assert out.column("error").null_count == len(PROMPTS) - 1
+
+
+def test_a_finished_command_that_is_repeated_costs_nothing(tmp_path: Path, provider: Provider) -> None:
+    """Answers of the expert that stood in are there, though the rows would go to the first one now."""
+    with running() as broken:
+        broken.mix = {"402": 1}
+        with opened(tmp_path, expert(broken), expert(provider, "second")) as engine:
+            first = engine.answer_table(questions(*PROMPTS), Criteria())
+            sent = len(broken.calls), len(provider.calls)
+            broken.mix = {}
+            again = engine.answer_table(questions(*PROMPTS), Criteria())
+        assert (len(broken.calls), len(provider.calls)) == sent
+    assert again.select(["answer", "expert"]).equals(first.select(["answer", "expert"]))
+    assert set(again.column("cost_usd").to_pylist()) == {0.0}

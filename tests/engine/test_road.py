@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -168,3 +169,12 @@ def test_working_files_are_gone_when_the_rows_are_read(engine: Engine, questions
     with pytest.raises(RowsFailed):
         engine.answer_table(questions("never recorded"), Criteria(on_error="fail"))
     assert list(engine.store.scratch.iterdir()) == []
+
+
+def test_recorded_answers_are_kept_in_the_order_of_their_keys(engine: Engine, questions: Ask) -> None:
+    """Their keys then lie beside each other in the index of the store, however many it holds."""
+    engine.answer_table(questions(*(q(i) for i in range(40))), Criteria())
+    with sqlite3.connect(engine.store.folder / "answers.sqlite") as db:
+        kept = [key for (key,) in db.execute("SELECT key FROM answers ORDER BY rowid")]
+    assert len(kept) == 40
+    assert kept == sorted(kept)

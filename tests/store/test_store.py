@@ -7,14 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from leeroo.engine.errors import OutputError, UsageError
-from leeroo.engine.store.answers import STORED
-from leeroo.engine.store.runs import release
+from leeroo.engine.store.answers import FOUND
+from leeroo.engine.store.runs import PAGE, release
 from leeroo.engine.store.store import Store
 from leeroo.engine.store.timings import Measured, WaveTime
-from tests.store.conftest import Beside, rows
+from tests.store.conftest import Beside, keys, rows
 
 
 def test_kept_answers_are_found_again(tmp_path: Path) -> None:
@@ -22,7 +23,7 @@ def test_kept_answers_are_found_again(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.append(rows("a", "b"))
     found = store.look_up(rows("b", "c").column("key"))
-    assert found.to_pylist() == rows("b").select(STORED.names).to_pylist()
+    assert found.to_pylist() == rows("b").select(FOUND.names).to_pylist()
 
 
 def test_the_first_answer_stays(tmp_path: Path) -> None:
@@ -121,3 +122,21 @@ def test_many_processes_make_one_store_at_once(tmp_path: Path) -> None:
     finally:
         for run in runs:
             run.kill()
+
+
+def test_answers_of_a_run_come_in_pages(tmp_path: Path) -> None:
+    """Each answer of the run is on one page, the latest first; those of the other run of its job are apart."""
+    store = Store(tmp_path / "store")
+    run = store.begin("job", 1)
+    store.finish(run, 0.0, 0.0)
+    later = store.begin("job", 1)
+    names = [str(i) for i in range(PAGE + 3)]
+    store.append(rows(*names[:5], run=run.run))
+    store.append(rows("of another", run=later.run))
+    store.append(rows(*names[5:], run=run.run))
+    first = store.of_run(run)
+    second = store.of_run(run, first.column("number")[-1].as_py())
+    assert (first.num_rows, second.num_rows) == (PAGE, 3)
+    both = pa.concat_tables([first, second])
+    assert both.column("key").to_pylist() == keys(*reversed(names)).to_pylist()
+    assert store.of_job(later).equals(first)
