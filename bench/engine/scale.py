@@ -1,6 +1,6 @@
 """The plan for more rows than one machine has: shards with one price of a dollar, and 1,000 GPUs. A simulation.
 
-    python bench/engine/scale.py [--rows 200000] [--gpus 1000]
+    python bench/engine/scale.py [--rows 20000] [--gpus 1000]
 
 The rows are drawn from the 397 questions and 50 experts of `leeroo demo`, with the predictions of a router, and each
 prediction is moved a little at random, so that no two rows are equal. `choose` for all rows at once is what every other
@@ -49,7 +49,7 @@ CALL_S = 120.0
 def main() -> None:
     """Choose, simulate, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--gpus", type=int, default=1000)
     options = parser.parse_args()
     scores, costs, prices = _rows(options.rows)
