@@ -153,7 +153,9 @@ def _print_cluster(shares: Float64s, prices: Float64s, gpus: int) -> None:
     loads = _loads(shares, prices)
     busy = sum(load.work_s * load.gpus for load in loads)
     print(f"\n{ALL_ROWS:.0e} rows as the last budget shares them out: {len(loads)} experts on {gpus:,} GPUs, ", end="")
-    print(f"{busy / 3600:,.0f} GPU hours, at least {busy / gpus / 3600:.2f} h\n")
+    print(f"{busy / 3600:,.0f} GPU hours, at least {busy / gpus / 3600:.2f} h, ", end="")
+    print(f"{ALL_ROWS / (busy / gpus):,.0f} answers a second; {gpus // 8} machines, one failure in ", end="")
+    print(f"{HOURS_BETWEEN_FAILURES:,.0f} GPU hours\n")
     print("| placement | trouble | hours | of the least | loads | failures |\n|---|---|---|---|---|---|")
     ways = {"fixed, by predicted work": False, "free machines take what has most left": True}
     troubles = {"none": (False, 0.0), "slow machines, failures": (True, 1.0), "100 times the failures": (True, 100.0)}
