@@ -108,7 +108,8 @@ def _compare(scores: Float64s, costs: Float64s, part: float) -> Float64s:
 
 
 def _at_price(scores: Float64s, costs: Float64s, price: float) -> np.ndarray:
-    return np.argmax(scores - price * costs, axis=1)
+    best: np.ndarray = np.argmax(scores - price * costs, axis=1)
+    return best
 
 
 def _bisect(scores: Float64s, costs: Float64s, budget: float) -> tuple[float, int]:
@@ -220,7 +221,8 @@ def _hand_out(work: Float64s, slots: int) -> list[int]:
     count = np.zeros(len(work))
     for _ in range(slots):
         count[np.argmax(work / np.maximum(count, 1e-9))] += 1
-    return np.repeat(np.arange(len(work)), count.astype(int)).tolist()
+    slots_of: list[int] = np.repeat(np.arange(len(work)), count.astype(int)).tolist()
+    return slots_of
 
 
 if __name__ == "__main__":
