@@ -86,7 +86,8 @@ def _expert(provider: Provider, name: str) -> Expert:
 
 def _questions(rows: dict[str, int], refused: float) -> pa.RecordBatchReader:
     """Return the questions of all experts, mixed; some of the last expert's are refused by it."""
-    texts, asks = [], []
+    texts: list[str] = []
+    asks: list[dict[str, str | None]] = []
     for name, count in rows.items():
         for i in range(count):
             texts.append(f"{name} {i} ")
