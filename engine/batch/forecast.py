@@ -6,8 +6,10 @@ The arrays are files in the folder of the worktable, so that a table of any leng
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import repeat, tee
 from typing import TypeGuard
 
 import numpy as np
@@ -26,6 +28,7 @@ from leeroo.engine.errors import Interrupted
 from leeroo.engine.images.marks import without_digits
 from leeroo.engine.orchestrator.router import Prediction, Router
 from leeroo.engine.orchestrator.similar import most_similar
+from leeroo.engine.orchestrator.subjects import Subject
 from leeroo.engine.pool import Expert
 from leeroo.engine.store.answers import Lengths
 
@@ -95,14 +98,9 @@ def forecast(
     usual, highest = prices(experts), highest_prices(experts)
     all_tokens = np.zeros(len(experts))
     done, pictured = 0, False
-    for batch in worktable.to_predict(_CHUNK):
-        if stop.is_set():
-            raise Interrupted
+    for batch, prediction in _predicted(worktable, known, stop):
         part = slice(done, done + batch.num_rows)
-        questions = list(map(without_digits, batch.column("question").to_pylist()))
         pictured = pictured or batch.column("images").null_count < batch.num_rows
-        contexts = list(zip(*(batch.column(name).to_pylist() for name in CONTEXT), strict=True))
-        prediction = known.predict(questions, contexts) if known is not None else None
         for i, (expert, column) in enumerate(zip(experts, columns, strict=True)):
             tokens = _tokens(batch, expert, prediction, column, lengths[i])
             costs[part, i] = _expected(tokens, usual.of(i, tokens[:, 0]), lengths[i])
@@ -125,6 +123,32 @@ def forecast(
         who = ", ".join(sorted(unknown))
         meter.warn(f"the router has not learned how long answers of {who} are: max_tokens is expected")
     return Forecast(scores, costs, most, seconds, known is not None, np.array(waits), all_tokens / max(n, 1), kept)
+
+
+def _predicted(
+    worktable: Worktable, router: Router | None, stop: threading.Event
+) -> Iterator[tuple[pa.RecordBatch, Prediction | None]]:
+    """Yield the questions a batch at a time with their prediction, None without a router. Raises as `forecast`."""
+    read = _until(stop, worktable.to_predict(_CHUNK))
+    if router is None:
+        yield from zip(read, repeat(None))
+        return
+    batches, ahead = tee(read)
+    del read
+    with closing(router.predict_each(map(_texts_and_contexts, ahead))) as predictions:
+        yield from zip(batches, predictions, strict=True)
+
+
+def _until(stop: threading.Event, batches: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        if stop.is_set():
+            raise Interrupted
+        yield batch
+
+
+def _texts_and_contexts(batch: pa.RecordBatch) -> tuple[list[str], list[Subject]]:
+    texts = list(map(without_digits, batch.column("question").to_pylist()))
+    return texts, list(zip(*(batch.column(name).to_pylist() for name in CONTEXT), strict=True))
 
 
 def _columns(experts: tuple[Expert, ...], router: Router, meter: Meter) -> list[int]:

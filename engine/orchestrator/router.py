@@ -5,8 +5,11 @@ Knows nothing of how it was trained, nor of budgets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import os
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,11 +18,12 @@ from typing import NamedTuple
 import numpy as np
 
 from leeroo.engine.arrays import Float32s, Int64s
-from leeroo.engine.errors import RouterError
+from leeroo.engine.errors import Interrupted, RouterError
 from leeroo.engine.orchestrator import router_folder as folder
 from leeroo.engine.orchestrator.adapter import Adapter
-from leeroo.engine.orchestrator.encoders.encode import check_encoder, encode_all
-from leeroo.engine.orchestrator.features import Features
+from leeroo.engine.orchestrator.blas import one_thread
+from leeroo.engine.orchestrator.encoders.encode import OnProgress, check_encoder, encode_all
+from leeroo.engine.orchestrator.features import ROWS_AT_ONCE, Features
 from leeroo.engine.orchestrator.heads import Heads, Prediction, measure
 from leeroo.engine.orchestrator.statistics import sigmoid
 from leeroo.engine.orchestrator.subjects import KnownSubjects, Subject
@@ -32,6 +36,8 @@ __all__ = ["PROBE", "Prediction", "Router"]
 PROBE = "Which of the following statements is true, and how many of them follow from the others?"
 _SAME_ENCODER = 0.99
 _CHUNK = 2048
+# While one list of questions is encoded, features of others are computed; more threads would wait for the encoder.
+_THREADS = min(4, max(2, os.cpu_count() or 1))
 
 
 class Seen(NamedTuple):
@@ -129,7 +135,8 @@ class Router:
 
     @property
     def _numbers(self) -> folder.Numbers:
-        return {**vars(self.features), **vars(self.heads), "probe": self.probe}
+        parts = (self.features, self.heads)
+        return {f.name: getattr(part, f.name) for part in parts for f in fields(part)} | {"probe": self.probe}
 
     def predict(self, questions: Sequence[str], contexts: Sequence[Subject] | None = None) -> Prediction:
         """Predict scores, tokens and time, arrays float32 [n, e] with columns in the order of `experts`.
@@ -144,26 +151,44 @@ class Router:
             PoolError: an encoder is nowhere to be found.
             RouterError: an encoder is not the one that this router was trained with.
         """
-        # One thread computes features while another encodes the next questions.
-        with ThreadPoolExecutor(1, "predict") as pool:
-            parts = [
-                pool.submit(
-                    self._predict,
-                    self.see(questions[part]),
-                    questions[part],
-                    contexts[part] if contexts is not None else None,
-                )
-                for part in _parts(len(questions))
-            ]
-        predictions = [part.result() for part in parts]
-        return Prediction(
-            *(np.concatenate([getattr(part, f.name) for part in predictions]) for f in fields(Prediction))
+        parts = _parts(len(questions), _CHUNK)
+        return _joined(
+            self.predict_each((questions[part], contexts[part] if contexts is not None else None) for part in parts)
         )
 
-    def see(self, questions: Sequence[str]) -> Seen:
-        """Encode questions into the inputs that features are computed from. Raises as `predict`."""
+    def predict_each(
+        self, lists: Iterable[tuple[Sequence[str], Sequence[Subject] | None]]
+    ) -> Generator[Prediction, None, None]:
+        """Yield the prediction for each list of questions with their contexts. Raises as `predict`.
+
+        The next ones are under way meanwhile; closing the generator ends them after the batch that is being encoded.
+        """
+        closed = threading.Event()
+
+        def check(_done: int, _total: int) -> None:
+            if closed.is_set():
+                raise Interrupted
+
+        under_way: deque[Future[Prediction]] = deque()
+        with one_thread(), ThreadPoolExecutor(_THREADS, "predict") as pool:
+            try:
+                for questions, contexts in lists:
+                    under_way.append(pool.submit(self._predict_list, questions, contexts, check))
+                    if len(under_way) > _THREADS:
+                        yield under_way.popleft().result()
+                while under_way:
+                    yield under_way.popleft().result()
+            finally:
+                closed.set()
+                pool.shutdown(cancel_futures=True)
+
+    def see(self, questions: Sequence[str], on_progress: OnProgress | None = None) -> Seen:
+        """Encode questions into the inputs that features are computed from. Raises as `predict`.
+
+        `on_progress` is called as `encode_all` does.
+        """
         encoders = (*self.encoders, *([self.adapter.encoder] if self.adapter else []))
-        vectors = encode_all([PROBE, *questions], encoders)
+        vectors = encode_all([PROBE, *questions], encoders, on_progress)
         blocks = [vectors[encoder] for encoder in encoders]
         probes = np.split(self.probe, np.cumsum([block.shape[1] for block in blocks])[:-1])
         for encoder, block, probe in zip(encoders, blocks, probes, strict=True):
@@ -175,11 +200,23 @@ class Router:
         tuned = blocks.pop()[1:] if self.adapter else np.zeros((len(questions), 0), np.float32)
         return Seen(np.concatenate([*(block[1:] for block in blocks), text_features(questions)], axis=1), tuned)
 
-    def _predict(self, seen: Seen, questions: Sequence[str], contexts: Sequence[Subject] | None) -> Prediction:
-        prediction = self.heads.predict(self._features(seen), measure(questions))
-        if contexts is None or not self.contexts:
+    def _predict_list(
+        self, questions: Sequence[str], contexts: Sequence[Subject] | None, on_progress: OnProgress
+    ) -> Prediction:
+        seen, measures = self.see(questions, on_progress), measure(questions)
+        numbers = self.contexts.numbers(contexts) if contexts is not None and self.contexts else None
+        return _joined(
+            self._predict(
+                Seen(seen.blocks[rows], seen.tuned[rows]), measures[rows], None if numbers is None else numbers[rows]
+            )
+            for rows in _parts(len(questions), ROWS_AT_ONCE)
+        )
+
+    def _predict(self, seen: Seen, measures: Float32s, numbers: Int64s | None) -> Prediction:
+        """Predict for questions with these inputs, measures [n, 2] and, if given, numbers of contexts [n, c]."""
+        prediction = self.heads.predict(self._features(seen), measures)
+        if numbers is None:
             return prediction
-        numbers = self.contexts.numbers(contexts)
         known = numbers[:, 0] >= 0
         scores = prediction.scores.copy()
         features = self._features(Seen(seen.blocks[known], seen.tuned[known]), numbers[known])
@@ -191,9 +228,14 @@ class Router:
         return np.concatenate([likeness, seen.tuned], axis=1) if seen.tuned.shape[1] else likeness
 
 
-def _parts(n: int) -> Iterator[slice]:
+def _parts(n: int, size: int) -> Iterator[slice]:
     """Yield at least one slice, so that an empty list of questions has predictions too."""
-    return (slice(start, start + _CHUNK) for start in range(0, max(n, 1), _CHUNK))
+    return (slice(start, start + size) for start in range(0, max(n, 1), size))
+
+
+def _joined(parts: Iterable[Prediction]) -> Prediction:
+    columns = zip(*([getattr(part, f.name) for f in fields(Prediction)] for part in parts), strict=True)
+    return Prediction(*(np.concatenate(column) for column in columns))
 
 
 def _cosine(one: Float32s, other: Float32s) -> float:

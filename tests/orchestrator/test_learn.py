@@ -103,6 +103,18 @@ def test_a_prediction_does_not_depend_on_its_batch(router: Router, topics: Topic
     assert router.predict([]).scores.shape == (0, 3)
 
 
+def test_lists_are_predicted_in_their_order(router: Router, topics: Topics) -> None:
+    """Lists of any length have the predictions of all questions together, and need not be taken to the end."""
+    lists = [topics.sums(300), [], NEW_FACTS, topics.facts(50), NEW_SUMS]
+    together = router.predict([text for some in lists for text in some]).scores
+    found = [part.scores for part in router.predict_each((some, None) for some in lists)]
+    assert [len(part) for part in found] == [300, 0, 2, 50, 2]
+    assert np.abs(np.concatenate(found) - together).max() < 1e-5
+    some = router.predict_each((some, None) for some in lists)
+    assert len(next(some).scores) == 300
+    some.close()
+
+
 def test_the_same_data_and_seed_give_the_same_router(topics_folder: Path, router: Router) -> None:
     """Learning again gives the same router, bit for bit; another seed holds out other questions."""
     assert train(topics_folder).fingerprint == router.fingerprint
