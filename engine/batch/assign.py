@@ -59,12 +59,17 @@ def assign(state: RunState) -> Assignment:
     if len(ids) and left_out.all():
         failed |= {i: _out_of_money(state, i) for i in ids.tolist()}
     ids, expert, allowed = ids[~left_out], expert[~left_out], allowed[~left_out]
-    best = np.where(allowed, _whole(plan.forecast.scores, ids), -np.inf).max(axis=1, initial=-np.inf)
-    binding = bool(left_out.any() or (plan.forecast.scores[ids, expert] < best).any())
+    binding = bool(left_out.any()) or _any_better(_whole(plan.forecast.scores, ids), expert, allowed)
     table = _table(state, ids, expert, parked=False)
     if len(parked):
         table = pa.concat_tables([table, _table(state, parked, _parked_experts(state, parked), parked=True)])
     return Assignment(table, failed, binding)
+
+
+def _any_better(scores: np.ndarray, expert: np.ndarray, allowed: np.ndarray) -> bool:
+    """Return whether another allowed expert has a better score than the chosen one [n], for any question."""
+    chosen = scores[np.arange(len(expert)), expert]
+    return any(bool((allowed[:, i] & (scores[:, i] > chosen)).any()) for i in range(scores.shape[1]))
 
 
 def compare_half(state: RunState) -> HalfTheMoney | None:
@@ -217,9 +222,10 @@ def _allowed_experts(state: RunState, ids: np.ndarray) -> np.ndarray:
         allowed &= ~(_whole(plan.forecast.costs, ids) > plan.facts.max_cost_usd[ids, None])
     left = np.minimum(state.ledger.left, state.leaves)
     if np.isfinite(left).any():
-        # The most that each can cost, as far as is known by now.
-        at_most = _whole(plan.forecast.at_most, ids).astype(np.float64) * state.ledger.stretch
-        allowed &= at_most <= left
+        at_most = _whole(plan.forecast.at_most, ids)
+        # The most that each can cost, as far as is known by now: by expert, as all of them in float64 may take GiB.
+        for i, stretch in enumerate(state.ledger.stretch):
+            allowed[:, i] &= at_most[:, i].astype(np.float64) * stretch <= left[i]
     return allowed
 
 
