@@ -45,7 +45,11 @@ _RECIPE = 1
 _PINNED = re.compile(r"(.+)@(\d+)-(mean|last)", re.DOTALL)
 # Texts that are tokenised together, and ordered by length.
 _WINDOW = 8192
-_KEEP_EVERY_S = 3.0
+# Texts that are encoded and stored at a time: at first, and twice as many as long as they take less than half of that.
+_PART, _PART_S = 64, 3.0
+# Seconds between two looks at what another process encodes. Nobody waits longer than the second number for the same
+# part: its owner may hang.
+_POLL_S, _PATIENCE_S = 0.2, 60.0
 
 # The models, their tokenizers and the database connection do not support several threads at once.
 _one_at_a_time = threading.Lock()
@@ -94,8 +98,8 @@ def encode_all(
 ) -> dict[str, Float32s]:
     """Encode each text with each encoder, float32 [n, d]; layers of the same model share one pass.
 
-    After each batch of a model `on_progress` is called with the texts encoded so far, and how many of the distinct
-    texts were not on disk. See `encode` for the rest.
+    After each batch of a model, and while another process is waited for, `on_progress` is called with the texts encoded
+    so far, and how many of the distinct texts were not on disk; an error that it raises ends the work. See `encode`.
     """
     number: dict[str, int] = {}
     row = np.array([number.setdefault(_readable(text), len(number)) for text in texts], np.int64)
@@ -207,22 +211,84 @@ def _put(encoded: dict[str, Float32s], encoder: str, n: int, rows: Int64s, of_ro
 
 
 def _run(pending: _Pending, distinct: list[str], encoded: dict[str, Float32s], report: Callable[[int], None]) -> None:
-    """Encode what is missing, and store it every few seconds, so that a killed process loses no more."""
-    fresh: list[tuple[bytes, Float32s]] = []
-    kept = time.monotonic()
+    """Encode what is missing, and store it in parts, so that a killed process loses no more than one."""
+    windows = [pending.missing[start : start + _WINDOW] for start in range(0, len(pending.missing), _WINDOW)]
+    if not pending.keys:
+        for window in windows:
+            _encode(pending, window, distinct, encoded, report)
+        return
+    claims = vectors.Claims()
     try:
-        for start in range(0, len(pending.missing), _WINDOW):
-            window = pending.missing[start : start + _WINDOW]
-            for batch, of_batch in _passes(pending, [distinct[i] for i in window]):
-                rows = window[batch]
-                for encoder, of_rows in zip(pending.specs, of_batch, strict=True):
-                    _put(encoded, encoder, len(distinct), rows, of_rows)
-                    if pending.keys:
-                        fresh += zip([pending.keys[encoder][i] for i in rows], of_rows, strict=True)
-                if fresh and time.monotonic() - kept > _KEEP_EVERY_S:
-                    vectors.store(fresh)
-                    fresh, kept = [], time.monotonic()
-                report(len(rows))
+        size = _PART
+        for window in windows:
+            # Texts of similar length share a batch, so they should share a part.
+            order = np.argsort([-len(distinct[i]) for i in window], kind="stable")
+            size = _share(claims, size, pending, window[order], distinct, encoded, report)
+    finally:
+        claims.release()
+
+
+def _share(
+    claims: vectors.Claims,
+    size: int,
+    pending: _Pending,
+    rows: Int64s,
+    distinct: list[str],
+    encoded: dict[str, Float32s],
+    report: Callable[[int], None],
+) -> int:
+    """Encode these texts in parts of that size, but those that other processes encode meanwhile; return the last size.
+
+    Whoever comes second to a part waits for it, and for the next ones of the first: models use all cores as it is.
+    """
+    waiting_for, since = None, 0.0
+    while len(rows):
+        part = rows[:size]
+        other = claims.claim([keys[i] for keys in pending.keys.values() for i in part])
+        if other is not None and other != waiting_for:
+            waiting_for, since = other, time.monotonic()
+            rows = _read_missing(pending, rows, distinct, encoded, report)
+            continue
+        if other is not None and time.monotonic() - since < _PATIENCE_S:
+            time.sleep(_POLL_S)
+            report(0)
+            continue
+        rows = rows[size:]
+        begun = time.monotonic()
+        if len(part := _read_missing(pending, part, distinct, encoded, report)):
+            _encode(pending, part, distinct, encoded, report)
+            if time.monotonic() - begun < _PART_S / 2:
+                size = min(2 * size, _WINDOW)
+    return size
+
+
+def _read_missing(
+    pending: _Pending, rows: Int64s, distinct: list[str], encoded: dict[str, Float32s], report: Callable[[int], None]
+) -> Int64s:
+    """Read the vectors of these texts that others have stored by now; return the texts that are still missing."""
+    missing = np.zeros(len(rows), bool)
+    for encoder, keys in pending.keys.items():
+        found, of_found = vectors.read([keys[i] for i in rows])
+        if of_found is not None:
+            _put(encoded, encoder, len(distinct), rows[found], of_found)
+        missing |= ~np.isin(np.arange(len(rows)), found)
+    if not missing.all():
+        report(int((~missing).sum()))
+    return rows[missing]
+
+
+def _encode(
+    pending: _Pending, rows: Int64s, distinct: list[str], encoded: dict[str, Float32s], report: Callable[[int], None]
+) -> None:
+    """Encode these texts and store their vectors, those before an interruption too."""
+    fresh: list[tuple[bytes, Float32s]] = []
+    try:
+        for batch, of_batch in _passes(pending, [distinct[i] for i in rows]):
+            for encoder, of_rows in zip(pending.specs, of_batch, strict=True):
+                _put(encoded, encoder, len(distinct), rows[batch], of_rows)
+                if pending.keys:
+                    fresh += zip([pending.keys[encoder][i] for i in rows[batch]], of_rows, strict=True)
+            report(len(batch))
     finally:
         if fresh:
             vectors.store(fresh)

@@ -2,20 +2,29 @@
 
 In write-ahead mode it survives kill -9 at any moment. Nothing depends on it: where it is damaged or cannot be written,
 a warning says so once and texts are encoded again. Knows nothing of encoders: a key stands for encoder and text.
+
+Processes that encode the same texts at the same time share the work: one claims some texts, and the others wait for
+their vectors. A claim lasts as long as its owner lives. Versions before know of no claims: they encode, and are not
+waited for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sqlite3
+import uuid
 import zlib
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from filelock import BaseFileLock
 
+from leeroo.engine import locks
 from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
 from leeroo.engine.paths import cache_folder
@@ -29,6 +38,8 @@ _WAIT_S = 30
 # Rows are numbered as they come in, so the lowest numbers are the oldest.
 _TABLE = "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB NOT NULL, crc INTEGER NOT NULL)"
 _WANTED = "CREATE TEMP TABLE wanted (number INTEGER PRIMARY KEY, key BLOB)"
+# What each process encodes just now: its keys of 32 bytes, one after another.
+_CLAIMS = "CREATE TABLE IF NOT EXISTS claims (owner TEXT PRIMARY KEY, keys BLOB NOT NULL)"
 
 _unusable: set[Path] = set()
 
@@ -75,6 +86,58 @@ def store(rows: Iterable[tuple[bytes, Float32s]]) -> None:
         _give_up(file, error)
 
 
+class Claims:
+    """What one caller encodes, some texts at a time, until `release` or the end of its process."""
+
+    def __init__(self) -> None:
+        self._owner = uuid.uuid4().hex
+        self._lock: BaseFileLock | None = None
+
+    def claim(self, keys: Sequence[bytes]) -> bytes | None:
+        """Claim texts by their keys; return the claim of a living other that has one of them, None when it is granted.
+
+        Where the file cannot be used everything is granted.
+        """
+        file, joined = cache_folder() / "vectors.sqlite", b"".join(keys)
+        if not most_bytes() or file in _unusable:
+            return None
+        try:
+            db = _open(file, os.getpid())
+            if self._lock is None:
+                _lock_of(self._owner).parent.mkdir(exist_ok=True)
+                self._lock = locks.take(_lock_of(self._owner))
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                for owner, theirs in db.execute("SELECT * FROM claims WHERE owner != ?", (self._owner,)).fetchall():
+                    if not locks.is_held(_lock_of(owner)):
+                        db.execute("DELETE FROM claims WHERE owner = ?", (owner,))
+                    elif np.isin(_beginnings(joined), _beginnings(theirs)).any():
+                        return bytes(theirs)
+                db.execute("INSERT OR REPLACE INTO claims VALUES (?, ?)", (self._owner, joined))
+        except (sqlite3.Error, OSError) as error:
+            _give_up(file, error)
+        return None
+
+    def release(self) -> None:
+        """Let others have what is claimed."""
+        if self._lock is None:
+            return
+        with contextlib.suppress(sqlite3.Error, OSError):
+            db = _open(cache_folder() / "vectors.sqlite", os.getpid())
+            with db:
+                db.execute("DELETE FROM claims WHERE owner = ?", (self._owner,))
+        locks.give_back(self._lock)
+
+
+def _lock_of(owner: str) -> Path:
+    return cache_folder() / "claims" / f"{owner}.lock"
+
+
+def _beginnings(keys: bytes) -> npt.NDArray[np.uint64]:
+    """Return the first eight of the 32 bytes of each key, which are enough to tell texts apart."""
+    return np.frombuffer(keys, np.uint64)[::4]
+
+
 def most_bytes() -> int:
     """Return how large the vectors may grow: LEEROO_VECTORS_GIB in GiB, default 4; at 0 none are stored or read.
 
@@ -94,6 +157,7 @@ def _open(file: Path, process: int) -> sqlite3.Connection:  # noqa: ARG001  # a 
     db = open_sqlite(file, wait_s=_WAIT_S, durable=False)
     with db:
         db.execute(_TABLE)
+        db.execute(_CLAIMS)
         db.execute(_WANTED)
     return db
 
