@@ -116,7 +116,7 @@ def _in_columns(texts: pa.StringArray) -> Float64s:
             stops,
             np.diff(starts) > 1,
         ]
-    )
+    ).astype(np.float64, copy=False)
 
 
 def _bytes_of(texts: pa.StringArray) -> tuple[npt.NDArray[np.uint8], Int64s]:
