@@ -274,7 +274,8 @@ def _read_missing(
         missing |= ~np.isin(np.arange(len(rows)), found)
     if not missing.all():
         report(int((~missing).sum()))
-    return rows[missing]
+    left: Int64s = rows[missing]
+    return left
 
 
 def _encode(
