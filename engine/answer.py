@@ -23,7 +23,8 @@ import pyarrow as pa
 from leeroo.engine.backends.identity import engine_key, fingerprint
 from leeroo.engine.backends.protocol import Backend, Batching
 from leeroo.engine.backends.residency import Engines
-from leeroo.engine.backends.select import capabilities, connect, unavailable
+from leeroo.engine.backends.select import capabilities, connect, start_ahead, unavailable
+from leeroo.engine.backends.workers.launch import close_ahead
 from leeroo.engine.batch import plan as planning
 from leeroo.engine.batch.assign import assign, compare_half
 from leeroo.engine.batch.budget import Ledger
@@ -54,6 +55,7 @@ from leeroo.engine.orchestrator.shipped.prior import Prior, prior_for
 from leeroo.engine.paths import default_store
 from leeroo.engine.pool import Expert, Pool, default_pool, default_router, load_pool
 from leeroo.engine.schema import ANSWERS, ROUTES
+from leeroo.engine.store.answers import ANSWERS_COUNTED
 from leeroo.engine.store.runs import Run, release
 from leeroo.engine.store.store import Store
 
@@ -190,7 +192,7 @@ class Engine:
 
         """
         with self.delivery() as finished:
-            with self._call(stop) as stop:
+            with self._call(stop) as stop, _workers_ahead():
                 state = self._start(reader, criteria, stop)
                 state.detached = detach
                 with _clean_up(state.worktable, state.meter, stop, state.run):
@@ -468,6 +470,10 @@ class Engine:
             sources = {e.name: e.price_source for e in experts}
             meter.stage("predict", rows=source.rows, duplicates=rows - source.distinct, price_sources=sources)
             fingerprints = tuple(fingerprint(e) for e in experts)
+            lengths = list(map(self.store.lengths(fingerprints).get, fingerprints))
+            stored = sum(each.answers for each in lengths if each)
+            if to_generate and stored < min(source.distinct, ANSWERS_COUNTED):  # then something is to be generated
+                self._start_ahead(experts)
             expected = forecast(
                 worktable,
                 experts,
@@ -476,7 +482,7 @@ class Engine:
                 source.distinct,
                 meter,
                 stop,
-                list(map(self.store.lengths(fingerprints).get, fingerprints)),
+                lengths,
                 [self._wait_s(expert) for expert in experts],
                 keep_tokens=keep_tokens,
             )
@@ -491,6 +497,11 @@ class Engine:
             still_open = np.ones(source.distinct, bool)
             due = None if criteria.deadline_s is None else (run.started or time.time()) + criteria.deadline_s
             return RunState(plan, worktable, self.store, run, ledger, meter, still_open, stop, down, due=due)
+
+    def _start_ahead(self, experts: Sequence[Expert]) -> None:
+        """Have the process of a model start while the run is planned, where it will certainly load one."""
+        if self._place == "local" and not any(self._engines.is_loaded(expert) for expert in experts):
+            start_ahead(experts)
 
     def _wait_s(self, expert: Expert) -> float:
         """Return the seconds that a batch of an expert is expected to take, 0 for one that answers at once."""
@@ -570,6 +581,15 @@ class Expected:
     at_most: np.ndarray  # the most USD that asking once can cost, as far as that can be known beforehand
     seconds: np.ndarray  # of one answer, 0 where nothing is known
     known: bool
+
+
+@contextlib.contextmanager
+def _workers_ahead() -> Iterator[None]:
+    """End the workers that were started ahead in here and not used."""
+    try:
+        yield
+    finally:
+        close_ahead()
 
 
 def _done(state: RunState) -> None:

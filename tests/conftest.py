@@ -23,6 +23,7 @@ from leeroo.engine.backends import select
 from leeroo.engine.backends.identity import engine_key
 from leeroo.engine.backends.protocol import Backend
 from leeroo.engine.backends.select import load_backend
+from leeroo.engine.backends.workers import launch
 from leeroo.engine.paths import cache_folder
 from leeroo.engine.pool import Expert, load_pool
 from leeroo.engine.schema import EXPERTS, OUTCOMES, QUERIES
@@ -94,7 +95,7 @@ def models_here() -> Iterator[None]:
     """Load each model once for a module, into this process: every run starts processes of its own otherwise."""
     loaded: dict[str, Backend] = {}
 
-    def load(expert: Expert, stop: threading.Event | None = None) -> _Here:
+    def load(expert: Expert, kind: str, stop: threading.Event | None = None) -> _Here:
         key = engine_key(expert)
         if key not in loaded:
             loaded[key] = load_backend(expert)
@@ -102,6 +103,7 @@ def models_here() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(select, "SubprocessBackend", load)
+        patch.setattr(launch, "launch_ahead", lambda _: None)
         yield
     for backend in loaded.values():
         backend.close()

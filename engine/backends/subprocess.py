@@ -11,16 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import queue
 import re
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Generator, Iterator
-from multiprocessing.connection import Pipe
 from typing import Any, NamedTuple
 
 import psutil
@@ -28,6 +24,7 @@ import pyarrow as pa
 
 from leeroo.engine.backends import device
 from leeroo.engine.backends.protocol import AMPLE
+from leeroo.engine.backends.workers.launch import launch
 from leeroo.engine.errors import ExpertUnavailable, Interrupted, LeerooError
 from leeroo.engine.pool import Expert
 from leeroo.engine.schema import COMPLETIONS
@@ -36,7 +33,6 @@ from leeroo.engine.schema import COMPLETIONS
 CHECK_S = 0.2
 # How long a process may take to end by itself, in seconds.
 _END_S = 10
-_WORKER = "leeroo.engine.backends.worker"
 _NOTHING = pa.RecordBatch.from_pylist([], schema=COMPLETIONS)
 _KILLED = "its process was killed, as happens when memory runs out; it needs more, or a smaller model or context"
 # An exception as it is printed, with or without what a logger writes before it.
@@ -58,17 +54,13 @@ class Message(NamedTuple):
     value: Any = None
 
 
-def _environment(expert: Expert) -> dict[str, str]:
-    """Return the environment of a worker: threads of transformers that wait for a core sleep.
-
-    Otherwise they keep it busy, and beside other work a model takes many times as long. vLLM loses more by it on an
-    idle machine.
-    """
-    return {**({"OMP_WAIT_POLICY": "PASSIVE"} if expert.backend == "transformers" else {}), **os.environ}
-
-
 class SubprocessBackend:
     """A loaded model in a worker process.
+
+    Args:
+        expert: The expert whose model it is.
+        kind: The kind of backend that loads it.
+        stop: Ends the loading when it is set.
 
     Attributes:
         memory_bytes: The most of the device's memory that it was seen to use so far.
@@ -81,22 +73,10 @@ class SubprocessBackend:
 
     room = AMPLE  # requests wait here at no cost
 
-    def __init__(self, expert: Expert, stop: threading.Event | None = None) -> None:
+    def __init__(self, expert: Expert, kind: str, stop: threading.Event | None = None) -> None:
         self._model = expert.model
-        self._connection, theirs = Pipe()
-        # Users do not want to read what is printed while loading. The last of it says why a process died.
-        self._output = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process is
         free = device.memory().free
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _WORKER, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=self._output,
-            stderr=self._output,
-            env=_environment(expert),
-            start_new_session=True,  # Ctrl-C is for the process that started it
-        )
-        theirs.close()
+        self._process, self._connection, self._output = launch(kind)
         self._streams = itertools.count(1)
         # Threads of their own write and read, so that nothing interrupts them in the middle of a message.
         # None is the end: of what is to be sent, or of what comes.

@@ -9,11 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
-import sys
 import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 import psutil
 import pyarrow as pa
@@ -91,11 +89,3 @@ class WorkerProcess:
                 self._inbox.put(message)
         kill(psutil.Process().children(recursive=True))
         os._exit(0)
-
-
-if __name__ == "__main__":
-    descriptor = int(sys.argv[1])
-    os.set_inheritable(descriptor, False)
-    with contextlib.suppress(OSError):  # when memory runs out, this is to be killed and not the one that started it
-        Path("/proc/self/oom_score_adj").write_text("500")
-    WorkerProcess(Connection(descriptor)).serve()

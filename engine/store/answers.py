@@ -75,7 +75,7 @@ KEPT = pa.schema(
 _AT_ONCE = 1000
 
 # The length of an expert's answers is that of its latest ones.
-_ANSWERS_COUNTED = 1000
+ANSWERS_COUNTED = 1000
 
 
 class Lengths(NamedTuple):
@@ -149,7 +149,7 @@ def lengths(db: sqlite3.Connection, fingerprints: Iterable[str]) -> dict[str, Le
         "SELECT count(*), avg(prompt_tokens), avg(completion_tokens),"
         " coalesce(total(cached_tokens) / nullif(sum(prompt_tokens), 0), 0.0)"
         " FROM (SELECT * FROM answers WHERE fingerprint = ?"
-        f" AND choice_logprobs IS NULL ORDER BY rowid DESC LIMIT {_ANSWERS_COUNTED})"
+        f" AND choice_logprobs IS NULL ORDER BY rowid DESC LIMIT {ANSWERS_COUNTED})"
         " WHERE prompt_tokens IS NOT NULL AND completion_tokens IS NOT NULL"
     )
     found = {each: Lengths(*db.execute(query, (each,)).fetchone()) for each in fingerprints}

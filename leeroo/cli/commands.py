@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from leeroo.cli.log import Log, configure
 from leeroo.cli.options import EngineOptions, ExpertOptions, LearnOptions, OutputOptions, PromptOptions, ShowOptions
+from leeroo.engine.backends.workers.launch import skip_pandas
 from leeroo.engine.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
+        skip_pandas()
         for name, group in groups.items():
             given[name] = _take(group, given)
         command(**given)

@@ -33,6 +33,7 @@ from leeroo.cli.options import (
     StoreFolder,
     Where,
 )
+from leeroo.engine.backends.workers import launch
 from leeroo.engine.errors import Detached, UsageError
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def run(
 
     If it is killed or interrupted, the same command resumes and pays for nothing twice.
     """
+    if setup.pool is None and engine == "local" and not launch.has_gpu():
+        launch.launch_ahead("transformers")  # the embedded pool has no other models: one is imported while this is
     from leeroo.cli.console import check_out, finish, open_with_progress, run_facts, summary
     from leeroo.engine.tables import write_table
 

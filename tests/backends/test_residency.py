@@ -15,6 +15,7 @@ from leeroo.engine.backends import device, select
 from leeroo.engine.backends.identity import engine_key
 from leeroo.engine.backends.protocol import AMPLE
 from leeroo.engine.backends.residency import Engines
+from leeroo.engine.backends.workers import launch
 from leeroo.engine.batch.plan import order_waves, waves
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
@@ -76,7 +77,7 @@ def ten_gib(monkeypatch: pytest.MonkeyPatch) -> _Device:
     made = _Device()
     monkeypatch.setattr(device, "memory", made.memory)
     monkeypatch.setattr(device, "on_host", lambda: True)
-    monkeypatch.setattr(select, "_has_gpu", lambda: False)
+    monkeypatch.setattr(launch, "has_gpu", lambda: False)
     return made
 
 

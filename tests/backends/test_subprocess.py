@@ -28,7 +28,7 @@ import sys, time
 from leeroo.engine.backends.subprocess import SubprocessBackend
 from leeroo.engine.pool import Expert
 expert = Expert.model_validate_json(sys.argv[1])
-print(SubprocessBackend(expert)._process.pid, flush=True)
+print(SubprocessBackend(expert, "transformers")._process.pid, flush=True)
 time.sleep(60)
 """
 
@@ -116,7 +116,7 @@ def test_a_worker_does_not_sleep_on_a_host(backend: SubprocessBackend, requests:
 
 def test_a_killed_process_is_reported(smollm2: Expert, requests: Requests) -> None:
     """A process that is killed, as when memory runs out, gives one clear line, and none is left behind."""
-    backend = SubprocessBackend(smollm2)
+    backend = SubprocessBackend(smollm2, "transformers")
     process = psutil.Process(backend._process.pid)
     stream = backend.generate(iter([requests(*(f"Tell me of number {i}." for i in range(300)), max_tokens=64)]))
     next(stream)
@@ -130,12 +130,12 @@ def test_a_killed_process_is_reported(smollm2: Expert, requests: Requests) -> No
 def test_errors_of_the_worker_are_raised_here(smollm2: Expert) -> None:
     """An engine option that does not exist is an error of the pool file, as without a process."""
     with pytest.raises(PoolError, match="no engine option 'batchsize'"):
-        SubprocessBackend(smollm2.model_copy(update={"engine": {"batchsize": 2}}))
+        SubprocessBackend(smollm2.model_copy(update={"engine": {"batchsize": 2}}), "transformers")
 
 
 def test_closing_frees_the_memory(tiny: Expert) -> None:
     """The process is gone when `close` returns."""
-    backend = SubprocessBackend(tiny)
+    backend = SubprocessBackend(tiny, "transformers")
     process = psutil.Process(backend._process.pid)
     backend.close()
     assert not process.is_running()
@@ -143,7 +143,7 @@ def test_closing_frees_the_memory(tiny: Expert) -> None:
 
 def test_closing_waits_for_what_is_still_being_sent(tiny: Expert, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that sends something late does not send it to a process whose socket has the same number now."""
-    backend = SubprocessBackend(tiny)
+    backend = SubprocessBackend(tiny, "transformers")
     psutil.Process(backend._process.pid).kill()
     late = threading.Event()
 

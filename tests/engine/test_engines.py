@@ -49,7 +49,7 @@ def _asked_of(experts: list[str]) -> pa.RecordBatchReader:
 
 def _children() -> list[psutil.Process]:
     alive = [p for p in psutil.Process(os.getpid()).children() if p.status() != psutil.STATUS_ZOMBIE]
-    return [p for p in alive if "leeroo.engine.backends.worker" in p.cmdline()]
+    return [p for p in alive if "leeroo.engine.backends.workers.launch" in p.cmdline()]
 
 
 def test_two_alternating_experts_are_loaded_once(engine: Engine) -> None:

@@ -23,8 +23,6 @@ from leeroo.engine.backends.select import capabilities
 from leeroo.engine.batch.layout import fill_in
 from leeroo.engine.images.marks import place_of
 from leeroo.engine.jobs.extract import extract
-from leeroo.engine.jobs.learn.learn import answer as learn_or_answer
-from leeroo.engine.jobs.learn.learn import foresee_pilot
 from leeroo.engine.jobs.proxy.answers import LabelRequest, answer_with_proxy
 from leeroo.engine.jobs.proxy.findings import summarize
 from leeroo.engine.jobs.proxy.learning import LEAST_TEXTS
@@ -111,7 +109,14 @@ def answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.Chunk
 
 
 def _answer(engine: Engine, questions: Questions, criteria: Criteria) -> pa.ChunkedArray:
-    with learn_or_answer(engine, _table(questions), _with_columns(criteria)) as rows:
+    wanted = _with_columns(criteria)
+    if criteria.learn:
+        from leeroo.engine.jobs.learn import learn  # few statements learn, and it takes a moment to import
+
+        answering = learn.answer(engine, _table(questions), wanted)
+    else:
+        answering = engine.answer(_table(questions), wanted)
+    with answering as rows:
         answered = rows.read_all()
     values = _structs(answered.to_reader(), known_type(engine.pool))
     return _in_forms(questions, values, answered.column("choice_logprobs"))
@@ -182,6 +187,8 @@ def estimate_answers(engine: Engine, questions: Questions, criteria: Criteria) -
     found = engine.explain(_table(questions), _with_columns(criteria))
     if not criteria.learn:
         return found
+    from leeroo.engine.jobs.learn.learn import foresee_pilot
+
     batches = _batches_that_learn(questions, criteria)
     lines = tuple(foresee_pilot(engine, _table(batch), _with_columns(within)) for batch, within in batches)
     return replace(found, learning=lines)
