@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from leeroo.engine.backends.local.causal import CausalModel
 from leeroo.engine.backends.select import load_backend
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Expert
@@ -48,6 +49,27 @@ def test_a_batch_of_different_lengths_changes_no_answer(transformers: Any, reque
         alone = _rows(transformers, requests(prompt))[0]
         for name in ("answer", "prompt_tokens", "completion_tokens", "finish_reason"):
             assert alone[name] == together[i][name], (prompt, name)
+
+
+def test_what_prompts_begin_with_is_computed_once(
+    transformers: Any, requests: Requests, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A system text that all rows of a batch share is read once, and no answer is another for it."""
+    alone = {i: _rows(transformers, requests(prompt, max_tokens=3))[0]["answer"] for i, prompt in enumerate(PROMPTS)}
+    read: list[int] = []
+    compute = CausalModel.__call__
+
+    def count(model: CausalModel, tokens: Any, *rest: Any) -> Any:
+        read.append(tokens.numel())
+        return compute(model, tokens, *rest)
+
+    monkeypatch.setattr(CausalModel, "__call__", count)
+    together = _rows(transformers, requests(*PROMPTS, max_tokens=3))
+    assert {i: row["answer"] for i, row in together.items()} == alone
+    shared, rows = read[:2]
+    longest = max(row["prompt_tokens"] for row in together.values())
+    assert shared > 10
+    assert rows == len(PROMPTS) * (longest - shared)
 
 
 def test_limits_hold_row_by_row(transformers: Any, requests: Requests) -> None:

@@ -54,10 +54,11 @@ class Function:
 
     def want(self, group: Group, questions: list[str]) -> None:
         """Collect questions; equal ones share one value unless they are sampled."""
+        counts = self.wanted.setdefault(group, Counter())
         if group.sampled:
-            self.wanted.setdefault(group, Counter()).update(questions)
+            counts.update(questions)
         else:
-            self.wanted.setdefault(group, Counter()).update(set(questions) - self.wanted[group].keys())
+            dict.update(counts, dict.fromkeys(questions, 1))
 
     def count_requests(self) -> int:
         """Count the requests that the collected questions take at most."""

@@ -86,7 +86,9 @@ class Memo:
         """
         if group.sampled:
             return np.array([self._draw((group, question)) for question in questions], np.int64)
-        known = self._known.get(group, {})
+        known = self._known.get(group)
+        if not known:  # as in the rehearsal of new questions
+            return np.full(len(questions), -1, np.int64)
         return np.fromiter(map(known.get, questions, repeat(-1)), np.int64, len(questions))
 
     def _draw(self, key: tuple[Group, str]) -> int:

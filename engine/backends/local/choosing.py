@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 
@@ -17,6 +17,8 @@ from leeroo.engine.backends.local.causal import CausalModel, Prefix, TokenRows
 
 # A prefix that rows share is computed once if it has at least this many tokens.
 _SHARED_TOKENS = 32
+
+_Ids = TypeVar("_Ids", Tokens, list[int])
 
 
 class ChoicePrompt(NamedTuple):
@@ -50,7 +52,7 @@ def choice_prompts(
     if tree is None:
         return []
     started = time.perf_counter()
-    common = _common_start([fork.prefix for fork in tree.forks])
+    common = common_start([fork.prefix for fork in tree.forks])
     ids = [*prompt, *common]
     forks = [(fork, list(fork.prefix[len(common) :])) for fork in tree.forks]
     if at_once:
@@ -99,7 +101,7 @@ def by_prefix(prompts: list[ChoicePrompt]) -> Iterator[tuple[int, list[ChoicePro
         yield shared, group
 
 
-def _common_start(texts: list[Tokens]) -> Tokens:
+def common_start(texts: list[_Ids]) -> _Ids:
     """Return the tokens with which all of these begin."""
     first, last = min(texts), max(texts)
     return first[: next((i for i, token in enumerate(first) if token != last[i]), len(first))]

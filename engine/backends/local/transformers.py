@@ -33,7 +33,14 @@ from leeroo.engine.backends.images.limits import sees
 from leeroo.engine.backends.local.adapters import Adapters
 from leeroo.engine.backends.local.causal import CausalModel, Prefix, TokenRows, out_of_memory
 from leeroo.engine.backends.local.chat import begins_in_thoughts, count_tokens, decode_text, tokens_of
-from leeroo.engine.backends.local.choosing import ChoicePrompt, by_prefix, choice_prompts, fork_scores, score
+from leeroo.engine.backends.local.choosing import (
+    ChoicePrompt,
+    by_prefix,
+    choice_prompts,
+    common_start,
+    fork_scores,
+    score,
+)
 from leeroo.engine.backends.local.sampling import cut, token_objects
 from leeroo.engine.backends.local.vision import Sight, Vision, first_logits, generate, portions
 from leeroo.engine.backends.local.writing import Writing
@@ -48,6 +55,8 @@ _BUFFER_ROWS = 1024
 _YIELD_S = 0.5
 # Tokens of a batch, prompts and what may be generated together: they bound the KV cache.
 _BATCH_TOKENS = 16_384
+# Tokens that a shared beginning must save: a pass of its own reads all weights once more, as long as about 20 tokens.
+_WORTH_SHARING = 64
 
 
 class _Generation(NamedTuple):
@@ -230,7 +239,8 @@ class TransformersBackend:
         started = time.perf_counter()
         writing = self._writing(batch)
         going = list(range(len(batch)))  # rows of the batch that are still decoded
-        rows = TokenRows(self._model, [ids for _, ids in batch])
+        prompts = [ids for _, ids in batch]
+        rows = TokenRows(self._model, prompts, self._shared_prefix(prompts))
         while going:
             picked, over = writing.step(rows.logits(), going)
             for row in over:
@@ -240,6 +250,13 @@ class TransformersBackend:
             if going:
                 rows.go_on(stay, picked)
             yield None
+
+    def _shared_prefix(self, prompts: list[list[int]]) -> Prefix | None:
+        """Compute once what all prompts of a batch begin with, such as a system text, where that saves enough."""
+        shared = min(len(common_start(prompts)), *(len(ids) - 1 for ids in prompts))
+        if not self._model.continues or shared * (len(prompts) - 1) < _WORTH_SHARING:
+            return None
+        return self._model.compute_prefix(prompts[0][:shared])
 
     def _writing(self, batch: list[_Generation]) -> Writing:
         """Begin to write the answers of a batch."""

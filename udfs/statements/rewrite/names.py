@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Set
 import duckdb
 
 from leeroo.udfs.statements.keywords import keywords
-from leeroo.udfs.statements.rewrite.tree import Node, walk
+from leeroo.udfs.statements.rewrite.tree import Node, parser, walk
 
 _OURS = "leeroo"
 _CALL = re.compile(r"(\w+)\"?\(")
@@ -160,6 +160,6 @@ def _aggregates() -> frozenset[str]:
 
 
 def _listed(where: str) -> frozenset[str]:
-    with duckdb.connect() as con:
+    with parser() as con:
         rows = con.execute(f"SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE {where}").fetchall()
     return frozenset(name for (name,) in rows)
