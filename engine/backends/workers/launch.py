@@ -52,27 +52,37 @@ def has_gpu() -> bool:
 def launch(kind: str) -> Worker:
     """Return a worker for models of a kind: the one that was launched ahead, else a new one."""
     worker = _ahead.pop((os.getpid(), kind), None)
-    if worker is not None and worker.process.poll() is None:
-        return worker
-    return _start(kind)
+    if worker is None:
+        return _start(kind)
+    if worker.process.poll() is not None:
+        _end(worker)
+        return _start(kind)
+    return worker
 
 
 def launch_ahead(kind: str) -> None:
     """Have a worker import what models of a kind need; the next `launch` takes it."""
     key = os.getpid(), kind
-    if kind in _IMPORTED and key not in _ahead:
-        _ahead[key] = _start(kind)
+    if kind not in _IMPORTED or key in _ahead:
+        return
+    worker = _start(kind)
+    if _ahead.setdefault(key, worker) is not worker:  # another thread was faster
+        _end(worker)
 
 
 def close_ahead() -> None:
     """End the workers that were launched ahead and not taken."""
-    for key in [key for key in _ahead if key[0] == os.getpid()]:
-        worker = _ahead.pop(key, None)
+    for kind in _IMPORTED:
+        worker = _ahead.pop((os.getpid(), kind), None)
         if worker is not None:
-            worker.process.kill()
-            worker.process.wait()
-            worker.connection.close()
-            worker.output.close()
+            _end(worker)
+
+
+def _end(worker: Worker) -> None:
+    worker.process.kill()
+    worker.process.wait()
+    worker.connection.close()
+    worker.output.close()
 
 
 def _start(kind: str) -> Worker:
