@@ -23,6 +23,7 @@ from leeroo.cli.log import Log, configure, current
 from leeroo.cli.options import EXIT_ROWS_FAILED, EXIT_USAGE
 from leeroo.cli.records import check, log, report, spending, store
 from leeroo.cli.setup import demo, doctor, guide, init
+from leeroo.engine.backends.workers.launch import close_ahead
 from leeroo.engine.errors import LeerooError, RowsFailed
 from leeroo.interrupts import interrupted, interrupts
 
@@ -105,6 +106,8 @@ def main() -> None:
                 raise
             current().fail(f"the package {error.name} is not installed: pip install 'leeroo[{extra}]'")
             sys.exit(EXIT_USAGE)
+        finally:
+            close_ahead()  # of a command that fails before it runs
 
 
 def _refuse(error: Any) -> int:

@@ -16,6 +16,7 @@ from leeroo.engine.backends.workers import launch
 from leeroo.engine.backends.workers.launch import close_ahead, launch_ahead
 from leeroo.engine.pool import Expert, Pool
 from tests.backends.tiny import save_model
+from tests.command import leeroo
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +107,13 @@ def test_a_run_that_is_stopped_leaves_no_worker(tiny: Expert, tmp_path: Path, mo
             assert rows.read_all().num_rows == 1
         assert launched == ["transformers"]
         assert _workers() == []
+
+
+def test_a_command_that_fails_early_leaves_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line launches a worker of the embedded pool before it has read its input."""
+    launched: list[str] = []
+    monkeypatch.setattr(launch, "launch_ahead", lambda kind: (launched.append(kind), launch_ahead(kind)))
+    monkeypatch.setattr(launch, "has_gpu", lambda: False)
+    assert leeroo("run", tmp_path / "nothing.csv", "--out", tmp_path / "out.parquet").returncode == 2
+    assert launched == ["transformers"]
+    assert _workers() == []
