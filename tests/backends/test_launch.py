@@ -38,6 +38,18 @@ def _workers() -> list[psutil.Process]:
     return [p for p in alive if "leeroo.engine.backends.workers.launch" in p.cmdline()]
 
 
+def _watch(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that gets the kind of each worker which is launched ahead."""
+    launched: list[str] = []
+
+    def launch_and_note(kind: str) -> None:
+        launched.append(kind)
+        launch_ahead(kind)
+
+    monkeypatch.setattr(launch, "launch_ahead", launch_and_note)
+    return launched
+
+
 def test_a_model_takes_the_worker_that_was_launched_ahead(tiny: Expert) -> None:
     """The next model of its kind is loaded in it, and the one after that in another."""
     launch_ahead("transformers")
@@ -81,8 +93,7 @@ def test_a_run_launches_its_worker_before_it_predicts(
     tiny: Expert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where something will be generated the worker starts early; a run from the store starts none."""
-    launched: list[str] = []
-    monkeypatch.setattr(launch, "launch_ahead", lambda kind: (launched.append(kind), launch_ahead(kind)))
+    launched = _watch(monkeypatch)
     questions = pa.table({"question": [f"What is {i} plus 1?" for i in range(3)]})
     stages: list[tuple[str, int]] = []
     short = tiny.model_copy(update={"max_tokens": 2})
@@ -98,8 +109,7 @@ def test_a_run_launches_its_worker_before_it_predicts(
 
 def test_a_run_that_is_stopped_leaves_no_worker(tiny: Expert, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker ends that was launched for a run which is stopped before it loads a model."""
-    launched: list[str] = []
-    monkeypatch.setattr(launch, "launch_ahead", lambda kind: (launched.append(kind), launch_ahead(kind)))
+    launched = _watch(monkeypatch)
     stop = threading.Event()
     with Engine(Pool(default="tiny", experts=(tiny,)), store=tmp_path / "store", stop=stop) as engine:
         questions = pa.table({"question": ["What is 1 plus 1?"]}).to_reader()
@@ -111,8 +121,7 @@ def test_a_run_that_is_stopped_leaves_no_worker(tiny: Expert, tmp_path: Path, mo
 
 def test_a_command_that_fails_early_leaves_no_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The command line launches a worker of the embedded pool before it has read its input."""
-    launched: list[str] = []
-    monkeypatch.setattr(launch, "launch_ahead", lambda kind: (launched.append(kind), launch_ahead(kind)))
+    launched = _watch(monkeypatch)
     monkeypatch.setattr(launch, "has_gpu", lambda: False)
     assert leeroo("run", tmp_path / "nothing.csv", "--out", tmp_path / "out.parquet").returncode == 2
     assert launched == ["transformers"]
