@@ -47,6 +47,7 @@ from leeroo.engine.backends.local.writing import Writing
 from leeroo.engine.backends.options import TransformersOptions, engine_options
 from leeroo.engine.backends.protocol import AMPLE
 from leeroo.engine.backends.thoughts import split_thoughts
+from leeroo.engine.cores import use_idle_cores
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
 
@@ -112,6 +113,8 @@ class TransformersBackend:
             else:
                 self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
                 model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **extra)
+            if self._device == "cpu":
+                _use_idle_cores_in(model)
             self._model = CausalModel(model, self._device)
             self._adapters = Adapters(model, folder)
         except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
@@ -356,6 +359,14 @@ class TransformersBackend:
                     "cached_tokens": min(begun, prompt.prompt_tokens),
                     "latency_ms": (time.perf_counter() - prompt.started) * 1e3,
                 }
+
+
+def _use_idle_cores_in(model: torch.nn.Module) -> None:
+    """Count cores before each layer: all layers of a batch of prompts may take seconds."""
+    threads = torch.get_num_threads()
+    for layers in model.modules():
+        for layer in layers if isinstance(layers, torch.nn.ModuleList) else ():
+            layer.register_forward_pre_hook(lambda *_: use_idle_cores(threads))
 
 
 def _batch_timely(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBatch]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from leeroo.engine.arrays import Float32s, Int64s
+from leeroo.engine.cores import use_idle_cores
 
 # Vectors in the order of a model's batches: the indices of their texts [b], and for each kind that is wanted, [b, d].
 Passes = Iterator[tuple[Int64s, list[Float32s]]]
@@ -51,14 +52,18 @@ def in_parallel(
 
     threads = torch.get_num_threads()
     workers = min(threads, _MOST_WORKERS, len(filled)) if on_cpu else 1
-    if workers < 2:
-        yield from ((batch, run(batch)) for batch in filled)
-        return
+
+    def compute(batch: Int64s) -> Output:
+        if on_cpu:
+            use_idle_cores(threads, workers)
+        return run(batch)
+
     try:
-        with ThreadPoolExecutor(
-            workers, "encode", initializer=torch.set_num_threads, initargs=(threads // workers,)
-        ) as pool:
-            yield from zip(filled, pool.map(run, filled), strict=True)
+        if workers < 2:
+            yield from ((batch, compute(batch)) for batch in filled)
+        else:
+            with ThreadPoolExecutor(workers, "encode") as pool:
+                yield from zip(filled, pool.map(compute, filled), strict=True)
     finally:
         # Threads that start later take over what a thread has set.
         torch.set_num_threads(threads)
