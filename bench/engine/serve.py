@@ -1,16 +1,24 @@
-"""The HTTP endpoint under load: many clients at once, and many batches one after another.
+"""The HTTP endpoint under load: many clients at once, a small batch beside a large one, and many batches in a row.
 
-    python bench/engine/serve.py [--clients 200] [--batches 10000]
+    python bench/engine/serve.py [--mode crowd] [--clients 200] [--repeats 1]
+    python bench/engine/serve.py --mode beside [--lines 50000] [--model FOLDER] [--same-key]
+    python bench/engine/serve.py --mode procession [--batches 10000]
 
-A real server over the nine experts of `mmlu9` of LEEROO_DATA, replayed, with a router that has learned from its
-training split. First all clients submit a batch of 50 rows at once, each with a connection of its own, and poll until
-it has ended; then many batches of five rows go through, 100 at a time, while the server's memory is read.
+A real server in a process of its own. Clients are one process and one event loop on the same cores; the CPU seconds of
+both are printed. The crowd and the procession ask the nine experts of `mmlu9` of LEEROO_DATA, replayed, with a router
+that has learned from its training split:
+
+- crowd: all clients submit a batch of 50 rows at once and poll each second until it has ended.
+- procession: batches of five rows go through, 100 at a time, while the server's memory is read.
+- beside: one batch of many lines alone, and then once more with other questions while a client submits one small batch
+  after another. Answers are replayed, or those of a local model (`--model`), where the large batch holds it.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -18,9 +26,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import duckdb
 import httpx
 import numpy as np
@@ -32,108 +42,191 @@ from bench.routing.data import DATA
 from leeroo.engine.orchestrator.training.learn import train
 
 _ROWS, _SMALL, _AT_ONCE = 50, 5, 100
+# Lines of a small batch beside a large one, seconds between two of them, and between two polls of either.
+_BESIDE, _PAUSE_S, _POLL_S = 10, 1.0, 0.2
 _ENDED = ("completed", "failed", "expired", "cancelled")
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mode", choices=("crowd", "beside", "procession"), default="crowd")
     parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--repeats", type=int, default=1, help="of the crowd, with questions of its own each time")
+    parser.add_argument("--lines", type=int, default=50_000)
+    parser.add_argument("--model", type=Path, help="folder of a local model for `beside`; default: replayed answers")
+    parser.add_argument("--same-key", action="store_true", help="small batches have the key of the large one")
     parser.add_argument("--batches", type=int, default=10_000)
     options = parser.parse_args()
-    prompts = [
-        str(prompt)
-        for (prompt,) in duckdb.execute(
-            f"SELECT prompt FROM '{DATA}/mmlu9/queries.parquet' WHERE split = 'test' ORDER BY query_id"
-        ).fetchall()
-    ]
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        _pool(place)
-        train([DATA / "mmlu9"]).save(place / "router")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        command = [sys.executable, "-m", "leeroo", "serve", "--pool", "pool.toml", "--router", "router"]
-        limits = ["--max-open", "100000", "--requests-per-minute", "100000000"]
-        with (place / "log").open("wb") as log:
-            server = subprocess.Popen(
-                [*command, *limits, "--store", "store", "--port", str(port)], cwd=place, stderr=log, stdout=log
-            )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _await(url)
-            print(f"{os.cpu_count()} cores; nine experts replayed, a router of its own\n")
-            asyncio.run(_crowd(url, prompts, options.clients))
-            asyncio.run(_procession(url, prompts, options.batches, psutil.Process(server.pid)))
-        finally:
-            server.kill()
+        if options.mode == "beside":
+            _arithmetic(place, 2 * options.lines, options.model)
+        else:
+            _pool(place)
+            train([DATA / "mmlu9"]).save(place / "router")
+        print(f"{os.cpu_count()} cores\n", flush=True)
+        keys = [_key(place, name) for name in ("large", "small")] if options.mode == "beside" else []
+        with _serving(place, [] if options.mode == "beside" else ["--router", "router"]) as (url, server):
+            if options.mode == "beside":
+                asyncio.run(_beside(url, server, options.lines, [keys[0], keys[0] if options.same_key else keys[1]]))
+            elif options.mode == "crowd":
+                for repeat in range(options.repeats):
+                    asyncio.run(_crowd(url, server, _prompts(), options.clients, repeat))
+            else:
+                asyncio.run(_procession(url, _prompts(), options.batches, server))
 
 
-async def _crowd(url: str, prompts: list[str], clients: int) -> None:
+@contextlib.contextmanager
+def _serving(place: Path, more: list[str]) -> Iterator[tuple[str, psutil.Process]]:
+    """Start a server over the pool in a folder; yield its address and its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "leeroo", "serve", "--pool", "pool.toml", "--store", "store", "--port", str(port)]
+    limits = ["--max-open", "100000", "--requests-per-minute", "100000000"]
+    with (place / "log").open("wb") as log:
+        server = subprocess.Popen([*command, *limits, *more], cwd=place, stderr=log, stdout=log)
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _await(url)
+        yield url, psutil.Process(server.pid)
+    finally:
+        server.kill()
+
+
+def _client(url: str, key: str | None = None) -> aiohttp.ClientSession:
+    """Open a client with as many connections as it has requests under way."""
+    return aiohttp.ClientSession(
+        url,
+        connector=aiohttp.TCPConnector(limit=0),
+        timeout=aiohttp.ClientTimeout(300),
+        headers={} if key is None else {"authorization": f"Bearer {key}"},
+        raise_for_status=True,
+    )
+
+
+async def _crowd(url: str, server: psutil.Process, prompts: list[str], clients: int, seed: int) -> None:
     """Run all clients at once; print how long submitting and polling took, and how many rows are missing."""
     submits: list[float] = []
     polls: list[float] = []
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     files = [_file([prompts[i] for i in random.integers(len(prompts), size=_ROWS)]) for _ in range(clients)]
-    began = time.perf_counter()
-    ended = await asyncio.gather(*(_client(url, file, submits, polls) for file in files))
-    seconds = time.perf_counter() - began
-    wrong = [
-        batch for batch in ended if batch["status"] != "completed" or batch["request_counts"]["completed"] != _ROWS
-    ]
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
-        texts = [(await client.get(f"/v1/files/{batch['output_file_id']}/content")).text for batch in ended]
+    async with _client(url) as client:
+        began, cpu = time.perf_counter(), _cpu_s(server)
+        ended = await asyncio.gather(*(_submit_and_poll(client, file, submits, polls) for file in files))
+        seconds = time.perf_counter() - began
+        cpu = [after - before for after, before in zip(_cpu_s(server), cpu, strict=True)]
+        wrong = [
+            batch for batch in ended if batch["status"] != "completed" or batch["request_counts"]["completed"] != _ROWS
+        ]
+        texts = [await (await client.get(f"/v1/files/{batch['output_file_id']}/content")).text() for batch in ended]
     lines = sum(len({json.loads(line)["custom_id"] for line in text.splitlines()}) for text in texts)
     print(f"{clients} clients with {_ROWS} rows each at once: {seconds:.1f} s, {clients * _ROWS / seconds:,.0f} rows/s")
+    print(f"CPU: server {cpu[0]:.1f} s, clients {cpu[1]:.1f} s")
     print(f"batches that are not whole: {len(wrong)}; rows in the output files: {lines:,} of {clients * _ROWS:,}")
     for what, times in (("submit (upload and create)", submits), ("poll", polls)):
         p50, p99 = np.percentile(times, [50, 99])
-        print(f"{what}: {len(times):,}, median {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms")
+        print(f"{what}: {len(times):,}, median {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms", flush=True)
 
 
-async def _client(url: str, file: bytes, submits: list[float], polls: list[float]) -> dict[str, Any]:
-    # Certificates are not read: each client would take the time of several requests for that.
-    async with httpx.AsyncClient(base_url=url, timeout=300, verify=False) as client:
+async def _submit_and_poll(
+    client: aiohttp.ClientSession, file: bytes, submits: list[float], polls: list[float]
+) -> dict[str, Any]:
+    began = time.perf_counter()
+    batch = await _submit(client, file)
+    submits.append(time.perf_counter() - began)
+    while batch["status"] not in _ENDED:
+        await asyncio.sleep(1)
         began = time.perf_counter()
-        batch = await _submit(client, file)
-        submits.append(time.perf_counter() - began)
-        while batch["status"] not in _ENDED:
-            await asyncio.sleep(1)
-            began = time.perf_counter()
-            batch = (await client.get(f"/v1/batches/{batch['id']}")).raise_for_status().json()
-            polls.append(time.perf_counter() - began)
-        return batch
+        batch = await _get(client, batch)
+        polls.append(time.perf_counter() - began)
+    return batch
+
+
+async def _beside(url: str, server: psutil.Process, lines: int, keys: list[str]) -> None:
+    """Run a large batch alone, and then one with small ones beside it; print the times of both."""
+    async with _client(url, keys[0]) as ours, _client(url, keys[1]) as theirs:
+        await _follow(theirs, _sums(range(-_BESIDE, 0)))  # loads the model, if there is one
+        alone = await _large(ours, server, range(lines))
+        print(f"{lines:,} lines alone: {alone[0]:.1f} s, CPU of the server {alone[1]:.1f} s", flush=True)
+        large = asyncio.create_task(_large(ours, server, range(lines, 2 * lines)))
+        small: list[tuple[float, float]] = []
+        while not large.done():
+            first = 2 * lines + _BESIDE * len(small)
+            small.append(await _follow(theirs, _sums(range(first, first + _BESIDE))))
+            await asyncio.sleep(_PAUSE_S)
+        beside = await large
+    starts, ends = np.array(small).T
+    print(f"{lines:,} lines beside {len(small)} batches of {_BESIDE}: {beside[0]:.1f} s, CPU {beside[1]:.1f} s")
+    for what, times in (("starts", starts), ("ends", ends)):
+        print(f"a batch of {_BESIDE} {what} after {np.median(times):.1f} s, at most {times.max():.1f} s")
+    print(f"costs the large one {100 * (beside[0] / alone[0] - 1):.1f} % of time", flush=True)
+
+
+async def _large(client: aiohttp.ClientSession, server: psutil.Process, numbers: range) -> tuple[float, float]:
+    """Run a large batch; return its seconds and the CPU seconds that the server spent meanwhile."""
+    cpu = _cpu_s(server)[0]
+    return (await _follow(client, _sums(numbers)))[1], _cpu_s(server)[0] - cpu
+
+
+async def _follow(client: aiohttp.ClientSession, file: bytes) -> tuple[float, float]:
+    """Submit a batch and poll; return the seconds until it was open to the engine, and until it had ended whole."""
+    began, started = time.perf_counter(), None
+    batch = await _submit(client, file)
+    while batch["status"] not in _ENDED:
+        await asyncio.sleep(_POLL_S)
+        batch = await _get(client, batch)
+        if started is None and batch["status"] != "validating":
+            started = time.perf_counter() - began
+    seconds = time.perf_counter() - began
+    counts = batch["request_counts"]
+    assert (batch["status"], counts["completed"]) == ("completed", counts["total"]), batch
+    return started or seconds, seconds
 
 
 async def _procession(url: str, prompts: list[str], batches: int, server: psutil.Process) -> None:
     """Run batches in groups; print the server's memory after each tenth of them."""
     random = np.random.default_rng(1)
-    print(f"\n{batches:,} batches of {_SMALL} rows, {_AT_ONCE} at a time\n")
+    print(f"{batches:,} batches of {_SMALL} rows, {_AT_ONCE} at a time\n")
     print("| batches | resident MiB | seconds |\n|---|---|---|")
     began, done = time.perf_counter(), 0
-    async with httpx.AsyncClient(base_url=url, timeout=300, limits=httpx.Limits(max_connections=20)) as client:
+    async with _client(url) as client:
         print(f"| 0 | {_mib(server):.0f} | 0 |")
         for end in range(_AT_ONCE, batches + 1, _AT_ONCE):
             files = [_file([prompts[i] for i in random.integers(len(prompts), size=_SMALL)]) for _ in range(_AT_ONCE)]
             made = await asyncio.gather(*(_submit(client, file) for file in files))
             for batch in made:
-                while (await client.get(f"/v1/batches/{batch['id']}")).json()["status"] not in _ENDED:
+                while (await _get(client, batch))["status"] not in _ENDED:
                     await asyncio.sleep(0.05)
             done = end
             if done % (batches // 10) == 0:
                 print(f"| {done:,} | {_mib(server):.0f} | {time.perf_counter() - began:.0f} |", flush=True)
 
 
-async def _submit(client: httpx.AsyncClient, file: bytes) -> dict[str, Any]:
-    upload = await client.post("/v1/files", files={"file": ("a.jsonl", file)}, data={"purpose": "batch"})
-    body = {
-        "input_file_id": upload.raise_for_status().json()["id"],
-        "endpoint": "/v1/chat/completions",
-        "completion_window": "24h",
-    }
-    batch: dict[str, Any] = (await client.post("/v1/batches", json=body)).raise_for_status().json()
-    return batch
+async def _submit(client: aiohttp.ClientSession, file: bytes) -> dict[str, Any]:
+    form = aiohttp.FormData({"purpose": "batch"})
+    form.add_field("file", file, filename="a.jsonl")
+    async with client.post("/v1/files", data=form) as reply:
+        uploaded = (await reply.json())["id"]
+    body = {"input_file_id": uploaded, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    async with client.post("/v1/batches", json=body) as reply:
+        batch: dict[str, Any] = await reply.json()
+        return batch
+
+
+async def _get(client: aiohttp.ClientSession, batch: dict[str, Any]) -> dict[str, Any]:
+    async with client.get(f"/v1/batches/{batch['id']}") as reply:
+        found: dict[str, Any] = await reply.json()
+        return found
+
+
+def _sums(numbers: range) -> bytes:
+    return _file([_sum(i) for i in numbers])
+
+
+def _sum(i: int) -> str:
+    return f"What is {i} plus {i}?"
 
 
 def _file(prompts: list[str]) -> bytes:
@@ -147,6 +240,42 @@ def _file(prompts: list[str]) -> bytes:
         for i, prompt in enumerate(prompts)
     )
     return "\n".join(map(json.dumps, lines)).encode()
+
+
+def _prompts() -> list[str]:
+    query = f"SELECT prompt FROM '{DATA}/mmlu9/queries.parquet' WHERE split = 'test' ORDER BY query_id"
+    return [str(prompt) for (prompt,) in duckdb.execute(query).fetchall()]
+
+
+def _arithmetic(place: Path, lines: int, model: Path | None) -> None:
+    """Write a pool of one expert that answers sums: a local model, or one whose answers are recorded."""
+    backend, name = ("transformers", model.resolve()) if model else ("replay", "recorded")
+    (place / "pool.toml").write_text(
+        f'[[expert]]\nname = "one"\nmodel = "{name}"\nbackend = "{backend}"\nusd_per_m_input = 1\n'
+        "usd_per_m_output = 1\nmax_tokens = 8\n"
+    )
+    if model:
+        return
+    folder = place / "recorded"
+    folder.mkdir()
+    # The last ones are those of small batches, of which there are fewer than one a second for an hour.
+    numbers = f"(SELECT i, 'What is ' || i || ' plus ' || i || '?' AS q FROM range(-{_BESIDE}, {lines + 36_000}) t(i))"
+    for table, columns in {
+        "queries": "i::VARCHAR AS query_id, 'sums' AS dataset, 'test' AS split, q AS question, q AS prompt,"
+        " NULL::VARCHAR AS subject, NULL::VARCHAR AS category, NULL::VARCHAR[] AS choices, NULL::VARCHAR AS answer",
+        "outcomes": "i::VARCHAR AS query_id, 'one' AS expert, 1.0::DOUBLE AS score, (2 * i)::VARCHAR AS response,"
+        " NULL::VARCHAR AS prediction, 10::INTEGER AS prompt_tokens, 5::INTEGER AS completion_tokens",
+    }.items():
+        duckdb.execute(f"COPY (SELECT {columns} FROM {numbers}) TO '{folder}/{table}.parquet'")
+    duckdb.execute(
+        "COPY (SELECT 'one' AS expert, 'one' AS model, true AS license_open, 1.0::DOUBLE AS usd_per_m_input,"
+        f" 1.0::DOUBLE AS usd_per_m_output) TO '{folder}/experts.parquet'"
+    )
+
+
+def _key(place: Path, name: str) -> str:
+    command = [sys.executable, "-m", "leeroo", "keys", "create", name, "--store", "store"]
+    return subprocess.run(command, cwd=place, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _pool(place: Path) -> None:
@@ -171,6 +300,16 @@ def _await(url: str) -> None:
         except httpx.TransportError:
             time.sleep(0.1)
     raise SystemExit("the server does not start")
+
+
+def _cpu_s(server: psutil.Process) -> list[float]:
+    """Return the CPU seconds of the server, its children too, and of this process."""
+    found = []
+    for process in (server, psutil.Process()):
+        used = process.cpu_times()
+        living = [child.cpu_times() for child in process.children(recursive=True)] if process is server else []
+        found.append(sum(each.user + each.system for each in (used, *living)))
+    return found
 
 
 def _mib(process: psutil.Process) -> float:

@@ -11,9 +11,10 @@ It knows nothing of rows, budgets or the order of waves.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,9 @@ _OVERHEAD = 1.5 * _GIB
 _SHARE = 0.9
 # How often a wave that waits for the device checks whether to go on, in seconds.
 _CHECK_S = 0.2
+# A wave lets one with at most this part of its rows go first, when it has had the device for so many seconds, and for
+# so many times the seconds that loading its model again would take.
+_SMALLER, _HOLD_S, _LOADS = 4, 1.0, 10.0
 
 
 @dataclass
@@ -44,6 +48,16 @@ class _Held:
     asleep: bool = False
     users: int = 0  # waves that use it now
     dropped: bool = False  # it is closed when the last of them is done
+    load_s: float = 0.0
+
+
+@dataclass(eq=False)
+class _Turn:
+    """A wave in the queue for the device."""
+
+    expert: Expert
+    rows: Callable[[], int]  # how many it has left
+    since: float = 0.0  # when it got the device
 
 
 class Engines:
@@ -66,13 +80,18 @@ class Engines:
         self._measured, self._opening, self._alone = measured, opening, alone
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._sleepless: set[str] = set()  # engines that load as fast as they wake
-        self._device = threading.Lock()  # held by the wave whose model is at work on the device
+        self._turns = threading.Condition()
+        self._queue: deque[_Turn] = deque()  # waves for the device; the first one's model is at work on it
         self._connecting = threading.Lock()  # held while an engine that holds no memory is opened
         self._counting = threading.Lock()
 
     @contextlib.contextmanager
     def lend(
-        self, expert: Expert, later: Sequence[Expert] = (), stop: threading.Event | None = None
+        self,
+        expert: Expert,
+        later: Sequence[Expert] = (),
+        stop: threading.Event | None = None,
+        rows: Callable[[], int] = int,
     ) -> Iterator[Backend | Batching]:
         """Lend the engine of an expert to one wave; waves whose models hold memory of this device take turns.
 
@@ -82,13 +101,14 @@ class Engines:
             expert: The expert of the wave.
             later: The experts of the waves after it, the next first.
             stop: Ends the wait for the device, or the loading, when it is set.
+            rows: Returns how many rows the wave has left, for `is_wanted`.
 
         Raises:
             ExpertUnavailable: it does not start, or needs more memory than there is.
             Interrupted: `stop` was set before it was there.
 
         """
-        with self._turn(stop) if capabilities(expert).holds_memory else contextlib.nullcontext():
+        with self._turn(_Turn(expert, rows), stop) if capabilities(expert).holds_memory else contextlib.nullcontext():
             with contextlib.nullcontext() if capabilities(expert).holds_memory else self._connecting:
                 held = self._get(expert, later, stop)
                 self._count(held, 1)
@@ -107,19 +127,46 @@ class Engines:
             if key in self._held:
                 self._wake(key)
             else:
+                began = time.monotonic()
                 self._held[key] = _Held(expert, self._opening(expert, stop))
+                self._held[key].load_s = time.monotonic() - began
         self._held.move_to_end(key)
         return self._held[key]
 
     @contextlib.contextmanager
-    def _turn(self, stop: threading.Event | None) -> Iterator[None]:
-        while not self._device.acquire(timeout=_CHECK_S):
-            if stop is not None and stop.is_set():
-                raise Interrupted
+    def _turn(self, turn: _Turn, stop: threading.Event | None) -> Iterator[None]:
+        """Wait in the queue until all waves before this one have left it."""
+        with self._turns:
+            self._queue.append(turn)
         try:
+            with self._turns:
+                while self._queue[0] is not turn:
+                    self._turns.wait(_CHECK_S)
+                    if stop is not None and stop.is_set():
+                        raise Interrupted
+            turn.since = time.monotonic()
             yield
         finally:
-            self._device.release()
+            with self._turns:
+                self._queue.remove(turn)
+                self._turns.notify_all()
+
+    def is_wanted(self, expert: Expert) -> bool:
+        """Return whether the wave of this expert, which has the device, should let a far smaller one go first.
+
+        The caller leaves `lend`, with what it has in flight unanswered, and waits for its next turn. So waves of the
+        same size never take the device from each other.
+        """
+        with self._turns:
+            if not capabilities(expert).holds_memory or len(self._queue) < 2:
+                return False
+            mine, other = itertools.islice(self._queue, 2)
+        held = self._held.get(engine_key(expert))
+        # A model that has to be loaded again stays long enough to make that a small part of its time.
+        reload_s = 0.0 if held is None or self.is_loaded(other.expert) else held.load_s
+        if time.monotonic() - mine.since < max(_HOLD_S, _LOADS * reload_s):
+            return False
+        return _SMALLER * other.rows() <= mine.rows()
 
     def is_loaded(self, expert: Expert) -> bool:
         """Return whether the engine of this expert is loaded, and awake."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -80,13 +81,15 @@ def _waits(state: RunState, wave: Wave) -> bool:
 
 def _run_lane(state: RunState, lane: Sequence[Wave], engines: Engines) -> None:
     for at, wave in enumerate(lane, 1):
-        if state.halt.is_set() or state.anew:
-            return
-        _execute(state, wave, engines, lane[at:])
+        unfinished = True
+        while unfinished:
+            if state.halt.is_set() or state.anew:
+                return
+            unfinished = _execute(state, wave, engines, lane[at:])
 
 
-def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave]) -> None:
-    """Generate the answers of one wave and keep them.
+def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave]) -> bool:
+    """Generate the answers of one wave and keep them; return whether it let another run go first, and is to go on.
 
     Questions that bounce, and all that are left when the engine breaks or the run is halted, stay open.
     """
@@ -101,15 +104,20 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
     requests = _send_all(state, flight, pending)
     first = next(requests, None)  # an engine with nothing to do is not loaded
     if first is None:
-        return
+        return False
+    handed_over = False
+    planned = sum(rows for at, _, rows in state.worktable.left() if at in wave.experts) if can.holds_memory else 0
     began, was_loaded = time.monotonic(), engines.is_loaded(expert)
     try:
-        with engines.lend(expert, [experts[other.experts[0]] for other in later], state.halt) as lent:
+        with engines.lend(
+            expert, [experts[other.experts[0]] for other in later], state.halt, lambda: planned - flight.back
+        ) as lent:
             loaded = time.monotonic()
             book = RunBook(state, flight, engine_key(expert))
             backend = lent.for_run(book) if isinstance(lent, Batching) else lent
             flight.backend = backend
-            _generate(state, flight, backend, itertools.chain([first], requests))
+            wanted = partial(engines.is_wanted, expert)
+            handed_over = _generate(state, flight, backend, itertools.chain([first], requests), wanted)
             with state.lock:
                 keep_failures(state, flight)
             took = WaveTime(
@@ -133,10 +141,22 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
                 rest = flight.land(list(flight.sent))
                 state.ledger.land(*(rest.column(name).to_numpy() for name in ("expert", "expected", "at_most")))
             state.flush()
+    return handed_over
 
 
-def _generate(state: RunState, flight: Flight, backend: Backend, requests: Iterator[pa.RecordBatch]) -> None:
-    """Keep all completions; when the run is halted, those that come back within a short grace."""
+def _generate(
+    state: RunState,
+    flight: Flight,
+    backend: Backend,
+    requests: Iterator[pa.RecordBatch],
+    is_wanted: Callable[[], bool],
+) -> bool:
+    """Keep all completions; when the run is halted, those that come back within a short grace.
+
+    Returns:
+        Whether it ended early, right after answers came back, because a smaller run wants the device.
+
+    """
     until: float | None = None
     with contextlib.closing(backend.generate(requests)) as completions:
         for batch in completions:
@@ -145,11 +165,14 @@ def _generate(state: RunState, flight: Flight, backend: Backend, requests: Itera
                     keep(state, flight, batch)
                     state.back.notify_all()
             if flight.waits and state.anew:
-                return  # its batches stay open, and are awaited again when all is planned anew
+                return False  # its batches stay open, and are awaited again when all is planned anew
             if state.halt.is_set():
                 until = until or time.monotonic() + _GRACE_S
                 if time.monotonic() >= until:
-                    return
+                    return False
+            elif batch.num_rows and is_wanted():
+                return True
+    return False
 
 
 def _send_all(state: RunState, flight: Flight, pending: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:

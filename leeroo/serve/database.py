@@ -9,7 +9,9 @@ import contextlib
 import secrets
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +86,23 @@ CREATE TABLE waves (number INTEGER PRIMARY KEY, begun INTEGER NOT NULL);
 _VERSIONS = (_TABLES, _SINCE_2, _SINCE_3, _SINCE_4)
 VERSION = len(_VERSIONS)
 
+# The most seconds that a commit waits for transactions that wait to be part of it: a few times what the disk takes.
+_GATHER_S = 0.01
+# Connections for reading that are kept open while nobody uses them, and the KiB of the file that each keeps in memory.
+_READERS, _READER_KIB = 32, 256
+
+
+@dataclass
+class _Group:
+    """Transactions that are committed together; an error is that of all of them."""
+
+    shared: bool = False  # one of them is complete, and waits for the disk
+    ended: bool = False
+    error: BaseException | None = None
+
 
 class Database:
-    """One connection that writes, for one thread at a time, and one that reads meanwhile.
+    """One connection that writes, for one thread at a time, and some that read meanwhile.
 
     Args:
         folder: Created if needed; only its owner may look into it.
@@ -100,7 +116,10 @@ class Database:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files = folder / "files"
-        self._writing, self._reading = threading.Lock(), threading.Lock()
+        self._writing, self._committing = threading.Condition(), threading.Lock()
+        self._coming: deque[None] = deque()  # one for each thread that waits to write
+        self._readers: deque[sqlite3.Connection] = deque()  # those that nobody uses now
+        self._group = _Group()
         try:
             self.files.mkdir(parents=True, exist_ok=True, mode=0o700)
             folder.chmod(0o700)
@@ -108,10 +127,9 @@ class Database:
             raise OutputError(f"the server's folder {folder} cannot be made: {error.strerror or error}") from error
         with self._errors_mapped():
             # Durable: what a client was promised survives a power cut.
-            self._db, self._reader = (open_sqlite(folder / "serve.sqlite", durable=True) for _ in range(2))
-            self._reader.row_factory = sqlite3.Row
+            self._db = open_sqlite(folder / "serve.sqlite", durable=True)
+            self._db.isolation_level = None  # transactions begin and end where this says so
             with self.transaction() as db:
-                db.execute("BEGIN IMMEDIATE")
                 [version] = db.execute("PRAGMA user_version").fetchone()
                 for statement in "".join(_VERSIONS[version:]).split(";"):
                     db.execute(statement)
@@ -122,20 +140,95 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Read and write; all that is written is kept when this ends without an error, and nothing otherwise."""
-        with self._writing, self._errors_mapped(), self._db:
-            yield self._db
+        """Read and write; all that is written is on the disk when this ends without an error, and nothing otherwise.
+
+        The disk takes longer than most transactions. Those that end while it writes share the next wait for it.
+        """
+        with self._errors_mapped():
+            self._coming.append(None)
+            with self._writing:
+                self._coming.pop()
+                group = self._join_group()
+                try:
+                    yield self._db
+                except BaseException as error:
+                    self._undo(group, error)
+                    raise
+                self._db.execute("RELEASE one")
+                group.shared = True
+                self._writing.notify_all()
+            self._commit(group)
+
+    def _join_group(self) -> _Group:
+        """Begin a transaction of one thread within that of its group, which begins with it if there is none."""
+        if not self._db.in_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._group = _Group()
+        self._db.execute("SAVEPOINT one")
+        return self._group
+
+    def _undo(self, group: _Group, error: BaseException) -> None:
+        """Undo the transaction of one thread; a full disk undoes those of its whole group, which then all fail."""
+        if not self._db.in_transaction:
+            group.ended, group.error = True, error
+        elif group.shared:
+            self._db.execute("ROLLBACK TO one")
+            self._db.execute("RELEASE one")
+        else:  # nobody is there to end it
+            self._db.execute("ROLLBACK")
+
+    def _commit(self, group: _Group) -> None:
+        """Wait until a group is on the disk.
+
+        Raises:
+            sqlite3.Error: it is not, and nothing of it was kept.
+
+        """
+        with self._committing:
+            if not group.ended:
+                with self._writing:
+                    # Those who wait to write come first: they share this wait for the disk.
+                    self._writing.wait_for(lambda: not self._coming or group.ended, timeout=_GATHER_S)
+                    if not group.ended:
+                        self._end(group)
+        if group.error is not None:
+            raise sqlite3.OperationalError(str(group.error)) from group.error
+
+    def _end(self, group: _Group) -> None:
+        group.ended = True
+        try:
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            group.error = error
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     def rows(self, query: str, *values: Any) -> list[sqlite3.Row]:
-        """Return the rows of a query, which waits for no transaction."""
-        with self._reading, self._errors_mapped():
-            return self._reader.execute(query, values).fetchall()
+        """Return the rows of a query, which waits for no transaction and no other query."""
+        with self._errors_mapped():
+            try:
+                reader = self._readers.pop()
+            except IndexError:
+                reader = self._open_reader()
+            found = reader.execute(query, values).fetchall()
+            if len(self._readers) < _READERS:
+                self._readers.append(reader)
+            else:
+                reader.close()
+            return found
+
+    def _open_reader(self) -> sqlite3.Connection:
+        reader = sqlite3.connect(self.folder / "serve.sqlite", timeout=60, check_same_thread=False)
+        reader.execute(f"PRAGMA cache_size = -{_READER_KIB}")
+        reader.row_factory = sqlite3.Row
+        return reader
 
     def close(self) -> None:
         """Close the file."""
-        with self._writing, self._reading:
+        with self._writing:
             self._db.close()
-            self._reader.close()
+        while self._readers:
+            self._readers.pop().close()
 
     @contextlib.contextmanager
     def _errors_mapped(self) -> Iterator[None]:

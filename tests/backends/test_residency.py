@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine import weights
-from leeroo.engine.backends import device, select
+from leeroo.engine.backends import device, residency, select
 from leeroo.engine.backends.identity import engine_key
 from leeroo.engine.backends.protocol import AMPLE
 from leeroo.engine.backends.residency import Engines
@@ -185,3 +186,65 @@ def test_loaded_experts_come_first(ten_gib: _Device) -> None:
         _load(engines, expert)
     assert [w.experts for w in order_waves(order, experts, engines, in_turn=False)] == [(1,), (0,)]
     assert [w.experts for w in order_waves(order, experts, engines, in_turn=True)] == [(0,), (1,)]
+
+
+def _wanted(engines: Engines, expert: Expert, rows: int, other: Expert, other_rows: int) -> bool:
+    """Return whether a wave should let another go first, which waits for the device in a thread of its own."""
+
+    def wait() -> None:
+        with engines.lend(other, rows=lambda: other_rows):
+            pass
+
+    with engines.lend(expert, rows=lambda: rows):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while len(engines._queue) < 2:
+            time.sleep(0.001)
+        wanted = engines.is_wanted(expert)
+    thread.join()
+    return wanted
+
+
+def test_only_a_far_smaller_wave_goes_first(ten_gib: _Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wave of nearly the same size waits for its turn, and so does any wave for a little while."""
+    engines, expert = Engines(_nothing_known, ten_gib.open), _expert("a4")
+    assert not _wanted(engines, expert, 100, expert, 10)  # it has not had the device for long
+    monkeypatch.setattr(residency, "_HOLD_S", 0.0)
+    assert _wanted(engines, expert, 100, expert, 10)
+    assert not _wanted(engines, expert, 100, expert, 90)
+    with engines.lend(expert):
+        assert not engines.is_wanted(expert)
+
+
+def test_a_model_is_not_put_away_soon_after_it_was_loaded(ten_gib: _Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wave keeps the device for many times as long as its model took to load, if another model is to come."""
+    monkeypatch.setattr(residency, "_HOLD_S", 0.0)
+
+    def open_slowly(expert: Expert, stop: threading.Event | None = None) -> Any:
+        time.sleep(0.1)
+        return ten_gib.open(expert, stop)
+
+    engines = Engines(_nothing_known, open_slowly)
+    large, other = _expert("a6"), _expert("b6")
+    assert not _wanted(engines, large, 100, other, 10)
+    assert _wanted(engines, large, 100, large, 10)
+
+
+def test_waves_get_the_device_in_the_order_they_came(ten_gib: _Device) -> None:
+    """Five threads that wait for it have it one after another, and none is passed by a later one."""
+    engines, expert = Engines(_nothing_known, ten_gib.open), _expert("a4")
+    order: list[int] = []
+
+    def wait(number: int) -> None:
+        with engines.lend(expert):
+            order.append(number)
+
+    with engines.lend(expert):
+        threads = [threading.Thread(target=wait, args=(number,)) for number in range(5)]
+        for at, thread in enumerate(threads, 2):
+            thread.start()
+            while len(engines._queue) < at:
+                time.sleep(0.001)
+    for thread in threads:
+        thread.join()
+    assert order == list(range(5))

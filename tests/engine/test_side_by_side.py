@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,9 +14,11 @@ import pytest
 from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.errors import Interrupted
 from leeroo.engine.pool import Expert, Pool
+from tests.backends.tiny import save_model
 from tests.provider import Provider, running
 
 CONCURRENCY = 4
+LARGE = 400
 
 
 @pytest.fixture
@@ -185,3 +188,36 @@ def test_requests_that_hang_do_not_hold_up_another_call(engine: Engine, provider
     stop.set()
     thread.join()
     assert provider.most_at_once == CONCURRENCY + 1
+
+
+def test_a_small_call_does_not_wait_for_a_large_one_of_the_same_model(tmp_path: Path) -> None:
+    """It has its answers long before, and the large one has each answer once and the same as without it."""
+    expert = Expert(
+        name="tiny",
+        model=str(save_model(tmp_path / "tiny")),
+        backend="transformers",
+        usd_per_m_input=1,
+        usd_per_m_output=1,
+        max_tokens=32,
+        engine={"batch_size": 4},
+    )
+    pool = Pool(default="tiny", experts=(expert,))
+    done = {LARGE: 0}
+    with (
+        Engine(
+            pool, store=tmp_path / "store", on_progress=lambda now: done.update({now.rows: now.rows_done})
+        ) as engine,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        _answers(engine, _table("first", 4, ("tiny",)))  # loads the model
+        large = threads.submit(_answers, engine, _table("large", LARGE, ("tiny",)))
+        while not done[LARGE]:
+            time.sleep(0.01)
+        small = _answers(engine, _table("small", 4, ("tiny",)))
+        done_meanwhile = done[LARGE]
+        found = large.result()
+    assert None not in small
+    assert done_meanwhile < 0.75 * LARGE
+    with Engine(pool, store=tmp_path / "other") as engine:
+        alone = _answers(engine, _table("large", LARGE, ("tiny",)))
+    assert found == alone

@@ -54,7 +54,7 @@ def _write(path: Path, schema: pa.Schema, columns: dict[str, pa.Array]) -> None:
 
 @pytest.mark.usefixtures("api_pool")
 def test_a_hanging_expert_stops_no_other_batch(serve: Serve, api: Any) -> None:
-    """Another key's ten lines are done soon, for the same expert too, and so are other batches of the same key.
+    """Another ten lines are done soon, for the same expert too, of another key and of the same one.
 
     A cancelled batch ends soon.
     """
@@ -66,7 +66,7 @@ def test_a_hanging_expert_stops_no_other_batch(serve: Serve, api: Any) -> None:
         time.sleep(0.05)
     while api.at_once < 16:  # all of the expert's concurrency
         time.sleep(0.05)
-    for client, expert in ((theirs, "small"), (ours, "small"), (theirs, "large")):
+    for client, expert in ((theirs, "small"), (ours, "small"), (theirs, "large"), (ours, "large")):
         began = time.monotonic()
         lines = [chat(str(i), f"question {i} of {id(client)}", expert) for i in range(10)]
         assert wait(client, submit(client, jsonl(lines)).id).request_counts.completed == 10

@@ -51,6 +51,20 @@ class ServerState:
             self.count(request, None)
             raise RequestError(401, NO_KEY)
 
+    def admit(self, request: Request) -> str:
+        """Return whose request this is, and count it.
+
+        Raises:
+            RequestError: 401 without a key that is in use, 429 when there were too many requests.
+
+        """
+        owner = self.find_owner(request)
+        self.count(request, owner)
+        if owner is None:
+            raise RequestError(401, NO_KEY)
+        request.state.owner = owner
+        return owner
+
     def count(self, request: Request, owner: str | None) -> None:
         """Count a request of a key; one without a key counts as a guess of its address.
 
@@ -71,26 +85,22 @@ class ServerState:
             raise RequestError(429, "too many requests", headers={"retry-after": str(max(1, hit.wait_s))})
 
 
-def get_state(request: Request) -> ServerState:
+# Both are coroutines, though they wait for nothing: a plain function would take each request to another thread.
+async def get_state(request: Request) -> ServerState:
     """Return what all requests of the application share."""
     state: ServerState = request.app.state.server
     return state
 
 
-def get_owner(request: Request) -> str:
+async def get_owner(request: Request) -> str:
     """Return whose request this is, and count it.
 
     Raises:
         RequestError: 401 without a key that is in use, 429 when there were too many requests.
 
     """
-    state = get_state(request)
-    owner = state.find_owner(request)
-    state.count(request, owner)
-    if owner is None:
-        raise RequestError(401, NO_KEY)
-    request.state.owner = owner
-    return owner
+    state: ServerState = request.app.state.server
+    return state.admit(request)
 
 
 State = Annotated[ServerState, Depends(get_state)]

@@ -17,7 +17,7 @@ from leeroo.serve import keys
 from leeroo.serve.clock import now
 from leeroo.serve.database import Database
 from leeroo.serve.web import api
-from leeroo.serve.web.dependencies import COOKIE, Owner, State, get_owner
+from leeroo.serve.web.dependencies import COOKIE, Owner, State
 from leeroo.serve.web.errors import RequestError
 from leeroo.serve.work import batches
 from leeroo.serve.work.batches import Batch
@@ -46,7 +46,7 @@ def status_page(request: Request, state: State, after: Annotated[str | None, Que
         if "authorization" in request.headers or COOKIE in request.cookies:
             state.count(request, None)
         return _html("login.html", 401, wrong=False)
-    get_owner(request)
+    state.admit(request)
     place = batches.get(state.db, owner, after) if after else None
     found = batches.list_batches(state.db, owner, place, _SHOWN + 1)
     return _html(

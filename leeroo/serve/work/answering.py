@@ -47,13 +47,14 @@ def answer_lines(
         learn=(batch.metadata or {}).get("learn") == "true",
     )
     # The pool may have changed since the batch was checked.
-    known = [line.request.get("expert") in (None, *engine.pool.names) for _, line in lines]
+    names = {None, *engine.pool.names}
+    known = [line.request.get("expert") in names for _, line in lines]
     table = to_table((line.request, batch.private) for (batch, line), there in zip(lines, known, strict=True) if there)
     owner = store_owner(batch.owner)
     with answer(engine, table.to_reader(), criteria, stop, partial=True, send=send, owner=owner) as reader:
         answers = reader.read_all()
-        names = [name for name in (*ANSWERS.names, "logprobs") if name in answers.column_names]
-        rows: Iterator[LineAnswer] = iter(answers.select(names).to_pylist())
+        columns = [name for name in (*ANSWERS.names, "logprobs") if name in answers.column_names]
+        rows: Iterator[LineAnswer] = iter(answers.select(columns).to_pylist())
         yield [
             _answer([next(rows) for _ in range(count_answers(line.request))])
             if there
@@ -68,5 +69,7 @@ def _answer(rows: list[LineAnswer]) -> LineAnswer | None:
 
 def lost_expert(experts: Iterable[str], answer: LineAnswer) -> bool:
     """Return whether a line failed because its expert was given up in this wave, and not by itself."""
+    if answer["error"] is None:
+        return False
     names = "|".join(map(re.escape, experts))
-    return re.match(rf"the expert '({names})' cannot answer: |({names}): ", answer["error"] or "") is not None
+    return re.match(rf"the expert '({names})' cannot answer: |({names}): ", answer["error"]) is not None

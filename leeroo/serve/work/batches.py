@@ -10,7 +10,7 @@ import random
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Json
 
@@ -120,8 +120,9 @@ def create(
         if open_ones >= most_open:
             return None
         marks = ", ".join("?" * len(row))
-        con.execute(f"INSERT INTO batches ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
-    return get(db, owner, str(row["id"]))
+        query = f"INSERT INTO batches ({', '.join(row)}) VALUES ({marks}) RETURNING {_COLUMNS}"
+        made = con.execute(query, tuple(row.values())).fetchone()
+    return Batch(**dict(zip(Batch.model_fields, made, strict=True)))
 
 
 def get(db: Database, owner: str, batch: str) -> Batch | None:
@@ -143,6 +144,25 @@ def list_batches(db: Database, owner: str, after: Batch | None, limit: int) -> l
 def in_state(db: Database, *states: str) -> list[Batch]:
     """Return all batches in these states, the oldest first."""
     return _select(db, f"status IN ({', '.join('?' * len(states))}) ORDER BY number", *states)
+
+
+class OpenBatch(NamedTuple):
+    """The little of an open batch that says what is to be done next; there may be thousands."""
+
+    number: int
+    owner: str
+    status: str
+
+
+def list_open(db: Database, *states: str) -> list[OpenBatch]:
+    """Return the open batches in these states, the oldest first."""
+    marks = ", ".join("?" * len(states))
+    return [
+        OpenBatch(*row)
+        for row in db.rows(
+            f"SELECT {', '.join(OpenBatch._fields)} FROM batches WHERE status IN ({marks}) ORDER BY number", *states
+        )
+    ]
 
 
 def _select(db: Database, which: str, *values: Any) -> list[Batch]:
@@ -168,8 +188,9 @@ def store_lines(db: Database, batch: Batch, lines: Iterable[Line]) -> None:
         FileRefused: by `lines`, at the first mistake.
 
     """
-    with db.transaction() as con:
-        _forget_lines(con, batch)  # of an attempt that was killed
+    if db.rows("SELECT 1 FROM lines WHERE batch = ? LIMIT 1", batch.number):
+        with db.transaction() as con:
+            _forget_lines(con, batch)  # of an attempt that was killed
     places = random.Random(batch.id)
     rows: list[tuple[Any, ...]] = []
     backlog: Counter[str] = Counter()
@@ -183,22 +204,21 @@ def store_lines(db: Database, batch: Batch, lines: Iterable[Line]) -> None:
         total, failed = total + 1, failed + (line.wrong is not None)
         backlog[expert] += line.wrong is None
         if len(rows) == _CHUNK:
-            _put(db, rows)
+            with db.transaction() as con:
+                _put(con, rows)
             rows = []
-    _put(db, rows)
     with db.transaction() as con:
+        _put(con, rows)
         con.executemany("INSERT INTO backlog VALUES (?, ?, ?)", ((batch.number, *each) for each in backlog.items()))
         _change(con, batch, total=total, failed=failed)
         _enter(con, batch, "in_progress", "validating")  # unless it was cancelled meanwhile
 
 
-def _put(db: Database, rows: list[tuple[Any, ...]]) -> None:
-    with db.transaction() as con:
-        con.executemany(
-            "INSERT INTO lines (batch, line, turn, custom_id, asked, status, told, expert)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            rows,
-        )
+def _put(con: sqlite3.Connection, rows: list[tuple[Any, ...]]) -> None:
+    con.executemany(
+        "INSERT INTO lines (batch, line, turn, custom_id, asked, status, told, expert) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
 
 
 def _forget_lines(con: sqlite3.Connection, batch: Batch) -> None:
@@ -223,10 +243,15 @@ def cancel(db: Database, batch: Batch) -> None:
         _enter(con, batch, "cancelling", "validating", "in_progress")
 
 
-def mark_finalizing(db: Database, batch: Batch) -> None:
-    """Mark a batch whose lines are all answered: its files are being written."""
-    with db.transaction() as con:
-        _enter(con, batch, "finalizing", "in_progress")
+def mark_finalizing(db: Database) -> None:
+    """Mark batches whose lines are all answered, or whose time is over: their files are to be written."""
+    at = int(now())
+    done = "status = 'in_progress' AND (completed + failed = total OR expires_at < ?)"
+    if db.rows(f"SELECT 1 FROM batches WHERE {done} LIMIT 1", at):
+        with db.transaction() as con:
+            con.execute(
+                f"UPDATE batches SET status = 'finalizing', finalizing_at = ?, attempts = 0 WHERE {done}", (at, at)
+            )
 
 
 def end(db: Database, batch: Batch, status: str, **columns: Any) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -21,6 +21,7 @@ from leeroo.serve.lines.results import LineAnswer, no_answer
 from leeroo.serve.work import batches, queue
 from leeroo.serve.work.answering import WaveLines, answer_lines, lost_expert
 from leeroo.serve.work.metrics import Metrics
+from leeroo.serve.work.queue import Backlog
 from leeroo.serve.work.stages import ATTEMPTS, BatchStages
 from leeroo.serve.work.waves import WAVE_S, LineWave, Speeds, WaveGroup, group_backlogs
 from leeroo.serve.work.workers import Workers
@@ -78,7 +79,7 @@ class Dispatcher:
 
     def stop_unwanted(self) -> None:
         """Stop waves that take too long, or whose batches have been cancelled or are past their time."""
-        wanted = {batch.number for batch in batches.in_state(self._db, "in_progress")}
+        wanted = {batch.number for batch in batches.list_open(self._db, "in_progress")}
         self._speeds.forget_others(wanted)
         for wave in self._workers.at_work(LineWave):
             if wave.age > _PROVEN_S:
@@ -102,20 +103,27 @@ class Dispatcher:
         if self._suspects or any(wave.alone for wave in in_time):
             return
         groups = group_backlogs(queue.waiting(self._db), self._remote, self._alone)
-        while (group := self._next(groups)) is not None:
-            portions = self._speeds.portions(groups.pop(group))
+        while (found := self._next(groups)) is not None:
+            group, backlogs = found
+            del groups[group]
+            portions = self._speeds.portions(backlogs)
             number = queue.claim(self._db, portions)
             self._served[group.owner] = time.monotonic()
             self._start(LineWave(number, group, frozenset(backlog.batch for backlog, _ in portions)))
 
-    def _next(self, groups: Iterable[WaveGroup]) -> WaveGroup | None:
-        """Choose the group whose turn it is; None where none may start a wave."""
+    def _next(self, groups: Mapping[WaveGroup, list[Backlog]]) -> tuple[WaveGroup, list[Backlog]] | None:
+        """Choose the group whose turn it is, with the backlogs for its wave; None where none may start one."""
         running = self._workers.at_work(LineWave)
         if len(running) >= _MOST or sum(wave.age < _LATE_S for wave in running) >= _IN_TIME:
             return None
         of_key = Counter(wave.group.owner for wave in running)
-        free = [group for group in groups if of_key[group.owner] < _OF_KEY and _may_start(group, running)]
-        return min(free, key=lambda group: (of_key[group.owner], self._served.get(group.owner, 0.0)), default=None)
+        free = {
+            group: may
+            for group, backlogs in groups.items()
+            if of_key[group.owner] < _OF_KEY and (may := _may_start(group, backlogs, running))
+        }
+        turn = min(free, key=lambda group: (of_key[group.owner], self._served.get(group.owner, 0.0)), default=None)
+        return None if turn is None else (turn, free[turn])
 
     def _start(self, wave: LineWave) -> None:
         self._workers.begin(wave, lambda: self._run(wave))
@@ -216,7 +224,14 @@ class Dispatcher:
         return left * len(lines) / max(1, queue.open_lines(self._db, batch.number))
 
 
-def _may_start(group: WaveGroup, running: list[LineWave]) -> bool:
-    """Return whether a group may have one more wave: all that it has are late, and a budget is not shared."""
+def _may_start(group: WaveGroup, backlogs: list[Backlog], running: list[LineWave]) -> list[Backlog]:
+    """Return the backlogs of a group for one more wave: all of them where those that it has are late.
+
+    Where one is in time, only batches without a wave may start: a small batch does not wait for the wave of a large
+    one. A budget is not shared.
+    """
     own = [wave for wave in running if wave.group == group]
-    return not own or (group.batch is None and len(own) < _OF_GROUP and all(wave.age > _LATE_S for wave in own))
+    if own and (group.batch is not None or len(own) >= _OF_GROUP):
+        return []
+    busy = frozenset[int]().union(*(wave.batches for wave in own if wave.age <= _LATE_S))
+    return [backlog for backlog in backlogs if backlog.batch not in busy]

@@ -42,7 +42,8 @@ class Scheduler:
         self._workers = Workers()
         self._stages = BatchStages(db, frozenset(engine.pool.names), options, metrics, self._workers)
         self._dispatcher = Dispatcher(db, engine, metrics, self._workers, self._stages)
-        self._swept = -_SWEEP_S
+        self._swept = self._asked = -_SWEEP_S
+        self._degraded: dict[str, str] = {}
         self._thread = threading.Thread(target=self._schedule, name="leeroo-scheduler", daemon=True)
 
     def start(self) -> None:
@@ -75,9 +76,12 @@ class Scheduler:
         return self._workers.trouble()
 
     def degraded(self) -> dict[str, str]:
-        """Return the experts that are unavailable now, and why."""
-        found = ((expert.name, unavailable(expert)) for expert in self._experts)
-        return {name: why for name, why in found if why is not None}
+        """Return the experts that are unavailable, and why, as it was within the last second."""
+        if time.monotonic() - self._asked > _LOOK_S:
+            found = {expert.name: unavailable(expert) for expert in self._experts}
+            self._degraded = {name: why for name, why in found.items() if why is not None}
+            self._asked = time.monotonic()
+        return self._degraded
 
     def wake(self) -> None:
         """Look at once: a batch is new, or to be cancelled."""

@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Literal, NamedTuple, TypeVar
 
 import structlog
 
 from leeroo.engine.errors import Interrupted, OutputError
-from leeroo.serve.clock import now
 from leeroo.serve.database import Database
 from leeroo.serve.lines.read import FileRefused, Line, read_jsonl, read_parquet
 from leeroo.serve.options import ServerOptions
 from leeroo.serve.work import answered_lines, batches, files, outputs, queue
-from leeroo.serve.work.batches import Batch
+from leeroo.serve.work.batches import Batch, OpenBatch
 from leeroo.serve.work.metrics import Metrics
 from leeroo.serve.work.workers import Workers
 
@@ -31,12 +31,13 @@ _CHECK_S = 120.0
 ATTEMPTS = 2
 
 _T = TypeVar("_T")
+_Stage = Literal["check", "write"]
 
 
 class _BatchStage(NamedTuple):
     """A stage of a batch that is under way."""
 
-    stage: Literal["check", "write"]
+    stage: _Stage
     batch: int
     owner: str
 
@@ -62,15 +63,9 @@ class BatchStages:
 
     def begin(self) -> None:
         """Begin to check new batches, and to end those that are answered, cancelled or past their time."""
-        for batch in batches.in_state(self._db, *batches.OPEN):
-            if batch.status == "validating":
-                self._begin(_BatchStage("check", batch.number, batch.owner), batch, self._check)
-            elif batch.status == "in_progress":
-                if batch.completed + batch.failed == batch.total or batch.expires_at < now():
-                    batches.mark_finalizing(self._db, batch)
-                    self._workers.news.set()
-            elif not queue.claims(self._db, batch.number):
-                self._begin(_BatchStage("write", batch.number, batch.owner), batch, self._write)
+        batches.mark_finalizing(self._db)
+        self._begin("check", self._check, "validating")
+        self._begin("write", self._write, "finalizing", "cancelling")
 
     def refuse(self, batch: Batch, code: str, message: str, line: int | None = None, param: str | None = None) -> None:
         """End a batch that cannot be answered."""
@@ -79,16 +74,23 @@ class BatchStages:
         self._metrics.count_ended("failed")
         self._log.info("batch_refused", batch=batch.id, **error)
 
-    def _begin(self, one: _BatchStage, batch: Batch, work: Callable[[Batch], None]) -> None:
-        """Begin a stage of a batch, unless it is under way, or there are many of its key or in all."""
-        running = [other for other in self._workers.at_work(_BatchStage) if other.stage == one.stage]
-        many = len(running) >= _MOST_FILES or sum(other.owner == one.owner for other in running) >= _FILES_OF_KEY
-        if not many and one not in running:
-            self._workers.begin(one, lambda: self._attempt(batch, work))
+    def _begin(self, stage: _Stage, work: Callable[[Batch], None], *states: str) -> None:
+        """Begin a stage of the batches in these states, the oldest first, as long as there is room."""
+        running = [one for one in self._workers.at_work(_BatchStage) if one.stage == stage]
+        for batch in batches.list_open(self._db, *states):
+            if len(running) >= _MOST_FILES:
+                return
+            one = _BatchStage(stage, batch.number, batch.owner)
+            many = sum(other.owner == one.owner for other in running) >= _FILES_OF_KEY
+            if many or one in running or (stage == "write" and queue.claims(self._db, one.batch)):
+                continue
+            running.append(one)
+            self._workers.begin(one, partial(self._attempt, batch, work))
 
-    def _attempt(self, batch: Batch, work: Callable[[Batch], None]) -> None:
+    def _attempt(self, found: OpenBatch, work: Callable[[Batch], None]) -> None:
         """Do a stage of a batch, and fail the batch when it failed, or ended the process, too often."""
-        if batches.by_number(self._db, batch.number).status != batch.status:
+        batch = batches.by_number(self._db, found.number)
+        if batch.status != found.status:
             return  # it is done, or the batch was cancelled, since it was begun
         why = "the server could not work with this file"
         attempts = batches.count_attempt(self._db, batch)
