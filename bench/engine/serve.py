@@ -1,7 +1,7 @@
 """The HTTP endpoint under load: many clients at once, a small batch beside a large one, and many batches in a row.
 
     python bench/engine/serve.py [--mode crowd] [--clients 200] [--repeats 1]
-    python bench/engine/serve.py --mode beside [--lines 50000] [--model FOLDER] [--same-key]
+    python bench/engine/serve.py --mode beside [--lines 50000] [--model NAME] [--same-key]
     python bench/engine/serve.py --mode procession [--batches 10000]
 
 A real server in a process of its own. Clients are one process and one event loop on the same cores; the CPU seconds of
@@ -10,8 +10,8 @@ that has learned from its training split:
 
 - crowd: all clients submit a batch of 50 rows at once and poll each second until it has ended.
 - procession: batches of five rows go through, 100 at a time, while the server's memory is read.
-- beside: one batch of many lines alone, and then once more with other questions while a client submits one small batch
-  after another. Answers are replayed, or those of a local model (`--model`), where the large batch holds it.
+- beside: one batch of many lines alone, one with small batches beside it, one after another, and one alone again, each
+  with questions of its own. Answers are replayed, or those of a local model (`--model`) that the large batch holds.
 """
 
 from __future__ import annotations
@@ -54,22 +54,26 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=1, help="of the crowd, with questions of its own each time")
     parser.add_argument("--lines", type=int, default=50_000)
-    parser.add_argument("--model", type=Path, help="folder of a local model for `beside`; default: replayed answers")
+    parser.add_argument("--model", help="local model for `beside`, by its name or folder; default: replayed answers")
+    parser.add_argument("--small", type=int, default=1000, help="the most small batches for `beside`")
     parser.add_argument("--same-key", action="store_true", help="small batches have the key of the large one")
     parser.add_argument("--batches", type=int, default=10_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         if options.mode == "beside":
-            _arithmetic(place, 2 * options.lines, options.model)
+            _arithmetic(place, 3 * options.lines, options.model)
         else:
             _pool(place)
-            train([DATA / "mmlu9"]).save(place / "router")
+            router = train([DATA / "mmlu9"])
+            router.predict(_prompts())  # vectors of all questions are kept, here and in the server's process
+            router.save(place / "router")
         print(f"{os.cpu_count()} cores\n", flush=True)
         keys = [_key(place, name) for name in ("large", "small")] if options.mode == "beside" else []
         with _serving(place, [] if options.mode == "beside" else ["--router", "router"]) as (url, server):
             if options.mode == "beside":
-                asyncio.run(_beside(url, server, options.lines, [keys[0], keys[0] if options.same_key else keys[1]]))
+                pair = [keys[0], keys[0] if options.same_key else keys[1]]
+                asyncio.run(_beside(url, server, options.lines, pair, options.small))
             elif options.mode == "crowd":
                 for repeat in range(options.repeats):
                     asyncio.run(_crowd(url, server, _prompts(), options.clients, repeat))
@@ -144,24 +148,30 @@ async def _submit_and_poll(
     return batch
 
 
-async def _beside(url: str, server: psutil.Process, lines: int, keys: list[str]) -> None:
-    """Run a large batch alone, and then one with small ones beside it; print the times of both."""
+async def _beside(url: str, server: psutil.Process, lines: int, keys: list[str], most: int) -> None:
+    """Run a large batch alone, one with at most so many small ones beside it, and one alone; print their times."""
     async with _client(url, keys[0]) as ours, _client(url, keys[1]) as theirs:
         await _follow(theirs, _sums(range(-_BESIDE, 0)))  # loads the model, if there is one
-        alone = await _large(ours, server, range(lines))
-        print(f"{lines:,} lines alone: {alone[0]:.1f} s, CPU of the server {alone[1]:.1f} s", flush=True)
+        before = await _large(ours, server, range(lines))
         large = asyncio.create_task(_large(ours, server, range(lines, 2 * lines)))
         small: list[tuple[float, float]] = []
-        while not large.done():
-            first = 2 * lines + _BESIDE * len(small)
+        await asyncio.sleep(_PAUSE_S)
+        while not large.done() and len(small) < most:
+            first = 3 * lines + _BESIDE * len(small)
             small.append(await _follow(theirs, _sums(range(first, first + _BESIDE))))
             await asyncio.sleep(_PAUSE_S)
         beside = await large
+        after = await _large(ours, server, range(2 * lines, 3 * lines))
     starts, ends = np.array(small).T
-    print(f"{lines:,} lines beside {len(small)} batches of {_BESIDE}: {beside[0]:.1f} s, CPU {beside[1]:.1f} s")
+    for what, (seconds, cpu_s) in (("alone", before), (f"beside {len(small)} small", beside), ("alone again", after)):
+        print(f"{lines:,} lines {what}: {seconds:.1f} s, CPU of the server {cpu_s:.1f} s")
     for what, times in (("starts", starts), ("ends", ends)):
         print(f"a batch of {_BESIDE} {what} after {np.median(times):.1f} s, at most {times.max():.1f} s")
-    print(f"costs the large one {100 * (beside[0] / alone[0] - 1):.1f} % of time", flush=True)
+    alone = [(x + y) / 2 for x, y in zip(before, after, strict=True)]
+    more = [100 * (x / y - 1) for x, y in zip(beside, alone, strict=True)]
+    print(
+        f"the large one beside, against the mean of both alone: {more[0]:+.1f} % time, {more[1]:+.1f} % CPU", flush=True
+    )
 
 
 async def _large(client: aiohttp.ClientSession, server: psutil.Process, numbers: range) -> tuple[float, float]:
@@ -247,9 +257,9 @@ def _prompts() -> list[str]:
     return [str(prompt) for (prompt,) in duckdb.execute(query).fetchall()]
 
 
-def _arithmetic(place: Path, lines: int, model: Path | None) -> None:
+def _arithmetic(place: Path, lines: int, model: str | None) -> None:
     """Write a pool of one expert that answers sums: a local model, or one whose answers are recorded."""
-    backend, name = ("transformers", model.resolve()) if model else ("replay", "recorded")
+    backend, name = ("transformers", model) if model else ("replay", "recorded")
     (place / "pool.toml").write_text(
         f'[[expert]]\nname = "one"\nmodel = "{name}"\nbackend = "{backend}"\nusd_per_m_input = 1\n'
         "usd_per_m_output = 1\nmax_tokens = 8\n"

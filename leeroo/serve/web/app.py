@@ -46,6 +46,7 @@ def make_app(db: Database, engine: Engine, options: ServerOptions) -> FastAPI:
                 file_bytes=options.file_bytes,
                 loopback_only=lambda: options.loopback and not keys.are_required(db),
                 check_key=lambda scope: state.check_key(Request(scope)),
+                count_upload=state.scheduler.count_upload,
             )
         ],
     )

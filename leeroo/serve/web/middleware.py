@@ -50,9 +50,10 @@ class RequestGuard:
         file_bytes: int,
         loopback_only: Callable[[], bool],
         check_key: Callable[[Scope], None],
+        count_upload: Callable[[int], None],
     ) -> None:
         self._app, self._metrics, self._file_bytes = app, metrics, file_bytes
-        self._loopback_only, self._check_key = loopback_only, check_key
+        self._loopback_only, self._check_key, self._count_upload = loopback_only, check_key, count_upload
         self._log = structlog.get_logger("leeroo.http")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -85,6 +86,7 @@ class RequestGuard:
                 refusal = Refusal(503, "the server is ending: send this again later")
                 await error_reply(refusal)(scope, receive, send_marked)
         finally:
+            self._count_upload(-scope["state"].get("uploads", 0))
             self._record(scope, status, time.perf_counter() - began)
 
     def _record(self, scope: Scope, status: int, seconds: float) -> None:
@@ -133,11 +135,15 @@ class RequestGuard:
                 return await receive()
             left = _WHOLE_S - (time.monotonic() - began)
             try:
-                message = await asyncio.wait_for(receive(), min(_NEXT_S, max(left, 0.0)))
+                async with asyncio.timeout(min(_NEXT_S, max(left, 0.0))):
+                    message = await receive()
             except TimeoutError:
                 raise Refusal(408, "the request took too long to come") from None
             came += len(message.get("body", b""))
             whole = message["type"] != "http.request" or not message.get("more_body", False)
+            if whole and scope["method"] == "POST":  # not before: a slow client keeps nobody waiting
+                scope["state"]["uploads"] = 1
+                self._count_upload(1)
             if came > most:
                 raise self._too_large(most)
             return message

@@ -28,6 +28,8 @@ from leeroo.serve.work.workers import Workers
 
 # Seconds after which a wave is late and another of its group may start, and after which it is stopped.
 _LATE_S, _DEADLINE_S = 3 * WAVE_S, 900.0
+# The most seconds that new lines wait for other files of their key to be checked.
+_GATHER_S = 1.0
 # Seconds after which a wave has shown that the process does not end because of it.
 _PROVEN_S = 60.0
 # How often a line is begun, the last time alone, before it fails as the one that ends the process.
@@ -56,6 +58,8 @@ class Dispatcher:
         self._workers, self._stages, self._speeds = workers, stages, Speeds()
         self._remote = frozenset(expert.name for expert in engine.pool.experts if not capabilities(expert).holds_memory)
         self._served: dict[str, float] = {}  # when a wave of each key was started last
+        self._since: dict[int, float] = {}  # when lines of each waiting batch were first seen
+        self._checked: set[str] = set()  # keys with files under check
         self._alone: set[int] = set()  # batches that were in a wave which failed
         self._suspects: list[LineWave] = []  # waves that may have ended the process
         self._log = structlog.get_logger("leeroo.serve")
@@ -102,7 +106,10 @@ class Dispatcher:
             self._start(replace(self._suspects.pop(0)))  # a copy begins now
         if self._suspects or any(wave.alone for wave in in_time):
             return
-        groups = group_backlogs(queue.waiting(self._db), self._remote, self._alone)
+        waiting, now = queue.waiting(self._db), time.monotonic()
+        self._since = {backlog.batch: self._since.get(backlog.batch, now) for backlog in waiting}
+        self._checked = {batch.owner for batch in batches.list_open(self._db, "validating")}
+        groups = group_backlogs(waiting, self._remote, self._alone)
         while (found := self._next(groups)) is not None:
             group, backlogs = found
             del groups[group]
@@ -120,10 +127,20 @@ class Dispatcher:
         free = {
             group: may
             for group, backlogs in groups.items()
-            if of_key[group.owner] < _OF_KEY and (may := _may_start(group, backlogs, running))
+            if of_key[group.owner] < _OF_KEY
+            and (may := _may_start(group, backlogs, running))
+            and not self._gathers(group, may)
         }
         turn = min(free, key=lambda group: (of_key[group.owner], self._served.get(group.owner, 0.0)), default=None)
         return None if turn is None else (turn, free[turn])
+
+    def _gathers(self, group: WaveGroup, backlogs: list[Backlog]) -> bool:
+        """Return whether a wave should wait for more batches of its key, whose files are under check.
+
+        A wave takes some time, however few its lines are, so that batches which come together should share it.
+        """
+        first = min(self._since[backlog.batch] for backlog in backlogs)
+        return group.owner in self._checked and time.monotonic() - first < _GATHER_S
 
     def _start(self, wave: LineWave) -> None:
         self._workers.begin(wave, lambda: self._run(wave))

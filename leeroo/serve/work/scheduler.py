@@ -83,6 +83,10 @@ class Scheduler:
             self._asked = time.monotonic()
         return self._degraded
 
+    def count_upload(self, change: int) -> None:
+        """Count a request that brings something, and take it back with -1; the event loop alone may call this."""
+        self._workers.uploads += change
+
     def wake(self) -> None:
         """Look at once: a batch is new, or to be cancelled."""
         self._workers.news.set()

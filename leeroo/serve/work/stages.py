@@ -27,6 +27,8 @@ from leeroo.serve.work.workers import Workers
 _MOST_FILES, _FILES_OF_KEY = 6, 2
 # Seconds of the processor that the check of one file may take.
 _CHECK_S = 120.0
+# The most seconds in all that a stage waits for requests that are under way.
+_ASIDE_S = 1.0
 # How often a stage of a batch is begun before the batch fails.
 ATTEMPTS = 2
 
@@ -137,7 +139,11 @@ class BatchStages:
         self._log.info("batch_ended", batch=batch.id, status=status, rows=batch.total, cost_usd=batch.cost_usd)
 
     def _while_serving(self, items: Iterable[_T]) -> Iterator[_T]:
+        """Yield lines until the server ends; requests that bring more go first for a while."""
+        left_s = _ASIDE_S
         for item in items:
+            if self._workers.uploads and left_s > 0:
+                left_s -= self._workers.step_aside(left_s)
             if self._workers.ending.is_set():
                 raise Interrupted
             yield item

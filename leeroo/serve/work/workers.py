@@ -16,6 +16,8 @@ from leeroo.engine.errors import Interrupted, LeerooError
 
 # Seconds that nothing is begun after an error that is no batch's fault.
 _PAUSE_S = 5.0
+# Seconds between two looks at whether requests are still under way.
+_ASIDE_S = 0.005
 
 _T = TypeVar("_T")
 
@@ -26,14 +28,23 @@ class Workers:
     Attributes:
         ending: Set when the server ends.
         news: Set when there may be something new to begin.
+        uploads: Requests that bring something and are under way; the event loop counts them.
     """
 
     def __init__(self) -> None:
         self.ending, self.news = threading.Event(), threading.Event()
+        self.uploads = 0  # requests with a body that are under way
         self._lock = threading.Lock()  # of what is at work
         self._at_work: list[object] = []
         self._pause: tuple[float, str] | None = None  # its end, and the reason
         self._log = structlog.get_logger("leeroo.serve")
+
+    def step_aside(self, longest_s: float) -> float:
+        """Wait until no request brings anything, and return the seconds: reading lines would slow all of them."""
+        began = time.monotonic()
+        while self.uploads and time.monotonic() - began < longest_s and not self.ending.is_set():
+            time.sleep(_ASIDE_S)
+        return time.monotonic() - began
 
     def begin(self, piece: object, do: Callable[[], None]) -> None:
         """Do a piece of work in a thread."""
