@@ -154,11 +154,11 @@ class Engines:
     def is_wanted(self, expert: Expert) -> bool:
         """Return whether the wave of this expert, which has the device, should let a far smaller one go first.
 
-        The caller leaves `lend`, with what it has in flight unanswered, and waits for its next turn. So waves of the
-        same size never take the device from each other.
+        The caller leaves `lend` and waits for its next turn. What it has in flight is computed again then, so waves of
+        the same size never take the device from each other, and those of a cluster, which have much in flight, never.
         """
         with self._turns:
-            if not capabilities(expert).holds_memory or len(self._queue) < 2:
+            if self._alone or not capabilities(expert).holds_memory or len(self._queue) < 2:
                 return False
             mine, other = itertools.islice(self._queue, 2)
         held = self._held.get(engine_key(expert))
