@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -23,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         now[:] = [before + more for before, more in zip(now, seconds, strict=True)]
 
     monkeypatch.setattr(cores, "_read", lambda: cores._Reading(*now))
-    monkeypatch.setattr(cores.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
     return go_on
 
 
@@ -59,7 +60,7 @@ def test_cores_are_counted_anew(clock: Clock) -> None:
 
 def test_cores_that_it_may_not_use_are_not_counted() -> None:
     """A process that is bound to one core has no second one, however idle the machine is."""
-    if not hasattr(cores.os, "sched_setaffinity"):
+    if not hasattr(os, "sched_setaffinity"):
         pytest.skip("processes are not bound to cores here")
     code = """
 import os, time
