@@ -76,6 +76,11 @@ bench: $(VENV)/.development
 	$(BIN)/python bench/engine/start.py
 	$(BIN)/python bench/engine/road.py
 	$(BIN)/python bench/engine/road.py --distinct 100000
+	$(BIN)/python bench/engine/sql.py
+	$(BIN)/python bench/engine/serve.py --mode crowd
+	$(BIN)/python bench/engine/serve.py --mode beside
+	$(BIN)/python bench/engine/busy.py
+	$(BIN)/python bench/engine/side_by_side.py
 	$(BIN)/python bench/engine/throughput.py $(if $(PEERS),--ways raw,engine,ray-data,daft,run-batch --tables distinct --peers $(PEERS))
 	$(BIN)/python bench/engine/throughput.py --model random:64x2 --rows 2000 --tables distinct,duplicates
 
