@@ -149,7 +149,7 @@ async def _submit_and_poll(
 
 
 async def _beside(url: str, server: psutil.Process, lines: int, keys: list[str], most: int) -> None:
-    """Run a large batch alone, one with at most so many small ones beside it, and one alone; print their times."""
+    """Run a large batch alone, one beside small ones, whose number is limited, and one alone; print their times."""
     async with _client(url, keys[0]) as ours, _client(url, keys[1]) as theirs:
         await _follow(theirs, _sums(range(-_BESIDE, 0)))  # loads the model, if there is one
         before = await _large(ours, server, range(lines))

@@ -36,10 +36,11 @@ _OVERHEAD = 1.5 * _GIB
 _SHARE = 0.9
 # How often a wave that waits for the device checks whether to go on, in seconds.
 _CHECK_S = 0.2
-# A wave lets one with at most this part of its rows go first, when it has had the device for so many seconds, and for
-# so many times the seconds that loading its model again would take. What it has in flight is computed again each time,
-# several seconds on a CPU: that stays below a tenth.
-_SMALLER, _HOLD_S, _LOADS = 4, 60.0, 10.0
+# A wave lets one with at most a quarter of its rows go first.
+_SMALLER = 4
+# Before that it has the device for a minute, and for ten times as long as loading its model again would take. What it
+# has in flight is computed again each time, several seconds on a CPU: that stays below a tenth.
+_HOLD_S, _LOADS = 60.0, 10.0
 
 
 @dataclass

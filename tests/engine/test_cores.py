@@ -58,10 +58,9 @@ def test_cores_are_counted_anew(clock: Clock) -> None:
     assert counted.share(2) == 2
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="macOS binds no process to cores")
 def test_cores_that_it_may_not_use_are_not_counted() -> None:
     """A process that is bound to one core has no second one, however idle the machine is."""
-    if not hasattr(os, "sched_setaffinity"):
-        pytest.skip("processes are not bound to cores here")
     code = """
 import os, time
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
