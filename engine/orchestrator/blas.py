@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
@@ -25,7 +24,7 @@ def one_thread() -> Iterator[None]:
     """
     with _turn:
         if not _inside:
-            _before.append(_controller().limit(limits=1, user_api="blas"))
+            _before.append(ThreadpoolController().limit(limits=1, user_api="blas"))
         _inside.append(1)
     try:
         yield
@@ -34,8 +33,3 @@ def one_thread() -> Iterator[None]:
             _inside.pop()
             if not _inside:
                 _before.pop().restore_original_limits()
-
-
-@lru_cache(maxsize=1)
-def _controller() -> ThreadpoolController:
-    return ThreadpoolController()
