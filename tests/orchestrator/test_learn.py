@@ -115,8 +115,14 @@ def test_lists_are_predicted_in_their_order(router: Router, topics: Topics) -> N
     some.close()
 
 
-def test_the_same_data_and_seed_give_the_same_router(topics_folder: Path, router: Router) -> None:
-    """Learning again gives the same router, bit for bit; another seed holds out other questions."""
+@pytest.mark.usefixtures("kept_vectors")
+def test_the_same_data_and_seed_give_the_same_router(topics_folder: Path) -> None:
+    """Learning again gives the same router, bit for bit; another seed holds out other questions.
+
+    With vectors on disk, as users have them: encoded anew they differ in their last bits, as threads and batches depend
+    on what else the machine does.
+    """
+    router = train(topics_folder)
     assert train(topics_folder).fingerprint == router.fingerprint
     assert train(topics_folder, seed=1).summary.log_loss != router.summary.log_loss
 
