@@ -34,7 +34,8 @@ from leeroo.engine.store.timings import WaveTime
 _SEND_ROWS = 1024
 # Seconds between two reports of progress, and two looks at whether to stop or go on.
 _LOOK_S = 0.1
-# How long what is in flight may take to come back when a run is stopped: it is paid for already.
+# How long what is in flight may take to come back when a run is stopped: it is paid for already. Recorded answers are
+# not, and are not waited for.
 _GRACE_S = 1.0
 _NOTHING = pa.RecordBatch.from_pylist([], schema=REQUESTS)
 
@@ -117,7 +118,8 @@ def _execute(state: RunState, wave: Wave, engines: Engines, later: Sequence[Wave
             backend = lent.for_run(book) if isinstance(lent, Batching) else lent
             flight.backend = backend
             wanted = partial(engines.is_wanted, expert)
-            handed_over = _generate(state, flight, backend, itertools.chain([first], requests), wanted)
+            grace_s = 0.0 if can.recorded else _GRACE_S
+            handed_over = _generate(state, flight, backend, itertools.chain([first], requests), wanted, grace_s)
             with state.lock:
                 keep_failures(state, flight)
             took = WaveTime(
@@ -150,8 +152,9 @@ def _generate(
     backend: Backend,
     requests: Iterator[pa.RecordBatch],
     is_wanted: Callable[[], bool],
+    grace_s: float,
 ) -> bool:
-    """Keep all completions; when the run is halted, those that come back within a short grace.
+    """Keep all completions; when the run is halted, those that come back within a short grace, in seconds.
 
     Returns:
         Whether it ended early, right after answers came back, because a smaller run wants the device.
@@ -167,7 +170,7 @@ def _generate(
             if flight.waits and state.anew:
                 return False  # its batches stay open, and are awaited again when all is planned anew
             if state.halt.is_set():
-                until = until or time.monotonic() + _GRACE_S
+                until = until or time.monotonic() + grace_s
                 if time.monotonic() >= until:
                     return False
             elif batch.num_rows and is_wanted():

@@ -13,6 +13,7 @@ import pytest
 
 import leeroo
 from leeroo.engine.answer import Progress
+from leeroo.engine.batch import execute
 from leeroo.udfs.connection import Connection
 
 DidSince = Callable[[], Any]
@@ -88,6 +89,24 @@ def test_interrupt_stops_a_statement(slow: tuple[Connection, threading.Event, fl
     statement = STATEMENT.replace("'Count from ' || i || ' on.'", "'What is ' || i % 40 || ' plus ' || i % 40 || '?'")
     assert _stopped_s(con, at_work, pause_s, statement) < 5  # how soon exactly, bench/engine/sql.py tells
     assert con.execute("SELECT 1").fetchall() == [(1,)]
+
+
+def test_recorded_answers_are_not_waited_for(
+    tmp_path: Path, data_folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in flight has a while to come back because it is paid for; recorded answers are not."""
+    monkeypatch.setattr(execute, "_GRACE_S", 60.0)
+    pool = tmp_path / "slow.toml"
+    pool.write_text(POOLS["replay"].format(data=data_folder))
+    at_work = threading.Event()
+
+    def look(progress: Progress) -> None:
+        if progress.stage == "generate":
+            at_work.set()
+
+    with leeroo.connect(pool=pool, store=store, on_progress=look) as con:
+        statement = "SELECT leeroo_answer('What is ' || i % 40 || ' plus ' || i % 40 || '?') FROM range(400) r(i)"
+        assert _stopped_s(con, at_work, 0.5, statement) < 30
 
 
 class _Stop:
