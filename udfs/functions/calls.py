@@ -199,11 +199,11 @@ class Calls:
             # The variables have the names of the options, with a prefix.
             raise UsageError(re.sub(rf"\b({'|'.join(VARIABLES)})\b", r"leeroo_\1", str(error))) from None
 
-    def find(self, function: Function, group: Group, questions: list[str], *, collect: bool) -> np.ndarray:
+    def find(self, function: Function, group: Group, questions: pa.Array, *, collect: bool) -> np.ndarray:
         """Return the numbers of the values of these questions in the function's memo, int64 [n].
 
         Args:
-            function, group, questions: The call.
+            function, group, questions: The call; its questions are texts, none of them NULL.
             collect: Collect what is not known and leave it at -1; otherwise have it answered now.
 
         """
@@ -213,11 +213,12 @@ class Calls:
             unknown = np.flatnonzero(numbers < 0)
             if len(unknown):
                 all_of_them = len(unknown) == len(questions)  # in a rehearsal, nearly always
-                missing = questions if all_of_them else [questions[i] for i in unknown.tolist()]
+                missing = questions if all_of_them else questions.take(pa.array(unknown))
+                texts = missing.to_pylist()
                 if collect:
-                    function.want(group, missing)
+                    function.want(group, texts)
                 else:
-                    self._answer(function, [(group, missing if group.sampled else list(dict.fromkeys(missing)))])
+                    self._answer(function, [(group, texts if group.sampled else list(dict.fromkeys(texts)))])
                     numbers[unknown] = function.memo.find(group, missing)
             return numbers
 

@@ -1,4 +1,4 @@
-"""The values of one function that a connection knows, in Arrow throughout. Knows nothing of SQL."""
+"""The values of one function that a connection knows, and their questions, in Arrow. Knows nothing of SQL."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from itertools import compress, islice, repeat
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from leeroo.udfs.functions.keys import text_keys
 from leeroo.udfs.functions.requests import Group, Questions
 
 # Above this number of values, or of characters of their questions, all are dropped between statements: the answer
@@ -38,10 +40,10 @@ class Values:
 
     def take(self, numbers: np.ndarray, field: str | None = None) -> pa.Array:
         """Return the values of these numbers, int64 [n], or a field of each; NULL for a negative number."""
+        if len(self._parts) == 1:  # nearly always
+            return _field(self._parts[0], field).take(pa.array(numbers, mask=numbers < 0))
         part = np.searchsorted(self._starts, numbers, side="right") - 1
         there = np.unique(part).tolist()
-        if len(there) == 1 and there[0] >= 0:  # nearly always
-            return _field(self._parts[there[0]], field).take(pa.array(numbers - self._starts[there[0]]))
         pieces = [pa.nulls(1, self.kind if field is None else self.kind.field(field).type)]
         source = np.zeros(len(numbers), np.int64)  # the place of each number in the pieces laid end to end
         for p in (p for p in there if p >= 0):
@@ -73,23 +75,32 @@ class Memo:
 
     def __init__(self, kind: pa.DataType) -> None:
         self.values = Values(kind)
-        self._known: dict[Group, dict[str, int]] = {}
+        self._questions = Values(pa.string())  # by the numbers of their values
+        self._known: dict[Group, dict[int, int]] = {}  # numbers by the keys of questions
+        self._same_key: dict[Group, dict[str, int]] = {}  # those of questions whose key another one has
         self._characters = 0  # of all questions that were learned
-        self._failed: list[tuple[Group, str]] = []
+        self._failed: list[tuple[Group, int, str, int]] = []  # key, question and number
         self._samples: dict[tuple[Group, str], list[int]] = {}
         self._drawn: Counter[tuple[Group, str]] = Counter()
 
-    def find(self, group: Group, questions: Sequence[str]) -> np.ndarray:
-        """Return the numbers of the values of these questions, int64 [n], -1 where none is known.
+    def find(self, group: Group, questions: pa.Array) -> np.ndarray:
+        """Return the numbers of the values of these questions (text, none NULL), int64 [n], -1 where none is known.
 
         In a sampled group none of them was found before, until `redraw`.
         """
         if group.sampled:
-            return np.array([self._draw((group, question)) for question in questions], np.int64)
-        known = self._known.get(group)
-        if not known:  # as in the rehearsal of new questions
+            return np.array([self._draw((group, question)) for question in questions.to_pylist()], np.int64)
+        if group not in self._known:  # as in the rehearsal of new questions
             return np.full(len(questions), -1, np.int64)
-        return np.fromiter(map(known.get, questions, repeat(-1)), np.int64, len(questions))
+        questions = questions.cast(pa.string())  # a setting of DuckDB gives texts another type
+        keys = text_keys(questions).tolist()
+        numbers = np.fromiter(map(self._known[group].get, keys, repeat(-1)), np.int64, len(keys))
+        same = pc.equal(self._questions.take(numbers), questions).fill_null(False)
+        numbers[~same.to_numpy(zero_copy_only=False)] = -1
+        if others := self._same_key[group]:
+            rest = np.flatnonzero(numbers < 0)
+            numbers[rest] = [others.get(text, -1) for text in questions.take(pa.array(rest)).to_pylist()]
+        return numbers
 
     def _draw(self, key: tuple[Group, str]) -> int:
         samples, at = self._samples.get(key, ()), self._drawn[key]
@@ -112,13 +123,26 @@ class Memo:
             numbers = range(number, number + len(texts))
             self._characters += sum(map(len, texts))
             number = numbers.stop
-            if group.sampled:
-                for question, sample in zip(texts, numbers, strict=True):
-                    self._samples.setdefault((group, question), []).append(sample)
-            else:
-                self._known.setdefault(group, {}).update(zip(texts, numbers, strict=True))
-            bad = list(compress(texts, islice(wrong, len(texts))))
-            self._failed += [(group, question) for question in bad if not group.sampled]
+            keys = self._keep(group, texts, numbers)
+            bad = list(compress(zip(keys, texts, numbers, strict=True), islice(wrong, len(texts))))
+            self._failed += [(group, *each) for each in bad if not group.sampled]
+
+    def _keep(self, group: Group, texts: list[str], numbers: range) -> list[int]:
+        """Keep texts of a group with their numbers, which follow those kept before, and return their keys."""
+        kept = pa.array(texts, pa.string())
+        parts = kept.chunks if isinstance(kept, pa.ChunkedArray) else [kept]  # several above two gigabytes
+        for part in parts:
+            self._questions.append(part)
+        keys = [key for part in parts for key in text_keys(part).tolist()]
+        if group.sampled:
+            for text, number in zip(texts, numbers, strict=True):
+                self._samples.setdefault((group, text), []).append(number)
+            return keys
+        known, others = self._known.setdefault(group, {}), self._same_key.setdefault(group, {})
+        for key, text, number in zip(keys, texts, numbers, strict=True):
+            if known.setdefault(key, number) != number:
+                others[text] = number
+        return keys
 
     @property
     def is_full(self) -> bool:
@@ -127,8 +151,12 @@ class Memo:
 
     def forget_failures(self) -> None:
         """Forget the values that failed, so that their questions may be repeated."""
-        for group, question in self._failed:
-            self._known[group].pop(question, None)
+        for group, key, text, number in self._failed:
+            known, others = self._known[group], self._same_key[group]
+            if known.get(key) == number:
+                del known[key]
+            elif others.get(text) == number:
+                del others[text]
         self._failed.clear()
 
     def forget_samples(self) -> None:
@@ -140,6 +168,8 @@ class Memo:
         """Forget everything."""
         self._characters = 0
         self._known.clear()
+        self._same_key.clear()
+        self._questions.clear()
         self._failed.clear()
         self.forget_samples()
         self.values.clear()

@@ -97,7 +97,7 @@ def _remembering(calls: Calls, vector: Vector, arguments: int) -> Vector:
 
     def remembered(*columns: pa.ChunkedArray) -> pa.Array:
         try:
-            return vector(*(column.combine_chunks() for column in columns))
+            return vector(*(c.chunk(0) if c.num_chunks == 1 else c.combine_chunks() for c in columns))
         except BaseException as error:
             calls.raised = error
             raise
@@ -146,7 +146,7 @@ def _vector(calls: Calls, function: Function, form: Form, *columns: pa.Array) ->
             if len(at):
                 questions = rows.questions if len(at) == n else rows.questions.take(pa.array(at))
                 group = Group(arguments, plan.criteria)
-                numbers[at] = calls.find(function, group, questions.to_pylist(), collect=plan.collect)
+                numbers[at] = calls.find(function, group, questions, collect=plan.collect)
         known = calls.values(function, numbers, form.field)
     return form.write(known, given)
 
