@@ -16,6 +16,9 @@ import psutil
 
 # How often cores are counted, in seconds: the system's clock of idle cores has steps of 0.01.
 _EVERY_S = 0.25
+# How soon after a longer time, in seconds: other programs may have ended since, or begun. In less than this, the steps
+# of the clock would matter.
+_SOON_S = 0.1
 # How much of a core others may take before it counts as theirs: there is always some work of the system.
 _OTHERS = 0.25
 
@@ -34,15 +37,17 @@ class Cores:
     def __init__(self) -> None:
         self._turn = threading.Lock()
         self._before = _read()
+        self._due = self._before.clock + _EVERY_S
         self._free = float("inf")  # until there is something to count
 
     def share(self, most: int) -> int:
         """Return how many threads find a core each, from 1 to `most`."""
         with self._turn:
-            if time.monotonic() - self._before.clock > _EVERY_S:
+            if time.monotonic() > self._due:
                 now = _read()
                 passed, idle, own = (after - before for after, before in zip(now, self._before, strict=True))
                 self._before, self._free = now, (idle + own) / passed
+                self._due = now.clock + (_EVERY_S if passed < 2 * _EVERY_S else _SOON_S)
         return max(1, int(min(self._free + _OTHERS, most)))
 
 

@@ -50,11 +50,22 @@ def test_threads_are_cores_that_were_idle_or_its_own(clock: Clock, idle: float, 
 def test_cores_are_counted_anew(clock: Clock) -> None:
     """When the other program has ended, its core is used, and not before there is enough to count."""
     counted = Cores()
-    clock(1, 0, 1)
+    clock(0.3, 0, 0.3)
     assert counted.share(2) == 1
-    clock(0.1, 0.2, 0)
+    clock(0.2, 0.4, 0)
     assert counted.share(2) == 1
-    clock(0.3, 0.4, 0.2)
+    clock(0.2, 0.2, 0.2)
+    assert counted.share(2) == 2
+
+
+def test_cores_are_counted_sooner_after_a_long_time(clock: Clock) -> None:
+    """A program that took a core while nothing was computed here may have ended long ago."""
+    counted = Cores()
+    clock(60, 60, 0)
+    assert counted.share(2) == 1
+    clock(0.05, 0.05, 0.05)
+    assert counted.share(2) == 1
+    clock(0.06, 0.06, 0.06)
     assert counted.share(2) == 2
 
 
