@@ -10,8 +10,9 @@ that has learned from its training split:
 
 - crowd: all clients submit a batch of 50 rows at once and poll each second until it has ended.
 - procession: batches of five rows go through, 100 at a time, while the server's memory is read.
-- beside: one batch of many lines alone, one with small batches beside it, one after another, and one alone again, each
-  with questions of its own. Answers are replayed, or those of a local model (`--model`) that the large batch holds.
+- beside: one batch of many lines alone, one with small batches beside it, one after another, one alone again, and one
+  alone of as many lines as the large and the small ones together, each with questions of its own. Answers are replayed,
+  or those of a local model (`--model`) that the large batch holds.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ from bench.routing.data import DATA
 from leeroo.engine.orchestrator.training.learn import train
 
 _ROWS, _SMALL, _AT_ONCE = 50, 5, 100
-# Lines of a small batch beside a large one, seconds between two of them, and between two polls of either.
-_BESIDE, _PAUSE_S, _POLL_S = 10, 1.0, 0.2
+# Lines of a small batch beside a large one, and of all of them: fewer than one a second for an hour.
+_BESIDE, _OF_SMALL = 10, 36_000
+# Seconds between two small batches, and between two polls of either.
+_PAUSE_S, _POLL_S = 1.0, 0.2
 _ENDED = ("completed", "failed", "expired", "cancelled")
 
 
@@ -62,7 +65,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         if options.mode == "beside":
-            _arithmetic(place, 3 * options.lines, options.model)
+            _arithmetic(place, 4 * options.lines + 2 * _OF_SMALL, options.model)
         else:
             _pool(place)
             router = train([DATA / "mmlu9"])
@@ -162,16 +165,22 @@ async def _beside(url: str, server: psutil.Process, lines: int, keys: list[str],
             await asyncio.sleep(_PAUSE_S)
         beside = await large
         after = await _large(ours, server, range(2 * lines, 3 * lines))
+        first = 3 * lines + _OF_SMALL
+        together = await _large(ours, server, range(first, first + lines + _BESIDE * len(small)))
     starts, ends = np.array(small).T
-    for what, (seconds, cpu_s) in (("alone", before), (f"beside {len(small)} small", beside), ("alone again", after)):
-        print(f"{lines:,} lines {what}: {seconds:.1f} s, CPU of the server {cpu_s:.1f} s")
+    for what, (seconds, cpu_s) in (
+        (f"{lines:,} lines alone", before),
+        (f"{lines:,} lines beside {len(small)} small batches", beside),
+        (f"{lines:,} lines alone again", after),
+        (f"{lines + _BESIDE * len(small):,} lines alone", together),
+    ):
+        print(f"{what}: {seconds:.1f} s, CPU of the server {cpu_s:.1f} s")
     for what, times in (("starts", starts), ("ends", ends)):
         print(f"a batch of {_BESIDE} {what} after {np.median(times):.1f} s, at most {times.max():.1f} s")
-    alone = [(x + y) / 2 for x, y in zip(before, after, strict=True)]
-    more = [100 * (x / y - 1) for x, y in zip(beside, alone, strict=True)]
-    print(
-        f"the large one beside, against the mean of both alone: {more[0]:+.1f} % time, {more[1]:+.1f} % CPU", flush=True
-    )
+    alone = (before[0] + after[0]) / 2, (before[1] + after[1]) / 2
+    for what, other in (("the mean of both alone", alone), ("the lines of all in one batch", together)):
+        more = [100 * (x / y - 1) for x, y in zip(beside, other, strict=True)]
+        print(f"the large one beside, against {what}: {more[0]:+.1f} % time, {more[1]:+.1f} % CPU", flush=True)
 
 
 async def _large(client: aiohttp.ClientSession, server: psutil.Process, numbers: range) -> tuple[float, float]:
@@ -268,8 +277,7 @@ def _arithmetic(place: Path, lines: int, model: str | None) -> None:
         return
     folder = place / "recorded"
     folder.mkdir()
-    # The last ones are those of small batches, of which there are fewer than one a second for an hour.
-    numbers = f"(SELECT i, 'What is ' || i || ' plus ' || i || '?' AS q FROM range(-{_BESIDE}, {lines + 36_000}) t(i))"
+    numbers = f"(SELECT i, 'What is ' || i || ' plus ' || i || '?' AS q FROM range(-{_BESIDE}, {lines}) t(i))"
     for table, columns in {
         "queries": "i::VARCHAR AS query_id, 'sums' AS dataset, 'test' AS split, q AS question, q AS prompt,"
         " NULL::VARCHAR AS subject, NULL::VARCHAR AS category, NULL::VARCHAR[] AS choices, NULL::VARCHAR AS answer",

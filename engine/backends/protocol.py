@@ -13,10 +13,13 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from leeroo.engine.schema import COMPLETIONS
 from leeroo.engine.store.batches import BatchLine, OpenBatch
 
 # The room of a backend that orders its requests, so that many serve it better than few, and bills nothing.
 AMPLE = 1024
+# The batch that a backend yields while nothing comes back.
+NOTHING = pa.RecordBatch.from_pylist([], schema=COMPLETIONS)
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,8 @@ class Capabilities:
 class Backend(Protocol):
     """One loaded model (or one connection to a remote one), shared by every expert that uses it.
 
-    Several threads may generate through one connection at the same time; a `Resident` has one caller at a time.
+    Several threads may generate through one connection at the same time. A loaded model has one thread, which may begin
+    another stream wherever one yields, or pulls requests, and goes on with the first when that one has ended.
     """
 
     @property
@@ -72,8 +76,8 @@ class Backend(Protocol):
             Batches with `schema.COMPLETIONS`, in any order, as soon as there is something to store: each
             batch is stored when it is yielded. Every request comes back exactly once. A row that fails
             comes back with `finish_reason` 'error' and its `error`; it never costs another row.
-            While nothing comes back, an empty batch a few times a second: the caller then checks
-            whether to go on.
+            While nothing comes back, an empty batch a few times a second, from a loaded model after each
+            step: the caller then checks whether to go on, or whether another stream goes first.
 
         Raises:
             ExpertUnavailable: nothing more can be answered by this model; rows not yet yielded are not

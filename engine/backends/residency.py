@@ -11,7 +11,6 @@ It knows nothing of rows, budgets or the order of waves.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import threading
 import time
 from collections import OrderedDict, deque
@@ -36,10 +35,11 @@ _OVERHEAD = 1.5 * _GIB
 _SHARE = 0.9
 # How often a wave that waits for the device checks whether to go on, in seconds.
 _CHECK_S = 0.2
-# A wave lets one with at most a quarter of its rows go first.
+# A wave with less than a quarter of the rows of the one at work does not wait for it.
 _SMALLER = 4
-# Before that it has the device for a minute, and for ten times as long as loading its model again would take. What it
-# has in flight is computed again each time, several seconds on a CPU: that stays below a tenth.
+# Where memory does not hold both models, the one at work first has the device for a minute, and for ten times as long
+# as loading it again would take. What it has in flight is computed again each time, several seconds on a CPU: that
+# stays below a tenth.
 _HOLD_S, _LOADS = 60.0, 10.0
 
 
@@ -59,7 +59,7 @@ class _Turn:
 
     expert: Expert
     rows: Callable[[], int]  # how many it has left
-    since: float = 0.0  # when it got the device
+    since: float | None = None  # when it got the device; None while it waits
 
 
 class Engines:
@@ -83,7 +83,8 @@ class Engines:
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._sleepless: set[str] = set()  # engines that load as fast as they wake
         self._turns = threading.Condition()
-        self._queue: deque[_Turn] = deque()  # waves for the device; the first one's model is at work on it
+        self._queue: deque[_Turn] = deque()  # waves that wait for the device, and at most two that are at work on it
+        self._alone_until = 0.0  # when another wave may go beside the one at work
         self._connecting = threading.Lock()  # held while an engine that holds no memory is opened
         self._counting = threading.Lock()
 
@@ -97,13 +98,15 @@ class Engines:
     ) -> Iterator[Backend | Batching]:
         """Lend the engine of an expert to one wave; waves whose models hold memory of this device take turns.
 
-        An engine that breaks (`ExpertUnavailable` in here) is closed when its last wave is done.
+        A far smaller wave than the one at work goes beside it, where its model is loaded or memory suffices: through
+        the same engine, where its rows come first, or through one of its own. An engine that breaks
+        (`ExpertUnavailable` in here) is closed when its last wave is done.
 
         Args:
             expert: The expert of the wave.
             later: The experts of the waves after it, the next first.
             stop: Ends the wait for the device, or the loading, when it is set.
-            rows: Returns how many rows the wave has left, for `is_wanted`.
+            rows: Returns how many rows the wave has left; with none it goes beside no other.
 
         Raises:
             ExpertUnavailable: it does not start, or needs more memory than there is.
@@ -114,6 +117,8 @@ class Engines:
             with contextlib.nullcontext() if capabilities(expert).holds_memory else self._connecting:
                 held = self._get(expert, later, stop)
                 self._count(held, 1)
+            with self._turns:
+                self._turns.notify_all()  # smaller waves may come beside a model that is loaded
             try:
                 yield held.backend
             except ExpertUnavailable:
@@ -137,38 +142,72 @@ class Engines:
 
     @contextlib.contextmanager
     def _turn(self, turn: _Turn, stop: threading.Event | None) -> Iterator[None]:
-        """Wait in the queue until all waves before this one have left it."""
+        """Wait in the queue until no wave is at work, or one that this one may go beside."""
         with self._turns:
             self._queue.append(turn)
         try:
             with self._turns:
-                while self._queue[0] is not turn:
+                while not self._may_begin(turn):
                     self._turns.wait(_CHECK_S)
                     if stop is not None and stop.is_set():
                         raise Interrupted
-            turn.since = time.monotonic()
+                turn.since = time.monotonic()
             yield
         finally:
             with self._turns:
                 self._queue.remove(turn)
+                if turn.since is not None and any(turn.since > (each.since or 0.0) for each in self._at_work()):
+                    # What it was beside goes on for as long as it may have rested.
+                    self._alone_until = 2 * time.monotonic() - turn.since
                 self._turns.notify_all()
+
+    def _at_work(self) -> list[_Turn]:
+        return [turn for turn in self._queue if turn.since is not None]
+
+    def _waiting(self) -> list[_Turn]:
+        return [turn for turn in self._queue if turn.since is None]
+
+    def _may_begin(self, turn: _Turn) -> bool:
+        """Return whether a wave is the first of those that wait, or of those that may go beside the one at work."""
+        at_work, waiting = self._at_work(), self._waiting()
+        if at_work and time.monotonic() < self._alone_until:
+            return False
+        if len(at_work) == 1:
+            waiting = [each for each in waiting if self._fits_beside(each, at_work[0])]
+        return len(at_work) < 2 and waiting[:1] == [turn]
+
+    def _fits_beside(self, turn: _Turn, other: _Turn) -> bool:
+        """Return whether a wave may go beside one at work: it is far smaller, and both models find memory.
+
+        Waves of a cluster have much in flight, and keep their turn. An engine that starts on a GPU measures its memory,
+        and nothing else may be at work on it then.
+        """
+        if self._alone or not self.is_loaded(other.expert) or not _is_far_smaller(turn, other):
+            return False
+        if self.is_loaded(turn.expert):
+            return True
+        return device.on_host() and self._need(turn.expert) <= device.memory().free
 
     def is_wanted(self, expert: Expert) -> bool:
         """Return whether the wave of this expert, which has the device, should let a far smaller one go first.
 
-        The caller leaves `lend` and waits for its next turn. What it has in flight is computed again then, so waves of
-        the same size never take the device from each other, and those of a cluster, which have much in flight, never.
+        This is for two models that memory does not hold both. The caller leaves `lend` and waits for its next turn.
+        What it has in flight is computed again then, so waves of the same size never take the device from each other,
+        and those of a cluster, which have much in flight, never.
         """
-        with self._turns:
-            if self._alone or not capabilities(expert).holds_memory or len(self._queue) < 2:
-                return False
-            mine, other = itertools.islice(self._queue, 2)
-        held = self._held.get(engine_key(expert))
-        # A model that has to be loaded again stays long enough to make that a small part of its time.
-        reload_s = 0.0 if held is None or self.is_loaded(other.expert) else held.load_s
-        if time.monotonic() - mine.since < max(_HOLD_S, _LOADS * reload_s):
+        if self._alone or not capabilities(expert).holds_memory:
             return False
-        return _SMALLER * other.rows() <= mine.rows()
+        with self._turns:
+            at_work, waiting = self._at_work(), self._waiting()
+            if len(at_work) > 1 or not waiting or self._fits_beside(waiting[0], at_work[0]):
+                return False
+            mine, other = at_work[0], waiting[0]
+        held = self._held.get(engine_key(expert))
+        # It stays long enough to make loading it again a small part of its time.
+        reload_s = 0.0 if held is None else held.load_s
+        if mine.since is None or time.monotonic() - mine.since < max(_HOLD_S, _LOADS * reload_s):
+            return False
+        return _is_far_smaller(other, mine)
 
     def is_loaded(self, expert: Expert) -> bool:
         """Return whether the engine of this expert is loaded, and awake."""
@@ -177,8 +216,8 @@ class Engines:
 
     def memory_bytes(self, expert: Expert) -> int | None:
         """Return the most of the device's memory that the loaded engine of this expert was seen to take."""
-        backend = self._held[engine_key(expert)].backend
-        return backend.memory_bytes if isinstance(backend, Resident) else None
+        held = self._held.get(engine_key(expert))  # None where another wave has found it broken
+        return held.backend.memory_bytes if held is not None and isinstance(held.backend, Resident) else None
 
     def drop(self, expert: Expert) -> None:
         """Close the engine of this expert, if it is loaded: it is broken, or its memory is needed."""
@@ -210,7 +249,11 @@ class Engines:
                 f"{expert.model} needs about {need / _GIB:.1f} GiB of memory and there are {total / _GIB:.1f};"
                 " give a smaller model, or memory_gib in the pool file if it needs less"
             )
-        others = [key for key, held in self._held.items() if capabilities(held.expert).holds_memory and not held.asleep]
+        others = [
+            key
+            for key, held in list(self._held.items())
+            if capabilities(held.expert).holds_memory and not held.asleep and not held.users
+        ]
         # First those not needed any more, longest unused first; then from the last that is needed to the next.
         others.sort(key=lambda key: -later.index(key) if key in later else -len(later))
         for key in others:
@@ -247,6 +290,10 @@ class Engines:
         load_s = self._measured(key).load_s
         if load_s is not None and time.monotonic() - began > load_s:
             self._sleepless.add(key)
+
+
+def _is_far_smaller(one: _Turn, other: _Turn) -> bool:
+    return 0 < _SMALLER * one.rows() < other.rows()
 
 
 def _weights(expert: Expert) -> int:

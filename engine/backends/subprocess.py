@@ -1,7 +1,8 @@
 """A backend in a worker process, whose memory returns when it ends, and whose death costs one wave.
 
 Both sides send pickled messages over a pair of sockets. Every call of the backend is a stream with a number, which its
-messages bear. A call with a higher number ends the one before, and messages of an older stream are dropped.
+messages bear. A stream that is begun while another is answered goes first: the other rests between two steps, with all
+that it has in flight. A stream ends by itself or by 'stop'; what still comes of it then is dropped.
 A worker ends with the process that started it, and takes along the processes that it has started itself.
 
 This module knows nothing of the backend in the worker; `worker` is the other side.
@@ -23,17 +24,15 @@ import psutil
 import pyarrow as pa
 
 from leeroo.engine.backends import device
-from leeroo.engine.backends.protocol import AMPLE
+from leeroo.engine.backends.protocol import AMPLE, NOTHING
 from leeroo.engine.backends.workers.launch import launch
 from leeroo.engine.errors import ExpertUnavailable, Interrupted, LeerooError
 from leeroo.engine.pool import Expert
-from leeroo.engine.schema import COMPLETIONS
 
 # How often each side checks that the other is still there, in seconds.
 CHECK_S = 0.2
 # How long a process may take to end by itself, in seconds.
 _END_S = 10
-_NOTHING = pa.RecordBatch.from_pylist([], schema=COMPLETIONS)
 _KILLED = "its process was killed, as happens when memory runs out; it needs more, or a smaller model or context"
 # An exception as it is printed, with or without what a logger writes before it.
 _PRINTED = re.compile(r"^(?:\(.*\] )?([\w.]+(?:Error|Exception): .{1,400})", re.MULTILINE)
@@ -44,8 +43,8 @@ class Message(NamedTuple):
 
     Attributes:
         stream: The number of the call that it belongs to.
-        kind: To the worker the calls 'open', 'generate', 'sleep', 'wake' and 'stop', and 'requests' for a stream. From
-            the worker 'more' (requests are wanted), 'completions', 'done' and 'failed'.
+        kind: To the worker the calls 'open', 'generate', 'sleep' and 'wake', and 'requests' and 'stop' for a stream.
+            From the worker 'more' (requests are wanted), 'completions', 'done' and 'failed'.
         value: The expert of 'open', a batch, a result or an error; requests without a batch are the end of them.
     """
 
@@ -81,7 +80,7 @@ class SubprocessBackend:
         # Threads of their own write and read, so that nothing interrupts them in the middle of a message.
         # None is the end: of what is to be sent, or of what comes.
         self._outbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self._inboxes: dict[int, queue.SimpleQueue[Message | None]] = {}  # by stream
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._send, self._read)]
         for thread in self._threads:
             thread.start()
@@ -93,20 +92,17 @@ class SubprocessBackend:
         self.memory_bytes = self._in_use() if device.on_host() else max(free - device.memory().free, 0)
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
-        """Answer a stream of requests."""
-        stream = self._begin("generate")
-        try:
+        """Answer a stream of requests; one that another thread has under way rests meanwhile."""
+        with self._begin("generate") as stream:
             while (message := self._receive(stream)) is None or message.kind != "done":
                 if message is None:
-                    yield _NOTHING
+                    yield NOTHING
                 elif message.kind == "more":
                     self._outbox.put(Message(stream, "requests", next(requests, None)))
                 else:
                     yield message.value
             if device.on_host():
                 self.memory_bytes = max(self.memory_bytes, self._in_use())
-        finally:
-            self._begin("stop")
 
     def sleep(self) -> bool:
         """Give the device's memory back and keep the weights on the host; False where that cannot be done."""
@@ -138,19 +134,25 @@ class SubprocessBackend:
             self._connection.close()
         self._output.close()
 
-    def _begin(self, kind: str, value: object = None) -> int:
-        """Begin a stream, which ends the one before, and return its number."""
+    @contextlib.contextmanager
+    def _begin(self, kind: str, value: object = None) -> Iterator[int]:
+        """Begin a stream, which ends with the block; yield its number."""
         stream = next(self._streams)
-        self._outbox.put(Message(stream, kind, value))
-        return stream
+        self._inboxes[stream] = queue.SimpleQueue()
+        try:
+            self._outbox.put(Message(stream, kind, value))
+            yield stream
+        finally:
+            self._outbox.put(Message(stream, "stop"))
+            del self._inboxes[stream]
 
     def _call(self, kind: str, value: object = None, stop: threading.Event | None = None) -> Any:
         """Make a call that has one result, and return it."""
-        stream = self._begin(kind, value)
-        while (message := self._receive(stream)) is None:
-            if stop is not None and stop.is_set():
-                raise Interrupted
-        return message.value
+        with self._begin(kind, value) as stream:
+            while (message := self._receive(stream)) is None:
+                if stop is not None and stop.is_set():
+                    raise Interrupted
+            return message.value
 
     def _receive(self, stream: int) -> Message | None:
         """Return the next message of a stream, None when none comes for a moment.
@@ -160,18 +162,15 @@ class SubprocessBackend:
             LeerooError: the call failed.
 
         """
-        while True:
-            try:
-                message = self._inbox.get(timeout=CHECK_S)
-            except queue.Empty:
-                if self._process.poll() is None or not self._inbox.empty():
-                    return None
-                message = None  # a process that it started may hold the socket open
-            if message is None:
-                self._inbox.put(None)  # for the calls after this one
-                raise ExpertUnavailable(self._why_it_ended())
-            if message.stream == stream:
-                break
+        inbox = self._inboxes[stream]
+        try:
+            message = inbox.get(timeout=CHECK_S)
+        except queue.Empty:
+            if self._process.poll() is None or not inbox.empty():
+                return None
+            message = None  # a process that it started may hold the socket open
+        if message is None:
+            raise ExpertUnavailable(self._why_it_ended())
         if message.kind == "failed":
             raise self._explain(message.value)
         return message
@@ -185,8 +184,11 @@ class SubprocessBackend:
     def _read(self) -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                self._inbox.put(self._connection.recv())
-        self._inbox.put(None)
+                message = self._connection.recv()
+                if (inbox := self._inboxes.get(message.stream)) is not None:
+                    inbox.put(message)
+        for inbox in list(self._inboxes.values()):
+            inbox.put(None)
 
     def _explain(self, error: LeerooError) -> LeerooError:
         """Return an error with its cause where it only refers to what was printed."""

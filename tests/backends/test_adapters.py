@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from leeroo.engine.answer import Criteria, Engine
 from leeroo.engine.backends import select
 from leeroo.engine.backends.identity import engine_key, fingerprint
 from leeroo.engine.backends.select import load_backend, open_backend, unavailable
-from leeroo.engine.errors import PoolError
+from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.pool import Pool, load_pool
 from leeroo.engine.schema import ASK
 from tests.backends.tiny import save_adapter, save_model
@@ -119,6 +120,40 @@ def test_each_adapter_answers_as_with_peft(pool: Pool, folder: Path, requests: R
         assert row["bounced"]
         assert "alien" in row["error"]
         assert "\n" not in row["error"]
+
+
+def test_streams_of_different_adapters_nest(folder: Path, requests: Requests) -> None:
+    """A stream that begins while another is answered has its own adapter, and leaves the other's as it was."""
+    expected = {adapter: _by_hand(folder, adapter) for adapter in (None, "law", "medicine")}
+    pool = load_pool(folder / "pool.toml")
+    paths = {None: None, **{name: pool[name].adapter for name in ("law", "medicine")}}
+    backend = load_backend(pool["base"])
+    for outer, inner in ((None, "law"), ("law", "medicine"), ("medicine", None)):
+        resting = backend.generate(iter([requests(*PROMPTS, adapter=paths[outer])]))
+        first = [next(resting), next(resting)]
+        inside = list(backend.generate(iter([requests(*PROMPTS, adapter=paths[inner])])))
+        for adapter, batches in ((inner, inside), (outer, [*first, *resting])):
+            rows = sorted((row for batch in batches for row in batch.to_pylist()), key=lambda row: row["id"])
+            assert [row["answer"] for row in rows] == expected[adapter], (outer, inner, adapter)
+    backend.close()
+
+
+def test_a_broken_adapter_ends_the_stream_that_rests_too(folder: Path, requests: Requests, tmp_path: Path) -> None:
+    """A part of it may be in the model, which the resting rows are answered by."""
+    broken = tmp_path / "broken"
+    shutil.copytree(folder / "law", broken)
+    whole = broken / "adapter_model.safetensors"
+    whole.write_bytes(whole.read_bytes()[:-1000])
+    (folder / "broken.toml").write_text(_pool("law").replace("./law", str(broken)))
+    pool = load_pool(folder / "broken.toml")
+    backend = open_backend(pool["base"])
+    resting = backend.generate(iter([requests(*(f"Question {i}?" for i in range(1000)), max_tokens=100)]))
+    next(batch for batch in resting if batch.num_rows)
+    with pytest.raises(ExpertUnavailable, match="SafetensorError"):
+        list(backend.generate(iter([requests("Hm", adapter=pool["law"].adapter)])))
+    with pytest.raises(ExpertUnavailable, match="SafetensorError"):
+        list(resting)
+    backend.close()
 
 
 def test_choices_are_scored_with_the_adapter(folder: Path, requests: Requests) -> None:

@@ -188,6 +188,74 @@ def test_loaded_experts_come_first(ten_gib: _Device) -> None:
     assert [w.experts for w in order_waves(order, experts, engines, in_turn=True)] == [(0,), (1,)]
 
 
+def _begins_beside(engines: Engines, expert: Expert, rows: int, other: Expert, other_rows: int) -> bool:
+    """Return whether a wave begins, in a thread of its own, while another is at work."""
+    begun = threading.Event()
+
+    def begin() -> None:
+        with engines.lend(other, rows=lambda: other_rows):
+            begun.set()
+
+    with engines.lend(expert, rows=lambda: rows):
+        thread = threading.Thread(target=begin)
+        thread.start()
+        beside = begun.wait(0.5)
+    thread.join()
+    return beside
+
+
+def test_a_far_smaller_wave_goes_beside_one_of_the_same_engine(ten_gib: _Device) -> None:
+    """It does not wait for the other, and nothing is loaded for it; a wave of nearly the same size waits."""
+    engines, expert = Engines(_nothing_known, ten_gib.open), _expert("a6")
+    assert _begins_beside(engines, expert, 100, expert, 10)
+    assert not _begins_beside(engines, expert, 100, expert, 90)
+    assert not _begins_beside(engines, expert, 100, expert, 0)
+    assert ten_gib.done == ["load a6"]
+
+
+def test_a_far_smaller_wave_loads_its_model_where_there_is_memory(ten_gib: _Device) -> None:
+    """Both models are at work; where memory does not hold both, the engine at work is not closed."""
+    engines, expert = Engines(_nothing_known, ten_gib.open), _expert("a4")
+    assert _begins_beside(engines, expert, 100, _expert("b5"), 10)
+    assert ten_gib.done == ["load a4", "load b5"]
+    engines.drop(_expert("b5"))
+    assert not _begins_beside(engines, expert, 100, _expert("b7"), 10)
+    assert ten_gib.done[3:] == ["close a4", "load b7"]
+
+
+def test_on_a_gpu_no_model_is_loaded_beside_one_at_work(ten_gib: _Device, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is loaded already is used beside another."""
+    monkeypatch.setattr(device, "on_host", lambda: False)
+    engines, expert, other = Engines(_nothing_known, ten_gib.open), _expert("a4"), _expert("b5")
+    assert not _begins_beside(engines, expert, 100, other, 10)
+    assert _begins_beside(engines, expert, 100, other, 10)
+
+
+def test_at_most_two_waves_are_at_work(ten_gib: _Device) -> None:
+    """A second small wave waits until the first has ended and the large one has gone on for as long."""
+    engines, expert = Engines(_nothing_known, ten_gib.open), _expert("a4")
+    second = threading.Event()
+
+    def begin() -> None:
+        with engines.lend(expert, rows=lambda: 10):
+            second.set()
+
+    with engines.lend(expert, rows=lambda: 100):
+        with engines.lend(expert, rows=lambda: 10):
+            thread = threading.Thread(target=begin)
+            thread.start()
+            assert not second.wait(0.6)
+        assert not second.wait(0.5)
+        assert second.wait(5)
+    thread.join()
+
+
+def test_waves_of_a_cluster_keep_their_turn(ten_gib: _Device) -> None:
+    """They have much in flight, which small waves would wait for anyway."""
+    engines, expert = Engines(_nothing_known, ten_gib.open, alone=True), _expert("a4")
+    assert not _begins_beside(engines, expert, 100, expert, 10)
+
+
 def _wanted(engines: Engines, expert: Expert, rows: int, other: Expert, other_rows: int) -> bool:
     """Return whether a wave should let another go first, which waits for the device in a thread of its own."""
 
@@ -206,12 +274,12 @@ def _wanted(engines: Engines, expert: Expert, rows: int, other: Expert, other_ro
 
 
 def test_only_a_far_smaller_wave_goes_first(ten_gib: _Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wave of nearly the same size waits for its turn, and so does any wave for a little while."""
-    engines, expert = Engines(_nothing_known, ten_gib.open), _expert("a4")
-    assert not _wanted(engines, expert, 100, expert, 10)  # it has not had the device for long
+    """Where memory does not hold both models, a wave of nearly the same size waits, and any wave for a while."""
+    engines, expert, other = Engines(_nothing_known, ten_gib.open), _expert("a6"), _expert("b6")
+    assert not _wanted(engines, expert, 100, other, 10)  # it has not had the device for long
     monkeypatch.setattr(residency, "_HOLD_S", 0.0)
-    assert _wanted(engines, expert, 100, expert, 10)
-    assert not _wanted(engines, expert, 100, expert, 90)
+    assert _wanted(engines, expert, 100, other, 10)
+    assert not _wanted(engines, expert, 100, other, 90)
     with engines.lend(expert):
         assert not engines.is_wanted(expert)
 
@@ -227,7 +295,8 @@ def test_a_model_is_not_put_away_soon_after_it_was_loaded(ten_gib: _Device, monk
     engines = Engines(_nothing_known, open_slowly)
     large, other = _expert("a6"), _expert("b6")
     assert not _wanted(engines, large, 100, other, 10)
-    assert _wanted(engines, large, 100, large, 10)
+    monkeypatch.setattr(residency, "_LOADS", 0.0)
+    assert _wanted(engines, large, 100, other, 10)
 
 
 def test_waves_get_the_device_in_the_order_they_came(ten_gib: _Device) -> None:

@@ -167,7 +167,7 @@ def test_rows_come_back_as_they_end(transformers: Any, requests: Requests) -> No
     first = requests("Tell me a long story about a dragon.", max_tokens=120)
     rows = [{**first.to_pylist()[0], "id": i, "max_tokens": 1 + 119 * i} for i in range(2)]
     batches = list(transformers.generate(iter([pa.RecordBatch.from_pylist(rows, schema=first.schema)])))
-    assert [batch.column("id").to_pylist() for batch in batches] == [[0], [1]]
+    assert [batch.column("id").to_pylist() for batch in batches if batch.num_rows] == [[0], [1]]
 
 
 def test_a_temperature_samples(transformers: Any, requests: Requests) -> None:

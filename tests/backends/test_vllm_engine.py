@@ -47,6 +47,20 @@ def test_a_stream_longer_than_the_engine_is_answered_whole(backend: Any, request
     assert all(row["answer"] and row["completion_tokens"] <= 4 and row["latency_ms"] > 0 for row in rows.values())
 
 
+def test_a_stream_goes_first_while_another_rests(backend: Any, requests: Requests) -> None:
+    """It passes requests that wait in the engine; those come back once each and are the same as alone."""
+    many = requests(*(f"What is {i} plus 1?" for i in range(60)), max_tokens=8)
+    few = requests("What is the capital of France?")
+    alone = _rows(backend, few), _rows(backend, many)
+    large = backend.generate(iter([many]))
+    rows = next(batch for batch in large if batch.num_rows).to_pylist()
+    first = _rows(backend, few)
+    rows += [row for batch in large for row in batch.to_pylist()]
+    assert first[0]["answer"] == alone[0][0]["answer"]
+    assert sorted(row["id"] for row in rows) == list(range(60))
+    assert {row["id"]: row["answer"] for row in rows} == {i: row["answer"] for i, row in alone[1].items()}
+
+
 def test_all_cores_compute_where_there_is_no_gpu(backend: Any, requests: Requests) -> None:
     """The backend's own process computes, because one of vLLM's would leave a core to it."""
     if device.on_host():

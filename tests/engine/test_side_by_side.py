@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from leeroo.engine.answer import Criteria, Engine
-from leeroo.engine.backends import residency
+from leeroo.engine.backends.subprocess import SubprocessBackend
 from leeroo.engine.errors import Interrupted
 from leeroo.engine.pool import Expert, Pool
 from tests.backends.tiny import save_model
@@ -191,21 +191,42 @@ def test_requests_that_hang_do_not_hold_up_another_call(engine: Engine, provider
     assert provider.most_at_once == CONCURRENCY + 1
 
 
-def test_a_small_call_does_not_wait_for_a_large_one_of_the_same_model(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def _count_requests(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the number of rows of each batch that a model is sent from now on."""
+    pulled: list[int] = []
+    generate = SubprocessBackend.generate
+
+    def count(self: SubprocessBackend, requests: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        def counted() -> Iterator[pa.RecordBatch]:
+            for batch in requests:
+                pulled.append(batch.num_rows)
+                yield batch
+
+        return generate(self, counted())
+
+    monkeypatch.setattr(SubprocessBackend, "generate", count)
+    return pulled
+
+
+@pytest.mark.parametrize("other", ["tiny", "other"])
+def test_a_small_call_does_not_wait_for_a_large_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str
 ) -> None:
-    """It has its answers long before, and the large one has all of its own, the same as without it."""
-    monkeypatch.setattr(residency, "_HOLD_S", 0.1)
-    expert = Expert(
-        name="tiny",
-        model=str(save_model(tmp_path / "tiny")),
-        backend="transformers",
-        usd_per_m_input=1,
-        usd_per_m_output=1,
-        max_tokens=16,
-        engine={"batch_size": 8},
+    """It has its answers long before, of the same model or another; the large one gets its own, and asks each once."""
+    pulled = _count_requests(monkeypatch)
+    experts = tuple(
+        Expert(
+            name=name,
+            model=str(save_model(tmp_path / name)),
+            backend="transformers",
+            usd_per_m_input=1,
+            usd_per_m_output=1,
+            max_tokens=16,
+            engine={"batch_size": 8},
+        )
+        for name in dict.fromkeys(("tiny", other))
     )
-    pool = Pool(default="tiny", experts=(expert,))
+    pool = Pool(default="tiny", experts=experts)
     done = {LARGE: 0}
     with (
         Engine(
@@ -213,15 +234,17 @@ def test_a_small_call_does_not_wait_for_a_large_one_of_the_same_model(
         ) as engine,
         ThreadPoolExecutor(1) as threads,
     ):
-        _answers(engine, _table("first", 4, ("tiny",)))  # loads the model
+        for expert in experts:
+            _answers(engine, _table("first", 4, (expert.name,)))  # loads the model
         large = threads.submit(_answers, engine, _table("large", LARGE, ("tiny",)))
         while not done[LARGE]:
             time.sleep(0.01)
-        small = _answers(engine, _table("small", 4, ("tiny",)))
+        small = _answers(engine, _table("small", 4, (other,)))
         done_meanwhile = done[LARGE]
         found = large.result()
     assert None not in small
     assert done_meanwhile < 0.9 * LARGE
+    assert sum(pulled) == 4 * len(experts) + LARGE + 4
     with Engine(pool, store=tmp_path / "other") as engine:
         alone = _answers(engine, _table("large", LARGE, ("tiny",)))
     assert found == alone

@@ -77,6 +77,7 @@ class Adapters:
         self._model, self._folder = model, folder
         self._wrapped: Any = None  # peft's view of the model, once there is an adapter
         self._names: dict[str, str | UnusableAdapter] = {}  # by adapter: its name in peft, or why it cannot be used
+        self._in_use: str | None = None
 
     def load(self, adapter: str) -> None:
         """Load an adapter, unless it is there.
@@ -95,15 +96,23 @@ class Adapters:
 
     @contextlib.contextmanager
     def using(self, adapter: str | None) -> Iterator[None]:
-        """Let the model answer with a loaded adapter, or with none."""
-        if self._wrapped is None:
+        """Let the model answer with a loaded adapter, or with none, and afterwards as before: uses may nest."""
+        before = self._in_use
+        self._switch_to(adapter)
+        try:
             yield
-        elif adapter is None:
-            with self._wrapped.disable_adapter():
-                yield
+        finally:
+            self._switch_to(before)
+
+    def _switch_to(self, adapter: str | None) -> None:
+        if adapter == self._in_use:
+            return
+        self._in_use = adapter
+        if adapter is None:
+            self._wrapped.base_model.disable_adapter_layers()
         else:
+            self._wrapped.base_model.enable_adapter_layers()
             self._wrapped.set_adapter(self._names[adapter])
-            yield
 
     def _add(self, adapter: str, name: str) -> str:
         try:

@@ -45,7 +45,7 @@ from leeroo.engine.backends.local.sampling import cut, token_objects
 from leeroo.engine.backends.local.vision import Sight, Vision, first_logits, generate, portions
 from leeroo.engine.backends.local.writing import Writing
 from leeroo.engine.backends.options import TransformersOptions, engine_options
-from leeroo.engine.backends.protocol import AMPLE
+from leeroo.engine.backends.protocol import AMPLE, NOTHING
 from leeroo.engine.backends.thoughts import split_thoughts
 from leeroo.engine.cores import use_idle_cores
 from leeroo.engine.errors import ExpertUnavailable
@@ -370,7 +370,10 @@ def _use_idle_cores_in(model: torch.nn.Module) -> None:
 
 
 def _batch_timely(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBatch]:
-    """Yield completions in batches, a few times a second: what was handed on is stored, whatever happens next."""
+    """Yield completions in batches, a few times a second: what was handed on is stored, whatever happens next.
+
+    After steps without any, an empty batch is yielded: there the stream can rest.
+    """
     gathered: list[dict[str, Any]] = []
     handed = time.monotonic()
     for row in rows:
@@ -378,6 +381,8 @@ def _batch_timely(rows: Iterator[dict[str, Any] | None]) -> Iterator[pa.RecordBa
         if gathered and time.monotonic() - handed > _YIELD_S:
             yield completion_batch(gathered)
             gathered, handed = [], time.monotonic()
+        elif row is None:
+            yield NOTHING
     if gathered:
         yield completion_batch(gathered)
 

@@ -46,7 +46,7 @@ from leeroo.engine.backends.local.chat import (
 from leeroo.engine.backends.local.sampling import token_objects
 from leeroo.engine.backends.local.vision import LONGEST, Vision
 from leeroo.engine.backends.options import VLLMOptions, complaint, engine_options
-from leeroo.engine.backends.protocol import AMPLE
+from leeroo.engine.backends.protocol import AMPLE, NOTHING
 from leeroo.engine.backends.thoughts import Parts, has_marks, keep_marks, split_thoughts
 from leeroo.engine.effort import thinking_tokens
 from leeroo.engine.errors import ExpertUnavailable, PoolError
@@ -80,6 +80,14 @@ class _Part(NamedTuple):
 
     query: _Query
     prefix: tuple[int, ...]
+
+
+@dataclasses.dataclass(eq=False)
+class _Stream:
+    """One call of `generate`: its parts in the engine, by their names there, and completions to be handed on."""
+
+    in_flight: dict[str, _Part] = dataclasses.field(default_factory=dict)
+    done: list[dict[str, Any]] = dataclasses.field(default_factory=list)
 
 
 def find_model(expert: Expert) -> Path:
@@ -127,29 +135,36 @@ class VLLMBackend:
         self._parser = _reasoning_parser(expert, self._tokenizer)
         self._marked = self._parser is not None or has_marks(self._tokenizer.all_special_tokens)
         self._number = 0
+        self._streams: list[_Stream] = []
 
     def generate(self, requests: Iterator[pa.RecordBatch]) -> Generator[pa.RecordBatch]:
-        """Answer a stream of requests; the engine is kept full as long as there are any."""
-        in_flight: dict[str, _Part] = {}
-        done: list[dict[str, Any]] = []
+        """Answer a stream of requests; the engine is kept full as long as there are any.
+
+        While a stream rests, the engine goes on with what it has of it beside the requests of the other.
+        """
+        own = _Stream()
+        self._streams.append(own)
         handed = time.monotonic()
         more = True
         try:
-            while more or in_flight or done:
-                while more and len(in_flight) < self._window:
+            while more or own.in_flight or own.done:
+                while more and len(own.in_flight) < self._window:
                     batch = next(requests, None)
                     more = batch is not None
                     if batch is None or batch.num_rows == 0:
                         break  # the end, or nothing more until something comes back
-                    done += self._add(requests_of(batch), in_flight)
-                if in_flight:
-                    done += self._step(in_flight)
-                if done and (not in_flight or time.monotonic() - handed > _YIELD_S):
+                    own.done += self._add(requests_of(batch), own.in_flight)
+                if own.in_flight:
+                    self._step()
+                if own.done and (not own.in_flight or time.monotonic() - handed > _YIELD_S):
+                    done, own.done, handed = own.done, [], time.monotonic()
                     yield completion_batch(done)
-                    done, handed = [], time.monotonic()
+                else:
+                    yield NOTHING
         finally:
-            if in_flight:
-                self._engine.abort_request(list(in_flight))
+            self._streams.remove(own)
+            if own.in_flight:
+                self._engine.abort_request(list(own.in_flight))
 
     def sleep(self) -> bool:
         """Move the weights to the host and forget the KV cache; False where vLLM has no sleep mode."""
@@ -214,7 +229,8 @@ class VLLMBackend:
             for prefix, params in self._prompts(query, ids):
                 self._number += 1
                 prompt = {"prompt_token_ids": [*ids, *prefix], **pictures}
-                self._engine.add_request(str(self._number), prompt, params, lora_request=adapter)
+                first = 1 - len(self._streams)  # before those of streams that rest
+                self._engine.add_request(str(self._number), prompt, params, lora_request=adapter, priority=first)
                 parts[str(self._number)] = _Part(query, prefix)
         except EngineDeadError as error:
             raise ExpertUnavailable(f"the vLLM engine broke: {first_cause(error)}") from error
@@ -252,19 +268,18 @@ class VLLMBackend:
                 SamplingParams(temperature=request.temperature, max_tokens=room, **_sampling(request), **final),
             )
 
-    def _step(self, in_flight: dict[str, _Part]) -> list[dict[str, Any]]:
+    def _step(self) -> None:
+        """Compute one step of all streams, and note what is done."""
         try:
             outputs = self._engine.step()
         except Exception as error:
             raise ExpertUnavailable(f"the vLLM engine broke: {first_cause(error)}") from error
-        finished = []
         for output in outputs:
             if output.finished:
-                # The engine may add a suffix to the name.
-                name = output.request_id if output.request_id in in_flight else output.request_id.split("-")[0]
-                row = self._completion(in_flight.pop(name), output)
-                finished += [row] if row is not None else []
-        return finished
+                name = output.request_id.split("-")[0]  # the engine may add a suffix
+                stream = next(each for each in self._streams if name in each.in_flight)
+                row = self._completion(stream.in_flight.pop(name), output)
+                stream.done += [row] if row is not None else []
 
     def _completion(self, part: _Part, output: Any) -> dict[str, Any] | None:
         """Return the completion of a finished request, None while other forks of its choices are in the engine."""
@@ -343,6 +358,7 @@ def defaults(*, quantised: bool = False) -> dict[str, Any]:
     common = {
         "enable_prefix_caching": True,
         "disable_log_stats": True,
+        "scheduling_policy": "priority",  # for streams that go first
         "logprobs_mode": "processed_logprobs",
         "max_logprobs": _MOST_CHOICES,
     }
