@@ -95,7 +95,7 @@ class WorkerProcess:
         self._send(stream, "more")
         while self._goes_on(stream):
             with self._news:
-                self._news.wait_for(lambda: self._calls or self._requests.get(stream, True))
+                self._news.wait_for(lambda: bool(self._calls or stream not in self._requests or self._requests[stream]))
                 sent = self._requests.get(stream)
             if sent:
                 batch = sent.popleft()

@@ -126,7 +126,7 @@ def test_streams_of_different_adapters_nest(folder: Path, requests: Requests) ->
     """A stream that begins while another is answered has its own adapter, and leaves the other's as it was."""
     expected = {adapter: _by_hand(folder, adapter) for adapter in (None, "law", "medicine")}
     pool = load_pool(folder / "pool.toml")
-    paths = {None: None, **{name: pool[name].adapter for name in ("law", "medicine")}}
+    paths: dict[str | None, str | None] = {None: None, **{name: pool[name].adapter for name in ("law", "medicine")}}
     backend = load_backend(pool["base"])
     for outer, inner in ((None, "law"), ("law", "medicine"), ("medicine", None)):
         resting = backend.generate(iter([requests(*PROMPTS, adapter=paths[outer])]))

@@ -78,7 +78,7 @@ def test_a_stream_that_is_left_does_not_disturb_the_next(backend: SubprocessBack
 def test_a_stream_goes_first_while_another_rests(tiny: Expert, requests: Requests) -> None:
     """It is answered whole while the other has rows in flight, which come back once each and are the same as alone."""
     backend = SubprocessBackend(tiny.model_copy(update={"engine": {"batch_size": 8}}), "transformers")
-    many = requests(*(f"Tell me of number {i}." for i in range(400)), max_tokens=40)
+    many = requests(*(f"Tell me of number {i}." for i in range(240)), max_tokens=24)
     few = requests("What is the capital of France?", "Two?")
     alone = _answers(backend, few), _answers(backend, many)
     large = backend.generate(iter([many]))
@@ -87,7 +87,7 @@ def test_a_stream_goes_first_while_another_rests(tiny: Expert, requests: Request
     rows = before + [row for batch in large for row in batch.to_pylist()]
     backend.close()
     assert len(before) < 100
-    assert sorted(row["id"] for row in rows) == list(range(400))
+    assert sorted(row["id"] for row in rows) == list(range(240))
     assert {row["id"]: row["answer"] for row in rows} == alone[1]
 
 
@@ -106,21 +106,22 @@ def test_a_stream_goes_first_while_another_waits_for_requests(tiny: Expert, requ
 def test_either_of_two_streams_can_be_left(tiny: Expert, requests: Requests) -> None:
     """The other is answered whole, and so is the next one."""
     backend = SubprocessBackend(tiny.model_copy(update={"engine": {"batch_size": 8}}), "transformers")
-    many = requests(*(f"Tell me of number {i}." for i in range(400)), max_tokens=40)
+    many = requests(*(f"Tell me of number {i}." for i in range(240)), max_tokens=24)
     for first_left in (True, False):
         streams = [backend.generate(iter([many])) for _ in range(2)]
         rows = [_next_rows(stream) for stream in streams]
         left, stays = (0, 1) if first_left else (1, 0)
         streams[left].close()
         rows[stays] += [row for batch in streams[stays] for row in batch.to_pylist()]
-        assert sorted(row["id"] for row in rows[stays]) == list(range(400))
+        assert sorted(row["id"] for row in rows[stays]) == list(range(240))
     assert sorted(_answers(backend, requests("Two?", "Three?"))) == [0, 1]
     backend.close()
 
 
 def _next_rows(stream: Iterator[pa.RecordBatch]) -> list[dict[str, Any]]:
     """Return the next rows that come back."""
-    return next(batch for batch in stream if batch.num_rows).to_pylist()
+    rows: list[dict[str, Any]] = next(batch for batch in stream if batch.num_rows).to_pylist()
+    return rows
 
 
 @pytest.mark.parametrize("error", [KeyError("mine"), OutputError("mine")])
