@@ -170,6 +170,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ["LEEROO_CACHE"] = name
+        os.environ["LEEROO_VECTORS_GIB"] = str(max(4, 2 * options.distinct // 1_000_000))
         make_tables(folder, options.rows, options.distinct)
         command = ("run", "input.parquet", "--out", "out.parquet", "--pool", "pool.toml", "--no-progress", "--store")
         pinned = (*command, "store", "--expert", "large")

@@ -5,7 +5,8 @@
 The experts have 45, 78, 70 and 19 s of work each, times `--scale`: every request takes half a second at the fake
 provider of the tests, and each expert has sixteen in flight. Rows name their expert. Answers have 20 to 180 tokens, of
 256 at most. One budget is a little more than all answers cost, the other four fifths of that: rows are then left out.
-In the last case the expert with the least work refuses a fifth of its rows, which another answers.
+Then the expert with the least work refuses a fifth of its rows, which another answers. At last the API with most work is
+asked beside a local model, which is loaded before and has 1,200 rows of its own, times `--scale`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tests.provider import BEHAVIOURS, Call, Provider, Reply, running
 WORK_S = {"first": 45, "second": 78, "third": 70, "fourth": 19}
 _CONCURRENCY, _DELAY_S, _PROMPT_TOKENS, _MOST_ANSWER_TOKENS = 16, 0.5, 100, 256
 _REFUSED = "refuse"
+_LOCAL, _LOCAL_ROWS = "HuggingFaceTB/SmolLM2-135M-Instruct", 1200
 
 
 def main() -> None:
@@ -46,6 +48,9 @@ def main() -> None:
     _line("a budget of 1.02 times the cost", rows, longest, 1.02 * usd)
     _line("a budget of 0.8 times the cost", rows, longest, 0.8 * usd)
     _line("a fifth of `fourth` refused", rows, longest, None, refused=0.2)
+    ours, apis = {"local": round(_LOCAL_ROWS * scale)}, {"second": rows["second"]}
+    alone, *_ = _measure(ours, None)
+    _line(f"`second` beside a local model, which takes {alone:.1f} s alone", ours | apis, max(alone, longest), None)
 
 
 def _line(case: str, rows: dict[str, int], longest: float, budget: float | None, refused: float = 0.0) -> float:
@@ -62,8 +67,11 @@ def _measure(rows: dict[str, int], budget: float | None, refused: float = 0.0) -
     with running() as provider, tempfile.TemporaryDirectory() as store:
         provider.delay_s, provider.usage = _DELAY_S, _usage
         provider.replies = _reply
-        pool = Pool(default="fourth", experts=tuple(_expert(provider, name) for name in WORK_S))
+        local = (_local(),) if "local" in rows else ()
+        pool = Pool(default="fourth", experts=(*(_expert(provider, name) for name in WORK_S), *local))
         with Engine(pool, store=Path(store)) as engine:
+            if local:
+                engine.answer_table(_questions({"local": 1}, 0.0, "warm"), Criteria(ask_column="ask"))
             began, cpu = time.monotonic(), time.process_time()
             criteria = Criteria(ask_column="ask", max_cost_usd=budget)
             answers = engine.answer_table(_questions(rows, refused), criteria).column("answer")
@@ -84,13 +92,17 @@ def _expert(provider: Provider, name: str) -> Expert:
     )
 
 
-def _questions(rows: dict[str, int], refused: float) -> pa.RecordBatchReader:
+def _local() -> Expert:
+    return Expert(name="local", model=_LOCAL, backend="transformers", max_tokens=24)
+
+
+def _questions(rows: dict[str, int], refused: float, about: str = "") -> pa.RecordBatchReader:
     """Return the questions of all experts, mixed; some of the last expert's are refused by it."""
     texts: list[str] = []
     asks: list[dict[str, str | None]] = []
     for name, count in rows.items():
         for i in range(count):
-            texts.append(f"{name} {i} ")
+            texts.append(f"{about}{name} {i} ")
             asks.append({"expert": name})
     if refused:
         last = [at for at, ask in enumerate(asks) if ask["expert"] == "fourth"]

@@ -9,8 +9,8 @@ Knows nothing of experts. An encoder is a string:
                             22-last: of the last token. Without a layer, `candidates` has those to choose from.
     FOLDER@30-last          the same, from a folder with a LoRA adapter
 
-Models are loaded once per process. Their vectors are kept on disk, except those of static encoders, which are faster
-than the disk.
+Models are loaded once per process. Their vectors are kept on disk, except those of static encoders, which are made in
+microseconds.
 """
 
 from __future__ import annotations
