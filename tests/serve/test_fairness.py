@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -82,12 +84,13 @@ def test_a_hanging_expert_stops_no_other_batch(serve: Serve, api: Any) -> None:
 def test_a_cancelled_batch_delivers_its_answers(serve: Serve, api: Any) -> None:
     """Answers that came before the cancelling are in the output file, although others of their wave still hang."""
     api.does, api.hang_s = {"stuck": "hang"}, 120.0
-    client = serve().client()
+    server = serve()
+    client = server.client()
     words = ["quick"] * 8 + ["stuck"] * 4
     batch = submit(client, jsonl([chat(str(i), f"{word} {i}") for i, word in enumerate(words)]))
-    while len(api.asked) < len(words):
-        time.sleep(0.05)
-    time.sleep(0.5)
+    with contextlib.closing(sqlite3.connect(server.place / "store" / "answers.sqlite")) as db:
+        while len(api.asked) < len(words) or db.execute("SELECT count(*) FROM answers").fetchone()[0] < 8:
+            time.sleep(0.05)
     client.batches.cancel(batch.id)
     batch = wait(client, batch.id)
     assert (batch.status, batch.request_counts.completed) == ("cancelled", 8)
