@@ -104,7 +104,7 @@ def _table(state: RunState, ids: np.ndarray, expert: np.ndarray, *, parked: bool
     columns = [
         pa.array(ids, pa.int64()),
         pa.array(expert, pa.int32()),
-        pa.array(_costs(state, ids)[np.arange(len(ids)), expert].astype(np.float64)),
+        pa.array(forecast.costs[ids, expert].astype(np.float64)),
         pa.array(forecast.at_most[ids, expert].astype(np.float64)),
         pa.array(scores, pa.float64(), from_pandas=True) if forecast.known else pa.nulls(len(ids), pa.float64()),
         pa.array(np.full(len(ids), parked)),

@@ -21,6 +21,8 @@ _TRUST = 5
 class Ledger:
     """Counts USD against a budget (None: no limit) for experts numbered from 0; n requests at a time.
 
+    Expected costs that it is given are those of the forecast. It corrects them itself by what answers really cost.
+
     Attributes:
         budget: USD, `inf` without a limit.
         spent: All that was billed, failed requests too.
@@ -40,9 +42,8 @@ class Ledger:
         self._in_flight = 0  # requests
         self._held = np.zeros(experts)  # the most that what is in flight was thought able to cost
         self._parked = np.zeros(experts)  # the same of lines of open batches that are not awaited now
-        self._flying = 0.0  # what it is expected to cost
+        self._flying = np.zeros(experts)  # what it is expected to cost
         self._waiting = np.zeros(experts)  # expected cost of what is planned and not handed out
-        self._planned_at = np.ones(experts)  # the correction in `_waiting`
         self._binding = False
         self._expected = np.zeros(experts)
         self._actual = np.zeros(experts)
@@ -66,8 +67,9 @@ class Ledger:
 
     @property
     def waiting(self) -> np.ndarray:
-        """The expected cost of what is planned and not handed out, by expert, float64 [e]."""
-        return self._waiting
+        """The corrected cost of what is planned and not handed out, by expert, float64 [e]."""
+        waiting: np.ndarray = (self._waiting * self.correction()).clip(0.0)
+        return waiting
 
     @property
     def busy(self) -> bool:
@@ -82,7 +84,7 @@ class Ledger:
             binding: Whether more money would have bought better answers.
 
         """
-        self._waiting, self._planned_at, self._binding = expected.copy(), self.correction(), binding
+        self._waiting, self._binding = expected.copy(), binding
         self._answers_planned = self._answers.sum()
 
     def park(self, experts: np.ndarray, at_most: np.ndarray) -> None:
@@ -110,7 +112,7 @@ class Ledger:
         """Count requests to these experts as in flight: their expected and their highest cost [n]."""
         np.add.at(self._held, experts, at_most)
         np.add.at(self._waiting, experts, -expected)
-        self._flying += float(expected.sum())
+        np.add.at(self._flying, experts, expected)
         self._in_flight += len(experts)
 
     def charge(self, experts: np.ndarray, expected: np.ndarray, at_most: np.ndarray, actual: np.ndarray) -> None:
@@ -130,8 +132,8 @@ class Ledger:
 
     def has_drifted(self) -> bool:
         """Return whether the rest should be chosen anew, because the forecast has run away from the budget."""
-        waiting = float((self._waiting * self.correction() / self._planned_at).clip(0.0).sum())
-        forecast, left = self._flying + waiting, self.left
+        waiting = float(self.waiting.sum())
+        forecast, left = float((self._flying * self.correction()).sum()) + waiting, self.left
         if forecast > left + _TOLERANCE * waiting:
             return True
         # What is saved is worth a new choice only where it buys something, and when enough was learned since the last.
@@ -154,7 +156,7 @@ class Ledger:
     def land(self, experts: np.ndarray, expected: np.ndarray, at_most: np.ndarray) -> None:
         """Count requests as in flight no more: given what `send` was given for them [n]."""
         np.add.at(self._held, experts, -at_most)
-        self._flying -= float(expected.sum())
+        np.add.at(self._flying, experts, -expected)
         self._in_flight -= len(experts)
         if not self._in_flight:  # an empty flight holds nothing: rounding must not add up over a million rows
-            self._held[:] = self._flying = 0.0
+            self._held[:] = self._flying[:] = 0.0

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from leeroo.engine.answer import Criteria
+from leeroo.engine.batch.budget import Ledger
 from leeroo.engine.batch.forecast import _LENGTHS_KNOWN
 from tests.engine.api import expert, opened, questions
 from tests.provider import Provider, running
@@ -38,6 +40,28 @@ def test_savings_by_shorter_answers_are_spent(provider: Provider, tmp_path: Path
         out = engine.answer_table(questions(*PROMPTS), Criteria(max_cost_usd=budget))
     assert out.column("error").null_count == len(PROMPTS)
     assert 0.9 * budget < provider.account_usd <= budget
+
+
+def test_choices_are_corrected_by_what_answers_cost_against_the_forecast(
+    provider: Provider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second choice corrects the forecast too, not what the first one had corrected: that ends at the square root."""
+    corrections: list[float] = []
+    plan = Ledger.plan
+
+    def noted(ledger: Ledger, expected: np.ndarray, *, binding: bool) -> None:
+        corrections.append(float(ledger.correction()[0]))
+        plan(ledger, expected, binding=binding)
+
+    monkeypatch.setattr(Ledger, "plan", noted)
+    provider.usage, provider.delay_s = (12, 8), 0.01
+    with opened(tmp_path, _experts(provider)[0]) as engine:  # type: ignore[arg-type]
+        routes = engine.route(questions(*PROMPTS), Criteria()).read_all()
+        expected = sum(routes.column("expected_cost_usd").to_pylist()) / len(PROMPTS)
+        actual = 20 * 10 / 1e6
+        engine.answer_table(questions(*PROMPTS), Criteria(max_cost_usd=0.8 * len(PROMPTS) * actual))
+    assert len(corrections) > 3
+    assert corrections[-1] == pytest.approx(actual / expected, rel=0.05)
 
 
 def test_a_small_budget_is_spent_to_its_end(provider: Provider, tmp_path: Path) -> None:
