@@ -5,8 +5,8 @@
 The experts have 45, 78, 70 and 19 s of work each, times `--scale`: every request takes half a second at the fake
 provider of the tests, and each expert has sixteen in flight. Rows name their expert. Answers have 20 to 180 tokens, of
 256 at most. One budget is a little more than all answers cost, the other four fifths of that: rows are then left out.
-Then the expert with the least work refuses a fifth of its rows, which another answers. At last the API with most work is
-asked beside a local model, which is loaded before and has 1,200 rows of its own, times `--scale`.
+Then the expert with the least work refuses a fifth of its rows, which another answers. At last the API with the most
+work is asked beside a local model, which is loaded before and has 1,200 rows of its own, times `--scale`.
 """
 
 from __future__ import annotations
