@@ -6,7 +6,7 @@ The experts have 45, 78, 70 and 19 s of work each, times `--scale`: every reques
 provider of the tests, and each expert has sixteen in flight. Rows name their expert. Answers have 20 to 180 tokens, of
 256 at most. One budget is a little more than all answers cost, the other four fifths of that: rows are then left out.
 Then the expert with the least work refuses a fifth of its rows, which another answers. At last the API with the most
-work is asked beside a local model, which is loaded before and has 1,200 rows of its own, times `--scale`.
+work is asked beside a local model, which is loaded before and has 600 short rows of its own, times `--scale`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.provider import BEHAVIOURS, Call, Provider, Reply, running
 WORK_S = {"first": 45, "second": 78, "third": 70, "fourth": 19}
 _CONCURRENCY, _DELAY_S, _PROMPT_TOKENS, _MOST_ANSWER_TOKENS = 16, 0.5, 100, 256
 _REFUSED = "refuse"
-_LOCAL, _LOCAL_ROWS = "HuggingFaceTB/SmolLM2-135M-Instruct", 1200
+_LOCAL, _LOCAL_ROWS = "HuggingFaceTB/SmolLM2-135M-Instruct", 600
 
 
 def main() -> None:
@@ -71,7 +71,7 @@ def _measure(rows: dict[str, int], budget: float | None, refused: float = 0.0) -
         pool = Pool(default="fourth", experts=(*(_expert(provider, name) for name in WORK_S), *local))
         with Engine(pool, store=Path(store)) as engine:
             if local:
-                engine.answer_table(_questions({"local": 1}, 0.0, "warm"), Criteria(ask_column="ask"))
+                engine.answer_table(_questions({"local": 1}, 0.0), Criteria(ask_column="ask"))
             began, cpu = time.monotonic(), time.process_time()
             criteria = Criteria(ask_column="ask", max_cost_usd=budget)
             answers = engine.answer_table(_questions(rows, refused), criteria).column("answer")
@@ -93,16 +93,18 @@ def _expert(provider: Provider, name: str) -> Expert:
 
 
 def _local() -> Expert:
-    return Expert(name="local", model=_LOCAL, backend="transformers", max_tokens=24)
+    return Expert(
+        name="local", model=_LOCAL, backend="transformers", usd_per_m_input=0, usd_per_m_output=0, max_tokens=24
+    )
 
 
-def _questions(rows: dict[str, int], refused: float, about: str = "") -> pa.RecordBatchReader:
-    """Return the questions of all experts, mixed; some of the last expert's are refused by it."""
+def _questions(rows: dict[str, int], refused: float) -> pa.RecordBatchReader:
+    """Return the questions of all experts, mixed; some of the last API's are refused by it."""
     texts: list[str] = []
     asks: list[dict[str, str | None]] = []
     for name, count in rows.items():
         for i in range(count):
-            texts.append(f"{about}{name} {i} ")
+            texts.append(f"{name} {i} ")
             asks.append({"expert": name})
     if refused:
         last = [at for at, ask in enumerate(asks) if ask["expert"] == "fourth"]
@@ -110,7 +112,7 @@ def _questions(rows: dict[str, int], refused: float, about: str = "") -> pa.Reco
             texts[at], asks[at] = f"{texts[at]}{_REFUSED} ", {"expert": None}
     order = random.Random(0).sample(range(len(texts)), len(texts))
     table = {
-        "question": [texts[at].ljust(_PROMPT_TOKENS * 4, "x") for at in order],
+        "question": [texts[at].ljust(0 if asks[at]["expert"] == "local" else _PROMPT_TOKENS * 4, "x") for at in order],
         "ask": pa.array([asks[at] for at in order], pa.struct([("expert", pa.string())])),
     }
     return pa.table(table).to_reader()
