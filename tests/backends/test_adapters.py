@@ -149,9 +149,9 @@ def test_a_broken_adapter_ends_the_stream_that_rests_too(folder: Path, requests:
     backend = open_backend(pool["base"])
     resting = backend.generate(iter([requests(*(f"Question {i}?" for i in range(1000)), max_tokens=100)]))
     next(batch for batch in resting if batch.num_rows)
-    with pytest.raises(ExpertUnavailable, match="SafetensorError"):
+    with pytest.raises(ExpertUnavailable, match="does not load"):
         list(backend.generate(iter([requests("Hm", adapter=pool["law"].adapter)])))
-    with pytest.raises(ExpertUnavailable, match="SafetensorError"):
+    with pytest.raises(ExpertUnavailable, match="does not load"):
         list(resting)
     backend.close()
 

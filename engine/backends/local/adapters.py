@@ -117,6 +117,7 @@ class Adapters:
     def _add(self, adapter: str, name: str) -> str:
         try:
             from peft import PeftModel
+            from safetensors import SafetensorError
         except ImportError as error:
             raise UnusableAdapter("the package peft is not installed: pip install 'leeroo[local]'") from error
         folder = locate_adapter(adapter, self._folder)
@@ -125,7 +126,7 @@ class Adapters:
                 self._wrapped = PeftModel.from_pretrained(self._model, folder, adapter_name=name)
             else:
                 self._wrapped.load_adapter(folder, adapter_name=name)
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
             why = str(error).strip().splitlines() or [type(error).__name__]
             # A part of it may be in the model already.
             raise ExpertUnavailable(f"the adapter {adapter!r} does not load: {why[0]}") from error
