@@ -28,7 +28,8 @@ def learned(texts: list[str], failed: list[bool] | None = None) -> Memo:
 
 def values(memo: Memo, texts: list[str]) -> list[str | None]:
     """Return what the memo knows of texts."""
-    return memo.values.take(memo.find(GROUP, pa.array(texts, pa.string()))).to_pylist()
+    found: list[str | None] = memo.values.take(memo.find(GROUP, pa.array(texts, pa.string()))).to_pylist()
+    return found
 
 
 def test_a_key_depends_on_the_text_alone() -> None:
