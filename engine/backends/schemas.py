@@ -11,15 +11,16 @@ import json
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import extend, validator_for
-from referencing import Registry
-from referencing.exceptions import Unresolvable
 
 from leeroo.engine.model_json import parse_json
+
+if TYPE_CHECKING:  # it is imported where a schema is used: every start would wait for it
+    from jsonschema.exceptions import ValidationError
+
+    Check = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
 
 # A block of Markdown around a whole answer.
 _FENCE = re.compile(r"\s*```[\w-]*\s*\n(.*?)\n?\s*```\s*", re.DOTALL)
@@ -31,8 +32,6 @@ _CUT = "the answer ended by length before its JSON did: raise max_tokens"
 # The most keywords applied to values in one check, about a second: with references a small schema can need
 # exponentially many.
 _MOST_STEPS = 100_000
-
-Check = Callable[[Any, Any, Any, Any], Iterable[ValidationError] | None]
 
 
 class _Check(threading.local):
@@ -61,6 +60,10 @@ def validator(schema: str) -> Any:
         ValueError: it is not one, or has a pattern that cannot be matched in linear time.
 
     """
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import extend, validator_for
+    from referencing import Registry
+
     try:
         read = json.loads(schema)
         kind = validator_for(read)
@@ -81,6 +84,8 @@ def validator(schema: str) -> Any:
 
 def unique(_: Any, wanted: Any, items: Any, __: Any) -> Iterator[ValidationError]:
     """Compare items by text: jsonschema compares them pairwise, which takes minutes for a long mixed list."""
+    from jsonschema.exceptions import ValidationError
+
     if wanted and isinstance(items, list) and len({json.dumps(each, sort_keys=True) for each in items}) < len(items):
         yield ValidationError("an item is there twice")
 
@@ -96,6 +101,8 @@ def _count_checks(check: Check) -> Check:
 
 
 def _pattern(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
+    from jsonschema.exceptions import ValidationError
+
     if isinstance(value, str) and not _found(pattern, value):
         yield ValidationError(f"{value[:80]!r} does not match {pattern!r}")
 
@@ -146,6 +153,9 @@ def without_fence(answer: str) -> str:
 
 def complaint(answer: str, schema: str, finish_reason: str | None = None) -> str | None:
     """Return why an answer, which ended for a reason, is not JSON that is valid under a schema; None where it is."""
+    from jsonschema.exceptions import ValidationError
+    from referencing.exceptions import Unresolvable
+
     try:
         value = parse_json(answer)
     except ValueError:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from leeroo.cli.log import Log, configure
 from leeroo.cli.options import EngineOptions, ExpertOptions, LearnOptions, OutputOptions, PromptOptions, ShowOptions
-from leeroo.engine.backends.workers.launch import skip_pandas
 from leeroo.engine.errors import UsageError
+from leeroo.engine.imports import own_process, skip_pandas
 
 if TYPE_CHECKING:
     from leeroo.engine.answer import Criteria
@@ -48,6 +48,7 @@ def logged(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
+        own_process()
         shown = _take(ShowOptions, given)
         configure(Log(shown.progress, shown.quiet, shown.log_file, shown.log_format))
         inner(**given)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from leeroo.engine.backends.local.causal import CausalModel
 from leeroo.engine.backends.select import load_backend
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
@@ -65,7 +66,34 @@ def test_choices_that_begin_alike_are_as_likely_as_alone(kind: str, requests: Re
 
 @pytest.mark.parametrize("kind", ["recurrent_gemma", "rwkv"])
 def test_a_state_that_rows_cannot_share_is_refused(kind: str, tmp_path: Path) -> None:
-    """A model that would answer garbage says in one line why it does not start, and what does."""
-    with pytest.raises(ExpertUnavailable, match=f"{kind}.*backend = 'vllm'") as raised:
-        load_backend(_expert(save_model(tmp_path, kind)))
-    assert "\n" not in str(raised.value)
+    """A model that would answer garbage says in one line why it does not start, and what does; each time."""
+    expert = _expert(save_model(tmp_path, kind))
+    for _ in range(2):
+        with pytest.raises(ExpertUnavailable, match=f"{kind}.*backend = 'vllm'") as raised:
+            load_backend(expert)
+        assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(("kind", "continues"), [("llama", True), ("mamba", False)])
+def test_a_model_is_checked_once(kind: str, continues: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found is kept for these files and this way of loading, and found again where the file is damaged."""
+    monkeypatch.setenv("LEEROO_CACHE", str(tmp_path / "cache"))
+    checks: list[CausalModel] = []
+    check = CausalModel._check
+    monkeypatch.setattr(CausalModel, "_check", lambda model: [checks.append(model), check(model)][1])
+    model = tmp_path / "model"
+    model.mkdir()
+    expert = _expert(save_model(model, kind))
+
+    def load(**options: Any) -> int:
+        backend: Any = load_backend(expert.model_copy(update={"engine": options}))
+        assert backend._model.continues is continues
+        return len(checks)
+
+    assert [load(), load(), load(dtype="bfloat16")] == [1, 1, 2]
+    (folder,) = (tmp_path / "cache").glob("checked")
+    for file in folder.iterdir():
+        file.write_text("tr")
+    assert [load(), load()] == [3, 3]
+    (model / "added.txt").touch()
+    assert load() == 4

@@ -9,10 +9,12 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from leeroo.engine.backends.local import checked
 from leeroo.engine.errors import ExpertUnavailable
 
 # Parameter names of the cache: one of keys and values, and one of a state without positions (Mamba's).
@@ -31,6 +33,11 @@ class Prefix(NamedTuple):
 class CausalModel:
     """A loaded model.
 
+    Args:
+        model: The model of transformers.
+        device: Where it is to compute.
+        folder: Its files; a model that passed the checks on this machine is not checked again.
+
     Attributes:
         model: The model of transformers.
         device: The device that it is on.
@@ -40,20 +47,30 @@ class CausalModel:
         ExpertUnavailable: rows get other logits together than alone, because it keeps a state outside of the cache.
     """
 
-    def __init__(self, model: Any, device: str) -> None:
+    def __init__(self, model: Any, device: str, folder: Path) -> None:
         self.model, self.device = model.to(device).eval(), device
         takes = inspect.signature(model.forward).parameters
         self._cache = next((name for name in _CACHES if name in takes), _PLACES)
-        middle = model.config.get_text_config().vocab_size // 2
+        attention = getattr(model.config, "_attn_implementation", None)
+        known = checked.place(folder, type(model).__name__, device, model.dtype, attention)
+        continues = checked.read(known)
+        if continues is None:
+            continues = self._check()
+            checked.keep(known, continues)
+        self.continues = continues
+
+    @torch.inference_mode()
+    def _check(self) -> bool:
+        """Return whether rows can go on from a prefix, after a check that rows of a batch can share their state."""
+        middle = self.model.config.get_text_config().vocab_size // 2
         longer, probe = [middle - i for i in range(8)], [middle + i for i in range(5)]
-        with torch.inference_mode():
-            alone = TokenRows(self, [probe]).logits()[0]
-            if not _give_same(alone, lambda: self._probe_after_leaving(longer, probe)):
-                raise ExpertUnavailable(
-                    f"models of type {model.config.model_type!r} keep a state that rows of a batch cannot share here: "
-                    "ask it with backend = 'vllm'"
-                )
-            self.continues = _give_same(alone, lambda: self._probe_after_prefix(longer, probe))
+        alone = TokenRows(self, [probe]).logits()[0]
+        if not _give_same(alone, lambda: self._probe_after_leaving(longer, probe)):
+            raise ExpertUnavailable(
+                f"models of type {self.model.config.model_type!r} keep a state that rows of a batch cannot share here: "
+                "ask it with backend = 'vllm'"
+            )
+        return _give_same(alone, lambda: self._probe_after_prefix(longer, probe))
 
     @torch.inference_mode()
     def compute_prefix(self, tokens: list[int]) -> Prefix | None:

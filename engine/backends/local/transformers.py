@@ -115,7 +115,7 @@ class TransformersBackend:
                 model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **extra)
             if self._device == "cpu":
                 _use_idle_cores_in(model)
-            self._model = CausalModel(model, self._device)
+            self._model = CausalModel(model, self._device, folder)
             self._adapters = Adapters(model, folder)
         except (OSError, ValueError, ImportError, RuntimeError, KeyError) as error:
             why = str(error).strip().splitlines() or [type(error).__name__]

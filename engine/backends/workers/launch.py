@@ -12,10 +12,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import IO, NamedTuple
+
+from leeroo.engine.imports import own_process, quick_transformers, skip_pandas
 
 # The module that answers calls, which is above this one.
 _SERVES = "leeroo.engine.backends.worker"
@@ -109,35 +110,15 @@ def main() -> None:
     with contextlib.suppress(OSError):  # when memory runs out, this is to be killed and not the one that started it
         Path("/proc/self/oom_score_adj").write_text("500")
     gc.disable()  # nothing of what is imported is garbage: looking for it takes a fifth of the time
+    own_process()
     skip_pandas()
     worker = importlib.import_module(_SERVES).WorkerProcess(Connection(descriptor))
-    with _without("sklearn"), contextlib.suppress(Exception):  # loading the model raises it again, and says which
+    with quick_transformers(), contextlib.suppress(Exception):  # loading the model raises it again, and says which
         for module in _IMPORTED.get(kind, ()):
             importlib.import_module(module)
     gc.freeze()
     gc.enable()
     worker.serve()
-
-
-def skip_pandas() -> None:
-    """Let pyarrow find no pandas, which it imports with its first array of values; this process does not use it."""
-    import pyarrow as pa
-
-    path, sys.path = sys.path, []
-    try:
-        pa.array([0])
-    finally:
-        sys.path = path
-
-
-@contextlib.contextmanager
-def _without(package: str) -> Iterator[None]:
-    """Let transformers take a package for not installed that it would import in case it is used: half a second."""
-    sys.modules[package] = None  # type: ignore[assignment]  # it cannot be imported
-    try:
-        yield
-    finally:
-        del sys.modules[package]
 
 
 if __name__ == "__main__":

@@ -5,8 +5,10 @@ Knows nothing of the vectors on disk.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +17,8 @@ import numpy as np
 
 from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
+from leeroo.engine.imports import quick_transformers
+from leeroo.engine.orchestrator.encoders import plain
 from leeroo.engine.orchestrator.encoders.batching import MAX_CHARACTERS, MAX_TOKENS, Passes, batches, in_parallel
 
 if TYPE_CHECKING:
@@ -36,47 +40,83 @@ def passes(name: str, folder: Path, weights_hash: str, texts: Sequence[str]) -> 
     Raises:
         RouterError: it cannot be loaded.
     """
-    model = load(name, folder, weights_hash)
-    device = model.device.type
+    model = _load(name, folder, weights_hash)
     beginnings = [text[:MAX_CHARACTERS] for text in texts]
 
     def run(batch: Int64s) -> Float32s:
-        some = [beginnings[i] for i in batch]
-        encoded = model.encode(some, batch_size=len(some), show_progress_bar=False, normalize_embeddings=True)
-        return np.asarray(encoded, np.float32)
+        return model.encode([beginnings[i] for i in batch])
 
-    filled = batches(_lengths(model, beginnings), _BATCH_TOKENS.get(device, 1024))
-    for batch, vectors in in_parallel(run, filled, on_cpu=device == "cpu"):
+    filled = batches(_lengths(model.tokenizer, beginnings), _BATCH_TOKENS.get(model.device, 1024))
+    for batch, vectors in in_parallel(run, filled, on_cpu=model.device == "cpu"):
         yield batch, [vectors]
 
 
+@dataclass(frozen=True)
+class _Encoder:
+    """A loaded encoder."""
+
+    encode: Callable[[list[str]], Float32s]  # vectors [b, d] of unit length, of any texts
+    tokenizer: Any
+    device: str
+
+
 @lru_cache(maxsize=2)
-def load(name: str, folder: Path, weights_hash: str) -> SentenceTransformer:  # noqa: ARG001  # made_of is a cache key
-    """Load the model, once per process for as long as its files stay the same.
+def _load(name: str, folder: Path, weights_hash: str) -> _Encoder:  # noqa: ARG001 - the hash is a cache key
+    """Load an encoder, once per process for as long as its files stay the same.
+
+    One of the plain form is loaded with transformers alone, any other with sentence-transformers.
+
+    Raises:
+        RouterError: it cannot be loaded.
+    """
+    # Where it cannot be loaded, sentence-transformers says why, as it does for the encoders of other forms.
+    with contextlib.suppress(Exception), _without_bars():
+        if (simple := plain.load(folder, MAX_TOKENS)) is not None:
+            return _Encoder(simple.encode, simple.tokenizer, "cpu")
+    model = load(name, folder)
+
+    def encode(texts: list[str]) -> Float32s:
+        encoded = model.encode(texts, batch_size=len(texts), show_progress_bar=False, normalize_embeddings=True)
+        return np.asarray(encoded, np.float32)
+
+    return _Encoder(encode, model.tokenizer, model.device.type)
+
+
+def load(name: str, folder: Path) -> SentenceTransformer:
+    """Load the model with sentence-transformers.
 
     Raises:
         RouterError: it cannot be loaded.
     """
     try:
         from sentence_transformers import SentenceTransformer
-        from transformers.utils import logging
     except ImportError as error:
         raise RouterError(
             f"the encoder {name!r} needs sentence-transformers: pip install 'leeroo[local]' ({error})"
         ) from error
-    had_bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
     try:
-        model = SentenceTransformer(str(folder), local_files_only=True)
+        with _without_bars():
+            model = SentenceTransformer(str(folder), local_files_only=True)
     except Exception as error:
         reason = str(error).strip().split("\n")[0]
         raise RouterError(f"the encoder {name!r} cannot be loaded from {folder}: {reason}") from error
-    finally:
-        if had_bar:
-            logging.enable_progress_bar()
     model.max_seq_length = min(model.max_seq_length or MAX_TOKENS, MAX_TOKENS)
     _take_turns(model)
     return model
+
+
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    """Let transformers draw no progress bars."""
+    with quick_transformers():
+        from transformers.utils import logging
+    had_bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if had_bar:
+            logging.enable_progress_bar()
 
 
 def _take_turns(model: Any) -> None:
@@ -95,10 +135,9 @@ def _one_by_one(function: Callable[..., Any], turn: threading.RLock) -> Callable
     return in_turn
 
 
-def _lengths(model: SentenceTransformer, texts: Sequence[str]) -> Int64s:
+def _lengths(tokenizer: Any, texts: Sequence[str]) -> Int64s:
     """Count the tokens of each text, or guess where the tokenizer does not give them."""
-    if texts and callable(model.tokenizer):
-        tokenizer: Any = model.tokenizer
-        tokens = tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)["input_ids"]
-        return np.array([max(1, len(ids)) for ids in tokens])
+    if texts and callable(tokenizer):
+        read: Any = tokenizer(list(texts), truncation=True, max_length=MAX_TOKENS)
+        return np.array([max(1, len(ids)) for ids in read["input_ids"]])
     return np.array([min(MAX_TOKENS, 1 + len(text) // 4) for text in texts], np.int64)

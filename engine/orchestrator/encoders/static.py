@@ -72,7 +72,7 @@ def _load(name: str, folder: Path, weights_hash: str) -> StaticModel:
             if not kept.is_dir():
                 making = kept.with_name(kept.name + ".part")
                 shutil.rmtree(making, ignore_errors=True)
-                _distill(name, folder, weights_hash).save_pretrained(making)
+                _distill(name, folder).save_pretrained(making)
                 making.rename(kept)
         return StaticModel.from_pretrained(kept)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
@@ -81,11 +81,10 @@ def _load(name: str, folder: Path, weights_hash: str) -> StaticModel:
         ) from error
 
 
-def _distill(name: str, folder: Path, weights_hash: str) -> StaticModel:
+def _distill(name: str, folder: Path) -> StaticModel:
     from model2vec.distill import distill_from_model
 
-    # A copy of its own, because distilling changes it.
-    teacher: Any = sentence.load.__wrapped__(name, folder, weights_hash)
+    teacher: Any = sentence.load(name, folder)  # a copy of its own, because distilling changes it
     # It draws a progress bar that cannot be turned off.
     with contextlib.redirect_stderr(io.StringIO()):
         return distill_from_model(
