@@ -80,7 +80,12 @@ def test_a_model_is_checked_once(kind: str, continues: bool, tmp_path: Path, mon
     monkeypatch.setenv("LEEROO_CACHE", str(tmp_path / "cache"))
     checks: list[CausalModel] = []
     check = CausalModel._check
-    monkeypatch.setattr(CausalModel, "_check", lambda model: [checks.append(model), check(model)][1])
+
+    def check_and_note(model: CausalModel) -> bool:
+        checks.append(model)
+        return check(model)
+
+    monkeypatch.setattr(CausalModel, "_check", check_and_note)
     model = tmp_path / "model"
     model.mkdir()
     expert = _expert(save_model(model, kind))
