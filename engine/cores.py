@@ -74,4 +74,4 @@ def use_idle_cores(most: int, parts: int = 1) -> None:
 
     threads = max(1, _CORES.share(most) // parts)
     if threads != torch.get_num_threads():
-        torch.set_num_threads(threads)
+        torch._C.set_num_threads(threads)  # vLLM replaces `torch.set_num_threads` by a function that does nothing

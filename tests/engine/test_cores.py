@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from leeroo.engine import cores
 from leeroo.engine.cores import Cores
@@ -67,6 +68,19 @@ def test_cores_are_counted_sooner_after_a_long_time(clock: Clock) -> None:
     assert counted.share(2) == 1
     clock(0.06, 0.06, 0.06)
     assert counted.share(2) == 2
+
+
+def test_threads_change_where_a_library_has_replaced_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once vLLM is loaded on a CPU, `torch.set_num_threads` does nothing any more."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+    try:
+        for threads in (1, 2):
+            monkeypatch.setattr(cores._CORES, "share", lambda _, threads=threads: threads)
+            cores.use_idle_cores(2)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch._C.set_num_threads(before)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="macOS binds no process to cores")

@@ -48,6 +48,7 @@ from leeroo.engine.backends.local.vision import LONGEST, Vision
 from leeroo.engine.backends.options import VLLMOptions, complaint, engine_options
 from leeroo.engine.backends.protocol import AMPLE, NOTHING
 from leeroo.engine.backends.thoughts import Parts, has_marks, keep_marks, split_thoughts
+from leeroo.engine.cores import use_idle_cores
 from leeroo.engine.effort import thinking_tokens
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.images.pixels import NoImage
@@ -118,6 +119,8 @@ class VLLMBackend:
 
     def __init__(self, expert: Expert) -> None:
         set_environment()
+        import torch
+
         folder = find_model(expert)
         self._adapters = VLLMAdapters(expert.adapters, folder)
         given = self._adapters.options(expert.engine, on_cpu=device.on_host())
@@ -134,6 +137,7 @@ class VLLMBackend:
         # The thoughts of models whose marks vLLM knows, and how many tokens they may take.
         self._parser = _reasoning_parser(expert, self._tokenizer)
         self._marked = self._parser is not None or has_marks(self._tokenizer.all_special_tokens)
+        self._threads = torch.get_num_threads() if device.on_host() else 0
         self._number = 0
         self._streams: list[_Stream] = []
 
@@ -270,6 +274,8 @@ class VLLMBackend:
 
     def _step(self) -> None:
         """Compute one step of all streams, and note what is done."""
+        if self._threads:
+            use_idle_cores(self._threads)  # not before each layer: attention counts on the same number for all
         try:
             outputs = self._engine.step()
         except Exception as error:
