@@ -44,11 +44,21 @@ class Cores:
         """Return how many threads find a core each, from 1 to `most`."""
         with self._turn:
             if time.monotonic() > self._due:
-                now = _read()
-                passed, idle, own = (after - before for after, before in zip(now, self._before, strict=True))
-                self._before, self._free = now, (idle + own) / passed
-                self._due = now.clock + (_EVERY_S if passed < 2 * _EVERY_S else _SOON_S)
+                self._count()
         return max(1, int(min(self._free + _OTHERS, most)))
+
+    def count_anew(self) -> None:
+        """Take a moment to count what is idle now, whatever was before: what follows may take seconds."""
+        with self._turn:
+            self._before = _read()
+            time.sleep(_SOON_S)
+            self._count()
+
+    def _count(self) -> None:
+        now = _read()
+        passed, idle, own = (after - before for after, before in zip(now, self._before, strict=True))
+        self._before, self._free = now, (idle + own) / passed
+        self._due = now.clock + (_EVERY_S if passed < 2 * _EVERY_S else _SOON_S)
 
 
 def _read() -> _Reading:
@@ -61,6 +71,7 @@ def _read() -> _Reading:
 
 
 _CORES = Cores()
+count_anew = _CORES.count_anew
 
 
 def use_idle_cores(most: int, parts: int = 1) -> None:

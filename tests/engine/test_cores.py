@@ -70,6 +70,15 @@ def test_cores_are_counted_sooner_after_a_long_time(clock: Clock) -> None:
     assert counted.share(2) == 2
 
 
+def test_cores_are_counted_at_once_where_that_is_asked_for(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What other programs took before does not count."""
+    counted = Cores()
+    clock(60, 0, 0)
+    monkeypatch.setattr("time.sleep", lambda seconds: clock(seconds, 2 * seconds, 0))
+    counted.count_anew()
+    assert counted.share(2) == 2
+
+
 def test_threads_change_where_a_library_has_replaced_the_function(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once vLLM is loaded on a CPU, `torch.set_num_threads` does nothing any more."""
     before = torch.get_num_threads()

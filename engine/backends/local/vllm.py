@@ -48,7 +48,7 @@ from leeroo.engine.backends.local.vision import LONGEST, Vision
 from leeroo.engine.backends.options import VLLMOptions, complaint, engine_options
 from leeroo.engine.backends.protocol import AMPLE, NOTHING
 from leeroo.engine.backends.thoughts import Parts, has_marks, keep_marks, split_thoughts
-from leeroo.engine.cores import use_idle_cores
+from leeroo.engine.cores import count_anew, use_idle_cores
 from leeroo.engine.effort import thinking_tokens
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.images.pixels import NoImage
@@ -146,6 +146,8 @@ class VLLMBackend:
 
         While a stream rests, the engine goes on with what it has of it beside the requests of the other.
         """
+        if self._threads and not self._streams:
+            count_anew()
         own = _Stream()
         self._streams.append(own)
         handed = time.monotonic()

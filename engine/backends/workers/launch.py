@@ -22,7 +22,7 @@ from leeroo.engine.imports import own_process, quick_transformers, skip_pandas
 _SERVES = "leeroo.engine.backends.worker"
 # Modules that a worker of a kind imports before it has a model, and variables of its environment. Threads of
 # transformers that wait for a core sleep: otherwise they keep it busy, and beside other work a model takes many times
-# as long. vLLM loses more by it on an idle machine.
+# as long. vLLM loses more by it on an idle machine, and changes its threads between steps.
 _IMPORTED = {
     "transformers": (
         "leeroo.engine.backends.local.transformers",
