@@ -29,7 +29,7 @@ from leeroo.engine.tables.values import quote_text
 # Errors that say that the working files find no room.
 NO_ROOM = (OSError, duckdb.IOException, duckdb.OutOfMemoryException, duckdb.TransactionException, duckdb.FatalException)
 
-MEMORY_LIMIT = "1GiB"
+MEMORY_LIMIT = "2GiB"  # with 1, a run of ten million different rows ended without its table
 _READ_ROWS = 50_000
 _WRITE_ROWS = 65_536
 # Room for text around the choice that an expert names, in tokens.
