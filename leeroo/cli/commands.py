@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from leeroo.cli.log import Log, configure
 from leeroo.cli.options import EngineOptions, ExpertOptions, LearnOptions, OutputOptions, PromptOptions, ShowOptions
 from leeroo.engine.errors import UsageError
-from leeroo.engine.imports import own_process, skip_pandas
+from leeroo.engine.process.imports import own_process, skip_pandas
 
 if TYPE_CHECKING:
     from leeroo.engine.answer import Criteria

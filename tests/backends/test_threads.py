@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 import torch
 
-from leeroo.engine import cores
 from leeroo.engine.orchestrator.encoders.batching import in_parallel
+from leeroo.engine.process import cores
 
 
 class _Taken:

@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from leeroo.engine import cores
-from leeroo.engine.cores import Cores
+from leeroo.engine.process import cores
+from leeroo.engine.process.cores import Cores
 
 Clock = Callable[[float, float, float], None]
 
@@ -98,7 +98,7 @@ def test_cores_that_it_may_not_use_are_not_counted() -> None:
     code = """
 import os, time
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-from leeroo.engine.cores import Cores
+from leeroo.engine.process.cores import Cores
 counted = Cores()
 time.sleep(0.5)
 print(counted.share(8), counted._free <= 1.1)

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from leeroo.engine.imports import package_names, quick_transformers
+from leeroo.engine.process.imports import package_names, quick_transformers
 
 
 def test_the_packages_of_modules_are_those_that_python_finds() -> None:
@@ -37,7 +37,7 @@ def test_nothing_stays_changed() -> None:
 def test_only_processes_of_ours_do_without_scikit_learn(ours: bool, found: str) -> None:
     """A program of somebody else imports everything that transformers wants; an imported scikit-learn stays."""
     script = (
-        "import sys; from leeroo.engine.imports import own_process, quick_transformers\n"
+        "import sys; from leeroo.engine.process.imports import own_process, quick_transformers\n"
         f"if {ours}: own_process()\n"
         "with quick_transformers(): print(sys.modules.get('sklearn', 'no'))\n"
         "import sklearn\n"

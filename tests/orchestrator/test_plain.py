@@ -115,7 +115,7 @@ def test_an_encoder_of_another_form_works_as_before(save: Save) -> None:
 def test_sentence_transformers_is_not_imported(tmp_path: Path) -> None:
     """A command that encodes by the default encoder needs neither it nor scikit-learn, which can be imported later."""
     script = (
-        "import sys; from leeroo.engine.imports import own_process; own_process()\n"
+        "import sys; from leeroo.engine.process.imports import own_process; own_process()\n"
         "from leeroo.engine.orchestrator.encoders.encode import encode\n"
         "assert encode(['Why?']).shape == (1, 384)\n"
         "assert 'sentence_transformers' not in sys.modules and 'sklearn' not in sys.modules\n"

@@ -1,4 +1,4 @@
-"""Known answers are found by keys of their questions; texts that share a key are told apart."""
+"""Known answers are found by keys of their questions; texts that share a key are distinguished."""
 
 from __future__ import annotations
 

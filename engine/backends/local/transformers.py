@@ -47,9 +47,9 @@ from leeroo.engine.backends.local.writing import Writing
 from leeroo.engine.backends.options import TransformersOptions, engine_options
 from leeroo.engine.backends.protocol import AMPLE, NOTHING
 from leeroo.engine.backends.thoughts import split_thoughts
-from leeroo.engine.cores import use_idle_cores
 from leeroo.engine.errors import ExpertUnavailable
 from leeroo.engine.pool import Expert
+from leeroo.engine.process.cores import use_idle_cores
 
 _BUFFER_ROWS = 1024
 # How long finished rows may wait to be handed on together.

@@ -48,11 +48,11 @@ from leeroo.engine.backends.local.vision import LONGEST, Vision
 from leeroo.engine.backends.options import VLLMOptions, complaint, engine_options
 from leeroo.engine.backends.protocol import AMPLE, NOTHING
 from leeroo.engine.backends.thoughts import Parts, has_marks, keep_marks, split_thoughts
-from leeroo.engine.cores import count_anew, use_idle_cores
 from leeroo.engine.effort import thinking_tokens
 from leeroo.engine.errors import ExpertUnavailable, PoolError
 from leeroo.engine.images.pixels import NoImage
 from leeroo.engine.pool import Expert
+from leeroo.engine.process.cores import count_anew, use_idle_cores
 
 # How long finished rows may wait to be handed on together.
 _YIELD_S = 0.5

@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from leeroo.engine.imports import own_process, quick_transformers, skip_pandas
+from leeroo.engine.process.imports import own_process, quick_transformers, skip_pandas
 
 # The module that answers calls, which is above this one.
 _SERVES = "leeroo.engine.backends.worker"

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from leeroo.engine.arrays import Float32s, Int64s
-from leeroo.engine.cores import use_idle_cores
+from leeroo.engine.process.cores import use_idle_cores
 
 # Vectors in the order of a model's batches: the indices of their texts [b], and for each kind that is wanted, [b, d].
 Passes = Iterator[tuple[Int64s, list[Float32s]]]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leeroo.engine.arrays import Float32s
-from leeroo.engine.imports import quick_transformers
+from leeroo.engine.process.imports import quick_transformers
 
 if TYPE_CHECKING:
     import torch

@@ -17,9 +17,9 @@ import numpy as np
 
 from leeroo.engine.arrays import Float32s, Int64s
 from leeroo.engine.errors import RouterError
-from leeroo.engine.imports import quick_transformers
 from leeroo.engine.orchestrator.encoders import plain
 from leeroo.engine.orchestrator.encoders.batching import MAX_CHARACTERS, MAX_TOKENS, Passes, batches, in_parallel
+from leeroo.engine.process.imports import quick_transformers
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
